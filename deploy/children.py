@@ -1,0 +1,133 @@
+"""What the eight processes do: serve one service's API, or do its background work."""
+
+import importlib
+import logging.config
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from shared.settings import SERVICES, Settings
+
+DRAIN_SECONDS = 15
+"""How long an API finishes the requests it has, after SIGTERM; less than the supervisor's patience."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than any client of ours keeps an idle connection, so that none writes into a closing one."""
+BACKLOG = 2048
+
+STACK = (
+    "asyncpg",
+    "redis.asyncio",
+    "sqlalchemy.ext.asyncio",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+)
+
+
+def import_everything() -> None:
+    """Import what any of the eight needs, once, before they are forked."""
+    modules = (*STACK, *(f"services.{service}.{part}" for service in SERVICES for part in ("app", "worker")))
+    for module in modules:
+        importlib.import_module(module)
+
+
+def serve_api(listener: socket.socket, settings: Settings) -> None:
+    """Serve a service's API on a listening socket until SIGTERM."""
+    libraries_log_in_json(settings, "api")
+    app = importlib.import_module(f"services.{settings.service}.app").create_app(settings)
+    serve(app, listener)
+
+
+def work(settings: Settings) -> None:
+    """Do a service's background work until SIGTERM."""
+    libraries_log_in_json(settings, "worker")
+    run: Callable[[Settings], None] = importlib.import_module(f"services.{settings.service}.worker").run
+    run(settings)
+
+
+def serve(app: Any, listener: socket.socket) -> None:
+    """Serve an ASGI application until SIGTERM."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    server.run(sockets=[listener])
+    if not server.started:
+        raise SystemExit(3)
+
+
+def listen(ports: Iterable[int]) -> dict[int, socket.socket]:
+    """Listening sockets on the loopback, held by the supervisor: while an API starts again, its callers wait in line.
+
+    Raises OSError with the port as its `filename` if one is taken.
+    """
+    listeners: dict[int, socket.socket] = {}
+    try:
+        for port in ports:
+            listener = listeners[port] = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+                listener.listen(BACKLOG)
+            except OSError as error:
+                error.filename = str(port)
+                raise
+    except BaseException:
+        for listener in listeners.values():
+            listener.close()
+        raise
+    return listeners
+
+
+def libraries_log_in_json(settings: Settings, part: str) -> None:
+    """What libraries say, one JSON object a line like our own; of an exception, no values of variables."""
+
+    def add_process(_: Any, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {"service": settings.service, "process": part, **entry}
+
+    traceback = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
+    )
+    formatter = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": [
+            add_process,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            traceback,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+    }
+    output = {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"}
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {"json": formatter},
+            "handlers": {"output": output},
+            "root": {"handlers": ["output"], "level": "INFO"},
+            # One line a request or a job says nothing that the metrics do not.
+            "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "arq.worker", "arq.jobs")},
+        }
+    )

@@ -1,0 +1,153 @@
+"""The console script `fangxian`. What a command needs is imported when it runs, so that each starts quickly."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from deploy.trouble import Trouble
+
+if TYPE_CHECKING:
+    from deploy.up import Installation
+
+app = typer.Typer(
+    name="fangxian",
+    help="Fangxian 防线: the backend a sub-district runs its epidemic control on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
+]
+Port = Annotated[int, typer.Option("--port", help="Port of the gateway; the other services take the three after it.")]
+
+
+@app.command()
+def up(data: Data = None, port: Port = 8000) -> None:
+    """Start everything on this machine, and keep it running until Ctrl-C or SIGTERM.
+
+    DATABASE_URL (of its owner) and REDIS_URL point to servers of your own; without them the embedded ones are used.
+    """
+    from deploy import up as starting
+
+    starting.up(starting.options(data, port), announce=_announce)
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to this version, while nothing runs. `up` does it too."""
+    from deploy import up as starting
+
+    starting.migrate_only(starting.options(data))
+    typer.echo("The database is of this version.")
+
+
+@app.command()
+def status(data: Data = None) -> None:
+    """Show what runs. Ends with 1 if nothing does."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from deploy import data as directories
+    from deploy import status as states
+
+    directory = directories.at(data or directories.default_path())
+    state = states.read(directory.status)
+    if directories.holder(directory) is None:
+        raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
+    if state is None:
+        raise Trouble(f"Fangxian is starting on {directory.path}.")
+    table = Table("process", "pid", "state", "for", "restarts", "memory", box=None, title_justify="left")
+    for row in states.rows(state):
+        table.add_row(*row)
+    Console().print(table)
+
+
+@app.command()
+def doctor(data: Data = None, port: Port = 8000) -> None:
+    """Look for what is wrong and say how to mend it. Ends with 1 if something is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from deploy.doctor import examine
+    from deploy.up import options
+
+    findings = examine(options(data, port))
+    table = Table("", "what", "found", box=None)
+    for finding in findings:
+        table.add_row("ok" if finding.well else "[bold red]WRONG[/]", finding.what, finding.found)
+        if not finding.well:
+            table.add_row("", "", f"→ {finding.mend}")
+    Console().print(table)
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    process: Annotated[
+        str | None, typer.Argument(help="gateway, gateway-worker, …, postgres, supervisor; or all.")
+    ] = None,
+    data: Data = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is added.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines of each.")] = 20,
+) -> None:
+    """Show what the processes say."""
+    from deploy import data as directories
+    from deploy import logs as files
+
+    directory = directories.at(data or directories.default_path()).logs
+    known = files.names_in(directory)
+    if process is not None and process not in known:
+        raise Trouble(f"There is no log of {process} in {directory}: there are {', '.join(known) or 'none'}.")
+    names = [process] if process else known
+    for line in files.show(directory, names, lines):
+        typer.echo(line)
+    if follow:
+        for line in files.follow(directory, names):
+            typer.echo(line)
+
+
+def _announce(installation: "Installation") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "where", box=None)
+    for service, url in installation.options.urls.items():
+        table.add_row(service, url)
+    table.add_row("documentation", f"{installation.options.urls['gateway']}/docs")
+    table.add_row("database", "embedded" if not installation.options.database_url else "DATABASE_URL")
+    table.add_row("wake-ups", "embedded" if not installation.options.redis_url else "REDIS_URL")
+    table.add_row("data", str(installation.directory.path))
+    console = Console()
+    console.print(table)
+    console.print("Running; Ctrl-C stops it.")
+    console.file.flush()
+
+
+def main_of(command: Callable[[], object]) -> NoReturn:
+    """Run a command. Trouble is one sentence on stderr and an exit code that is not 0."""
+    try:
+        command()
+    except Trouble as trouble:
+        sys.stderr.write(f"{trouble}\n")
+        sys.exit(trouble.code)
+    except BrokenPipeError:  # `fangxian logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    main_of(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""`fangxian doctor`: what is wrong with an installation, and how to mend it. Changes nothing."""
+
+import asyncio
+import os
+import socket
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+from pydantic import ValidationError
+
+from deploy import data, keys, secret_files, status
+from deploy.data import DataDirectory
+from deploy.embedded import home, postgres, valkey
+from deploy.embedded.user import server_user
+from deploy.own_servers import as_role, check_redis, place_of
+from deploy.trouble import Trouble
+from deploy.up import Options
+from shared.settings import SERVICES, Settings
+
+PROCESSES = 2 * len(SERVICES)
+SPARE_CONNECTIONS = 20
+"""For advisory locks of feed readers, migrations, backups and an operator's psql."""
+OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)
+CLOCK_DIFFERENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    well: bool
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What is examined."""
+
+    options: Options
+    directory: DataDirectory
+    pid: int | None
+    """The supervisor's, if it runs."""
+
+
+def examine(options: Options) -> list[Finding]:
+    """All findings, in the order in which one would mend them."""
+    directory = data.at(options.data)
+    patient = Patient(options, directory, data.holder(directory))
+    return [finding for check in CHECKS for finding in _findings(check, patient)]
+
+
+def _findings(check: "Check", patient: Patient) -> list[Finding]:
+    name = (check.__name__).strip("_").replace("_", " ")
+    try:
+        return list(check(patient))
+    except PermissionError as error:
+        return [Finding(name, False, f"{error.filename}: {error.strerror}", "run doctor as the user who runs `up`")]
+    except (Trouble, OSError) as error:
+        return [Finding(name, False, str(error), "see the sentence itself")]
+
+
+def _python(_: Patient) -> Iterator[Finding]:
+    found = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("Python", sys.version_info >= (3, 11), found, "install Python 3.11 or later")
+
+
+def _disk(patient: Patient) -> Iterator[Finding]:
+    try:
+        data.check_space(patient.directory)
+    except Trouble as trouble:
+        yield Finding("disk", False, str(trouble), "make room, or choose another --data")
+    else:
+        yield Finding("disk", True, f"more than {data.LEAST_FREE_BYTES // 1024**2} MB free")
+
+
+def _directory(patient: Patient) -> Iterator[Finding]:
+    directory = patient.directory
+    if not directory.path.exists():
+        yield Finding("data directory", True, f"{directory.path} is not made yet")
+        return
+    try:
+        data.check(directory)
+    except Trouble as trouble:
+        yield Finding("data directory", False, str(trouble), "see the sentence itself")
+        return
+    said = directory.version.read_text().strip() if directory.is_complete else "not complete"
+    yield Finding("data directory", True, f"{directory.path}, format {said}")
+    loose = [path for path in (directory.path, directory.logs) if path.exists() and _others_may(path, stat.S_IWOTH)]
+    mend = f"chmod o-w {' '.join(map(str, loose))}"
+    yield Finding("its mode", not loose, "others may write into it" if loose else "closed to others", mend)
+
+
+def _keys(patient: Patient) -> Iterator[Finding]:
+    directory = patient.directory.keys
+    if not directory.exists():
+        yield Finding("keys", not patient.directory.is_complete, "not made", "put them back from a backup")
+        return
+    gone = keys.missing(directory)
+    yield Finding(
+        "keys", not gone, ", ".join(gone) + " missing" if gone else "all there", "put them back from a backup"
+    )
+    loose = [path for path in (directory, *directory.rglob("*")) if _others_may(path, stat.S_IRWXG | stat.S_IRWXO)]
+    found = f"{loose[0]} is open to others" if loose else "closed to others"
+    yield Finding("modes of keys", not loose, found, f"chmod -R go-rwx {directory}")
+
+
+def _others_may(path: Path, bits: int) -> bool:
+    return bool(path.stat().st_mode & bits)
+
+
+def _supervisor(patient: Patient) -> Iterator[Finding]:
+    if patient.pid is None:
+        yield Finding("supervisor", True, "does not run")
+        return
+    yield Finding("supervisor", True, f"runs as process {patient.pid}")
+    state = status.read(patient.directory.status)
+    for name, pid, says, _, restarts, _ in status.rows(state) if state else ():
+        well = pid != "-" and says in {"running", "ready"}
+        yield Finding(name, well, f"{says}, {restarts} restarts", f"read `fangxian logs {name}`")
+
+
+def _ports(patient: Patient) -> Iterator[Finding]:
+    if patient.pid is not None:
+        return
+    taken = [port for port in patient.options.ports.values() if _is_taken(port)]
+    found = f"{', '.join(map(str, taken))} in use" if taken else "free"
+    yield Finding("ports", not taken, found, "stop the other program, or choose another --port")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _database(patient: Patient) -> Iterator[Finding]:
+    url = _owner_url(patient)
+    if url is None:
+        yield Finding("PostgreSQL", True, "embedded, and not running")
+        return
+    yield from asyncio.run(_ask_database(url, _pool(patient)))
+    yield _migrations(url)
+
+
+def _owner_url(patient: Patient) -> str | None:
+    if patient.options.database_url:
+        return patient.options.database_url
+    password = patient.directory.keys / "owner" / "database-owner.password"
+    if patient.pid is None or not password.exists():
+        return None
+    return postgres.owner_url(home.find(patient.directory.path), secret_files.read(password))
+
+
+async def _ask_database(url: str, pool: int) -> list[Finding]:
+    mend = "start it; check DATABASE_URL, or read `fangxian logs postgres`"
+    try:
+        connection = await asyncpg.connect(url, timeout=5)
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return [Finding("PostgreSQL", False, f"{place_of(url)} cannot be reached: {error}", mend)]
+    try:
+        version = connection.get_server_version()
+        allowed = int(await connection.fetchval("SHOW max_connections"))
+        its_time: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        safe = [name for name in ("fsync", "full_page_writes") if await connection.fetchval(f"SHOW {name}") != "on"]
+    finally:
+        await connection.close()
+    needed = PROCESSES * pool + SPARE_CONNECTIONS
+    differs = abs(its_time.timestamp() - time.time())
+    return [
+        Finding("PostgreSQL", version.major >= 18, f"{version.major}.{version.micro}", "use PostgreSQL 18"),
+        Finding(
+            "connections",
+            needed <= allowed,
+            f"{needed} needed, {allowed} allowed",
+            "raise max_connections, or lower FANGXIAN_DATABASE_POOL",
+        ),
+        Finding(
+            "durability", not safe, f"{', '.join(safe)} off" if safe else "on", "set fsync and full_page_writes on"
+        ),
+        Finding("clocks", differs < CLOCK_DIFFERENCE_SECONDS, f"differ by {differs:.2f} s", "set both clocks by NTP"),
+    ]
+
+
+def _migrations(url: str) -> Finding:
+    import migrations
+
+    try:
+        problem = migrations.version_problem(url)
+    except Exception as error:  # whatever the database says, doctor goes on
+        problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return Finding("migrations", problem is None, problem or "not newer than this version", "install that version")
+
+
+def _pool(patient: Patient) -> int:
+    settings = _settings(patient)
+    return settings.database_pool if settings else 6
+
+
+def _redis(patient: Patient) -> Iterator[Finding]:
+    if patient.options.redis_url:
+        check_redis(patient.options.redis_url)
+        yield Finding("Redis", True, "answers")
+        return
+    password = patient.directory.keys / "owner" / "valkey.password"
+    if patient.pid is None or not password.exists():
+        yield Finding("Valkey", True, "embedded, and not running")
+        return
+    answers = valkey.answers(valkey.socket_of(home.find(patient.directory.path)), secret_files.read(password))
+    yield Finding("Valkey", answers, "answers" if answers else "does not answer", "read `fangxian logs valkey`")
+
+
+def _clock(_: Patient) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    yield Finding("clock", now > OLDEST_CLOCK, f"{now:%Y-%m-%d %H:%M} UTC", "set the clock, best by NTP")
+
+
+def _settings_of_production(patient: Patient) -> Iterator[Finding]:
+    try:
+        settings = _settings(patient)
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)[0]["msg"]
+        yield Finding("settings", False, said, "change the FANGXIAN_… variables")
+        return
+    if settings is None:
+        return
+    if settings.production:
+        yield Finding("settings", True, "of production")
+        return
+    on = [
+        name
+        for name, value in (
+            ("FANGXIAN_DEVELOPMENT_ISSUER", settings.development_issuer),
+            ("FANGXIAN_DEMONSTRATION_IDS", settings.demonstration_ids),
+        )
+        if value
+    ]
+    yield Finding("settings", True, f"of development ({', '.join(on) or 'nothing of it on'})")
+
+
+def _settings(patient: Patient) -> Settings | None:
+    return Settings.model_validate(
+        {
+            "service": "gateway",
+            "database_url": as_role("postgresql:///fangxian"),
+            "redis_url": "redis://",
+            "keys": patient.directory.keys,
+        }
+    )
+
+
+def _root(_: Patient) -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        user = server_user()
+        yield Finding("user", True, f"root; the embedded servers run as {user.name}")
+
+
+Check = Callable[[Patient], Iterator[Finding]]
+
+CHECKS: tuple[Check, ...] = (
+    _python,
+    _clock,
+    _root,
+    _disk,
+    _directory,
+    _keys,
+    _settings_of_production,
+    _ports,
+    _supervisor,
+    _database,
+    _redis,
+)

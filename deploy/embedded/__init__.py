@@ -1,0 +1,86 @@
+"""PostgreSQL and Valkey without installing either: real servers from wheels, closed to other users of the machine."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy import secret_files
+from deploy.embedded import home, postgres, valkey
+from deploy.embedded.server import Server, launch, stop, wait_until_ready
+from deploy.trouble import Trouble
+
+STARTS_WITHIN = 60.0
+"""Seconds; a cluster that recovers from a crash needs some of them."""
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Both servers, running."""
+
+    owner_url: str
+    """`postgresql://fangxian_owner:…@/fangxian?host=<socket directory>`, for asyncpg as it is."""
+    redis_url: str
+    """`unix://:…@<socket>?db=0`, for redis-py and arq."""
+    running: tuple[tuple[Server, subprocess.Popen[bytes]], ...]
+
+    def stop(self) -> None:
+        """End both, in good order."""
+        for server, process in reversed(self.running):
+            stop(server, process)
+
+    def process(self, name: str) -> subprocess.Popen[bytes]:
+        """The process of `postgres` or `valkey`."""
+        return next(process for server, process in self.running if server.name == name)
+
+
+def start(directory: Path, *, durable: bool = True) -> Servers:
+    """Start both servers on a directory, making what is not there yet; they end with the calling thread at the latest.
+
+    `durable=False` is for tests: the data survive the server's death, not the machine's.
+    """
+    secret_files.make_directory(directory)
+    owner_password = secret_files.password(directory / "database-owner.password")
+    valkey_password = secret_files.password(directory / "valkey.password")
+    place = home.make(directory)
+    postgres.create(place, owner_password, durable=durable)
+    servers = (postgres.server(place, durable=durable), valkey.server(place, valkey_password))
+    running: list[tuple[Server, subprocess.Popen[bytes]]] = []
+    try:
+        for server in servers:
+            log = directory / f"{server.name}.log"
+            with log.open("ab") as output:
+                running.append((server, launch(server, output)))
+        for server, process in running:
+            wait_until_ready(server, process, STARTS_WITHIN, f"; see {directory / (server.name + '.log')}")
+    except BaseException:
+        for server, process in running:
+            stop(server, process, 5)
+        raise
+    return Servers(
+        owner_url=postgres.owner_url(place, owner_password),
+        redis_url=valkey.redis_url(place, valkey_password),
+        running=tuple(running),
+    )
+
+
+@contextmanager
+def temporary() -> Iterator[Servers]:
+    """Both servers for as long as a test run lasts, on a directory that is gone afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="fangxian-"))
+    directory.chmod(0o711)  # ours, and the servers' user must pass it
+    try:
+        servers = start(directory, durable=False)
+        try:
+            yield servers
+        finally:
+            servers.stop()
+    finally:
+        home.remove(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+__all__ = ["Server", "Servers", "Trouble", "start", "temporary"]

@@ -1,0 +1,183 @@
+"""The embedded PostgreSQL: a real server on a closed socket, with a password for every role and no TCP."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from deploy.embedded.home import Home
+from deploy.embedded.programs import postgres_programs
+from deploy.embedded.server import Server
+from deploy.trouble import Trouble
+
+OWNER = "fangxian_owner"
+DATABASE = "fangxian"
+
+ACCESS = "local all all scram-sha-256\nlocal replication fangxian_owner scram-sha-256\n"
+"""`pg_hba.conf`, whole: who has the socket still needs a password. The second line is for base backups."""
+
+SETTINGS = {
+    "cluster_name": "fangxian",
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "password_encryption": "scram-sha-256",
+    "max_connections": "100",
+    # For two cores and at most 2 GB, shared with eight processes of ours.
+    "shared_buffers": "256MB",
+    "effective_cache_size": "1GB",
+    "work_mem": "8MB",
+    "maintenance_work_mem": "64MB",
+    "max_parallel_workers_per_gather": "0",
+    "io_workers": "1",
+    "jit": "off",
+    "random_page_cost": "1.1",
+    "wal_level": "replica",
+    "wal_buffers": "16MB",
+    "min_wal_size": "256MB",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "autovacuum_naptime": "20s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    "log_checkpoints": "off",
+    # What a statement was given is personal data.
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_min_error_statement": "panic",
+}
+
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
+"""For tests: survives the server's death, not the machine's."""
+
+
+def create(home: Home, owner_password: str, *, durable: bool = True) -> None:
+    """Make the cluster and its database, if there is none: under another name first, so it is whole or not there."""
+    if home.cluster.exists():
+        return
+    programs, half_made = postgres_programs(home), home.path / "postgres.half"
+    password_file = home.path / "postgres.password"
+    shutil.rmtree(half_made, ignore_errors=True)
+    password_file.unlink(missing_ok=True)
+    try:
+        password_file.touch(mode=0o600)
+        password_file.write_text(owner_password, encoding="ascii")
+        home.user.owns(password_file)
+        _run(
+            home,
+            [str(programs / "initdb"), "--pgdata", str(half_made), "--username", OWNER, "--pwfile", str(password_file),
+             "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-instructions",
+             "--text-search-config", "simple", "--no-sync"],
+        )  # fmt: skip
+        (half_made / "pg_hba.conf").write_text(ACCESS, encoding="ascii")
+        _run(
+            home,
+            [str(programs / "postgres"), "--single", "-D", str(half_made), "-c", "fsync=off", "template1"],
+            f'CREATE DATABASE "{DATABASE}";\n',
+        )
+        if durable:
+            _run(home, [str(programs / "initdb"), "--sync-only", "--pgdata", str(half_made)])
+        half_made.rename(home.cluster)
+    except BaseException:
+        shutil.rmtree(half_made, ignore_errors=True)
+        raise
+    finally:
+        password_file.unlink(missing_ok=True)
+
+
+def server(home: Home, *, durable: bool = True) -> Server:
+    """The server of an existing cluster."""
+    settings = SETTINGS | {"unix_socket_directories": str(home.sockets)} | ({} if durable else NOT_DURABLE)
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return Server(
+        name="postgres",
+        command=[str(postgres_programs(home) / "postgres"), "-D", str(home.cluster), *options],
+        user=home.user,
+        tidy=lambda: end_the_last(home.cluster),
+        ready=lambda pid: is_ready(home.cluster, pid),
+        stop_signal=signal.SIGINT,  # "fast": sessions are ended, the cluster is closed in good order
+        give_up_signal=signal.SIGQUIT,  # "immediate": recovers from its log at the next start
+    )
+
+
+def owner_url(home: Home, password: str) -> str:
+    """The address of the database, as its owner."""
+    return url(OWNER, password, home.sockets)
+
+
+def url(role: str, password: str, sockets: Path) -> str:
+    """The address of the database on the socket in a directory, as a role. asyncpg, libpq and SQLAlchemy read it."""
+    return f"postgresql://{role}:{quote(password, safe='')}@/{DATABASE}?host={quote(str(sockets))}"
+
+
+def is_ready(cluster: Path, pid: int) -> bool:
+    """Whether the server with that process id says of itself, in its pid file, that it takes connections."""
+    lines = _pid_file(cluster)
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+
+def end_the_last(cluster: Path, seconds: float = 20) -> None:
+    """See to it that nothing of an earlier run of this cluster is alive. For the holder of the directory only.
+
+    PostgreSQL itself takes care of what a dead server left, except of a process id that is another program's by now.
+    """
+    deadline = time.monotonic() + seconds
+    while survivors := _processes_in(cluster):
+        for process in survivors:
+            # A server whose starter was killed is closing already; its sessions end when they notice.
+            _signal(process, signal.SIGKILL if time.monotonic() > deadline else signal.SIGINT)
+        psutil.wait_procs(survivors, timeout=1)
+    lines = _pid_file(cluster)
+    if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
+        (cluster / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _processes_in(cluster: Path) -> list[psutil.Process]:
+    """PostgreSQL's processes of this cluster: their working directory is the cluster's."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            if process.info["name"] == "postgres" and Path(process.cwd()) == cluster:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _pid_file(cluster: Path) -> list[str]:
+    try:
+        return (cluster / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _run(home: Home, command: list[str], text: str = "") -> None:
+    done = subprocess.run(  # noqa: S603
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+        umask=0o077,
+        **home.user.popen,
+    )
+    # `postgres --single` ends with 0 even if its statement failed.
+    errors = [line for line in done.stderr.splitlines() if "ERROR:" in line or "FATAL:" in line or "error:" in line]
+    if done.returncode or errors:
+        said = (errors or done.stderr.strip().splitlines() or ["no word of why"])[0]
+        raise Trouble(f"PostgreSQL's cluster could not be made in {home.path} ({Path(command[0]).name}: {said}).")

@@ -1,0 +1,64 @@
+"""Whose processes the embedded servers are: one's own, or, when root starts them, an unprivileged user's."""
+
+import os
+import pwd
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.trouble import Trouble
+
+CANDIDATES = ("fangxian", "nobody")
+"""As root: the first of these users that the machine has. PostgreSQL refuses to run as root."""
+
+
+@dataclass(frozen=True)
+class ServerUser:
+    """The user the embedded servers run as."""
+
+    name: str
+    uid: int
+    gid: int
+    differs: bool
+    """Whether it is another than the user of this process."""
+
+    @property
+    def popen(self) -> dict[str, Any]:
+        """What `subprocess` needs to run something as this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.differs else {}
+
+    def owns(self, path: Path) -> None:
+        """Give a file or directory that we made to this user."""
+        if self.differs:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+
+def server_user() -> ServerUser:
+    """The user of this process; as root, `fangxian` if there is such a user, else `nobody`."""
+    if os.geteuid() != 0:
+        return ServerUser(str(os.geteuid()), os.geteuid(), os.getegid(), differs=False)
+    for name in CANDIDATES:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        if entry.pw_uid != 0:
+            return ServerUser(name, entry.pw_uid, entry.pw_gid, differs=True)
+    raise Trouble("PostgreSQL does not run as root and there is no user `nobody`: add a system user `fangxian`.")
+
+
+def may_pass(user: ServerUser, directory: Path) -> bool:
+    """Whether the user can get through a directory and everything above it."""
+    return all(_searchable(user, step) for step in (directory, *directory.parents))
+
+
+def _searchable(user: ServerUser, directory: Path) -> bool:
+    if not user.differs:
+        return os.access(directory, os.X_OK)
+    status = directory.stat()
+    if status.st_uid == user.uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == user.gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)

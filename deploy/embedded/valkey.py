@@ -1,0 +1,75 @@
+"""The embedded Valkey: wake-ups only, so nothing of it is kept; on a closed socket with a password, no TCP."""
+
+import signal
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+from deploy.embedded.home import Home, make_own
+from deploy.embedded.programs import valkey_program
+from deploy.embedded.server import Server
+
+CONFIGURATION = """\
+port 0
+unixsocket "{socket}"
+unixsocketperm 700
+requirepass "{password}"
+dir "{directory}"
+save ""
+appendonly no
+daemonize no
+databases 16
+maxmemory 128mb
+maxmemory-policy noeviction
+"""
+
+
+def server(home: Home, password: str) -> Server:
+    """The server, configured anew at each start; the password is in a file and on no command line."""
+    directory = home.path / "valkey"
+    configuration = directory / "valkey.conf"
+    program = valkey_program(home)
+
+    def tidy() -> None:
+        make_own(directory, home.user)
+        socket_of(home).unlink(missing_ok=True)
+        configuration.unlink(missing_ok=True)
+        configuration.touch(mode=0o600)
+        text = CONFIGURATION.format(socket=socket_of(home), password=password, directory=directory)
+        configuration.write_text(text, encoding="utf-8")
+        home.user.owns(configuration)
+
+    return Server(
+        name="valkey",
+        command=[str(program), str(configuration)],
+        user=home.user,
+        tidy=tidy,
+        ready=lambda _pid: answers(socket_of(home), password),
+        stop_signal=signal.SIGTERM,
+        give_up_signal=signal.SIGKILL,
+    )
+
+
+def socket_of(home: Home) -> Path:
+    """Where it listens."""
+    return home.sockets / "valkey.sock"
+
+
+def redis_url(home: Home, password: str) -> str:
+    """The address, as redis-py and arq read it."""
+    return f"unix://:{quote(password, safe='')}@{quote(str(socket_of(home)))}?db=0"
+
+
+def answers(path: Path, password: str) -> bool:
+    """Whether a server on that socket takes the password and answers."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(1)
+            connection.connect(str(path))
+            connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
+            said = b""
+            while said.count(b"\r\n") < 2 and (part := connection.recv(256)):
+                said += part
+            return said == b"+OK\r\n+PONG\r\n"
+    except OSError:
+        return False

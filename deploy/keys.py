@@ -1,0 +1,108 @@
+"""Keys and passwords of one installation: made on its first start, 0600 in directories of 0700, never overwritten.
+
+`owner/` holds them all, for the supervisor. Each service has a directory of its own with copies of what it needs and
+nothing more, so that a process can be shut in with its own. Ed25519 keys are JWKs (RFC 8037).
+"""
+
+import base64
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from joserfc.jwk import OKPKey
+
+from deploy import secret_files
+from deploy.trouble import Trouble
+from shared.settings import SERVICES, Service
+
+OF_EVERY_SERVICE = ("own.jwk", "services.jwks", "master.key", "index.key")
+OF_THE_GATEWAY = ("issuer.jwk", "code.jwk", "code-hmac.key")
+
+
+def make(directory: Path) -> None:
+    """Make all keys of a new installation, if it has none: all of them or nothing."""
+    if directory.exists():
+        return
+    half_made = directory.with_name(f"{directory.name}.half")
+    shutil.rmtree(half_made, ignore_errors=True)
+    try:
+        for name, content in _of_the_owner().items():
+            secret_files.write_once(half_made / "owner" / name, content)
+        for service in SERVICES:
+            for name in names_of(service):
+                content = secret_files.read(half_made / "owner" / _original(service, name))
+                secret_files.write_once(half_made / service / name, content + "\n")
+        os.rename(half_made, directory)
+        secret_files.flush_directory(directory.parent)
+    except BaseException:
+        shutil.rmtree(half_made, ignore_errors=True)
+        raise
+
+
+def names_of(service: Service) -> tuple[str, ...]:
+    """The key files a service needs."""
+    return OF_EVERY_SERVICE + (OF_THE_GATEWAY if service == "gateway" else ())
+
+
+def missing(directory: Path) -> list[str]:
+    """The key files that should be there and are not."""
+    expected = [f"owner/{name}" for name in owner_names()]
+    expected += [f"{service}/{name}" for service in SERVICES for name in names_of(service)]
+    return [name for name in expected if not (directory / name).is_file()]
+
+
+def require(directory: Path) -> None:
+    """Trouble if a key is missing: a new one would not open what the old one sealed."""
+    if gone := missing(directory):
+        raise Trouble(f"Keys are missing in {directory} ({', '.join(gone)}): put them back from a backup.")
+
+
+def passwords(directory: Path) -> dict[str, str]:
+    """The password of each service's login role, by service."""
+    return {service: secret_files.read(directory / "owner" / f"database-{service}.password") for service in SERVICES}
+
+
+def owner_names() -> tuple[str, ...]:
+    """The key files the supervisor needs: all."""
+    per_service = [name for service in SERVICES for name in (f"database-{service}.password", f"service-{service}.jwk")]
+    shared = ("services.jwks", "master.key", "index.key", *OF_THE_GATEWAY)
+    return ("database-owner.password", "valkey.password", *per_service, *shared)
+
+
+def _of_the_owner() -> dict[str, str]:
+    signing = {service: _ed25519(service) for service in SERVICES}
+    return {
+        "database-owner.password": _password(),
+        "valkey.password": _password(),
+        **{f"database-{service}.password": _password() for service in SERVICES},
+        **{f"service-{service}.jwk": _json(key.as_dict(private=True)) for service, key in signing.items()},
+        "services.jwks": _json({"keys": [key.as_dict(private=False) for key in signing.values()]}),
+        "master.key": _bytes(),
+        "index.key": _bytes(),
+        "issuer.jwk": _json(_ed25519("issuer").as_dict(private=True)),
+        "code.jwk": _json(_ed25519(f"code-{secrets.token_hex(4)}").as_dict(private=True)),
+        "code-hmac.key": _bytes(),
+    }
+
+
+def _original(service: Service, name: str) -> str:
+    return f"service-{service}.jwk" if name == "own.jwk" else name
+
+
+def _ed25519(key_id: str) -> OKPKey:
+    return OKPKey.generate_key("Ed25519", {"kid": key_id, "use": "sig"}, private=True)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True) + "\n"
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(24) + "\n"
+
+
+def _bytes() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii").rstrip("=") + "\n"

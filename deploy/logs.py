@@ -1,0 +1,137 @@
+"""One log file a process, kept small: `<process>.log`, then `.log.1` … as it fills."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+LIMIT_BYTES = 10 * 1024**2
+KEPT = 4
+"""Files of one process, the one in use included."""
+
+
+class LogFile:
+    """A log that turns over when it is full, at the end of a line. A full disk loses lines and stops nobody."""
+
+    def __init__(self, path: Path, limit: int = LIMIT_BYTES, kept: int = KEPT) -> None:
+        self.path, self.limit, self.kept = path, limit, kept
+        self.lost = 0
+        self._file: BinaryIO | None = None
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Add what a process said."""
+        try:
+            if self._size + len(data) > self.limit and self._size:
+                head, newline, data = data.rpartition(b"\n")
+                self._append(head + newline)
+                self._turn_over()
+            self._append(data)
+        except OSError:
+            self.lost += len(data)
+
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(descriptor, "ab", buffering=0)
+            self._size = os.fstat(descriptor).st_size
+        self._file.write(data)
+        self._size += len(data)
+
+    def _turn_over(self) -> None:
+        self.close()
+        for number in range(self.kept - 1, 0, -1):
+            older = self.path.with_name(f"{self.path.name}.{number}")
+            newer = self.path if number == 1 else self.path.with_name(f"{self.path.name}.{number - 1}")
+            with contextlib.suppress(FileNotFoundError):
+                newer.replace(older)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._size = 0
+
+
+@dataclass
+class Journal:
+    """What the supervisor itself says: a structured line in its log, and the sentence on the terminal."""
+
+    file: LogFile
+    quiet: bool = False
+    _stderr: int = field(default_factory=lambda: sys.stderr.fileno())
+
+    def say(self, sentence: str, level: str = "info", **facts: object) -> None:
+        """One line."""
+        line = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": sentence, **facts}
+        self.file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        if not self.quiet:
+            with contextlib.suppress(OSError):
+                os.write(self._stderr, f"{sentence}\n".encode())
+
+
+def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:
+    """The last lines of each log, with the process's name before them."""
+    for name in names:
+        path = directory / f"{name}.log"
+        if path.exists():
+            yield from (f"{name} | {line}" for line in _last(path, lines))
+
+
+def follow(directory: Path, names: Sequence[str]) -> Iterator[str]:
+    """What is added to the logs from now on, for ever."""
+    readers = {name: _Tail(directory / f"{name}.log") for name in names}
+    while True:
+        for name, tail in readers.items():
+            yield from (f"{name} | {line}" for line in tail.new_lines())
+        time.sleep(0.2)
+
+
+def names_in(directory: Path) -> list[str]:
+    """The processes that have a log."""
+    return sorted(path.stem for path in directory.glob("*.log"))
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log; empty if there is none."""
+    lines = _last(path, 1) if path.exists() else []
+    return lines[0] if lines else ""
+
+
+def _last(path: Path, lines: int) -> list[str]:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - lines * 2000))
+        return file.read().decode(errors="replace").splitlines()[-lines:]
+
+
+class _Tail:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rest = b""
+        self._file = path.open("rb") if path.exists() else None
+        if self._file is not None:
+            self._file.seek(0, os.SEEK_END)
+
+    def new_lines(self) -> list[str]:
+        data = self._rest + (self._file.read() if self._file else b"")
+        if self._was_turned_over():
+            if self._file is not None:
+                self._file.close()
+            self._file = self.path.open("rb")
+            data += self._file.read()
+        *lines, self._rest = data.split(b"\n")
+        return [line.decode(errors="replace") for line in lines]
+
+    def _was_turned_over(self) -> bool:
+        try:
+            now = self.path.stat().st_ino
+        except FileNotFoundError:
+            return False
+        return self._file is None or os.fstat(self._file.fileno()).st_ino != now

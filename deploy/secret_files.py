@@ -1,0 +1,54 @@
+"""Secrets as files: made once, whole or not at all, readable by their owner alone, never overwritten."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def make_directory(path: Path) -> None:
+    """A directory for one's own eyes (0700), and what is missing above it. One that stands already is left as it is."""
+    for step in reversed([step for step in (path, *path.parents) if not step.exists()]):
+        step.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_once(path: Path, content: str) -> bool:
+    """Write a secret (0600) unless the file is there already; says whether it was written.
+
+    The file appears under its name whole and flushed, or not at all; of two writers the first wins.
+    """
+    make_directory(path.parent)
+    half_made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(half_made, path)  # a link, unlike a rename, does not replace what is there
+    except FileExistsError:
+        return False
+    finally:
+        half_made.unlink()
+    flush_directory(path.parent)
+    return True
+
+
+def read(path: Path) -> str:
+    """The secret in a file."""
+    return path.read_text(encoding="ascii").strip()
+
+
+def password(path: Path) -> str:
+    """The password kept in a file; made (192 random bits) if there is none."""
+    if not path.exists():
+        write_once(path, secrets.token_urlsafe(24) + "\n")
+    return read(path)
+
+
+def flush_directory(path: Path) -> None:
+    """Make the names in a directory last through a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

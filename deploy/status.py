@@ -1,0 +1,105 @@
+"""What runs: a file the supervisor keeps, and the table made of it."""
+
+import contextlib
+import http.client
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psutil
+
+if TYPE_CHECKING:
+    from deploy.supervisor import Child
+
+
+def write(path: Path, facts: Mapping[str, object], children: Iterable["Child"]) -> None:
+    """Put down the state of every process. On a full disk the last one stays."""
+    state = {**facts, "processes": [_of(child) for child in children]}
+    half_made = path.with_suffix(".half")
+    with contextlib.suppress(OSError):
+        half_made.touch(mode=0o600)
+        half_made.write_text(json.dumps(state, indent=1), encoding="utf-8")
+        half_made.replace(path)
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The state as last put down, if there is one."""
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return state
+
+
+def _of(child: "Child") -> dict[str, object]:
+    return {
+        "name": child.name,
+        "pid": child.running.pid if child.running else None,
+        "since": child.since,
+        "restarts": child.restarts,
+    }
+
+
+def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
+    """Name, process id, state, time it has run, restarts and resident memory of every process."""
+    return [_row(process, state.get("urls", {})) for process in state["processes"]]
+
+
+def _row(process: Mapping[str, Any], urls: Mapping[str, str]) -> tuple[str, str, str, str, str, str]:
+    name, pid = process["name"], process["pid"]
+    memory = _memory(pid) if pid else None
+    if memory is None:
+        return name, "-", "waits to start", "-", str(process["restarts"]), "-"
+    says = readiness(urls[name]) if name in urls else "running"
+    return name, str(pid), says, _span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
+
+
+def _memory(pid: int) -> int | None:
+    """Resident memory in MB of a process and its own processes; what a fork shares is counted in each."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        return sum(_resident(member) for member in family) // 1024**2
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def readiness(url: str, timeout: float = 2) -> str:
+    """What an API says of itself at /readyz: `ready`, `not ready (503)`, or that it does not answer."""
+    code = _code(url, timeout)
+    if code is None:
+        return "does not answer"
+    return "ready" if code == http.client.OK else f"not ready ({code})"
+
+
+def is_ready(url: str) -> bool:
+    """Whether an API says at /readyz that it is ready."""
+    return _code(url, 1) == http.client.OK
+
+
+def _code(url: str, timeout: float) -> int | None:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout)
+    try:
+        connection.request("GET", "/readyz", headers={"Connection": "close"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _span(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours} h {minute} min" if hours else f"{minute} min {second} s" if minute else f"{second} s"

@@ -1,0 +1,232 @@
+"""The tables every service's schema begins with, as its first migration makes them."""
+
+from alembic import op
+
+from migrations.roles import allow, open_schema, protect
+from shared.settings import Service
+
+TABLES = """
+CREATE TABLE {s}.feed (
+    at timestamptz NOT NULL DEFAULT now(),
+    epoch integer NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    type text NOT NULL,
+    subject uuid NOT NULL,
+    version bigint NOT NULL,
+    region text COLLATE "C" NOT NULL,
+    change text NOT NULL,
+    urgent boolean NOT NULL,
+    data json NOT NULL,
+    PRIMARY KEY (at, epoch, xid, seq)
+) PARTITION BY RANGE (at);
+CREATE INDEX feed_order_idx ON {s}.feed (epoch, xid, seq);
+CREATE INDEX feed_urgent_idx ON {s}.feed (epoch, xid, seq) WHERE urgent;
+COMMENT ON TABLE {s}.feed IS 'The owner''s log, by day. Entries are read in the order (epoch, xid, seq).';
+
+CREATE TABLE {s}.feed_epochs (
+    epoch integer PRIMARY KEY,
+    system_identifier bigint NOT NULL,
+    began_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE {s}.feed_epochs
+    IS 'One row for each cluster this schema has lived in: a restored one begins a new epoch.';
+
+CREATE TABLE {s}.feed_floor (
+    "only" boolean PRIMARY KEY DEFAULT true CHECK ("only"),
+    epoch integer NOT NULL,
+    xid xid8 NOT NULL,
+    seq bigint NOT NULL
+);
+COMMENT ON TABLE {s}.feed_floor IS 'The last entry that retention dropped. Who has read less must rebuild.';
+
+CREATE TABLE {s}.feed_cursors (
+    owner text NOT NULL,
+    lane text NOT NULL,
+    cursor text NOT NULL,
+    moved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, lane)
+);
+COMMENT ON TABLE {s}.feed_cursors IS 'How far this service has read another''s log.';
+
+CREATE TABLE {s}.feed_held (
+    type text NOT NULL,
+    subject uuid NOT NULL,
+    version bigint NOT NULL,
+    held_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (type, subject)
+);
+COMMENT ON TABLE {s}.feed_held IS 'The version held of every subject: only a newer one is applied.';
+
+CREATE TABLE {s}.feed_parked (
+    type text NOT NULL,
+    subject uuid NOT NULL,
+    version bigint NOT NULL,
+    region text COLLATE "C" NOT NULL,
+    data json NOT NULL,
+    error text NOT NULL,
+    attempts integer NOT NULL DEFAULT 1,
+    parked_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (type, subject)
+);
+COMMENT ON TABLE {s}.feed_parked IS 'Entries that could not be handled. Operators see and retry them.';
+
+CREATE TABLE {s}.data_keys (
+    month integer PRIMARY KEY,
+    wrapped bytea NOT NULL
+);
+COMMENT ON TABLE {s}.data_keys IS 'The key that seals personal data of a month, wrapped by the master key.';
+
+CREATE TABLE {s}.idempotency (
+    id uuid PRIMARY KEY,
+    fingerprint bytea NOT NULL,
+    answer bytea,
+    at timestamptz NOT NULL
+);
+CREATE INDEX idempotency_at_idx ON {s}.idempotency (at);
+COMMENT ON COLUMN {s}.idempotency.id IS 'Made from actor, operation and key.';
+COMMENT ON COLUMN {s}.idempotency.answer IS 'Sealed; null while the first request runs.';
+
+CREATE TABLE {s}.audit (
+    seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+    at timestamptz NOT NULL,
+    actor text NOT NULL,
+    role text NOT NULL,
+    scope text NOT NULL,
+    purpose text NOT NULL,
+    request_id text NOT NULL,
+    operation text NOT NULL,
+    subjects uuid[] NOT NULL
+);
+COMMENT ON TABLE {s}.audit
+    IS 'Whose personal data was looked at or changed: one entry a request, append-only.';
+
+CREATE TABLE {s}.jobs (
+    id uuid PRIMARY KEY,
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+    version bigint NOT NULL DEFAULT 1,
+    region text COLLATE "C" NOT NULL,
+    kind text NOT NULL,
+    actor jsonb NOT NULL,
+    input jsonb NOT NULL,
+    state text NOT NULL DEFAULT 'queued',
+    total integer,
+    done integer NOT NULL DEFAULT 0,
+    result jsonb NOT NULL DEFAULT '{{}}',
+    error text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz,
+    CONSTRAINT job_state CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+    CONSTRAINT job_finished CHECK ((finished_at IS NULL) = (state IN ('queued', 'running')))
+);
+CREATE INDEX jobs_region_idx ON {s}.jobs (region);
+CREATE INDEX jobs_open_idx ON {s}.jobs (seq) WHERE state IN ('queued', 'running');
+COMMENT ON COLUMN {s}.jobs.actor IS 'On whose behalf, and within which scope, it runs.';
+COMMENT ON COLUMN {s}.jobs.total IS 'Items to do, once known.';
+
+CREATE TABLE {s}.uploads (
+    job_id uuid NOT NULL CONSTRAINT uploads_job_id_fkey REFERENCES {s}.jobs (id) ON DELETE CASCADE,
+    part integer NOT NULL,
+    sealed bytea NOT NULL,
+    PRIMARY KEY (job_id, part)
+);
+COMMENT ON TABLE {s}.uploads IS 'The file of a job, sealed in parts, until the job has ended.';
+"""
+
+# Days are Shanghai's. What is older than the oldest partition, or newer than the newest, goes to the default one.
+KEEP_PARTITIONS = """
+CREATE FUNCTION {s}.keep_partitions(retention_days integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'Asia/Shanghai' AS $$
+DECLARE
+    parent text;
+    day date;
+    child text;
+    place record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('{s}.keep_partitions'));
+    FOR parent IN
+        SELECT relname FROM pg_class WHERE relkind = 'p' AND relnamespace = '{s}'::regnamespace ORDER BY relname
+    LOOP
+        EXECUTE format('CREATE TABLE IF NOT EXISTS {s}.%I PARTITION OF {s}.%I DEFAULT', parent || '_default', parent);
+        FOR day IN SELECT generate_series(current_date - 2, current_date + 14, '1 day')::date LOOP
+            child := parent || to_char(day, '_YYYYMMDD');
+            IF to_regclass(format('{s}.%I', child)) IS NULL THEN
+                EXECUTE format(
+                    'CREATE TABLE {s}.%I PARTITION OF {s}.%I FOR VALUES FROM (%L) TO (%L)',
+                    child, parent, day::timestamptz, (day + 1)::timestamptz
+                );
+            END IF;
+        END LOOP;
+    END LOOP;
+    FOR child IN
+        SELECT relname FROM pg_class JOIN pg_inherits ON inhrelid = pg_class.oid
+        WHERE inhparent = '{s}.feed'::regclass AND relname ~ '_[0-9]{{8}}$'
+          AND to_date(right(relname, 8), 'YYYYMMDD') < current_date - retention_days
+        ORDER BY relname
+    LOOP
+        EXECUTE format('SELECT epoch, xid, seq FROM {s}.%I ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT 1', child) INTO place;
+        IF place.seq IS NOT NULL THEN
+            INSERT INTO {s}.feed_floor AS floor (epoch, xid, seq) VALUES (place.epoch, place.xid, place.seq)
+            ON CONFLICT ("only") DO UPDATE SET epoch = excluded.epoch, xid = excluded.xid, seq = excluded.seq
+                WHERE (floor.epoch, floor.xid, floor.seq) < (excluded.epoch, excluded.xid, excluded.seq);
+        END IF;
+        EXECUTE format('DROP TABLE {s}.%I', child);
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION {s}.keep_partitions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {s}.keep_partitions TO fangxian_{s}_system;
+"""
+
+ALL_TABLES = (
+    "uploads",
+    "jobs",
+    "audit",
+    "idempotency",
+    "data_keys",
+    "feed_parked",
+    "feed_held",
+    "feed_cursors",
+    "feed_floor",
+    "feed_epochs",
+    "feed",
+)
+
+
+def create_house(service: Service) -> None:
+    """Make the common tables of a schema, and say who may do what with them."""
+    open_schema(service)
+    run_script(TABLES.format(s=service))
+    run_script(KEEP_PARTITIONS.format(s=service))
+    allow(service, "feed", "INSERT")
+    allow(service, "feed", "SELECT", "system")
+    allow(service, "feed_epochs", "SELECT")
+    allow(service, "feed_floor", "SELECT", "system")
+    for table in ("feed_cursors", "feed_held", "feed_parked"):
+        allow(service, table, "SELECT, INSERT, UPDATE, DELETE", "system")
+    allow(service, "data_keys", "SELECT")
+    allow(service, "data_keys", "INSERT", "system")
+    allow(service, "idempotency", "SELECT, INSERT, UPDATE")
+    allow(service, "idempotency", "DELETE", "system")
+    allow(service, "audit", "INSERT")
+    protect(service, "jobs", staff="SELECT, INSERT, UPDATE")
+    allow(service, "uploads", "INSERT", "staff")
+    allow(service, "uploads", "SELECT, DELETE", "system")
+
+
+def drop_house(service: Service) -> None:
+    """Take the common tables of a schema away."""
+    op.execute(f"DROP FUNCTION {service}.keep_partitions")
+    for table in ALL_TABLES:
+        op.execute(f"DROP TABLE {service}.{table}")
+
+
+def run_script(script: str) -> None:
+    """Run statements separated by semicolons at line ends; a function's body is one."""
+    statement: list[str] = []
+    in_body = False
+    for line in script.splitlines():
+        statement.append(line)
+        in_body ^= line.count("$$") % 2 == 1
+        if line.rstrip().endswith(";") and not in_body:
+            op.execute("\n".join(statement))
+            statement = []

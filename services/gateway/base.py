@@ -1,0 +1,22 @@
+"""The foundation of this service's tables."""
+
+from sqlalchemy.orm import DeclarativeBase
+
+from shared import db
+from shared.house_tables import add_house_tables
+
+
+class Base(DeclarativeBase):
+    """All tables of the schema `gateway`."""
+
+    metadata = db.metadata_of("gateway")
+    type_annotation_map = db.TYPES
+
+
+class Row(db.Row, Base):
+    """A table of things with an id, an order, a version and a region."""
+
+    __abstract__ = True
+
+
+add_house_tables(Base.metadata)

@@ -1,0 +1,218 @@
+"""A code policy: the versioned document that says which fact gives which colour, for how long, and what to do about it.
+
+The document is data: the national protocols changed four times in nineteen months. What may *never* be said by a policy
+(that any negative frees anybody, that a colour has no evidence or no end) is refused here, when the document is read.
+"""
+
+import enum
+import string
+from datetime import datetime, timedelta
+from functools import cached_property
+from importlib import resources
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Colour(enum.IntEnum):
+    """What a person may do, the more restricted the higher. The numbers are those that gate vendors use."""
+
+    GREEN = 1
+    YELLOW = 2
+    RED = 3
+
+    @property
+    def label(self) -> str:
+        """The name as documents carry it: `green`."""
+        return self.name.lower()
+
+
+ColourName = Literal["green", "yellow", "red"]
+FactKind = Literal["negative", "pool_pending", "positive", "order", "referral", "discharged"]
+
+VARIANTS: dict[FactKind, tuple[str, ...]] = {
+    "order": ("central", "home", "monitoring"),
+    "referral": ("ruled_out", "admitted", "confirmed"),
+}
+"""The kinds of fact that come in more than one variant."""
+
+ASSERTING: tuple[FactKind, ...] = ("pool_pending", "positive", "order", "referral")
+SETTLING: tuple[FactKind, ...] = ("negative", "referral", "discharged")
+PLACEHOLDERS = {"since", "until"}
+
+_SHANGHAI = ZoneInfo("Asia/Shanghai")  # not from shared.clock: rules must not be able to reach a clock
+_Text = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Words(_Document):
+    """One text in both languages."""
+
+    zh: _Text
+    en: _Text
+
+    def fill(self, since: datetime, until: datetime | None) -> "Words":
+        """The text with its times filled in, as the district's clocks show them."""
+        zh_until = "解除通知所载时间" if until is None else f"{until.astimezone(_SHANGHAI):%Y-%m-%d %H:%M}"
+        en_until = "the time of the release notice" if until is None else zh_until
+        start = f"{since.astimezone(_SHANGHAI):%Y-%m-%d %H:%M}"
+        return Words(zh=self.zh.format(since=start, until=zh_until), en=self.en.format(since=start, until=en_until))
+
+    @property
+    def placeholders(self) -> set[str]:
+        """The names between braces. A brace that cannot be read raises ValueError."""
+        texts = (self.zh, self.en)
+        return {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+class Days(_Document):
+    """A colour that ends so many days (of 24 h) after the fact."""
+
+    days: int = Field(ge=1, le=60)
+
+
+class Ending(_Document):
+    """A fact that ends an assertion: one that names it (`answered`), or any that came later (`earlier` ones end).
+
+    A negative is held to more by the evaluator, whatever the policy says: it must be the person's own single tube,
+    taken after the result that it answers.
+    """
+
+    fact: FactKind
+    variant: str | None = None
+    reach: Literal["answered", "earlier"] = "answered"
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.fact not in SETTLING:
+            raise ValueError(f"a fact of kind {self.fact} settles nothing")
+        if self.variant not in VARIANTS.get(self.fact, (None,)):
+            raise ValueError(f"{self.fact} has no variant {self.variant}")
+        if self.fact == "negative" and self.reach != "answered":
+            raise ValueError("a negative retracts only the assertion it answers")
+        return self
+
+
+class Rule(_Document):
+    """One kind of evidence, the colour it gives, and what the person is told: why, how it ends, what to do next."""
+
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
+    fact: FactKind
+    variants: tuple[str, ...] = ()
+    colour: ColourName
+    lasts: Literal["until_settled", "until_order_ends"] | Days
+    ended_by: tuple[Ending, ...] = ()
+    priority: int = Field(
+        ge=0, le=1000, description="Which of several reasons of one colour is told first: the lowest."
+    )
+    why: Words
+    how_it_ends: Words
+    next_step: Words
+    source: _Text = Field(description="The article or protocol the rule follows, or `local decision`.")
+
+    @cached_property
+    def shade(self) -> Colour:
+        """The colour as a number."""
+        return Colour[self.colour.upper()]
+
+    @cached_property
+    def matches(self) -> tuple[tuple[str, str], ...]:
+        """The (kind, variant) pairs this rule is about."""
+        return tuple((self.fact, variant) for variant in self.variants or ("",))
+
+    @cached_property
+    def span(self) -> timedelta | None:
+        """How long the colour lasts at most, counted from the fact."""
+        return timedelta(days=self.lasts.days) if isinstance(self.lasts, Days) else None
+
+    @model_validator(mode="after")
+    def _fact_makes_sense(self) -> Self:
+        if self.fact not in ASSERTING:
+            raise ValueError(f"rule {self.code}: a fact of kind {self.fact} asserts nothing and gives no colour")
+        known = set(VARIANTS.get(self.fact, ()))
+        if not set(self.variants) <= known or bool(known) != bool(self.variants):
+            raise ValueError(f"rule {self.code}: variants must be from {sorted(known) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _end_makes_sense(self) -> Self:
+        if self.lasts == "until_order_ends" and self.fact != "order":
+            raise ValueError(f"rule {self.code}: only an order lasts until it ends")
+        if self.lasts == "until_settled" and not self.ended_by:
+            raise ValueError(f"rule {self.code}: lasts until settled, but nothing settles it")
+        return self
+
+    @model_validator(mode="after")
+    def _texts_make_sense(self) -> Self:
+        for words in (self.why, self.how_it_ends, self.next_step):
+            if not words.placeholders <= PLACEHOLDERS:
+                raise ValueError(f"rule {self.code}: a text may only hold {sorted(PLACEHOLDERS)} between braces")
+        return self
+
+
+class Number(_Document):
+    """A figure that the plan leaves open, with where it comes from."""
+
+    value: float = Field(gt=0)
+    source: _Text
+
+
+class Figures(_Document):
+    """The figures of a policy. Names carry their unit."""
+
+    negative_validity_hours: Number
+    """From the *sampling* time. Never stored with a code: computed when it is checked."""
+    fever_celsius: Number
+    printed_code_days: Number
+
+
+class Meanings(_Document):
+    """What each colour means to whoever reads it."""
+
+    green: Words
+    yellow: Words
+    red: Words
+
+
+class Policy(_Document):
+    """One version of the rules. A published version never changes; a new one is tried on everybody first."""
+
+    version: int = Field(ge=1)
+    title: Words
+    colours: Meanings
+    figures: Figures
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="after")
+    def _rules_are_distinct(self) -> Self:
+        codes = [rule.code for rule in self.rules]
+        if len(set(codes)) != len(codes):
+            raise ValueError("two rules have the same code")
+        matched = [pair for rule in self.rules for pair in rule.matches]
+        if len(set(matched)) != len(matched):
+            raise ValueError("two rules are about the same fact")
+        return self
+
+    @cached_property
+    def by_fact(self) -> dict[tuple[str, str], Rule]:
+        """The rule for each (kind, variant) that has one."""
+        return {pair: rule for rule in self.rules for pair in rule.matches}
+
+    @cached_property
+    def by_code(self) -> dict[str, Rule]:
+        """The rule of each code."""
+        return {rule.code: rule for rule in self.rules}
+
+
+def read(document: str | bytes) -> Policy:
+    """The policy of a JSON document; pydantic's ValidationError says what makes no sense in it."""
+    return Policy.model_validate_json(document)
+
+
+def first() -> Policy:
+    """Version 1, which the migration publishes."""
+    return read(resources.files(__package__).joinpath("policy_1.json").read_bytes())

@@ -1,0 +1,271 @@
+"""The code a person shows: a short signed text for a QR, with a form for online and one for offline checking in it.
+
+    FX1. + base64url of  key id 4 | kind 1 | resident 16 | issued 4 | colours 1 | until 4 | last negative 4
+                         | who shows 16 (proxy only) | seal 11 | signature 64 | check 2        (all big-endian)
+
+- *seal*: HMAC-SHA-256 over all before it, cut to 88 bits. The server checks this one only: 4 µs, not 200.
+- *signature*: Ed25519 over all before it, the seal included. Devices check it with public keys and no network.
+- *check*: CRC-16 over all before it, so that a misread QR is told from a forged one, whichever way it is read.
+
+The bits that one way of checking does not rely on (the signature online) can be changed only by whoever also mends the
+check, and mean nothing there. 152 characters fit QR version 8 at level M; a proxy's 174 at level L.
+
+Three kinds. *Live*: issued on the whole minute, good for two. *Proxy*: the same, with who shows it (a guardian for a
+child or an elder). *Printed*: good for days by policy, and without a colour, because paper cannot change: offline it
+proves who it is about and no more, so a door registers and never passes it without the server.
+"""
+
+import enum
+import hashlib
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as BadBase64
+from binascii import crc_hqx
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from services.gateway.codes.policy import Colour
+
+PREFIX = "FX1."
+MINUTE_SECONDS = 60
+LIVE_SECONDS = 120
+"""A live code is issued on the minute it is shown in, so it is at least one minute from its end when it is drawn."""
+SKEW_SECONDS = 30
+"""How far the clock of a checking device may be behind."""
+PRINTED_SECONDS = 7 * 24 * 3600
+LONGEST = 200
+"""Characters; a longer text is not looked at."""
+
+_HEAD = struct.Struct(">4sB16sIBII")
+_SEAL, _SIGNATURE, _CHECK = 11, 64, 2
+_TAIL = _SEAL + _SIGNATURE + _CHECK
+
+
+class Kind(enum.IntEnum):
+    """How a code is shown."""
+
+    LIVE = 1
+    PROXY = 2
+    PRINTED = 3
+
+
+_SIZES: dict[int, int] = {kind: _HEAD.size + _TAIL + (16 if kind is Kind.PROXY else 0) for kind in Kind}
+
+Fault = Literal["malformed", "unknown_key", "forged", "not_yet", "expired"]
+
+
+class BadToken(ValueError):  # noqa: N818 - it is a token that is bad, not an error of ours
+    """A text that is no valid code now, and why.
+
+    `malformed`: not a code, or misread. `unknown_key`: signed by a key that is not (or no longer) trusted. `forged`:
+    not signed by that key. `not_yet`, `expired`: genuine, but of another time.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault)
+        self.fault: Fault = fault
+
+
+@dataclass(frozen=True)
+class Key:
+    """One signing key: 32 secret bytes, of which the signing key, the sealing secret and the public id are made.
+
+    Two are valid at once: a new one is published to the devices before it signs, and the old one is trusted until its
+    last code has expired. So a rotation leaves no gap.
+    """
+
+    seed: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.seed) != 32:
+            raise ValueError("a key is made of 32 bytes")
+
+    @cached_property
+    def private(self) -> Ed25519PrivateKey:
+        """What signs for offline readers."""
+        return Ed25519PrivateKey.from_private_bytes(self._derived(b"signature"))
+
+    @cached_property
+    def public(self) -> bytes:
+        """The 32 bytes that devices are given."""
+        return self.private.public_key().public_bytes_raw()
+
+    @cached_property
+    def id(self) -> bytes:
+        """Four bytes that follow from the public key, so that keys of other regions need no registry of ids."""
+        return hashlib.sha256(self.public).digest()[:4]
+
+    @cached_property
+    def secret(self) -> bytes:
+        """What seals for online readers."""
+        return self._derived(b"seal")
+
+    @cached_property
+    def receipt_secret(self) -> bytes:
+        """What seals receipts: never the secret of codes, so that neither can be passed off as the other."""
+        return self._derived(b"receipt")
+
+    def _derived(self, use: bytes) -> bytes:
+        return HKDF(SHA256(), 32, salt=None, info=b"fangxian token " + use).derive(self.seed)
+
+
+class Subject(NamedTuple):
+    """Whose code it is and what it says. `until` and `colour_after`: what time alone will make of the colour."""
+
+    resident_id: UUID
+    colour: Colour | None
+    until: datetime | None = None
+    colour_after: Colour | None = None
+    last_negative: datetime | None = None
+
+
+class Shown(NamedTuple):
+    """What a genuine code said. `colour` is None on paper."""
+
+    kind: Kind
+    resident_id: UUID
+    shown_by: UUID | None
+    issued_at: datetime
+    colour: Colour | None
+    until: datetime | None
+    colour_after: Colour | None
+    last_negative: datetime | None
+    key_id: bytes
+
+
+def issue(subject: Subject, key: Key, now: datetime, *, shown_by: UUID | None = None) -> str:
+    """The text to show in this minute. The same state in the same minute is signed once."""
+    kind = Kind.LIVE if shown_by is None else Kind.PROXY
+    if subject.colour is None:
+        raise ValueError("a live code says its colour")
+    return _signed(_packed(subject, kind, key, now, MINUTE_SECONDS, shown_by), key)
+
+
+def issue_printed(resident_id: UUID, key: Key, now: datetime) -> str:
+    """The text to print for a person without a smartphone. It says who, never which colour."""
+    return _signed(_packed(Subject(resident_id, None), Kind.PRINTED, key, now, 1, None), key)
+
+
+def read_online(
+    text: str, secrets: Mapping[bytes, bytes], now: datetime, printed_seconds: int = PRINTED_SECONDS
+) -> Shown:
+    """What a code says, by its seal; raises BadToken. The server still asks what the colour is *now*."""
+    raw = _opened(text)
+    secret = secrets.get(raw[:4])
+    if secret is None:
+        raise BadToken("unknown_key")
+    body, seal = raw[:-_TAIL], raw[-_TAIL : _SEAL - _TAIL]
+    if not hmac.compare_digest(_sealed(body, secret), seal):
+        raise BadToken("forged")
+    return _in_time(_unpacked(body), now, printed_seconds)
+
+
+def read_offline(
+    text: str, publics: Mapping[bytes, Ed25519PublicKey], now: datetime, printed_seconds: int = PRINTED_SECONDS
+) -> Shown:
+    """What a code says, by its signature, with no network; raises BadToken. Printed codes come without a colour."""
+    raw = _opened(text)
+    public = publics.get(raw[:4])
+    if public is None:
+        raise BadToken("unknown_key")
+    signed, signature = raw[: -_SIGNATURE - _CHECK], raw[-_SIGNATURE - _CHECK : -_CHECK]
+    try:
+        public.verify(signature, signed)
+    except InvalidSignature:
+        raise BadToken("forged") from None
+    return _in_time(_unpacked(raw[:-_TAIL]), now, printed_seconds)
+
+
+def secrets_of(keys: Iterable[Key]) -> dict[bytes, bytes]:
+    """What the server reads codes with: the current key and the one before or after it."""
+    return {key.id: key.secret for key in keys}
+
+
+def publics_of(raw_keys: Iterable[bytes]) -> dict[bytes, Ed25519PublicKey]:
+    """What a device reads codes with, from published 32-byte keys: our own, and those of regions we trust (互认)."""
+    return {hashlib.sha256(raw).digest()[:4]: Ed25519PublicKey.from_public_bytes(raw) for raw in raw_keys}
+
+
+def _packed(subject: Subject, kind: Kind, key: Key, now: datetime, step: int, shown_by: UUID | None) -> bytes:
+    issued = int(now.timestamp()) // step * step
+    colours = (subject.colour or 0) | (subject.colour_after or 0) << 4
+    resident = subject.resident_id.bytes
+    head = _HEAD.pack(key.id, kind, resident, issued, colours, _seconds(subject.until), _seconds(subject.last_negative))
+    return head if shown_by is None else head + shown_by.bytes
+
+
+@lru_cache(maxsize=16_384)
+def _signed(body: bytes, key: Key) -> str:
+    signed = body + _sealed(body, key.secret)
+    raw = signed + key.private.sign(signed)
+    return PREFIX + urlsafe_b64encode(raw + _check(raw)).rstrip(b"=").decode()
+
+
+def _sealed(body: bytes, secret: bytes) -> bytes:
+    return hmac.digest(secret, body, "sha256")[:_SEAL]
+
+
+def _check(raw: bytes) -> bytes:
+    return crc_hqx(raw, 0xFFFF).to_bytes(2, "big")
+
+
+def _opened(text: str) -> bytes:
+    """The bytes of a text, if it is whole and of one of our kinds."""
+    if not text.startswith(PREFIX) or len(text) > LONGEST:
+        raise BadToken("malformed")
+    coded = text[len(PREFIX) :]
+    try:
+        raw = urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
+    except (BadBase64, ValueError):
+        raise BadToken("malformed") from None
+    whole = len(raw) > 4 and _SIZES.get(raw[4]) == len(raw)
+    if not whole or _check(raw[:-_CHECK]) != raw[-_CHECK:] or urlsafe_b64encode(raw).rstrip(b"=") != coded.encode():
+        raise BadToken("malformed")
+    return raw
+
+
+def _unpacked(body: bytes) -> Shown:
+    key_id, kind, resident, issued, colours, until, last_negative = _HEAD.unpack_from(body)
+    shown_by = UUID(bytes=body[_HEAD.size :]) if kind == Kind.PROXY else None
+    return Shown(
+        Kind(kind),
+        UUID(bytes=resident),
+        shown_by,
+        datetime.fromtimestamp(issued, UTC),
+        _colour(colours & 15),
+        _instant(until),
+        _colour(colours >> 4),
+        _instant(last_negative),
+        key_id,
+    )
+
+
+def _in_time(shown: Shown, now: datetime, printed_seconds: int) -> Shown:
+    age = (now - shown.issued_at).total_seconds()
+    if age < -SKEW_SECONDS:
+        raise BadToken("not_yet")
+    if age >= (printed_seconds if shown.kind is Kind.PRINTED else LIVE_SECONDS):
+        raise BadToken("expired")
+    return shown
+
+
+def _seconds(instant: datetime | None) -> int:
+    return 0 if instant is None else int(instant.timestamp())
+
+
+def _instant(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def _colour(number: int) -> Colour | None:
+    return Colour(number) if number else None

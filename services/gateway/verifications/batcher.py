@@ -1,0 +1,218 @@
+"""Requests that wait while a connection is busy go to the database together; a lone one goes at once. No timer.
+
+The busier the door, the larger the batches: one statement and one commit then serve many requests, each of which is
+answered only when its commit is on disk.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeAlias, TypeVar
+
+import asyncpg
+import structlog
+
+from shared.problems import Unavailable
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+RunBatch: TypeAlias = Callable[[Sequence[Asked]], Awaitable[Sequence[Answered | Exception]]]
+"""Answers a batch, in its order; an exception in place of an answer is that item's alone."""
+Prepare: TypeAlias = Callable[[asyncpg.Connection], Awaitable[RunBatch[Asked, Answered]]]
+"""Makes a connection ready, once."""
+
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+    asyncpg.exceptions.InvalidCachedStatementError,
+)
+"""What a new connection mends. Anything else is about the data."""
+TRANSIENT = (asyncpg.exceptions.TransactionRollbackError,)
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+
+log = structlog.get_logger()
+
+
+class Batcher(Generic[Asked, Answered]):
+    """Answers requests in batches over a few connections of its own.
+
+    A class, because it is a running thing: a bounded queue and the tasks that drain it, from `start` to `stop`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        prepare: Prepare[Asked, Answered],
+        *,
+        connections: int = 2,
+        largest_batch: int = 256,
+        longest_queue: int = 2_048,
+        timeout_seconds: float = 5,
+    ) -> None:
+        self._connect = connect
+        self._prepare = prepare
+        self._connections = connections
+        self._largest_batch = largest_batch
+        self._longest_queue = longest_queue
+        self._timeout_seconds = timeout_seconds
+        self._waiting: deque[tuple[Asked, asyncio.Future[Answered]]] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._serving: set[asyncio.Task[None] | None] = set()
+        self._open = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one connection is up."""
+        return self._open and bool(self._serving)
+
+    async def start(self) -> None:
+        """Begin to connect. Returns when the first connections were tried, whether or not the database is there."""
+        self._open = True
+        tried = [asyncio.get_running_loop().create_future() for _ in range(self._connections)]
+        self._tasks = [asyncio.create_task(self._keep_serving(first)) for first in tried]
+        await asyncio.gather(*tried)
+
+    async def stop(self) -> None:
+        """Answer those who wait, then close. Nobody new is let in."""
+        self._open = False
+        for idle in self._idle:
+            _settle(idle, None)
+        for task in set(self._tasks) - self._serving:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._refuse_waiting()
+
+    async def ask(self, item: Asked) -> Answered:
+        """The answer to one request, once its batch is committed. Raises Unavailable, or this item's own error."""
+        if not self.ready or len(self._waiting) >= self._longest_queue:
+            raise Unavailable()
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._idle:
+            _settle(self._idle.pop(), None)
+        return await future
+
+    async def _keep_serving(self, tried: "asyncio.Future[None]") -> None:
+        """One connection, made again whenever it is lost, with growing pauses."""
+        pause = FIRST_PAUSE_SECONDS
+        while self._open:
+            try:
+                connection = await asyncio.wait_for(self._connect(), self._timeout_seconds)
+            except (*LOST, asyncpg.PostgresError) as error:
+                log.warning("batcher_cannot_connect", error=type(error).__name__)
+            else:
+                pause = FIRST_PAUSE_SECONDS if await self._serve(connection, tried) else pause
+            _settle(tried, None)
+            if self._open:
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads reconnections, guards nothing
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _serve(self, connection: asyncpg.Connection, tried: "asyncio.Future[None]") -> bool:
+        """Answer batches over one connection until it is lost or all is done. Says whether it ever worked."""
+        try:
+            run = await asyncio.wait_for(self._prepare(connection), self._timeout_seconds)
+        except (*LOST, asyncpg.PostgresError) as error:
+            log.warning("batcher_cannot_prepare", error=type(error).__name__)
+            connection.terminate()
+            return False
+        task = asyncio.current_task()
+        self._serving.add(task)
+        _settle(tried, None)
+        try:
+            while batch := await self._next_batch(connection):
+                await self._answer(run, batch)
+            await connection.close()
+        except LOST as error:
+            log.warning("batcher_lost_connection", error=type(error).__name__)
+        finally:
+            connection.terminate()
+            self._serving.discard(task)
+            if not self._serving:
+                self._refuse_waiting()
+        return True
+
+    async def _next_batch(self, connection: asyncpg.Connection) -> list[tuple[Asked, "asyncio.Future[Answered]"]]:
+        """Those who wait, up to a batch; waits until there is one. Empty when stopping."""
+        while True:
+            while self._waiting:
+                count = min(len(self._waiting), self._largest_batch)
+                taken = (self._waiting.popleft() for _ in range(count))
+                batch = [(item, future) for item, future in taken if not future.done()]
+                if batch:
+                    return batch
+            if not self._open:
+                return []
+            if connection.is_closed():
+                raise ConnectionResetError
+            await self._wait(connection)
+
+    async def _wait(self, connection: asyncpg.Connection) -> None:
+        """Sleep until somebody asks, or the connection is gone."""
+        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def gone(_: object) -> None:
+            _settle(wake, None)
+
+        connection.add_termination_listener(gone)
+        self._idle.append(wake)
+        try:
+            await wake
+        finally:
+            connection.remove_termination_listener(gone)
+            if wake in self._idle:
+                self._idle.remove(wake)
+
+    async def _answer(
+        self, run: RunBatch[Asked, Answered], batch: list[tuple[Asked, "asyncio.Future[Answered]"]]
+    ) -> None:
+        """Run one batch. If its data are at fault it is halved until the faulty item stands alone."""
+        try:
+            answers = await asyncio.wait_for(run([item for item, _ in batch]), self._timeout_seconds)
+        except LOST as error:
+            for _, future in batch:
+                _fail(future, Unavailable())
+            raise ConnectionResetError from error
+        except Exception as error:
+            if len(batch) == 1:
+                transient = isinstance(error, TRANSIENT)
+                _fail(batch[0][1], Unavailable() if transient else error)
+                return
+            middle = len(batch) // 2
+            try:
+                await self._answer(run, batch[:middle])
+            finally:
+                await self._answer(run, batch[middle:])
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                _fail(future, answer)
+            else:
+                _settle(future, answer)
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            _fail(self._waiting.popleft()[1], Unavailable())
+
+
+Result = TypeVar("Result")
+
+
+def _settle(future: "asyncio.Future[Result]", result: Result) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Result]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,171 @@
+"""The door: each scan becomes one visit on disk, with its verdict, before it is answered.
+
+One statement reads the codes of a whole batch, picks each outcome and writes the visits. It reads the truth itself:
+there is no cache of codes or points. The answer is what the visit says and nothing else, so a repeated scan id is
+answered from its visit, as before, and is one visit.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple, Self
+from uuid import UUID
+
+import asyncpg
+
+from services.gateway.verifications.batcher import Batcher, RunBatch
+from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
+from services.gateway.verifications.rules import Outcome
+
+RECORD_VISITS = """
+insert into gateway.visits (
+    scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, decided_at
+)
+select
+    asked.scan_id, asked.at, asked.point_id, asked.resident_id, asked.shown_by, point.region, seen.colour,
+    get_byte(
+        point.outcomes,
+        4 * seen.colour
+        + 2 * coalesce(code.last_negative >= $7 - point.negative_within, false)::int
+        + coalesce(asked.temperature_tenths >= point.fever_tenths, false)::int
+    ),
+    asked.temperature_tenths, $7
+from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])
+    as asked (scan_id, at, point_id, resident_id, shown_by, temperature_tenths)
+join gateway.points as point on point.id = asked.point_id
+left join gateway.codes as code on code.resident_id = asked.resident_id
+cross join lateral (
+    select case
+        when code.resident_id is null then 0
+        when code.green_from <= $7 then 1
+        when code.until <= $7 then code.colour_after
+        else code.colour
+    end as colour
+) as seen
+order by asked.scan_id
+on conflict do nothing
+returning scan_id, point_id, resident_id, colour, outcome, decided_at
+"""
+"""`seen` is `colour_at` of codes/rules.py. What `get_byte` picks is `outcomes` of rules.py; a test holds both together.
+
+Sorted by scan id, so that two batches holding the same scans cannot deadlock. A scan that is there already, or whose
+point nobody knows, returns no row.
+"""
+
+FIND_VISITS = """
+select visit.scan_id, visit.point_id, visit.resident_id, visit.colour, visit.outcome, visit.decided_at
+from unnest($1::uuid[], $2::timestamptz[]) as asked (scan_id, at)
+join gateway.visits as visit on visit.at = asked.at and visit.scan_id = asked.scan_id
+"""
+
+CONNECTION_SETTINGS = {
+    "application_name": "gateway door",
+    "synchronous_commit": "on",
+    "jit": "off",
+    # A door only ever looks up by key. A plan made while the tables were still small would read a million codes a batch
+    # until the next ANALYZE.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
+
+class Scan(NamedTuple):
+    """One code shown at one point. `at` is the time inside the scan id."""
+
+    scan_id: UUID
+    at: datetime
+    point_id: UUID
+    resident_id: UUID
+    shown_by: UUID | None = None
+    temperature_tenths: int | None = None
+
+
+class Visit(NamedTuple):
+    """What is on disk of a scan. `colour` is 0 for a person nobody knows."""
+
+    scan_id: UUID
+    point_id: UUID
+    resident_id: UUID
+    colour: int
+    outcome: int
+    decided_at: datetime
+
+    @property
+    def said(self) -> Outcome:
+        """The verdict, and what it rests on."""
+        return Outcome.of(self.outcome)
+
+
+class Door:
+    """The engine behind verifications: a batcher whose batches are visits."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        now: Callable[[], datetime],
+        *,
+        connections: int = 2,
+        largest_batch: int = 256,
+        longest_queue: int = 2_048,
+        timeout_seconds: float = 5,
+    ) -> None:
+        self._now = now
+        self._batcher: Batcher[Scan, Visit] = Batcher(
+            connect,
+            self._prepare,
+            connections=connections,
+            largest_batch=largest_batch,
+            longest_queue=longest_queue,
+            timeout_seconds=timeout_seconds,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether scans can be answered."""
+        return self._batcher.ready
+
+    async def __aenter__(self) -> Self:
+        await self._batcher.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._batcher.stop()
+
+    async def verify(self, scan: Scan) -> Visit:
+        """The visit of a scan, once it is on disk. Raises Unavailable, ServicePointNotFound or ScanIdTaken.
+
+        A caller that goes away while its scan is being written leaves a visit behind; that is what happened.
+        """
+        return await self._batcher.ask(scan)
+
+    async def _prepare(self, connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
+        record = await connection.prepare(RECORD_VISITS)
+        find = await connection.prepare(FIND_VISITS)
+
+        async def run(scans: Sequence[Scan]) -> Sequence[Visit | Exception]:
+            columns = zip(*scans, strict=True)
+            rows = await record.fetch(*map(list, columns), self._now())
+            visits = {row[0]: Visit(*row) for row in rows}
+            if missing := [scan for scan in scans if scan.scan_id not in visits]:
+                rows = await find.fetch([scan.scan_id for scan in missing], [scan.at for scan in missing])
+                visits.update((row[0], Visit(*row)) for row in rows)
+            return [_answer(scan, visits.get(scan.scan_id)) for scan in scans]
+
+        return run
+
+
+def connector(dsn: str, **settings: str) -> Callable[[], Awaitable[asyncpg.Connection]]:
+    """How the door connects: as its own role, with plans that cannot go wrong as the tables grow."""
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(dsn, server_settings=CONNECTION_SETTINGS | settings, command_timeout=None)
+
+    return connect
+
+
+def _answer(scan: Scan, visit: Visit | None) -> Visit | Exception:
+    if visit is None:
+        return ServicePointNotFound()
+    same = visit.resident_id == scan.resident_id and visit.point_id == scan.point_id
+    return visit if same else ScanIdTaken(at="/scan_id")

@@ -1,0 +1,52 @@
+"""Regions: what callers may ask (R1, article 13)."""
+
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from services.registry.regions import use_cases
+from services.registry.regions.schemas import NewRegion
+from services.registry.regions.use_cases import RegionTaken, RegionUnknown
+from shared.actors import Role
+from shared.contracts.registry import Region
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/registry/v1/regions", tags=["regions"])
+
+Code = Annotated[
+    str,
+    Path(pattern=r"^[0-9]{2,16}$", description="Region code, 2 to 16 digits.", examples=["350582005001"]),
+]
+
+
+@router.post(
+    "",
+    role=Role.COMMAND | Role.COMMUNITY_OFFICER,
+    raises=[RegionTaken, RegionUnknown],
+    status=201,
+    location="/registry/v1/regions/{region}",
+)
+async def add_region(new: NewRegion, work: Work) -> Region:
+    """Add a patch or a grid under a community.
+
+    Provinces to communities are the bureau's list and come with the system. Source: article 13.
+    """
+    return await use_cases.add_region(work, new)
+
+
+@router.get("/{code}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
+async def get_region(code: Code, work: Work) -> Region:
+    """Show one region."""
+    return await use_cases.get_region(work, code)
+
+
+@router.get("", role=Role.PEOPLE | Role.MACHINE)
+async def list_regions(
+    work: Work,
+    page: PageAsked,
+    parent: Annotated[str | None, Query(pattern=r"^[0-9]{2,14}$", description="Only those right below.")] = None,
+) -> Listed[Region]:
+    """List the regions within the caller's scope."""
+    return await use_cases.list_regions(work, parent, page)

@@ -1,0 +1,34 @@
+"""Regions: the tree, as rows whose own code is their region."""
+
+from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.registry.base import Row
+from shared.contracts.registry import Region
+from shared.db import REGION
+from shared.regions import LEVELS, Level
+
+
+class RegionRow(Row):
+    """One region. A child cannot exist without its parent, nor under a code that is not its prefix."""
+
+    __tablename__ = "regions"
+
+    name: Mapped[str]
+    level: Mapped[Level] = mapped_column(REGION)
+    parent: Mapped[str | None] = mapped_column(REGION, ForeignKey("registry.regions.region"))
+
+    __table_args__ = (
+        UniqueConstraint("region", name="region_taken"),
+        CheckConstraint(
+            "level = CASE length(region) "
+            + " ".join(f"WHEN {length} THEN '{level}'" for length, level in LEVELS.items())
+            + " END",
+            name="region_level",
+        ),
+        CheckConstraint("parent IS NULL OR starts_with(region, parent)", name="region_parent"),
+    )
+
+    def public(self) -> Region:
+        """As the API and the feed say it."""
+        return Region(id=self.id, version=self.version, region=self.region, name=self.name, level=self.level)

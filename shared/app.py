@@ -1,0 +1,131 @@
+"""How a service's API is put together: the same surroundings for each, so that a service lists only what is its own."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+from shared import telemetry
+from shared.actors import Actor
+from shared.contracts.resource import Resource
+from shared.feed import maintenance
+from shared.feed.routes import Snapshot, feed_router
+from shared.house import House
+from shared.http import handlers, limits
+from shared.http.openapi import describe
+from shared.http.router import Router
+from shared.problems import Unauthenticated
+from shared.settings import Settings
+
+Lifespan = Callable[[House], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What is a service's own: its routers, its resources, and its hot routes beside FastAPI."""
+
+    title: str
+    routers: Sequence[Router]
+    snapshots: Mapping[type[Resource], Snapshot]
+    hot_routes: Callable[[House], Sequence[BaseRoute]] = lambda _: ()
+    lifespan: Lifespan | None = None
+    upload_paths: Sequence[str] = ()
+
+
+def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
+    """One service's application. `house` is given by tests, which replace the network to the peers."""
+    house = house or House.build(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        telemetry.configure_logs(settings.service, "api")
+        await house.start()
+        try:
+            if api.lifespan is None:
+                yield
+            else:
+                async with api.lifespan(house):
+                    yield
+        finally:
+            await house.close()
+
+    app = FastAPI(title=api.title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.house = house
+    app.state.authenticate = bearer(house)
+    for route in api.hot_routes(house):
+        app.router.routes.append(route)
+    for router in [*api.routers, feed_router(api.snapshots)]:
+        app.include_router(router)
+    _add_health(app, house)
+    describe(app)
+    handlers.install(app)
+    limits.install(
+        app,
+        request_timeout_seconds=settings.request_timeout_seconds,
+        upload_paths=api.upload_paths,
+        json_paths=[f"/{settings.service}/v1"],
+        observe=_observe(settings.service),
+    )
+    return app
+
+
+def bearer(house: House) -> Callable[[Request], Actor]:
+    """How a service behind the edge knows its caller: by the internal token, and nothing else."""
+
+    def authenticate(request: Request) -> Actor:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated()
+        return house.signer.actor_of(token).during(request.state.request_id)
+
+    return authenticate
+
+
+def _add_health(app: FastAPI, house: House) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> dict[str, str]:
+        """Whether the process runs."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        """Whether the process can do its work, and what it misses. Redis is missed, but not needed."""
+        checks = {"postgresql": await _check(_ping(house)), "redis": await _check(house.waker.ping())}
+        ready = checks["postgresql"]["ok"] and house.is_open
+        return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        """Figures for Prometheus."""
+        await _check(maintenance.measure(house))
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _observe(service: str) -> limits.Observe:
+    def observe(scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")
+        telemetry.REQUESTS.labels(service, scope["method"], route, str(status)).observe(seconds)
+
+    return observe
+
+
+async def _ping(house: House) -> None:
+    async with house.engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+
+
+async def _check(what: Awaitable[Any]) -> dict[str, Any]:
+    began = time.perf_counter()
+    try:
+        await what
+    except Exception as error:  # a health check reports whatever is wrong
+        return {"ok": False, "error": type(error).__name__}
+    return {"ok": True, "milliseconds": round((time.perf_counter() - began) * 1000, 1)}

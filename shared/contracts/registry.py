@@ -1,0 +1,72 @@
+"""What the registry says in public: regions and residents, never a name, number, phone or address."""
+
+from datetime import date
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.resource import Resource
+from shared.regions import Level
+
+TagKind = Literal["pregnant", "dependent", "child", "elder"]
+
+
+class Region(Resource, type="registry.region.v1"):
+    """A place in the tree of regions. Its `region` is its own code."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "7f5f3a6e-3f0c-5d0e-9d53-0d7a3f1f6a01",
+                    "version": 1,
+                    "region": "350582005",
+                    "name": "新塘街道",
+                    "level": "township",
+                }
+            ]
+        }
+    )
+
+    name: str
+    level: Level
+
+
+class Tag(BaseModel):
+    """Why a person needs particular care (article 3), and on which days (Asia/Shanghai) that holds, both included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: TagKind
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether the tag holds on a day."""
+        return (self.valid_from is None or self.valid_from <= day) and (
+            self.valid_until is None or day <= self.valid_until
+        )
+
+
+class Resident(Resource, type="registry.resident.v1"):
+    """A person, as other services may know them. `region` is where the person lives now: a grid, or a community."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "version": 3,
+                    "region": "3505820050010101",
+                    "state": "active",
+                    "household_id": "2c1d8a51-8b0e-5f0a-8c7d-6b1e0f6f4a10",
+                    "tags": [{"kind": "child", "valid_from": None, "valid_until": "2027-03-01"}],
+                }
+            ]
+        }
+    )
+
+    state: Literal["active", "closed"]
+    household_id: UUID | None = Field(description="People of one household share it.")
+    tags: tuple[Tag, ...] = ()

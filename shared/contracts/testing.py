@@ -1,0 +1,87 @@
+"""What testing says in public: campaigns and tubes."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.resource import Resource
+
+PoolSize = Literal[1, 5, 10, 20]
+CampaignState = Literal["planned", "open", "closed", "cancelled"]
+TubeState = Literal["open", "sealed", "in_transit", "received", "resulted", "discarded"]
+Outcome = Literal["negative", "positive", "inconclusive", "invalid"]
+SampleException = Literal["over_capacity", "twice_in_round", "single_only", "after_close"]
+
+
+class Campaign(Resource, type="testing.campaign.v1"):
+    """A round of sampling over a region (article 11). A drill touches no code."""
+
+    name: str
+    round: int
+    pool_size: PoolSize
+    opens_at: datetime
+    closes_at: datetime
+    state: CampaignState
+    drill: bool
+    expected: int = Field(description="People counted when the round was planned.")
+
+
+class Sample(BaseModel):
+    """One person's swab in a tube. One with an exception is part of a positive's trace and is never counted twice."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID = Field(description="Made by the device, for ever.")
+    resident_id: UUID
+    sampled_at: datetime
+    exception: SampleException | None = None
+
+
+class Result(BaseModel):
+    """What the laboratory found. A correction has a higher revision and replaces it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    revision: int
+    tested_at: datetime
+    reported_at: datetime
+
+
+class Tube(Resource, type="testing.tube.v1"):
+    """One tube of a round with the people in it. `region` is where it was filled.
+
+    A result for a tube whose manifest is not complete yet is *held*: a positive is in force at once for the people
+    known, a negative only when all are there.
+    """
+
+    campaign_id: UUID
+    number: str
+    capacity: PoolSize
+    state: TubeState
+    drill: bool
+    samples: tuple[Sample, ...]
+    missing: int = Field(description="Samples that the manifest lists and no device has sent yet.")
+    answers: tuple[UUID, ...] = Field(
+        default=(),
+        description="The tubes whose positive or inconclusive result this single tube, swabbed after it, answers.",
+    )
+    sealed_at: datetime | None = None
+    received_at: datetime | None = None
+    laboratory: str | None = None
+    result: Result | None = None
+    held: bool = False
+
+
+class Retest(Resource, type="testing.retest.v1"):
+    """A person called for a single-tube retest because of a pool. `region` is where the person lives."""
+
+    resident_id: UUID
+    pool_id: UUID
+    state: Literal["called", "sampled", "settled", "withdrawn"]
+    called_at: datetime
+    due_at: datetime = Field(description="When the person should know: sampling and decision included.")
+    tube_id: UUID | None = None
+    outcome: Outcome | None = None

@@ -1,0 +1,106 @@
+"""The database as every service sees it: its own schema, rows that count their versions, one engine per process.
+
+A service's login role can do nothing by itself. Each transaction chooses one of the service's group roles and a scope
+(`shared/work.py`); row-level security does the rest, so that no query can forget it.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime, Identity, LargeBinary, MetaData, Text, func
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.actors import DatabaseRole
+from shared.ids import new_id
+from shared.settings import Service, Settings
+
+GROUP_ROLES: tuple[DatabaseRole, ...] = ("staff", "resident", "machine", "door", "system")
+
+REGION = Text(collation="C")
+"""The type of every region column: compared byte by byte, so that a scope is a range of an index."""
+
+TYPES: Mapping[Any, Any] = {
+    str: Text,
+    int: BigInteger,
+    bytes: LargeBinary,
+    UUID: PG_UUID(as_uuid=True),
+    datetime: DateTime(timezone=True),
+}
+"""What Python's types are in the database, unless a column says otherwise."""
+
+NAMING = {
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(constraint_name)s",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+
+def login_of(service: Service) -> str:
+    """The login role of a service's processes."""
+    return f"fangxian_{service}"
+
+
+def group_of(service: Service, role: DatabaseRole) -> str:
+    """The group role a transaction of a service works under."""
+    return f"fangxian_{service}_{role}"
+
+
+def metadata_of(service: Service) -> MetaData:
+    """The metadata that holds all tables of one service's schema."""
+    return MetaData(schema=service, naming_convention=NAMING)
+
+
+class Row:
+    """What every table of things has: an id, an order, a version, a region.
+
+    `seq` is the order in which the server wrote rows; lists are paged by it. `version` counts the changes; statements
+    that change many rows add one themselves.
+    """
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-10)
+    seq: Mapped[int] = mapped_column(Identity(always=True), unique=True, sort_order=-9)
+    version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=-8)
+    region: Mapped[str] = mapped_column(REGION, index=True, sort_order=-7)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=90)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=91)
+
+    __mapper_args__: ClassVar[Mapping[str, Any]] = {"version_id_col": version, "eager_defaults": True}
+
+    def __init__(self, **values: Any) -> None:
+        # The id comes first: sealed columns are bound to it.
+        self.id = values.pop("id", None) or new_id()
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+def engine_of(settings: Settings) -> AsyncEngine:
+    """The process's engine. Connections are made when first needed."""
+    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
+    return create_async_engine(
+        url,
+        pool_size=settings.database_pool,
+        max_overflow=0,
+        pool_timeout=settings.transaction_timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={"timeout": 5, "server_settings": session_settings(settings)},
+    )
+
+
+def session_settings(settings: Settings) -> Mapping[str, str]:
+    """What every connection of a process begins with, also the bare ones of the hot paths."""
+    milliseconds = str(int(settings.transaction_timeout_seconds * 1000))
+    return {
+        "search_path": settings.service,
+        "application_name": f"fangxian-{settings.service}",
+        "transaction_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "timezone": "UTC",
+        "jit": "off",
+    }

@@ -1,0 +1,134 @@
+"""The owner's side of the feed: entries, cursors, and what may be read already.
+
+An entry's place is (epoch, xid, seq). Only entries of transactions older than every running one are served: a
+transaction that got its id early and commits late is waited for, never skipped. Places are not causal; versions are.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.contracts.resource import Resource
+
+LANES = ("urgent", "normal")
+MOST_ENTRIES = 1_000
+
+
+class Cursor(NamedTuple):
+    """A place in one owner's log; everything up to it has been read."""
+
+    epoch: int = 0
+    xid: int = 0
+    seq: int = 0
+
+    @classmethod
+    def parse(cls, value: str) -> Self:
+        """Read `epoch.xid.seq`; ValueError if it is anything else."""
+        epoch, xid, seq = (int(part) for part in value.split("."))
+        if min(epoch, xid, seq) < 0 or max(xid, seq) >= 2**63:
+            raise ValueError(value)
+        return cls(epoch, xid, seq)
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.xid}.{self.seq}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change of one resource, about to be written."""
+
+    resource: Resource
+    change: str
+    urgent: bool
+
+
+WRITE = text("""
+    INSERT INTO feed (epoch, type, subject, version, region, change, urgent, data)
+    SELECT (SELECT max(epoch) FROM feed_epochs), type, subject, version, region, change, urgent, data::json
+    FROM unnest(
+        CAST(:type AS text[]), CAST(:subject AS uuid[]), CAST(:version AS bigint[]), CAST(:region AS text[]),
+        CAST(:change AS text[]), CAST(:urgent AS boolean[]), CAST(:data AS text[])
+    ) AS entry (type, subject, version, region, change, urgent, data)
+""")
+
+
+async def write(session: AsyncSession, entries: Iterable[Entry]) -> None:
+    """Append entries; of several for one subject only the last is kept."""
+    last = {(entry.resource.type, entry.resource.id): entry for entry in entries}.values()
+    if last:
+        await session.execute(
+            WRITE,
+            {
+                "type": [entry.resource.type for entry in last],
+                "subject": [entry.resource.id for entry in last],
+                "version": [entry.resource.version for entry in last],
+                "region": [entry.resource.region for entry in last],
+                "change": [entry.change for entry in last],
+                "urgent": [entry.urgent for entry in last],
+                "data": [entry.resource.model_dump_json() for entry in last],
+            },
+        )
+
+
+HORIZON = text("""
+    SELECT coalesce((SELECT max(epoch) FROM feed_epochs), 0), pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+""")
+
+
+async def horizon(session: AsyncSession) -> Cursor:
+    """The place up to which the log is complete: nothing will ever appear at or before it."""
+    epoch, xmin = (await session.execute(HORIZON)).one()
+    return Cursor(epoch, xmin, 0)
+
+
+# The horizon is taken first: a transaction that ends between the two statements is served next time.
+READ = """
+    SELECT epoch, xid::text::bigint AS xid, seq, at, type, subject, version, region, change, data::text AS data
+    FROM feed
+    WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
+      AND (epoch, xid, seq) <= (:upto_epoch, CAST(CAST(:upto_xid AS text) AS xid8), 0)
+      AND {lane}
+      AND type = ANY(CAST(:types AS text[]))
+    ORDER BY epoch, xid, seq
+    LIMIT :limit
+"""
+READ_LANE = {"urgent": text(READ.format(lane="urgent")), "normal": text(READ.format(lane="NOT urgent"))}
+
+
+async def read(
+    session: AsyncSession, after: Cursor, lane: str, types: Sequence[str], limit: int
+) -> tuple[Sequence[Any], Cursor, bool]:
+    """Entries after a cursor, the cursor after them, and whether there are more."""
+    upto = await horizon(session)
+    rows = (
+        await session.execute(
+            READ_LANE[lane],
+            {
+                "epoch": after.epoch,
+                "xid": str(after.xid),
+                "seq": after.seq,
+                "upto_epoch": upto.epoch,
+                "upto_xid": str(upto.xid),
+                "types": list(types),
+                "limit": limit,
+            },
+        )
+    ).all()
+    if len(rows) == limit:
+        return rows, Cursor(rows[-1].epoch, rows[-1].xid, rows[-1].seq), True
+    return rows, max(after, upto), False
+
+
+async def floor(session: AsyncSession) -> Cursor | None:
+    """The last place that retention has dropped, if it has dropped any."""
+    row = (await session.execute(text("SELECT epoch, xid::text::bigint, seq FROM feed_floor"))).one_or_none()
+    return Cursor(*row) if row else None
+
+
+def uuids(ids: Iterable[UUID]) -> list[UUID]:
+    """Distinct ids in the one order in which everything locks rows."""
+    return sorted(set(ids))

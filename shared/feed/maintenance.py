@@ -1,0 +1,61 @@
+"""Partitions made ahead and dropped by retention, old keys forgotten, and the figures an operator watches."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from shared import telemetry
+from shared.house import House
+from shared.http import idempotency
+from shared.work import Work
+
+PARTITIONS = text("SELECT keep_partitions(:retention_days)")
+
+LAG = text("""
+    SELECT owner, lane, cursor, extract(epoch FROM now() - moved_at)::float8 AS age_seconds FROM feed_cursors
+    ORDER BY owner, lane
+""")
+PARKED = text("""
+    SELECT type, subject, version, region, error, attempts, parked_at FROM feed_parked
+    ORDER BY parked_at LIMIT :limit
+""")
+COUNT_PARKED = text("SELECT count(*) FROM feed_parked")
+OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
+OLDEST = text("""
+    SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)::float8 FROM pg_stat_activity
+    WHERE backend_xmin IS NOT NULL OR backend_xid IS NOT NULL
+""")
+
+
+async def keep_partitions(house: House) -> None:
+    """Make the partitions of the next 14 days; drop the feed's that are past retention."""
+    async with house.system_work("keep_partitions") as work:
+        await work.rows(PARTITIONS, retention_days=house.settings.feed_retention_days)
+
+
+async def forget_old_keys(house: House) -> None:
+    """Remove idempotency keys after 24 hours."""
+    async with house.system_work("forget_old_keys") as work:
+        await work.run(idempotency.FORGET, before=work.now - timedelta(hours=24))
+
+
+async def lag(work: Work) -> list[dict[str, Any]]:
+    """How old each cursor of this service is."""
+    return [dict(row) for row in await work.rows(LAG)]
+
+
+async def parked(work: Work, limit: int = 100) -> list[dict[str, Any]]:
+    """What could not be handled, oldest first."""
+    return [dict(row) for row in await work.rows(PARKED, limit=limit)]
+
+
+async def measure(house: House) -> None:
+    """Set the gauges that `/metrics` shows."""
+    service = house.settings.service
+    async with house.system_work("metrics") as work:
+        for row in await lag(work):
+            telemetry.FEED_LAG.labels(service, row["owner"], row["lane"]).set(row["age_seconds"])
+        telemetry.FEED_PARKED.labels(service).set((await work.session.execute(COUNT_PARKED)).scalar_one())
+        telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(OPEN_JOBS)).scalar_one())
+        telemetry.FEED_STALLED.labels(service).set((await work.session.execute(OLDEST)).scalar_one())

@@ -1,0 +1,335 @@
+"""The subscriber's side of the feed: pull, apply what is newer, and commit effects and cursor together.
+
+One reader per owner runs at a time (a session advisory lock). The urgent lane is drained first, and looked at again
+between batches of the normal one. What fails for good is found by bisection and parked; what is transient is tried
+again. The outcome is the same for every order and every repetition of entries.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import httpx
+import msgspec
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from shared.actors import system
+from shared.contracts.resource import RESOURCES, R, Resource, owner_of
+from shared.feed import log
+from shared.feed.routes import MORE, NEXT
+from shared.house import House
+from shared.http.handlers import is_transient
+from shared.ids import named_id
+from shared.settings import Service
+from shared.work import Work, scalar
+
+logger = structlog.get_logger()
+
+BATCH = 500
+SNAPSHOT_PAGE = 500
+IDLE_MOVE_SECONDS = 60
+
+Reaction = Callable[[Work, Sequence[Any]], Awaitable[None]]
+ReactionT = TypeVar("ReactionT", bound=Callable[..., Awaitable[None]])
+
+
+def reacts_to(
+    resource: type[R], *, forget: Callable[[Work, Sequence[UUID]], Awaitable[None]]
+) -> Callable[[ReactionT], ReactionT]:
+    """Say that a function keeps what a service holds of another service's resource.
+
+    It is given a list of new states, one per subject, in no particular order, and makes what is held from each subject
+    equal to them. It has no effect outside its transaction. `forget` removes what is held from subjects that are gone.
+    """
+
+    def mark(reaction: ReactionT) -> ReactionT:
+        reaction.__reacts_to__ = resource  # type: ignore[attr-defined]
+        reaction.__forget__ = forget  # type: ignore[attr-defined]
+        return reaction
+
+    return mark
+
+
+class Incoming(msgspec.Struct):
+    """What the reader needs of a CloudEvent."""
+
+    type: str
+    subject: UUID
+    version: int
+    region: str
+    data: msgspec.Raw
+
+
+CURSOR = text("SELECT cursor FROM feed_cursors WHERE owner = :owner AND lane = :lane FOR UPDATE")
+MOVE = text("""
+    INSERT INTO feed_cursors (owner, lane, cursor, moved_at) VALUES (:owner, :lane, :cursor, :now)
+    ON CONFLICT (owner, lane) DO UPDATE SET cursor = excluded.cursor, moved_at = excluded.moved_at
+""")
+
+# Locks the subjects in order and lets only newer versions through. A rebuild also lets through the version held.
+HOLD = """
+    INSERT INTO feed_held AS held (type, subject, version, held_at)
+    SELECT type, subject, version, clock_timestamp()
+    FROM unnest(CAST(:types AS text[]), CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]))
+        AS entry (type, subject, version)
+    ORDER BY type, subject
+    ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, held_at = excluded.held_at
+        WHERE held.version {newer} excluded.version
+    RETURNING type, subject
+"""
+HOLD_NEWER = text(HOLD.format(newer="<"))
+HOLD_AGAIN = text(HOLD.format(newer="<="))
+
+GONE = text("""
+    DELETE FROM feed_held WHERE (type, subject) IN (
+        SELECT type, subject FROM feed_held
+        WHERE type = :type AND held_at < :since ORDER BY type, subject LIMIT :limit FOR UPDATE
+    ) RETURNING subject
+""")
+
+UNPARK = text("""
+    DELETE FROM feed_parked AS parked USING
+        unnest(CAST(:types AS text[]), CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]))
+        AS entry (type, subject, version)
+    WHERE parked.type = entry.type AND parked.subject = entry.subject AND parked.version <= entry.version
+""")
+PARK = text("""
+    INSERT INTO feed_parked AS parked (type, subject, version, region, data, error)
+    VALUES (:type, :subject, :version, :region, CAST(:data AS json), :error)
+    ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, region = excluded.region,
+        data = excluded.data, error = excluded.error, attempts = parked.attempts + 1, parked_at = now()
+        WHERE parked.version <= excluded.version
+""")
+
+
+@dataclass
+class Reader:
+    """Reads one owner's feed for one service."""
+
+    house: House
+    owner: Service
+    reactions: Sequence[Reaction]
+    _by_type: dict[str, list[Reaction]] = field(default_factory=dict)
+    _moved: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for reaction in self.reactions:
+            type_name = cast("Any", reaction).__reacts_to__.type
+            if owner_of(type_name) == self.owner:
+                self._by_type.setdefault(type_name, []).append(reaction)
+
+    @property
+    def types(self) -> list[str]:
+        """The resource types that have a reaction."""
+        return sorted(self._by_type)
+
+    async def drain(self) -> int:
+        """Apply all there is; how many entries were read. Another reader at work makes it 0."""
+        if not self.types:
+            return 0
+        async with alone(self.house, f"feed:{self.owner}") as got:
+            return await self._drain() if got else 0
+
+    async def _drain(self) -> int:
+        total = 0
+        while True:
+            urgent, more_urgent = await self._step("urgent")
+            normal, more_normal = (0, True) if more_urgent else await self._step("normal")
+            total += urgent + normal
+            if not (more_urgent or more_normal or urgent or normal):
+                return total
+
+    async def _step(self, lane: str) -> tuple[int, bool]:
+        """Read and apply one batch of a lane."""
+        cursor = await self._cursor(lane)
+        response = await self._ask(
+            "/internal/feed", {"types": self.types, "after": cursor, "lane": lane, "limit": str(BATCH)}
+        )
+        if response.status_code == httpx.codes.GONE:
+            await self.rebuild()
+            return 0, False
+        response.raise_for_status()
+        following = response.headers[NEXT]
+        events = msgspec.json.decode(response.content, type=list[Incoming])
+        if not events and not self._is_due(lane):
+            return 0, False
+        async with self.house.system_work(f"feed {self.owner}") as work:
+            if await self._locked_cursor(work, lane) != cursor:
+                return 0, True
+            await self._apply(work, newest(events), HOLD_NEWER)
+            await work.run(MOVE, owner=self.owner, lane=lane, cursor=following, now=work.now)
+        return len(events), response.headers[MORE] == "1"
+
+    def _is_due(self, lane: str) -> bool:
+        """Whether an idle cursor should follow the horizon now, so that retention never overtakes it."""
+        now = time.monotonic()
+        if now - self._moved.get(lane, 0) < IDLE_MOVE_SECONDS:
+            return False
+        self._moved[lane] = now
+        return True
+
+    async def _ask(self, path: str, params: dict[str, Any]) -> httpx.Response:
+        actor = system(self.house.settings.service)
+        return await self.house.peers.call(self.owner, "GET", path, actor, params=params)
+
+    async def _cursor(self, lane: str) -> str:
+        async with self.house.system_work() as work:
+            return await self._locked_cursor(work, lane)
+
+    async def _locked_cursor(self, work: Work, lane: str) -> str:
+        found = await work.rows(CURSOR, owner=self.owner, lane=lane)
+        return str(found[0]["cursor"]) if found else str(log.Cursor())
+
+    async def _apply(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
+        """Apply a batch; on failure its halves, down to the one that fails, which is parked."""
+        if not events:
+            return
+        try:
+            async with work.session.begin_nested():
+                await self._react(work, events, hold)
+                await work.session.flush()
+        except Exception as error:
+            if is_transient(error):
+                raise
+            work.session.expunge_all()
+            if len(events) == 1:
+                await self._park(work, events[0], error)
+                return
+            middle = len(events) // 2
+            await self._apply(work, events[:middle], hold)
+            await self._apply(work, events[middle:], hold)
+
+    async def _react(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
+        keys = {
+            "types": [event.type for event in events],
+            "subjects": [event.subject for event in events],
+            "versions": [event.version for event in events],
+        }
+        fresh = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
+        await work.run(UNPARK, **keys)
+        for type_name in self.types:
+            resources: list[Resource] = [
+                RESOURCES[type_name].model_validate_json(bytes(event.data))
+                for event in events
+                if event.type == type_name and (event.type, event.subject) in fresh
+            ]
+            if resources:
+                for reaction in self._by_type[type_name]:
+                    await reaction(work, resources)
+
+    async def _park(self, work: Work, event: Incoming, error: Exception) -> None:
+        # The kind of the error and no more: its text may quote a person's data.
+        reason = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
+        logger.error("feed.parked", owner=self.owner, type=event.type, subject=str(event.subject), error=reason)
+        await work.run(
+            PARK,
+            type=event.type,
+            subject=event.subject,
+            version=event.version,
+            region=event.region,
+            data=bytes(event.data).decode(),
+            error=reason,
+        )
+
+    async def retry_parked(self, limit: int = 1_000) -> int:
+        """Try again what is parked; how many were tried."""
+        statement = text("""
+            SELECT type, subject, version, region, data::text AS data FROM feed_parked
+            WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT :limit FOR UPDATE
+        """)
+        async with self.house.system_work(f"feed {self.owner} retry") as work:
+            events = [
+                Incoming(row["type"], row["subject"], row["version"], row["region"], msgspec.Raw(row["data"].encode()))
+                for row in await work.rows(statement, types=self.types, limit=limit)
+            ]
+            await self._apply(work, events, HOLD_NEWER)
+        return len(events)
+
+    async def rebuild(self) -> int:
+        """Fill everything held from this owner anew from its snapshot; how many subjects there are.
+
+        Each page replaces what is held from its subjects in one transaction, so readers of the model never miss it,
+        and the live feed goes on meanwhile: versions decide. What the snapshot no longer has is forgotten at the end.
+        """
+        start = (await self._ask("/internal/horizon", {})).raise_for_status().json()["cursor"]
+        async with self.house.system_work() as work:
+            since = await scalar(work, text("SELECT clock_timestamp()"))
+        total = 0
+        for type_name in self.types:
+            after: str | None = None
+            while True:
+                page = await self._snapshot_page(type_name, after)
+                if not page:
+                    break
+                async with self.house.system_work(f"feed {self.owner} rebuild") as work:
+                    await self._apply(work, page, HOLD_AGAIN)
+                total += len(page)
+                after = str(page[-1].subject)
+            await self._forget_gone(type_name, since)
+        async with self.house.system_work(f"feed {self.owner} rebuild") as work:
+            for lane in log.LANES:
+                held = log.Cursor.parse(await self._locked_cursor(work, lane))
+                moved = max(held, log.Cursor.parse(start))
+                await work.run(MOVE, owner=self.owner, lane=lane, cursor=str(moved), now=work.now)
+        logger.info("feed.rebuilt", owner=self.owner, subjects=total)
+        return total
+
+    async def _forget_gone(self, type_name: str, since: datetime) -> None:
+        """Remove what is held from subjects that neither the snapshot nor the live feed has named since."""
+        while True:
+            async with self.house.system_work(f"feed {self.owner} forget") as work:
+                gone = [row["subject"] for row in await work.rows(GONE, type=type_name, since=since, limit=BATCH)]
+                for reaction in self._by_type[type_name]:
+                    await cast("Any", reaction).__forget__(work, gone)
+            if len(gone) < BATCH:
+                return
+
+    async def _snapshot_page(self, type_name: str, after: str | None) -> list[Incoming]:
+        params = {"type": type_name, "limit": str(SNAPSHOT_PAGE)} | ({"after": after} if after else {})
+        response = (await self._ask("/internal/snapshot", params)).raise_for_status()
+        states = msgspec.json.decode(response.content, type=list[msgspec.Raw])
+        heads = msgspec.json.decode(response.content, type=list[Head])
+        return [
+            Incoming(type_name, head.id, head.version, head.region, state)
+            for head, state in zip(heads, states, strict=True)
+        ]
+
+
+class Head(msgspec.Struct):
+    """The part of a resource that every resource has."""
+
+    id: UUID
+    version: int
+    region: str
+
+
+def newest(events: Iterable[Incoming]) -> list[Incoming]:
+    """Of several entries for one subject, the newest."""
+    kept: dict[tuple[str, UUID], Incoming] = {}
+    for event in events:
+        known = kept.get((event.type, event.subject))
+        if known is None or known.version < event.version:
+            kept[event.type, event.subject] = event
+    return list(kept.values())
+
+
+@contextlib.asynccontextmanager
+async def alone(house: House, name: str) -> AsyncIterator[bool]:
+    """Hold a named lock of this database for as long as the process lives; False if another holds it."""
+    key = named_id("lock", f"{house.settings.service}:{name}").int % 2**63
+    async with house.engine.connect() as connection:
+        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        got = (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})).scalar_one()
+        try:
+            yield bool(got)
+        finally:
+            if got:
+                with contextlib.suppress(Exception):
+                    await asyncio.shield(connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key}))

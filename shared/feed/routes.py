@@ -1,0 +1,102 @@
+"""The owner's side over HTTP: what subscribers' workers ask for. Only our own services reach it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from fastapi import Query, Response
+
+from shared.actors import Role
+from shared.contracts.resource import Resource, owner_of
+from shared.feed import log
+from shared.http.router import Router, Work
+from shared.problems import Problem, Text
+from shared.work import InvalidCursor
+from shared.work import Work as AnyWork
+
+Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource]]]
+"""The current state of subjects after an id, at most so many, in the order of their ids."""
+
+MEDIA_TYPE = "application/cloudevents-batch+json"
+NEXT = "feed-cursor"
+MORE = "feed-more"
+
+
+class FeedGap(Problem):
+    """The reader asks for what retention has dropped: it must rebuild from the snapshot."""
+
+    status = 410
+    code = "feed_gap"
+    title = Text(zh="所请求的记录已过保留期", en="What is asked for is past its retention")
+    fix = Text(zh="请从快照重建", en="Rebuild from the snapshot")
+
+
+def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
+    """The feed and the snapshots of one owner."""
+    router = Router(prefix="/internal", tags=["feed"])
+    by_type = {resource.type: snapshot for resource, snapshot in snapshots.items()}
+
+    @router.get("/feed", role=Role.SERVICE, raises=[FeedGap], include_in_schema=False, response_class=Response)
+    async def read_feed(
+        work: Work,
+        types: Annotated[list[str], Query(max_length=50)],
+        after: str = "0.0.0",
+        lane: Annotated[str, Query(pattern="^(urgent|normal)$")] = "normal",
+        limit: Annotated[int, Query(ge=1, le=log.MOST_ENTRIES)] = 500,
+    ) -> Response:
+        """A CloudEvents batch of what changed after a cursor, and the cursor after it."""
+        cursor = _cursor(after)
+        floor = await log.floor(work.session)
+        if floor is not None and cursor < floor:
+            raise FeedGap()
+        rows, following, more = await log.read(work.session, cursor, lane, types, limit)
+        return Response(
+            msgspec.json.encode([cloud_event(row) for row in rows]),
+            media_type=MEDIA_TYPE,
+            headers={NEXT: str(following), MORE: "1" if more else "0"},
+        )
+
+    @router.get("/horizon", role=Role.SERVICE, include_in_schema=False)
+    async def read_horizon(work: Work) -> dict[str, str]:
+        """The place up to which the log is complete, where a rebuild begins to follow."""
+        return {"cursor": str(await log.horizon(work.session))}
+
+    @router.get("/snapshot", role=Role.SERVICE, include_in_schema=False, response_class=Response)
+    async def read_snapshot(
+        work: Work,
+        kind: Annotated[str, Query(alias="type")],
+        after: UUID | None = None,
+        limit: Annotated[int, Query(ge=1, le=2_000)] = 500,
+    ) -> Response:
+        """The current state and version of all subjects of a type, a page at a time."""
+        found = await by_type[kind](work, after, limit)
+        body = b"[" + b",".join(resource.model_dump_json().encode() for resource in found) + b"]"
+        return Response(body, media_type="application/json")
+
+    return router
+
+
+def cloud_event(row: Any) -> dict[str, Any]:
+    """One entry as a CloudEvent 1.0; its id is the same however often it is read."""
+    return {
+        "specversion": "1.0",
+        "id": f"{row.type}/{row.subject}/{row.version}",
+        "source": f"/{owner_of(row.type)}",
+        "type": row.type,
+        "subject": str(row.subject),
+        "time": row.at.isoformat(),
+        "datacontenttype": "application/json",
+        "version": row.version,
+        "region": row.region,
+        "change": row.change,
+        "cursor": f"{row.epoch}.{row.xid}.{row.seq}",
+        "data": msgspec.Raw(row.data.encode()),
+    }
+
+
+def _cursor(value: str) -> log.Cursor:
+    try:
+        return log.Cursor.parse(value)
+    except ValueError as error:
+        raise InvalidCursor() from error

@@ -1,0 +1,23 @@
+"""Snapshots: the current state of all subjects of a type, for who rebuilds."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from shared.contracts.resource import Resource
+from shared.feed.routes import Snapshot
+from shared.work import Work
+
+
+def rows_of(kind: Any) -> Snapshot:
+    """The snapshot of a resource that is one row with a public face."""
+
+    async def snapshot(work: Work, after: UUID | None, limit: int) -> Sequence[Resource]:
+        statement = select(kind).order_by(kind.id).limit(limit)
+        if after is not None:
+            statement = statement.where(kind.id > after)
+        return [row.public() for row in await work.session.scalars(statement)]
+
+    return snapshot

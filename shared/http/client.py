@@ -1,0 +1,65 @@
+"""Calls to our own other services: an internal token, the request id, and no more time than the caller has left."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from shared.actors import Actor
+from shared.problems import UpstreamFailed, UpstreamTimeout
+from shared.settings import SERVICES, Service, Settings
+from shared.tokens import Signer
+
+CONNECT_SECONDS = 1.0
+
+
+class Peers:
+    """The other services, as this one calls them."""
+
+    def __init__(self, settings: Settings, signer: Signer, transports: Mapping[str, httpx.AsyncBaseTransport]) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._transports = transports
+        self._clients: dict[str, httpx.AsyncClient] = {}
+
+    def client(self, service: Service) -> httpx.AsyncClient:
+        """The kept connections to one service."""
+        if service not in self._clients:
+            self._clients[service] = httpx.AsyncClient(
+                base_url=self._settings.url_of(service),
+                transport=self._transports.get(service),
+                limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+                timeout=httpx.Timeout(self._settings.request_timeout_seconds, connect=CONNECT_SECONDS),
+            )
+        return self._clients[service]
+
+    def headers(self, service: Service, actor: Actor, deadline: float | None = None) -> dict[str, str]:
+        """What a call to a service on behalf of an actor carries. `deadline` is of `time.monotonic()`."""
+        headers = {"authorization": f"Bearer {self._signer.token_for(service, actor)}"}
+        if actor.request_id:
+            headers["x-request-id"] = actor.request_id
+        if deadline is not None:
+            headers["x-deadline-ms"] = str(max(1, int((deadline - time.monotonic()) * 1000)))
+        return headers
+
+    async def call(
+        self, service: Service, method: str, path: str, actor: Actor, *, deadline: float | None = None, **options: Any
+    ) -> httpx.Response:
+        """One call. A peer that cannot be reached or does not answer in time is a problem of its own name."""
+        headers = self.headers(service, actor, deadline) | dict(options.pop("headers", {}))
+        if deadline is not None:
+            options["timeout"] = max(0.001, deadline - time.monotonic())
+        try:
+            return await self.client(service).request(method, path, headers=headers, **options)
+        except httpx.TimeoutException as error:
+            raise UpstreamTimeout() from error
+        except httpx.TransportError as error:
+            raise UpstreamFailed() from error
+
+    async def close(self) -> None:
+        """Close the kept connections."""
+        for service in SERVICES:
+            client = self._clients.pop(service, None)
+            if client is not None:
+                await client.aclose()

@@ -1,0 +1,167 @@
+"""What leaves an application when something goes wrong: always a problem, never more than the caller may know."""
+
+import json
+from typing import cast
+
+import sqlalchemy.exc
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Mount
+from starlette.types import Scope
+
+from shared.http.failures import account_of, causes, is_transient, problem_of
+from shared.http.texts import problem_of_validation
+from shared.problems import (
+    MEDIA_TYPE,
+    Forbidden,
+    InternalError,
+    InvalidInput,
+    MalformedRequest,
+    MethodNotAllowed,
+    NoSuchPath,
+    NotAcceptable,
+    PayloadTooLarge,
+    PreconditionRequired,
+    Problem,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+    UpstreamFailed,
+    UpstreamTimeout,
+    VersionMismatch,
+    language_of,
+)
+
+__all__ = [
+    "BrokenOff",
+    "has_left",
+    "install",
+    "is_transient",
+    "problem_of",
+    "problem_response",
+    "request_id_of",
+    "respond",
+]
+
+logger = structlog.get_logger()
+
+
+class BrokenOff(RuntimeError):  # noqa: N818 - says what happened
+    """An answer that had begun could not be ended; raised so that the server cuts the connection."""
+
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+_BY_STATUS: dict[int, type[Problem]] = {
+    kind.status: kind
+    for kind in (
+        MalformedRequest,
+        Unauthenticated,
+        Forbidden,
+        NoSuchPath,
+        NotAcceptable,
+        VersionMismatch,
+        PayloadTooLarge,
+        UnsupportedMediaType,
+        InvalidInput,
+        PreconditionRequired,
+        TooManyRequests,
+        UpstreamFailed,
+        Unavailable,
+        UpstreamTimeout,
+    )
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let every exception of an application end as a problem."""
+    # Starlette looks a handler up by the class of the exception; the last one, for all others, is its outermost.
+    handled: tuple[type[Exception], ...] = (Problem, sqlalchemy.exc.SQLAlchemyError, OSError, Exception)
+    for kind in handled:
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return respond(request.scope, error)
+
+
+async def _answer_validation(request: Request, error: Exception) -> Response:
+    fault = cast("RequestValidationError", error)
+    return problem_response(request.scope, problem_of_validation(fault, request.headers.get("content-type")))
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    # FastAPI wraps what reading the body raises into a bare 400.
+    cause = error.__cause__
+    if cause is not None and not isinstance(problem_of(cause), InternalError):
+        return respond(request.scope, cause)
+    status = cast("HTTPException", error).status_code
+    if status == 405:
+        return _wrong_method(request.scope)
+    if status < 400:
+        return Response(status_code=status, headers=cast("HTTPException", error).headers)
+    kind = _BY_STATUS.get(status, InternalError if status >= 500 else MalformedRequest)
+    return problem_response(request.scope, kind.unspecified())
+
+
+def _wrong_method(scope: Scope) -> Response:
+    allow = _allowed(scope)
+    if scope["method"] == "OPTIONS":
+        return Response(status_code=204, headers={"Allow": allow})
+    return problem_response(scope, MethodNotAllowed(allow=allow))
+
+
+def _allowed(scope: Scope) -> str:
+    """The methods an address takes, of all routes that share it."""
+    routes: list[BaseRoute] = [route for route in scope["app"].routes if not isinstance(route, Mount)]
+    found = [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join([*found, *(["HEAD"] if "GET" in found else []), "OPTIONS"])
+
+
+def respond(scope: Scope, error: BaseException) -> Response:
+    """The answer to an exception; what is our fault is logged with its place, and never with its message."""
+    if isinstance(error, BrokenOff) or has_left(error):
+        return Response(status_code=400)  # nobody is there to read it
+    problem = problem_of(error)
+    if isinstance(problem, InternalError):
+        logger.error("request_failed", request_id=request_id_of(scope), **account_of(error))
+    elif problem.status >= 500 and not isinstance(error, Problem):
+        account = account_of(error)
+        account.pop("trace")
+        logger.warning("request_unavailable", request_id=request_id_of(scope), **account)
+    return problem_response(scope, problem)
+
+
+def has_left(error: BaseException) -> bool:
+    """Whether an exception only says that the caller hung up."""
+    return any(isinstance(cause, ClientDisconnect) for cause in causes(error))
+
+
+def problem_response(scope: Scope, problem: Problem) -> Response:
+    """A problem as an answer, in the caller's language."""
+    status, headers, body = problem.render(language_of(_header(scope, b"accept-language")), request_id_of(scope))
+    # What a value holds must not turn a problem into another: half a surrogate pair, or a line break in a header.
+    content = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
+    plain = {name: " ".join(value.encode("ascii", "replace").decode().split()) for name, value in headers.items()}
+    return Response(content, status, plain, MEDIA_TYPE)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id the request goes by; empty where nothing gave it one."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    return ", ".join(values) or None

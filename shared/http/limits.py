@@ -1,0 +1,316 @@
+"""What surrounds every request: its id, its limits, its deadline, and the last resort when all else fails.
+
+One plain ASGI middleware for all of it: it also stands before the hot routes, where each layer counts.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+
+import structlog
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
+
+from shared.http.failures import account_of
+from shared.http.handlers import BrokenOff, has_left, respond
+from shared.ids import new_id
+from shared.problems import (
+    MEDIA_TYPE,
+    HeadersTooLarge,
+    MalformedUrl,
+    NotAcceptable,
+    PayloadTooLarge,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+    UpstreamTimeout,
+    UrlTooLong,
+)
+from shared.settings import SERVICES
+
+BODY_BYTES = 1 << 20
+UPLOAD_BYTES = 256 << 20
+URL_BYTES = 8 << 10
+HEADER_COUNT = 100
+HEADER_BYTES = 16 << 10
+
+JSON_PATHS = (*(f"/{service}/v1/" for service in SERVICES), "/internal/")
+"""Where answers are JSON, so that an Accept header that excludes it is refused."""
+
+OFFERED = ("application/json", MEDIA_TYPE)
+ALSO_OFFERED = ("text/csv", "image/svg+xml", "image/png")
+"""What single routes answer beside JSON; they know better which (`check_accept`)."""
+
+_ALL_OFFERED = (*OFFERED, *ALSO_OFFERED)
+
+Observe = Callable[[Scope, int, float], None]
+"""Told of each answered request: its scope, the status, and the seconds it took."""
+
+logger = structlog.get_logger()
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_READ = frozenset({b"x-request-id", b"x-deadline-ms", b"content-length", b"content-encoding", b"accept"})
+
+
+def install(
+    app: FastAPI,
+    *,
+    request_timeout_seconds: float,
+    upload_paths: Sequence[str] = (),
+    body_bytes: Mapping[str, int] | None = None,
+    timeouts: Mapping[str, float] | None = None,
+    json_paths: Sequence[str] = JSON_PATHS,
+    observe: Observe | None = None,
+) -> None:
+    """Surround an application. Add it last: what is added later stands before it.
+
+    `upload_paths` are prefixes whose bodies may have 256 MiB; `body_bytes` and `timeouts` set other limits for
+    prefixes, the longest wins; `observe` takes the place of a second middleware that measures.
+    """
+    app.add_middleware(
+        Surroundings,
+        request_timeout_seconds=request_timeout_seconds,
+        body_bytes=dict.fromkeys(upload_paths, UPLOAD_BYTES) | dict(body_bytes or {}),
+        timeouts=timeouts or {},
+        json_paths=tuple(json_paths),
+        observe=observe,
+    )
+
+
+def remaining_seconds(scope: Scope) -> float:
+    """What is left of the time this request may take."""
+    return max(0.0, float(scope["state"]["deadline"]) - time.monotonic())
+
+
+def check_content_type(request: Request, allowed: Sequence[str]) -> None:
+    """Refuse a body that is in none of the allowed formats, or in JSON that says it is not UTF-8."""
+    media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    charset = re.search(r'charset\s*=\s*"?([^\s";]+)', parameters)
+    foreign = charset is not None and charset[1] not in ("utf-8", "utf8")
+    if media_type.strip() not in allowed or (foreign and "json" in media_type):
+        raise UnsupportedMediaType(allowed=", ".join(allowed))
+
+
+def check_accept(request: Request, offered: Sequence[str]) -> None:
+    """Refuse to answer in a format the caller does not take: for routes that answer CSV, SVG or text."""
+    accept = ",".join(request.headers.getlist("accept"))
+    if accept and not accepts(accept.encode("latin-1"), (*offered, MEDIA_TYPE)):
+        raise NotAcceptable(offered=", ".join(offered))
+
+
+@lru_cache(maxsize=512)
+def accepts(accept: bytes, offered: tuple[str, ...]) -> bool:
+    """Whether an Accept header (RFC 9110, 12.5.1) leaves room for one of the formats."""
+    wishes: dict[str, float] = {}
+    for element in accept.decode("latin-1").lower().split(","):
+        media_range, *parameters = (part.strip() for part in element.split(";"))
+        quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        wishes[media_range] = float(quality) if re.fullmatch(r"[01]?\.?\d{0,3}", quality) and quality != "." else 1.0
+    ranges = ((kind, kind.partition("/")[0] + "/*", "*/*") for kind in offered)
+    return any(next((wishes[one] for one in names if one in wishes), 0) > 0 for names in ranges)
+
+
+class Surroundings:
+    """The middleware itself."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        request_timeout_seconds: float,
+        body_bytes: Mapping[str, int],
+        timeouts: Mapping[str, float],
+        json_paths: tuple[str, ...],
+        observe: Observe | None,
+    ) -> None:
+        self.app = app
+        self.seconds = request_timeout_seconds
+        self.body_bytes = _longest_first(body_bytes)
+        self.timeouts = _longest_first(timeouts)
+        self.json_paths = json_paths
+        self.observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.monotonic()
+        headers, size = _read(scope)
+        request_id = _request_id(headers)
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        exchange = _Exchange(receive, send, request_id, scope["method"] == "HEAD")
+        if exchange.head:  # answered as GET is, without the body
+            scope = {**scope, "method": "GET"}
+        bound = bind_contextvars(request_id=request_id)
+        try:
+            exchange.limit = _limit_for(scope["path"], self.body_bytes, BODY_BYTES)
+            self._check(scope, headers, size, exchange.limit)
+            budget = _budget(headers, _limit_for(scope["path"], self.timeouts, self.seconds))
+            state["deadline"] = began + budget
+            await self._run(scope, exchange, budget)
+        except Exception as error:
+            await _fail(scope, exchange, error)
+        finally:
+            reset_contextvars(**bound)
+            if self.observe is not None:
+                self.observe(scope, exchange.status, time.monotonic() - began)
+
+    def _check(self, scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int) -> None:
+        if size > HEADER_BYTES or len(scope["headers"]) > HEADER_COUNT:
+            raise HeadersTooLarge(limit_count=HEADER_COUNT, limit_bytes=HEADER_BYTES)
+        _check_url(scope)
+        length = headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length[:20]) > limit:
+            raise PayloadTooLarge(limit_bytes=limit)
+        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+            raise UnsupportedEncoding()
+        accept = headers.get(b"accept")
+        if (
+            accept
+            and accept != b"*/*"
+            and scope["path"].startswith(self.json_paths)
+            and not accepts(accept, _ALL_OFFERED)
+        ):
+            raise NotAcceptable(offered=", ".join(OFFERED))
+
+    async def _run(self, scope: Scope, exchange: "_Exchange", budget: float) -> None:
+        """Let the application answer within its time. As `asyncio.timeout` does it, at a third of its cost."""
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        others = task.cancelling()
+        overdue = False
+
+        def expire() -> None:
+            nonlocal overdue
+            overdue = True
+            task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(budget, expire)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if overdue and task.uncancel() <= others:
+                raise UpstreamTimeout() from None
+            raise
+        finally:
+            timer.cancel()
+
+
+class _Exchange:
+    """One request's way in and out: counts what comes, completes what leaves."""
+
+    __slots__ = ("_receive", "_send", "head", "limit", "received", "request_id", "started", "status")
+
+    def __init__(self, receive: Receive, send: Send, request_id: str, head: bool) -> None:
+        self._receive = receive
+        self._send = send
+        self.request_id = request_id
+        self.head = head
+        self.limit = 0
+        self.received = 0
+        self.started = False
+        self.status = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self.received += len(message.get("body", b""))
+            if self.received > self.limit:
+                raise PayloadTooLarge(limit_bytes=self.limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            message = {**message, "headers": _completed(message.get("headers", ()), self.request_id)}
+        elif self.head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+
+def _completed(given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, and what each of ours carries."""
+    headers = [
+        *given,
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if not any(name == b"cache-control" for name, _ in given):
+        headers.append((b"cache-control", b"no-store"))
+    return headers
+
+
+async def _fail(scope: Scope, exchange: _Exchange, error: Exception) -> None:
+    if not exchange.started:
+        response: Response = respond(scope, error)
+        await response(scope, exchange.receive, exchange.send)
+        return
+    if has_left(error):
+        return
+    logger.error("answer_broken_off", request_id=exchange.request_id, **account_of(error))
+    # Only an exception makes the server cut the connection, so that half an answer is not taken for a whole one.
+    raise BrokenOff("an answer broke off after it had begun") from None
+
+
+def _read(scope: Scope) -> tuple[dict[bytes, bytes], int]:
+    """The headers that are looked at here, and the size of all of them as sent."""
+    found: dict[bytes, bytes] = {}
+    size = 0
+    for name, value in scope["headers"]:
+        size += len(name) + len(value) + 4
+        if name in _READ:
+            found[name] = found[name] + b"," + value if name in found else value
+    return found, size
+
+
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode("ascii")
+    return str(new_id())
+
+
+def _budget(headers: Mapping[bytes, bytes], most: float) -> float:
+    """Seconds for this request: what the caller has left (`X-Deadline-Ms`), at most what we allow."""
+    given = headers.get(b"x-deadline-ms", b"")
+    return min(most, int(given) / 1000) if given.isdigit() and len(given) <= 10 else most
+
+
+def _check_url(scope: Scope) -> None:
+    raw = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
+    query = scope.get("query_string", b"")
+    if len(raw) + len(query) > URL_BYTES:
+        raise UrlTooLong(limit_bytes=URL_BYTES)
+    if b"%" in raw or b"%" in query or not (raw.isascii() and query.isascii()) or b"\0" in raw or b"\0" in query:
+        _check_bytes(unquote_to_bytes(raw))
+        _check_bytes(unquote_to_bytes(query))
+
+
+def _check_bytes(text: bytes) -> None:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedUrl() from None
+    if b"\0" in text:
+        raise MalformedUrl()
+
+
+Limit = tuple[tuple[str, Any], ...]
+
+
+def _longest_first(limits: Mapping[str, Any]) -> Limit:
+    return tuple(sorted(limits.items(), key=lambda item: -len(item[0])))
+
+
+def _limit_for(path: str, limits: Limit, otherwise: Any) -> Any:
+    for prefix, limit in limits:
+        if path.startswith(prefix):
+            return limit
+    return otherwise

@@ -1,0 +1,256 @@
+"""The router every capability uses: a route says who may call it and what can go wrong, and runs as one transaction.
+
+For each request: authenticate, check the role, read the body, open the work, claim the idempotency key, call the use
+case, store the finished answer, commit, and only then answer.
+"""
+
+import inspect
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import IntegrityError
+
+from shared import work as works
+from shared.actors import Actor, Role
+from shared.house import House
+from shared.http import idempotency
+from shared.http.handlers import problem_of
+from shared.http.strict_json import StrictRequest
+from shared.problems import (
+    Forbidden,
+    InternalError,
+    InvalidInput,
+    MalformedJson,
+    PreconditionRequired,
+    Problem,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnstorableInput,
+    UnsupportedMediaType,
+    UpstreamFailed,
+    UpstreamTimeout,
+    VersionMismatch,
+    openapi_responses,
+)
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+ALWAYS: tuple[type[Problem], ...] = (Unauthenticated, Forbidden, Unavailable, InternalError, TooManyRequests)
+"""The problems every operation can meet."""
+
+WITH_INPUT: tuple[type[Problem], ...] = (InvalidInput, UnstorableInput)
+WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, UnsupportedMediaType)
+TRANSPORT: tuple[type[Problem], ...] = (works.InvalidCursor, PreconditionRequired, VersionMismatch)
+PEERS: tuple[type[Problem], ...] = (UpstreamFailed, UpstreamTimeout)
+
+strict_problems = False
+"""In tests a problem that leaves a route which did not declare it is an error of the route."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a route promises beside its types."""
+
+    role: Role
+    raises: tuple[type[Problem], ...]
+    keyed: bool
+    location: str | None
+
+
+class Route(APIRoute):
+    """A route that runs as one transaction on behalf of its caller."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        contract: Contract = self.endpoint.__contract__  # type: ignore[attr-defined]
+        methods = self.methods or set()
+        operation = f"{'/'.join(sorted(methods))} {self.path}"
+        writes = not methods <= {"GET", "HEAD"}
+        declared = set(contract.raises) | set(idempotency.PROBLEMS) | set(ALWAYS + WITH_INPUT + WITH_BODY + TRANSPORT)
+
+        async def run(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
+            house: House = request.app.state.house
+            actor: Actor = request.app.state.authenticate(request)
+            if actor.role not in contract.role:
+                raise Forbidden()
+            request.state.actor = actor
+            # The body is here before the transaction begins: a slow client holds no connection to the database.
+            body = await _body_of(request)
+            key = request.headers.get("idempotency-key") if writes else None
+            if contract.keyed and key is None:
+                raise idempotency.KeyMissing()
+            async with house.work(actor, operation) as work:
+                request.state.work = work
+                claim = await idempotency.claim(work, operation, key, request.url.path, body) if key else None
+                if claim and claim.answer:
+                    return claim.answer
+                response = await handle(request)
+                if contract.location and response.status_code in (201, 202):
+                    response.headers["location"] = contract.location.format(**_said(response))
+                if claim:
+                    await idempotency.keep(work, claim, response)
+            return response
+
+        async def checked(request: Request) -> Response:
+            try:
+                return await run(request)
+            except IntegrityError as error:
+                problem = problem_of(error)
+                _check_declared(problem, declared, operation)
+                raise problem from error
+            except Problem as problem:
+                _check_declared(problem, declared, operation)
+                raise
+
+        return checked
+
+
+def _check_declared(problem: Problem, declared: set[type[Problem]], operation: str) -> None:
+    if strict_problems and type(problem) not in declared:
+        raise AssertionError(f"{operation} raises {type(problem).__name__}, which it does not declare") from problem
+
+
+async def _body_of(request: Request) -> bytes:
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        await request.form()  # spooled to disk, and kept on the request for the endpoint
+        return b""
+    return await request.body()
+
+
+def _said(response: Response) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(response.body)
+    return found
+
+
+class Router(APIRouter):
+    """An APIRouter whose routes name their roles and problems. A route without a role does not start."""
+
+    def __init__(self, *, prefix: str = "", tags: Sequence[str] = ()) -> None:
+        super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
+
+    def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A question: changes nothing but the audit."""
+        return self._route("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """An act. What creates (201, 202) needs an Idempotency-Key, unless its items carry ids (`client_ids=True`)."""
+        return self._route("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """The whole of a thing, again."""
+        return self._route("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """A part of a thing."""
+        return self._route("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
+        """The end of a thing."""
+        return self._route("DELETE", path, **options)
+
+    def _route(
+        self,
+        method: str,
+        path: str,
+        *,
+        role: Role,
+        raises: Sequence[type[Problem]] = (),
+        status: int = 200,
+        client_ids: bool = False,
+        location: str | None = None,
+        **options: Any,
+    ) -> Callable[[Endpoint], Endpoint]:
+        def declare(endpoint: Endpoint) -> Endpoint:
+            keyed = method == "POST" and status in (201, 202) and not client_ids
+            contract = Contract(role, tuple(raises), keyed, location)
+            endpoint.__contract__ = contract  # type: ignore[attr-defined]
+            summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
+            if not summary:
+                raise TypeError(f"{endpoint.__name__} needs a docstring: it is the operation's summary")
+            self.add_api_route(
+                path,
+                endpoint,
+                methods=[method],
+                status_code=status,
+                summary=summary.rstrip("."),
+                description=rest.strip() or summary,
+                operation_id=endpoint.__name__,
+                responses=_responses(method, contract, status),
+                openapi_extra={"x-roles": [one.label for one in Role if one in role], **options.pop("extra", {})},
+                dependencies=[Depends(_idempotency_key)] if method == "POST" else [],
+                **options,
+            )
+            return endpoint
+
+        return declare
+
+
+def _responses(method: str, contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
+    problems = [*contract.raises, *ALWAYS, *WITH_INPUT]
+    if method != "GET":
+        problems += [*WITH_BODY, *idempotency.PROBLEMS]
+    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(dict.fromkeys(problems))}
+    if contract.location:
+        responses[status] = {
+            "headers": {"Location": {"description": "Where what was made is found.", "schema": {"type": "string"}}}
+        }
+    return responses
+
+
+async def _idempotency_key(
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="A text of the caller's, unique to this act. The same key and body answer as before for 24 h.",
+            min_length=8,
+            max_length=128,
+            pattern=r"^[\x21-\x7e]+$",
+            examples=["0b9f4a6e-7a0e-4d0f-8a65-7d1ab0e4c9a1"],
+        ),
+    ] = None,
+) -> None:
+    """Declared for the documents and the check of its form; the route reads it."""
+
+
+async def _work(request: Request) -> works.Work:
+    found: works.Work = request.state.work
+    return found
+
+
+async def _actor(request: Request) -> Actor:
+    found: Actor = request.state.actor
+    return found
+
+
+async def _house(request: Request) -> House:
+    found: House = request.app.state.house
+    return found
+
+
+async def _page(
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=works.MOST_PER_PAGE, description="Most items in one page.")] = 50,
+) -> works.Page:
+    return works.Page(after=works.place_of(cursor), limit=limit)
+
+
+Work: TypeAlias = Annotated[works.Work, Depends(_work)]
+"""This request's transaction."""
+
+Caller: TypeAlias = Annotated[Actor, Depends(_actor)]
+"""Who calls."""
+
+TheHouse: TypeAlias = Annotated[House, Depends(_house)]
+"""The process, for the few routes that call a peer."""
+
+PageAsked: TypeAlias = Annotated[works.Page, Depends(_page)]
+"""Which page of a list is asked for."""
+
+IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match", description="The ETag seen last.", max_length=64)]
+"""The version a change starts from."""

@@ -1,0 +1,184 @@
+"""JSON that means one thing only (RFC 8259 in the manner of I-JSON, RFC 7493), or a problem that says where not.
+
+A quick reader takes what is plainly right; whatever leaves it in doubt is read once more, slowly, by one that knows
+the place of each fault. So the quick one need not be exact, only careful.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+import msgspec
+from starlette.requests import Request
+
+from shared.problems import MalformedJson, Text, pointer
+
+MAX_DEPTH = 32
+"""Objects and arrays within each other."""
+MAX_VALUES = 200_000
+"""Values in one body, containers included."""
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+"""What a bigint column, and most languages, can hold."""
+
+_BOM = b"\xef\xbb\xbf"
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NUL = b"\\u0000"
+_BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
+
+
+class StrictRequest(Request):
+    """A request whose `json()` refuses what could be read in two ways."""
+
+    async def json(self) -> Any:
+        """The body as a value, read once."""
+        if not hasattr(self, "_json"):
+            self._json = loads(await self.body())
+        return self._json
+
+
+def loads(body: bytes) -> Any:
+    """The value of a JSON text, or MalformedJson with the place of what is wrong: a byte offset or a JSON Pointer."""
+    if _NUL in body or not _is_shallow(body):
+        return _read_slowly(body)
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_slowly(body)
+    return value if _is_plainly_right(value, body) else _read_slowly(body)
+
+
+def _is_shallow(body: bytes) -> bool:
+    """Whether brackets alone show that nothing nests too deep; brackets within strings may leave it in doubt."""
+    brackets = body.translate(None, _ALL_BUT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return True
+        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(shorter) == len(brackets):
+            return False
+        brackets = shorter
+    return not brackets
+
+
+def _is_plainly_right(value: Any, body: bytes) -> bool:
+    """Whether there are few enough values, no number too large, and as many keys as a text without repetition has."""
+    keys, values = 0, 1
+    containers: list[dict[str, Any] | list[Any]] = []
+    items: Iterable[Any] = (value,)
+    while True:
+        for item in items:
+            kind = type(item)
+            if kind is dict or kind is list:
+                containers.append(item)
+            elif kind is int and not MIN_INTEGER <= item <= MAX_INTEGER:
+                return False
+        if not containers:
+            return keys == _keys_at_most(body)
+        container = containers.pop()
+        values += len(container)
+        if values > MAX_VALUES:
+            _refuse(_TOO_MANY)
+        if isinstance(container, dict):
+            keys += len(container)
+            items = container.values()
+        else:
+            items = container
+
+
+def _keys_at_most(body: bytes) -> int:
+    """How often a quote is followed by a colon: at least once for each key written, also for a repeated one."""
+    return body.translate(None, b" \t\r\n").count(b'":')
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it is written, repeated keys included."""
+
+
+class _Unreadable(Exception):  # noqa: N818 - never leaves this module
+    """A constant JSON does not have."""
+
+
+def _read_slowly(body: bytes) -> Any:
+    text = _text_of(body)
+    try:
+        written = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        _refuse_at(len(text[: error.pos].encode()))
+    except _Unreadable as error:
+        _refuse(Text(zh=f"不允许 {error}", en=f"{error} is not JSON"))
+    except RecursionError:
+        _refuse(_TOO_DEEP)
+    return _Reader().read(written, ())
+
+
+def _text_of(body: bytes) -> str:
+    if body.startswith(_BOM):
+        _refuse(Text(zh="开头有 BOM（字节 0 至 2），请去掉", en="it begins with a byte order mark; remove it"))
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = error.start
+        _refuse(Text(zh=f"第 {at} 字节处不是 UTF-8", en=f"byte {at} is not UTF-8"))
+    if not text.strip(" \t\r\n"):
+        _refuse(Text(zh="正文为空", en="it is empty"))
+    return text
+
+
+class _Reader:
+    """Turns what is written into values, and knows where it is."""
+
+    def __init__(self) -> None:
+        self.values = 0
+
+    def read(self, written: Any, path: tuple[str | int, ...]) -> Any:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            _refuse(_TOO_MANY)
+        if isinstance(written, _Pairs | list) and len(path) >= MAX_DEPTH:
+            _refuse(_TOO_DEEP, path)
+        if isinstance(written, _Pairs):
+            return dict(self._members(written, path))
+        if isinstance(written, list):
+            return [self.read(item, (*path, index)) for index, item in enumerate(written)]
+        return _scalar(written, path)
+
+    def _members(self, pairs: _Pairs, path: tuple[str | int, ...]) -> Iterator[tuple[str, Any]]:
+        seen = set()
+        for key, written in pairs:
+            _scalar(key, path)
+            if key in seen:
+                _refuse(Text(zh="同一对象中有重复的键", en="an object has the same key twice"), (*path, key))
+            seen.add(key)
+            yield key, self.read(written, (*path, key))
+
+
+def _scalar(value: Any, path: tuple[str | int, ...]) -> Any:
+    if isinstance(value, str) and _BAD_CHARACTER.search(value):
+        _refuse(Text(zh="字符串含空字符或不成对的代理字符", en="a string holds a NUL or half a surrogate pair"), path)
+    too_large = isinstance(value, float) and value in (float("inf"), float("-inf"))
+    if too_large or (type(value) is int and not MIN_INTEGER <= value <= MAX_INTEGER):
+        _refuse(Text(zh="数字超出 64 位范围", en="a number does not fit in 64 bits"), path)
+    return value
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= 20 else float("inf")
+
+
+def _constant(name: str) -> NoReturn:
+    raise _Unreadable(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_constant)
+
+_TOO_MANY = Text(zh=f"超过 {MAX_VALUES} 个值", en=f"it holds more than {MAX_VALUES} values")
+_TOO_DEEP = Text(zh=f"嵌套超过 {MAX_DEPTH} 层", en=f"it nests deeper than {MAX_DEPTH}")
+
+
+def _refuse(reason: Text, path: tuple[str | int, ...] | None = None) -> NoReturn:
+    raise MalformedJson(reason=reason, at=None if path is None else pointer(*path)) from None
+
+
+def _refuse_at(offset: int) -> NoReturn:
+    _refuse(Text(zh=f"第 {offset} 字节处有语法错误", en=f"there is a syntax error at byte {offset}"))

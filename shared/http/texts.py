@@ -1,0 +1,242 @@
+"""What is wrong with an input, in words of people: Pydantic's findings as faults with their places.
+
+The value itself is never repeated: it may be somebody's name or number.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from fastapi.exceptions import RequestValidationError
+
+from shared.problems import (
+    Fault,
+    Invalid,
+    InvalidInput,
+    MalformedJson,
+    Place,
+    Problem,
+    Text,
+    UnsupportedMediaType,
+    pointer,
+    registry,
+)
+
+_OBJECT = Text(zh="应为对象", en="This must be an object")
+_ARRAY = Text(zh="应为数组", en="This must be an array")
+_STRING = Text(zh="应为字符串", en="This must be a string")
+_TRUTH = Text(zh="应为 true 或 false", en="This must be true or false")
+_INTEGER = Text(zh="应为整数", en="This must be an integer")
+_NUMBER = Text(zh="应为数字", en="This must be a number")
+_DATE = Text(zh="应为日期，如 2022-03-14", en="This must be a date such as 2022-03-14")
+_TIME = Text(zh="应为时刻，如 08:30:00", en="This must be a time of day such as 08:30:00")
+_INSTANT = Text(
+    zh="应为带时区的时间，如 2022-03-14T08:30:00+08:00",
+    en="This must be a time with its offset, such as 2022-03-14T08:30:00+08:00",
+)
+_DURATION = Text(zh="应为时长，如 P2D 或 PT90M", en="This must be a duration such as P2D or PT90M")
+_PAST = Text(zh="应为过去的时间", en="This must lie in the past")
+_FUTURE = Text(zh="应为将来的时间", en="This must lie in the future")
+_URL = Text(zh="应为网址，如 https://example.com/", en="This must be a URL such as https://example.com/")
+_UUID = Text(
+    zh="应为 UUID，如 0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+    en="This must be a UUID such as 0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+)
+_DECIMAL = Text(zh="应为十进制数", en="This must be a decimal number")
+_FRACTION = Text(zh="应为分数，如 1/3", en="This must be a fraction such as 1/3")
+_COMPLEX = Text(zh="应为复数，如 1+2j", en="This must be a complex number such as 1+2j")
+_MISSING = Text(zh="此项必填", en="This is required")
+_SURPLUS = Text(zh="没有这一项，请去掉", en="There is no such field; remove it")
+_ONE_OF = Text(zh="只能是 {expected}", en="This must be {expected}")
+_FIXED = Text(zh="此项不可更改", en="This cannot be changed")
+_NESTED = Text(zh="嵌套过深", en="This nests too deep")
+_WRONG = Text(zh="此值不合要求", en="This value is not allowed")
+
+TEXTS: Mapping[str, Text] = {
+    "json_invalid": Text(zh="应为 JSON 文本", en="This must be JSON text"),
+    "json_type": Text(zh="应为 JSON 文本", en="This must be JSON text"),
+    "recursion_loop": _NESTED,
+    "recursion_depth_exceeded": _NESTED,
+    "missing": _MISSING,
+    "missing_argument": _MISSING,
+    "missing_keyword_only_argument": _MISSING,
+    "missing_positional_only_argument": _MISSING,
+    "frozen_field": _FIXED,
+    "frozen_instance": _FIXED,
+    "extra_forbidden": _SURPLUS,
+    "unexpected_keyword_argument": _SURPLUS,
+    "unexpected_positional_argument": _SURPLUS,
+    "multiple_argument_values": Text(zh="此项重复", en="This is given twice"),
+    "invalid_key": Text(zh="键应为字符串", en="Keys must be strings"),
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dataclass_type": _OBJECT,
+    "dataclass_exact_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "frozen_dict_type": _OBJECT,
+    "ordered_dict_type": _OBJECT,
+    "counter_type": _OBJECT,
+    "mapping_type": _OBJECT,
+    "named_tuple_type": Text(zh="应为数组或对象", en="This must be an array or an object"),
+    "arguments_type": Text(zh="应为数组或对象", en="This must be an array or an object"),
+    "none_required": Text(zh="应为 null", en="This must be null"),
+    "greater_than": Text(zh="应大于 {gt}", en="This must be greater than {gt}"),
+    "greater_than_equal": Text(zh="不得小于 {ge}", en="This must be at least {ge}"),
+    "less_than": Text(zh="应小于 {lt}", en="This must be less than {lt}"),
+    "less_than_equal": Text(zh="不得大于 {le}", en="This must be at most {le}"),
+    "multiple_of": Text(zh="应为 {multiple_of} 的倍数", en="This must be a multiple of {multiple_of}"),
+    "finite_number": Text(zh="应为有限的数", en="This must be a finite number"),
+    "too_short": Text(zh="至少要有 {min_length} 项", en="This needs at least {min_length} items"),
+    "too_long": Text(zh="最多 {max_length} 项", en="This takes at most {max_length} items"),
+    "iterable_type": _ARRAY,
+    "iteration_error": _ARRAY,
+    "list_type": _ARRAY,
+    "deque_type": _ARRAY,
+    "tuple_type": _ARRAY,
+    "set_type": _ARRAY,
+    "frozen_set_type": _ARRAY,
+    "set_item_not_hashable": Text(zh="数组各项应为简单值", en="The items of this array must be plain values"),
+    "string_type": _STRING,
+    "string_unicode": Text(zh="应为有效的 Unicode 字符串", en="This must be a string of valid Unicode"),
+    "string_too_short": Text(zh="至少 {min_length} 个字符", en="This needs at least {min_length} characters"),
+    "string_too_long": Text(zh="最多 {max_length} 个字符", en="This takes at most {max_length} characters"),
+    "string_pattern_mismatch": Text(zh="格式应符合 {pattern}", en="This must match {pattern}"),
+    "string_not_ascii": Text(zh="只能含 ASCII 字符", en="This must hold ASCII characters only"),
+    "enum": _ONE_OF,
+    "literal_error": _ONE_OF,
+    "bool_type": _TRUTH,
+    "bool_parsing": _TRUTH,
+    "int_type": _INTEGER,
+    "int_parsing": _INTEGER,
+    "int_parsing_size": Text(zh="整数过大", en="This integer is too large"),
+    "int_from_float": _INTEGER,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "bytes_type": _STRING,
+    "bytes_too_short": Text(zh="至少 {min_length} 字节", en="This needs at least {min_length} bytes"),
+    "bytes_too_long": Text(zh="最多 {max_length} 字节", en="This takes at most {max_length} bytes"),
+    "bytes_invalid_encoding": Text(zh="应按 {encoding} 编码", en="This must be encoded as {encoding}"),
+    "value_error": _WRONG,
+    "assertion_error": _WRONG,
+    "date_type": _DATE,
+    "date_parsing": _DATE,
+    "date_from_datetime_parsing": _DATE,
+    "date_from_datetime_inexact": Text(zh="应为日期，不带时刻", en="This must be a date without a time of day"),
+    "date_past": _PAST,
+    "date_future": _FUTURE,
+    "time_type": _TIME,
+    "time_parsing": _TIME,
+    "datetime_type": _INSTANT,
+    "datetime_parsing": _INSTANT,
+    "datetime_object_invalid": _INSTANT,
+    "datetime_from_date_parsing": _INSTANT,
+    "datetime_past": _PAST,
+    "datetime_future": _FUTURE,
+    "timezone_naive": Text(zh="不得带时区", en="This must have no offset"),
+    "timezone_aware": Text(zh="必须带时区，如 +08:00", en="This needs an offset such as +08:00"),
+    "timezone_offset": Text(zh="时区偏移应为 {tz_expected} 秒", en="The offset must be {tz_expected} seconds from UTC"),
+    "time_delta_type": _DURATION,
+    "time_delta_parsing": _DURATION,
+    "union_tag_invalid": Text(
+        zh="{discriminator} 只能是 {expected_tags}", en="{discriminator} must be one of {expected_tags}"
+    ),
+    "union_tag_not_found": Text(zh="缺少 {discriminator}", en="{discriminator} is required"),
+    "url_type": _URL,
+    "url_parsing": _URL,
+    "url_syntax_violation": _URL,
+    "url_too_long": Text(zh="网址最多 {max_length} 个字符", en="A URL takes at most {max_length} characters"),
+    "url_scheme": Text(zh="网址应以 {expected_schemes} 开头", en="The URL must begin with {expected_schemes}"),
+    "uuid_type": _UUID,
+    "uuid_parsing": _UUID,
+    "uuid_version": Text(
+        zh="应为第 {expected_version} 版 UUID", en="This must be a UUID of version {expected_version}"
+    ),
+    "decimal_type": _DECIMAL,
+    "decimal_parsing": _DECIMAL,
+    "decimal_max_digits": Text(zh="最多 {max_digits} 位数字", en="This takes at most {max_digits} digits"),
+    "decimal_max_places": Text(
+        zh="小数最多 {decimal_places} 位", en="This takes at most {decimal_places} decimal places"
+    ),
+    "decimal_whole_digits": Text(
+        zh="整数部分最多 {whole_digits} 位", en="This takes at most {whole_digits} digits before the point"
+    ),
+    "fraction_type": _FRACTION,
+    "fraction_parsing": _FRACTION,
+    "complex_type": _COMPLEX,
+    "complex_str_parsing": _COMPLEX,
+}
+"""What each kind of Pydantic's findings is called; of its context only what is ours, never the caller's, is said."""
+
+
+def problem_of_validation(error: RequestValidationError, content_type: str | None = None) -> Problem:
+    """The problem a request that failed validation is: nearly always InvalidInput with all its faults."""
+    findings = error.errors()
+    if _is_unread(error.body, content_type):
+        return UnsupportedMediaType(allowed="application/json")
+    if len(findings) == 1 and findings[0]["type"] == "json_invalid" and len(findings[0]["loc"]) == 2:
+        at = findings[0]["loc"][1]
+        if findings[0]["loc"][0] == "body" and isinstance(at, int):
+            return MalformedJson(reason=Text(zh=f"第 {at} 个字符处有语法错误", en=f"syntax error at character {at}"))
+    return InvalidInput(errors=faults_of(findings, error.body))
+
+
+def _is_unread(body: Any, content_type: str | None) -> bool:
+    """Whether the body was left as bytes, because nothing said that it is JSON."""
+    return isinstance(body, bytes) and "json" not in (content_type or "").lower()
+
+
+def faults_of(findings: Sequence[Mapping[str, Any]], body: Any = None) -> list[Fault]:
+    """Each finding of Pydantic as a fault: of the body with its JSON Pointer, of a parameter with its name."""
+    return [_fault_of(finding, body) for finding in findings]
+
+
+def _fault_of(finding: Mapping[str, Any], body: Any) -> Fault:
+    code, text, values = _words_of(finding)
+    place, *steps = finding["loc"] or ("body",)
+    if place in ("query", "path", "header", "cookie"):
+        name = str(steps[0]) if steps else str(place)
+        return Fault(code, text, values, parameter=name, place=cast("Place", place))
+    return Fault(code, text, values, at=pointer(*_path_in(body, steps, missing=finding["type"] == "missing")))
+
+
+def _words_of(finding: Mapping[str, Any]) -> tuple[str, Text, Mapping[str, object]]:
+    kind, context = finding["type"], finding.get("ctx") or {}
+    told = context.get("error")
+    if isinstance(told, Invalid):
+        return told.code, told.text, told.values
+    if kind in TEXTS:
+        return kind, TEXTS[kind], {name: _listed(context.get(name, "…")) for name in TEXTS[kind].names}
+    declared = registry.get(kind)
+    return kind, declared.title if declared else _WRONG, {}
+
+
+def _listed(value: Any) -> object:
+    """A context value as it reads in both languages: `'a', 'b' or 'c'` is a list of three."""
+    if not isinstance(value, str) or "'" not in value:
+        return value
+    separated = value.replace("' or '", "', '")
+    return Text(zh=_braced(separated.replace("', '", "'、'")), en=_braced(value))
+
+
+def _braced(literal: str) -> str:
+    return literal.replace("{", "{{").replace("}", "}}")
+
+
+def _path_in(body: Any, steps: Sequence[str | int], *, missing: bool) -> list[str | int]:
+    """The steps that lead through the body; Pydantic's names of union members and validators are none."""
+    path: list[str | int] = []
+    here = body
+    for number, step in enumerate(steps):
+        if step == "[key]":
+            break
+        if _holds(here, step):
+            here = here[step]
+            path.append(step)
+        elif missing and number == len(steps) - 1:
+            path.append(step)
+    return path
+
+
+def _holds(value: Any, step: str | int) -> bool:
+    if isinstance(value, Mapping):
+        return step in value
+    return isinstance(value, list | tuple) and isinstance(step, int) and 0 <= step < len(value)

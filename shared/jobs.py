@@ -1,0 +1,234 @@
+"""Long work: a job is a row, done in chunks, each a transaction, each resumable after the last that committed.
+
+The row is the truth; the queue only wakes a worker. A killed worker's lock dies with its connection, and another
+worker goes on where it stopped.
+"""
+
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+
+from shared.actors import Actor, Role
+from shared.contracts.resource import Said
+from shared.feed.reader import alone
+from shared.house import House
+from shared.http.handlers import is_transient
+from shared.ids import new_id
+from shared.problems import NotFound, Problem, Text
+from shared.work import Work
+
+logger = structlog.get_logger()
+
+Item = TypeVar("Item")
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+PART_BYTES = 1 << 20
+
+
+class JobEnded(Problem):
+    """A job that has ended cannot be cancelled."""
+
+    status = 409
+    code = "job_ended"
+    title = Text(zh="任务已结束", en="The job has ended")
+    fix = Text(zh="请查看任务结果", en="Look at the job's result")
+
+
+class Job(Said):
+    """Long work: its state, how far it is, and what came of it."""
+
+    id: UUID
+    kind: str
+    state: State
+    total: int | None
+    done: int
+    result: dict[str, Any]
+    error: str | None
+
+
+class Cancelled(Exception):  # noqa: N818 - a decision, not an error
+    """Somebody cancelled the job; what is done stays done."""
+
+
+ADD = text("""
+    INSERT INTO jobs (id, region, kind, actor, input)
+    VALUES (:id, :region, :kind, CAST(:actor AS jsonb), CAST(:input AS jsonb))
+    RETURNING id, kind, state, total, done, result, error
+""")
+LOOK = text("SELECT id, kind, state, total, done, result, error FROM jobs WHERE id = :id AND kind = ANY(:kinds)")
+CANCEL = text("""
+    UPDATE jobs SET state = 'cancelled', finished_at = now(), version = version + 1
+    WHERE id = :id AND state IN ('queued', 'running')
+    RETURNING id, kind, state, total, done, result, error
+""")
+ADD_PART = text("INSERT INTO uploads (job_id, part, sealed) VALUES (:job_id, :part, :sealed)")
+PART = text("SELECT sealed FROM uploads WHERE job_id = :job_id AND part = :part")
+OPEN = text("SELECT id FROM jobs WHERE state IN ('queued', 'running') AND kind = ANY(:kinds) ORDER BY seq LIMIT 20")
+BEGIN = text("""
+    UPDATE jobs SET state = 'running', version = version + 1 WHERE id = :id AND state IN ('queued', 'running')
+    RETURNING id, region, kind, actor, input, total, done, result
+""")
+PROGRESS = text("""
+    UPDATE jobs SET done = :done, total = coalesce(:total, total), result = CAST(:result AS jsonb),
+        version = version + 1
+    WHERE id = :id AND state = 'running'
+""")
+END = text("""
+    UPDATE jobs SET state = :state, error = :error, finished_at = now(), version = version + 1
+    WHERE id = :id AND state = 'running'
+""")
+DROP_FILE = text("DELETE FROM uploads WHERE job_id = :id")
+
+
+async def add(work: Work, kind: str, region: str, values: Mapping[str, Any]) -> Job:
+    """Queue a job on behalf of the caller. `values` hold no personal data: files go by `keep_file`."""
+    actor = asdict(work.actor) | {"role": work.actor.role.label, "residents": [str(r) for r in work.actor.residents]}
+    rows = await work.rows(
+        ADD, id=new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
+    )
+    work.house.waker.wake(work.house.settings.service)
+    return Job(**rows[0])
+
+
+async def keep_file(work: Work, job_id: UUID, chunks: AsyncIterable[bytes]) -> None:
+    """Keep the file of a job, sealed in parts."""
+    part = 0
+    async for chunk in chunks:
+        sealed = work.house.keyring.seal_bytes(f"uploads.{part}", job_id, chunk)
+        await work.run(ADD_PART, job_id=job_id, part=part, sealed=sealed)
+        part += 1
+
+
+async def get(work: Work, id: UUID, *kinds: str) -> Job:  # noqa: A002
+    """A job of one of these kinds, within the caller's scope."""
+    rows = await work.rows(LOOK, id=id, kinds=list(kinds))
+    if not rows:
+        raise NotFound()
+    return Job(**rows[0])
+
+
+async def cancel(work: Work, id: UUID, *kinds: str) -> Job:  # noqa: A002
+    """Stop a job after its present chunk."""
+    await get(work, id, *kinds)
+    rows = await work.rows(CANCEL, id=id)
+    if not rows:
+        raise JobEnded()
+    return Job(**rows[0])
+
+
+@dataclass
+class Run:
+    """One job as its function sees it."""
+
+    house: House
+    id: UUID
+    region: str
+    actor: Actor
+    input: dict[str, Any]
+    done: int
+    total: int | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def work(self) -> Work:
+        """A transaction of the service, within the scope of whoever asked for the job."""
+        actor = Actor(self.actor.subject, Role.SERVICE, self.actor.range, purpose=self.actor.purpose)
+        return self.house.work(actor, f"job {self.id}")
+
+    async def progress(self, work: Work, items: int, **counts: int) -> None:
+        """Count what this chunk did, in the chunk's own transaction. Raises `Cancelled` if the job was cancelled."""
+        self.done += items
+        for name, count in counts.items():
+            self.result[name] = self.result.get(name, 0) + count
+        await self._save(work)
+
+    async def know_total(self, total: int) -> None:
+        """Say how many items there are."""
+        self.total = total
+        async with self.work() as work:
+            await self._save(work)
+
+    async def _save(self, work: Work) -> None:
+        result = json.dumps(self.result)
+        kept = await work.run(PROGRESS, id=self.id, done=self.done, total=self.total, result=result)
+        if not kept:
+            raise Cancelled
+
+    async def file(self) -> AsyncIterator[bytes]:
+        """The job's file, part by part."""
+        part = 0
+        while True:
+            async with self.work() as work:
+                rows = await work.rows(PART, job_id=self.id, part=part)
+            if not rows:
+                return
+            yield self.house.keyring.open_bytes(f"uploads.{part}", self.id, bytes(rows[0]["sealed"]))
+            part += 1
+
+    async def chunks(self, items: AsyncIterable[Item], size: int) -> AsyncIterator[list[Item]]:
+        """The items in chunks, continuing after the last chunk that committed."""
+        skip, chunk = self.done, []
+        async for item in items:
+            if skip:
+                skip -= 1
+                continue
+            chunk.append(item)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+
+JobFunction = Callable[[Run], Awaitable[None]]
+
+
+async def run_open_jobs(house: House, functions: Mapping[str, JobFunction]) -> None:
+    """Run every job that waits or was left behind, one at a time, unless another worker has it."""
+    async with house.system_work() as work:
+        ids = [row["id"] for row in await work.rows(OPEN, kinds=list(functions))]
+    for id_ in ids:
+        async with alone(house, f"job:{id_}") as got:
+            if got:
+                await _run(house, id_, functions)
+
+
+async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) -> None:
+    async with house.system_work() as work:
+        rows = await work.rows(BEGIN, id=id_)
+    if not rows:
+        return
+    row = rows[0]
+    job = Run(house, id_, row["region"], _actor(row["actor"]), row["input"], row["done"], row["total"], row["result"])
+    state, error = "succeeded", None
+    try:
+        await functions[row["kind"]](job)
+    except Cancelled:
+        return
+    except Problem as problem:
+        state, error = "failed", problem.code
+    except Exception as failure:
+        if is_transient(failure):
+            raise
+        logger.exception("job.failed", kind=row["kind"], job=str(id_))
+        state, error = "failed", "internal_error"
+    async with house.system_work() as work:
+        await work.run(END, id=id_, state=state, error=error)
+        await work.run(DROP_FILE, id=id_)
+
+
+def _actor(kept: dict[str, Any]) -> Actor:
+    low, high = kept["range"]
+    return Actor(
+        subject=kept["subject"],
+        role=Role.named(kept["role"]),
+        range=(low, high),
+        residents=tuple(UUID(resident) for resident in kept["residents"]),
+        party=kept["party"],
+        purpose=kept["purpose"],
+        request_id=kept["request_id"],
+    )

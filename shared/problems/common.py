@@ -1,0 +1,269 @@
+"""The problems any operation can meet, by status."""
+
+from shared.problems.problem import Problem
+from shared.problems.texts import Text
+
+
+class MalformedUrl(Problem):
+    """The address holds what no address may: a NUL character, or bytes that are not UTF-8."""
+
+    status = 400
+    code = "malformed_url"
+    title = Text(zh="网址无法识别", en="The URL cannot be read")
+    fix = Text(
+        zh="请把路径和查询参数按 UTF-8 编码，且不要含空字符",
+        en="Encode path and query as UTF-8, without NUL characters",
+    )
+
+
+class MalformedRequest(Problem):
+    """The request breaks HTTP itself."""
+
+    status = 400
+    code = "malformed_request"
+    title = Text(zh="请求无法识别", en="The request cannot be understood")
+    fix = Text(zh="请检查请求的格式后重发", en="Check the form of the request and send it again")
+
+
+class MalformedJson(Problem):
+    """The body is not JSON that can have only one meaning (RFC 8259, I-JSON)."""
+
+    status = 400
+    code = "malformed_json"
+    title = Text(zh="正文不是合格的 JSON", en="The body is not proper JSON")
+    what = Text(zh="正文不是合格的 JSON：{reason}", en="The body is not proper JSON: {reason}")
+    fix = Text(zh="请改正后重发", en="Correct it and send it again")
+
+
+class Unauthenticated(Problem):
+    """Nobody knows who asks."""
+
+    status = 401
+    code = "unauthenticated"
+    title = Text(zh="尚未登录或登录已失效", en="You are not signed in, or no longer")
+    fix = Text(
+        zh="请重新登录，并在 Authorization 头中带上令牌", en="Sign in and send the token as Authorization: Bearer"
+    )
+    headers = {"WWW-Authenticate": 'Bearer realm="fangxian"'}  # noqa: RUF012
+
+
+class Forbidden(Problem):
+    """The caller is known but may not do this."""
+
+    status = 403
+    code = "forbidden"
+    title = Text(zh="无权进行此操作", en="You may not do this")
+    fix = Text(zh="请由有相应角色和辖区的人员操作", en="Ask somebody whose role and region allow it")
+
+
+class NotFound(Problem):
+    """There is no such thing, or none that the caller may see."""
+
+    status = 404
+    code = "not_found"
+    title = Text(zh="未找到", en="There is no such thing")
+    fix = Text(zh="请核对编号，以及它是否在您的辖区内", en="Check the id, and whether it lies in your region")
+
+
+class NoSuchPath(Problem):
+    """The address leads nowhere."""
+
+    status = 404
+    code = "no_such_path"
+    title = Text(zh="没有这个接口", en="There is no such path")
+    fix = Text(zh="请对照 /openapi.json 核对路径", en="Compare the path with /openapi.json")
+
+
+class MethodNotAllowed(Problem):
+    """The address exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = Text(zh="此接口不支持该方法", en="This path does not take that method")
+    fix = Text(zh="请改用 {allow}", en="Use {allow}")
+    headers = {"Allow": "{allow}"}  # noqa: RUF012
+
+
+class NotAcceptable(Problem):
+    """The caller wants an answer in a format we do not speak."""
+
+    status = 406
+    code = "not_acceptable"
+    title = Text(zh="无法给出所要求的格式", en="No answer can be given in that format")
+    fix = Text(zh="请在 Accept 头中允许 {offered}", en="Let the Accept header allow {offered}")
+
+
+class Conflict(Problem):
+    """What is asked for contradicts what is recorded."""
+
+    status = 409
+    code = "conflict"
+    title = Text(zh="与已有记录冲突", en="This contradicts what is recorded")
+    fix = Text(zh="请刷新后核对再提交", en="Fetch it again, compare, and then decide")
+
+
+class VersionMismatch(Problem):
+    """Somebody else changed it in the meantime."""
+
+    status = 412
+    code = "version_mismatch"
+    title = Text(zh="内容已被他人修改", en="Somebody changed it in the meantime")
+    fix = Text(
+        zh="请重新读取，并用新的 ETag 作为 If-Match 再提交", en="Fetch it again and send its new ETag as If-Match"
+    )
+
+
+class PayloadTooLarge(Problem):
+    """The body is longer than this address takes."""
+
+    status = 413
+    code = "payload_too_large"
+    title = Text(zh="正文过大", en="The body is too large")
+    fix = Text(zh="请分批发送，每次不超过 {limit_bytes} 字节", en="Send at most {limit_bytes} bytes at a time")
+    headers = {"Connection": "close"}  # noqa: RUF012
+
+
+class UrlTooLong(Problem):
+    """The address is longer than anybody needs."""
+
+    status = 414
+    code = "url_too_long"
+    title = Text(zh="网址过长", en="The URL is too long")
+    fix = Text(zh="请缩短到 {limit_bytes} 字节以内", en="Keep it within {limit_bytes} bytes")
+
+
+class UnsupportedMediaType(Problem):
+    """The body is in a format this address does not read."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = Text(zh="不支持此正文格式", en="The body has a format that is not read here")
+    fix = Text(zh="请使用 Content-Type: {allowed}", en="Send it as Content-Type: {allowed}")
+    headers = {"Accept": "{allowed}"}  # noqa: RUF012
+
+
+class UnsupportedEncoding(Problem):
+    """The body is compressed; small ones could unfold into enormous ones."""
+
+    status = 415
+    code = "unsupported_encoding"
+    title = Text(zh="不接受压缩的正文", en="Compressed bodies are not taken")
+    fix = Text(zh="请不压缩发送，去掉 Content-Encoding", en="Send it uncompressed, without Content-Encoding")
+    headers = {"Accept-Encoding": "identity"}  # noqa: RUF012
+
+
+class InvalidInput(Problem):
+    """What was sent is well-formed but cannot be right; `errors` says where."""
+
+    status = 422
+    code = "invalid_input"
+    title = Text(zh="提交的内容有误", en="What was sent cannot be right")
+    fix = Text(zh="请按 errors 逐项改正后重发", en="Correct what `errors` lists and send it again")
+
+
+class UnstorableInput(Problem):
+    """A value that no column can hold: a NUL character, a number out of range, a broken encoding."""
+
+    status = 422
+    code = "unstorable_input"
+    title = Text(zh="内容中有无法保存的值", en="A value cannot be stored")
+    fix = Text(
+        zh="请检查空字符、超出范围的数字或日期，改正后重发",
+        en="Look for NUL characters and for numbers or dates out of range, correct them and send it again",
+    )
+
+
+class KeyReused(Problem):
+    """The Idempotency-Key belongs to another request."""
+
+    status = 422
+    code = "key_reused"
+    title = Text(zh="幂等键已用于另一请求", en="The idempotency key belongs to another request")
+    fix = Text(zh="请为新的请求换一个 Idempotency-Key", en="Give a new request a new Idempotency-Key")
+
+
+class ClockAhead(Problem):
+    """The device says it happened in the future."""
+
+    status = 422
+    code = "clock_ahead"
+    title = Text(zh="设备时间超前", en="The device's clock is ahead")
+    fix = Text(zh="请校准设备时间后重发", en="Set the device's clock right and send it again")
+
+
+class PreconditionRequired(Problem):
+    """Two people edit this: say which version you have seen."""
+
+    status = 428
+    code = "precondition_required"
+    title = Text(zh="缺少 If-Match", en="If-Match is missing")
+    fix = Text(zh="请先读取，并把它的 ETag 作为 If-Match 一起提交", en="Fetch it first and send its ETag as If-Match")
+
+
+class TooManyRequests(Problem):
+    """The caller asks more often than is fair to the others."""
+
+    status = 429
+    code = "too_many_requests"
+    title = Text(zh="请求过于频繁", en="Too many requests")
+    fix = Text(zh="请按 Retry-After 稍候再试", en="Wait as Retry-After says and try again")
+    retry_after = 1
+
+
+class HeadersTooLarge(Problem):
+    """The headers are more, or longer, than anybody needs."""
+
+    status = 431
+    code = "headers_too_large"
+    title = Text(zh="请求头过多或过长", en="The headers are too many or too long")
+    fix = Text(
+        zh="请减少到 {limit_count} 个、共 {limit_bytes} 字节以内",
+        en="Keep to {limit_count} headers and {limit_bytes} bytes in all",
+    )
+
+
+class InternalError(Problem):
+    """Something of ours broke. The answer says nothing but the request's id; the log says the rest."""
+
+    status = 500
+    code = "internal_error"
+    title = Text(zh="系统内部错误", en="Something broke on our side")
+    fix = Text(
+        zh="请稍后再试；若仍如此，请把 request_id 告诉管理员",
+        en="Try again later; if it stays so, tell the administrator the request_id",
+    )
+
+
+class UpstreamFailed(Problem):
+    """Another system did not do its part."""
+
+    status = 502
+    code = "upstream_failed"
+    title = Text(zh="另一系统未能完成", en="Another system failed to do its part")
+    fix = Text(zh="请稍后再试", en="Try again later")
+    retry_after = 5
+
+
+class Unavailable(Problem):
+    """The service, or its database, cannot answer for the moment."""
+
+    status = 503
+    code = "unavailable"
+    title = Text(zh="服务暂时不可用", en="The service is unavailable for the moment")
+    fix = Text(
+        zh="请按 Retry-After 稍候再试；未得到成功答复的操作可以重发", en="Wait as Retry-After says and try again"
+    )
+    retry_after = 1
+
+
+class UpstreamTimeout(Problem):
+    """The time for this request ran out."""
+
+    status = 504
+    code = "upstream_timeout"
+    title = Text(zh="处理超时", en="The time for this request ran out")
+    fix = Text(
+        zh="请稍后用同一 Idempotency-Key 重试，或减少每次的数量",
+        en="Try again with the same Idempotency-Key, or ask for less at a time",
+    )
+    retry_after = 1

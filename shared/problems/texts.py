@@ -1,0 +1,81 @@
+"""The two languages people read here, zh-CN and en, and which of them a caller wants."""
+
+import re
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal, get_args
+
+Language = Literal["zh-CN", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One sentence in both languages, without its full stop. `{name}` is filled in by the problem's values."""
+
+    zh: str
+    en: str
+    names: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        zh, en = (frozenset(name for _, name, _, _ in string.Formatter().parse(t) if name is not None) for t in self)
+        if zh != en or not all(name.isidentifier() for name in zh):
+            raise ValueError(f"both languages need the same plain names: {self.zh!r} and {self.en!r}")
+        object.__setattr__(self, "names", zh)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self.zh, self.en))
+
+    def say(self, language: Language, values: Mapping[str, object] | None = None) -> str:
+        """The sentence in one language; what has no value reads as an ellipsis."""
+        template = self.zh if language == "zh-CN" else self.en
+        return template.format_map({name: _spoken((values or {}).get(name, "…"), language) for name in self.names})
+
+
+def _spoken(value: object, language: Language) -> object:
+    return value.say(language) if isinstance(value, Text) else value
+
+
+def sentences(language: Language, *parts: str) -> str:
+    """Parts as sentences of a language, each with its full stop."""
+    if language == "zh-CN":
+        return "".join(part.rstrip("。.") + "。" for part in parts)
+    return " ".join(part.rstrip(".") + "." for part in parts)
+
+
+@lru_cache(maxsize=256)
+def language_of(accept_language: str | None) -> Language:
+    """The language a caller reads best of those we speak (RFC 9110, 12.5.4); zh-CN when in doubt."""
+    if not accept_language:
+        return "zh-CN"
+    wishes = _wishes(accept_language)
+    ranked = sorted(LANGUAGES, key=lambda language: _wish_for(language, wishes), reverse=True)
+    return ranked[0]
+
+
+def _wishes(accept_language: str) -> list[tuple[str, float]]:
+    wishes = []
+    for element in accept_language.split(","):
+        tag, _, parameter = element.partition(";")
+        quality = re.fullmatch(r"\s*(?:q\s*=\s*(0|0?\.\d{1,3}|0\.|1(?:\.0{0,3})?))?\s*", parameter, re.IGNORECASE)
+        if quality and re.fullmatch(r"\s*(\*|[A-Za-z0-9-]{1,80})\s*", tag):
+            wishes.append((tag.strip().lower(), float(quality[1] or 1)))
+    return wishes
+
+
+def _wish_for(language: Language, wishes: Sequence[tuple[str, float]]) -> tuple[float, int]:
+    """How much, and how early, a language is wished for: by its own name, else by a cousin (zh-TW), else by `*`."""
+    primary = language.partition("-")[0]
+    ways: tuple[Callable[[str], bool], ...] = (
+        lambda tag: tag == language.lower(),
+        lambda tag: tag == primary,
+        lambda tag: tag.partition("-")[0] == primary,
+        lambda tag: tag == "*",
+    )
+    for matches in ways:
+        found = [(quality, -order) for order, (tag, quality) in enumerate(wishes) if matches(tag)]
+        if found:
+            return max(found)
+    return (0.0, -len(wishes))

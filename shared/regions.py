@@ -1,0 +1,53 @@
+"""Region codes as the field uses them, and scopes as ranges over them. Pure functions.
+
+A code is a prefix of all codes below it: 2 digits a province, 4 a city, 6 a county (GB/T 2260), 9 a township,
+12 a community, 14 a patch 片, 16 a grid 网格 (article 13). `OUTSIDE` is the region of what lies nowhere in the tree.
+"""
+
+from typing import Literal
+
+Level = Literal["province", "city", "county", "township", "community", "patch", "grid"]
+
+LEVELS: dict[int, Level] = {
+    2: "province",
+    4: "city",
+    6: "county",
+    9: "township",
+    12: "community",
+    14: "patch",
+    16: "grid",
+}
+
+OUTSIDE = "outside"
+
+Range = tuple[str, str]
+
+EVERYTHING: Range = ("", "~")
+"""The widest range: above every digit and every reserved word, in the order of bytes (COLLATE "C")."""
+
+NOTHING: Range = ("~", "")
+
+
+def level_of(code: str) -> Level | None:
+    """The level of a well-formed code, or None."""
+    return LEVELS.get(len(code)) if code.isascii() and code.isdigit() else None
+
+
+def parent_of(code: str) -> str | None:
+    """The code one level up, or None above a province."""
+    shorter = [length for length in LEVELS if length < len(code)]
+    return code[: max(shorter)] if shorter else None
+
+
+def range_of(scope: str) -> Range:
+    """The half-open range [low, high) that holds a scope and everything under it; `""` is the whole.
+
+    All codes that begin with `350582005` lie between `350582005` and `350582005~`.
+    """
+    return EVERYTHING if scope == "" else (scope, scope + "~")
+
+
+def lies_under(code: str, scope: str) -> bool:
+    """Whether a region is the scope or lies under it."""
+    low, high = range_of(scope)
+    return low <= code < high

@@ -1,0 +1,51 @@
+"""Settings of one process: made by the supervisor, or read from `FANGXIAN_…` where a process is started by hand."""
+
+from pathlib import Path
+from typing import Literal, Self, get_args
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Service = Literal["registry", "testing", "observation", "gateway"]
+SERVICES: tuple[Service, ...] = get_args(Service)
+
+
+class Settings(BaseSettings):
+    """What one API or worker process needs to know."""
+
+    model_config = SettingsConfigDict(env_prefix="FANGXIAN_", frozen=True, extra="ignore")
+
+    service: Service
+    database_url: SecretStr = Field(description="PostgreSQL, as this service's own runtime role.")
+    redis_url: SecretStr = Field(description="Redis or Valkey: wake-ups only, never truth.")
+    keys: Path = Field(description="Directory of key files, mode 0700.")
+
+    registry_url: str = "http://127.0.0.1:8001"
+    testing_url: str = "http://127.0.0.1:8002"
+    observation_url: str = "http://127.0.0.1:8003"
+    gateway_url: str = "http://127.0.0.1:8000"
+
+    production: bool = Field(default=False, description="Refuses whatever is for development and demonstration only.")
+    development_issuer: bool = Field(default=True, description="Whether POST /gateway/v1/development/tokens exists.")
+    demonstration_ids: bool = Field(default=False, description="Whether ID numbers of the reserved kind are accepted.")
+
+    database_pool: int = Field(default=6, ge=1, le=50, description="Connections this process may hold.")
+    transaction_timeout_seconds: float = Field(default=5, gt=0)
+    request_timeout_seconds: float = Field(default=30, gt=0)
+    feed_retention_days: int = Field(default=14, ge=1)
+    wake_subscribers: bool = Field(default=True, description="Test-only: False publishes without waking anyone.")
+    publish: bool = Field(default=True, description="Test-only: False commits effects without their feed entries.")
+
+    @model_validator(mode="after")
+    def _production_is_strict(self) -> Self:
+        if self.production and (self.development_issuer or self.demonstration_ids):
+            raise ValueError(
+                "FANGXIAN_PRODUCTION needs FANGXIAN_DEVELOPMENT_ISSUER=false and FANGXIAN_DEMONSTRATION_IDS=false"
+            )
+        if self.production and not (self.publish and self.wake_subscribers):
+            raise ValueError("FANGXIAN_PUBLISH and FANGXIAN_WAKE_SUBSCRIBERS are test-only switches")
+        return self
+
+    def url_of(self, service: Service) -> str:
+        """Where a service's API listens."""
+        return str(getattr(self, f"{service}_url"))

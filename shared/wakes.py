@@ -1,0 +1,93 @@
+"""Wake-ups: a commit puts a small arq job into the queue of each subscriber's worker.
+
+A wake-up only says "look". It may be lost: workers look by themselves every second. So it is sent behind the answer,
+at most once in 20 ms, and its failure is nobody's problem.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis, RedisSettings, create_pool
+
+log = structlog.get_logger()
+
+GATHER_SECONDS = 0.02
+LIFETIME_SECONDS = 5
+
+
+def queue_of(service: str) -> str:
+    """The arq queue of a service's worker."""
+    return f"fangxian:{service}"
+
+
+def redis_settings(url: str) -> RedisSettings:
+    """How arq reaches Redis: fail fast, for nothing waits on it."""
+    settings = RedisSettings.from_dsn(url)
+    settings.conn_timeout = 1
+    settings.conn_retries = 0
+    return settings
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """JSON instead of arq's pickle."""
+    return json.dumps(job, default=str).encode()
+
+
+def deserialize(job: bytes) -> dict[str, Any]:
+    """The other way."""
+    found: dict[str, Any] = json.loads(job)
+    return found
+
+
+class Waker:
+    """Sends wake-ups of one process."""
+
+    def __init__(self, redis_url: str, targets: Sequence[str]) -> None:
+        self._redis_url = redis_url
+        self._targets = targets
+        self._redis: ArqRedis | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._pending: set[str] = set()
+
+    def wake(self, *targets: str) -> None:
+        """Wake the given services, or all subscribers, soon."""
+        self._pending.update(targets or self._targets)
+        if self._pending and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._send())
+
+    async def ping(self) -> None:
+        """Raise if Redis does not answer."""
+        await (await self._connection()).ping()
+
+    async def _connection(self) -> ArqRedis:
+        if self._redis is None:
+            self._redis = await create_pool(
+                redis_settings(self._redis_url), job_serializer=serialize, job_deserializer=deserialize
+            )
+        return self._redis
+
+    async def _send(self) -> None:
+        while self._pending:
+            targets, self._pending = sorted(self._pending), set()
+            try:
+                redis = await self._connection()
+                for target in targets:
+                    await redis.enqueue_job("wake", _queue_name=queue_of(target), _expires=LIFETIME_SECONDS)
+            except Exception as error:  # Redis holds no truth: whatever is wrong with it, the tick finds the work
+                log.debug("wake.lost", error=type(error).__name__)
+                await self._drop()
+            await asyncio.sleep(GATHER_SECONDS)
+
+    async def _drop(self) -> None:
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.aclose()
+
+    async def close(self) -> None:
+        """Stop sending."""
+        if self._task is not None:
+            self._task.cancel()
+        await self._drop()

@@ -1,0 +1,82 @@
+"""What every test stands on: one real PostgreSQL and one real Valkey a run, one database a test worker.
+
+The four services run in the test's own process, on an event loop of their own, and reach each other through ASGI; the
+feed is drained when a test says so (`house.settle()`), so nothing waits on a clock.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy import embedded
+from shared.http import router
+from tests.harness import Database, District, make_template
+
+router.strict_problems = True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers once, in the process that controls the run; workers are given their addresses."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    config.stash[SERVERS] = servers = embedded.temporary()
+    started = servers.__enter__()
+    os.environ["FANGXIAN_TEST_OWNER_URL"] = started.owner_url
+    os.environ["FANGXIAN_TEST_REDIS_URL"] = started.redis_url
+    try:
+        make_template(started.owner_url)
+    except BaseException:
+        servers.__exit__(None, None, None)
+        raise
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop them, and remove all they made."""
+    servers = config.stash.get(SERVERS, None)
+    if servers is not None:
+        servers.__exit__(None, None, None)
+
+
+SERVERS = pytest.StashKey[object]()
+
+
+@pytest.fixture(scope="session")
+def database(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """This test worker's own database, with all schemas, and a directory of keys."""
+    with Database.cloned(
+        os.environ["FANGXIAN_TEST_OWNER_URL"],
+        os.environ["FANGXIAN_TEST_REDIS_URL"],
+        f"test_{worker_id}",
+        tmp_path_factory.mktemp("keys"),
+    ) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def running(database: Database) -> AsyncIterator[District]:
+    """The four services of this test worker, started once."""
+    async with District.running(database) as district:
+        yield district
+
+
+@pytest.fixture
+async def district(running: District) -> AsyncIterator[District]:
+    """The four services over empty tables."""
+    await running.empty()
+    yield running
+    running.clock_right()
+
+
+@pytest.fixture(scope="session")
+def worker_id(request: pytest.FixtureRequest) -> str:
+    """The name of this test worker; `main` without pytest-xdist."""
+    found = getattr(request.config, "workerinput", {"workerid": "main"})["workerid"]
+    return str(found)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the project."""
+    return Path(__file__).parent.parent

@@ -1,0 +1,108 @@
+"""Keys: who may read them, that each is where it is needed and nowhere else, and that none is ever replaced."""
+
+import base64
+import json
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from deploy import keys, secret_files
+from deploy.trouble import Trouble
+from joserfc import jwt
+from joserfc.jwk import KeySet, OKPKey
+from shared.settings import SERVICES
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    keys.make(tmp_path / "keys")
+    return tmp_path / "keys"
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_nobody_else_may_read_a_key_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        keys.make(tmp_path / "keys")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "keys", *(tmp_path / "keys").rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_service_gets_what_it_needs_and_nothing_more(made: Path) -> None:
+    shared = {"own.jwk", "services.jwks", "master.key", "index.key"}
+    for service in SERVICES:
+        names = {path.name for path in (made / service).iterdir()}
+        assert names == (shared | {"issuer.jwk", "code.jwk", "code-hmac.key"} if service == "gateway" else shared)
+
+
+def test_all_services_know_what_each_has_signed(made: Path) -> None:
+    for signer in SERVICES:
+        own = OKPKey.import_key(json.loads((made / signer / "own.jwk").read_text()))
+        token = jwt.encode({"alg": "EdDSA", "kid": signer}, {"sub": "somebody"}, own, algorithms=["EdDSA"])
+        for reader in SERVICES:
+            public = KeySet.import_key_set(json.loads((made / reader / "services.jwks").read_text()))
+            assert jwt.decode(token, public, algorithms=["EdDSA"]).claims == {"sub": "somebody"}
+
+
+def test_what_is_public_holds_nothing_private(made: Path) -> None:
+    published = json.loads((made / "owner" / "services.jwks").read_text())["keys"]
+    assert sorted(key["kid"] for key in published) == sorted(SERVICES)
+    assert not any("d" in key for key in published)
+
+
+@pytest.mark.parametrize("name", ["master.key", "index.key", "code-hmac.key"])
+def test_symmetric_keys_are_32_bytes_and_differ(made: Path, tmp_path: Path, name: str) -> None:
+    keys.make(tmp_path / "other")
+    one, other = ((directory / "owner" / name).read_text().strip() for directory in (made, tmp_path / "other"))
+    assert len(base64.urlsafe_b64decode(one + "=")) == 32
+    assert one != other
+
+
+def test_making_again_changes_nothing(made: Path) -> None:
+    before = content(made)
+    keys.make(made)
+    assert content(made) == before
+
+
+def test_what_an_interrupted_start_left_is_not_taken_over(tmp_path: Path) -> None:
+    secret_files.write_once(tmp_path / "keys.half" / "owner" / "master.key", "half")
+    keys.make(tmp_path / "keys")
+    assert keys.missing(tmp_path / "keys") == []
+    assert not (tmp_path / "keys.half").exists()
+
+
+def test_a_failure_on_the_way_leaves_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = secret_files.write_once
+
+    def full(path: Path, text: str) -> bool:
+        if path.name == "issuer.jwk":
+            raise OSError(28, "No space left on device")
+        return written(path, text)
+
+    monkeypatch.setattr(secret_files, "write_once", full)
+    with pytest.raises(OSError, match="No space"):
+        keys.make(tmp_path / "keys")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lost_key_is_asked_for_and_not_made_anew(made: Path) -> None:
+    (made / "testing" / "master.key").unlink()
+    with pytest.raises(Trouble, match=r"testing/master\.key.*backup"):
+        keys.require(made)
+
+
+def test_of_writers_at_once_one_wins_and_the_file_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    texts = [str(number) * 5000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda text: secret_files.write_once(path, text), texts))
+    assert won.count(True) == 1
+    assert path.read_text() == texts[won.index(True)]
+    assert list(tmp_path.iterdir()) == [path]

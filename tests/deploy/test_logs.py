@@ -1,0 +1,56 @@
+"""Log files: they stay small, lose no line of what fits, and never stop the process that writes."""
+
+import threading
+from pathlib import Path
+
+from deploy import logs
+from deploy.logs import LogFile
+
+
+def test_a_full_log_turns_over_at_the_end_of_a_line(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "gateway.log", limit=1000, kept=3)
+    for number in range(400):
+        log.write(f"line {number:04}\nli".encode()[:10])
+    log.close()
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["gateway.log", "gateway.log.1", "gateway.log.2"]
+    assert all(file.stat().st_size <= 1000 for file in files)
+    kept = "".join(file.read_text() for file in (files[2], files[1], files[0])).splitlines()
+    assert kept == [f"line {number:04}" for number in range(400 - len(kept), 400)]
+    assert all(file.read_text().endswith("\n") for file in files)
+
+
+def test_a_line_in_two_pieces_stays_in_one_file(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "gateway.log", limit=30)
+    log.write(b"first line\nsecond ")
+    log.write(b"line, the rest of it\n")
+    log.close()
+    assert (tmp_path / "gateway.log.1").read_bytes() == b"first line\nsecond line, the rest of it\n"
+
+
+def test_a_full_disk_loses_lines_and_stops_nobody() -> None:
+    log = LogFile(Path("/dev/full"))
+    log.write(b"a line\n")
+    assert log.lost == 7
+
+
+def test_the_last_lines_of_each_with_their_names(tmp_path: Path) -> None:
+    (tmp_path / "gateway.log").write_text("one\ntwo\nthree\n")
+    (tmp_path / "postgres.log").write_text("four\n")
+    assert logs.names_in(tmp_path) == ["gateway", "postgres"]
+    assert list(logs.show(tmp_path, ["gateway", "postgres"], 2)) == [
+        "gateway | two",
+        "gateway | three",
+        "postgres | four",
+    ]
+
+
+def test_following_goes_on_over_a_turn(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "gateway.log", limit=60)
+    log.write(b"before\n")
+    lines = logs.follow(tmp_path, ["gateway"])
+    writer = threading.Timer(0.5, lambda: [log.write(f"after {number}\n".encode()) for number in range(12)])
+    writer.start()
+    assert [next(lines) for _ in range(12)] == [f"gateway | after {number}" for number in range(12)]
+    writer.join()
+    assert (tmp_path / "gateway.log.1").exists()

@@ -1,0 +1,209 @@
+"""The district under test: four services in one process, over real servers, with callers of every role."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+import httpx
+from fastapi import FastAPI
+
+import migrations
+from deploy import keys
+from shared import clock
+from shared.actors import Actor, Role
+from shared.feed.reader import Reader
+from shared.house import House, owners_read_by
+from shared.ids import new_id
+from shared.jobs import run_open_jobs
+from shared.regions import range_of
+from shared.settings import SERVICES, Service, Settings
+from shared.worker import Worker
+
+TEMPLATE = "fangxian"
+PASSWORDS = {service: f"test-{service}" for service in SERVICES}
+XINTANG = "350582005"
+
+
+def make_template(owner_url: str) -> None:
+    """Migrate the database that every test worker's is cloned from."""
+    migrations.upgrade(owner_url, PASSWORDS)
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test worker's database and keys."""
+
+    owner_url: str
+    redis_url: str
+    keys: Path
+
+    @classmethod
+    @contextmanager
+    def cloned(cls, owner_url: str, redis_url: str, name: str, directory: Path) -> Iterator[Self]:
+        """Clone the template, and drop the clone at the end."""
+        keys.make(directory / "keys")
+        asyncio.run(_execute(_postgres(owner_url), f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        asyncio.run(_execute(_postgres(owner_url), f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}"))
+        own = owner_url.replace(f"/{TEMPLATE}?", f"/{name}?")
+        asyncio.run(_execute(own, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))
+        for service in SERVICES:
+            asyncio.run(_execute(own, f"GRANT CONNECT ON DATABASE {name} TO fangxian_{service}"))
+        yield cls(own, redis_url, directory / "keys")
+        asyncio.run(_execute(_postgres(owner_url), f"DROP DATABASE {name} WITH (FORCE)"))
+
+    def url_of(self, service: Service) -> str:
+        """The database, as a service's login role."""
+        rest = self.owner_url.split("@", 1)[1]
+        return f"postgresql://fangxian_{service}:{PASSWORDS[service]}@{rest}"
+
+    def settings(self, service: Service, **values: Any) -> Settings:
+        """The settings of one service of the district under test."""
+        given: dict[str, Any] = {
+            "service": service,
+            "database_url": self.url_of(service),
+            "redis_url": self.redis_url,
+            "keys": self.keys / service,
+            "demonstration_ids": True,
+            "wake_subscribers": False,
+            **values,
+        }
+        return Settings(**given)
+
+
+@dataclass
+class District:
+    """Four services, and whoever calls them."""
+
+    database: Database
+    apps: dict[str, FastAPI]
+    houses: dict[str, House]
+    workers: dict[str, Worker]
+    _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, database: Database) -> AsyncIterator[Self]:
+        """Start all four APIs; their peers are each other."""
+        transports: dict[str, Any] = {}
+        apps, houses, workers = {}, {}, {}
+        async with AsyncExitStack() as stack:
+            for service in SERVICES:
+                house = House.build(database.settings(service), transports)
+                app = import_module(f"services.{service}.app").create_app(house.settings, house)
+                await stack.enter_async_context(app.router.lifespan_context(app))
+                transports[service] = httpx.ASGITransport(app, raise_app_exceptions=False)
+                apps[service], houses[service] = app, house
+                workers[service] = import_module(f"services.{service}.worker").WORKER
+            district = cls(database, apps, houses, workers)
+            for service in SERVICES:
+                district._clients[service] = await stack.enter_async_context(
+                    httpx.AsyncClient(transport=transports[service], base_url=f"http://{service}")
+                )
+            yield district
+
+    async def empty(self) -> None:
+        """Empty all tables but what migrations filled (`kept`)."""
+        await _execute(self.database.owner_url, await _truncation(self.database.owner_url))
+
+    async def sql(self, statement: str, *values: Any) -> list[Any]:
+        """Ask the database as its owner, to check what no API shows."""
+        connection = await asyncpg.connect(self.database.owner_url)
+        try:
+            found: list[Any] = await connection.fetch(statement, *values)
+            return found
+        finally:
+            await connection.close()
+
+    async def settle(self) -> None:
+        """Run all jobs and drain all feeds until nothing is left to do."""
+        for _ in range(20):
+            moved = 0
+            for service in SERVICES:
+                await run_open_jobs(self.houses[service], self.workers[service].jobs)
+                moved += await self.drain(service)
+            if moved == 0:
+                return
+        raise AssertionError("the feeds do not come to rest")
+
+    async def drain(self, service: Service) -> int:
+        """Drain all feeds a service reads."""
+        readers = [
+            Reader(self.houses[service], owner, self.workers[service].reactions) for owner in owners_read_by(service)
+        ]
+        return sum([await reader.drain() for reader in readers])
+
+    def caller(
+        self,
+        service: Service,
+        role: Role,
+        *,
+        scope: str | None = None,
+        residents: tuple[UUID, ...] = (),
+        party: str = "",
+        subject: str = "",
+    ) -> httpx.AsyncClient:
+        """A client that calls a service as the edge would on behalf of somebody. Each POST gets an idempotency key."""
+        actor = Actor(subject or f"test:{role.label}", role, residents=residents, party=party)
+        actor = replace(actor, range=range_of(XINTANG if scope is None else scope))
+        token = self.houses["gateway"].signer.token_for(service, actor)
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.apps[service], raise_app_exceptions=True),
+            base_url=f"http://{service}",
+            headers={"authorization": f"Bearer {token}", "accept-language": "en"},
+            event_hooks={"request": [_with_key]},
+        )
+
+    def move_clock(self, **by: float) -> None:
+        """Move the clock of all four services: `move_clock(hours=3)`."""
+        clock.move(timedelta(**by))
+
+    def clock_right(self) -> None:
+        """Put the clock right again."""
+        clock.move(timedelta(0))
+
+
+async def _with_key(request: httpx.Request) -> None:
+    if request.method == "POST":
+        request.headers.setdefault("idempotency-key", str(new_id()))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def _truncation(owner_url: str) -> str:
+    connection = await asyncpg.connect(owner_url)
+    try:
+        tables = await connection.fetch(
+            """
+            SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
+            WHERE schemaname = ANY($1) AND NOT (tablename = ANY($2)) AND tablename !~ '_([0-9]{8}|default)$'
+            """,
+            list(SERVICES),
+            list(KEPT),
+        )
+    finally:
+        await connection.close()
+    return "TRUNCATE " + ", ".join(row["name"] for row in tables) + " RESTART IDENTITY; " + OWN_ROWS
+
+
+KEPT = ("alembic_version", "feed_epochs", "data_keys", "policies", "protocols", "regions")
+"""Tables whose first rows come by migration."""
+
+OWN_ROWS = "DELETE FROM registry.regions WHERE length(region) > 12;"
+"""What tests added to them."""
+
+
+def _postgres(owner_url: str) -> str:
+    return owner_url.replace(f"/{TEMPLATE}?", "/postgres?")
