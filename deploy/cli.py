@@ -114,6 +114,75 @@ def logs(
             typer.echo(line)
 
 
+feed = typer.Typer(help="The feeds: how far they are read, what is parked, and reading anew.", no_args_is_help=True)
+app.add_typer(feed, name="feed")
+
+
+@feed.command("lag")
+def feed_lag(data: Data = None) -> None:
+    """Show how far each service has read the feeds it follows."""
+    from deploy import feed as feeds
+    from deploy.up import options
+
+    rows = feeds.lag(feeds.installed(options(data)))
+    _print_table(
+        ("reader", "owner", "lane", "entries behind", "oldest"),
+        [(row.reader, row.owner, row.lane, str(row.entries), str(row.oldest or "")) for row in rows],
+    )
+
+
+@feed.command("parked")
+def feed_parked(data: Data = None) -> None:
+    """Show what could not be handled. Ends with 1 if there is any."""
+    from deploy import feed as feeds
+    from deploy.up import options
+
+    rows = feeds.parked(feeds.installed(options(data)))
+    _print_table(
+        ("service", "type", "subject", "version", "error", "attempts", "since"),
+        [(r.service, r.type, r.subject, str(r.version), r.error, str(r.attempts), str(r.parked_at)) for r in rows],
+    )
+    if rows:
+        raise typer.Exit(1)
+
+
+@feed.command("retry")
+def feed_retry(data: Data = None) -> None:
+    """Try again what is parked."""
+    from deploy import feed as feeds
+    from deploy.up import options
+
+    typer.echo(f"{feeds.retry(feeds.installed(options(data)))} entries were tried again.")
+
+
+@feed.command("rebuild")
+def feed_rebuild(
+    service: Annotated[str, typer.Argument(help="The service that reads anew.")],
+    owner: Annotated[str, typer.Argument(help="The service whose resources it reads.")],
+    data: Data = None,
+) -> None:
+    """Fill what a service holds of another's resources anew, while it goes on."""
+    from deploy import feed as feeds
+    from deploy.up import options
+    from shared.settings import SERVICES
+
+    for name in (service, owner):
+        if name not in SERVICES:
+            raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
+    count = feeds.rebuild(feeds.installed(options(data)), service, owner)  # type: ignore[arg-type]
+    typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
+
+
+def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
 def _announce(installation: "Installation") -> None:
     from rich.console import Console
     from rich.table import Table

@@ -24,25 +24,34 @@ class LogFile:
         self.lost = 0
         self._file: BinaryIO | None = None
         self._size = 0
+        self._ends_a_line = True
 
     def write(self, data: bytes) -> None:
         """Add what a process said."""
         try:
             if self._size + len(data) > self.limit and self._size:
-                head, newline, data = data.rpartition(b"\n")
-                self._append(head + newline)
+                data = self._finish_line(data)
                 self._turn_over()
             self._append(data)
         except OSError:
             self.lost += len(data)
+
+    def _finish_line(self, data: bytes) -> bytes:
+        if self._ends_a_line:
+            return data
+        rest_of_line, newline, data = data.partition(b"\n")
+        self._append(rest_of_line + newline)
+        return data
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(descriptor, "ab", buffering=0)
             self._size = os.fstat(descriptor).st_size
-        self._file.write(data)
-        self._size += len(data)
+        if data:
+            self._file.write(data)
+            self._size += len(data)
+            self._ends_a_line = data.endswith(b"\n")
 
     def _turn_over(self) -> None:
         self.close()

@@ -25,6 +25,9 @@ from shared.http.router import Router
 from shared.problems import Unauthenticated
 from shared.settings import Settings
 
+UPLOAD_SECONDS = 300.0
+"""How long the upload of a file may take: 256 MiB over a line of 7 Mbit/s."""
+
 Lifespan = Callable[[House], AbstractAsyncContextManager[None]]
 
 
@@ -71,7 +74,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         app,
         request_timeout_seconds=settings.request_timeout_seconds,
         upload_paths=api.upload_paths,
-        json_paths=[f"/{settings.service}/v1"],
+        timeouts=dict.fromkeys(api.upload_paths, UPLOAD_SECONDS),
         observe=_observe(settings.service),
     )
     return app

@@ -121,7 +121,7 @@ def _of_sqlstate(error: asyncpg.PostgresError, sqlstate: str) -> Problem | None:
         return _of_constraint(sqlstate, getattr(error, "constraint_name", None) or "")
     if sqlstate.startswith(_PASSING):
         return Unavailable()
-    if sqlstate in _UNSTORABLE:
+    if sqlstate in _UNSTORABLE or _does_not_fit(error):
         return UnstorableInput()
     if sqlstate == "42501" and "row-level security" in str(error):
         return Forbidden()
@@ -135,10 +135,12 @@ def _of_constraint(sqlstate: str, name: str) -> Problem | None:
     return Conflict() if sqlstate in (_UNIQUE, _EXCLUSION, _FOREIGN_KEY) else None
 
 
+def _does_not_fit(error: asyncpg.PostgresError) -> bool:
+    """Whether the driver itself refused a value as too large or no text; a wrong type would be a fault of ours."""
+    return isinstance(error, asyncpg.DataError) and isinstance(error.__cause__, OverflowError | UnicodeError)
+
+
 def _of_client(error: asyncpg.InterfaceError) -> Problem | None:
-    """What the driver refuses by itself: a value that does not fit, or a connection that is gone."""
-    if isinstance(error, asyncpg.DataError | asyncpg.exceptions._base.DataError):
-        return UnstorableInput() if isinstance(error.__cause__, OverflowError | UnicodeError) else None
     gone = ("connection is closed", "connection was closed", "pool is clos", "connection has been released")
     return Unavailable() if any(words in str(error) for words in gone) else None
 

@@ -1,7 +1,7 @@
 """What leaves an application when something goes wrong: always a problem, never more than the caller may know."""
 
 import json
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy.exc
 import structlog
@@ -35,6 +35,7 @@ from shared.problems import (
     UpstreamTimeout,
     VersionMismatch,
     language_of,
+    openapi_schemas,
 )
 
 __all__ = [
@@ -79,13 +80,17 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 
 def install(app: FastAPI) -> None:
-    """Let every exception of an application end as a problem."""
+    """Let every exception of an application end as a problem, and its OpenAPI know what a problem looks like.
+
+    Call it after whatever else replaces `app.openapi`.
+    """
     # Starlette looks a handler up by the class of the exception; the last one, for all others, is its outermost.
     handled: tuple[type[Exception], ...] = (Problem, sqlalchemy.exc.SQLAlchemyError, OSError, Exception)
     for kind in handled:
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
+    _describe(app)
 
 
 async def _answer(request: Request, error: Exception) -> Response:
@@ -165,3 +170,14 @@ def request_id_of(scope: Scope) -> str:
 def _header(scope: Scope, name: bytes) -> str | None:
     values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
     return ", ".join(values) or None
+
+
+def _describe(app: FastAPI) -> None:
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(openapi_schemas())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -195,11 +195,13 @@ class Surroundings:
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            if overdue and task.uncancel() <= others:
+            if overdue and task.cancelling() == others + 1:
                 raise UpstreamTimeout() from None
             raise
         finally:
             timer.cancel()
+            if overdue:
+                task.uncancel()
 
 
 class _Exchange:

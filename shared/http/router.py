@@ -25,6 +25,8 @@ from shared.problems import (
     InternalError,
     InvalidInput,
     MalformedJson,
+    MalformedRequest,
+    PayloadTooLarge,
     PreconditionRequired,
     Problem,
     TooManyRequests,
@@ -45,8 +47,15 @@ ALWAYS: tuple[type[Problem], ...] = (Unauthenticated, Forbidden, Unavailable, In
 
 WITH_INPUT: tuple[type[Problem], ...] = (InvalidInput, UnstorableInput)
 WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, UnsupportedMediaType)
-TRANSPORT: tuple[type[Problem], ...] = (works.InvalidCursor, PreconditionRequired, VersionMismatch)
-PEERS: tuple[type[Problem], ...] = (UpstreamFailed, UpstreamTimeout)
+TRANSPORT: tuple[type[Problem], ...] = (
+    works.InvalidCursor,
+    MalformedRequest,
+    PayloadTooLarge,
+    PreconditionRequired,
+    UpstreamFailed,
+    UpstreamTimeout,
+    VersionMismatch,
+)
 
 strict_problems = False
 """In tests a problem that leaves a route which did not declare it is an error of the route."""

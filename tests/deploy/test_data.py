@@ -6,6 +6,7 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+
 from deploy import data
 from deploy.trouble import Trouble
 
@@ -35,7 +36,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024 (as the standard library has it)
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, data.LEAST_FREE_BYTES - 1))
     with pytest.raises(Trouble, match="is full"):
         data.check(data.at(tmp_path / "a" / "data"))
@@ -56,9 +57,14 @@ def test_a_directory_is_held_once(tmp_path: Path) -> None:
 
 def test_a_failed_first_start_leaves_nothing(tmp_path: Path) -> None:
     directory = data.at(tmp_path / "not" / "there" / "data")
-    with pytest.raises(RuntimeError), data.taken(directory):
-        (directory.path / "keys").mkdir()
-        raise RuntimeError
+
+    def fail_after_making_something() -> None:
+        with data.taken(directory):
+            (directory.path / "keys").mkdir()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_making_something()
     assert list(tmp_path.iterdir()) == []
 
 

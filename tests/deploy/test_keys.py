@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from deploy import keys, secret_files
-from deploy.trouble import Trouble
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
+
+from deploy import keys, secret_files
+from deploy.trouble import Trouble
 from shared.settings import SERVICES
 
 

@@ -22,9 +22,7 @@ from shared.problems import Conflict
 UUID7 = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 
 
-def make_app(**options: Any) -> FastAPI:
-    app = FastAPI()
-
+def add_answers(app: FastAPI) -> None:
     @app.post("/registry/v1/echo")
     @app.post("/registry/v1/uploads")
     async def echo(request: Request) -> dict[str, int]:
@@ -39,6 +37,17 @@ def make_app(**options: Any) -> FastAPI:
     async def cached() -> Response:
         return Response("x", headers={"Cache-Control": "max-age=60"})
 
+    @app.post("/registry/v1/typed")
+    async def typed(request: Request) -> None:
+        check_content_type(request, ["application/json", "text/csv"])
+
+    @app.get("/registry/v1/csv")
+    async def csv(request: Request) -> Response:
+        check_accept(request, ["text/csv"])
+        return Response("a,b", media_type="text/csv")
+
+
+def add_failures(app: FastAPI) -> None:
     @app.get("/registry/v1/slow")
     async def slow() -> None:
         await asyncio.sleep(30)
@@ -58,20 +67,17 @@ def make_app(**options: Any) -> FastAPI:
 
         return StreamingResponse(parts())
 
-    @app.post("/registry/v1/typed")
-    async def typed(request: Request) -> None:
-        check_content_type(request, ["application/json", "text/csv"])
 
-    @app.get("/registry/v1/csv")
-    async def csv(request: Request) -> Response:
-        check_accept(request, ["text/csv"])
-        return Response("a,b", media_type="text/csv")
+async def hot(request: Request) -> JSONResponse:
+    if request.query_params.get("fail"):
+        raise ValueError("Chen Dawen")
+    return JSONResponse({"bytes": len(await request.body())})
 
-    async def hot(request: Request) -> JSONResponse:
-        if request.query_params.get("fail"):
-            raise ValueError("Chen Dawen")
-        return JSONResponse({"bytes": len(await request.body())})
 
+def make_app(**options: Any) -> FastAPI:
+    app = FastAPI()
+    add_answers(app)
+    add_failures(app)
     app.router.routes.append(Route("/registry/v1/hot", hot, methods=["POST"]))
     handlers.install(app)
     settings: dict[str, Any] = {"request_timeout_seconds": 5, "upload_paths": ["/registry/v1/uploads"]} | options

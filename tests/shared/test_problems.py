@@ -12,6 +12,7 @@ from fastapi import FastAPI, Header, HTTPException, Query
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticKnownError, _pydantic_core
 
@@ -191,6 +192,15 @@ def test_openapi_has_an_example_of_each_problem() -> None:
     root = {"$ref": content["schema"]["$ref"], "components": {"schemas": schemas}}
     for example in content["examples"].values():
         Draft202012Validator(root).validate(example["value"])
+
+
+def test_the_document_of_an_application_can_be_resolved() -> None:
+    app = FastAPI()
+    app.add_api_route("/x", lambda: None, responses=openapi_responses([ShelfFull]))
+    handlers.install(app)
+    document = app.openapi()
+    OpenAPIV31SpecValidator(document).validate()
+    assert {"ProblemDetails", "ProblemError"} <= set(document["components"]["schemas"])
 
 
 # What becomes of exceptions in an application.

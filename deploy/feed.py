@@ -1,0 +1,163 @@
+"""`fangxian feed …`: how far each service has read, what it could not handle, and how it reads anew."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncpg
+
+from deploy import data, secret_files, status
+from deploy.embedded import home, postgres, valkey
+from deploy.own_servers import as_role
+from deploy.trouble import Trouble
+from deploy.up import Installation, Options
+from shared.contracts.resource import owner_of
+from shared.feed.log import Cursor
+from shared.feed.reader import Reader
+from shared.house import House, owners_read_by
+from shared.settings import SERVICES, Service
+from shared.worker import Worker
+
+T = TypeVar("T")
+
+BEHIND = """
+    SELECT count(*) AS entries, min(at) AS oldest FROM {owner}.feed
+    WHERE (epoch, xid, seq) > ($1, $2::text::xid8, $3) AND urgent = $4 AND type = ANY($5)
+"""
+PARKED = """
+    SELECT type, subject, version, region, error, attempts, parked_at FROM {service}.feed_parked
+    ORDER BY parked_at LIMIT 200
+"""
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far one lane of one owner's feed has been read by one service."""
+
+    reader: Service
+    owner: Service
+    lane: str
+    entries: int
+    oldest: datetime | None
+    """When the oldest entry that is not read yet was written."""
+
+
+@dataclass(frozen=True)
+class Parked:
+    """An entry that a service could not handle."""
+
+    service: Service
+    type: str
+    subject: str
+    version: int
+    error: str
+    attempts: int
+    parked_at: datetime
+
+
+def installed(chosen: Options) -> Installation:
+    """What was made by `fangxian up`, and the addresses it runs at. Trouble if it does not run."""
+    directory = data.at(chosen.data)
+    running = status.read(directory.status)
+    if running is None or data.holder(directory) is None:
+        raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
+    place = home.find(directory.path)
+    owner = directory.keys / "owner"
+    owner_url = chosen.database_url or postgres.owner_url(place, secret_files.read(owner / "database-owner.password"))
+    redis_url = chosen.redis_url or valkey.redis_url(place, secret_files.read(owner / "valkey.password"))
+    port = int(running["urls"]["gateway"].rsplit(":", 1)[1])
+    return Installation(directory, replace(chosen, port=port), owner_url, redis_url, ())
+
+
+def lag(installation: Installation) -> list[Lag]:
+    """How far every service has read the feeds it follows."""
+    return asyncio.run(_as_owner(installation, _lag))
+
+
+def parked(installation: Installation) -> list[Parked]:
+    """What could not be handled, of every service, oldest first."""
+    return asyncio.run(_as_owner(installation, _parked))
+
+
+def retry(installation: Installation) -> int:
+    """Try again what is parked; how many entries were tried."""
+    return sum(
+        asyncio.run(_with_reader(installation, s, o, Reader.retry_parked)) for s in SERVICES for o in _read_by(s)
+    )
+
+
+def rebuild(installation: Installation, service: Service, owner: Service) -> int:
+    """Fill what a service holds of another's resources anew; how many subjects there are. The service goes on."""
+    if owner not in _read_by(service):
+        raise Trouble(
+            f"{service} does not read the feed of {owner}; it reads {', '.join(_read_by(service)) or 'none'}."
+        )
+    return asyncio.run(_with_reader(installation, service, owner, Reader.rebuild))
+
+
+async def _lag(connection: asyncpg.Connection) -> list[Lag]:
+    found = []
+    for service in SERVICES:
+        types = _types_read_by(service)
+        cursors = {
+            (row["owner"], row["lane"]): Cursor.parse(row["cursor"])
+            for row in await connection.fetch(f"SELECT owner, lane, cursor FROM {service}.feed_cursors")  # noqa: S608
+        }
+        for owner in _read_by(service):
+            for lane in ("urgent", "normal"):
+                cursor = cursors.get((owner, lane), Cursor())
+                statement = BEHIND.format(owner=owner)
+                row = await connection.fetchrow(
+                    statement, cursor.epoch, str(cursor.xid), cursor.seq, lane == "urgent", types
+                )
+                found.append(Lag(service, owner, lane, row["entries"], row["oldest"]))
+    return found
+
+
+async def _parked(connection: asyncpg.Connection) -> list[Parked]:
+    found = [
+        Parked(
+            service, row["type"], str(row["subject"]), row["version"], row["error"], row["attempts"], row["parked_at"]
+        )
+        for service in SERVICES
+        for row in await connection.fetch(PARKED.format(service=service))
+    ]
+    return sorted(found, key=lambda one: one.parked_at)
+
+
+async def _as_owner(installation: Installation, act: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    connection = await asyncpg.connect(as_role(installation.owner_url))
+    try:
+        return await act(connection)
+    finally:
+        await connection.close()
+
+
+async def _with_reader(
+    installation: Installation, service: Service, owner: Service, act: Callable[[Reader], Awaitable[T]]
+) -> T:
+    house = House.build(installation.settings(service))
+    try:
+        await house.open()
+        return await act(Reader(house, owner, _worker_of(service).reactions))
+    finally:
+        await house.close()
+
+
+def _read_by(service: Service) -> list[Service]:
+    """The owners whose resources a service reacts to."""
+    owners = {owner_of(type_name) for type_name in _types_read_by(service)}
+    return [owner for owner in owners_read_by(service) if owner in owners]
+
+
+def _types_read_by(service: Service) -> list[str]:
+    reactions: Any = _worker_of(service).reactions
+    return sorted({reaction.__reacts_to__.type for reaction in reactions})
+
+
+def _worker_of(service: Service) -> Worker:
+    found: Worker = importlib.import_module(f"services.{service}.worker").WORKER
+    return found

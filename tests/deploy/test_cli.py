@@ -1,0 +1,146 @@
+"""The console script: quick, clear, and with exit codes one can rely on."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy import own_servers
+from deploy.trouble import Trouble
+from tests.deploy.starting import ROOT, Started
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., Started]
+
+
+def test_status_of_what_does_not_run(run: Run, place: Path) -> None:
+    done = run("status", "--data", str(place / "data"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Nothing runs on {place / 'data'}: start it with `fangxian up`.\n"
+    assert not (place / "data").exists()
+
+
+def test_status_names_every_process(run: Run, start: Start) -> None:
+    one = start("worker", "failing")
+    one.wait_until_running()
+    done = run("status", "--data", str(one.data))
+    assert done.returncode == 0
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
+    assert rows.keys() == {"postgres", "valkey", "gateway", "worker", "failing"}
+    assert rows["gateway"][:2] == [str(one.pid_of("gateway")), "ready"]
+    assert rows["worker"][:2] == [str(one.pid_of("worker")), "running"]
+
+
+def test_doctor_is_content_with_a_sound_installation(run: Run, start: Start) -> None:
+    one = start()
+    one.wait_until_running()
+    done = run("doctor", "--data", str(one.data), "--port", str(one.port))
+    wrong = [line for line in done.stdout.splitlines() if "WRONG" in line]
+    # The stand-ins migrate nothing, and doctor says so; all else is well.
+    assert all("migrations" in line for line in wrong), done.stdout
+
+
+def test_doctor_names_what_is_wrong_and_how_to_mend_it(run: Run, start: Start) -> None:
+    one = start("failing")
+    one.wait_until_running()
+    (one.data / "keys" / "testing" / "master.key").chmod(0o644)
+    (one.data / "keys" / "registry" / "index.key").unlink()
+    done = run("doctor", "--data", str(one.data), FANGXIAN_DATABASE_POOL="40")
+    assert done.returncode == 1
+    for words in (
+        "master.key is open to others",
+        f"chmod -R go-rwx {one.data / 'keys'}",
+        "registry/index.key missing",
+        "340 needed, 100 allowed",
+        "fangxian logs failing",
+    ):
+        assert words in done.stdout
+
+
+def test_doctor_sees_a_taken_port_and_an_unreachable_server(run: Run, start: Start, place: Path) -> None:
+    one = start()
+    one.wait_until_running()
+    done = run(
+        "doctor",
+        "--data",
+        str(place / "other"),
+        "--port",
+        str(one.port),
+        DATABASE_URL="postgresql://me:secret@127.0.0.1:1/fangxian",
+        REDIS_URL="redis://:secret@127.0.0.1:1/0",
+    )
+    assert done.returncode == 1
+    for words in (f"{one.port} in use", "127.0.0.1:1 cannot be reached", "Redis at 127.0.0.1:1 (REDIS_URL)"):
+        assert words in done.stdout
+    assert "secret" not in done.stdout
+    assert not (place / "other").exists()
+
+
+def test_doctor_sees_what_does_not_belong_into_production(run: Run, place: Path) -> None:
+    done = run(
+        "doctor",
+        "--data",
+        str(place / "data"),
+        FANGXIAN_PRODUCTION="true",
+        FANGXIAN_DEVELOPMENT_ISSUER="false",
+        FANGXIAN_DEMONSTRATION_IDS="true",
+    )
+    assert done.returncode == 1
+    assert "FANGXIAN_DEMONSTRATION_IDS=false" in done.stdout
+
+
+def test_logs_of_one_process_and_of_all(run: Run, start: Start) -> None:
+    one = start()
+    one.wait_until_running()
+    assert run("logs", "worker", "--data", str(one.data), "-n", "1").stdout == "worker | working\n"
+    names = {line.split(" | ")[0] for line in run("logs", "--data", str(one.data)).stdout.splitlines()}
+    assert {"postgres", "valkey", "gateway", "worker"} <= names
+    done = run("logs", "nobody", "--data", str(one.data))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "There is no log of nobody" in done.stderr
+
+
+def test_a_port_out_of_range_is_refused(run: Run, place: Path) -> None:
+    done = run("up", "--data", str(place / "data"), "--port", "65534")
+    assert done.returncode == 1
+    assert done.stderr == "--port 65534 and the three after it should lie between 1024 and 65535.\n"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("status", "--data", "/nonexistent"), ("logs", "--help")])
+def test_quick_commands_do_not_import_the_heavy_stack(words: tuple[str, ...]) -> None:
+    program = (
+        "import sys\n"
+        "from deploy.cli import app\n"
+        "try: app(standalone_mode=False)\n"
+        "except BaseException: pass\n"
+        "print(sorted({'fastapi', 'sqlalchemy', 'uvicorn', 'arq', 'alembic'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://owner:old@db:5432/fangxian", "postgresql://r:p%40ss@db:5432/fangxian"),
+        ("postgres://owner:o%40ld@db/fangxian", "postgresql://r:p%40ss@db/fangxian"),
+        ("postgresql+asyncpg://db/fangxian?host=/run/pg", "postgresql://r:p%40ss@db/fangxian?host=/run/pg"),
+        ("postgresql://owner:old@/fangxian?host=/run/pg", "postgresql://r:p%40ss@/fangxian?host=/run/pg"),
+    ],
+)
+def test_a_database_address_as_another_role(url: str, expected: str) -> None:
+    assert own_servers.as_role(url, "r", "p@ss") == expected
+
+
+def test_a_database_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(Trouble, match="should begin with postgresql://"):
+        own_servers.as_role("mysql://db/fangxian")

@@ -1,0 +1,269 @@
+"""The feed: nothing skipped, nothing doubled, the same outcome for every order (invariants 2 and 3)."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+import pytest
+from sqlalchemy import text
+
+from shared.contracts.registry import Resident
+from shared.feed import log, maintenance
+from shared.feed.reader import Reader, alone, reacts_to
+from shared.house import House
+from shared.ids import new_id
+from shared.work import Work
+from tests.harness import District
+
+KEEP = text("""
+    INSERT INTO probe (subject, version, region, effects) SELECT subject, version, region, 1
+    FROM unnest(CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]), CAST(:regions AS text[]))
+        AS held (subject, version, region)
+    ON CONFLICT (subject) DO UPDATE
+        SET version = excluded.version, region = excluded.region, effects = probe.effects + 1
+""")
+
+
+async def forget(work: Work, subjects: Sequence[UUID]) -> None:
+    await work.run(text("DELETE FROM probe WHERE subject = ANY(CAST(:subjects AS uuid[]))"), subjects=list(subjects))
+
+
+@reacts_to(Resident, forget=forget)
+async def keep(work: Work, residents: Sequence[Resident]) -> None:
+    """What a subscriber would do: hold the newest state of each subject."""
+    await work.run(
+        KEEP,
+        subjects=[resident.id for resident in residents],
+        versions=[resident.version for resident in residents],
+        regions=[resident.region for resident in residents],
+    )
+
+
+@pytest.fixture
+async def owner(district: District) -> House:
+    return district.houses["registry"]
+
+
+@pytest.fixture
+async def reader(district: District, owner: House) -> AsyncIterator[Reader]:
+    await district.sql("CREATE TABLE testing.probe (subject uuid PRIMARY KEY, version int, region text, effects int)")
+    await district.sql("GRANT ALL ON testing.probe TO fangxian_testing_system")
+    yield Reader(district.houses["testing"], "registry", [keep])
+    await district.sql("DROP TABLE testing.probe")
+
+
+def resident(id_: UUID | None = None, version: int = 1, region: str = "3505820050010101") -> Resident:
+    return Resident(id=id_ or new_id(), version=version, region=region, state="active", household_id=None)
+
+
+async def publish(owner: House, *residents: Resident, urgent: bool = False) -> None:
+    async with owner.system_work() as work:
+        work.publish_all(residents, change="test", urgent=urgent)
+
+
+async def held(district: District) -> dict[UUID, tuple[int, int]]:
+    rows = await district.sql("SELECT subject, version, effects FROM testing.probe")
+    return {row["subject"]: (row["version"], row["effects"]) for row in rows}
+
+
+async def test_what_is_committed_arrives_once(district: District, owner: House, reader: Reader) -> None:
+    residents = [resident() for _ in range(1_200)]
+    await publish(owner, *residents)
+    assert await reader.drain() == 1_200
+    assert await reader.drain() == 0
+    assert await held(district) == {one.id: (1, 1) for one in residents}
+
+
+async def test_any_order_and_any_repetition_have_the_same_outcome(
+    district: District, owner: House, reader: Reader
+) -> None:
+    subjects = [new_id() for _ in range(20)]
+    history = [resident(id_, version) for id_ in subjects for version in range(1, 6)] * 2
+    random.Random(7).shuffle(history)
+    for start in range(0, len(history), 9):
+        for one in history[start : start + 9]:
+            await publish(owner, one)
+        await reader.drain()
+    assert {id_: version for id_, (version, _) in (await held(district)).items()} == dict.fromkeys(subjects, 5)
+
+
+async def test_a_late_commit_is_waited_for(district: District, owner: House, reader: Reader) -> None:
+    early, late = resident(), resident()
+    async with owner.system_work() as slow:
+        await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
+        slow.publish_all([late], change="test")
+        await publish(owner, early)
+        assert await reader.drain() == 0
+        assert await held(district) == {}
+    await reader.drain()
+    assert set(await held(district)) == {early.id, late.id}
+
+
+async def test_an_older_version_that_sorts_later_does_not_win(district: District, owner: House, reader: Reader) -> None:
+    """The causal trap: whoever took its transaction id first may have changed the row last."""
+    one = new_id()
+    async with owner.system_work() as first:
+        await first.run(text("SELECT pg_current_xact_id()"))
+        await publish(owner, resident(one, 1))
+        first.publish_all([resident(one, 2)], change="test")
+    await reader.drain()
+    assert (await held(district))[one][0] == 2
+
+
+async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
+    district: District, owner: House, reader: Reader
+) -> None:
+    bad = resident(region="bad")
+
+    @reacts_to(Resident, forget=forget)
+    async def fussy(work: Work, residents: Sequence[Resident]) -> None:
+        await keep(work, residents)
+        if any(one.region == "bad" for one in residents):
+            raise ValueError("cannot handle this one")
+
+    broken = Reader(district.houses["testing"], "registry", [fussy])
+    good = [resident() for _ in range(99)]
+    await publish(owner, *good[:50], bad, *good[50:])
+    await broken.drain()
+    assert set(await held(district)) == {one.id for one in good}
+    async with district.houses["testing"].system_work() as work:
+        (parked,) = await maintenance.parked(work)
+    assert (parked["subject"], parked["error"]) == (bad.id, "ValueError")
+
+    await reader.retry_parked()  # the mended reaction
+    assert bad.id in await held(district)
+    async with district.houses["testing"].system_work() as work:
+        assert await maintenance.parked(work) == []
+
+
+async def test_a_newer_version_frees_what_is_parked(district: District, owner: House, reader: Reader) -> None:
+    one = new_id()
+
+    @reacts_to(Resident, forget=forget)
+    async def fussy(work: Work, residents: Sequence[Resident]) -> None:
+        if any(found.version == 1 for found in residents):
+            raise ValueError
+        await keep(work, residents)
+
+    fussy_reader = Reader(district.houses["testing"], "registry", [fussy])
+    await publish(owner, resident(one, 1))
+    await fussy_reader.drain()
+    await publish(owner, resident(one, 2))
+    await fussy_reader.drain()
+    assert (await held(district))[one][0] == 2
+    assert await district.sql("SELECT 1 FROM testing.feed_parked") == []
+
+
+async def test_what_is_transient_is_tried_again_and_never_parked(
+    district: District, owner: House, reader: Reader
+) -> None:
+    tries = 0
+
+    @reacts_to(Resident, forget=forget)
+    async def unlucky(work: Work, residents: Sequence[Resident]) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise asyncpg.DeadlockDetectedError("unlucky")
+        await keep(work, residents)
+
+    unlucky_reader = Reader(district.houses["testing"], "registry", [unlucky])
+    one = resident()
+    await publish(owner, one)
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await unlucky_reader.drain()
+    assert await held(district) == {}
+    await unlucky_reader.drain()
+    assert await held(district) == {one.id: (1, 1)}
+
+
+async def test_readers_at_once_have_one_effect(district: District, owner: House, reader: Reader) -> None:
+    residents = [resident() for _ in range(2_000)]
+    await publish(owner, *residents)
+    others = [Reader(district.houses["testing"], "registry", [keep]) for _ in range(2)]
+    await asyncio.gather(*(one.drain() for one in [reader, *others]))
+    assert await held(district) == {one.id: (1, 1) for one in residents}
+
+
+async def test_one_reader_holds_the_lock(district: District, reader: Reader) -> None:
+    async with alone(reader.house, "feed:registry") as got:
+        assert got
+        assert await reader.drain() == 0
+
+
+async def test_the_urgent_do_not_wait_behind_the_many(district: District, owner: House, reader: Reader) -> None:
+    order: list[UUID] = []
+
+    @reacts_to(Resident, forget=forget)
+    async def watch(work: Work, residents: Sequence[Resident]) -> None:
+        order.extend(one.id for one in residents)
+
+    many, alarm = [resident() for _ in range(3_000)], resident()
+    await publish(owner, *many)
+    await publish(owner, alarm, urgent=True)
+    await Reader(district.houses["testing"], "registry", [watch]).drain()
+    assert order[0] == alarm.id
+    assert len(order) == 3_001
+
+
+async def test_a_rebuild_fills_the_model_after_retention_dropped_the_log(
+    district: District, owner: House, reader: Reader
+) -> None:
+    gone = resident()
+    await publish(owner, gone)
+    await reader.drain()
+    kept = [resident(version=3) for _ in range(3)]
+    for one in kept:
+        await _keep_resident(district, one)
+    await district.sql("INSERT INTO registry.feed_floor (epoch, xid, seq) VALUES (9, '1', 1)")
+
+    await reader.drain()
+    assert set(await held(district)) == {one.id for one in kept}, "what the owner no longer has is forgotten"
+    await district.sql("DELETE FROM registry.feed_floor")
+    newest = resident()
+    await publish(owner, newest)
+    await reader.drain()
+    assert newest.id in await held(district)
+
+
+async def test_retention_drops_days_and_remembers_where(district: District, owner: House) -> None:
+    await district.sql("""
+        CREATE TABLE registry.feed_20200101 PARTITION OF registry.feed
+            FOR VALUES FROM ('2020-01-01 00:00+08') TO ('2020-01-02 00:00+08')
+    """)
+    await district.sql(
+        """
+        INSERT INTO registry.feed (at, epoch, type, subject, version, region, change, urgent, data)
+        VALUES ($1, 1, 'registry.resident.v1', $2, 1, '35', 'test', false, '{}')
+        """,
+        datetime(2020, 1, 1, 12, tzinfo=UTC),
+        new_id(),
+    )
+    await maintenance.keep_partitions(owner)
+    assert await district.sql("SELECT to_regclass('registry.feed_20200101') AS found") == [(None,)]
+    async with owner.system_work() as work:
+        floor = await log.floor(work.session)
+    assert floor is not None
+    assert floor.epoch == 1
+
+
+async def test_days_are_made_ahead(district: District) -> None:
+    (row,) = await district.sql("SELECT count(*) AS days FROM pg_inherits WHERE inhparent = 'registry.feed'::regclass")
+    assert row["days"] >= 16
+
+
+async def _keep_resident(district: District, one: Resident) -> None:
+    """A resident as the registry itself has it, without a feed entry."""
+    await district.sql(
+        """
+        INSERT INTO registry.residents (id, version, region, state, document_type, document_index, birth_date, sex)
+        VALUES ($1, $2, $3, 'active', '10', $4, '1990-01-01', 'female')
+        """,
+        one.id,
+        one.version,
+        one.region,
+        one.id.bytes,
+    )
