@@ -1,0 +1,85 @@
+"""The AsyncAPI document: every resource that travels, with its JSON Schema, made from the classes themselves."""
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from shared.contracts import gateway, observation, registry, testing
+from shared.contracts.resource import RESOURCES, Resource, owner_of
+
+DECLARED_IN = (gateway, observation, registry, testing)
+ATTRIBUTES = {
+    "specversion": {"const": "1.0"},
+    "id": {"type": "string", "description": "The same however often it is delivered: type/subject/version."},
+    "source": {"type": "string", "description": "The service that owns the resource."},
+    "type": {"type": "string"},
+    "subject": {"type": "string", "format": "uuid"},
+    "time": {"type": "string", "format": "date-time"},
+    "version": {"type": "integer", "description": "Grows with each change; ignore what is older than what you hold."},
+    "region": {"type": "string", "description": "Where it happened, or where the person lives."},
+    "change": {"type": "string", "description": "What happened, as information: nobody may depend on seeing each."},
+}
+
+
+def resources() -> list[type[Resource]]:
+    """All public resources, in the order of their names."""
+    modules = {module.__name__ for module in DECLARED_IN}
+    return [resource for _, resource in sorted(RESOURCES.items()) if resource.__module__ in modules]
+
+
+def asyncapi() -> dict[str, Any]:
+    """The AsyncAPI 3.0 document of the feeds and webhooks."""
+    found = resources()
+    _, definitions = models_json_schema(
+        [(resource, "serialization") for resource in found], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Fangxian events",
+            "version": "1",
+            "description": (
+                "Public resources as CloudEvents 1.0. An event is the state of one resource after a change; a reader "
+                "keeps the newest version of each subject. Webhooks deliver them signed (Standard Webhooks)."
+            ),
+        },
+        "defaultContentType": "application/cloudevents+json",
+        "channels": {resource.type: _channel(resource) for resource in found},
+        "operations": {
+            f"send-{resource.type}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{resource.type}"},
+                "summary": _sentence(resource),
+            }
+            for resource in found
+        },
+        "components": {
+            "messages": {resource.type: _message(resource) for resource in found},
+            "schemas": definitions["$defs"],
+        },
+    }
+
+
+def _channel(resource: type[Resource]) -> dict[str, Any]:
+    return {
+        "address": resource.type,
+        "summary": f"Owned by {owner_of(resource.type)}.",
+        "messages": {"event": {"$ref": f"#/components/messages/{resource.type}"}},
+    }
+
+
+def _message(resource: type[Resource]) -> dict[str, Any]:
+    data = {"$ref": f"#/components/schemas/{resource.__name__}"}
+    return {
+        "name": resource.type,
+        "summary": _sentence(resource),
+        "payload": {
+            "type": "object",
+            "required": [*ATTRIBUTES, "data"],
+            "properties": {**ATTRIBUTES, "type": {"const": resource.type}, "data": data},
+        },
+    }
+
+
+def _sentence(resource: type[Resource]) -> str:
+    return (resource.__doc__ or "").strip().split("\n", 1)[0]
