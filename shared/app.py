@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -22,11 +22,14 @@ from shared.house import House
 from shared.http import handlers, limits
 from shared.http.openapi import describe
 from shared.http.router import Router
-from shared.problems import Unauthenticated
+from shared.problems import Unauthenticated, catalogue, language_of
 from shared.settings import Settings
 
 UPLOAD_SECONDS = 300.0
 """How long the upload of a file may take: 256 MiB over a line of 7 Mbit/s."""
+
+Authenticate = Callable[[Mapping[str, Any]], Actor]
+"""Takes an ASGI scope, or a request, which reads as its scope."""
 
 Lifespan = Callable[[House], AbstractAsyncContextManager[None]]
 
@@ -41,6 +44,10 @@ class Api:
     hot_routes: Callable[[House], Sequence[BaseRoute]] = lambda _: ()
     lifespan: Lifespan | None = None
     upload_paths: Sequence[str] = ()
+    body_bytes: Mapping[str, int] = field(default_factory=dict)
+    authenticate: Callable[[House], Authenticate] | None = None
+    """How callers are known; by the internal token, where a service stands behind the edge."""
+    openapi_path: str = "/openapi.json"
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -60,9 +67,11 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         finally:
             await house.close()
 
-    app = FastAPI(title=api.title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=api.title, version="1", lifespan=lifespan, openapi_url=api.openapi_path, docs_url=None, redoc_url=None
+    )
     app.state.house = house
-    app.state.authenticate = bearer(house)
+    app.state.authenticate = (api.authenticate or bearer)(house)
     for route in api.hot_routes(house):
         app.router.routes.append(route)
     for router in [*api.routers, feed_router(api.snapshots)]:
@@ -74,22 +83,29 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         app,
         request_timeout_seconds=settings.request_timeout_seconds,
         upload_paths=api.upload_paths,
+        body_bytes=api.body_bytes,
         timeouts=dict.fromkeys(api.upload_paths, UPLOAD_SECONDS),
         observe=_observe(settings.service),
     )
     return app
 
 
-def bearer(house: House) -> Callable[[Request], Actor]:
+def bearer(house: House) -> Authenticate:
     """How a service behind the edge knows its caller: by the internal token, and nothing else."""
 
-    def authenticate(request: Request) -> Actor:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated()
-        return house.signer.actor_of(token).during(request.state.request_id)
+    def authenticate(scope: Mapping[str, Any]) -> Actor:
+        return house.signer.actor_of(bearer_token(scope)).during(scope["state"]["request_id"])
 
     return authenticate
+
+
+def bearer_token(scope: Mapping[str, Any]) -> str:
+    """The one bearer token of a request. Raises `Unauthenticated`."""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    scheme, _, token = values[0].decode("latin-1").partition(" ") if len(values) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated()
+    return token.strip()
 
 
 def _add_health(app: FastAPI, house: House) -> None:
@@ -104,6 +120,11 @@ def _add_health(app: FastAPI, house: House) -> None:
         checks = {"postgresql": await _check(_ping(house)), "redis": await _check(house.waker.ping())}
         ready = checks["postgresql"]["ok"] and house.is_open
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
+
+    @app.get("/problems", include_in_schema=False)
+    async def problems(request: Request) -> list[dict[str, Any]]:
+        """All that can go wrong here, for the pages of the edge."""
+        return catalogue(language_of(request.headers.get("accept-language")))
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

@@ -17,9 +17,9 @@ from shared.actors import Actor, Role
 from shared.contracts.resource import Said
 from shared.feed.reader import alone
 from shared.house import House
-from shared.http.handlers import is_transient
+from shared.http.failures import account_of, is_transient, problem_of
 from shared.ids import new_id
-from shared.problems import NotFound, Problem, Text
+from shared.problems import InternalError, NotFound, Problem, Text
 from shared.work import Work
 
 logger = structlog.get_logger()
@@ -209,13 +209,13 @@ async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) ->
         await functions[row["kind"]](job)
     except Cancelled:
         return
-    except Problem as problem:
-        state, error = "failed", problem.code
     except Exception as failure:
         if is_transient(failure):
-            raise
-        logger.exception("job.failed", kind=row["kind"], job=str(id_))
-        state, error = "failed", "internal_error"
+            raise  # it goes on where it stopped
+        problem = problem_of(failure)
+        if isinstance(problem, InternalError):
+            logger.error("job.failed", kind=row["kind"], job=str(id_), **account_of(failure))
+        state, error = "failed", problem.code
     async with house.system_work() as work:
         await work.run(END, id=id_, state=state, error=error)
         await work.run(DROP_FILE, id=id_)

@@ -57,6 +57,9 @@ TRANSPORT: tuple[type[Problem], ...] = (
     VersionMismatch,
 )
 
+NOBODY = Actor("nobody", Role(0))
+"""Who calls an open route: no role, and a scope that holds nothing."""
+
 strict_problems = False
 """In tests a problem that leaves a route which did not declare it is an error of the route."""
 
@@ -69,6 +72,7 @@ class Contract:
     raises: tuple[type[Problem], ...]
     keyed: bool
     location: str | None
+    open: bool
 
 
 class Route(APIRoute):
@@ -85,13 +89,12 @@ class Route(APIRoute):
         async def run(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
             house: House = request.app.state.house
-            actor: Actor = request.app.state.authenticate(request)
-            if actor.role not in contract.role:
-                raise Forbidden()
+            actor = _caller(request, contract)
             request.state.actor = actor
             # The body is here before the transaction begins: a slow client holds no connection to the database.
             body = await _body_of(request)
-            key = request.headers.get("idempotency-key") if writes else None
+            # Whoever comes without a token has no name that a key could be kept under.
+            key = request.headers.get("idempotency-key") if writes and not contract.open else None
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
             async with house.work(actor, operation) as work:
@@ -118,6 +121,15 @@ class Route(APIRoute):
                 raise
 
         return checked
+
+
+def _caller(request: Request, contract: Contract) -> Actor:
+    if contract.open:
+        return NOBODY.during(request.state.request_id)
+    actor: Actor = request.app.state.authenticate(request)
+    if actor.role not in contract.role:
+        raise Forbidden()
+    return actor
 
 
 def _check_declared(problem: Problem, declared: set[type[Problem]], operation: str) -> None:
@@ -173,11 +185,14 @@ class Router(APIRouter):
         status: int = 200,
         client_ids: bool = False,
         location: str | None = None,
+        open: bool = False,  # noqa: A002 - reads as a sentence where it is said
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
+        """`open` lets callers in without a token: what such a route trusts, it checks by itself."""
+
         def declare(endpoint: Endpoint) -> Endpoint:
-            keyed = method == "POST" and status in (201, 202) and not client_ids
-            contract = Contract(role, tuple(raises), keyed, location)
+            keyed = method == "POST" and status in (201, 202) and not client_ids and not open
+            contract = Contract(role, tuple(raises), keyed, location, open)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:
@@ -191,8 +206,8 @@ class Router(APIRouter):
                 description=rest.strip() or summary,
                 operation_id=endpoint.__name__,
                 responses=_responses(method, contract, status),
-                openapi_extra={"x-roles": [one.label for one in Role if one in role], **options.pop("extra", {})},
-                dependencies=[Depends(_idempotency_key)] if method == "POST" else [],
+                openapi_extra={**_access(contract), **options.pop("extra", {})},
+                dependencies=[Depends(_idempotency_key)] if method == "POST" and not open else [],
                 **options,
             )
             return endpoint
@@ -200,10 +215,18 @@ class Router(APIRouter):
         return declare
 
 
+def _access(contract: Contract) -> dict[str, Any]:
+    if contract.open:
+        return {"security": []}
+    return {"x-roles": [one.label for one in Role if one in contract.role]}
+
+
 def _responses(method: str, contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
     problems = [*contract.raises, *ALWAYS, *WITH_INPUT]
     if method != "GET":
-        problems += [*WITH_BODY, *idempotency.PROBLEMS]
+        problems += [*WITH_BODY, *(() if contract.open else idempotency.PROBLEMS)]
+    if contract.open:
+        problems = [kind for kind in problems if kind not in (Unauthenticated, Forbidden)]
     responses: dict[int | str, dict[str, Any]] = {**openapi_responses(dict.fromkeys(problems))}
     if contract.location:
         responses[status] = {

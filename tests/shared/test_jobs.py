@@ -1,0 +1,138 @@
+"""Long work: resumable after the last chunk that committed, cancelled between chunks, and one worker at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared import jobs
+from shared.actors import Actor, Role
+from shared.house import House
+from shared.jobs import Job, Run, run_open_jobs
+from shared.problems import Conflict, Unavailable
+from shared.regions import range_of
+from tests.harness import District
+
+COMMAND = Actor("staff:1", Role.COMMAND, range_of("350582005"))
+
+
+@pytest.fixture
+def house(district: District) -> House:
+    return district.houses["registry"]
+
+
+async def items(count: int = 10) -> AsyncIterator[int]:
+    for number in range(count):
+        yield number
+
+
+async def queued(house: House) -> Job:
+    async with house.work(COMMAND) as work:
+        return await jobs.add(work, "probe", "350582005", {})
+
+
+async def state_of(house: House, job: Job) -> Job:
+    async with house.work(COMMAND) as work:
+        return await jobs.get(work, job.id, "probe")
+
+
+async def test_a_job_goes_on_after_the_last_chunk_that_committed(house: House) -> None:
+    seen: list[int] = []
+    broken = True
+
+    async def count(run: Run) -> None:
+        async for chunk in run.chunks(items(), size=3):
+            if broken and chunk[0] == 6:
+                raise Unavailable
+            async with run.work() as work:
+                await run.progress(work, len(chunk), kept=len(chunk))
+            seen.extend(chunk)
+
+    job = await queued(house)
+    with pytest.raises(Unavailable):
+        await run_open_jobs(house, {"probe": count})
+    halfway = await state_of(house, job)
+    assert (halfway.state, halfway.done) == ("running", 6)
+    broken = False
+    await run_open_jobs(house, {"probe": count})
+    ended = await state_of(house, job)
+    assert (ended.state, ended.done, ended.result) == ("succeeded", 10, {"kept": 10})
+    assert seen == list(range(10))
+
+
+async def test_a_cancelled_job_stops_after_its_chunk(house: House) -> None:
+    async def count(run: Run) -> None:
+        async for chunk in run.chunks(items(), size=2):
+            async with run.work() as work:
+                await run.progress(work, len(chunk))
+            if chunk[0] == 2:
+                async with house.work(COMMAND) as work:
+                    await jobs.cancel(work, job.id, "probe")
+
+    job = await queued(house)
+    await run_open_jobs(house, {"probe": count})
+    ended = await state_of(house, job)
+    assert (ended.state, ended.done) == ("cancelled", 4)
+    with pytest.raises(jobs.JobEnded):
+        async with house.work(COMMAND) as work:
+            await jobs.cancel(work, job.id, "probe")
+
+
+async def test_a_job_that_fails_says_why_without_telling_anything_personal(house: House) -> None:
+    async def refuse(run: Run) -> None:
+        raise Conflict
+
+    async def break_down(run: Run) -> None:
+        raise ValueError("张三")
+
+    for function, error in ((refuse, "conflict"), (break_down, "internal_error")):
+        job = await queued(house)
+        await run_open_jobs(house, {"probe": function})
+        ended = await state_of(house, job)
+        assert (ended.state, ended.error) == ("failed", error)
+
+
+async def test_two_workers_run_a_job_once(house: House) -> None:
+    runs = 0
+
+    async def slow(run: Run) -> None:
+        nonlocal runs
+        runs += 1
+        await asyncio.sleep(0.2)
+
+    await queued(house)
+    await asyncio.gather(*(run_open_jobs(house, {"probe": slow}) for _ in range(3)))
+    assert runs == 1
+
+
+async def test_the_file_of_a_job_is_sealed_and_gone_at_its_end(district: District, house: House) -> None:
+    content = "姓名,证件\n张三,1\n".encode()
+    read = b""
+
+    async def read_file(run: Run) -> None:
+        nonlocal read
+        async for part in run.file():
+            read += part
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield content[:7]
+        yield content[7:]
+
+    async with house.work(COMMAND) as work:
+        job = await jobs.add(work, "probe", "350582005", {})
+        await jobs.keep_file(work, job.id, parts())
+    stored = await district.sql("SELECT sealed FROM registry.uploads")
+    assert all("张三".encode() not in row["sealed"] for row in stored)
+    await run_open_jobs(house, {"probe": read_file})
+    assert read == content
+    assert await district.sql("SELECT 1 FROM registry.uploads") == []
+
+
+async def test_a_job_is_seen_within_its_region_only(district: District, house: House) -> None:
+    from shared.problems import NotFound
+
+    job = await queued(house)
+    elsewhere = Actor("staff:2", Role.COMMAND, range_of("350582004"))
+    with pytest.raises(NotFound):
+        async with house.work(elsewhere) as work:
+            await jobs.get(work, job.id, "probe")
