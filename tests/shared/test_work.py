@@ -151,7 +151,7 @@ async def test_no_role_of_ours_can_change_the_audit(district: District) -> None:
                 "TRUNCATE registry.audit",
             ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                    await connection.execute(act)
+                    await connection.execute(statement)
             await connection.execute("RESET ROLE")
     finally:
         await connection.close()
