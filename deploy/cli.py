@@ -183,6 +183,24 @@ def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     Console().print(table)
 
 
+@app.command()
+def demo(
+    people: Annotated[int, typer.Option(help="How many people live in Xintang.", min=300, max=1_000_000)] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same people and the same round.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Data directory to keep; one that is removed if not given.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the gateway; four free ones if not given.", show_default=False)
+    ] = None,
+) -> None:
+    """Run the main job with people who never lived, as the real parties would. Ends with 1 if a check fails."""
+    from deploy.demo.journey import demonstrate
+
+    if not demonstrate(people, seed, data, port):
+        raise typer.Exit(1)
+
+
 def _announce(installation: "Installation") -> None:
     from rich.console import Console
     from rich.table import Table
@@ -190,7 +208,7 @@ def _announce(installation: "Installation") -> None:
     table = Table("what", "where", box=None)
     for service, url in installation.options.urls.items():
         table.add_row(service, url)
-    table.add_row("documentation", f"{installation.options.urls['gateway']}/docs")
+    table.add_row("its API", f"{installation.options.urls['gateway']}/openapi.json")
     table.add_row("database", "embedded" if not installation.options.database_url else "DATABASE_URL")
     table.add_row("wake-ups", "embedded" if not installation.options.redis_url else "REDIS_URL")
     table.add_row("data", str(installation.directory.path))

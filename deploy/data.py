@@ -147,15 +147,21 @@ def hold(data: DataDirectory) -> int:
         os.close(handle)
         refuse_if_held(data)
         raise Trouble(f"Another Fangxian has just ended on {data.path}: try again.") from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except OSError:  # the disk is full
+        if not data.is_complete:
+            data.lock.unlink()
+        os.close(handle)
+        raise
     return handle
 
 
 @contextmanager
 def taken(data: DataDirectory) -> Iterator[int]:
     """Make the directory if need be, and hold it. If its first start fails, all that was made is removed again."""
-    made = _make(data.path)
+    made = home.make_data_directory(data.path)
     handle: int | None = None
     try:
         handle = hold(data)
@@ -181,17 +187,6 @@ def remove(data: DataDirectory) -> None:
     refuse_if_held(data)
     _remove_content(data)
     shutil.rmtree(data.path, ignore_errors=True)
-
-
-def _make(path: Path) -> list[Path]:
-    """Make a directory and what is missing above it; what was made, deepest first."""
-    missing = [step for step in (path, *path.parents) if not step.exists()]
-    # Root's servers run as another user, who must pass; what lies inside is closed by itself.
-    mode = 0o711 if os.geteuid() == 0 else 0o700
-    for step in reversed(missing):
-        step.mkdir(mode=mode, exist_ok=True)
-        step.chmod(mode)
-    return missing
 
 
 def _remove_content(data: DataDirectory) -> None:

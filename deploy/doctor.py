@@ -150,8 +150,10 @@ def _database(patient: Patient) -> Iterator[Finding]:
     if url is None:
         yield Finding("PostgreSQL", True, "embedded, and not running")
         return
-    yield from asyncio.run(_ask_database(url, _pool(patient)))
-    yield _migrations(url)
+    findings = asyncio.run(_ask_database(url, _pool(patient)))
+    yield from findings
+    if findings[0].well:
+        yield _migrations(url)
 
 
 def _owner_url(patient: Patient) -> str | None:

@@ -133,7 +133,7 @@ def in_a_child(
             os.waitpid(child.pid, 0)
         raise
     if status:
-        raise Trouble(sentence or f"A helper process ended with code {os.waitstatus_to_exitcode(status)}.")
+        raise Trouble(sentence or f"What was begun ended with code {os.waitstatus_to_exitcode(status)}.")
 
 
 def kill_group(running: Running) -> None:

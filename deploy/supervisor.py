@@ -65,14 +65,15 @@ class Supervisor:
         self._let_go, self._facts = let_go, facts
         self._selector = selectors.DefaultSelector()
         self._stopping = False
-        self._helper = 0
+        self._under_way = 0
         self._wakes, self._wakeup = socket.socketpair()
         self._wakes.setblocking(False)
         self._wakeup.setblocking(False)
 
     def __enter__(self) -> "Supervisor":
         for number in SIGNALS:
-            signal.signal(number, self._asked_to_stop)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                signal.signal(number, self._asked_to_stop)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         self._selector.register(self._wakes, selectors.EVENT_READ, None)
@@ -122,15 +123,15 @@ class Supervisor:
         path = self._logs / f"{name}.log"
         output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            in_a_child(work, output, self._let_go, self._helped_by)
+            in_a_child(work, output, self._let_go, self._has_begun)
         finally:
-            self._helper = 0
+            self._under_way = 0
             os.close(output)
             if self._stopping:
                 raise Stop
 
-    def _helped_by(self, pid: int) -> None:
-        self._helper = pid
+    def _has_begun(self, pid: int) -> None:
+        self._under_way = pid
 
     def wait_until_ready(self, children: Iterable[Child], seconds: float, attempts: int | None = None) -> list[Child]:
         """Wait for children to be ready, restarting what ends meanwhile; those that are not when we give up.
@@ -161,8 +162,8 @@ class Supervisor:
                     kill_group(child.running)
             return
         self._stopping = True
-        if self._helper:
-            os.kill(self._helper, signal.SIGTERM)
+        if self._under_way:
+            os.kill(self._under_way, signal.SIGTERM)
         self.journal.say(f"Stopping ({signal.Signals(number).name}).")
 
     def _add(self, child: Child) -> None:

@@ -164,7 +164,8 @@ def up(
         with Supervisor(directory, journal, let_go, facts) as supervisor, contextlib.suppress(Stop):
             installation = _make(directory, chosen, supervisor)
             _start(installation, supervisor, processes, listeners, migrate)
-            announce(installation)
+            with contextlib.suppress(BrokenPipeError):  # nobody reads on: no reason to stop
+                announce(installation)
             supervisor.run()
         journal.say("Stopped.")
 

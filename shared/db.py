@@ -89,6 +89,7 @@ def engine_of(settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.transaction_timeout_seconds,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors quote statements, and parameters are people's
         connect_args={"timeout": 5, "server_settings": session_settings(settings)},
     )
 

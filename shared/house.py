@@ -5,7 +5,6 @@ database was away.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,8 +80,7 @@ class House:
 
     async def start(self) -> None:
         """Open, and keep open, in the background."""
-        with contextlib.suppress(OSError, TimeoutError):
-            await self.open()
+        await self._try_to_open()
         self._tasks.append(asyncio.create_task(self._keep_open()))
 
     async def open(self) -> None:
@@ -109,10 +107,13 @@ class House:
     async def _keep_open(self) -> None:
         while True:
             await asyncio.sleep(KEYS_CHECK_SECONDS if self.is_open else RETRY_SECONDS)
-            try:
-                await self.open()
-            except Exception as error:  # the database may be away in a hundred ways; each is met by trying again
-                log.warning("house.cannot_open", error=type(error).__name__)
+            await self._try_to_open()
+
+    async def _try_to_open(self) -> None:
+        try:
+            await self.open()
+        except Exception as error:  # the database may be away in a hundred ways; each is met by trying again
+            log.warning("house.cannot_open", error=type(error).__name__)
 
     async def close(self) -> None:
         """Let go of everything, in order."""

@@ -14,12 +14,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Executable, Select, TextClause, event, text
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
-from shared import clock
+from shared import bulk, clock
 from shared.actors import Actor
 from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
@@ -177,10 +176,10 @@ class Work:
         await self.session.flush()
         return (await self.session.execute(statement, values)).mappings().all()
 
-    async def run(self, statement: Executable, **values: Any) -> int:
+    async def run(self, statement: Executable, given: Mapping[str, Any] | None = None, /, **values: Any) -> int:
         """Carry out a statement; how many rows it touched."""
         await self.session.flush()
-        result: Any = await self.session.execute(statement, values)
+        result: Any = await self.session.execute(statement, {**(given or {}), **values})
         return int(result.rowcount)
 
     async def publish(self, row: Publishable[R], *, change: str, urgent: bool = False) -> R:
@@ -207,28 +206,24 @@ class Work:
         kept = found[: page.limit]
         return Listed(items=[say(row) for row in kept], next_cursor=cursor_of(kept[-1].seq) if more else None)
 
+    async def insert_all(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
+        """Insert many rows in one statement."""
+        if values:
+            await self.run(*bulk.insertion(kind, values))
+
     async def upsert(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]], *key: str) -> None:
         """Insert rows or replace those of the same key (`id` by default), in the order of the key."""
-        if not values:
-            return
-        keys = key or ("id",)
-        ordered = sorted(values, key=lambda row: tuple(str(row[name]) for name in keys))
-        for start in range(0, len(ordered), 1_000):
-            chunk = list(ordered[start : start + 1_000])
-            statement = insert(kind).values(chunk)
-            changed = {name: statement.excluded[name] for name in chunk[0] if name not in keys}
-            await self.session.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=changed))
+        if values:
+            keys = key or ("id",)
+            ordered = sorted(values, key=lambda row: tuple(str(row[name]) for name in keys))
+            await self.run(*bulk.insertion(kind, ordered, replace_by=keys))
 
     async def replace(
         self, kind: type[DeclarativeBase], subjects: Iterable[UUID], values: Sequence[Mapping[str, Any]]
     ) -> None:
         """Everything held from these subjects becomes exactly these rows (`kind` has a column `subject`)."""
-        await self.session.execute(
-            text(f"DELETE FROM {kind.__tablename__} WHERE subject = ANY(CAST(:subjects AS uuid[]))"),  # noqa: S608
-            {"subjects": log.uuids(subjects)},
-        )
-        for start in range(0, len(values), 1_000):
-            await self.session.execute(insert(kind).values(list(values[start : start + 1_000])))
+        await self.run(bulk.deletion(kind), {"subjects": log.uuids(subjects)})
+        await self.insert_all(kind, values)
 
     def expect(self, row: Row, if_match: str | None) -> None:
         """Refuse a change of something the caller has not seen in its present version (`If-Match`)."""

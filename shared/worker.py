@@ -44,12 +44,20 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Something that runs for as long as the process lives. Its event is set whenever there may be something to do."""
+
+    run: Callable[[House, asyncio.Event], Awaitable[None]]
+
+
+@dataclass(frozen=True)
 class Worker:
     """What a service's worker does: lists only, no logic."""
 
     reactions: Sequence[Reaction] = ()
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)
     ticks: Sequence[Tick] = ()
+    watches: Sequence[Watch] = ()
 
 
 @dataclass
@@ -91,12 +99,18 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
     ]
     if worker.jobs:
         loops.append(Loop("jobs", lambda: run_open_jobs(house, worker.jobs), LOOK_SECONDS))
+    loops += [_watching(house, watch) for watch in worker.watches]
     ticks = [*worker.ticks, Tick(maintenance.keep_partitions, 3600), Tick(maintenance.forget_old_keys, 3600)]
     loops += [
         Loop(tick.run.__name__, lambda tick=tick: tick.run(house), tick.every_seconds, tick.on_wake)  # type: ignore[misc]
         for tick in ticks
     ]
     return loops
+
+
+def _watching(house: House, watch: Watch) -> Loop:
+    woken = asyncio.Event()
+    return Loop(watch.run.__name__, lambda: watch.run(house, woken), LOOK_SECONDS, _event=woken)
 
 
 def run(settings: Settings, worker: Worker) -> None:

@@ -38,14 +38,19 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY_SECONDS):
-            try:
-                parent = psutil.Process(self.pid)
-                family = [parent, *parent.children(recursive=True)]
-            except psutil.NoSuchProcess:
-                return
-            sizes = [size for process in family if (size := self._size(process)) is not None]
-            if sum(sizes) > self.peak:
-                self.peak, self.processes = sum(sizes), len(sizes)
+            self.now()
+
+    def now(self) -> int:
+        """Bytes at this moment."""
+        try:
+            parent = psutil.Process(self.pid)
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return 0
+        sizes = [size for process in family if (size := self._size(process)) is not None]
+        if sum(sizes) > self.peak:
+            self.peak, self.processes = sum(sizes), len(sizes)
+        return sum(sizes)
 
     def _size(self, process: psutil.Process) -> int | None:
         try:

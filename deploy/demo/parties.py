@@ -14,6 +14,7 @@ from shared.ids import new_id
 
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 6
+MOST_PER_PAGE = 200
 BUSY = {429, 503}
 
 _decode = msgspec.json.Decoder().decode
@@ -72,7 +73,7 @@ class Party:
         """Every item of a list, page by page."""
         cursor = None
         while True:
-            page = await self.get(path, cursor=cursor, limit=500, **query)
+            page = await self.get(path, cursor=cursor, limit=MOST_PER_PAGE, **query)
             for item in page["items"]:
                 yield item
             cursor = page["next_cursor"]

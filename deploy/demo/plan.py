@@ -4,10 +4,10 @@ The parties act by this plan and `expectation.py` counts by it. Neither asks a s
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from deploy.demo.population import Household, Person, Population
 from deploy.trouble import Trouble
@@ -23,6 +23,8 @@ REPEATED_SHARE = 0.10
 FEWEST_PEOPLE = 300
 """A round needs full tubes and a family of several ages in one of them."""
 
+T = TypeVar("T")
+
 Route: TypeAlias = Literal["online", "late", "sealed_first"]
 """How a tube's records arrive: swab by swab; made offline and sent when the round is nearly over, out of order; or
 offline as well, but only after the tube was sealed with its manifest by another device."""
@@ -33,7 +35,7 @@ class PlannedTube:
     """One tube to be: who stands in line for it, and how its records will arrive."""
 
     place: int
-    """Which number of its community's roll it gets."""
+    """Which number of its grid's roll it gets."""
     community: str
     grid: str
     people: tuple[int, ...]
@@ -41,7 +43,11 @@ class PlannedTube:
     repeated: bool
     """Whether its device sends all its records twice."""
     again: int | None = None
-    """Who is swabbed a second time in it, by mistake and offline."""
+    """Who is swabbed a second time in it, by mistake and offline: kept, and never counted."""
+    eleventh: int | None = None
+    """Who stands in line for it when it is full, is told so, and goes home."""
+    unlisted: int | None = None
+    """Who a careless device says is in it, although its seal does not."""
 
     @property
     def everybody(self) -> tuple[int, ...]:
@@ -76,6 +82,11 @@ class Plan:
     """Two people with nothing to do with it, tested in other tubes, who show their codes at a window."""
 
     @property
+    def watched(self) -> frozenset[int]:
+        """Everybody who is looked at one by one."""
+        return frozenset({*self.pool.people, self.family.positive, *self.family.others, *self.bystanders})
+
+    @property
     def all_tubes(self) -> list[PlannedTube]:
         """Every tube of the round."""
         return [tube for tubes in self.tubes.values() for tube in tubes]
@@ -87,8 +98,11 @@ def draw(population: Population, seed: int) -> Plan:
         raise Trouble(f"The demo needs at least {FEWEST_PEOPLE} people.")
     random = Random(f"round {seed}")  # noqa: S311 - it must be the same each time
     absent = frozenset(person.index for person in population.people if random.random() < ABSENT_SHARE)
+    at_home: dict[str, list[int]] = defaultdict(list)
+    for index in sorted(absent):
+        at_home[population.people[index].region[:12]].append(index)
     tubes = {
-        community: tuple(_with_mistakes(_fill(people, community, random), random))
+        community: tuple(_with_mistakes(_fill(people, community, random), random, iter(at_home[community])))
         for community, people in _by_community(population.people, absent).items()
     }
     pool, family = _somebody_positive(population, tubes, absent, random)
@@ -121,9 +135,8 @@ def _fill(people: Sequence[Person], community: str, random: Random) -> list[Plan
         grids[person.region].append(person.index)
     return [
         PlannedTube(place, community, grid, tuple(line[start : start + POOL_SIZE]), _route(random), _repeated(random))
-        for place, (grid, line, start) in enumerate(
-            (grid, line, start) for grid, line in grids.items() for start in range(0, len(line), POOL_SIZE)
-        )
+        for grid, line in grids.items()
+        for place, start in enumerate(range(0, len(line), POOL_SIZE))
     ]
 
 
@@ -138,15 +151,26 @@ def _repeated(random: Random) -> bool:
     return random.random() < REPEATED_SHARE
 
 
-def _with_mistakes(tubes: list[PlannedTube], random: Random) -> list[PlannedTube]:
-    """Once in each community somebody who was swabbed online is swabbed again, in a tube whose records come late."""
-    online = [tube for tube in tubes if tube.route == "online"]
-    late = [tube for tube in tubes if tube.route == "late"]
-    if not online or not late:
-        return tubes
-    mistaken = late[int(random.random() * len(late))]
-    twice = online[int(random.random() * len(online))].people[0]
-    return [replace(tube, again=twice) if tube is mistaken else tube for tube in tubes]
+def _with_mistakes(tubes: list[PlannedTube], random: Random, at_home: Iterator[int]) -> list[PlannedTube]:
+    """Each kind of mistake once in each community, where there is a tube for it, and somebody."""
+    online = [place for place, tube in enumerate(tubes) if tube.route == "online"]
+    late = [place for place, tube in enumerate(tubes) if tube.route == "late"]
+    full = [place for place in online if len(tubes[place].people) == POOL_SIZE]
+    sealed_first = [place for place, tube in enumerate(tubes) if tube.route == "sealed_first"]
+    if online and late:
+        place = _one_of(late, random)
+        tubes[place] = replace(tubes[place], again=tubes[_one_of(online, random)].people[0])
+    if full:
+        place = _one_of(full, random)
+        tubes[place] = replace(tubes[place], eleventh=next(at_home, None))
+    if sealed_first:
+        place = _one_of(sealed_first, random)
+        tubes[place] = replace(tubes[place], unlisted=next(at_home, None))
+    return tubes
+
+
+def _one_of(items: Sequence[T], random: Random) -> T:
+    return items[int(random.random() * len(items))]
 
 
 def _somebody_positive(
@@ -169,7 +193,7 @@ def _somebody_positive(
     candidates = [pair for pair in candidates if not absent & set(pair[1].others) and not again & set(pair[1].others)]
     if not candidates:
         raise Trouble("This seed has no family of several ages in a full tube: choose another --seed or more people.")
-    return candidates[int(random.random() * len(candidates))]
+    return _one_of(candidates, random)
 
 
 def _family(positive: int, household: Household, population: Population) -> Family:
@@ -184,9 +208,6 @@ def _bystanders(
     """The first people of two other tubes, from another family."""
     touched = {*pool.people, family.positive, *family.others}
     firsts = [
-        tube.people[0]
-        for line in tubes.values()
-        for tube in line
-        if tube is not pool and tube.people[0] not in touched
+        tube.people[0] for line in tubes.values() for tube in line if tube is not pool and tube.people[0] not in touched
     ]
     return firsts[0], firsts[-1]

@@ -1,7 +1,7 @@
 """What was checked: what was expected, what came, how long it took. One table at the end, and an exit code."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +41,15 @@ class Checks:
     def equal(self, what: str, expected: Any, got: Any, seconds: float | None = None) -> bool:
         """Check that what came is what was expected."""
         return self._note(what, _cell(expected), _cell(got), bool(expected == got), seconds)
+
+    def each(self, what: str, expected: Mapping[Any, Any], got: Mapping[Any, Any]) -> bool:
+        """Check many of a kind at once, by name: all are as expected, and there are no others."""
+        names = expected.keys() | got.keys()
+        wrong = [name for name in sorted(names) if expected.get(name) != got.get(name)]
+        told = f"{len(names) - len(wrong):,} as expected"
+        if wrong:
+            told += f"; {wrong[0]}: {got.get(wrong[0])} instead of {expected.get(wrong[0])}"
+        return self._note(what, f"{len(expected):,} as expected", told, not wrong, None)
 
     def within(self, what: str, limit: float, seconds: float) -> bool:
         """Check that something took no longer than its limit in seconds."""
@@ -99,7 +108,7 @@ def show(checks: Checks, console: Console) -> None:
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        text = ", ".join(f"{key} {one}" for key, one in value.items())
+        text = ", ".join(f"{key} {value[key]}" for key in sorted(value))
     elif isinstance(value, set | frozenset | list | tuple):
         text = ", ".join(map(str, sorted(value, key=str) if isinstance(value, set | frozenset) else value))
     else:

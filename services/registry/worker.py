@@ -1,10 +1,16 @@
 """The registry service's worker: which reactions, jobs and ticks there are."""
 
+from services.registry.imports.taking import forget_errors, take_file
+from services.registry.imports.use_cases import KIND as IMPORT
+from services.registry.residents.transfers import settle_requests
 from shared.settings import Settings
-from shared.worker import Worker
+from shared.worker import Tick, Worker
 from shared.worker import run as run_worker
 
-WORKER = Worker()
+WORKER = Worker(
+    jobs={IMPORT: take_file},
+    ticks=[Tick(settle_requests, every_seconds=2, on_wake=True), Tick(forget_errors, every_seconds=3600)],
+)
 
 
 def run(settings: Settings) -> None:

@@ -1,12 +1,28 @@
-"""The testing service's API."""
+"""The testing service's API: what is sampled."""
 
 from fastapi import FastAPI
 
+from services.testing.boxes import routes as boxes
+from services.testing.campaigns import routes as campaigns
+from services.testing.campaigns.tables import CampaignRow
+from services.testing.people import tables as people_tables  # noqa: F401 - so that the models are whole
+from services.testing.results import routes as results
+from services.testing.results import tables as result_tables  # noqa: F401
+from services.testing.retests import routes as retests
+from services.testing.retests.tables import RetestRow
+from services.testing.tubes import routes as tubes
+from services.testing.tubes.said import tubes_after
 from shared.app import Api, build
+from shared.contracts.testing import Campaign, Retest, Tube
+from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
 
-API = Api(title="Fangxian testing", routers=[], snapshots={})
+API = Api(
+    title="Fangxian testing",
+    routers=[campaigns.router, tubes.router, boxes.router, results.router, retests.router],
+    snapshots={Campaign: rows_of(CampaignRow), Tube: tubes_after, Retest: rows_of(RetestRow)},
+)
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:

@@ -1,10 +1,11 @@
 """The testing service's worker: which reactions, jobs and ticks there are."""
 
+from services.testing.people.reactions import follow_orders, follow_residents
 from shared.settings import Settings
 from shared.worker import Worker
 from shared.worker import run as run_worker
 
-WORKER = Worker()
+WORKER = Worker(reactions=[follow_residents, follow_orders])
 
 
 def run(settings: Settings) -> None:

@@ -27,15 +27,43 @@ class Reason(BaseModel):
 class Code(Resource, type="gateway.code.v1"):
     """A person's health code: the value of a pure function of facts and the published policy. Nobody can set it.
 
-    Its `id` is the resident's. After `until` it is `colour_after`, without anybody's doing.
+    Its `id` is the resident's. From `until` on it is `colour_after`, and from `green_from` on green, without anybody's
+    doing. How recent the last negative test is, is asked where it matters and is no part of the code.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "version": 2,
+                    "region": "3505820050010101",
+                    "colour": "yellow",
+                    "until": None,
+                    "colour_after": None,
+                    "green_from": None,
+                    "policy": 1,
+                    "reasons": [
+                        {
+                            "rule": "pool_pending",
+                            "colour": "yellow",
+                            "evidence_type": "testing.tube.v1",
+                            "evidence_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d12",
+                            "since": "2021-01-21T09:30:00+08:00",
+                            "until": None,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
 
     colour: Colour
     until: datetime | None = None
-    colour_after: Colour = "green"
+    colour_after: Colour | None = None
+    green_from: datetime | None = None
     reasons: tuple[Reason, ...] = ()
     policy: int = Field(description="The version of the policy it follows from.")
-    last_negative_at: datetime | None = Field(default=None, description="Sampling time of the last negative test.")
 
 
 class Message(Resource, type="gateway.message.v1"):

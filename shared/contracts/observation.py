@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shared.contracts.resource import Resource
 
@@ -22,6 +22,28 @@ class Order(Resource, type="observation.order.v1"):
     `evidence` is the record the order follows from: no evidence, no order.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51",
+                    "version": 1,
+                    "region": "3505820050010101",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "kind": "home",
+                    "state": "open",
+                    "protocol": 1,
+                    "evidence_type": "testing.tube.v1",
+                    "evidence_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d61",
+                    "day_0": "2021-01-21",
+                    "opened_at": "2021-01-21T10:12:00+08:00",
+                    "ends_at": "2021-02-05T00:00:00+08:00",
+                    "ended_at": None,
+                }
+            ]
+        }
+    )
+
     resident_id: UUID
     kind: OrderKind
     state: OrderState
@@ -37,6 +59,29 @@ class Order(Resource, type="observation.order.v1"):
 class Referral(Resource, type="observation.referral.v1"):
     """One person's way to a hospital that has a fever clinic (article 2). `region` is where it was reported."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21",
+                    "version": 2,
+                    "region": "350582005001",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d12",
+                    "reason": "positive",
+                    "state": "dispatched",
+                    "evidence_type": "testing.tube.v1",
+                    "evidence_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d61",
+                    "reported_at": "2021-01-21T10:12:00+08:00",
+                    "dispatched_at": "2021-01-21T10:20:00+08:00",
+                    "on_board_at": None,
+                    "handed_over_at": None,
+                    "closed_at": None,
+                    "overdue_at": None,
+                }
+            ]
+        }
+    )
+
     resident_id: UUID
     reason: ReferralReason
     state: ReferralState
@@ -47,3 +92,6 @@ class Referral(Resource, type="observation.referral.v1"):
     on_board_at: datetime | None = None
     handed_over_at: datetime | None = None
     closed_at: datetime | None = None
+    overdue_at: datetime | None = Field(
+        default=None, description="Since when its present stage takes longer than the protocol allows: the alarm."
+    )

@@ -57,7 +57,7 @@ def test_doctor_names_what_is_wrong_and_how_to_mend_it(run: Run, start: Start) -
         "340 needed, 100 allowed",
         "fangxian logs failing",
     ):
-        assert words in done.stdout
+        assert words in done.stdout, done.stdout
 
 
 def test_doctor_sees_a_taken_port_and_an_unreachable_server(run: Run, start: Start, place: Path) -> None:
@@ -73,8 +73,8 @@ def test_doctor_sees_a_taken_port_and_an_unreachable_server(run: Run, start: Sta
         REDIS_URL="redis://:secret@127.0.0.1:1/0",
     )
     assert done.returncode == 1
-    for words in (f"{one.port} in use", "127.0.0.1:1 cannot be reached", "Redis at 127.0.0.1:1 (REDIS_URL)"):
-        assert words in done.stdout
+    for words in (f"{one.port + 3} in use", "127.0.0.1:1 cannot be reached", "Redis at 127.0.0.1:1 (REDIS_URL)"):
+        assert words in done.stdout, done.stdout
     assert "secret" not in done.stdout
     assert not (place / "other").exists()
 

@@ -1,5 +1,6 @@
 """The data directory: what may be used as one, by one at a time, and that a failed first start leaves nothing."""
 
+import errno
 import os
 import shutil
 from collections import namedtuple
@@ -65,6 +66,16 @@ def test_a_failed_first_start_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         fail_after_making_something()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_too_full_for_a_process_id_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left"), data.taken(data.at(tmp_path / "data")):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

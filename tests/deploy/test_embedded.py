@@ -67,7 +67,7 @@ async def test_asyncpg_sqlalchemy_redis_and_arq_take_the_addresses_as_they_are(s
 @pytest.mark.parametrize("password", ["", "wrong"])
 async def test_nobody_gets_into_postgresql_without_the_password(servers: Servers, password: str) -> None:
     with pytest.raises((asyncpg.InvalidPasswordError, asyncpg.InterfaceError, asyncpg.InternalClientError)):
-        await asyncpg.connect(with_password(servers.owner_url, password), passfile=os.devnull)
+        await asyncpg.connect(with_password(servers.owner_url, password), passfile="/nonexistent")
 
 
 async def test_every_role_needs_a_password_of_its_own(servers: Servers) -> None:
@@ -78,7 +78,7 @@ async def test_every_role_needs_a_password_of_its_own(servers: Servers) -> None:
     await connection.close()
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(
-            f"postgresql://passwordless:x@/fangxian?host={socket_directory(servers)}", passfile=os.devnull
+            f"postgresql://passwordless:x@/fangxian?host={socket_directory(servers)}", passfile="/nonexistent"
         )
 
 
@@ -179,9 +179,10 @@ async def test_a_pid_file_that_names_another_program_does_not_stop_the_start(pla
     first.process("postgres").wait()
     first.stop()
     with another_program() as other:
-        pid_file = place / "data" / "servers" / "postgres" / "postmaster.pid"
-        lines = pid_file.read_text().splitlines()
-        pid_file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+        for name in ("postgres/postmaster.pid", "run/.s.PGSQL.5432.lock"):
+            pid_file = place / "data" / "servers" / name
+            lines = pid_file.read_text().splitlines()
+            pid_file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
         try:
             second = embedded.start(place / "data", durable=False)
             assert await remembered(second.owner_url) == 1
@@ -236,7 +237,7 @@ async def test_a_directory_that_the_servers_user_cannot_pass_is_not_opened(
     finally:
         servers.stop()
         home.remove(closed / "data")
-    assert list((place / "var-lib").iterdir() if AS_ROOT else []) == []
+    assert not (place / "var-lib").exists()
 
 
 def modes(place: Path) -> dict[Path, int]:
@@ -265,7 +266,7 @@ def test_a_cluster_that_cannot_be_made_leaves_nothing(place: Path, monkeypatch: 
     monkeypatch.setattr(postgres, "DATABASE", 'bad"name')
     with pytest.raises(Trouble, match="could not be made"):
         embedded.start(place / "data", durable=False)
-    assert list((place / "data" / "servers").iterdir()) == [place / "data" / "servers" / "run"]
+    assert [path.name for path in (place / "data" / "servers").iterdir()] == ["run"]
 
 
 def test_a_server_that_ends_while_it_starts_is_told_of(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,22 @@ def test_ctrl_c_in_a_terminal_reaches_the_supervisor_alone(start: Start) -> None
     assert os.getpgid(one.process.pid) not in groups
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["of its terminal", "under nohup"])
+def test_a_hangup(start: Start, ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        one = start()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    one.wait_until_running()
+    one.process.send_signal(signal.SIGHUP)
+    if ignored:
+        time.sleep(0.5)
+        assert answer_of(one.url) == one.pid_of("gateway")
+    else:
+        assert one.ended() == (0, "Stopping (SIGHUP).\nStopped.\n")
+
+
 def test_requests_under_way_are_finished_on_the_way_out(start: Start) -> None:
     one = start()
     one.wait_until_running()
@@ -176,13 +192,13 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(start: Sta
 def test_what_a_child_has_started_ends_with_it(start: Start) -> None:
     one = start("worker")
     one.wait_until_running()
-    helpers = [process for process in one.seen if process.name() == "sleep"] or [
+    sleepers = [process for process in one.seen if process.name() == "sleep"] or [
         process for process in psutil.Process(one.process.pid).children(recursive=True) if process.name() == "sleep"
     ]
-    assert len(helpers) == 1
+    assert len(sleepers) == 1
     one.process.terminate()
     one.ended()
-    assert not is_alive(helpers[0])
+    assert not is_alive(sleepers[0])
 
 
 def test_a_child_deaf_to_the_signal_is_killed_when_asked_twice(start: Start) -> None:

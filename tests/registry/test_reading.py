@@ -193,6 +193,7 @@ def test_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("name", "=cmd|' /C calc'!A0", "formula"),
         ("name", "-1+1", "formula"),
+        ("address", "-1", "formula"),
         ("address", "@SUM(A1)", "formula"),
         ("address", "+1", "formula"),
         ("address", "\t=1", "formula"),
@@ -266,9 +267,9 @@ def test_the_quick_look_misses_nothing(rows: list[dict[str, str]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows(values.values() for values in rows)
+    writer.writerows([values[column] for column in COLUMNS] for values in rows)
     expected = [
-        {column: columns.read_cell(column, cell) for column, cell in values.items()}
+        {column: columns.read_cell(column, values[column]) for column in COLUMNS}
         for values in rows
         if any(map(str.strip, values.values()))
     ]

@@ -178,27 +178,34 @@ class Batcher(Generic[Asked, Answered]):
     ) -> None:
         """Run one batch. If its data are at fault it is halved until the faulty item stands alone."""
         try:
-            answers = await asyncio.wait_for(run([item for item, _ in batch]), self._timeout_seconds)
+            async with asyncio.timeout(self._timeout_seconds):
+                answers = await run([item for item, _ in batch])
+            if len(answers) != len(batch):
+                raise AssertionError("a batch has an answer for each of its items")
         except LOST as error:
             for _, future in batch:
                 _fail(future, Unavailable())
             raise ConnectionResetError from error
         except Exception as error:
-            if len(batch) == 1:
-                transient = isinstance(error, TRANSIENT)
-                _fail(batch[0][1], Unavailable() if transient else error)
-                return
-            middle = len(batch) // 2
-            try:
-                await self._answer(run, batch[:middle])
-            finally:
-                await self._answer(run, batch[middle:])
+            await self._answer_apart(run, batch, error)
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception):
                 _fail(future, answer)
             else:
                 _settle(future, answer)
+
+    async def _answer_apart(
+        self, run: RunBatch[Asked, Answered], batch: list[tuple[Asked, "asyncio.Future[Answered]"]], error: Exception
+    ) -> None:
+        if len(batch) == 1:
+            _fail(batch[0][1], Unavailable() if isinstance(error, TRANSIENT) else error)
+            return
+        middle = len(batch) // 2
+        try:
+            await self._answer(run, batch[:middle])
+        finally:
+            await self._answer(run, batch[middle:])
 
     def _refuse_waiting(self) -> None:
         while self._waiting:

@@ -7,13 +7,13 @@ it raises are problems, which the application answers as it answers those of any
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, cast
 from uuid import UUID
 
 import msgspec
-from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.tokens.rules import LONGEST, BadToken, Key, read_online
@@ -29,7 +29,8 @@ from services.gateway.verifications.rules import AHEAD, BEHIND, Verdict, made_at
 from shared.actors import Actor, Role
 from shared.http import strict_json
 from shared.http.limits import check_content_type
-from shared.problems import ClockAhead, Forbidden, PayloadTooLarge
+from shared.http.texts import faults_of
+from shared.problems import ClockAhead, Forbidden, InvalidInput, PayloadTooLarge
 
 LONGEST_BODY_BYTES = 2_048
 
@@ -70,7 +71,7 @@ class VerificationEndpoint:
         actor = self.authenticate(scope)
         if actor.role not in Role.DOOR:
             raise Forbidden()
-        asked = _parsed(await _body(Request(scope, receive)))
+        asked = _parsed(await _body(scope, receive))
         visit = await self.door.verify(self._scan(asked, actor))
         body = _encode(self._answer(visit, actor))
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -87,7 +88,7 @@ class VerificationEndpoint:
             raise BY_FAULT[bad.fault](at="/token") from None
         celsius = asked.temperature_celsius
         temperature = None if celsius is None else tenths(celsius)
-        return Scan(asked.scan_id, at, _point_of(actor), shown.resident_id, shown.shown_by, temperature)
+        return Scan(asked.scan_id, at, _point_of(actor.party), shown.resident_id, shown.shown_by, temperature)
 
     def _answer(self, visit: Visit, actor: Actor) -> Verified:
         verdict, why = visit.said
@@ -108,7 +109,7 @@ def _parsed(body: bytes) -> Verification:
         return Verification.model_validate(value)
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise RequestValidationError(faults) from None
+        raise InvalidInput(errors=faults_of(faults, value)) from None
 
 
 def _time_of(scan_id: UUID, now: datetime) -> datetime:
@@ -123,19 +124,25 @@ def _time_of(scan_id: UUID, now: datetime) -> datetime:
     return at
 
 
-def _point_of(actor: Actor) -> UUID:
+@lru_cache(maxsize=4_096)
+def _point_of(party: str) -> UUID:
     try:
-        return UUID(actor.party)
+        return UUID(party)
     except ValueError:
         raise ServicePointNotFound() from None
 
 
-async def _body(request: Request) -> bytes:
+async def _body(scope: Scope, receive: Receive) -> bytes:
     """The whole body, if it says it is JSON and is not too long."""
-    check_content_type(request, ("application/json",))
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    if (b"content-type", b"application/json") not in scope["headers"]:
+        check_content_type(Request(scope), ("application/json",))  # other ways to say the same, and what is refused
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += cast("bytes", message.get("body", b""))
         if len(body) > LONGEST_BODY_BYTES:
             raise PayloadTooLarge(limit_bytes=LONGEST_BODY_BYTES)
-    return bytes(body)
+        if not message.get("more_body", False):
+            return body

@@ -7,6 +7,7 @@ no rule of its own, and no process a copy of the point's policy.
 """
 
 import enum
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -70,7 +71,10 @@ class Outcome(NamedTuple):
     @classmethod
     def of(cls, number: int) -> "Outcome":
         """The outcome that a visit keeps."""
-        return cls(Verdict(number >> 4), Why(number & 15))
+        return _ALL_OUTCOMES[number]
+
+
+_ALL_OUTCOMES = {outcome.number: outcome for outcome in itertools.starmap(Outcome, itertools.product(Verdict, Why))}
 
 
 class Situation(NamedTuple):

@@ -1,0 +1,164 @@
+"""Step 2, in the field: each community's devices scan, keep, lose the network, and send all that they have seen."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, TypeVar
+
+from deploy.demo.parties import Party
+from deploy.demo.plan import PlannedTube
+from deploy.demo.progress import Bar
+from deploy.demo.world import LABORATORY, World
+from shared.ids import new_id
+
+SAMPLES = "/testing/v1/samples"
+SEALS = "/testing/v1/seals"
+TUBES_PER_BATCH = 40
+RECORDS_PER_BATCH = 500
+DEVICES_AT_WORK = 4
+LATE_MINUTES = 90
+"""How long ago the offline records were made."""
+
+T = TypeVar("T")
+Record = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """What the devices were answered, record by record."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    seals: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Device:
+    """A community's devices, with the records that they keep for as long as anybody may ask for them."""
+
+    world: World
+    sampler: Party
+    tubes: Sequence[PlannedTube]
+    tally: Tally
+    bar: Bar
+    random: Random
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    """By tube number: for ever the same, however often they are sent."""
+
+    async def work(self) -> None:
+        """A day at the sampling site."""
+        for batch in chunks([tube for tube in self.tubes if tube.route == "online"], TUBES_PER_BATCH):
+            await self._sample_online(batch)
+        for batch in chunks([tube for tube in self.tubes if tube.route == "sealed_first"], TUBES_PER_BATCH):
+            await self._sample_after_seal(batch)
+        await self._send_late([tube for tube in self.tubes if tube.route == "late"])
+
+    async def _sample_online(self, tubes: Sequence[PlannedTube]) -> None:
+        """Each swab is asked for before it is taken; an eleventh person is told in time."""
+        await self._send([record for tube in tubes for record in self._make(tube, offline=False)])
+        await self._send(self._repeated(tubes))
+        await self._send(
+            [self._record(tube, one, offline=False) for tube in tubes if (one := tube.eleventh) is not None]
+        )
+        await self._seal(tubes)
+
+    async def _sample_after_seal(self, tubes: Sequence[PlannedTube]) -> None:
+        """Of the table's two devices the one that seals had network first."""
+        records = [record for tube in tubes for record in self._make(tube, offline=True)]
+        await self._seal(tubes)
+        await self._send(records)
+        await self._send(self._repeated(tubes))
+        await self._send(
+            [self._record(tube, one, offline=True) for tube in tubes if (one := tube.unlisted) is not None]
+        )
+
+    async def _send_late(self, tubes: Sequence[PlannedTube]) -> None:
+        """All that was made offline: in any order, some of it twice, the seals in the middle of it."""
+        records = [record for tube in tubes for record in self._make(tube, offline=True)] + self._repeated(tubes)
+        self.random.shuffle(records)
+        half = len(records) // 2
+        await self._send(records[:half])
+        for batch in chunks(tubes, TUBES_PER_BATCH):
+            await self._seal(batch)
+        await self._send(records[half:])
+
+    def _make(self, tube: PlannedTube, *, offline: bool) -> list[Record]:
+        records = [self._record(tube, index, offline=offline) for index in tube.people]
+        if tube.again is not None:
+            records.append(self._record(tube, tube.again, offline=True))
+        self.records[self.world.number(tube)] = records
+        return records
+
+    def _record(self, tube: PlannedTube, person: int, *, offline: bool) -> Record:
+        sampled_at = datetime.now(UTC) - timedelta(minutes=LATE_MINUTES if offline else 0)
+        return {
+            "id": str(new_id()),
+            "campaign_id": self.world.campaign_id,
+            "tube_number": self.world.number(tube),
+            "resident_id": self.world.residents[person],
+            "sampled_at": sampled_at.isoformat(),
+            "offline": offline,
+        }
+
+    def _repeated(self, tubes: Iterable[PlannedTube]) -> list[Record]:
+        return [record for tube in tubes if tube.repeated for record in self.records[self.world.number(tube)]]
+
+    async def _send(self, records: Sequence[Record]) -> None:
+        for batch in chunks(records, RECORDS_PER_BATCH):
+            await send(self.sampler, batch, self.tally)
+
+    async def _seal(self, tubes: Sequence[PlannedTube]) -> None:
+        seals = [seal_of(number, self.records[number]) for number in map(self.world.number, tubes)]
+        await seal(self.sampler, seals, self.tally)
+        self.bar.advance(len(seals))
+
+
+async def sample_everybody(world: World, samplers: dict[str, Party], bar: Bar) -> Tally:
+    """All communities' devices, some at work at the same time."""
+    tally = Tally()
+    gate = asyncio.Semaphore(DEVICES_AT_WORK)
+
+    async def one(community: str, tubes: Sequence[PlannedTube]) -> None:
+        random = Random(f"device {world.seed} {community}")  # noqa: S311 - it must be the same each time
+        async with gate:
+            await Device(world, samplers[community], tubes, tally, bar, random).work()
+
+    await asyncio.gather(*(one(community, tubes) for community, tubes in world.plan.tubes.items()))
+    return tally
+
+
+async def send(sampler: Party, records: Sequence[Record], tally: Tally) -> None:
+    """Send records, and count what each is answered: kept, already, an exception's or a refusal's name."""
+    answer = await sampler.post(SAMPLES, {"items": records})
+    tally.answers.update(map(_named, answer["items"]))
+
+
+def _named(item: Any) -> str:
+    if item["status"] == "refused":
+        return str(item["problem"]["code"])
+    return str(item["exception"] if item["status"] == "kept" and item["exception"] else item["status"])
+
+
+async def seal(sampler: Party, seals: Sequence[Record], tally: Tally) -> None:
+    """Seal tubes for good."""
+    if seals:
+        answer = await sampler.post(SEALS, {"items": seals})
+        tally.seals.update(item["status"] for item in answer["items"])
+
+
+def seal_of(number: str, records: Sequence[Record]) -> Record:
+    """A tube's seal, with the manifest of what is in it."""
+    return {
+        "tube_number": number,
+        "sealed_at": datetime.now(UTC).isoformat(),
+        "manifest": [record["id"] for record in records],
+        "laboratory": LABORATORY,
+    }
+
+
+def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Items in order, so many at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,108 @@
+"""An installation for the demo: `fangxian up` in a process of its own, as its operator starts it."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from deploy import data as directories
+from deploy.embedded.server import die_with_parent
+from deploy.trouble import Trouble
+
+STOP_WITHIN_SECONDS = 60
+PORTS = 4
+FIRST_PORT, LAST_PORT = 18_000, 28_000
+RUNNING = "Running"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What runs, and where."""
+
+    url: str
+    pid: int
+    data: Path
+
+
+@contextlib.contextmanager
+def running(data: Path | None, port: int | None, settings: dict[str, str]) -> Iterator[Installation]:
+    """Start everything, with `settings` beside those of the environment; stop it again at the end.
+
+    Without a data directory it works in one of its own, which is removed with all that is in it.
+    """
+    path = data or Path(tempfile.gettempdir()) / f"fangxian-demo-{secrets.token_hex(6)}"
+    chosen = port or _free_ports()
+    with tempfile.TemporaryFile("w+") as complaints:
+        process = _start(path, chosen, settings, complaints)
+        try:
+            if not _is_running(process):
+                raise Trouble(f"The installation did not start: {_last_line(complaints) or 'it says nothing of why.'}")
+            yield Installation(f"http://127.0.0.1:{chosen}", process.pid, path)
+        finally:
+            _stop(process)
+            if data is None and path.exists():
+                directories.remove(directories.at(path))
+
+
+def _start(path: Path, port: int, settings: dict[str, str], complaints: IO[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deploy.cli", "up", "--data", str(path), "--port", str(port)]
+    return subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=complaints,  # a file: a pipe that nobody empties would stop the supervisor one day
+        text=True,
+        env=os.environ | settings,
+        # Ctrl-C is for the demo, which then ends this in good order.
+        process_group=0,
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM),
+    )
+
+
+def _is_running(process: subprocess.Popen[str]) -> bool:
+    """Wait until it says so; False if it ends before."""
+    assert process.stdout is not None
+    return any(line.startswith(RUNNING) for line in process.stdout)
+
+
+def _last_line(complaints: IO[str]) -> str:
+    complaints.seek(0)
+    return (complaints.read().strip().splitlines() or [""])[-1]
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+def _free_ports() -> int:
+    """The first of four ports in a row that are free."""
+    for first in range(FIRST_PORT, LAST_PORT, PORTS):
+        if all(_is_free(first + offset) for offset in range(PORTS)):
+            return first
+    raise Trouble("No four ports in a row are free: choose a --port.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

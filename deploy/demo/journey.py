@@ -1,0 +1,112 @@
+"""`fangxian demo`: the main job, from an empty district to a patient in hospital, through the gateway's public HTTP.
+
+Read `tell` first: it is the whole story. Each step is a module of its own; `plan.py` says what will happen, and
+`expectation.py` what must come of it.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from deploy.demo import campaign, outside, pool, registering, window
+from deploy.demo.expectation import expect
+from deploy.demo.installation import running
+from deploy.demo.memory import Watch
+from deploy.demo.parties import Refused, parties_at
+from deploy.demo.plan import draw
+from deploy.demo.population import TOWNSHIP, Population
+from deploy.demo.progress import Progression
+from deploy.demo.receiver import Municipality, SampleService, serving
+from deploy.demo.table import Checks, show, stopwatch
+from deploy.demo.world import LABORATORY, World
+from shared import clock
+
+MEGABYTE = 1024**2
+PLAIN_WIDTH = 140
+"""Characters of a line where there is no terminal to ask."""
+SETTINGS = {"FANGXIAN_DEMONSTRATION_IDS": "true", "FANGXIAN_DEVELOPMENT_ISSUER": "true"}
+"""What the demo's installation allows and no production one does."""
+
+
+def demonstrate(people: int, seed: int, data: Path | None, port: int | None) -> bool:
+    """Run it all and show what was checked; whether all was well."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    progression = Progression(console)
+    checks = Checks()
+    console.print(f"Fangxian demo: {people:,} people of Xintang, seed {seed}.")
+    with stopwatch() as whole, stopwatch() as starting, running(data, port, SETTINGS) as installation:
+        console.print(f"   started at {installation.url} in {starting.seconds:.1f} s")
+        with Watch(installation.pid) as memory, stopwatch() as working, _noting(checks):
+            asyncio.run(_journey(people, seed, installation.url, checks, progression))
+        working_seconds = working.seconds
+    show(checks, console)
+    console.print(
+        f"Time: {whole.seconds:.1f} s in all, {working_seconds:.1f} s between the start and the end of the servers. "
+        f"Memory: {memory.peak // MEGABYTE:,} MB at most in {memory.processes} processes ({memory.method} summed), "
+        f"{Watch(os.getpid()).now() // MEGABYTE:,} MB in the demo itself."
+    )
+    return bool(checks.done) and not checks.failed
+
+
+@contextlib.contextmanager
+def _noting(checks: Checks) -> Iterator[None]:
+    """A step that could not go on is a failed check, and still ends with the table."""
+    try:
+        yield
+    except Refused as refused:
+        checks.fail("the step goes on", "an answer", str(refused))
+        sys.stderr.write(f"{refused}\n")
+
+
+async def _journey(people: int, seed: int, url: str, checks: Checks, progression: Progression) -> None:
+    population = Population.generate(people, seed, today=clock.day_of(clock.now()))
+    plan = draw(population, seed)
+    city, service = Municipality(), SampleService()
+    with serving(city.handle) as city_url, serving(service.handle) as service_url:
+        async with parties_at(url) as parties:
+            command = await parties.staff("command", TOWNSHIP)
+            laboratory = await parties.machine("laboratory", LABORATORY)
+            expectation = expect(population, plan)
+            world = World(population, plan, expectation, parties, command, laboratory, checks, progression, seed)
+            await tell(world, Outside(city, city_url, service, service_url))
+
+
+@dataclass
+class Outside:
+    """What is not ours: the city's receiver and a window's own computer, and where they are."""
+
+    city: Municipality
+    city_url: str
+    service: SampleService
+    service_url: str
+
+
+async def tell(world: World, others: Outside) -> None:
+    """The story."""
+    with world.step(1, "Who lives here"):
+        await registering.add_regions(world)
+        watching = await outside.city_subscribes(world, others.city, others.city_url)
+        await registering.import_people(world)
+        await registering.check_population(world)
+    with world.step(2, "One round of 10:1 over everybody"):
+        await campaign.plan_and_open(world)
+        await campaign.sample(world)
+        await campaign.deliver(world)
+        await campaign.report_negatives(world)
+    with world.step(3, "One pool is positive"):
+        await pool.turn_yellow(world)
+        await pool.retest(world)
+        await pool.nine_are_free(world)
+        referral = await pool.one_is_positive(world)
+    with world.step(4, "At the service window"):
+        await window.show_codes(world, others.service, others.service_url)
+    with world.step(5, "What others are told, and tell"):
+        await outside.desk_reports(world, referral)
+        await outside.city_knows(world, watching)
+        await campaign.check_progress(world)

@@ -1,0 +1,169 @@
+"""Step 5: the city is told by webhooks, and the 120 desk tells how the patient gets to hospital."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from standardwebhooks import Webhook
+
+from deploy.demo.pool import orders_expected
+from deploy.demo.population import TOWNSHIP
+from deploy.demo.receiver import Municipality
+from deploy.demo.world import DESK, World
+from shared.ids import new_id
+
+WEBHOOKS = "/gateway/v1/webhooks"
+OF_THE_TOWNSHIP = ("observation.order.v1", "observation.referral.v1", "testing.campaign.v1", "testing.retest.v1")
+OF_THE_GRID = ("gateway.code.v1", "testing.tube.v1")
+TOWNSHIP_PATH, GRID_PATH = "/township", "/grid"
+HOSPITAL = "晋江市医院"
+
+
+@dataclass
+class Watching:
+    """The city's subscriptions: few types of a whole township, many of the grid with the pool."""
+
+    city: Municipality
+
+    async def orders(self) -> set[tuple[str, str]]:
+        """Who is observed, and where."""
+        held = self.city.latest(TOWNSHIP_PATH, "observation.order.v1")
+        return {(order["resident_id"], order["kind"]) for order in held if order["state"] == "open"}
+
+    async def referrals(self) -> set[tuple[str, str]]:
+        """Who is referred, and how far."""
+        held = self.city.latest(TOWNSHIP_PATH, "observation.referral.v1")
+        return {(referral["resident_id"], referral["state"]) for referral in held}
+
+    async def retests(self) -> Counter[str]:
+        """How the retests came out."""
+        return Counter(retest["outcome"] for retest in self.city.latest(TOWNSHIP_PATH, "testing.retest.v1"))
+
+    async def colours(self) -> Counter[str]:
+        """Everybody's colour in the grid."""
+        return Counter(code["colour"] for code in self.city.latest(GRID_PATH, "gateway.code.v1"))
+
+    async def tubes(self) -> Counter[str]:
+        """The results of the grid's tubes."""
+        held = self.city.latest(GRID_PATH, "testing.tube.v1")
+        return Counter(tube["result"]["outcome"] if tube["result"] else tube["state"] for tube in held)
+
+    def strangers(self, grid: str) -> int:
+        """Events that the city did not ask for."""
+        asked = {TOWNSHIP_PATH: (OF_THE_TOWNSHIP, TOWNSHIP), GRID_PATH: (OF_THE_GRID, grid)}
+        return sum(
+            one.event["type"] not in asked[path][0] or not one.event["data"]["region"].startswith(asked[path][1])
+            for path, received in self.city.received.items()
+            for one in received
+        )
+
+
+async def city_subscribes(world: World, city: Municipality, url: str) -> Watching:
+    """Two endpoints of the city, each with a secret of its own."""
+    municipality = await world.parties.machine("municipal", "jinjiang", TOWNSHIP)
+    for path, types, region in (
+        (TOWNSHIP_PATH, OF_THE_TOWNSHIP, TOWNSHIP),
+        (GRID_PATH, OF_THE_GRID, world.plan.pool.grid),
+    ):
+        made = await municipality.post(WEBHOOKS, {"url": url + path, "types": types, "region": region}, once=True)
+        city.secrets[path] = made["secret"]
+    return Watching(city)
+
+
+async def desk_reports(world: World, referral: Any) -> None:
+    """The 120 desk's computer posts its events: out of order, twice, and once with a wrong signature."""
+    asked = {"source": DESK, "party": DESK, "region": TOWNSHIP}
+    source = await world.command.post("/gateway/v1/hook-sources", asked, once=True)
+    desk = Desk(world, Webhook(source["secret"]), referral["id"])
+    forger = Desk(world, Webhook("whsec_" + "QUFB" * 11), referral["id"])
+    began = datetime.now(UTC)
+    dispatched, on_board, handed_over = (
+        desk.event(kind, began + timedelta(seconds=place))
+        for place, kind in enumerate(("dispatched", "on_board", "handed_over"))
+    )
+    answers = [
+        await forger.post(forger.event("handed_over", began)),
+        await desk.post(on_board),
+        await desk.post(on_board),
+        await desk.post(dispatched),
+        await desk.post(dispatched),
+    ]
+    world.checks.equal("a forged, two true ones, each of these again", [401, 202, 200, 202, 200], answers)
+    await world.becomes("on board, told before dispatched", ("on_board", True, True, False), desk.state)
+    world.checks.equal("handed over", 202, await desk.post(handed_over))
+    await world.becomes("the referral in the end", ("handed_over", True, True, True), desk.state)
+    told = await world.command.get("/observation/v1/messages")
+    states = Counter(item["state"] for item in told["items"])
+    world.checks.equal("messages that had an effect", Counter(applied=3), states)
+    times = await desk.times()
+    world.checks.equal("its times are the desk's", [one.at for one in (dispatched, on_board, handed_over)], times)
+
+
+@dataclass(frozen=True)
+class DeskEvent:
+    """One event of the desk, the same however often it is sent."""
+
+    message_id: str
+    at: datetime
+    body: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The 120 desk's computer, and the secret it signs with."""
+
+    world: World
+    signer: Webhook
+    referral_id: str
+
+    def event(self, kind: str, at: datetime) -> DeskEvent:
+        """Something that happened on the way."""
+        data = {"referral_id": self.referral_id, "crew": "晋江120-3", "hospital": HOSPITAL}
+        body = {"type": f"referral.{kind}", "timestamp": at.isoformat(), "data": data}
+        return DeskEvent(f"msg_{new_id().hex}", at, json.dumps(body, ensure_ascii=False))
+
+    async def post(self, event: DeskEvent) -> int:
+        """Send an event, signed; the status it is answered with."""
+        now = datetime.now(UTC)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": event.message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self.signer.sign(event.message_id, now, event.body),
+        }
+        client = self.world.parties.client
+        answer = await client.post(f"/gateway/v1/hooks/{DESK}", content=event.body.encode(), headers=headers)
+        return answer.status_code
+
+    async def state(self) -> tuple[str, bool, bool, bool]:
+        """Where the referral is, and which of its times are known."""
+        return (await self._referral())["state"], *(time is not None for time in await self._known())
+
+    async def times(self) -> list[datetime | None]:
+        """When each stage was reached."""
+        return [None if time is None else datetime.fromisoformat(time) for time in await self._known()]
+
+    async def _known(self) -> tuple[str | None, str | None, str | None]:
+        referral = await self._referral()
+        return referral["dispatched_at"], referral["on_board_at"], referral["handed_over_at"]
+
+    async def _referral(self) -> Any:
+        return await self.world.command.get(f"/observation/v1/referrals/{self.referral_id}")
+
+
+async def city_knows(world: World, watching: Watching) -> None:
+    """What the city has put together from verified webhooks alone is what really is."""
+    checks, plan, grid = world.checks, world.plan, world.plan.pool.grid
+    everybody = Counter(
+        world.expectation.colour(person.index) for person in world.population.people if person.region == grid
+    )
+    tubes = sum(tube.grid == grid for tube in plan.all_tubes) + len(plan.pool.people)
+    await world.becomes("city: orders", orders_expected(world), watching.orders)
+    await world.becomes("city: referrals", {(world.residents[plan.family.positive], "handed_over")}, watching.referrals)
+    await world.becomes("city: retests", Counter(negative=len(plan.pool.people) - 1, positive=1), watching.retests)
+    await world.becomes("city: colours of the pool's grid", everybody, watching.colours)
+    await world.becomes("city: tubes of the pool's grid", Counter(negative=tubes - 2, positive=2), watching.tubes)
+    checks.equal("city: signatures that were wrong", 0, watching.city.refused)
+    checks.equal("city: events of elsewhere", 0, watching.strangers(grid))

@@ -1,0 +1,40 @@
+"""People who may be sampled, and orders that put them into tubes of their own."""
+
+from alembic import op
+
+from migrations.house import run_script
+from migrations.roles import protect
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+TABLES = """
+CREATE TABLE testing.people (
+    id uuid PRIMARY KEY,
+    region text COLLATE "C" NOT NULL,
+    active boolean NOT NULL
+);
+CREATE INDEX people_region_idx ON testing.people (region);
+COMMENT ON TABLE testing.people IS 'Residents as the registry says; region is where they live now.';
+
+CREATE TABLE testing.observed (
+    subject uuid PRIMARY KEY,
+    resident_id uuid NOT NULL,
+    region text COLLATE "C" NOT NULL
+);
+CREATE INDEX observed_resident_id_idx ON testing.observed (resident_id);
+COMMENT ON COLUMN testing.observed.subject IS 'The order.';
+"""
+
+
+def upgrade() -> None:
+    run_script(TABLES)
+    protect("testing", "people", staff="SELECT")
+    protect("testing", "observed")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE testing.observed")
+    op.execute("DROP TABLE testing.people")

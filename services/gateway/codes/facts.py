@@ -1,0 +1,67 @@
+"""From another service's resource to facts about people. Pure: a state in, rows out."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.contracts.observation import Order, Referral
+from shared.contracts.resource import Resource
+from shared.contracts.testing import Tube
+
+FactValues = dict[str, Any]
+
+
+def of_tube(tube: Tube) -> Iterator[FactValues]:
+    """A result is a fact about everybody in the tube, whatever was odd about their sample. A drill is about nobody.
+
+    A negative of a tube that is held says nothing yet; a positive or inconclusive one is in force for those known.
+    An inconclusive single tube leaves its person pending, as a pool does: the grey zone is no positive.
+    """
+    result = tube.result
+    if result is None or tube.drill or tube.state == "discarded" or result.outcome == "invalid":
+        return
+    single = tube.capacity == 1
+    for sample in tube.samples:
+        row = _row(tube, sample.resident_id, result.reported_at) | {
+            "sampled_at": sample.sampled_at,
+            "pool_size": tube.capacity,
+        }
+        if result.outcome == "positive" and single:
+            yield row | {"kind": "positive"}
+        elif result.outcome in ("positive", "inconclusive"):
+            yield row | {"kind": "pool_pending"}
+        elif not tube.held:
+            for answers in tube.answers or (None,):
+                yield row | {"kind": "negative", "answers": answers}
+
+
+def of_order(order: Order) -> Iterator[FactValues]:
+    """An open order, until its days are complete and its tests are negative: which only its owner can say."""
+    if order.state == "open":
+        yield _row(order, order.resident_id, order.opened_at) | {"kind": "order", "variant": order.kind}
+
+
+def of_referral(referral: Referral) -> Iterator[FactValues]:
+    """What the hospital says of a person who was brought to it, about the record for which they were brought."""
+    if referral.state in ("ruled_out", "admitted", "confirmed"):
+        at = referral.closed_at or referral.handed_over_at or referral.reported_at
+        yield _row(referral, referral.resident_id, at) | {
+            "kind": "referral",
+            "variant": referral.state,
+            "answers": referral.evidence_id,
+        }
+
+
+def _row(source: Resource, resident_id: UUID, at: datetime) -> FactValues:
+    return {
+        "subject": source.id,
+        "resident_id": resident_id,
+        "region": source.region,
+        "source_type": source.type,
+        "at": at,
+        "variant": "",
+        "answers": None,
+        "sampled_at": None,
+        "pool_size": None,
+    }

@@ -1,0 +1,36 @@
+"""Codes: what callers may ask (G2). There is no operation that sets a colour."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Header, Path, Query
+
+from services.gateway.codes import use_cases
+from services.gateway.codes.schemas import CodeCounts, CodeShown
+from shared.actors import Role
+from shared.http.router import Router, Work
+from shared.problems import NotFound, language_of
+from shared.regions import range_of
+
+router = Router(prefix="/gateway/v1/codes", tags=["codes"])
+
+Spoken = Annotated[str | None, Header(alias="Accept-Language", description="zh-CN or en.", max_length=200)]
+ResidentId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+
+
+@router.get("/counts", role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR)
+async def count_codes(
+    work: Work, region: Annotated[str, Query(pattern=r"^[0-9]{2,16}$", examples=["350582005"])]
+) -> CodeCounts:
+    """Count the people of each colour in a region, within the caller's scope."""
+    low, high = range_of(region)
+    return await use_cases.count_codes(work, low, high)
+
+
+@router.get("/{resident_id}", role=Role.STAFF | Role.RESIDENT, raises=[NotFound])
+async def get_code(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> CodeShown:
+    """Show the code of a person in one's scope, with its reasons.
+
+    Residents see their own and those of their dependants. Every look is in the audit.
+    """
+    return await use_cases.get_code(work, resident_id, language_of(spoken))

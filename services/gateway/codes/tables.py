@@ -1,0 +1,114 @@
+"""Codes, the facts they follow from, and the policies that say how."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, SmallInteger, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.gateway.base import Base
+from shared.contracts import gateway as contracts
+from shared.db import REGION
+
+LABELS: dict[int, contracts.Colour] = {1: "green", 2: "yellow", 3: "red"}
+
+
+class CodeRow(Base):
+    """One person's code, with what time alone will make of it. The door reads these columns and no others."""
+
+    __tablename__ = "codes"
+
+    resident_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(server_default="1")
+    region: Mapped[str] = mapped_column(REGION, index=True)
+    colour: Mapped[int] = mapped_column(SmallInteger, server_default="1")
+    until: Mapped[datetime | None]
+    colour_after: Mapped[int | None] = mapped_column(SmallInteger)
+    green_from: Mapped[datetime | None]
+    last_negative: Mapped[datetime | None]
+    policy: Mapped[int]
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("colour BETWEEN 1 AND 3 AND colour_after BETWEEN 1 AND 3", name="code_colour"),
+        CheckConstraint(
+            "(colour = 1) = (reasons = '[]' OR NOT reasons @? '$[*] ? (@.colour > 1)')", name="code_reasons"
+        ),
+        Index("codes_ending_idx", "until", postgresql_where=text("colour > 1 AND until IS NOT NULL")),
+    )
+
+    def public(self) -> contracts.Code:
+        """As the API and the feed say it."""
+        return say(self)
+
+
+class FactRow(Base):
+    """One thing an owner asserts about one person. All facts of a subject are replaced when the subject changes."""
+
+    __tablename__ = "facts"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    subject: Mapped[UUID] = mapped_column(index=True)
+    resident_id: Mapped[UUID] = mapped_column(index=True)
+    region: Mapped[str] = mapped_column(REGION)
+    source_type: Mapped[str]
+    kind: Mapped[str]
+    variant: Mapped[str] = mapped_column(server_default="")
+    at: Mapped[datetime]
+    until: Mapped[datetime | None]
+    answers: Mapped[UUID | None]
+    sampled_at: Mapped[datetime | None]
+    pool_size: Mapped[int | None] = mapped_column(SmallInteger)
+
+
+class CodeChangeRow(Base):
+    """What a code became, when, under which policy and for which reasons. Never changed: the answer to every appeal."""
+
+    __tablename__ = "code_changes"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    resident_id: Mapped[UUID] = mapped_column(index=True)
+    version: Mapped[int]
+    region: Mapped[str] = mapped_column(REGION)
+    at: Mapped[datetime]
+    colour: Mapped[int] = mapped_column(SmallInteger)
+    policy: Mapped[int]
+    reasons: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+
+
+class PolicyRow(Base):
+    """One published version of the rules. Versions are added, never changed."""
+
+    __tablename__ = "policies"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    document: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+def say(code: Any) -> contracts.Code:
+    """The public face of a code's row, however it was read."""
+    return contracts.Code(
+        id=code.resident_id,
+        version=code.version,
+        region=code.region,
+        colour=LABELS[code.colour],
+        until=code.until,
+        colour_after=None if code.colour_after is None else LABELS[code.colour_after],
+        green_from=code.green_from,
+        policy=code.policy,
+        reasons=tuple(
+            contracts.Reason(
+                rule=reason["rule"],
+                colour=LABELS[reason["colour"]],
+                evidence_type=reason["source_type"],
+                evidence_id=UUID(reason["source_id"]),
+                since=datetime.fromisoformat(reason["since"]),
+                until=datetime.fromisoformat(reason["until"]) if reason["until"] else None,
+            )
+            for reason in code.reasons
+        ),
+    )

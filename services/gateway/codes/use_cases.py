@@ -1,0 +1,235 @@
+"""Codes: how they come to be. There is one way, `reevaluate`, and it takes nothing but ids."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from services.gateway.codes import rules
+from services.gateway.codes.policy import Policy
+from services.gateway.codes.rules import Decision, Fact, Reason
+from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
+from services.gateway.codes.tables import LABELS, say
+from shared.contracts.gateway import Code
+from shared.feed.log import uuids
+from shared.house import House
+from shared.problems import Language, NotFound
+from shared.work import Work
+
+CHUNK = 5_000
+ENDED_AT_ONCE = 1_000
+NOBODY = UUID(int=0)
+
+POLICY = text("SELECT version, document::text AS document FROM policies ORDER BY version DESC LIMIT 1")
+POLICY_OF = text("SELECT version, document::text AS document FROM policies WHERE version = :version")
+
+# In the order of ids, so that two who write the same people wait for each other and never deadlock.
+LOCK = text("""
+    SELECT resident_id, version, region, colour, until, colour_after, green_from, last_negative, policy, reasons
+    FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[])) ORDER BY resident_id FOR UPDATE
+""")
+FACTS = text("""
+    SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,
+        sampled_at, pool_size
+    FROM facts WHERE resident_id = ANY(CAST(:ids AS uuid[]))
+""")
+
+# The version counts what others can see of a code; a newer negative alone is nobody's news.
+WRITE = text("""
+    UPDATE codes SET colour = given.colour, until = given.until, colour_after = given.colour_after,
+        green_from = given.green_from, last_negative = given.last_negative, policy = given.policy,
+        reasons = given.reasons::jsonb, version = codes.version + given.is_news::integer,
+        changed_at = CASE WHEN given.is_news THEN :now ELSE codes.changed_at END
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:colour AS smallint[]), CAST(:until AS timestamptz[]),
+        CAST(:colour_after AS smallint[]), CAST(:green_from AS timestamptz[]), CAST(:last_negative AS timestamptz[]),
+        CAST(:policy AS bigint[]), CAST(:reasons AS text[]), CAST(:is_news AS boolean[])
+    ) AS given (id, colour, until, colour_after, green_from, last_negative, policy, reasons, is_news)
+    WHERE codes.resident_id = given.id
+""")
+REMEMBER = text("""
+    INSERT INTO code_changes (resident_id, version, region, at, colour, policy, reasons)
+    SELECT resident_id, version, region, :now, colour, policy, reasons FROM codes
+    WHERE resident_id = ANY(CAST(:ids AS uuid[])) ORDER BY resident_id
+""")
+READ = text("""
+    SELECT resident_id, version, region, colour, until, colour_after, green_from, last_negative, policy, reasons
+    FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[])) ORDER BY resident_id
+""")
+SNAPSHOT = text("""
+    SELECT resident_id, version, region, colour, until, colour_after, green_from, last_negative, policy, reasons
+    FROM codes WHERE resident_id > :after ORDER BY resident_id LIMIT :limit
+""")
+ENDED = text("""
+    SELECT resident_id FROM codes WHERE colour > 1 AND until <= :now ORDER BY until LIMIT :limit
+""")
+# A reader counts by its own clock, as the door does.
+COUNTS = text("""
+    SELECT CASE WHEN green_from <= :now THEN 1 WHEN until <= :now THEN colour_after ELSE colour END AS colour,
+        count(*) AS people
+    FROM codes WHERE region >= :low AND region < :high GROUP BY 1
+""")
+
+
+async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
+    """Make the codes of these people what their facts and the published policy say. Writes only what changed.
+
+    The codes are locked first and facts and policy read then, so that of two changes at once neither is overlooked.
+    """
+    ordered = uuids(ids)
+    for start in range(0, len(ordered), CHUNK):
+        await _reevaluate(work, ordered[start : start + CHUNK])
+
+
+async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
+    codes = await work.rows(LOCK, ids=ids)
+    known = [code["resident_id"] for code in codes]
+    policy = await policy_now(work)
+    facts: dict[UUID, list[Fact]] = defaultdict(list)
+    for row in await work.rows(FACTS, ids=known):
+        facts[row["resident_id"]].append(_fact(row))
+    decided = [(code, rules.evaluate(facts[code["resident_id"]], policy, work.now)) for code in codes]
+    changed = [(code, decision) for code, decision in decided if not _is_same(code, decision, policy)]
+    if not changed:
+        return
+    news = [_is_news(code, decision) for code, decision in changed]
+    await work.run(
+        WRITE,
+        ids=[code["resident_id"] for code, _ in changed],
+        colour=[int(decision.colour) for _, decision in changed],
+        until=[decision.until for _, decision in changed],
+        colour_after=[decision.colour_after for _, decision in changed],
+        green_from=[decision.green_from for _, decision in changed],
+        last_negative=[decision.last_negative for _, decision in changed],
+        policy=[policy.version] * len(changed),
+        reasons=[json.dumps(_stored(decision.reasons)) for _, decision in changed],
+        is_news=news,
+        now=work.now,
+    )
+    told = [code["resident_id"] for (code, _), is_news in zip(changed, news, strict=True) if is_news]
+    if told:
+        await work.run(REMEMBER, ids=told, now=work.now)
+        work.publish_all([say(row) for row in await _read(work, told)], change="evaluated", urgent=len(told) <= 100)
+
+
+async def end_what_time_has_ended(house: House) -> None:
+    """Write down the codes that time alone has changed. Readers need it not: they go by their own clock."""
+    async with house.system_work("end_codes") as work:
+        ended = await work.rows(ENDED, now=work.now, limit=ENDED_AT_ONCE)
+        await reevaluate(work, [row["resident_id"] for row in ended])
+
+
+async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeShown:
+    found = await _read(work, [resident_id])
+    if not found:
+        raise NotFound()
+    work.saw([resident_id])
+    return await shown(work, found[0], language)
+
+
+async def shown(work: Work, code: Any, language: Language) -> CodeShown:
+    """A code as people read it: the colour by the reader's clock, and each reason in words."""
+    policy = await _policy_of(work, code.policy)
+    reasons = [reason for reason in _reasons(code.reasons) if reason.until is None or work.now < reason.until]
+    return CodeShown(
+        resident_id=code.resident_id,
+        colour=LABELS[rules.colour_at(code, work.now)],
+        meaning=getattr(getattr(policy.colours, LABELS[rules.colour_at(code, work.now)]), language[:2]),
+        until=code.until,
+        colour_after=None if code.colour_after is None else LABELS[code.colour_after],
+        green_from=code.green_from,
+        last_negative_at=code.last_negative,
+        policy=code.policy,
+        reasons=[_in_words(reason, policy, language) for reason in reasons],
+    )
+
+
+async def count_codes(work: Work, low: str, high: str) -> CodeCounts:
+    rows = await work.rows(COUNTS, now=work.now, low=low, high=high)
+    counts = {LABELS[row["colour"]]: row["people"] for row in rows}
+    return CodeCounts(green=counts.get("green", 0), yellow=counts.get("yellow", 0), red=counts.get("red", 0))
+
+
+async def snapshot_of_codes(work: Work, after: UUID | None, limit: int) -> Sequence[Code]:
+    """All codes in the order of their people, for who rebuilds."""
+    rows = (await work.session.execute(SNAPSHOT, {"after": after or NOBODY, "limit": limit})).all()
+    return [say(row) for row in rows]
+
+
+async def policy_now(work: Work) -> Policy:
+    """The published policy."""
+    (row,) = await work.rows(POLICY)
+    return _parsed(row["version"], row["document"])
+
+
+async def _policy_of(work: Work, version: int) -> Policy:
+    (row,) = await work.rows(POLICY_OF, version=version)
+    return _parsed(row["version"], row["document"])
+
+
+async def _read(work: Work, ids: Sequence[UUID]) -> Sequence[Any]:
+    return (await work.session.execute(READ, {"ids": uuids(ids)})).all()
+
+
+@lru_cache(maxsize=8)
+def _parsed(version: int, document: str) -> Policy:
+    return Policy.model_validate_json(document)
+
+
+def _fact(row: RowMapping) -> Fact:
+    return Fact(
+        kind=row["kind"],
+        source_type=row["source_type"],
+        source_id=row["source_id"],
+        at=row["at"],
+        until=row["until"],
+        variant=row["variant"],
+        answers=row["answers"],
+        sampled_at=row["sampled_at"],
+        pool_size=row["pool_size"],
+    )
+
+
+def _is_same(code: RowMapping, decision: Decision, policy: Policy) -> bool:
+    last_negative: datetime | None = code["last_negative"]
+    same_rules = code["policy"] == policy.version or not code["reasons"]
+    return not _is_news(code, decision) and last_negative == decision.last_negative and same_rules
+
+
+def _is_news(code: RowMapping, decision: Decision) -> bool:
+    held = (code["colour"], code["until"], code["colour_after"], code["green_from"])
+    found = (decision.colour, decision.until, decision.colour_after, decision.green_from)
+    return held != found or bool(code["reasons"] != _stored(decision.reasons))
+
+
+def _stored(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = msgspec.to_builtins(list(reasons))
+    return found
+
+
+def _reasons(stored: list[dict[str, Any]]) -> list[Reason]:
+    return msgspec.convert(stored, list[Reason])
+
+
+def _in_words(reason: Reason, policy: Policy, language: Language) -> ReasonShown:
+    words = rules.explain(reason, policy)
+    short = language[:2]
+    return ReasonShown(
+        rule=reason.rule,
+        colour=LABELS[reason.colour],
+        evidence_type=reason.source_type,
+        evidence_id=UUID(reason.source_id),
+        since=reason.since,
+        until=reason.until,
+        why=getattr(words.why, short),
+        how_it_ends=getattr(words.how_it_ends, short),
+        next_step=getattr(words.next_step, short),
+        source=words.source,
+    )

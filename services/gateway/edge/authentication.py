@@ -1,0 +1,24 @@
+"""Who calls the gateway: the bearer of one of our issuer's tokens; for what is internal, one of our own services."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.gateway.edge.issuer import Issuer
+from shared.actors import Actor
+from shared.app import Authenticate, bearer, bearer_token
+from shared.house import House
+
+INTERNAL = "/internal/"
+
+
+def outside_tokens(house: House) -> Authenticate:
+    """How the gateway knows its callers. What one kind of token opens, the other never does."""
+    issuer = Issuer.from_files(house.settings.keys)
+    inside = bearer(house)
+
+    def authenticate(scope: Mapping[str, Any]) -> Actor:
+        if scope["path"].startswith(INTERNAL):
+            return inside(scope)
+        return issuer.actor_of(bearer_token(scope)).during(scope["state"]["request_id"])
+
+    return authenticate

@@ -1,0 +1,113 @@
+"""What the edge says of all four services together: their documents, their problems, their readiness.
+
+Each is asked for what it says of itself, at most once a minute; while one is away, what it said last stands.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+import structlog
+
+from services.gateway.edge.merging import merge
+from shared.actors import system
+from shared.house import House
+from shared.http.client import Peers
+from shared.problems import Language, Problem, catalogue
+from shared.settings import SERVICES, Service
+
+logger = structlog.get_logger()
+
+FRESH_SECONDS = 60.0
+ASK_SECONDS = 2.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class Remembered(Generic[T]):
+    """Something asked for at most once a minute, by one at a time; the last answer stands while there is no new one."""
+
+    ask: Callable[[], Awaitable[T]]
+    fresh_seconds: float = FRESH_SECONDS
+    _value: T | None = None
+    _asked: float | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def get(self) -> T | None:
+        """The last answer; None if there never was one."""
+        async with self._lock:
+            if self._asked is None or time.monotonic() - self._asked > self.fresh_seconds:
+                try:
+                    self._value = await self.ask()
+                    self._asked = time.monotonic()
+                except (Problem, ValueError) as error:
+                    logger.warning("edge.document_stale", error=type(error).__name__)
+        return self._value
+
+
+@dataclass
+class Documents:
+    """The documents of the whole installation."""
+
+    house: House
+    own_openapi: Callable[[], dict[str, Any]]
+    _openapi: dict[Service, Remembered[Any]] = field(default_factory=dict)
+    _problems: dict[tuple[Service, Language], Remembered[Any]] = field(default_factory=dict)
+    _status: Remembered[Any] | None = None
+    _merged: tuple[list[dict[str, Any] | None], dict[str, Any]] | None = None
+
+    async def openapi(self) -> dict[str, Any]:
+        """One OpenAPI document of all services that ever answered."""
+        found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
+        if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
+            said = zip(SERVICES, found, strict=True)
+            self._merged = found, merge({service: document for service, document in said if document is not None})
+        return self._merged[1]
+
+    async def problems(self, language: Language) -> dict[str, dict[str, Any]]:
+        """All problems there are, by code."""
+        found = {problem["code"]: problem for problem in catalogue(language)}
+        asked = (self._problems_of(service, language) for service in SERVICES if service != "gateway")
+        for said in await asyncio.gather(*asked):
+            found.update({problem["code"]: problem for problem in said or []})
+        return dict(sorted(found.items()))
+
+    async def status(self) -> dict[str, Any]:
+        """Whether each service can do its work, as it says itself."""
+        if self._status is None:
+            self._status = Remembered(self._ask_status, fresh_seconds=1)
+        return cast("dict[str, Any]", await self._status.get())
+
+    async def _openapi_of(self, service: Service) -> dict[str, Any] | None:
+        if service == "gateway":
+            return self.own_openapi()
+        remembered = self._openapi.setdefault(service, Remembered(lambda: self._json(service, "/openapi.json")))
+        return cast("dict[str, Any] | None", await remembered.get())
+
+    async def _problems_of(self, service: Service, language: Language) -> list[dict[str, Any]] | None:
+        ask = Remembered(lambda: self._json(service, "/problems", language))
+        return cast("list[dict[str, Any]] | None", await self._problems.setdefault((service, language), ask).get())
+
+    async def _ask_status(self) -> dict[str, Any]:
+        answers = await asyncio.gather(*(self._readiness(service) for service in SERVICES))
+        services = dict(zip(SERVICES, answers, strict=True))
+        return {"ready": all(answer["ready"] for answer in answers), "services": services}
+
+    async def _readiness(self, service: Service) -> dict[str, Any]:
+        try:
+            answer = await self._ask(service, "/readyz")
+            return {"reachable": True, **answer.json()}
+        except (Problem, ValueError):
+            return {"reachable": False, "ready": False}
+
+    async def _json(self, service: Service, path: str, language: Language = "zh-CN") -> Any:
+        return (await self._ask(service, path, language)).raise_for_status().json()
+
+    async def _ask(self, service: Service, path: str, language: Language = "zh-CN") -> Any:
+        peers: Peers = self.house.peers
+        deadline = time.monotonic() + ASK_SECONDS
+        actor = system("gateway")
+        return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})

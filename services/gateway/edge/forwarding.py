@@ -1,0 +1,126 @@
+"""Passing a request on and its answer back, both as streams: the edge never holds a whole body.
+
+What passes is named, not what does not: the caller's own token, cookies and whatever a client invents stay behind.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from shared.problems import UpstreamFailed, UpstreamTimeout
+
+PASSED_ON = frozenset(
+    {
+        b"accept",
+        b"accept-language",
+        b"content-length",
+        b"content-type",
+        b"idempotency-key",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"range",
+        b"user-agent",
+    }
+)
+KEPT_BACK = frozenset(
+    {
+        # hop by hop (RFC 9110, 7.6.1)
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        # the edge says these itself
+        b"date",
+        b"server",
+        b"set-cookie",
+        b"x-content-type-options",
+        b"x-request-id",
+    }
+)
+RETRIED = frozenset({"GET", "HEAD"})
+
+BROKEN = (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""A connection that could not be made, or that the other side had closed while it was kept."""
+
+
+class Forwarding:
+    """One request on its way through the edge; an ASGI application that answers with the upstream's answer."""
+
+    def __init__(self, client: httpx.AsyncClient, url: httpx.URL, headers: Mapping[str, str]) -> None:
+        self._client = client
+        self._url = url
+        self._headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._ask(request)
+        except httpx.TimeoutException as error:
+            raise UpstreamTimeout() from error
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise UpstreamFailed() from error
+        async with aclosing(response):
+            await send(_start(response))
+            async for chunk in response.aiter_raw():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _ask(self, request: Request) -> httpx.Response:
+        has_body = _has_body(request)
+        try:
+            return await self._send(request, has_body)
+        except BROKEN:
+            if request.method not in RETRIED or has_body:
+                raise
+            return await self._send(request, has_body)
+
+    async def _send(self, request: Request, has_body: bool) -> httpx.Response:
+        remaining = max(0.001, request.state.deadline - time.monotonic())
+        content = request.stream() if has_body else None
+        asked = self._client.build_request(
+            request.method,
+            self._url,
+            headers=[*_passed_on(request, has_body), *self._headers.items()],
+            content=content,
+            timeout=httpx.Timeout(remaining, connect=min(1.0, remaining)),
+        )
+        return await self._client.send(asked, stream=True)
+
+
+def address(base: str, path: str, query: bytes) -> httpx.URL:
+    """An upstream's URL from what it is based on, an encoded path, and the caller's query as it came."""
+    return httpx.URL(base).copy_with(raw_path=path.encode("ascii") + (b"?" + query if query else b""))
+
+
+def _has_body(request: Request) -> bool:
+    length = request.headers.get("content-length", "0")
+    return length != "0" or "transfer-encoding" in request.headers
+
+
+def _passed_on(request: Request, has_body: bool) -> Iterable[tuple[str, str]]:
+    for name, value in request.scope["headers"]:
+        if name in PASSED_ON and (has_body or name != b"content-length"):
+            yield name.decode("ascii"), value.decode("latin-1")
+    # What an answer is packed in would have to be unpacked to be checked; ours are small.
+    yield "accept-encoding", "identity"
+
+
+def _start(response: httpx.Response) -> Message:
+    named = {name.strip().lower() for name in response.headers.get("connection", "").encode("latin-1").split(b",")}
+    headers: list[tuple[bytes, bytes]] = [
+        (name.lower(), value)
+        for name, value in response.headers.raw
+        if name.lower() not in KEPT_BACK and name.lower() not in named
+    ]
+    message: dict[str, Any] = {"type": "http.response.start", "status": response.status_code, "headers": headers}
+    return message

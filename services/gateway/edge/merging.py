@@ -1,0 +1,142 @@
+"""One OpenAPI document out of several. Pure.
+
+What two services call by one name and mean alike is kept once; what they mean differently carries the service's name.
+"""
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+SCHEME = "bearer"
+
+INFO = {
+    "title": "Fangxian 防线",
+    "version": "1",
+    "description": "Verify the code before the service 先验码后服务: all four services behind one address.",
+    "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+}
+SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A token that names one role and one scope.",
+}
+
+Document = dict[str, Any]
+
+
+def merge(documents: Mapping[str, Document]) -> Document:
+    """One document of all services; each is named by its key. None of the given ones is changed."""
+    renamed = {service: _with_own_names(service, documents) for service in documents}
+    merged: Document = {
+        "openapi": "3.1.0",
+        "info": INFO,
+        "servers": [{"url": "/"}],
+        "security": [{SCHEME: []}],
+        "tags": [],
+        "paths": {},
+        "components": {"securitySchemes": {SCHEME: SECURITY_SCHEME}},
+    }
+    for document in renamed.values():
+        for path, item in document.get("paths", {}).items():
+            merged["paths"].setdefault(path, {}).update(item)
+        for kind, things in document.get("components", {}).items():
+            if kind != "securitySchemes":
+                merged["components"].setdefault(kind, {}).update(things)
+    merged["tags"] = [{"name": name} for name in _tags(merged)]
+    return merged
+
+
+def operations(document: Document) -> Iterator[dict[str, Any]]:
+    """Every operation of a document."""
+    for item in document.get("paths", {}).values():
+        yield from (operation for method, operation in item.items() if method in METHODS)
+
+
+def _with_own_names(service: str, documents: Mapping[str, Document]) -> Document:
+    """A service's document with new names for what another one uses otherwise."""
+    document = copy.deepcopy(documents[service])
+    references = {}
+    for kind, things in document.get("components", {}).items():
+        for name in _used_otherwise(service, kind, documents):
+            references[f"#/components/{kind}/{name}"] = f"#/components/{kind}/{_named(service, name)}"
+            things[_named(service, name)] = things.pop(name)
+    taken = _taken_operation_ids(service, documents)
+    ids = {one: f"{service}_{one}" for one in taken}
+
+    def rename(key: str, value: str) -> str:
+        if key == "operationId":
+            return ids.get(value, value)
+        return references.get(value, value)
+
+    _each_text(document, rename)
+    return document
+
+
+def _used_otherwise(service: str, kind: str, documents: Mapping[str, Document]) -> list[str]:
+    """The component names that mean one thing here and another elsewhere."""
+    own = documents[service].get("components", {}).get(kind, {})
+    others = [found.get("components", {}).get(kind, {}) for name, found in documents.items() if name != service]
+    differing = {name for name in own for other in others if name in other and other[name] != own[name]}
+    # Whoever refers to something renamed means something else than its namesake does, however alike they read.
+    while True:
+        more = {
+            name
+            for name, thing in own.items()
+            if name not in differing and any(name in other for other in others) and _refers(thing, kind, differing)
+        }
+        if not more:
+            return sorted(differing)
+        differing |= more
+
+
+def _refers(thing: Any, kind: str, names: set[str]) -> bool:
+    references = {f"#/components/{kind}/{name}" for name in names}
+    found: list[str] = []
+
+    def look(_: str, value: str) -> str:
+        found.append(value)
+        return value
+
+    _each_text(copy.deepcopy(thing), look)
+    return not references.isdisjoint(found)
+
+
+def _taken_operation_ids(service: str, documents: Mapping[str, Document]) -> set[str]:
+    counts = Counter(
+        operation["operationId"]
+        for document in documents.values()
+        for operation in operations(document)
+        if "operationId" in operation
+    )
+    return {
+        operation["operationId"]
+        for operation in operations(documents[service])
+        if counts.get(operation.get("operationId", ""), 0) > 1
+    }
+
+
+def _each_text(thing: Any, change: Callable[[str, str], str], key: str = "") -> Any:
+    """Let a function change every text that names an operation or refers to a component, wherever it stands."""
+    if isinstance(thing, dict):
+        for name, value in thing.items():
+            thing[name] = _each_text(value, change, name)
+        return thing
+    if isinstance(thing, list):
+        thing[:] = [_each_text(value, change, key) for value in thing]
+        return thing
+    return change(key, thing) if isinstance(thing, str) and _is_name(key, thing) else thing
+
+
+def _is_name(key: str, value: str) -> bool:
+    return key == "operationId" or value.startswith("#/components/")
+
+
+def _named(service: str, name: str) -> str:
+    return f"{service.capitalize()}{name}"
+
+
+def _tags(document: Document) -> list[str]:
+    return sorted({tag for operation in operations(document) for tag in operation.get("tags", ())})

@@ -1,0 +1,61 @@
+"""The pages of the edge, open to everybody: the merged OpenAPI, what can go wrong, who is ready, and public keys."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from services.gateway.edge.documents import Documents
+from services.gateway.edge.issuer import Issuer
+from shared.house import House
+from shared.problems import NoSuchPath, language_of
+
+PublicKeys = Callable[[], Sequence[dict[str, Any]]]
+
+MINUTE = {"cache-control": "public, max-age=60"}
+
+
+def routes(house: House, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
+    """The pages. `public_keys` are those that codes are checked with, beside the issuer's own."""
+    issuer = Issuer.from_files(house.settings.keys)
+    documents: list[Documents] = []
+
+    def of(request: Request) -> Documents:
+        if not documents:
+            documents.append(Documents(house, request.app.openapi))
+        return documents[0]
+
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(await of(request).openapi(), headers=MINUTE)
+
+    async def problems(request: Request) -> Response:
+        language = language_of(request.headers.get("accept-language"))
+        return _said(list((await of(request).problems(language)).values()), language)
+
+    async def problem(request: Request) -> Response:
+        language = language_of(request.headers.get("accept-language"))
+        found = (await of(request).problems(language)).get(request.path_params["code"])
+        if found is None:
+            raise NoSuchPath()
+        return _said(found, language)
+
+    async def status(request: Request) -> Response:
+        return JSONResponse(await of(request).status())
+
+    async def keys(_: Request) -> Response:
+        return JSONResponse({"keys": [issuer.public, *public_keys()]}, headers=MINUTE)
+
+    pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
+        "/openapi.json": openapi,
+        "/problems": problems,
+        "/problems/{code}": problem,
+        "/status": status,
+        "/.well-known/jwks.json": keys,
+    }
+    return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+
+
+def _said(content: Any, language: str) -> Response:
+    return JSONResponse(content, headers={**MINUTE, "content-language": language, "vary": "accept-language"})

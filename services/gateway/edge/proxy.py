@@ -1,0 +1,41 @@
+"""The other services, behind the edge: the caller's token becomes an internal one, and nothing else changes."""
+
+from collections.abc import Sequence
+
+import httpx
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from services.gateway.edge.forwarding import Forwarding, address
+from services.gateway.edge.paths import upstream_path
+from shared.actors import Actor
+from shared.house import House
+from shared.problems import NoSuchPath
+from shared.settings import Service
+
+BEHIND: tuple[Service, ...] = ("registry", "testing", "observation")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Proxy:
+    """One service, as callers from outside reach it."""
+
+    def __init__(self, house: House, service: Service) -> None:
+        self._house = house
+        self._service: Service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        actor: Actor = scope["app"].state.authenticate(scope)
+        path = upstream_path(scope["path"], self._service)
+        if path is None:
+            raise NoSuchPath()
+        peers = self._house.peers
+        client: httpx.AsyncClient = peers.client(self._service)
+        url = address(str(client.base_url), path, scope["query_string"])
+        headers = peers.headers(self._service, actor, scope["state"]["deadline"])
+        await Forwarding(client, url, headers)(scope, receive, send)
+
+
+def routes(house: House) -> Sequence[BaseRoute]:
+    """The addresses under which the other services are reached."""
+    return [Route(f"/{service}/{{path:path}}", Proxy(house, service), methods=METHODS) for service in BEHIND]

@@ -1,0 +1,133 @@
+"""Hooks: what other systems may post, and who says which may (G7, O4)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Request, Response
+
+from services.gateway.messages import use_cases
+from services.gateway.messages.schemas import (
+    EXAMPLE_POST,
+    HookSource,
+    HookSourceMade,
+    NewHookSource,
+    Posted,
+    Received,
+)
+from services.gateway.messages.tables import Source
+from services.gateway.messages.use_cases import (
+    HookSourcesFull,
+    HookSourceTaken,
+    MessageIdReused,
+    RegionOutside,
+    SignatureExpired,
+    SignatureInvalid,
+)
+from shared.actors import Role
+from shared.contracts.gateway import Message
+from shared.http.limits import check_content_type
+from shared.http.router import PageAsked, Router, TheHouse, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+HOOKS = "/gateway/v1/hooks/"
+BODY_BYTES = 256 << 10
+
+hooks = Router(prefix="/gateway/v1/hooks", tags=["hooks"])
+sources = Router(prefix="/gateway/v1/hook-sources", tags=["hooks"])
+messages = Router(prefix="/gateway/v1/messages", tags=["hooks"])
+
+EXAMPLE_ID = "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"
+SourceId = Annotated[UUID, Path(description="Id of a hook source.", examples=[EXAMPLE_ID])]
+MessageId = Annotated[UUID, Path(description="Our id of a message.", examples=[EXAMPLE_ID])]
+
+SIGNED_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Posted.model_json_schema(), "example": EXAMPLE_POST}},
+    },
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "description": what, "schema": {"type": "string"}}
+        for name, what in (
+            ("webhook-id", "The sender's id of the message; the same when it is sent again."),
+            ("webhook-timestamp", "Unix seconds at which it was sent; five minutes to or fro."),
+            ("webhook-signature", "`v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`; several by spaces."),
+        )
+    ],
+}
+
+
+@hooks.post(
+    "/{source}",
+    role=Role.MACHINE,
+    open=True,
+    status=202,
+    raises=[SignatureInvalid, SignatureExpired, MessageIdReused],
+    location="/gateway/v1/messages/{id}",
+    extra=SIGNED_BODY,
+)
+async def receive_message(
+    source: Annotated[Source, Path(examples=["desk_120"])], request: Request, response: Response, house: TheHouse
+) -> Received:
+    """Take an event of another system, signed by Standard Webhooks.
+
+    Answered 202 once it is kept; 200 with the same answer when the same message comes again. At most 256 KiB.
+    """
+    check_content_type(request, ("application/json",))
+    body = await request.body()
+    async with house.system_work(f"hook {source}") as work:
+        message, is_new = await use_cases.receive(work, source, request.headers, body)
+    if not is_new:
+        response.status_code = 200
+    return Received(id=message.id)
+
+
+@sources.post(
+    "",
+    role=Role.COMMAND,
+    raises=[HookSourceTaken, HookSourcesFull, RegionOutside],
+    status=201,
+    location="/gateway/v1/hook-sources/{id}",
+)
+async def add_hook_source(new: NewHookSource, work: Work) -> HookSourceMade:
+    """Let another system post to us. Its secret is shown this once."""
+    return await use_cases.add_source(work, new)
+
+
+@sources.get("", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR)
+async def list_hook_sources(work: Work, page: PageAsked) -> Listed[HookSource]:
+    """List the systems that may post to us."""
+    return await use_cases.list_sources(work, page)
+
+
+@sources.get("/{source_id}", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR, raises=[NotFound])
+async def get_hook_source(source_id: SourceId, work: Work) -> HookSource:
+    """Show a system that may post to us."""
+    return await use_cases.get_source(work, source_id)
+
+
+@sources.post("/{source_id}/rotate", role=Role.COMMAND, raises=[NotFound])
+async def rotate_hook_source(source_id: SourceId, work: Work) -> HookSourceMade:
+    """Give a system a new secret, shown this once. The one before stays valid for a day."""
+    return await use_cases.rotate_source(work, source_id)
+
+
+@sources.delete("/{source_id}", role=Role.COMMAND, raises=[NotFound], status=204)
+async def remove_hook_source(source_id: SourceId, work: Work) -> None:
+    """Let a system post no longer."""
+    await use_cases.remove_source(work, source_id)
+
+
+READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR
+
+
+@messages.get("", role=READERS)
+async def list_messages(work: Work, page: PageAsked) -> Listed[Message]:
+    """List what other systems posted about places within the caller's scope."""
+    return await use_cases.list_messages(work, page)
+
+
+@messages.get("/{message_id}", role=READERS, raises=[NotFound])
+async def get_message(message_id: MessageId, work: Work) -> Message:
+    """Show one message of another system."""
+    return await use_cases.get_message(work, message_id)

@@ -1,0 +1,69 @@
+"""Hooks: what is said."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from shared.contracts.resource import Said
+from shared.problems import Invalid, Text
+
+Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]
+
+EXAMPLE_SOURCE: dict[str, Any] = {"source": "hospital", "party": "hospital-jinjiang", "region": "350582"}
+EXAMPLE_POST: dict[str, Any] = {
+    "type": "referral.dispatched",
+    "timestamp": "2021-01-20T08:30:00+08:00",
+    "data": {"referral_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10", "crew": "晋江120-3"},
+}
+
+
+class NewHookSource(Said):
+    """A system that shall post its events to us."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SOURCE]})
+
+    source: Literal["desk_120", "hospital", "municipal"]
+    party: str = Field(min_length=1, max_length=100, description="Which of them, as its tokens name it.")
+    region: Region
+
+
+class HookSource(Said):
+    """A system that may post its events to `/gateway/v1/hooks/{source}`."""
+
+    id: UUID
+    version: int
+    region: str
+    source: Literal["desk_120", "hospital", "municipal"]
+    party: str
+    last_message_at: datetime | None
+
+
+class HookSourceMade(HookSource):
+    """A source with the secret it signs with: shown this once."""
+
+    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.", examples=["whsec_MfKQ…"])
+
+
+class Posted(BaseModel):
+    """The body of a Standard Webhooks message. What we do not know in it is kept out, not refused."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"examples": [EXAMPLE_POST]})
+
+    type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)
+    timestamp: AwareDatetime = Field(description="When it happened, by the sender's clock.")
+    data: dict[str, Any] = Field(description="The sender's, without names, numbers, phones or addresses of people.")
+
+    @field_validator("timestamp")
+    @classmethod
+    def _is_of_our_times(cls, value: datetime) -> datetime:
+        if not 2000 <= value.year <= 2200:
+            raise Invalid("timestamp_absurd", Text(zh="时间不合理", en="This time cannot be right"))
+        return value
+
+
+class Received(BaseModel):
+    """A message that is kept, durably."""
+
+    id: UUID

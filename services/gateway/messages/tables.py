@@ -1,0 +1,75 @@
+"""Hooks: who may post to us, and what they posted."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.gateway.base import Row
+from services.gateway.messages.schemas import HookSource
+from shared.contracts.gateway import Message
+from shared.db import REGION
+from shared.sealing import Sealed
+
+Source = Literal["desk_120", "hospital", "municipal"]
+
+
+class HookSourceRow(Row):
+    """One system that may post, with its secrets: several while they are changed. `region` is whom it serves."""
+
+    __tablename__ = "hook_sources"
+
+    source: Mapped[Source] = mapped_column(REGION)
+    party: Mapped[str]
+    secrets_sealed: Mapped[bytes | None]
+    secrets = Sealed()
+    last_message_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("source", "party", name="hook_source_taken"),
+        CheckConstraint("source IN ('desk_120', 'hospital', 'municipal')", name="hook_source_kind"),
+    )
+
+    def public(self) -> HookSource:
+        """As staff see it: never with a secret."""
+        return HookSource(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            source=self.source,
+            party=self.party,
+            last_message_at=self.last_message_at,
+        )
+
+
+class MessageRow(Row):
+    """One message of another system, kept once however often it is sent."""
+
+    __tablename__ = "messages"
+
+    source: Mapped[Source] = mapped_column(REGION)
+    party: Mapped[str]
+    message_id: Mapped[str]
+    kind: Mapped[str]
+    occurred_at: Mapped[datetime]
+    received_at: Mapped[datetime]
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    fingerprint: Mapped[bytes]
+
+    __table_args__ = (UniqueConstraint("source", "party", "message_id", name="message_id_reused"),)
+
+    def public(self) -> Message:
+        """As the API and the feed say it."""
+        return Message(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            source=self.source,
+            message_id=self.message_id,
+            kind=self.kind,
+            occurred_at=self.occurred_at,
+            received_at=self.received_at,
+            data=self.data,
+        )

@@ -1,0 +1,189 @@
+"""Hooks: what happens when another system posts."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from services.gateway.messages import rules
+from services.gateway.messages.schemas import HookSource, HookSourceMade, NewHookSource, Posted
+from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
+from shared.contracts.gateway import Message
+from shared.http import strict_json
+from shared.http.texts import faults_of
+from shared.ids import new_id
+from shared.problems import InvalidInput, Problem, Text
+from shared.regions import level_of, lies_under
+from shared.work import Listed, Page, Work
+
+MOST_SOURCES = 200
+"""Systems of one kind: each message is checked against the secrets of all of them."""
+
+
+class SignatureInvalid(Problem):
+    """Nobody we know has signed this, or it was changed on the way."""
+
+    status = 401
+    code = "signature_invalid"
+    title = Text(zh="签名无效", en="The signature is not valid")
+    fix = Text(
+        zh="请按 Standard Webhooks 规范，用当前密钥对原始正文签名",
+        en="Sign the raw body with the present secret, as Standard Webhooks says",
+    )
+
+
+class SignatureExpired(Problem):
+    """The signature is genuine but of another time: a recording, or a wrong clock."""
+
+    status = 401
+    code = "signature_expired"
+    title = Text(zh="签名已过期", en="The signature is too old, or ahead of time")
+    fix = Text(zh="请校准时钟，并在 5 分钟内发出", en="Set the clock right and send within 5 minutes of signing")
+
+
+class MessageIdReused(Problem):
+    """The webhook-id belongs to a message with another body."""
+
+    status = 409
+    code = "message_id_reused"
+    title = Text(zh="该 webhook-id 已用于另一消息", en="The webhook-id belongs to another message")
+    fix = Text(zh="新的消息请用新的 webhook-id", en="Give a new message a new webhook-id")
+
+
+class HookSourceTaken(Problem):
+    """This system may post already."""
+
+    status = 409
+    code = "hook_source_taken"
+    title = Text(zh="该来源已登记", en="This source is registered already")
+    fix = Text(zh="如需新密钥，请更换密钥", en="Rotate its secret if a new one is needed")
+
+
+class HookSourcesFull(Problem):
+    """There are as many systems of this kind as can be checked."""
+
+    status = 409
+    code = "hook_sources_full"
+    title = Text(zh="该类来源已满", en="There are too many sources of this kind")
+    fix = Text(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
+
+
+class RegionOutside(Problem):
+    """The region lies outside the caller's."""
+
+    status = 403
+    code = "region_outside"
+    title = Text(zh="超出您的辖区", en="The region lies outside yours")
+    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
+
+
+async def receive(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> tuple[Message, bool]:
+    """Keep a signed message once, and put it on the feed; whether it is new. Nothing of it is read before that."""
+    sender = await _sender(work, source, headers, body)
+    message_id = headers["webhook-id"]
+    fingerprint = hashlib.sha256(body).digest()
+    posted = _parsed(body)
+    values = {
+        "id": new_id(),
+        "region": _region_of(posted, sender),
+        "source": source,
+        "party": sender.party,
+        "message_id": message_id,
+        "kind": posted.type,
+        "occurred_at": posted.timestamp,
+        "received_at": work.now,
+        "data": posted.data,
+        "fingerprint": fingerprint,
+    }
+    kept = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")
+    row = (await work.session.scalars(kept.returning(MessageRow))).one_or_none()
+    if row is not None:
+        sender.last_message_at = work.now
+        return await work.publish(row, change="received"), True
+    before = select(MessageRow).filter_by(source=source, party=sender.party, message_id=message_id)
+    known = (await work.session.scalars(before)).one()
+    if known.fingerprint != fingerprint:
+        raise MessageIdReused()
+    return known.public(), False
+
+
+async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> HookSourceRow:
+    signed = rules.headers_of(headers)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise SignatureInvalid() from None
+    if signed is None:
+        raise SignatureInvalid()
+    statement = select(HookSourceRow).where(HookSourceRow.source == source).order_by(HookSourceRow.seq)
+    for row in await work.session.scalars(statement.limit(MOST_SOURCES)):
+        secrets = rules.valid_secrets(row.secrets or "[]", work.now)
+        if any(rules.is_signed(signed, text, secret) for secret in secrets):
+            if not rules.is_in_time(signed, work.now):
+                raise SignatureExpired()
+            return row
+    raise SignatureInvalid()
+
+
+def _parsed(body: bytes) -> Posted:
+    value: Any = strict_json.loads(body)
+    try:
+        return Posted.model_validate(value)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
+        raise InvalidInput(errors=faults_of(faults, value)) from None
+
+
+def _region_of(posted: Posted, sender: HookSourceRow) -> str:
+    """Where it happened, if the message says so and the sender serves that place; else the sender's own region."""
+    said = posted.data.get("region")
+    is_there = isinstance(said, str) and level_of(said) is not None and lies_under(said, sender.region)
+    return str(said) if is_there else sender.region
+
+
+# Who may post -------------------------------------------------------------------------------------------------------
+
+
+async def add_source(work: Work, new: NewHookSource) -> HookSourceMade:
+    low, high = work.actor.range
+    if not low <= new.region < high:
+        raise RegionOutside(at="/region")
+    secret, kept = rules.with_new_secret(None, work.now)
+    known = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)
+    if len((await work.session.scalars(known)).all()) == MOST_SOURCES:
+        raise HookSourcesFull()
+    row = work.add(HookSourceRow(source=new.source, party=new.party, region=new.region, secrets=kept))
+    await work.session.flush()
+    return HookSourceMade(**row.public().model_dump(), secret=secret)
+
+
+async def list_sources(work: Work, page: Page) -> Listed[HookSource]:
+    return await work.page(select(HookSourceRow), page, HookSourceRow.public)
+
+
+async def get_source(work: Work, source_id: UUID) -> HookSource:
+    return (await work.get(HookSourceRow, source_id)).public()
+
+
+async def rotate_source(work: Work, source_id: UUID) -> HookSourceMade:
+    row = await work.lock(HookSourceRow, source_id)
+    secret, row.secrets = rules.with_new_secret(row.secrets, work.now)
+    await work.session.flush()
+    return HookSourceMade(**row.public().model_dump(), secret=secret)
+
+
+async def remove_source(work: Work, source_id: UUID) -> None:
+    row = await work.lock(HookSourceRow, source_id)
+    await work.session.delete(row)
+
+
+async def list_messages(work: Work, page: Page) -> Listed[Message]:
+    return await work.page(select(MessageRow), page, MessageRow.public)
+
+
+async def get_message(work: Work, message_id: UUID) -> Message:
+    return (await work.get(MessageRow, message_id)).public()

@@ -1,0 +1,123 @@
+"""Webhooks: what is said."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+
+from shared.contracts import gateway, observation, registry, testing  # noqa: F401 - declares the types there are
+from shared.contracts.resource import RESOURCES, Said
+from shared.problems import Invalid, Text
+
+State = Literal["enabled", "disabled"]
+DisabledReason = Literal["by_hand", "gone", "unreachable"]
+DeliveryState = Literal["delivered", "parked", "dead"]
+
+EXAMPLE: dict[str, Any] = {
+    "url": "https://city.example.cn/fangxian",
+    "types": ["gateway.code.v1", "observation.order.v1"],
+    "region": "350582005",
+}
+
+
+class NewEndpoint(Said):
+    """Where events shall be sent, and which."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    url: str = Field(max_length=2_000, pattern=r"^[\x21-\x7e]+$", description="http or https, without credentials.")
+    types: Annotated[list[str], Field(min_length=1, max_length=50)] = Field(description="Resource types, each once.")
+    region: str = Field(pattern=r"^([0-9]{2,16})?$", description="Only what lies under it; an empty text is the whole.")
+
+    @field_validator("url")
+    @classmethod
+    def _leads_somewhere(cls, value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise Invalid("url_not_http", Text(zh="只能是 http 或 https 网址", en="This must be an http or https URL"))
+        if parts.username is not None or parts.password is not None or parts.fragment:
+            raise Invalid(
+                "url_with_credentials",
+                Text(zh="网址中不能有用户名、密码或片段", en="The URL must hold no credentials and no fragment"),
+            )
+        return value
+
+    @field_validator("types")
+    @classmethod
+    def _exist(cls, value: list[str]) -> list[str]:
+        if not set(value) <= RESOURCES.keys():
+            known = ", ".join(sorted(RESOURCES))
+            raise Invalid("type_unknown", Text(zh="只能是 {known}", en="Types are {known}"), known=known)
+        return sorted(set(value))
+
+
+class Endpoint(Said):
+    """Where events are sent, and how well that works."""
+
+    id: UUID
+    version: int
+    region: str
+    url: str
+    types: list[str]
+    state: State
+    disabled_reason: DisabledReason | None
+    failures: int = Field(description="Failures in a row of the endpoint as a whole.")
+    failing_since: datetime | None
+    next_attempt_at: datetime | None = Field(description="Until when it is left alone; null while all is well.")
+    last_success_at: datetime | None
+    last_error: str | None
+    gap_at: datetime | None = Field(description="When events were found to be past retention: read the lists again.")
+    created_at: datetime
+
+
+class EndpointMade(Endpoint):
+    """An endpoint with the secret its events are signed with: shown this once."""
+
+    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.", examples=["whsec_MfKQ…"])
+
+
+class Delivery(Said):
+    """One event and one endpoint: how often it was sent, and what came of it."""
+
+    id: UUID
+    event_id: str = Field(description="As `webhook-id`; the same however often it is sent.")
+    type: str
+    subject: UUID
+    event_version: int
+    region: str
+    state: DeliveryState
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+    next_attempt_at: datetime | None = Field(
+        description="Of what is parked; null if it waits behind an earlier event of its subject."
+    )
+    delivered_at: datetime | None
+    created_at: datetime
+
+
+class Replay(Said):
+    """Which parked and dead events shall be tried again now."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2021-01-20T08:00:00+08:00"}]})
+
+    since: AwareDatetime | None = Field(None, description="Those first tried at or after this time.")
+    after: str | None = Field(None, max_length=200, description="Those after a `next_cursor` of the deliveries.")
+
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> Self:
+        if (self.since is None) == (self.after is None):
+            raise Invalid("replay_start", Text(zh="请给出 since 或 after 之一", en="Give either since or after"))
+        return self
+
+
+class Replayed(Said):
+    """How many events are to be tried again."""
+
+    count: int

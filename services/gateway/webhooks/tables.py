@@ -1,0 +1,100 @@
+"""Webhooks: endpoints, how far each has read, and what was sent."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.gateway.base import Base, Row
+from services.gateway.webhooks.schemas import Delivery, DeliveryState, DisabledReason, Endpoint, State
+from shared.db import REGION
+from shared.sealing import Sealed
+
+
+class EndpointRow(Row):
+    """One endpoint of somebody. `region` is what it is told of; `party` whose it is, if a machine's.
+
+    `leased_until` says that a worker is at it; a lease outlives a killed worker by seconds.
+    """
+
+    __tablename__ = "webhook_endpoints"
+
+    url: Mapped[str]
+    types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    party: Mapped[str]
+    secrets_sealed: Mapped[bytes | None]
+    secrets = Sealed()
+    state: Mapped[State] = mapped_column(REGION, default="enabled")
+    disabled_reason: Mapped[DisabledReason | None] = mapped_column(REGION)
+    failures: Mapped[int] = mapped_column(default=0)
+    failing_since: Mapped[datetime | None]
+    next_attempt_at: Mapped[datetime | None]
+    last_success_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+    gap_at: Mapped[datetime | None]
+    lease: Mapped[UUID | None]
+    leased_until: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('enabled', 'disabled')", name="webhook_state"),
+        CheckConstraint("(disabled_reason IS NOT NULL) = (state = 'disabled')", name="webhook_disabled_reason"),
+    )
+
+    def public(self) -> Endpoint:
+        """As its owner sees it: never with a secret."""
+        return Endpoint(**{name: getattr(self, name) for name in Endpoint.model_fields})
+
+
+class CursorRow(Base):
+    """How far one endpoint has read one owner's log."""
+
+    __tablename__ = "webhook_cursors"
+
+    endpoint_id: Mapped[UUID] = mapped_column(
+        ForeignKey("gateway.webhook_endpoints.id", ondelete="CASCADE"), primary_key=True
+    )
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    lane: Mapped[str] = mapped_column(primary_key=True)
+    cursor: Mapped[str]
+    moved_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DeliveryRow(Row):
+    """One event for one endpoint. `region` is the event's; the body is kept while it may have to be sent again."""
+
+    __tablename__ = "webhook_deliveries"
+
+    endpoint_id: Mapped[UUID] = mapped_column(ForeignKey("gateway.webhook_endpoints.id", ondelete="CASCADE"))
+    party: Mapped[str]
+    event_id: Mapped[str]
+    type: Mapped[str]
+    subject: Mapped[UUID]
+    event_version: Mapped[int]
+    body: Mapped[str | None]
+    state: Mapped[DeliveryState] = mapped_column(REGION)
+    attempts: Mapped[int]
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None]
+    next_attempt_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "event_id", name="webhook_delivery_twice"),
+        CheckConstraint("state IN ('delivered', 'parked', 'dead')", name="webhook_delivery_state"),
+        CheckConstraint("body IS NOT NULL OR state = 'delivered'", name="webhook_delivery_body"),
+        Index("webhook_deliveries_list_idx", "endpoint_id", "seq"),
+        Index(
+            "webhook_deliveries_parked_idx",
+            "endpoint_id",
+            "subject",
+            "next_attempt_at",
+            postgresql_where=text("state = 'parked'"),
+        ),
+        Index("webhook_deliveries_created_at_idx", "created_at"),
+    )
+
+    def public(self) -> Delivery:
+        """As the endpoint's owner sees it."""
+        return Delivery(**{name: getattr(self, name) for name in Delivery.model_fields})

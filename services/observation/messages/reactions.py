@@ -1,0 +1,124 @@
+"""Messages: what happens when the 120 desk or a hospital told something."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from services.observation.messages import rules
+from services.observation.messages.tables import MessageRow
+from services.observation.people.following import TURN, TURN_KEY, follow
+from services.observation.protocols.rules import Protocol
+from services.observation.protocols.use_cases import all_protocols
+from services.observation.referrals.rules import Course, Event, course, due_at, overdue_at
+from services.observation.referrals.tables import ReferralRow
+from shared.contracts.gateway import Message
+from shared.feed.log import uuids
+from shared.feed.reader import reacts_to
+from shared.work import Work
+
+
+async def forget_messages(work: Work, ids: Sequence[UUID]) -> None:
+    """Messages that moved a referral stay with it: their sender's retention is not ours. Nothing is forgotten."""
+
+
+@reacts_to(Message, forget=forget_messages)
+async def follow_messages(work: Work, messages: Sequence[Message]) -> None:
+    """Keep what was told of referrals, and work each referral's course out anew from all that was told of it.
+
+    What has no place, such as an unknown referral or a forbidden transition, is kept as rejected for people to see.
+    """
+    ours = [(message, rules.read(message)) for message in messages if rules.is_ours(message)]
+    if not ours:
+        return
+    await work.upsert(MessageRow, [_values(message, reading) for message, reading in ours])
+    await work.run(TURN, key=TURN_KEY)
+    named = uuids(reading.referral_id for _, reading in ours if reading.referral_id and not reading.fault)
+    await _recompute(work, named)
+
+
+async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
+    referrals = await _lock(work, ids)
+    told = await _told(work, [row.id for row in referrals])
+    protocols = await all_protocols(work)
+    changed = []
+    for row in referrals:
+        messages = told.get(row.id, [])
+        events = [_event(message) for message in messages]
+        found = course(row.reported_at, events, row.cancelled_at)
+        for message in messages:
+            _judge(message, row.region, found)
+        before = row.public(), row.hospital
+        _apply(work, row, found, protocols[row.protocol])
+        if (row.public(), row.hospital) != before:
+            changed.append(row)
+    await work.session.flush()
+    work.publish_all([row.public() for row in changed], change="told", urgent=True)
+    await follow(
+        work, [row.resident_id for row in changed], [row.evidence_id for row in changed if row.evidence_id is not None]
+    )
+
+
+def _values(message: Message, reading: rules.Reading) -> dict[str, Any]:
+    """A message as kept. One of an unknown referral stays rejected so; the others are judged with their referral."""
+    return {
+        "id": message.id,
+        "region": message.region,
+        "source": message.source,
+        "message_id": message.message_id,
+        "kind": message.kind,
+        "referral_id": reading.referral_id,
+        "hospital": reading.hospital,
+        "occurred_at": message.occurred_at,
+        "received_at": message.received_at,
+        "state": "rejected",
+        "reason": reading.fault or "referral_unknown",
+    }
+
+
+async def _lock(work: Work, ids: Sequence[UUID]) -> Sequence[ReferralRow]:
+    statement = (
+        select(ReferralRow)
+        .where(ReferralRow.id.in_(ids))
+        .order_by(ReferralRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await work.session.scalars(statement)).all()
+
+
+FAULTS = ("kind_unknown", "wrong_sender", "clock_ahead", "referral_missing")
+
+
+async def _told(work: Work, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]:
+    """What was told of these referrals, without what is wrong in itself."""
+    statement = select(MessageRow).where(MessageRow.referral_id.in_(ids)).execution_options(populate_existing=True)
+    found: dict[UUID, list[MessageRow]] = {}
+    for row in await work.session.scalars(statement):
+        if row.referral_id is not None and row.reason not in FAULTS:
+            found.setdefault(row.referral_id, []).append(row)
+    return found
+
+
+def _event(message: MessageRow) -> Event:
+    move = next(move for move in rules.SENDERS if rules.PREFIX + move == message.kind)
+    return Event(message.id, move, message.occurred_at, message.hospital)
+
+
+def _judge(message: MessageRow, region: str, found: Course) -> None:
+    message.region = region
+    message.reason = found.rejected.get(message.id)
+    message.state = "rejected" if message.reason else "applied"
+
+
+def _apply(work: Work, row: ReferralRow, found: Course, protocol: Protocol) -> None:
+    entered = (found.state, found.since) != (row.state, row.since)
+    row.state, row.since, row.closed_at = found.state, found.since, found.closed_at
+    row.dispatched_at = found.times.get("dispatched")
+    row.on_board_at = found.times.get("on_board")
+    row.handed_over_at = found.times.get("handed_over")
+    row.hospital = found.hospital
+    if entered:
+        row.due_at = due_at(found.state, found.since, protocol)
+        row.overdue_at = overdue_at(row.due_at, work.now)

@@ -1,0 +1,24 @@
+"""Messages: what callers may ask (O4)."""
+
+from typing import Annotated
+
+from fastapi import Query
+
+from services.observation.messages import use_cases
+from services.observation.messages.schemas import KeptMessage
+from services.observation.messages.tables import MessageState
+from shared.actors import Role
+from shared.http.router import PageAsked, Router, Work
+from shared.work import Listed
+
+router = Router(prefix="/observation/v1/messages", tags=["messages"])
+
+
+@router.get("", role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR)
+async def list_messages(
+    work: Work,
+    page: PageAsked,
+    state: Annotated[MessageState | None, Query(description="`rejected` for those that moved nothing.")] = None,
+) -> Listed[KeptMessage]:
+    """List what the 120 desk and hospitals told of referrals, and what became of it."""
+    return await use_cases.list_messages(work, state, page)

@@ -1,0 +1,68 @@
+"""Messages: which of them tell something of a referral, and from whom they may come. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from services.observation.referrals.rules import Move
+from shared.contracts.gateway import Message
+
+Fault = Literal["kind_unknown", "wrong_sender", "clock_ahead", "referral_missing"]
+
+PREFIX = "referral."
+SENDERS: Mapping[Move, tuple[str, ...]] = {
+    "dispatched": ("desk_120",),
+    "on_board": ("desk_120",),
+    "handed_over": ("desk_120", "hospital"),
+    "left": ("desk_120",),
+    "ruled_out": ("hospital",),
+    "admitted": ("hospital",),
+    "confirmed": ("hospital",),
+}
+"""Transport is told by the 120 desk, the outcome by the hospital, the handing over by both."""
+
+CLOCK_AHEAD = timedelta(minutes=5)
+MOST_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a message says, or what is wrong with it in itself."""
+
+    referral_id: UUID | None
+    move: Move | None
+    hospital: str | None
+    fault: Fault | None
+
+
+def is_ours(message: Message) -> bool:
+    """Whether a message speaks of a referral at all. Others have other readers."""
+    return message.kind.startswith(PREFIX)
+
+
+def read(message: Message) -> Reading:
+    """What a message tells. Whatever it holds, it is read: what is wrong is kept as a fault."""
+    move = next((move for move in SENDERS if PREFIX + move == message.kind), None)
+    referral_id = _uuid(message.data.get("referral_id"))
+    hospital = message.data.get("hospital")
+    named = hospital[:MOST_CHARACTERS] if isinstance(hospital, str) and hospital.strip() else None
+    return Reading(referral_id, move, named, _fault(message, move, referral_id))
+
+
+def _fault(message: Message, move: Move | None, referral_id: UUID | None) -> Fault | None:
+    if move is None:
+        return "kind_unknown"
+    if message.source not in SENDERS[move]:
+        return "wrong_sender"
+    if message.occurred_at > message.received_at + CLOCK_AHEAD:
+        return "clock_ahead"
+    return "referral_missing" if referral_id is None else None
+
+
+def _uuid(value: object) -> UUID | None:
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,132 @@
+"""Orders that follow from facts: who lives with a positive is observed; what rested on a correction is withdrawn."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from services.observation.orders.tables import OrderRow
+from services.observation.people import rules as facts
+from services.observation.people.rules import Exposure, Finding, Person
+from services.observation.protocols.rules import Protocol, ends_at, in_force, kind_for
+from services.observation.protocols.use_cases import all_protocols
+from shared import clock
+from shared.contracts.observation import OrderState
+from shared.contracts.testing import Tube
+from shared.feed.log import uuids
+from shared.ids import new_id
+from shared.work import Work
+
+Why = Literal["converted", "evidence_withdrawn", "person_closed"]
+
+STATE_FOR: Mapping[Why, OrderState] = {
+    "converted": "ended",
+    "evidence_withdrawn": "withdrawn",
+    "person_closed": "withdrawn",
+}
+"""How an order ends that no longer has a ground: who became positive goes on to hospital, the others are free."""
+
+COMPLETED = text("""
+    SELECT resident_id, day_0 FROM orders
+    WHERE end_reason = 'completed' AND resident_id = ANY(CAST(:residents AS uuid[]))
+""")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that decides about the orders of some people."""
+
+    people: Mapping[UUID, Person]
+    positives: Sequence[Finding]
+    negatives: Mapping[UUID, Sequence[date]]
+    protocols: Mapping[int, Protocol]
+    completed: Mapping[UUID, Sequence[date]]
+    now: datetime
+
+
+async def lock_open_orders(work: Work, residents: Iterable[UUID]) -> dict[UUID, OrderRow]:
+    """The open orders of these people, locked in the order of their ids."""
+    statement = (
+        select(OrderRow)
+        .where(OrderRow.resident_id.in_(uuids(residents)), OrderRow.state == "open")
+        .order_by(OrderRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    await work.session.flush()
+    return {row.resident_id: row for row in await work.session.scalars(statement)}
+
+
+async def follow_orders(
+    work: Work,
+    residents: Sequence[UUID],
+    held: Mapping[UUID, OrderRow],
+    people: Mapping[UUID, Person],
+    positives: Sequence[Finding],
+    negatives: Mapping[UUID, Sequence[date]],
+) -> None:
+    """Make the orders of these people what the facts call for: open, change, convert or withdraw them.
+
+    `held` are their open orders, locked. Orders that people ended are never opened again.
+    """
+    completed: dict[UUID, list[date]] = {}
+    for row in await work.rows(COMPLETED, residents=list(residents)):
+        completed.setdefault(row["resident_id"], []).append(row["day_0"])
+    known = Facts(people, positives, negatives, await all_protocols(work), completed, work.now)
+    followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
+    await work.session.flush()
+    work.publish_all([order.public() for order in followed if order is not None], change="followed", urgent=True)
+
+
+def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:
+    """The person's order if the facts changed it, or opened it."""
+    exposures = facts.exposures_of(person, known.positives, known.people, row.evidence_id if row else None)
+    ground = facts.order_of(person, known.positives, exposures)
+    if row is None:
+        return None if isinstance(ground, str) else _open(work, person, ground, known)
+    before = row.public(), row.negatives
+    if isinstance(ground, str):
+        row.state, row.end_reason, row.ended_at = STATE_FOR[ground], ground, known.now
+    else:
+        row.evidence_id, row.day_0 = ground.tube, ground.day_0
+        row.region = person.region
+        row.negatives = [day for day in known.negatives.get(person.id, ()) if day > ground.day_0]
+        settle(row, person, known.protocols[row.protocol])
+    return row if (row.public(), row.negatives) != before else None
+
+
+def _open(work: Work, person: Person, ground: Exposure, known: Facts) -> OrderRow | None:
+    protocol = in_force(known.protocols.values(), clock.day_of(known.now))
+    kind = kind_for(person.tags, ground.day_0, protocol)
+    days = facts.days_of(kind, protocol)
+    if not facts.opens(ground, days, known.completed.get(person.id, ()), known.now):
+        return None
+    return work.add(
+        OrderRow(
+            id=new_id(),
+            region=person.region,
+            resident_id=person.id,
+            kind=kind,
+            state="open",
+            protocol=protocol.number,
+            evidence_type=Tube.type,
+            evidence_id=ground.tube,
+            day_0=ground.day_0,
+            opened_at=known.now,
+            ends_at=ends_at(ground.day_0, days),
+            extra_days=0,
+            negatives=[day for day in known.negatives.get(person.id, ()) if day > ground.day_0],
+        )
+    )
+
+
+def settle(row: OrderRow, person: Person | None, protocol: Protocol) -> None:
+    """Work out an order's kind and end: people's decision about the kind goes before what the tags say."""
+    if row.kind_set is not None:
+        row.kind = row.kind_set
+    elif person is not None:
+        row.kind = kind_for(person.tags, row.day_0, protocol)
+    row.ends_at = ends_at(row.day_0, facts.days_of(row.kind, protocol, row.extra_days))

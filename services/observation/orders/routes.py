@@ -1,0 +1,92 @@
+"""Orders: what callers may ask (O1, articles 3 and 10)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+from fastapi.responses import HTMLResponse
+
+from services.observation.orders import use_cases
+from services.observation.orders.schemas import Conversion, Extension, OrderPlan
+from services.observation.orders.use_cases import (
+    OrderDaysIncomplete,
+    OrderEnded,
+    OrderFilter,
+    OrderRoomUnconfirmed,
+    OrderTestsMissing,
+    OrderTooLong,
+)
+from shared.actors import Role
+from shared.contracts.observation import Order, OrderKind, OrderState
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/observation/v1/orders", tags=["orders"])
+
+OrderId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51"])]
+
+READERS = Role.STAFF | Role.RESIDENT
+TEAM = Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND
+
+
+@router.get("", role=READERS)
+async def list_orders(
+    work: Work,
+    page: PageAsked,
+    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only who lives there.")] = None,
+    state: OrderState | None = None,
+    kind: OrderKind | None = None,
+    resident_id: UUID | None = None,
+) -> Listed[Order]:
+    """List the observation orders the caller may see: staff those of their region, residents their own."""
+    return await use_cases.list_orders(work, OrderFilter(region, state, kind, resident_id), page)
+
+
+@router.get("/{order_id}", role=READERS, raises=[NotFound])
+async def get_order(order_id: OrderId, work: Work) -> Order:
+    """Show one observation order."""
+    return await use_cases.get_order(work, order_id)
+
+
+@router.get("/{order_id}/plan", role=READERS, raises=[NotFound])
+async def plan_of_order(order_id: OrderId, work: Work) -> OrderPlan:
+    """Show what an order asks for day by day, which tests are done, and what is missing before it may end.
+
+    Days are days in Asia/Shanghai; day n is complete with its last instant. Source: the order's protocol.
+    """
+    return await use_cases.plan_of_order(work, order_id)
+
+
+@router.get("/{order_id}/notice", role=READERS, raises=[NotFound], response_class=HTMLResponse)
+async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
+    """Print the notice 告知书 of an order, or that of its end, in Chinese (HTML).
+
+    It carries the resident's number. Name, address and phone are blank lines, because this service holds none: they
+    are filled in by hand, or by the page that shows it. Source: article 10.
+    """
+    return HTMLResponse(await use_cases.notice_of_order(work, order_id))
+
+
+@router.post("/{order_id}/end", role=TEAM, raises=[NotFound, OrderEnded, OrderDaysIncomplete, OrderTestsMissing])
+async def end_order(order_id: OrderId, work: Work) -> Order:
+    """End an order whose days are complete and whose tests are negative.
+
+    A missed test is made good by another negative single tube later. There is no early end here.
+    """
+    return await use_cases.end_order(work, order_id)
+
+
+@router.post("/{order_id}/convert", role=TEAM, raises=[NotFound, OrderEnded, OrderRoomUnconfirmed])
+async def convert_order(order_id: OrderId, to: Conversion, work: Work) -> Order:
+    """Move a person to a site, or home, for the rest of the days, with a reason.
+
+    Home needs a room of one's own that somebody has seen. Source: article 10.
+    """
+    return await use_cases.convert_order(work, order_id, to)
+
+
+@router.post("/{order_id}/extend", role=TEAM, raises=[NotFound, OrderEnded, OrderTooLong])
+async def extend_order(order_id: OrderId, by: Extension, work: Work) -> Order:
+    """Add days to an order, with a reason."""
+    return await use_cases.extend_order(work, order_id, by)

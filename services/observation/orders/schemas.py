@@ -1,0 +1,86 @@
+"""Orders: what callers send, and the plan of an order."""
+
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from services.observation.people.rules import EndReason
+from shared.contracts.observation import OrderKind, OrderState
+from shared.contracts.resource import Said
+
+
+class Conversion(Said):
+    """Another kind of observation for the rest of the days."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"kind": "home", "reason": "需每周三次血液透析，家中有单独房间", "own_room": True}]
+        }
+    )
+
+    kind: Literal["central", "home"]
+    reason: str = Field(min_length=2, max_length=500)
+    own_room: bool = Field(default=False, description="Whether somebody has seen that there is a room of one's own.")
+
+
+class Extension(Said):
+    """More days than the protocol's."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"days": 7, "reason": "同住人员期间出现症状"}]})
+
+    days: int = Field(ge=1, le=30, description="Days to add.")
+    reason: str = Field(min_length=2, max_length=500)
+
+
+class TestDay(Said):
+    """A test the protocol asks for."""
+
+    day: int
+    date: date
+    done: bool = Field(description="Whether a negative single tube of the person's own answers it.")
+
+
+class OrderPlan(Said):
+    """What an order asks for day by day, and what is still missing before it may end."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "order_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51",
+                    "state": "open",
+                    "kind": "home",
+                    "protocol": 1,
+                    "day_0": "2021-01-21",
+                    "day": 3,
+                    "days": 14,
+                    "ends_at": "2021-02-05T00:00:00+08:00",
+                    "tests": [{"day": 1, "date": "2021-01-22", "done": True}],
+                    "visits_a_day": 1,
+                    "temperatures_a_day": 2,
+                    "may_end": False,
+                    "end_reason": None,
+                    "kind_reason": None,
+                    "extra_reason": None,
+                }
+            ]
+        }
+    )
+
+    order_id: UUID
+    state: OrderState
+    kind: OrderKind
+    protocol: int
+    day_0: date
+    day: int = Field(description="Today's number; day 0 is the day of last exposure (Asia/Shanghai).")
+    days: int = Field(description="Days to complete, extensions included.")
+    ends_at: datetime
+    tests: list[TestDay]
+    visits_a_day: int
+    temperatures_a_day: int
+    may_end: bool
+    end_reason: EndReason | None
+    kind_reason: str | None = Field(description="Why people chose another kind than the protocol.")
+    extra_reason: str | None = Field(description="Why people added days.")

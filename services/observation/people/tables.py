@@ -1,0 +1,42 @@
+"""People: what we hold of the other services. Only our own worker reads and writes it."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.observation.base import Base
+from shared.db import REGION
+
+
+class PersonRow(Base):
+    """A resident as the registry says: where they live, with whom, and what care they need."""
+
+    __tablename__ = "people"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    region: Mapped[str] = mapped_column(REGION, index=True)
+    household_id: Mapped[UUID | None]
+    active: Mapped[bool]
+    tags: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+
+    __table_args__ = (
+        Index("people_household_id_idx", "household_id", postgresql_where=text("household_id IS NOT NULL")),
+    )
+
+
+class FindingRow(Base):
+    """What a single tube (not of a drill) says of a person. A pool says nothing of anybody by name."""
+
+    __tablename__ = "findings"
+
+    subject: Mapped[UUID] = mapped_column(primary_key=True, comment="The tube.")
+    resident_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+    region: Mapped[str] = mapped_column(REGION, index=True, comment="Where the tube was filled.")
+    positive: Mapped[bool]
+    sampled_at: Mapped[datetime]
+    tested_at: Mapped[datetime]
+    reported_at: Mapped[datetime]

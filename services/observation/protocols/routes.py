@@ -1,0 +1,28 @@
+"""Protocols: what callers may ask (O1)."""
+
+from typing import Annotated
+
+from fastapi import Path
+
+from services.observation.protocols import use_cases
+from services.observation.protocols.rules import Protocol
+from shared.actors import Role
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/observation/v1/protocols", tags=["protocols"])
+
+Number = Annotated[int, Path(ge=1, le=1_000_000, description="The version of the protocol.", examples=[1])]
+
+
+@router.get("/{number}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
+async def get_protocol(number: Number, work: Work) -> Protocol:
+    """Show one version of the observation protocol, each figure with its source."""
+    return await use_cases.get_protocol(work, number)
+
+
+@router.get("", role=Role.PEOPLE | Role.MACHINE)
+async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
+    """List all versions of the observation protocol. An order keeps the version it was opened under."""
+    return await use_cases.list_protocols(work, page)

@@ -1,0 +1,125 @@
+"""The observation protocol: a versioned document, and what follows from it. Pure.
+
+Every figure names its source: the plan of 20 January 2021 by article, or a local decision where the plan is silent.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Generic, Literal, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.contracts.observation import OrderKind
+from shared.contracts.registry import Tag, TagKind
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+Value = TypeVar("Value")
+Stage = Literal["reported", "dispatched", "on_board", "handed_over", "left"]
+_Text = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Words(_Part):
+    """One text in both languages."""
+
+    zh: _Text
+    en: _Text
+
+
+class Figure(_Part, Generic[Value]):
+    """A value, and where it comes from."""
+
+    value: Value
+    source: _Text
+
+
+Days = Annotated[int, Field(ge=1, le=60)]
+TestDays = tuple[Annotated[int, Field(ge=1, le=60)], ...]
+Count = Annotated[int, Field(ge=0, le=24)]
+Celsius = Annotated[float, Field(ge=36.0, le=40.0)]
+Minutes = Annotated[int, Field(ge=0, le=7 * 1440)]
+
+
+class Protocol(_Part):
+    """How long people are observed, where, with which tests, and how fast a referral must go (articles 2, 3, 10)."""
+
+    number: int = Field(ge=1)
+    valid_from: date = Field(description="Orders opened from this day on are opened under it (Asia/Shanghai).")
+    title: Words
+    days: dict[OrderKind, Figure[Days]]
+    test_days: dict[OrderKind, Figure[TestDays]]
+    visits_a_day: dict[OrderKind, Figure[Count]]
+    temperatures_a_day: Figure[Count]
+    home_for: Figure[tuple[TagKind, ...]]
+    own_room: Figure[bool]
+    fever_celsius: Figure[Celsius]
+    stage_minutes: dict[Stage, Figure[Minutes]]
+
+    @model_validator(mode="after")
+    def _says_everything(self) -> Self:
+        kinds = {"central", "home", "monitoring"}
+        for part in (self.days, self.test_days, self.visits_a_day):
+            if part.keys() != kinds:
+                raise ValueError("days, tests and visits are said for each kind of observation")
+        if self.stage_minutes.keys() != {"reported", "dispatched", "on_board", "handed_over", "left"}:
+            raise ValueError("every stage of a referral has a deadline")
+        for kind, tests in self.test_days.items():
+            if list(tests.value) != sorted(set(tests.value)) or any(d > self.days[kind].value for d in tests.value):
+                raise ValueError("test days rise, and lie within the days of observation")
+        return self
+
+
+def day_of(instant: datetime) -> date:
+    """The day an instant falls on in Asia/Shanghai."""
+    if instant.tzinfo is None:
+        raise ValueError("an instant without a time zone has no day")
+    return instant.astimezone(SHANGHAI).date()
+
+
+def kind_for(tags: Iterable[Tag], day: date, protocol: Protocol) -> OrderKind:
+    """Where an exposed person is observed: at home for whom the protocol says so on that day, else centrally."""
+    held = {tag.kind for tag in tags if tag.holds_on(day)}
+    return "home" if held.intersection(protocol.home_for.value) else "central"
+
+
+def ends_at(day_0: date, days: int) -> datetime:
+    """When so many days are complete. Day 1 is the day after day 0, and ends with its last instant in Asia/Shanghai."""
+    following = day_0 + timedelta(days=days + 1)
+    return datetime(following.year, following.month, following.day, tzinfo=SHANGHAI).astimezone(UTC)
+
+
+def date_of(day_0: date, day: int) -> date:
+    """The date of day n."""
+    return day_0 + timedelta(days=day)
+
+
+def tests_missing(day_0: date, test_days: Iterable[int], negatives: Iterable[date]) -> list[int]:
+    """The test days that no negative of the person's own answers yet.
+
+    A negative swabbed on a day answers the test of that day or one missed before it, each at most one: a missed test is
+    made good by another swab, and never makes an order endless. Both reagents of one day count once.
+    """
+    unused = sorted(set(negatives))
+    missing = []
+    for day in sorted(test_days, reverse=True):
+        if unused and unused[-1] >= date_of(day_0, day):
+            unused.pop()
+        else:
+            missing.append(day)
+    return missing[::-1]
+
+
+def may_end(now: datetime, ends: datetime, missing: Iterable[int]) -> bool:
+    """Whether an order may end: its days are complete *and* its tests are negative."""
+    return now >= ends and not list(missing)
+
+
+def in_force(protocols: Iterable[Protocol], day: date) -> Protocol:
+    """The newest protocol that is valid on a day; the first one before there was any."""
+    known = sorted(protocols, key=lambda protocol: protocol.number)
+    return max((p for p in known if p.valid_from <= day), key=lambda p: p.number, default=known[0])

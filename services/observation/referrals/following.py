@@ -1,0 +1,142 @@
+"""Referrals that follow from facts: positives of single tubes open, change and withdraw them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from services.observation.people import rules as facts
+from services.observation.people.rules import Episode, Finding
+from services.observation.protocols.rules import Protocol
+from services.observation.protocols.use_cases import protocol_in_force
+from services.observation.referrals import rules
+from services.observation.referrals.tables import ReferralRow
+from shared.contracts.testing import Tube
+from shared.feed.log import uuids
+from shared.ids import new_id
+from shared.work import Work
+
+DESK = "desk_120"
+"""The party of the 120 desk: every referral is handed to it."""
+
+TAKEN_BACK = "化验结果已更正，转诊依据撤销 / the result it rested on was corrected"
+
+# A person's second open referral is no row: whoever comes second finds the first (`referral_open`).
+OPEN = text("""
+    INSERT INTO referrals (
+        id, region, resident_id, reason, state, evidence_type, evidence_id, protocol, reporter, desk,
+        reported_at, since, due_at, overdue_at
+    )
+    SELECT id, region, resident_id, :reason, 'reported', :evidence_type, evidence_id, :protocol, :reporter, :desk,
+        :now, :now, :due_at, :overdue_at
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:regions AS text[]), CAST(:residents AS uuid[]), CAST(:evidence AS uuid[])
+    ) AS new (id, region, resident_id, evidence_id)
+    ORDER BY resident_id
+    ON CONFLICT DO NOTHING
+""")
+
+
+async def open_referrals(
+    work: Work, protocol: Protocol, wanted: Sequence[tuple[UUID, str]], evidence: Sequence[UUID | None]
+) -> int:
+    """Open a referral for each (resident, region) who has none open; how many were opened."""
+    due = rules.due_at("reported", work.now, protocol)
+    positive = all(evidence)
+    return await work.run(
+        OPEN,
+        ids=[new_id() for _ in wanted],
+        residents=[resident for resident, _ in wanted],
+        regions=[region for _, region in wanted],
+        evidence=list(evidence),
+        evidence_type=Tube.type if positive else None,
+        reason="positive" if positive else "fever",
+        protocol=protocol.number,
+        reporter=work.actor.party if work.actor.role.database_role == "machine" else "",
+        desk=DESK,
+        now=work.now,
+        due_at=due,
+        overdue_at=rules.overdue_at(due, work.now),
+    )
+
+
+async def follow_referrals(work: Work, residents: Sequence[UUID], positives: Mapping[UUID, list[Finding]]) -> None:
+    """Make the referrals of these people what their positives call for. Fevers that were reported stand by themselves.
+
+    `positives` are those in force, by person.
+    """
+    episodes = await episodes_of(work, residents)
+    called = {
+        resident: found
+        for resident in residents
+        if (found := facts.positive_to_refer(positives.get(resident, []), episodes.get(resident, [])))
+    }
+    await _open_missing(work, called, episodes)
+    rows = await _lock_open(work, residents)
+    with_fever = await _with_fever(work, [row.id for row in rows])
+    changed = [row for row in rows if _follow(row, called.get(row.resident_id), row.id in with_fever, work.now)]
+    await work.session.flush()
+    work.publish_all([row.public() for row in changed], change="followed", urgent=True)
+
+
+async def _open_missing(work: Work, called: Mapping[UUID, Finding], episodes: Mapping[UUID, Sequence[Episode]]) -> None:
+    missing = sorted(r for r in called if not any(one.closed_at is None for one in episodes.get(r, ())))
+    if missing:
+        protocol = await protocol_in_force(work)
+        wanted = [(resident, called[resident].region) for resident in missing]
+        await open_referrals(work, protocol, wanted, [called[resident].tube for resident in missing])
+
+
+def _follow(row: ReferralRow, called: Finding | None, fever: bool, now: datetime) -> bool:
+    """Make an open referral rest on what is held; whether that changed it, or it was opened just now."""
+    before = row.public()
+    if called is not None:
+        row.reason, row.evidence_type, row.evidence_id = "positive", Tube.type, called.tube
+    elif row.evidence_id is not None and fever:
+        row.reason, row.evidence_type, row.evidence_id = "fever", None, None
+    elif row.evidence_id is not None and row.state in rules.BEFORE_TRANSPORT:
+        withdraw(row, now)
+    return row.public() != before or (row.version == 1 and row.reported_at == now)
+
+
+def withdraw(row: ReferralRow, now: datetime) -> None:
+    """End a referral whose ground was taken back before anybody was on board. Afterwards the hospital decides."""
+    cancel(row, now, TAKEN_BACK)
+    row.withdrawn = True
+
+
+def cancel(row: ReferralRow, now: datetime, reason: str) -> None:
+    """Close a referral from our side."""
+    row.state, row.since, row.closed_at = "cancelled", now, now
+    row.cancelled_at, row.cancel_reason = now, reason
+    row.due_at = row.overdue_at = None
+
+
+async def episodes_of(work: Work, residents: Sequence[UUID]) -> dict[UUID, list[Episode]]:
+    """All episodes of these people, by person."""
+    statement = select(ReferralRow).where(ReferralRow.resident_id.in_(uuids(residents)))
+    found: dict[UUID, list[Episode]] = {}
+    await work.session.flush()
+    for row in await work.session.scalars(statement.execution_options(populate_existing=True)):
+        one = Episode(row.resident_id, row.state, row.evidence_id, row.closed_at, row.withdrawn)
+        found.setdefault(row.resident_id, []).append(one)
+    return found
+
+
+async def _lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
+    statement = (
+        select(ReferralRow)
+        .where(ReferralRow.resident_id.in_(uuids(residents)), ReferralRow.closed_at.is_(None))
+        .order_by(ReferralRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await work.session.scalars(statement)).all()
+
+
+WITH_FEVER = text("SELECT DISTINCT referral_id FROM fevers WHERE referral_id = ANY(CAST(:ids AS uuid[]))")
+
+
+async def _with_fever(work: Work, ids: Sequence[UUID]) -> set[UUID]:
+    return {row["referral_id"] for row in await work.rows(WITH_FEVER, ids=list(ids))}

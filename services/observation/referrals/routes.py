@@ -1,0 +1,97 @@
+"""Referrals: what callers may ask (O4, article 2)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+
+from services.observation.referrals import use_cases
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever
+from services.observation.referrals.use_cases import (
+    NoFever,
+    OutsideScope,
+    ReferralEnded,
+    ReferralFilter,
+    ReferralUnderWay,
+)
+from shared.actors import Role
+from shared.contracts.observation import Referral, ReferralReason, ReferralState
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import ClockAhead, Conflict, NotFound
+from shared.work import Listed
+
+router = Router(prefix="/observation/v1/referrals", tags=["referrals"])
+
+ReferralId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21"])]
+
+REPORTERS = (
+    Role.GRID_WORKER
+    | Role.COMMUNITY_OFFICER
+    | Role.VILLAGE_DOCTOR
+    | Role.SAMPLER
+    | Role.COMMAND
+    | Role.CHECKPOINT
+    | Role.DOORKEEPER
+    | Role.HOSPITAL
+)
+READERS = Role.STAFF | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
+
+
+@router.post(
+    "",
+    role=REPORTERS,
+    raises=[NoFever, OutsideScope, ClockAhead, Conflict],
+    status=201,
+    location="/observation/v1/referrals/{id}",
+)
+async def report_fever(new: NewFever, work: Work) -> Referral:
+    """Report a fever: the person waits where they are, and 120 comes.
+
+    A person has one episode at a time: a second report adds its reading to the open one and is answered with it. No
+    colour, scope of residence or gap in the registry keeps anybody from being reported. What counts as a fever is the
+    protocol's (37.3 °C by default). Source: article 2.
+    """
+    return await use_cases.report_fever(work, new)
+
+
+@router.get("/{referral_id}", role=READERS, raises=[NotFound])
+async def get_referral(referral_id: ReferralId, work: Work) -> Referral:
+    """Show one referral.
+
+    The 120 desk sees all that are handed to it, a hospital those it reported or was named in, residents their own.
+    """
+    return await use_cases.get_referral(work, referral_id)
+
+
+@router.get("", role=READERS)
+async def list_referrals(
+    work: Work,
+    page: PageAsked,
+    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those reported there.")] = None,
+    state: ReferralState | None = None,
+    reason: ReferralReason | None = None,
+    resident_id: UUID | None = None,
+    overdue: Annotated[bool | None, Query(description="Only those whose stage takes too long, or only others.")] = None,
+) -> Listed[Referral]:
+    """List the referrals the caller may see."""
+    where = ReferralFilter(region=region, state=state, reason=reason, resident_id=resident_id, overdue=overdue)
+    return await use_cases.list_referrals(work, where, page)
+
+
+@router.get("/{referral_id}/fevers", role=READERS, raises=[NotFound])
+async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> Listed[Fever]:
+    """List the readings of an episode."""
+    return await use_cases.list_fevers(work, referral_id, page)
+
+
+@router.post(
+    "/{referral_id}/cancel",
+    role=Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND,
+    raises=[NotFound, ReferralEnded, ReferralUnderWay],
+)
+async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work) -> Referral:
+    """Cancel a referral before anybody is on board, with a reason.
+
+    It takes back no positive: household orders stay, and the code stays as its own facts say.
+    """
+    return await use_cases.cancel_referral(work, referral_id, why)

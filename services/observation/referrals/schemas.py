@@ -1,0 +1,73 @@
+"""Referrals: what callers send, and the readings they see."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from shared.contracts.resource import Said
+
+Symptom = Literal["fever", "dry_cough", "fatigue", "sore_throat", "loss_of_smell_or_taste", "diarrhoea", "other"]
+
+
+class NewFever(Said):
+    """A fever somebody has read. Whoever has one must not travel on their own: 120 comes (article 2)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "region": "350582005001",
+                    "celsius": 38.4,
+                    "symptoms": ["fever", "dry_cough"],
+                    "measured_at": "2021-01-21T08:55:00+08:00",
+                }
+            ]
+        }
+    )
+
+    resident_id: UUID
+    region: str = Field(
+        pattern=r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$", description="Where it was read."
+    )
+    celsius: float = Field(ge=30, le=45, multiple_of=0.1, description="Temperature in °C, one decimal.")
+    symptoms: list[Symptom] = Field(default=[], max_length=7, description="Besides the temperature.")
+    measured_at: AwareDatetime = Field(description="By the device's clock, RFC 3339.")
+
+
+class Fever(Said):
+    """One reading of an episode."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d41",
+                    "region": "350582005001",
+                    "referral_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21",
+                    "role": "village_doctor",
+                    "celsius": 38.4,
+                    "symptoms": ["fever", "dry_cough"],
+                    "measured_at": "2021-01-21T08:55:00+08:00",
+                }
+            ]
+        }
+    )
+
+    id: UUID
+    region: str
+    referral_id: UUID
+    role: str = Field(description="Whose reading it is.")
+    celsius: float
+    symptoms: list[str]
+    measured_at: datetime
+
+
+class Cancellation(Said):
+    """Why a referral is not needed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "体温计故障，复测 36.6 ℃"}]})
+
+    reason: str = Field(min_length=2, max_length=500)

@@ -1,0 +1,186 @@
+"""Referrals: what happens."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from services.observation.protocols.use_cases import protocol_in_force
+from services.observation.referrals import following, rules
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever
+from services.observation.referrals.tables import FeverRow, ReferralRow, say
+from shared.contracts.observation import Referral, ReferralReason, ReferralState
+from shared.house import House
+from shared.ids import new_id
+from shared.problems import ClockAhead, Conflict, Problem, Text
+from shared.regions import range_of
+from shared.work import Listed, Page, Work
+
+CLOCK_AHEAD_MINUTES = 5
+MOST_PER_TICK = 500
+
+
+class NoFever(Problem):
+    """The temperature is below the protocol's limit: nothing to refer."""
+
+    status = 422
+    code = "no_fever"
+    title = Text(zh="体温未达到发热标准", en="The temperature is no fever")
+    what = Text(zh="体温低于发热标准 {limit} ℃", en="The temperature is below the fever limit of {limit} °C")
+    fix = Text(zh="请核对体温；如有症状，请联系村医", en="Check the reading; with symptoms, call the village doctor")
+
+
+class OutsideScope(Problem):
+    """The place lies outside what the caller answers for."""
+
+    status = 422
+    code = "outside_scope"
+    title = Text(zh="地点不在您的辖区内", en="The place lies outside your region")
+    what = Text(zh="{region} 不在您的辖区内", en="{region} lies outside your region")
+    fix = Text(zh="请填写您辖区内的发现地点", en="Give the place within your region where it was read")
+
+
+class ReferralUnderWay(Problem):
+    """The person is on board or further: only the hospital decides now."""
+
+    status = 409
+    code = "referral_under_way"
+    title = Text(zh="转运已开始，不能取消", en="The transport has begun and cannot be cancelled")
+    fix = Text(zh="请由定点医院给出结论", en="Let the hospital give the outcome")
+
+
+class ReferralEnded(Problem):
+    """The referral was closed before."""
+
+    status = 409
+    code = "referral_ended"
+    title = Text(zh="该转诊已结束", en="The referral has ended")
+    fix = Text(zh="请重新读取；如再次发热，请另行报告", en="Fetch it again; report a new fever as such")
+
+
+@dataclass(frozen=True)
+class ReferralFilter:
+    """Which referrals are asked for."""
+
+    region: str | None = None
+    state: ReferralState | None = None
+    reason: ReferralReason | None = None
+    resident_id: UUID | None = None
+    overdue: bool | None = None
+
+    def clauses(self) -> list[Any]:
+        """The filter as SQL."""
+        found: list[Any] = []
+        if self.region is not None:
+            low, high = range_of(self.region)
+            found += [ReferralRow.region >= low, ReferralRow.region < high]
+        if self.overdue is not None:
+            found.append(ReferralRow.overdue_at.is_not(None) if self.overdue else ReferralRow.overdue_at.is_(None))
+        for column in ("state", "reason", "resident_id"):
+            value = getattr(self, column)
+            if value is not None:
+                found.append(getattr(ReferralRow, column) == value)
+        return found
+
+
+# Not limited by the caller's scope: who finds a fever is told of the episode the person is in, wherever it was
+# reported, and no more. Locks it, so that the reading cannot join an episode that ends meanwhile.
+FIND_OPEN = text("SELECT * FROM open_referral_of(:resident)")
+
+ADD_FEVER = text("""
+    INSERT INTO fevers (id, region, referral_id, resident_id, party, role, celsius, symptoms, measured_at)
+    VALUES (:id, :region, :referral_id, :resident_id, :party, :role, :celsius, CAST(:symptoms AS text[]), :measured_at)
+""")
+
+
+async def report_fever(work: Work, new: NewFever) -> Referral:
+    """Never refused for a colour, nor because the registry does not know the person yet."""
+    protocol = await protocol_in_force(work)
+    if new.measured_at > work.now + timedelta(minutes=CLOCK_AHEAD_MINUTES):
+        raise ClockAhead(at="/measured_at")
+    if not rules.is_fever(new.celsius, protocol):
+        raise NoFever(limit=protocol.fever_celsius.value, at="/celsius")
+    low, high = work.actor.range
+    if work.actor.role.database_role != "machine" and not low <= new.region < high:
+        raise OutsideScope(region=new.region, at="/region")
+    referral, opened = await _episode(work, new)
+    await work.run(
+        ADD_FEVER,
+        id=new_id(),
+        region=new.region,
+        referral_id=referral.id,
+        resident_id=new.resident_id,
+        party=work.actor.party if work.actor.role.database_role == "machine" else "",
+        role=work.actor.role.label,
+        celsius=new.celsius,
+        symptoms=sorted(set(new.symptoms)),
+        measured_at=new.measured_at,
+    )
+    work.saw([new.resident_id])
+    if opened:
+        work.publish_all([referral], change="reported", urgent=True)
+    return referral
+
+
+async def _episode(work: Work, new: NewFever) -> tuple[Referral, bool]:
+    """The person's open episode, and whether it was opened just now: of two reports at once, one opens it."""
+    protocol = await protocol_in_force(work)
+    for _ in range(3):
+        opened = await following.open_referrals(work, protocol, [(new.resident_id, new.region)], [None])
+        found = await work.rows(FIND_OPEN, resident=new.resident_id)
+        if found:
+            return say(dict(found[0])), opened == 1
+    raise Conflict()  # three episodes of one person ended while we looked
+
+
+async def get_referral(work: Work, referral_id: UUID) -> Referral:
+    row = await work.get(ReferralRow, referral_id)
+    work.saw([row.resident_id])
+    return row.public()
+
+
+async def list_referrals(work: Work, where: ReferralFilter, page: Page) -> Listed[Referral]:
+    listed = await work.page(select(ReferralRow).where(*where.clauses()), page, ReferralRow.public)
+    work.saw(referral.resident_id for referral in listed.items)
+    return listed
+
+
+async def list_fevers(work: Work, referral_id: UUID, page: Page) -> Listed[Fever]:
+    referral = await work.get(ReferralRow, referral_id)
+    work.saw([referral.resident_id])
+    return await work.page(select(FeverRow).where(FeverRow.referral_id == referral_id), page, _say_fever)
+
+
+def _say_fever(row: FeverRow) -> Fever:
+    return Fever.model_validate({name: getattr(row, name) for name in Fever.model_fields})
+
+
+async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> Referral:
+    row = await work.lock(ReferralRow, referral_id)
+    if row.state in rules.CLOSED:
+        raise ReferralEnded()
+    if rules.move(row.state, "cancel") is None:
+        raise ReferralUnderWay()
+    following.cancel(row, work.now, why.reason)
+    work.saw([row.resident_id])
+    return await work.publish(row, change="cancelled", urgent=True)
+
+
+async def mark_overdue(house: House) -> int:
+    """Switch on the alarm of every referral whose stage took longer than the protocol allows; how many. Idempotent."""
+    async with house.system_work("overdue referrals") as work:
+        statement = (
+            select(ReferralRow)
+            .where(ReferralRow.closed_at.is_(None), ReferralRow.overdue_at.is_(None), ReferralRow.due_at <= work.now)
+            .order_by(ReferralRow.id)
+            .limit(MOST_PER_TICK)
+            .with_for_update(skip_locked=True)
+        )
+        rows = (await work.session.scalars(statement)).all()
+        for row in rows:
+            row.overdue_at = rules.overdue_at(row.due_at, work.now)
+        await work.session.flush()
+        work.publish_all([row.public() for row in rows], change="overdue", urgent=True)
+    return len(rows)

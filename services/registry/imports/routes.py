@@ -1,0 +1,75 @@
+"""Imports: what callers may ask (R2, article 11)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import File, Form, Path, Request, UploadFile
+from fastapi.responses import StreamingResponse
+
+from services.registry.imports import use_cases
+from services.registry.imports.words import FILE_PROBLEMS
+from shared.actors import Role
+from shared.http.limits import check_accept, check_content_type
+from shared.http.router import Router, TheHouse, Work
+from shared.jobs import Job, JobEnded
+from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of
+
+IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
+
+router = Router(prefix="/registry/v1/imports", tags=["imports"])
+
+ImportId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"])]
+
+
+@router.post(
+    "",
+    role=IMPORTERS,
+    raises=[*FILE_PROBLEMS.values(), PayloadTooLarge],
+    status=202,
+    location="/registry/v1/imports/{id}",
+)
+async def start_import(
+    request: Request,
+    work: Work,
+    file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
+    dry_run: Annotated[
+        bool, Form(description="Look at all and say what would come of it, but change nothing.")
+    ] = False,
+) -> Job:
+    """Import people from a file: new ones are created, known ones changed where the file says something else.
+
+    Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 孕产妇, 半自理/无自理,
+    出生日期, 性别, or the English names;
+    name, number and region are required, an empty cell changes nothing. `result` counts the rows created, updated,
+    unchanged and failed; a person who lives elsewhere is asked for there, and counted as any new one. The same file
+    sent twice changes nothing. Source: article 11.
+    """
+    check_content_type(request, ["multipart/form-data"])
+    return await use_cases.start_import(work, file, dry_run)
+
+
+@router.get("/{import_id}", role=IMPORTERS, raises=[NotFound])
+async def get_import(import_id: ImportId, work: Work) -> Job:
+    """Show how far an import is, and what came of it."""
+    return await use_cases.get_import(work, import_id)
+
+
+@router.post("/{import_id}/cancel", role=IMPORTERS, raises=[NotFound, JobEnded])
+async def cancel_import(import_id: ImportId, work: Work) -> Job:
+    """Stop an import after its present chunk. What is done stays done, and the file may be sent again."""
+    return await use_cases.cancel_import(work, import_id)
+
+
+@router.get(
+    "/{import_id}/errors",
+    role=IMPORTERS,
+    raises=[NotFound, NotAcceptable],
+    response_class=StreamingResponse,
+)
+async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> StreamingResponse:
+    """The rows that were not taken, as CSV: correct them and send the file again as it is. Kept for 30 days."""
+    check_accept(request, ["text/csv"])
+    language = language_of(request.headers.get("accept-language"))
+    lines = await use_cases.error_file(work, house, import_id, language)
+    headers = {"content-disposition": f'attachment; filename="import-{import_id}-errors.csv"'}
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)

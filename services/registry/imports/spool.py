@@ -1,0 +1,41 @@
+"""A file's rows, read to the end before the first is written: a file that is broken at its end changes nothing.
+
+They wait in a temporary file that has no name, so that it is gone whatever becomes of the process.
+"""
+
+import itertools
+from collections.abc import Iterator
+from typing import IO, BinaryIO
+
+import msgspec
+
+from services.registry.imports.reading import RawRow, read_rows
+
+CHUNK = 1_000
+"""Rows of one transaction."""
+
+_LENGTH_BYTES = 4
+
+
+class Spool:
+    """The rows of one file, in chunks."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.rows = 0
+        self._file = file
+
+    def fill(self, file: BinaryIO) -> None:
+        """Read an uploaded file to its end. Raises `FileFault`."""
+        rows = read_rows(file)
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            self.rows += len(chunk)
+            packed = msgspec.msgpack.encode(chunk)
+            self._file.write(len(packed).to_bytes(_LENGTH_BYTES, "big"))
+            self._file.write(packed)
+
+    def chunks(self) -> Iterator[list[RawRow]]:
+        """The rows again, from the first."""
+        self._file.seek(0)
+        decoder = msgspec.msgpack.Decoder(list[RawRow])
+        while length := self._file.read(_LENGTH_BYTES):
+            yield decoder.decode(self._file.read(int.from_bytes(length, "big")))

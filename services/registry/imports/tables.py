@@ -1,0 +1,28 @@
+"""Imports: the rows that were not taken. The job and its file are the house's (`shared/jobs.py`)."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Integer, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.registry.base import Base
+from shared.db import REGION
+
+
+class ImportErrorRow(Base):
+    """One row of a file as it was sent, and what is wrong with it, sealed."""
+
+    __tablename__ = "import_errors"
+
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("registry.jobs.id", ondelete="CASCADE"), primary_key=True)
+    line: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    region: Mapped[str] = mapped_column(REGION, index=True, comment="The scope of whoever sent the file.")
+    row_sealed: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+    __table_args__ = (
+        {
+            "comment": "Rows not taken, as they were sent and why, until they are forgotten.",
+        },
+    )

@@ -1,0 +1,51 @@
+"""Residents: what can keep a request from being done."""
+
+from shared.problems import Problem, Text
+
+
+class ResidentExists(Problem):
+    """The person is registered within the caller's own scope. Who lives elsewhere is never told of."""
+
+    status = 409
+    code = "resident_exists"
+    title = Text(zh="该人员已登记", en="The person is registered already")
+    what = Text(
+        zh="该人员已在辖区内登记，编号 {resident_id}", en="The person is registered within your scope as {resident_id}"
+    )
+    fix = Text(zh="请修改已有的记录；搬家请用迁移", en="Change that record; for a new home, move it")
+
+
+class ResidentClosed(Problem):
+    """The person is counted no more."""
+
+    status = 409
+    code = "resident_closed"
+    title = Text(zh="该人员的记录已关闭", en="The person's record is closed")
+    fix = Text(zh="如系误关，请先恢复", en="If it was closed by mistake, reopen it first")
+
+
+class ResidentActive(Problem):
+    """The record is open already."""
+
+    status = 409
+    code = "resident_active"
+    title = Text(zh="该人员的记录并未关闭", en="The person's record is not closed")
+    fix = Text(zh="无需恢复", en="Nothing needs to be done")
+
+
+class TransferOpen(Problem):
+    """The person is already on the way to that region."""
+
+    status = 409
+    code = "transfer_open"
+    title = Text(zh="该迁移已在办理中", en="This transfer is under way already")
+    fix = Text(zh="请等待对方答复", en="Wait for the other region's answer")
+
+
+class TransferDecided(Problem):
+    """Somebody decided it already."""
+
+    status = 409
+    code = "transfer_decided"
+    title = Text(zh="该迁移已有答复", en="The transfer has been decided")
+    fix = Text(zh="请刷新后查看", en="Fetch it again")

@@ -1,0 +1,167 @@
+"""Residents: what callers may ask (R2, articles 3 and 11)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query, Response
+
+from services.registry.regions.use_cases import RegionUnknown
+from services.registry.residents import transfers, use_cases
+from services.registry.residents.problems import (
+    ResidentActive,
+    ResidentClosed,
+    ResidentExists,
+    TransferDecided,
+    TransferOpen,
+)
+from services.registry.residents.schemas import (
+    Close,
+    Found,
+    Move,
+    Moved,
+    NewResident,
+    Registration,
+    ResidentChange,
+    ResidentShown,
+    Search,
+    Transfer,
+)
+from shared.actors import Role
+from shared.http.router import IfMatch, PageAsked, Router, Work
+from shared.problems import NotFound, PreconditionRequired, VersionMismatch
+from shared.work import Listed
+
+KEEPERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
+"""Who keeps the register, each within their scope."""
+
+LOOKERS = KEEPERS | Role.VILLAGE_DOCTOR | Role.SAMPLER
+"""Who may look a person up."""
+
+router = Router(prefix="/registry/v1/residents", tags=["residents"])
+registrations = Router(prefix="/registry/v1/registrations", tags=["residents"])
+transfers_router = Router(prefix="/registry/v1/transfers", tags=["residents"])
+
+ResidentId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+RegistrationId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d33"])]
+TransferId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d44"])]
+
+
+@router.post(
+    "",
+    role=KEEPERS,
+    raises=[ResidentExists, RegionUnknown],
+    status=202,
+    location="/registry/v1/registrations/{id}",
+)
+async def register_resident(new: NewResident, work: Work) -> Registration:
+    """Register somebody who lives here.
+
+    The request is settled within seconds when nobody else has the person; else the region where they live is asked
+    first. Both are answered in the same words. Source: article 11.
+    """
+    return await use_cases.register_resident(work, new)
+
+
+@router.post("/search", role=LOOKERS)
+async def find_residents(asked: Search, work: Work) -> Found:
+    """Find people within the caller's scope by their exact document number or phone. Every search is in the audit."""
+    return await use_cases.find_residents(work, asked)
+
+
+@router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound])
+async def get_resident(resident_id: ResidentId, work: Work, response: Response) -> ResidentShown:
+    """Show one person, masked. Residents see themselves and those they act for."""
+    return _tagged(response, await use_cases.get_resident(work, resident_id))
+
+
+@router.get("", role=KEEPERS)
+async def list_residents(
+    work: Work,
+    page: PageAsked,
+    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those under a region.")] = None,
+    household_id: Annotated[UUID | None, Query(description="Only those who live together.")] = None,
+) -> Listed[ResidentShown]:
+    """List the people within the caller's scope, masked."""
+    return await use_cases.list_residents(work, region, household_id, page)
+
+
+@router.patch("/{resident_id}", role=KEEPERS, raises=[NotFound, ResidentClosed, PreconditionRequired, VersionMismatch])
+async def change_resident(
+    resident_id: ResidentId, change: ResidentChange, work: Work, response: Response, if_match: IfMatch = None
+) -> ResidentShown:
+    """Change what is known of a person; `If-Match` with the ETag seen last is required."""
+    return _tagged(response, await use_cases.change_resident(work, resident_id, change, if_match))
+
+
+@router.post(
+    "/{resident_id}/move",
+    role=KEEPERS,
+    raises=[NotFound, ResidentClosed, RegionUnknown, TransferOpen, VersionMismatch],
+)
+async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_match: IfMatch = None) -> Moved:
+    """Move a person to another region.
+
+    Within the caller's scope it is done at once, else offered to the region where the person goes.
+    """
+    return await use_cases.move_resident(work, resident_id, move, if_match)
+
+
+@router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed, VersionMismatch])
+async def close_resident(
+    resident_id: ResidentId, close: Close, work: Work, response: Response, if_match: IfMatch = None
+) -> ResidentShown:
+    """Count a person no more: died, or moved away to where nobody registers them yet."""
+    return _tagged(response, await use_cases.close_resident(work, resident_id, close, if_match))
+
+
+@router.post("/{resident_id}/reopen", role=KEEPERS, raises=[NotFound, ResidentActive, VersionMismatch])
+async def reopen_resident(
+    resident_id: ResidentId, work: Work, response: Response, if_match: IfMatch = None
+) -> ResidentShown:
+    """Take back that a person's record was closed."""
+    return _tagged(response, await use_cases.reopen_resident(work, resident_id, if_match))
+
+
+@registrations.get("/{registration_id}", role=KEEPERS, raises=[NotFound])
+async def get_registration(registration_id: RegistrationId, work: Work) -> Registration:
+    """Show what became of a request to register somebody."""
+    return await use_cases.get_registration(work, registration_id)
+
+
+@registrations.get("", role=KEEPERS)
+async def list_registrations(work: Work, page: PageAsked) -> Listed[Registration]:
+    """List the requests to register somebody within the caller's scope."""
+    return await use_cases.list_registrations(work, page)
+
+
+@transfers_router.get("", role=KEEPERS)
+async def list_transfers(work: Work, page: PageAsked) -> Listed[Transfer]:
+    """List the transfers that are decided within the caller's scope, and those offered from it."""
+    return await transfers.list_transfers(work, page)
+
+
+@transfers_router.get("/{transfer_id}", role=KEEPERS, raises=[NotFound])
+async def get_transfer(transfer_id: TransferId, work: Work) -> Transfer:
+    """Show one transfer."""
+    return await transfers.get_transfer(work, transfer_id)
+
+
+@transfers_router.post(
+    "/{transfer_id}/accept", role=Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound, TransferDecided]
+)
+async def accept_transfer(transfer_id: TransferId, work: Work) -> Transfer:
+    """Let the person go, or take them in. It is carried out within seconds."""
+    return await transfers.decide_transfer(work, transfer_id, "accept")
+
+
+@transfers_router.post(
+    "/{transfer_id}/refuse", role=Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound, TransferDecided]
+)
+async def refuse_transfer(transfer_id: TransferId, work: Work) -> Transfer:
+    """Keep the person, or do not take them in."""
+    return await transfers.decide_transfer(work, transfer_id, "refuse")
+
+
+def _tagged(response: Response, shown: ResidentShown) -> ResidentShown:
+    response.headers["etag"] = f'"{shown.version}"'
+    return shown

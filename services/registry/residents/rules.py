@@ -1,0 +1,266 @@
+"""Residents: who can be registered, what they are counted as, what becomes of a request. Pure."""
+
+import re
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+from services.registry.residents.identity import (
+    OLDEST_YEARS,
+    DocumentType,
+    IdentityFault,
+    Reason,
+    Sex,
+    birthday,
+    check_document,
+    child_until,
+    document_type,
+    elder_from,
+    normalise_phone,
+)
+from shared.contracts.registry import Resident, Tag
+from shared.ids import named_id
+
+ClosedReason = Literal["died", "moved_away"]
+TransferState = Literal["asked", "accepted", "refused", "done"]
+
+NAME_CHARACTERS = 100
+ADDRESS_CHARACTERS = 300
+HOUSEHOLD_CHARACTERS = 64
+COMMUNITY_DIGITS = 12
+
+PersonCode: TypeAlias = Literal[
+    "name_missing",
+    "name_too_long",
+    "address_too_long",
+    "household_too_long",
+    "birth_date_missing",
+    "birth_date_differs",
+    "birth_date_range",
+    "sex_missing",
+    "sex_differs",
+    "region_unknown",
+    "days_out_of_order",
+]
+
+
+class Wrong(NamedTuple):
+    """What is wrong with one field of what was said about a person."""
+
+    code: Reason | PersonCode
+    field: str
+
+
+class Said(NamedTuple):
+    """What somebody says about a person, not looked at yet. None is not said."""
+
+    name: str
+    document_type: str
+    document_number: str
+    phone: str | None
+    region: str
+    address: str | None
+    household: str | None
+    birth_date: date | None
+    sex: Sex | None
+    pregnant: bool | None
+    dependent: bool | None
+
+
+class Person(NamedTuple):
+    """A person as registered: everything has been looked at. None is not said, and changes nothing that is known."""
+
+    region: str
+    name: str
+    document_type: int
+    document_number: str
+    phone: str | None
+    address: str | None
+    household_id: UUID | None
+    birth_date: date
+    sex: Sex
+    pregnant: bool | None
+    dependent: bool | None
+
+    @property
+    def document(self) -> str:
+        """What identifies the person, for ever."""
+        return document_key(self.document_type, self.document_number)
+
+
+def document_key(kind: int, number: str) -> str:
+    """What the blind index of a document is made of."""
+    return f"{kind}:{number}"
+
+
+def examine(said: Said, *, today: date, demonstration: bool) -> Person | list[Wrong]:
+    """The person somebody speaks of, or all that is wrong with what was said."""
+    wrong = _too_long_or_missing(said)
+    phone = None
+    try:
+        phone = normalise_phone(said.phone) if said.phone else None
+    except IdentityFault as fault:
+        wrong.append(Wrong(fault.reason, "phone"))
+    identity = _identity(said, today, demonstration, wrong)
+    if wrong or identity is None:
+        return wrong
+    kind, number, born, sex = identity
+    return Person(
+        said.region,
+        said.name,
+        kind,
+        number,
+        phone,
+        said.address or None,
+        household_of(said.region, said.household),
+        born,
+        sex,
+        said.pregnant,
+        said.dependent,
+    )
+
+
+def _too_long_or_missing(said: Said) -> list[Wrong]:
+    wrong = []
+    if not said.name:
+        wrong.append(Wrong("name_missing", "name"))
+    elif len(said.name) > NAME_CHARACTERS:
+        wrong.append(Wrong("name_too_long", "name"))
+    if said.address and len(said.address) > ADDRESS_CHARACTERS:
+        wrong.append(Wrong("address_too_long", "address"))
+    if said.household and len(said.household) > HOUSEHOLD_CHARACTERS:
+        wrong.append(Wrong("household_too_long", "household"))
+    return wrong
+
+
+def _identity(
+    said: Said, today: date, demonstration: bool, wrong: list[Wrong]
+) -> tuple[DocumentType, str, date, Sex] | None:
+    try:
+        kind = document_type(said.document_type)
+    except IdentityFault as fault:
+        wrong.append(Wrong(fault.reason, "document_type"))
+        return None
+    try:
+        number, facts = check_document(kind, said.document_number, today=today, demonstration=demonstration)
+    except IdentityFault as fault:
+        wrong.append(Wrong(fault.reason, "document_number"))
+        return None
+    born, sex = (facts.birth_date, facts.sex) if facts else (said.birth_date, said.sex)
+    if born is None:
+        wrong.append(Wrong("birth_date_missing", "birth_date"))
+    elif facts and said.birth_date not in (None, born):
+        wrong.append(Wrong("birth_date_differs", "birth_date"))
+    elif born > today or birthday(born, OLDEST_YEARS) < today:
+        wrong.append(Wrong("birth_date_range", "birth_date"))
+    if sex is None:
+        wrong.append(Wrong("sex_missing", "sex"))
+    elif facts and said.sex not in (None, sex):
+        wrong.append(Wrong("sex_differs", "sex"))
+    return (kind, number, born, sex) if born and sex else None
+
+
+def household_of(region: str, key: str | None) -> UUID | None:
+    """The id of a household: its key holds within its community."""
+    return _household(region[:COMMUNITY_DIGITS], key) if key else None
+
+
+@lru_cache(maxsize=1_000)
+def _household(community: str, key: str) -> UUID:
+    # A file names a household once for each of its people, one after the other.
+    return named_id("household", f"{community}:{key}")
+
+
+class Counted(NamedTuple):
+    """What population counts look at. When any of it changes, what it was goes into the history."""
+
+    region: str
+    state: Literal["active", "closed"]
+    birth_date: date
+    household_id: UUID | None
+    pregnant_from: date | None
+    pregnant_until: date | None
+    dependent_from: date | None
+    dependent_until: date | None
+
+
+def resident(id: UUID, version: int, counted: Counted, today: date) -> Resident:  # noqa: A002
+    """The public face of a person."""
+    # Not validated again: every value comes from a column or from here, and a file has 100,000 of them.
+    return Resident.model_construct(
+        id=id,
+        version=version,
+        region=counted.region,
+        state=counted.state,
+        household_id=counted.household_id,
+        tags=tags_of(counted, today),
+    )
+
+
+def tags_of(counted: Counted, today: date) -> tuple[Tag, ...]:
+    """Why a person needs particular care, today or one day: nobody has to look at a calendar to keep it right."""
+    tags = []
+    until = child_until(counted.birth_date)
+    if until >= today:
+        tags.append(Tag.model_construct(kind="child", valid_from=None, valid_until=until))
+    tags.append(Tag.model_construct(kind="elder", valid_from=elder_from(counted.birth_date), valid_until=None))
+    if counted.pregnant_from:
+        tags.append(Tag(kind="pregnant", valid_from=counted.pregnant_from, valid_until=counted.pregnant_until))
+    if counted.dependent_from:
+        tags.append(Tag(kind="dependent", valid_from=counted.dependent_from, valid_until=counted.dependent_until))
+    return tuple(tags)
+
+
+class Validity(NamedTuple):
+    """From when to when a tag holds, both days included; without `first` it is not held at all."""
+
+    first: date | None = None
+    last: date | None = None
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it holds on a day."""
+        return self.first is not None and self.first <= day and (self.last is None or day <= self.last)
+
+
+def retag(held: Validity, said: bool | None, today: date) -> Validity:
+    """A tag after somebody said whether it holds today; not said changes nothing."""
+    if said is None or said == held.holds_on(today):
+        return held
+    if said:
+        return Validity(today)
+    # It held until yesterday; one that began today never held.
+    yesterday = today - timedelta(days=1)
+    return Validity(held.first, yesterday) if held.first and held.first <= yesterday else Validity()
+
+
+Verdict: TypeAlias = Literal["exists", "returns", "claim"]
+
+
+def verdict(region: str, state: str, closed_reason: ClosedReason | None, low: str, high: str) -> Verdict:
+    """What a request to register somebody who is known already comes to.
+
+    Who has moved away returns without asking anybody; who lives within the scope of who asks, exists; who lives
+    elsewhere is claimed from there.
+    """
+    if state == "closed" and closed_reason == "moved_away":
+        return "returns"
+    return "exists" if low <= region < high else "claim"
+
+
+TransferMove = Literal["accept", "refuse", "carry_out"]
+
+TRANSFER_MOVES: dict[tuple[TransferState, TransferMove], TransferState] = {
+    ("asked", "accept"): "accepted",
+    ("asked", "refuse"): "refused",
+    ("accepted", "carry_out"): "done",
+}
+"""Every pair that is not here is forbidden."""
+
+_PLACE = re.compile(r"[^0-9０-９A-Za-z]*(?:社区|居委会|村委会|街道|镇|乡|村)")
+
+
+def mask_address(address: str) -> str:
+    """An address down to its community: `晋江市新塘街道沙塘社区****`; nothing at all if it does not name one."""
+    match = _PLACE.match(address)
+    return (match[0] if match else "") + "****"

@@ -1,0 +1,261 @@
+"""Residents: what callers send, and what they are told. Nothing that is told is in clear."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.registry.residents.identity import Sex
+from services.registry.residents.rules import (
+    ADDRESS_CHARACTERS,
+    HOUSEHOLD_CHARACTERS,
+    NAME_CHARACTERS,
+    ClosedReason,
+    TransferState,
+)
+from shared.contracts.registry import Tag
+from shared.contracts.resource import Said
+from shared.problems import Invalid, Text
+
+HOME = r"^[0-9]{12}([0-9]{2}){0,2}$"
+DocumentCode = Literal[10, 14, 15, 20, 34, 99]
+
+HomeRegion = Annotated[str, Field(pattern=HOME, description="A grid, a patch or a community.")]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_CHARACTERS)]
+Phone = Annotated[str, Field(min_length=5, max_length=30)]
+Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=ADDRESS_CHARACTERS)]
+Household = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=HOUSEHOLD_CHARACTERS),
+    Field(description="A key that holds within the community: who shares it lives together."),
+]
+DocumentNumber = Annotated[str, Field(min_length=3, max_length=40)]
+
+EXAMPLE_NUMBER = "003582199003070019"
+
+
+class NewResident(Said):
+    """Somebody who lives here."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "张三",
+                    "document_number": EXAMPLE_NUMBER,
+                    "region": "350582005001",
+                    "phone": "15412345678",
+                    "address": "晋江市新塘街道沙塘社区1区5号",
+                    "household": "H00001",
+                }
+            ]
+        }
+    )
+
+    name: Name
+    document_type: DocumentCode = Field(default=10, description="10 resident ID, 14 HK/Macao, 15 Taiwan, 20 passport …")
+    document_number: DocumentNumber
+    region: HomeRegion
+    phone: Phone | None = None
+    address: Address | None = None
+    household: Household | None = None
+    birth_date: date | None = Field(default=None, description="Needed where the document does not say it.")
+    sex: Sex | None = Field(default=None, description="Needed where the document does not say it.")
+    pregnant: bool = False
+    dependent: bool = Field(default=False, description="半自理 or 无自理.")
+
+
+class Held(Said):
+    """On which days (Asia/Shanghai) a tag holds, both included."""
+
+    valid_from: date | None = Field(default=None, description="Today by default.")
+    valid_until: date | None = None
+
+
+class ResidentChange(Said):
+    """What is different now. What is left out stays; null takes away."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "15487654321", "pregnant": {}}]})
+
+    name: Name | None = None
+    phone: Phone | None = None
+    address: Address | None = None
+    household: Household | None = None
+    pregnant: Held | None = None
+    dependent: Held | None = None
+
+    @model_validator(mode="after")
+    def _named(self) -> "ResidentChange":
+        if "name" in self.model_fields_set and self.name is None:
+            raise Invalid("name_missing", Text(zh="姓名不可去掉", en="The name cannot be taken away"))
+        return self
+
+
+class Move(Said):
+    """Where a person lives from now on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"region": "350582005002", "household": "H00007"}]})
+
+    region: HomeRegion
+    address: Address | None = Field(default=None, description="What was known goes away with the old home.")
+    household: Household | None = None
+
+
+class Close(Said):
+    """Why a person is counted no more."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "moved_away"}]})
+
+    reason: ClosedReason
+
+
+class Search(Said):
+    """Whom somebody looks for: by exactly one of document and phone, whole and exact."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"document_number": EXAMPLE_NUMBER}]})
+
+    document_type: DocumentCode = 10
+    document_number: DocumentNumber | None = None
+    phone: Phone | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Search":
+        if (self.document_number is None) == (self.phone is None):
+            raise Invalid(
+                "one_of_two",
+                Text(zh="请给出证件号码或手机号，且只给一项", en="Give a document number or a phone, and only one"),
+            )
+        return self
+
+
+class ResidentShown(BaseModel):
+    """A person as staff within whose scope they live, and they themselves, see them: masked."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "version": 3,
+                    "region": "3505820050010101",
+                    "state": "active",
+                    "household_id": "2c1d8a51-8b0e-5f0a-8c7d-6b1e0f6f4a10",
+                    "tags": [{"kind": "elder", "valid_from": "2050-03-07", "valid_until": None}],
+                    "name": "张*",
+                    "document_type": 10,
+                    "document_number": "003582********0019",
+                    "phone": "154****5678",
+                    "address": "晋江市新塘街道沙塘社区****",
+                    "sex": "male",
+                    "closed_reason": None,
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    version: int
+    region: str
+    state: Literal["active", "closed"]
+    household_id: UUID | None
+    tags: tuple[Tag, ...]
+    name: str
+    document_type: int
+    document_number: str
+    phone: str | None
+    address: str | None
+    sex: Sex
+    closed_reason: ClosedReason | None
+
+
+class Found(BaseModel):
+    """Who was found within the caller's scope."""
+
+    items: list[ResidentShown]
+
+
+class Registration(BaseModel):
+    """A request to register somebody. It is the same for everybody, wherever the person may have lived before.
+
+    Settled: `resident_id` lives in the region now. Refused: because of `reason`.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d33",
+                    "version": 1,
+                    "region": "350582005001",
+                    "state": "received",
+                    "reason": None,
+                    "resident_id": None,
+                    "asked_at": "2021-01-20T08:00:00Z",
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    version: int
+    region: str
+    state: Literal["received", "settled", "refused"]
+    reason: Literal["resident_exists", "declined"] | None
+    resident_id: UUID | None
+    asked_at: datetime
+
+
+class Transfer(BaseModel):
+    """A person goes from one region to another when both agree: a *claim* is decided where they live, an *offer* where
+    they go."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d44",
+                    "version": 1,
+                    "region": "350582005001",
+                    "kind": "claim",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "from_region": "350582005001",
+                    "to_region": "350582004001",
+                    "name": "张*",
+                    "document_number": "003582********0019",
+                    "state": "asked",
+                    "asked_at": "2021-01-20T08:00:00Z",
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    version: int
+    region: str
+    kind: Literal["claim", "offer"]
+    resident_id: UUID
+    from_region: str
+    to_region: str
+    name: str
+    document_number: str
+    state: TransferState
+    asked_at: datetime
+
+
+class Moved(BaseModel):
+    """What came of a move: done at once within one's scope, else offered to the other region."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"outcome": "offered", "version": 3, "transfer_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d44"}]
+        },
+    )
+
+    outcome: Literal["moved", "offered"]
+    version: int
+    transfer_id: UUID | None = None

@@ -1,0 +1,233 @@
+"""Residents: what is kept of people, of what they were counted as, of requests to register, and of transfers."""
+
+import json
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.registry.base import Base, Row
+from services.registry.residents import rules
+from services.registry.residents.identity import Sex, mask_name, mask_number, mask_phone
+from services.registry.residents.rules import ClosedReason, mask_address
+from services.registry.residents.schemas import Registration, ResidentShown, Transfer
+from shared import clock
+from shared.contracts.registry import Resident
+from shared.db import REGION
+from shared.sealing import Sealed
+
+
+class ResidentRow(Row):
+    """One person, for ever: closed, never deleted."""
+
+    __tablename__ = "residents"
+
+    region: Mapped[str] = mapped_column(
+        REGION, ForeignKey("registry.regions.region", name="region_unknown"), index=True, sort_order=-7
+    )
+    document_type: Mapped[int] = mapped_column(SmallInteger)
+    document_index: Mapped[bytes] = mapped_column(comment="Blind index of document type and number.")
+    document_number_sealed: Mapped[bytes]
+    document_number = Sealed()
+    name_sealed: Mapped[bytes]
+    name = Sealed()
+    phone_sealed: Mapped[bytes | None]
+    phone = Sealed()
+    phone_index: Mapped[bytes | None] = mapped_column(index=True)
+    address_sealed: Mapped[bytes | None]
+    address = Sealed()
+    birth_date: Mapped[date]
+    sex: Mapped[Sex] = mapped_column(REGION)
+    household_id: Mapped[UUID | None] = mapped_column(index=True)
+    pregnant_from: Mapped[date | None]
+    pregnant_until: Mapped[date | None]
+    dependent_from: Mapped[date | None]
+    dependent_until: Mapped[date | None]
+    state: Mapped[Literal["active", "closed"]] = mapped_column(REGION, default="active", server_default="active")
+    closed_reason: Mapped[ClosedReason | None] = mapped_column(REGION)
+    since: Mapped[datetime] = mapped_column(comment="Since when what population counts look at is as it is.")
+
+    __table_args__ = (
+        UniqueConstraint("document_index", name="resident_exists"),
+        CheckConstraint("length(region) IN (12, 14, 16)", name="resident_region"),
+        CheckConstraint("sex IN ('male', 'female')", name="resident_sex"),
+        CheckConstraint("state IN ('active', 'closed')", name="resident_state"),
+        CheckConstraint("(state = 'closed') = (closed_reason IS NOT NULL)", name="resident_closed_reason"),
+        CheckConstraint("(phone_sealed IS NULL) = (phone_index IS NULL)", name="resident_phone"),
+        *(
+            CheckConstraint(
+                f"{tag}_until IS NULL OR ({tag}_from IS NOT NULL AND {tag}_from <= {tag}_until)", name=f"resident_{tag}"
+            )
+            for tag in ("pregnant", "dependent")
+        ),
+    )
+
+    @property
+    def counted(self) -> rules.Counted:
+        """What population counts look at."""
+        return rules.Counted(
+            self.region,
+            self.state,
+            self.birth_date,
+            self.household_id,
+            self.pregnant_from,
+            self.pregnant_until,
+            self.dependent_from,
+            self.dependent_until,
+        )
+
+    def public(self) -> Resident:
+        """As the feed says it: never the name, the number, the phone or the address."""
+        return rules.resident(self.id, self.version, self.counted, clock.day_of(clock.now()))
+
+    def shown(self) -> ResidentShown:
+        """As staff and the person see it: masked."""
+        phone, address = self.phone, self.address
+        return ResidentShown(
+            **self.public().model_dump(),
+            name=mask_name(self.name or ""),
+            document_type=self.document_type,
+            document_number=mask_number(self.document_number or ""),
+            phone=None if phone is None else mask_phone(phone),
+            address=None if address is None else mask_address(address),
+            sex=self.sex,
+            closed_reason=self.closed_reason,
+        )
+
+
+class ResidentHistoryRow(Base):
+    """What a resident was counted as, from `since` until `until`."""
+
+    __tablename__ = "resident_history"
+
+    resident_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), primary_key=True)
+    until: Mapped[datetime] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    region: Mapped[str] = mapped_column(REGION, index=True)
+    state: Mapped[str] = mapped_column(REGION)
+    birth_date: Mapped[date]
+    household_id: Mapped[UUID | None]
+    pregnant_from: Mapped[date | None]
+    pregnant_until: Mapped[date | None]
+    dependent_from: Mapped[date | None]
+    dependent_until: Mapped[date | None]
+
+    __table_args__ = (
+        {
+            "comment": "What a resident was counted as, from since until until: yesterday's count can be made again.",
+        },
+    )
+
+
+class RegistrationRow(Row):
+    """A request to register somebody, until it is settled: all requests look the same to who asks."""
+
+    __tablename__ = "registrations"
+
+    region: Mapped[str] = mapped_column(
+        REGION, ForeignKey("registry.regions.region", name="region_unknown"), index=True, sort_order=-7
+    )
+    document_index: Mapped[bytes]
+    person_sealed: Mapped[bytes | None]
+    person = Sealed()
+    actor: Mapped[str]
+    scope_low: Mapped[str] = mapped_column(REGION)
+    scope_high: Mapped[str] = mapped_column(REGION)
+    state: Mapped[Literal["received", "settled", "refused"]] = mapped_column(
+        REGION, default="received", server_default="received"
+    )
+    reason: Mapped[Literal["resident_exists", "declined"] | None] = mapped_column(REGION)
+    resident_id: Mapped[UUID | None]
+    transfer_id: Mapped[UUID | None] = mapped_column(
+        comment="Never told to who asked: it says that the person lives elsewhere."
+    )
+
+    __table_args__ = (
+        CheckConstraint("state IN ('received', 'settled', 'refused')", name="registration_state"),
+        CheckConstraint("(state = 'received') = (person_sealed IS NOT NULL)", name="registration_person"),
+        CheckConstraint("state <> 'settled' OR resident_id IS NOT NULL", name="registration_resident"),
+        Index("registrations_transfer_id_idx", "transfer_id", postgresql_where=text("state = 'received'")),
+        Index("registrations_document_index_idx", "document_index", postgresql_where=text("state = 'received'")),
+        Index("registrations_waiting_idx", "seq", postgresql_where=text("state = 'received' AND transfer_id IS NULL")),
+    )
+
+    def public(self) -> Registration:
+        """As who asked sees it."""
+        return Registration(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            state=self.state,
+            reason=self.reason,
+            resident_id=self.resident_id,
+            asked_at=self.created_at,
+        )
+
+    def settle(self, resident_id: UUID) -> None:
+        """The person lives here now; what was sent is no longer needed."""
+        self.state, self.resident_id, self.person = "settled", resident_id, None
+
+    def refuse(self, reason: Literal["resident_exists", "declined"], resident_id: UUID | None = None) -> None:
+        """It came to nothing."""
+        self.state, self.reason, self.resident_id, self.person = "refused", reason, resident_id, None
+
+
+class TransferRow(Row):
+    """A person goes from one region to another, when both agree. It lies where it is decided."""
+
+    __tablename__ = "transfers"
+
+    region: Mapped[str] = mapped_column(
+        REGION,
+        index=True,
+        sort_order=-7,
+        comment="Where it is decided: a claim where the person lives, an offer where they go.",
+    )
+    kind: Mapped[Literal["claim", "offer"]] = mapped_column(REGION)
+    resident_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"))
+    from_region: Mapped[str] = mapped_column(REGION, index=True)
+    to_region: Mapped[str] = mapped_column(REGION, ForeignKey("registry.regions.region", name="region_unknown"))
+    name_sealed: Mapped[bytes]
+    name = Sealed()
+    document_number_sealed: Mapped[bytes]
+    document_number = Sealed()
+    terms_sealed: Mapped[bytes | None]
+    terms = Sealed()
+    state: Mapped[rules.TransferState] = mapped_column(REGION, default="asked", server_default="asked")
+
+    __table_args__ = (
+        CheckConstraint("state IN ('asked', 'accepted', 'refused', 'done')", name="transfer_state"),
+        CheckConstraint("kind IN ('claim', 'offer')", name="transfer_kind"),
+        Index(
+            "transfer_open",
+            "resident_id",
+            "to_region",
+            unique=True,
+            postgresql_where=text("state IN ('asked', 'accepted')"),
+        ),
+        Index("transfers_accepted_idx", "seq", postgresql_where=text("state = 'accepted'")),
+    )
+
+    @property
+    def new_home(self) -> dict[str, Any]:
+        """Address and household where the person goes, as who offers them knows it."""
+        found: dict[str, Any] = json.loads(self.terms or "{}")
+        return found
+
+    def public(self) -> Transfer:
+        """As who decides sees it."""
+        return Transfer(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            kind=self.kind,
+            resident_id=self.resident_id,
+            from_region=self.from_region,
+            to_region=self.to_region,
+            name=mask_name(self.name or ""),
+            document_number=mask_number(self.document_number or ""),
+            state=self.state,
+            asked_at=self.created_at,
+        )

@@ -1,0 +1,192 @@
+"""Transfers and requests to register somebody: how they are decided, and how the worker settles them."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import structlog
+from sqlalchemy import TextClause, select, text
+from sqlalchemy.engine import RowMapping
+
+from services.registry.residents import rules, writing
+from services.registry.residents.problems import TransferDecided
+from services.registry.residents.rules import Person, TransferMove
+from services.registry.residents.schemas import Transfer
+from services.registry.residents.tables import RegistrationRow, ResidentRow, TransferRow
+from services.registry.residents.use_cases import person_of
+from shared.clock import day_of
+from shared.contracts.registry import Resident
+from shared.house import House
+from shared.http.handlers import is_transient
+from shared.work import Listed, Page, Work
+
+logger = structlog.get_logger()
+
+AT_ONCE = 100
+
+WAITING = text("""
+    SELECT id, seq FROM registrations WHERE state = 'received' AND transfer_id IS NULL AND seq > :after
+    ORDER BY seq LIMIT :limit
+""")
+DECIDED = text("""
+    SELECT id, seq FROM transfers AS transfer
+    WHERE seq > :after AND (state = 'accepted' OR (state = 'refused' AND EXISTS (
+        SELECT FROM registrations WHERE transfer_id = transfer.id AND registrations.state = 'received'
+    )))
+    ORDER BY seq LIMIT :limit
+""")
+
+# The version stays as it is: who asked could read in it that something happened, and what.
+WAIT = text("UPDATE registrations SET transfer_id = :transfer_id WHERE id = :id")
+
+
+async def list_transfers(work: Work, page: Page) -> Listed[Transfer]:
+    return await work.page(select(TransferRow), page, lambda row: _shown(work, row))
+
+
+async def get_transfer(work: Work, transfer_id: UUID) -> Transfer:
+    return _shown(work, await work.get(TransferRow, transfer_id))
+
+
+async def decide_transfer(work: Work, transfer_id: UUID, move: TransferMove) -> Transfer:
+    """The region where it is decided has spoken; the worker, who reaches both regions, carries it out."""
+    row = await work.lock(TransferRow, transfer_id)
+    state = rules.TRANSFER_MOVES.get((row.state, move))
+    if state is None:
+        raise TransferDecided()
+    row.state = state
+    await work.session.flush()
+    work.house.waker.wake(work.house.settings.service)
+    return _shown(work, row)
+
+
+def _shown(work: Work, row: TransferRow) -> Transfer:
+    work.saw([row.resident_id])
+    return row.public()
+
+
+Act = Callable[[Work, UUID], Awaitable[None]]
+
+
+async def settle_requests(house: House) -> None:
+    """Settle the requests to register somebody, and carry out the transfers that were decided."""
+    await _each(house, WAITING, _settle_request)
+    await _each(house, DECIDED, _settle_transfer)
+
+
+async def _each(house: House, which: TextClause, act: Act) -> None:
+    """One transaction each, so that one that fails keeps no other waiting; it is tried again next time."""
+    after = 0
+    while True:
+        async with house.system_work() as work:
+            rows = await work.rows(which, after=after, limit=AT_ONCE)
+        for row in rows:
+            try:
+                async with house.system_work("settle requests") as work:
+                    await act(work, row["id"])
+            except Exception as error:
+                if is_transient(error):
+                    raise
+                logger.error("request.failed", id=str(row["id"]), error=type(error).__name__)
+        if len(rows) < AT_ONCE:
+            return
+        after = rows[-1]["seq"]
+
+
+async def _settle_request(work: Work, id_: UUID) -> None:
+    statement = select(RegistrationRow).where(
+        RegistrationRow.id == id_, RegistrationRow.state == "received", RegistrationRow.transfer_id.is_(None)
+    )
+    request = await work.session.scalar(statement.with_for_update(skip_locked=True))
+    if request is None:
+        return
+    person = person_of(request)
+    prepared = writing.prepare(work.house.keyring, [person], day_of(work.now))
+    added = await writing.add(work, prepared)
+    if added:
+        _tell(work, added, "created")
+        request.settle(added[0].id)
+        return
+    (row,) = await writing.known(work, prepared.people)
+    verdict = rules.verdict(row["region"], row["state"], row["closed_reason"], request.scope_low, request.scope_high)
+    if verdict == "exists":
+        request.refuse("resident_exists", row["id"])
+    elif verdict == "returns":
+        await _take_in(work, row, person)
+        request.settle(row["id"])
+    else:
+        await work.run(WAIT, id=id_, transfer_id=await _claim(work, row["id"], person.region))
+
+
+async def _take_in(work: Work, row: RowMapping, person: Person) -> None:
+    """A known person lives in the region now, as what was said of them has it."""
+    change = writing.compare(work.house.keyring, row, person, day_of(work.now))
+    if change is not None:
+        _tell(work, await writing.change(work, [(row, change)]), "moved")
+
+
+def _tell(work: Work, people: list[Resident], change: str) -> None:
+    work.saw(one.id for one in people)
+    work.publish_all(people, change=change)
+
+
+async def _claim(work: Work, resident_id: UUID, to_region: str) -> UUID:
+    """Ask where the person lives; whoever asks twice waits for the same answer."""
+    statement = select(TransferRow.id).where(
+        TransferRow.resident_id == resident_id,
+        TransferRow.to_region == to_region,
+        TransferRow.state.in_(["asked", "accepted"]),
+    )
+    open_one = await work.session.scalar(statement)
+    if open_one is not None:
+        return open_one
+    resident = await work.get(ResidentRow, resident_id)
+    claim = work.add(
+        TransferRow(
+            region=resident.region,
+            kind="claim",
+            resident_id=resident_id,
+            from_region=resident.region,
+            to_region=to_region,
+            name=resident.name,
+            document_number=resident.document_number,
+        )
+    )
+    return claim.id
+
+
+async def _settle_transfer(work: Work, id_: UUID) -> None:
+    statement = select(TransferRow).where(TransferRow.id == id_, TransferRow.state.in_(["accepted", "refused"]))
+    transfer = await work.session.scalar(statement.with_for_update(skip_locked=True))
+    if transfer is None:
+        return
+    waiting = select(RegistrationRow).where(RegistrationRow.transfer_id == id_, RegistrationRow.state == "received")
+    requests = (await work.session.scalars(waiting.order_by(RegistrationRow.id).with_for_update())).all()
+    if transfer.state == "refused":
+        for request in requests:
+            request.refuse("declined")
+        return
+    resident = await work.get(ResidentRow, transfer.resident_id)
+    person = person_of(requests[0]) if requests else _offered(resident, transfer)
+    (row,) = await writing.known(work, [resident.document_index])
+    await _take_in(work, row, person)
+    for request in requests:
+        request.settle(resident.id)
+    transfer.state = rules.TRANSFER_MOVES[transfer.state, "carry_out"]
+
+
+def _offered(resident: ResidentRow, transfer: TransferRow) -> Person:
+    """The person as they arrive: nothing but the home is new."""
+    home = transfer.new_home
+    return Person(
+        region=transfer.to_region,
+        name=resident.name or "",
+        document_type=resident.document_type,
+        document_number=resident.document_number or "",
+        phone=None,
+        address=home.get("address"),
+        household_id=rules.household_of(transfer.to_region, home.get("household")),
+        birth_date=resident.birth_date,
+        sex=resident.sex,
+        pregnant=None,
+        dependent=None,
+    )

@@ -1,0 +1,275 @@
+"""Writing many people at once: sealed, compared with what is known, in the order of their blind indexes.
+
+Everything that writes people goes this way, one or a thousand: requests to register, transfers and imports. A person
+is identified by the blind index of their document; everybody locks in its order, so that two files never deadlock.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
+from shared.clock import day_of
+from shared.contracts.registry import Resident
+from shared.ids import new_id
+from shared.sealing import Keyring
+from shared.work import Work
+
+# Who is there already, within the scope or outside of it, is left alone; only the new ones come back.
+ADD = text("""
+    INSERT INTO residents (
+        id, region, document_type, document_index, document_number_sealed, name_sealed, phone_sealed, phone_index,
+        address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
+    )
+    SELECT given.*, :now
+    FROM unnest(
+        CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:document_type AS smallint[]),
+        CAST(:document_index AS bytea[]), CAST(:number AS bytea[]), CAST(:name AS bytea[]), CAST(:phone AS bytea[]),
+        CAST(:phone_index AS bytea[]), CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]),
+        CAST(:household_id AS uuid[]), CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
+    ) AS given
+    ON CONFLICT ON CONSTRAINT resident_exists DO NOTHING
+    RETURNING id
+""")
+
+KNOWN = text("""
+    SELECT id, version, document_index, region, state, closed_reason, name_sealed, phone_index, address_sealed,
+        birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until
+    FROM residents
+    WHERE document_index = ANY(CAST(:indexes AS bytea[]))
+    ORDER BY document_index
+    FOR UPDATE
+""")
+
+REMEMBER = text("""
+    INSERT INTO resident_history (
+        resident_id, until, since, region, state, birth_date, household_id, pregnant_from, pregnant_until,
+        dependent_from, dependent_until
+    )
+    SELECT id, :now, since, region, state, birth_date, household_id, pregnant_from, pregnant_until, dependent_from,
+        dependent_until
+    FROM residents WHERE id = ANY(CAST(:ids AS uuid[]))
+    ON CONFLICT (resident_id, until) DO NOTHING
+""")
+
+# A sealed value that is null stays as it was, but an address does not move along to another community.
+CHANGE = text("""
+    UPDATE residents SET
+        version = residents.version + 1,
+        updated_at = now(),
+        region = given.region,
+        state = 'active',
+        closed_reason = NULL,
+        name_sealed = coalesce(given.name, name_sealed),
+        phone_sealed = coalesce(given.phone, phone_sealed),
+        phone_index = coalesce(given.phone_index, residents.phone_index),
+        address_sealed = CASE WHEN given.left_home THEN given.address ELSE coalesce(given.address, address_sealed) END,
+        birth_date = given.birth_date,
+        sex = given.sex,
+        household_id = given.household_id,
+        pregnant_from = given.pregnant_from,
+        pregnant_until = given.pregnant_until,
+        dependent_from = given.dependent_from,
+        dependent_until = given.dependent_until,
+        since = CASE WHEN given.recounted THEN :now ELSE since END
+    FROM unnest(
+        CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:name AS bytea[]), CAST(:phone AS bytea[]),
+        CAST(:phone_index AS bytea[]), CAST(:address AS bytea[]), CAST(:left_home AS boolean[]),
+        CAST(:birth_date AS date[]),
+        CAST(:sex AS text[]), CAST(:household_id AS uuid[]), CAST(:pregnant_from AS date[]),
+        CAST(:pregnant_until AS date[]), CAST(:dependent_from AS date[]), CAST(:dependent_until AS date[]),
+        CAST(:recounted AS boolean[])
+    ) AS given (
+        id, region, name, phone, phone_index, address, left_home, birth_date, sex, household_id,
+        pregnant_from, pregnant_until, dependent_from, dependent_until, recounted
+    )
+    WHERE residents.id = given.id
+""")
+
+# A claim is decided where the person lives: it follows them.
+FOLLOW = text("""
+    UPDATE transfers SET region = residents.region, version = transfers.version + 1, updated_at = now()
+    FROM residents
+    WHERE residents.id = transfers.resident_id AND transfers.kind = 'claim' AND transfers.state = 'asked'
+      AND transfers.region <> residents.region AND residents.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+
+class NewRow(NamedTuple):
+    """A person as a new row, in the order of the columns of `ADD`."""
+
+    id: UUID
+    region: str
+    document_type: int
+    document_index: bytes
+    number: bytes
+    name: bytes
+    phone: bytes | None
+    phone_index: bytes | None
+    address: bytes | None
+    birth_date: date
+    sex: str
+    household_id: UUID | None
+    pregnant_from: date | None
+    dependent_from: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """People ready to be written, in the order in which rows are locked."""
+
+    people: dict[bytes, Person]
+    rows: list[NewRow]
+    faces: dict[UUID, Resident]
+    """Their public faces, should they turn out to be new."""
+
+
+def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
+    """Seal and index people. Costs time only: it may run beside the event loop."""
+    by_index = {ring.index("document", person.document): person for person in people}
+    rows, faces = [], {}
+    for index in sorted(by_index):
+        row = _new_row(ring, index, by_index[index], today)
+        rows.append(row)
+        counted = Counted(
+            row.region, "active", row.birth_date, row.household_id, row.pregnant_from, None, row.dependent_from, None
+        )
+        faces[row.id] = resident(row.id, 1, counted, today)
+    return Prepared(by_index, rows, faces)
+
+
+def _new_row(ring: Keyring, index: bytes, person: Person, today: date) -> NewRow:
+    id_, phone, address = new_id(), person.phone, person.address
+    return NewRow(
+        id_,
+        person.region,
+        person.document_type,
+        index,
+        ring.seal("residents.document_number", id_, person.document_number),
+        ring.seal("residents.name", id_, person.name),
+        ring.seal("residents.phone", id_, phone) if phone else None,
+        ring.index("phone", phone) if phone else None,
+        ring.seal("residents.address", id_, address) if address else None,
+        person.birth_date,
+        person.sex,
+        person.household_id,
+        today if person.pregnant else None,
+        today if person.dependent else None,
+    )
+
+
+async def add(work: Work, prepared: Prepared) -> list[Resident]:
+    """Write those whom nobody knows; their public faces."""
+    if not prepared.rows:
+        return []
+    added = await work.rows(ADD, now=work.now, **_columns(prepared.rows))
+    return [prepared.faces[row["id"]] for row in added]
+
+
+async def known(work: Work, indexes: Collection[bytes]) -> Sequence[RowMapping]:
+    """Those of the documents whom this work can see, locked in their order."""
+    return await work.rows(KNOWN, indexes=sorted(indexes)) if indexes else []
+
+
+class Change(NamedTuple):
+    """What is different about a known person, in the order of the columns of `CHANGE`."""
+
+    id: UUID
+    region: str
+    name: bytes | None
+    phone: bytes | None
+    phone_index: bytes | None
+    address: bytes | None
+    left_home: bool
+    birth_date: date
+    sex: str
+    household_id: UUID | None
+    pregnant_from: date | None
+    pregnant_until: date | None
+    dependent_from: date | None
+    dependent_until: date | None
+    recounted: bool
+
+
+def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Change | None:
+    """What is different between what is known of a person and what is said now, or None. Not said changes nothing."""
+    id_ = row["id"]
+    left_home = row["region"][:COMMUNITY_DIGITS] != person.region[:COMMUNITY_DIGITS]
+    phone_index = ring.index("phone", person.phone) if person.phone else None
+    renamed = person.name != _opened(ring, "residents.name", row, "name_sealed")
+    rung = phone_index is not None and phone_index != row["phone_index"]
+    housed = bool(person.address) and person.address != _opened(ring, "residents.address", row, "address_sealed")
+    pregnant = retag(Validity(row["pregnant_from"], row["pregnant_until"]), person.pregnant, today)
+    dependent = retag(Validity(row["dependent_from"], row["dependent_until"]), person.dependent, today)
+    household = person.household_id if left_home or person.household_id else row["household_id"]
+    counted = Counted(person.region, "active", person.birth_date, household, *pregnant, *dependent)
+    recounted = counted != counted_of(row)
+    if not (renamed or rung or housed or recounted or left_home or person.sex != row["sex"]):
+        return None
+    return Change(
+        id_,
+        person.region,
+        ring.seal("residents.name", id_, person.name) if renamed else None,
+        ring.seal("residents.phone", id_, person.phone) if rung and person.phone else None,
+        phone_index if rung else None,
+        ring.seal("residents.address", id_, person.address) if person.address and (housed or left_home) else None,
+        left_home,
+        person.birth_date,
+        person.sex,
+        household,
+        *pregnant,
+        *dependent,
+        recounted,
+    )
+
+
+def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | None:
+    sealed = row[column]
+    return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
+
+
+def counted_of(row: Any) -> Counted:
+    """What a row of `KNOWN` is counted as."""
+    return Counted(*(row[name] for name in Counted._fields))
+
+
+async def change(work: Work, changes: Sequence[tuple[RowMapping, Change]]) -> list[Resident]:
+    """Write what is different, and remember what the people were counted as; their public faces."""
+    if not changes:
+        return []
+    recounted = [one.id for _, one in changes if one.recounted]
+    if recounted:
+        await work.run(REMEMBER, ids=recounted, now=work.now)
+    await work.run(CHANGE, now=work.now, **_columns([one for _, one in changes]))
+    await follow(work, recounted)
+    return [_face(row, one, work.now) for row, one in changes]
+
+
+def _columns(rows: Sequence[NewRow] | Sequence[Change]) -> dict[str, list[Any]]:
+    """Rows as an array for each of their fields."""
+    return dict(zip(rows[0]._fields, map(list, zip(*rows, strict=True)), strict=True))
+
+
+async def follow(work: Work, ids: Sequence[UUID]) -> None:
+    """Let the claims on people be decided where they live now."""
+    if ids:
+        await work.run(FOLLOW, ids=list(ids))
+
+
+def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
+    counted = Counted(
+        one.region,
+        "active",
+        one.birth_date,
+        one.household_id,
+        one.pregnant_from,
+        one.pregnant_until,
+        one.dependent_from,
+        one.dependent_until,
+    )
+    return resident(one.id, row["version"] + 1, counted, day_of(now))

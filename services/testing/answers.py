@@ -1,0 +1,35 @@
+"""Batches: an answer for each item, and for each that was refused why, in the caller's language."""
+
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Depends, Header
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.problems import Language, Problem, ProblemError, language_of
+
+
+class Refusal(BaseModel):
+    """Why one item of a batch was refused: an RFC 9457 problem without its request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(examples=["/problems/tube_full"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable name of the problem, for programs.", examples=["tube_full"])
+    errors: list[ProblemError] | None = None
+
+
+def refusal(problem: Problem, language: Language) -> Refusal:
+    """A problem as the answer to one item."""
+    body: dict[str, Any] = problem.body(language)
+    return Refusal.model_validate(body)
+
+
+async def _language(accept_language: Annotated[str | None, Header(include_in_schema=False)] = None) -> Language:
+    return language_of(accept_language)
+
+
+LanguageAsked: TypeAlias = Annotated[Language, Depends(_language)]
+"""The language in which refused items are explained."""

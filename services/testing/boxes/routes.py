@@ -1,0 +1,64 @@
+"""Boxes: what callers may ask (T5)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+
+from services.testing.boxes import use_cases
+from services.testing.boxes.rules import BoxState
+from services.testing.boxes.schemas import Box, NewBox, Receipt
+from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
+from services.testing.tubes.routes import FIELD
+from shared.actors import Role
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/testing/v1/boxes", tags=["boxes"])
+
+BoxId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+
+
+@router.post("", role=FIELD, raises=[BoxTubesUnfit], status=201, location="/testing/v1/boxes/{id}")
+async def pack_box(new: NewBox, work: Work) -> Box:
+    """Pack sealed tubes into a box for one laboratory."""
+    return await use_cases.pack_box(work, new)
+
+
+@router.post("/{box_id}/pick-up", role=FIELD, raises=[NotFound, BoxMoveForbidden])
+async def pick_up_box(box_id: BoxId, work: Work) -> Box:
+    """Hand a box to its courier."""
+    return await use_cases.pick_up_box(work, box_id)
+
+
+@router.post("/{box_id}/depart", role=FIELD, raises=[NotFound, BoxMoveForbidden])
+async def send_box(box_id: BoxId, work: Work) -> Box:
+    """Send a box on its way: its tubes are in transit."""
+    return await use_cases.send_box(work, box_id)
+
+
+@router.post("/{box_id}/receive", role=Role.LABORATORY, raises=[NotFound, BoxMoveForbidden])
+async def receive_box(box_id: BoxId, receipt: Receipt, work: Work) -> Box:
+    """Receive a box at its laboratory, with the tubes that were found in it.
+
+    What is found is compared with what was packed: a missing tube holds up no other, and may be received later. A tube
+    that took longer than it may since its first swab is named as late.
+    """
+    return await use_cases.receive_box(work, box_id, receipt)
+
+
+@router.get("/{box_id}", role=Role.STAFF | Role.LABORATORY, raises=[NotFound])
+async def get_box(box_id: BoxId, work: Work) -> Box:
+    """Show one box, and what is missing from it."""
+    return await use_cases.get_box(work, box_id)
+
+
+@router.get("", role=Role.STAFF | Role.LABORATORY)
+async def list_boxes(
+    work: Work,
+    page: PageAsked,
+    state: Annotated[BoxState | None, Query(description="Only those in this state.")] = None,
+) -> Listed[Box]:
+    """List boxes within the caller's area; to a laboratory, its own."""
+    return await use_cases.list_boxes(work, state, page)

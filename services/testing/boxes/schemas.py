@@ -1,0 +1,61 @@
+"""Boxes: what is asked and said."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from services.testing.boxes.rules import BoxState
+from services.testing.limits import MOST_ITEMS
+from services.testing.tubes.schemas import PartyName, TubeNumber
+from shared.contracts.resource import Said
+from shared.problems import Invalid, Text
+
+
+def _each_once(numbers: list[str]) -> list[str]:
+    if len(set(numbers)) != len(numbers):
+        raise Invalid("listed_twice", Text(zh="同一采样管列了两次", en="A tube is listed twice"))
+    return numbers
+
+
+Numbers = Annotated[list[TubeNumber], AfterValidator(_each_once)]
+
+
+class NewBox(Said):
+    """Sealed tubes that travel together to one laboratory."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tube_numbers": ["000000000130"], "laboratory": "lab-jinjiang"}]}
+    )
+
+    tube_numbers: Annotated[Numbers, Field(min_length=1, max_length=MOST_ITEMS)]
+    laboratory: PartyName
+
+
+class Receipt(Said):
+    """The tubes that a laboratory found in a box, by their numbers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tube_numbers": ["000000000130"]}]})
+
+    tube_numbers: Annotated[Numbers, Field(max_length=MOST_ITEMS)]
+
+
+class Box(BaseModel):
+    """A box of tubes, from the site to the laboratory, and how what was packed compares with what was found."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    version: int
+    region: str
+    laboratory: str
+    state: BoxState
+    tube_numbers: list[str] = Field(description="What was packed.")
+    packed_at: datetime
+    picked_up_at: datetime | None
+    departed_at: datetime | None
+    received_at: datetime | None
+    missing: list[str] = Field(description="Packed, and not at the laboratory although the box is.")
+    unexpected: list[str] = Field(description="Found, and not packed.")
+    late: list[str] = Field(description="Longer from the first swab to the laboratory than they may be.")

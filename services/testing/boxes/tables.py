@@ -1,0 +1,32 @@
+"""Boxes: tubes on their way to a laboratory."""
+
+from datetime import datetime
+
+from sqlalchemy import ARRAY, CheckConstraint, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.testing.base import Row
+from shared.db import REGION
+
+
+class BoxRow(Row):
+    """A box of sealed tubes for one laboratory. `region` is the smallest that holds the places of all its tubes."""
+
+    __tablename__ = "boxes"
+
+    laboratory: Mapped[str] = mapped_column(REGION)
+    state: Mapped[str] = mapped_column(REGION, server_default="packed")
+    tubes: Mapped[int] = mapped_column(comment="How many were packed.")
+    picked_up_at: Mapped[datetime | None]
+    departed_at: Mapped[datetime | None]
+    received_at: Mapped[datetime | None]
+    unexpected: Mapped[list[str]] = mapped_column(
+        ARRAY(REGION), server_default="{}", comment="Numbers that were found in it and not packed into it."
+    )
+
+    __table_args__ = (
+        CheckConstraint("state IN ('packed', 'picked_up', 'in_transit', 'received')", name="box_state"),
+        CheckConstraint("(received_at IS NOT NULL) = (state = 'received')", name="box_received"),
+        CheckConstraint("tubes > 0", name="box_tubes"),
+        Index("boxes_open_idx", "laboratory", postgresql_where=text("state <> 'received'")),
+    )

@@ -1,0 +1,161 @@
+"""Boxes: what happens between the site and the laboratory."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.engine import RowMapping
+
+from services.testing.boxes import rules
+from services.testing.boxes.rules import BoxMove, BoxState
+from services.testing.boxes.schemas import Box, NewBox, Receipt
+from services.testing.boxes.tables import BoxRow
+from services.testing.limits import limits
+from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
+from services.testing.scope import own_region, service_hands
+from services.testing.tubes.lookup import lock_tubes
+from services.testing.tubes.said import publish_tubes
+from shared.problems import Fault, Text
+from shared.work import Listed, Page, Work
+
+FIND = text("SELECT id, number FROM tubes WHERE number = ANY(CAST(:numbers AS text[]))")
+
+IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
+
+PACK = text("""
+    UPDATE tubes SET box_id = :box_id, laboratory = :laboratory, version = version + 1, updated_at = :now
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+
+DEPART = text("""
+    UPDATE tubes SET state = 'in_transit', version = version + 1, updated_at = :now
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'sealed'
+""")
+
+RECEIVE = text("""
+    UPDATE tubes SET state = 'received', received_at = :now, late = coalesce(first_sampled_at < :overdue, false),
+        version = version + 1, updated_at = :now
+    WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
+
+CONTENT = text("""
+    SELECT box_id, number, state, late FROM tubes WHERE box_id = ANY(CAST(:boxes AS uuid[])) ORDER BY number
+""")
+
+UNFIT: Mapping[str, Text] = {
+    "tube_unknown": Text(zh="没有该采样管", en="There is no such tube"),
+    "tube_not_sealed": Text(zh="采样管未封管", en="The tube is not sealed"),
+    "tube_elsewhere": Text(zh="采样管已在途、已签收或已作废", en="The tube has left, has arrived, or was discarded"),
+    "tube_in_box": Text(zh="采样管已在其他样本箱中", en="The tube is in another box"),
+    "other_laboratory": Text(zh="采样管送往其他检测机构", en="The tube goes to another laboratory"),
+}
+
+
+async def pack_box(work: Work, new: NewBox) -> Box:
+    numbers = {row["number"]: row["id"] for row in await work.rows(FIND, numbers=new.tube_numbers)}
+    tubes = await lock_tubes(work, numbers.values())
+    found = {tube["number"]: tube for tube in tubes.values()}
+    faults = [
+        Fault(code, UNFIT[code], at=f"/tube_numbers/{place}")
+        for place, number in enumerate(new.tube_numbers)
+        if (code := _unfit(found.get(number), new.laboratory)) is not None
+    ]
+    if faults:
+        raise BoxTubesUnfit(errors=faults)
+    region = rules.smallest_region((tube["region"] for tube in tubes.values()), own_region(work.actor))
+    row = work.add(BoxRow(region=region, laboratory=new.laboratory, state="packed", tubes=len(tubes), unexpected=[]))
+    await work.run(PACK, box_id=row.id, laboratory=new.laboratory, ids=list(tubes), now=work.now)
+    return (await _say(work, [row]))[0]
+
+
+def _unfit(tube: RowMapping | None, laboratory: str) -> str | None:
+    """Why a tube cannot travel in a box to a laboratory, if so."""
+    if tube is None:
+        return "tube_unknown"
+    if tube["state"] != "sealed":
+        return "tube_not_sealed" if tube["state"] == "open" else "tube_elsewhere"
+    if tube["box_id"] is not None:
+        return "tube_in_box"
+    return "other_laboratory" if tube["laboratory"] not in (None, laboratory) else None
+
+
+async def pick_up_box(work: Work, box_id: UUID) -> Box:
+    box = await work.lock(BoxRow, box_id)
+    box.state = _moved(box, "pick_up")
+    box.picked_up_at = work.now
+    return (await _say(work, [box]))[0]
+
+
+async def send_box(work: Work, box_id: UUID) -> Box:
+    box = await work.lock(BoxRow, box_id)
+    box.state = _moved(box, "depart")
+    box.departed_at = work.now
+    async with service_hands(work):
+        tubes = await lock_tubes(work, [row["id"] for row in await work.rows(IN_BOX, box_id=box_id)])
+        await work.run(DEPART, ids=list(tubes), now=work.now)
+    return (await _say(work, [box]))[0]
+
+
+async def receive_box(work: Work, box_id: UUID, receipt: Receipt) -> Box:
+    box = await work.lock(BoxRow, box_id)
+    state = _moved(box, "receive")
+    numbers = {row["number"]: row["id"] for row in await work.rows(FIND, numbers=receipt.tube_numbers)}
+    tubes = await lock_tubes(work, numbers.values())
+    found = rules.reconcile(
+        receipt.tube_numbers,
+        declared=[tube["number"] for tube in tubes.values() if tube["box_id"] == box_id],
+        states={tube["number"]: tube["state"] for tube in tubes.values()},
+    )
+    box.state, box.received_at = state, box.received_at or work.now
+    box.unexpected = sorted({*box.unexpected, *found.unexpected})
+    arrived = [numbers[number] for number in found.received]
+    if arrived:
+        async with service_hands(work):
+            await work.run(RECEIVE, ids=arrived, now=work.now, overdue=work.now - limits().receipt)
+            await publish_tubes(work, arrived, change="received")
+    return (await _say(work, [box]))[0]
+
+
+def _moved(box: BoxRow, by: BoxMove) -> BoxState:
+    state: BoxState = box.state  # type: ignore[assignment]  # the constraint says so
+    moved = rules.move(state, by)
+    if moved is None:
+        raise BoxMoveForbidden(state=state)
+    return moved
+
+
+async def get_box(work: Work, box_id: UUID) -> Box:
+    return (await _say(work, [await work.get(BoxRow, box_id)]))[0]
+
+
+async def list_boxes(work: Work, state: BoxState | None, page: Page) -> Listed[Box]:
+    statement = select(BoxRow)
+    if state is not None:
+        statement = statement.where(BoxRow.state == state)
+    listed = await work.page(statement, page, lambda row: row)
+    return Listed(items=await _say(work, listed.items), next_cursor=listed.next_cursor)
+
+
+async def _say(work: Work, boxes: Sequence[BoxRow]) -> list[Box]:
+    """Boxes with what is in them. What is missing is asked anew each time: a tube may turn up in another box."""
+    content: dict[UUID, list[RowMapping]] = {box.id: [] for box in boxes}
+    for tube in await work.rows(CONTENT, boxes=list(content)):
+        content[tube["box_id"]].append(tube)
+    return [_said(box, content[box.id]) for box in boxes]
+
+
+def _said(box: BoxRow, tubes: Sequence[RowMapping]) -> Box:
+    arrived = box.state == "received"
+    values: dict[str, Any] = {
+        name: getattr(box, name)
+        for name in ("id", "version", "region", "laboratory", "state", "picked_up_at", "departed_at", "received_at")
+    }
+    return Box(
+        **values,
+        packed_at=box.created_at,
+        tube_numbers=[tube["number"] for tube in tubes],
+        missing=[tube["number"] for tube in tubes if arrived and tube["state"] in ("sealed", "in_transit")],
+        unexpected=box.unexpected,
+        late=[tube["number"] for tube in tubes if tube["late"]],
+    )

@@ -1,0 +1,90 @@
+"""Campaigns: what callers may ask (T3, article 11)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+
+from services.testing.campaigns import use_cases
+from services.testing.campaigns.schemas import Missing, NewCampaign, Progress
+from services.testing.problems import CampaignMoveForbidden, CampaignTooLarge
+from shared.actors import Role
+from shared.contracts.testing import Campaign, CampaignState
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/testing/v1/campaigns", tags=["campaigns"])
+
+CampaignId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+
+Under = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[0-9]{2,16}$",
+        description="Only this region and what lies under it; the caller's whole area by default.",
+        examples=["350582005001"],
+    ),
+]
+
+
+@router.post(
+    "",
+    role=Role.COMMAND,
+    raises=[CampaignTooLarge],
+    status=201,
+    location="/testing/v1/campaigns/{id}",
+)
+async def plan_campaign(new: NewCampaign, work: Work) -> Campaign:
+    """Plan a round of sampling, and count the people expected in it.
+
+    The people are those who live under the region now; who moves later stays expected in the grid of today.
+    Source: article 11.
+    """
+    return await use_cases.plan_campaign(work, new)
+
+
+@router.get("", role=Role.PEOPLE | Role.MACHINE)
+async def list_campaigns(
+    work: Work,
+    page: PageAsked,
+    state: Annotated[CampaignState | None, Query(description="Only those in this state.")] = None,
+) -> Listed[Campaign]:
+    """List the rounds of sampling. They are public: no person is named in them."""
+    return await use_cases.list_campaigns(work, state, page)
+
+
+@router.get("/{campaign_id}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
+async def get_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
+    """Show one round of sampling."""
+    return await use_cases.get_campaign(work, campaign_id)
+
+
+@router.post("/{campaign_id}/open", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
+async def open_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
+    """Open a planned round: from now on swabs are taken."""
+    return await use_cases.move_campaign(work, campaign_id, "open")
+
+
+@router.post("/{campaign_id}/close", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
+async def close_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
+    """Close a round. Records made offline before now are still taken; retests go on."""
+    return await use_cases.move_campaign(work, campaign_id, "close")
+
+
+@router.post("/{campaign_id}/cancel", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
+async def cancel_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
+    """Call a round off before it is closed. Tubes that were filled still get their results."""
+    return await use_cases.move_campaign(work, campaign_id, "cancel")
+
+
+@router.get("/{campaign_id}/progress", role=Role.STAFF, raises=[NotFound])
+async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None) -> Progress:
+    """Show how far a round is, for each grid: people expected, swabbed and missing, and where the tubes are."""
+    return await use_cases.progress(work, campaign_id, region)
+
+
+@router.get("/{campaign_id}/missing", role=Role.STAFF, raises=[NotFound])
+async def list_missing(campaign_id: CampaignId, work: Work, page: PageAsked, region: Under = None) -> Listed[Missing]:
+    """List who was expected and is not swabbed yet, for the grid worker to knock on the door."""
+    return await use_cases.missing(work, campaign_id, region, page)

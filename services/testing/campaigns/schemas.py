@@ -1,0 +1,98 @@
+"""Campaigns: what is asked and said."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+
+from shared.contracts.resource import Said
+from shared.contracts.testing import PoolSize
+from shared.problems import Invalid, Text
+
+RegionCode = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$",
+        description="Region code: everything that begins with it belongs to it.",
+        examples=["350582005"],
+    ),
+]
+
+CAMPAIGN: JsonDict = {
+    "name": "新塘街道第一轮全员核酸",
+    "round": 1,
+    "region": "350582005",
+    "pool_size": 10,
+    "opens_at": "2021-01-20T08:00:00+08:00",
+    "closes_at": "2021-01-21T20:00:00+08:00",
+    "drill": False,
+}
+
+
+class NewCampaign(Said):
+    """A round of sampling over a region."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [CAMPAIGN]})
+
+    name: str = Field(min_length=1, max_length=100)
+    round: int = Field(ge=1, le=1000)
+    region: RegionCode
+    pool_size: PoolSize
+    opens_at: AwareDatetime
+    closes_at: AwareDatetime
+    drill: bool = Field(default=False, description="A drill runs like a real round and touches no code.")
+
+    @model_validator(mode="after")
+    def _opens_before_it_closes(self) -> "NewCampaign":
+        if self.opens_at >= self.closes_at:
+            raise Invalid("window_empty", Text(zh="结束时间须晚于开始时间", en="It must close after it opens"))
+        return self
+
+
+class Figures(BaseModel):
+    """People and tubes of a round. People count in the grid of the day it was planned, tubes where they were filled."""
+
+    model_config = ConfigDict(frozen=True)
+
+    expected: int = Field(description="People counted when the round was planned.")
+    sampled: int = Field(description="Of those, people swabbed, each once.")
+    missing: int = Field(description="Of those, people not swabbed: expected less sampled.")
+    others: int = Field(description="People swabbed here whom nobody expected; not among the above.")
+    open: int = Field(description="Tubes that are being filled.")
+    sealed: int = Field(description="Tubes sealed and not on their way yet.")
+    in_transit: int = Field(description="Tubes on their way.")
+    received: int = Field(description="Tubes at the laboratory without a result.")
+    resulted: int = Field(description="Tubes with a result.")
+    discarded: int = Field(description="Tubes lost or damaged.")
+    incomplete: int = Field(description="Sealed tubes of which not all records have come yet.")
+    positive: int = Field(description="Tubes whose result is positive.")
+    inconclusive: int = Field(description="Tubes whose result lies in the grey zone.")
+    late: int = Field(description="Tubes that took, or take by now, longer to the laboratory than they may.")
+
+
+class RegionFigures(Figures):
+    """The figures of one region, most often a grid."""
+
+    region: str
+
+
+class Progress(BaseModel):
+    """How far a round is, now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    campaign_id: UUID
+    at: datetime
+    total: Figures
+    regions: list[RegionFigures]
+
+
+class Missing(BaseModel):
+    """A person expected in a round and not swabbed yet. The registry knows the address, for the knock on the door."""
+
+    model_config = ConfigDict(frozen=True)
+
+    resident_id: UUID
+    region: str = Field(description="The grid in which the person was counted.")

@@ -1,0 +1,179 @@
+"""Campaigns: what happens."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from services.testing.campaigns import rules
+from services.testing.campaigns.rules import CampaignMove
+from services.testing.campaigns.schemas import Figures, Missing, NewCampaign, Progress, RegionFigures
+from services.testing.campaigns.tables import CampaignRow
+from services.testing.limits import MOST_EXPECTED, limits
+from services.testing.problems import CampaignMoveForbidden, CampaignTooLarge
+from services.testing.scope import service_hands, within
+from shared.contracts.testing import Campaign, CampaignState
+from shared.regions import range_of
+from shared.work import Listed, Page, Work, cursor_of, scalar
+
+COUNT = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
+
+# The snapshot: whoever moves afterwards stays expected in the grid of this day.
+EXPECT = text("""
+    INSERT INTO campaign_people (campaign_id, resident_id, region)
+    SELECT :campaign_id, id, region FROM people
+    WHERE active AND region >= :low AND region < :high
+    ORDER BY region, id
+""")
+
+# A person counts as swabbed once, by the one regular sample of the round or, where there is none, by samples kept with
+# an exception in a tube that still stands. Both come from indexes; exceptions are few.
+PROGRESS = text("""
+    WITH
+    people AS (
+        SELECT region, count(*) AS expected FROM campaign_people
+        WHERE campaign_id = :campaign_id AND region >= :low AND region < :high
+        GROUP BY region
+    ),
+    swabbed AS (
+        SELECT home, region, count(*) AS people FROM samples
+        WHERE campaign_id = :campaign_id AND counted
+        GROUP BY home, region
+        UNION ALL
+        SELECT home, region, count(DISTINCT resident_id) AS people FROM (
+            SELECT DISTINCT ON (resident_id) samples.home, samples.region, samples.resident_id
+            FROM samples JOIN tubes ON tubes.id = samples.tube_id
+            WHERE samples.campaign_id = :campaign_id AND exception IS NOT NULL AND undone_at IS NULL
+              AND tubes.state <> 'discarded' AND tubes.outcome IS DISTINCT FROM 'invalid'
+              AND NOT EXISTS (
+                  SELECT FROM samples AS other
+                  WHERE other.campaign_id = :campaign_id AND other.resident_id = samples.resident_id AND other.counted
+              )
+            ORDER BY resident_id, samples.id
+        ) AS exceptions
+        GROUP BY home, region
+    ),
+    places AS (
+        SELECT home AS region, sum(people) AS sampled, 0 AS others FROM swabbed WHERE home IS NOT NULL GROUP BY home
+        UNION ALL
+        SELECT region, 0, sum(people) FROM swabbed WHERE home IS NULL GROUP BY region
+    ),
+    filled AS (
+        SELECT region,
+            count(*) FILTER (WHERE state = 'open') AS open,
+            count(*) FILTER (WHERE state = 'sealed') AS sealed,
+            count(*) FILTER (WHERE state = 'in_transit') AS in_transit,
+            count(*) FILTER (WHERE state = 'received') AS received,
+            count(*) FILTER (WHERE state = 'resulted') AS resulted,
+            count(*) FILTER (WHERE state = 'discarded') AS discarded,
+            count(*) FILTER (WHERE missing > 0 AND state <> 'discarded') AS incomplete,
+            count(*) FILTER (WHERE outcome = 'positive') AS positive,
+            count(*) FILTER (WHERE outcome = 'inconclusive') AS inconclusive,
+            count(*) FILTER (
+                WHERE late OR (state IN ('open', 'sealed', 'in_transit') AND first_sampled_at < :overdue)
+            ) AS late
+        FROM tubes WHERE campaign_id = :campaign_id AND region >= :low AND region < :high
+        GROUP BY region
+    ),
+    regions AS (
+        SELECT region FROM people
+        UNION SELECT region FROM places WHERE region >= :low AND region < :high
+        UNION SELECT region FROM filled
+    )
+    SELECT region,
+        coalesce(expected, 0) AS expected, coalesce(sampled, 0)::bigint AS sampled,
+        (coalesce(expected, 0) - coalesce(sampled, 0))::bigint AS missing, coalesce(others, 0)::bigint AS others,
+        coalesce(open, 0) AS open, coalesce(sealed, 0) AS sealed, coalesce(in_transit, 0) AS in_transit,
+        coalesce(received, 0) AS received, coalesce(resulted, 0) AS resulted, coalesce(discarded, 0) AS discarded,
+        coalesce(incomplete, 0) AS incomplete, coalesce(positive, 0) AS positive,
+        coalesce(inconclusive, 0) AS inconclusive, coalesce(late, 0) AS late
+    FROM regions
+    LEFT JOIN people USING (region)
+    LEFT JOIN (SELECT region, sum(sampled) AS sampled, sum(others) AS others FROM places GROUP BY region) AS places
+        USING (region)
+    LEFT JOIN filled USING (region)
+    ORDER BY region
+""")
+
+# Not swabbed: no regular sample of the round, and none with an exception in a tube that still stands.
+MISSING = text("""
+    SELECT seq, resident_id, region FROM campaign_people AS expected
+    WHERE campaign_id = :campaign_id AND region >= :low AND region < :high AND seq > :after
+      AND NOT EXISTS (
+          SELECT FROM samples
+          WHERE samples.campaign_id = :campaign_id AND samples.resident_id = expected.resident_id AND counted
+      )
+      AND NOT EXISTS (
+          SELECT FROM samples JOIN tubes ON tubes.id = samples.tube_id
+          WHERE samples.campaign_id = :campaign_id AND samples.resident_id = expected.resident_id
+            AND exception IS NOT NULL AND undone_at IS NULL
+            AND tubes.state <> 'discarded' AND tubes.outcome IS DISTINCT FROM 'invalid'
+      )
+    ORDER BY seq LIMIT :limit
+""")
+
+
+async def plan_campaign(work: Work, new: NewCampaign) -> Campaign:
+    low, high = range_of(new.region)
+    people = await scalar(work, COUNT.bindparams(low=low, high=high))
+    if people > MOST_EXPECTED:
+        raise CampaignTooLarge(people=people, most=MOST_EXPECTED, at="/region")
+    row = work.add(CampaignRow(**new.model_dump(), state="planned", expected=people))
+    # Flushes the campaign first: the row-level policy refuses a region outside the caller's scope.
+    row.expected = await work.run(EXPECT, campaign_id=row.id, low=low, high=high)
+    return await work.publish(row, change="planned")
+
+
+async def move_campaign(work: Work, campaign_id: UUID, by: CampaignMove) -> Campaign:
+    row = await work.lock(CampaignRow, campaign_id)
+    state: CampaignState = row.public().state
+    moved = rules.move(state, by)
+    if moved is None:
+        raise CampaignMoveForbidden(state=state)
+    row.state = moved
+    if moved == "open":
+        row.opened_at = work.now
+    else:
+        row.ended_at = work.now
+    return await work.publish(row, change=moved)
+
+
+async def get_campaign(work: Work, campaign_id: UUID) -> Campaign:
+    return (await work.get(CampaignRow, campaign_id)).public()
+
+
+async def list_campaigns(work: Work, state: CampaignState | None, page: Page) -> Listed[Campaign]:
+    statement = select(CampaignRow)
+    if state is not None:
+        statement = statement.where(CampaignRow.state == state)
+    return await work.page(statement, page, CampaignRow.public)
+
+
+async def progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
+    await work.get(CampaignRow, campaign_id)
+    low, high = within(work.actor, region)
+    async with service_hands(work):
+        rows = await work.rows(
+            PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=work.now - limits().receipt
+        )
+    regions = [RegionFigures(**row) for row in rows]
+    return Progress(campaign_id=campaign_id, at=work.now, total=_total(regions), regions=regions)
+
+
+def _total(regions: Sequence[RegionFigures]) -> Figures:
+    return Figures(**{name: sum(getattr(one, name) for one in regions) for name in Figures.model_fields})
+
+
+async def missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
+    await work.get(CampaignRow, campaign_id)
+    low, high = within(work.actor, region)
+    async with service_hands(work):
+        rows = await work.rows(
+            MISSING, campaign_id=campaign_id, low=low, high=high, after=page.after, limit=page.limit + 1
+        )
+    kept = rows[: page.limit]
+    work.saw(row["resident_id"] for row in kept)
+    return Listed(
+        items=[Missing(resident_id=row["resident_id"], region=row["region"]) for row in kept],
+        next_cursor=cursor_of(kept[-1]["seq"]) if len(rows) > page.limit else None,
+    )

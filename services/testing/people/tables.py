@@ -1,0 +1,28 @@
+"""People: what testing knows of other services' records. No name, number, phone or address."""
+
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.testing.base import Base
+from shared.db import REGION
+
+
+class PersonRow(Base):
+    """A person who may be sampled. `region` is where the person lives now."""
+
+    __tablename__ = "people"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    region: Mapped[str] = mapped_column(REGION, index=True)
+    active: Mapped[bool]
+
+
+class ObservedRow(Base):
+    """An order under which a person is swabbed into a tube of their own, as long as it is open."""
+
+    __tablename__ = "observed"
+
+    subject: Mapped[UUID] = mapped_column(primary_key=True, comment="The order.")
+    resident_id: Mapped[UUID] = mapped_column(index=True)
+    region: Mapped[str] = mapped_column(REGION)

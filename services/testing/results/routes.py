@@ -1,0 +1,28 @@
+"""Results: what callers may ask (T6)."""
+
+from services.testing.answers import LanguageAsked
+from services.testing.results import use_cases
+from services.testing.results.schemas import NewResults, ResultAnswers, Revision
+from services.testing.tubes.routes import TubeId
+from shared.actors import Role
+from shared.http.router import Router, Work
+from shared.problems import NotFound
+
+router = Router(prefix="/testing/v1", tags=["results"])
+
+
+@router.post("/results", role=Role.LABORATORY, client_ids=True)
+async def add_results(batch: NewResults, work: Work, language: LanguageAsked) -> ResultAnswers:
+    """Report up to 1,000 results, as often as the laboratory likes; only of tubes it has received.
+
+    A higher revision corrects what was said before, and what followed from it is done again. A result of a tube of
+    which not all records have come is held: a positive is in force at once for the people known, a negative when all
+    are. Each result has an answer of its own; the batch itself is 200.
+    """
+    return ResultAnswers(items=await use_cases.add_results(work, batch.items, language))
+
+
+@router.get("/tubes/{tube_id}/results", role=Role.STAFF | Role.LABORATORY, raises=[NotFound])
+async def list_results(tube_id: TubeId, work: Work) -> list[Revision]:
+    """List everything a laboratory ever said of one tube; nothing is overwritten."""
+    return await use_cases.list_results(work, tube_id)

@@ -1,0 +1,71 @@
+"""Results: what is asked and said."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from services.testing.answers import Refusal
+from services.testing.limits import MOST_ITEMS
+from services.testing.tubes.schemas import TubeNumber
+from shared.contracts.resource import Said
+from shared.contracts.testing import Outcome
+
+
+class NewResult(Said):
+    """What a laboratory found in one tube."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "tube_number": "000000000130",
+                    "outcome": "negative",
+                    "tested_at": "2021-01-20T15:00:00+08:00",
+                    "revision": 1,
+                }
+            ]
+        }
+    )
+
+    tube_number: TubeNumber
+    outcome: Outcome = Field(description="`inconclusive` is the grey zone; `invalid` a test that failed.")
+    tested_at: AwareDatetime
+    revision: int = Field(default=1, ge=1, le=1000, description="A correction has a higher one.")
+
+
+class NewResults(Said):
+    """Results, as often as the laboratory likes."""
+
+    items: list[NewResult] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class ResultAnswer(BaseModel):
+    """What became of one result. `held`: in force only when all records of the tube are here, but for a positive."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tube_number: str
+    status: Literal["reported", "corrected", "already", "refused"]
+    held: bool = False
+    problem: Refusal | None = None
+
+
+class ResultAnswers(BaseModel):
+    """An answer for each result, in the order in which they were sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[ResultAnswer]
+
+
+class Revision(BaseModel):
+    """One thing that a laboratory said of a tube; the highest revision is in force."""
+
+    model_config = ConfigDict(frozen=True)
+
+    revision: int
+    laboratory: str
+    outcome: Outcome
+    tested_at: datetime
+    reported_at: datetime

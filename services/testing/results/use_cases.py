@@ -1,0 +1,146 @@
+"""Results: a batch of reports is a handful of statements, and an answer for each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from services.testing import problems
+from services.testing.answers import refusal
+from services.testing.limits import CLOCK_AHEAD
+from services.testing.results import consequences, rules
+from services.testing.results.consequences import News
+from services.testing.results.rules import Refused, Report, TubeFacts
+from services.testing.results.schemas import NewResult, ResultAnswer, Revision
+from services.testing.scope import service_hands
+from services.testing.tubes.lookup import lock_tubes
+from services.testing.tubes.tables import TubeRow
+from shared.contracts.testing import Outcome
+from shared.problems import ClockAhead, Language, Problem
+from shared.work import Work
+
+PROBLEMS: Mapping[Refused, type[Problem]] = {
+    "clock_ahead": ClockAhead,
+    "tube_unknown": problems.TubeUnknown,
+    "tube_not_sealed": problems.TubeNotSealed,
+    "tube_not_received": problems.TubeNotReceived,
+    "tube_discarded": problems.TubeDiscarded,
+    "result_outdated": problems.ResultOutdated,
+}
+AT: Mapping[Refused, str] = {"clock_ahead": "tested_at", "result_outdated": "revision"}
+
+# The laboratory's own policy hides all tubes but its own.
+FIND = text("SELECT id, number FROM tubes WHERE number = ANY(CAST(:numbers AS text[]))")
+
+SAID = text("""
+    SELECT tube_id, revision, outcome, tested_at FROM results WHERE tube_id = ANY(CAST(:tubes AS uuid[]))
+""")
+
+KEEP = text("""
+    INSERT INTO results (tube_id, revision, region, laboratory, outcome, tested_at, reported_at)
+    SELECT tubes.id, report.revision, tubes.region, tubes.laboratory, report.outcome, report.tested_at, :now
+    FROM unnest(
+        CAST(:tubes AS uuid[]), CAST(:revisions AS bigint[]), CAST(:outcomes AS text[]), CAST(:tested AS timestamptz[])
+    ) AS report (tube_id, revision, outcome, tested_at)
+    JOIN tubes ON tubes.id = report.tube_id
+    ORDER BY tubes.id, report.revision
+""")
+
+REPORT = text("""
+    UPDATE tubes SET state = 'resulted', outcome = report.outcome, revision = report.revision,
+        tested_at = report.tested_at, reported_at = :now, held = missing > 0, version = version + 1, updated_at = :now
+    FROM unnest(
+        CAST(:tubes AS uuid[]), CAST(:revisions AS bigint[]), CAST(:outcomes AS text[]), CAST(:tested AS timestamptz[])
+    ) AS report (tube_id, revision, outcome, tested_at)
+    WHERE tubes.id = report.tube_id
+""")
+
+HISTORY = text("""
+    SELECT revision, laboratory, outcome, tested_at, reported_at FROM results WHERE tube_id = :id ORDER BY revision
+""")
+
+
+@dataclass
+class Taken:
+    """The reports of one tube that a batch brings, the one in force last, and what was in force before."""
+
+    former: Outcome | None
+    reports: list[Report] = field(default_factory=list)
+
+
+async def add_results(work: Work, items: Sequence[NewResult], language: Language) -> list[ResultAnswer]:
+    found = await work.rows(FIND, numbers=sorted({item.tube_number for item in items}))
+    numbers: dict[str, UUID] = {row["number"]: row["id"] for row in found}
+    tubes = await lock_tubes(work, numbers.values())
+    async with service_hands(work):
+        facts = await _facts(work, tubes)
+        taken: dict[UUID, Taken] = {}
+        answers = [
+            _take(work, place, item, tubes.get(numbers.get(item.tube_number, UUID(int=0))), facts, taken, language)
+            for place, item in enumerate(items)
+        ]
+        if taken:
+            await _keep(work, taken)
+    return answers
+
+
+async def _facts(work: Work, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, TubeFacts]:
+    said: dict[UUID, dict[int, Report]] = {id_: {} for id_ in tubes}
+    for row in await work.rows(SAID, tubes=list(tubes)):
+        said[row["tube_id"]][row["revision"]] = Report(row["outcome"], row["revision"], row["tested_at"])
+    return {id_: TubeFacts(row["state"], row["revision"], said[id_]) for id_, row in tubes.items()}
+
+
+def _take(
+    work: Work,
+    place: int,
+    item: NewResult,
+    tube: RowMapping | None,
+    facts: Mapping[UUID, TubeFacts],
+    taken: dict[UUID, Taken],
+    language: Language,
+) -> ResultAnswer:
+    """Decide one report, in sight of those before it in the batch."""
+    report = Report(item.outcome, item.revision, item.tested_at)
+    known = facts[tube["id"]] if tube is not None else None
+    decision = rules.decide(report, known, work.now, CLOCK_AHEAD)
+    if decision == "already" or decision == "take":
+        assert tube is not None
+        assert known is not None
+        held = tube["missing"] > 0
+        if decision == "already":
+            return ResultAnswer(tube_number=item.tube_number, status="already", held=held)
+        status = "reported" if known.revision is None else "corrected"
+        taken.setdefault(tube["id"], Taken(tube["outcome"])).reports.append(report)
+        known.state, known.revision = "resulted", report.revision
+        known.said = {**known.said, report.revision: report}
+        return ResultAnswer(tube_number=item.tube_number, status=status, held=held)
+    values: dict[str, Any] = {"revision": known.revision} if decision == "result_outdated" and known else {}
+    problem = PROBLEMS[decision](at=f"/items/{place}/{AT.get(decision, 'tube_number')}", **values)
+    return ResultAnswer(tube_number=item.tube_number, status="refused", problem=refusal(problem, language))
+
+
+async def _keep(work: Work, taken: Mapping[UUID, Taken]) -> None:
+    every = [(id_, report) for id_, one in taken.items() for report in one.reports]
+    await work.run(KEEP, now=work.now, **_arrays(every))
+    await work.run(REPORT, now=work.now, **_arrays([(id_, one.reports[-1]) for id_, one in taken.items()]))
+    await consequences.follow(
+        work, {id_: News("resulted" if one.former is None else "corrected", one.former) for id_, one in taken.items()}
+    )
+
+
+def _arrays(reports: Sequence[tuple[UUID, Report]]) -> dict[str, list[object]]:
+    return {
+        "tubes": [id_ for id_, _ in reports],
+        "revisions": [report.revision for _, report in reports],
+        "outcomes": [report.outcome for _, report in reports],
+        "tested": [report.tested_at for _, report in reports],
+    }
+
+
+async def list_results(work: Work, tube_id: UUID) -> list[Revision]:
+    await work.get(TubeRow, tube_id)
+    return [Revision(**row) for row in await work.rows(HISTORY, id=tube_id)]

@@ -1,0 +1,42 @@
+"""Retests: what callers may ask (T6)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+
+from services.testing.retests import use_cases
+from services.testing.retests.rules import RetestState
+from shared.actors import Role
+from shared.contracts.testing import Retest
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/testing/v1", tags=["retests"])
+
+RetestId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+
+
+@router.get("/retests", role=Role.STAFF)
+async def list_retests(
+    work: Work,
+    page: PageAsked,
+    state: Annotated[RetestState | None, Query(description="Only those in this state.")] = None,
+    overdue: Annotated[bool, Query(description="Only open ones past their due time.")] = False,
+    pool_id: Annotated[UUID | None, Query(description="Only those called because of this tube.")] = None,
+) -> Listed[Retest]:
+    """List who is called to a single-tube retest, and because of which pool."""
+    return await use_cases.list_retests(work, state, overdue, pool_id, page)
+
+
+@router.get("/retests/{retest_id}", role=Role.STAFF, raises=[NotFound])
+async def get_retest(retest_id: RetestId, work: Work) -> Retest:
+    """Show one retest."""
+    return await use_cases.get_retest(work, retest_id)
+
+
+@router.get("/my-retests", role=Role.RESIDENT)
+async def list_my_retests(work: Work) -> list[Retest]:
+    """List the retests the caller and the caller's dependants are called to, newest first."""
+    return await use_cases.my_retests(work)

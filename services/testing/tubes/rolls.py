@@ -1,0 +1,34 @@
+"""Rolls: numbers of tubes, issued to places."""
+
+from sqlalchemy import text
+
+from services.testing.campaigns.tables import CampaignRow
+from services.testing.problems import CampaignUnknown, CapacityBeyondCampaign, RollOutsideCampaign
+from services.testing.tubes.rules import number_of
+from services.testing.tubes.schemas import NewRoll, Roll
+from services.testing.tubes.tables import RollRow
+from shared.regions import lies_under
+from shared.work import Work, scalar
+
+# Whoever issues waits for the other: rolls are few, and their numbers must never overlap.
+TAKE = text("""
+    INSERT INTO tube_serials (following) VALUES (1 + CAST(:count AS bigint))
+    ON CONFLICT ("only") DO UPDATE SET following = tube_serials.following + CAST(:count AS bigint)
+    RETURNING following
+""")
+
+
+async def issue_roll(work: Work, new: NewRoll) -> Roll:
+    campaign = await work.get(CampaignRow, new.campaign_id, CampaignUnknown)
+    if not lies_under(new.region, campaign.region):
+        raise RollOutsideCampaign(at="/region")
+    if new.capacity > campaign.pool_size:
+        raise CapacityBeyondCampaign(pool_size=campaign.pool_size, at="/capacity")
+    following = await scalar(work, TAKE.bindparams(count=new.count))
+    first = following - new.count
+    row = work.add(
+        RollRow(campaign_id=new.campaign_id, region=new.region, capacity=new.capacity, first=first, last=following - 1)
+    )
+    await work.session.flush()
+    numbers = [number_of(serial) for serial in range(first, following)]
+    return Roll(id=row.id, campaign_id=row.campaign_id, region=row.region, capacity=new.capacity, numbers=numbers)

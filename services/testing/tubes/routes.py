@@ -1,0 +1,150 @@
+"""Tubes: what callers may ask (T4)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+
+from services.testing.answers import LanguageAsked
+from services.testing.problems import (
+    CampaignUnknown,
+    CapacityBeyondCampaign,
+    RollOutsideCampaign,
+    SingleOnly,
+    TubeDiscarded,
+    TubeFull,
+    TubeMoveForbidden,
+    TubeOfOtherRound,
+    TubeSealed,
+    TubeUnknown,
+    TwiceInRound,
+)
+from services.testing.tubes import corrections, rolls, samples, seals, use_cases
+from services.testing.tubes.schemas import (
+    Discard,
+    KeptSample,
+    MoveSample,
+    NewRoll,
+    NewSamples,
+    OwnSample,
+    RefusedSample,
+    Roll,
+    SampleAnswers,
+    SealAnswers,
+    Seals,
+    Undo,
+)
+from shared.actors import Role
+from shared.contracts.testing import Tube, TubeState
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import Conflict, NotFound
+from shared.work import Listed
+
+router = Router(prefix="/testing/v1", tags=["tubes"])
+
+FIELD = Role.SAMPLER | Role.VILLAGE_DOCTOR | Role.COMMUNITY_OFFICER | Role.COMMAND
+
+TubeId = Annotated[UUID, Path(examples=["5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d11"])]
+SampleId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+
+
+@router.post(
+    "/rolls",
+    role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SAMPLER,
+    raises=[CampaignUnknown, RollOutsideCampaign, CapacityBeyondCampaign],
+    status=201,
+)
+async def issue_roll(new: NewRoll, work: Work) -> Roll:
+    """Issue numbers of tubes to a place for one round.
+
+    No number is issued twice, so devices without a network cannot clash. A tube comes to be at its first swab or seal.
+    """
+    return await rolls.issue_roll(work, new)
+
+
+@router.post("/samples", role=FIELD, client_ids=True)
+async def add_samples(batch: NewSamples, work: Work, language: LanguageAsked) -> SampleAnswers:
+    """Record up to 1,000 swabs, in any order, as often as the device likes.
+
+    Each has an id of the device's own and lands exactly once. `offline: false` asks before the swab: what must not be
+    is refused. `offline: true` tells what has happened: it is kept, as a member with an exception where it should not
+    have been; what cannot be kept is remembered with its reason. Each swab has an answer of its own; the batch itself
+    is 200.
+    """
+    return SampleAnswers(items=await samples.add_samples(work, batch.items, language))
+
+
+@router.get("/samples/refused", role=Role.STAFF)
+async def list_refused_samples(
+    work: Work,
+    page: PageAsked,
+    resolved: Annotated[bool, Query(description="Also those that were kept after all.")] = False,
+) -> Listed[RefusedSample]:
+    """List records of swabs that have happened and could not be kept, each with its reason."""
+    return await use_cases.list_refused(work, resolved, page)
+
+
+@router.post("/samples/{sample_id}/undo", role=FIELD, raises=[NotFound, Conflict, TubeSealed, TubeDiscarded])
+async def undo_sample(sample_id: SampleId, undo: Undo, work: Work) -> KeptSample:
+    """Undo a swab, or note that it was never finished, before the tube is sealed."""
+    return await corrections.undo_sample(work, sample_id, undo)
+
+
+@router.post(
+    "/samples/{sample_id}/move",
+    role=FIELD,
+    raises=[
+        NotFound,
+        Conflict,
+        TubeUnknown,
+        TubeOfOtherRound,
+        TubeFull,
+        TubeSealed,
+        TubeDiscarded,
+        SingleOnly,
+        TwiceInRound,
+    ],
+)
+async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSample:
+    """Move a swab into the tube it is really in, before either is sealed."""
+    return await corrections.move_sample(work, sample_id, to)
+
+
+@router.get("/my-samples", role=Role.RESIDENT)
+async def list_my_samples(work: Work) -> list[OwnSample]:
+    """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first."""
+    return list(await use_cases.my_samples(work))
+
+
+@router.post("/seals", role=FIELD, client_ids=True)
+async def seal_tubes(batch: Seals, work: Work, language: LanguageAsked) -> SealAnswers:
+    """Seal up to 1,000 tubes for good, each with the list of its samples.
+
+    Listed records that have not come yet complete the tube later; what is in it and not listed is set aside. Each seal
+    has an answer of its own; the batch itself is 200. Source: article 11.
+    """
+    return SealAnswers(items=await seals.seal_tubes(work, batch.items, language))
+
+
+@router.get("/tubes", role=Role.STAFF | Role.LABORATORY)
+async def list_tubes(
+    work: Work,
+    page: PageAsked,
+    campaign_id: Annotated[UUID | None, Query(description="Only those of this round.")] = None,
+    state: Annotated[TubeState | None, Query(description="Only those in this state.")] = None,
+    number: Annotated[str | None, Query(max_length=40, description="Only the one of this number.")] = None,
+) -> Listed[Tube]:
+    """List tubes within the caller's area; to a laboratory, its own."""
+    return await use_cases.list_tubes(work, campaign_id, state, number, page)
+
+
+@router.get("/tubes/{tube_id}", role=Role.STAFF | Role.LABORATORY, raises=[NotFound])
+async def get_tube(tube_id: TubeId, work: Work) -> Tube:
+    """Show one tube and who is in it."""
+    return await use_cases.get_tube(work, tube_id)
+
+
+@router.post("/tubes/{tube_id}/discard", role=FIELD | Role.LABORATORY, raises=[NotFound, TubeMoveForbidden])
+async def discard_tube(tube_id: TubeId, discard: Discard, work: Work) -> Tube:
+    """Give a lost or damaged tube up: its people are missing again, and called again if it was a retest."""
+    return await use_cases.discard_tube(work, tube_id, discard)

@@ -1,0 +1,218 @@
+"""Tubes: their numbers, which step may follow which, and what becomes of a swab. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from shared.contracts.testing import CampaignState, SampleException, TubeState
+
+TubeMove = Literal["seal", "depart", "receive", "report", "discard"]
+
+TUBE_MOVES: dict[tuple[TubeState, TubeMove], TubeState] = {
+    ("open", "seal"): "sealed",
+    ("open", "discard"): "discarded",
+    ("sealed", "depart"): "in_transit",
+    ("sealed", "receive"): "received",
+    ("sealed", "discard"): "discarded",
+    ("in_transit", "receive"): "received",
+    ("in_transit", "discard"): "discarded",
+    ("received", "report"): "resulted",
+    ("received", "discard"): "discarded",
+    ("resulted", "report"): "resulted",
+}
+"""Every pair that is not here is forbidden. A tube may reach the laboratory although nobody scanned its departure; a
+second report is a correction."""
+
+
+def move(state: TubeState, by: TubeMove) -> TubeState | None:
+    """The state after a step, or None if the step is forbidden."""
+    return TUBE_MOVES.get((state, by))
+
+
+# Numbers ------------------------------------------------------------------------------------------------------------
+
+SERIAL_DIGITS = 11
+
+
+def number_of(serial: int) -> str:
+    """The number on a tube: eleven digits and a check digit (GS1), so that a typing slip is noticed."""
+    digits = f"{serial:0{SERIAL_DIGITS}d}"
+    return digits + check_digit(digits)
+
+
+def check_digit(digits: str) -> str:
+    """The GS1 check digit: with weights 3 and 1 from the right, everything adds up to a multiple of ten."""
+    total = sum(int(digit) * (3, 1)[place % 2] for place, digit in enumerate(reversed(digits)))
+    return str(-total % 10)
+
+
+def serial_of(number: str) -> int | None:
+    """The serial of a tube number, or None if it cannot be one of ours."""
+    if len(number) != SERIAL_DIGITS + 1 or not (number.isascii() and number.isdigit()):
+        return None
+    return int(number[:-1]) if check_digit(number[:-1]) == number[-1] else None
+
+
+# Swabs --------------------------------------------------------------------------------------------------------------
+
+Refused = Literal[
+    "clock_ahead",
+    "tube_unknown",
+    "tube_of_other_round",
+    "resident_unknown",
+    "tube_discarded",
+    "tube_sealed",
+    "not_in_manifest",
+    "campaign_not_open",
+    "sampled_before_round",
+    "twice_in_round",
+    "single_only",
+    "tube_full",
+]
+"""The codes of the problems a swab can be refused with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swab:
+    """One record of a device. `offline`: the swab has been taken already; else the device asks first."""
+
+    id: UUID
+    campaign_id: UUID
+    sampled_at: datetime
+    offline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFacts:
+    """What is known of the round a tube belongs to."""
+
+    id: UUID
+    state: CampaignState
+    opens_at: datetime
+    closes_at: datetime
+    opened_at: datetime | None
+    ended_at: datetime | None
+
+    def starts(self) -> datetime:
+        """From when on swabs may belong to the round: its window, or when it was opened if that was earlier."""
+        return self.opens_at if self.opened_at is None else min(self.opens_at, self.opened_at)
+
+    def ends(self) -> datetime:
+        """Until when swabs belong to the round."""
+        return self.closes_at if self.ended_at is None else min(self.closes_at, self.ended_at)
+
+
+@dataclass(slots=True)
+class TubeFacts:
+    """What is known of the tube a swab goes into. `people` grows while a batch is decided."""
+
+    id: UUID
+    state: TubeState
+    capacity: int
+    people: int
+    manifest: frozenset[UUID] | None
+    round: RoundFacts
+
+
+@dataclass(slots=True)
+class PersonFacts:
+    """What is known of a person in one round. `tubes` are those that hold a sample of the person already."""
+
+    known: bool
+    active: bool = True
+    counted: bool = False
+    single_only: bool = False
+    tubes: set[UUID] = field(default_factory=set)
+    called_by: Mapping[UUID, datetime] = field(default_factory=dict)
+    """Pools because of which the person is called to a retest, and when each was reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a swab: refused, or kept, perhaps with an exception, perhaps as a retest of pools."""
+
+    refused: Refused | None = None
+    exception: SampleException | None = None
+    answers: tuple[UUID, ...] = ()
+
+    @property
+    def counted(self) -> bool:
+        """Whether the swab takes the person's one place in the round."""
+        return self.refused is None and self.exception is None and not self.answers
+
+
+def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetime, ahead: timedelta) -> Decision:
+    """What becomes of one swab.
+
+    Before the swab everything is refused that must not be. What has happened already, offline or in the manifest of a
+    sealed tube, is kept as a member with an exception, so that a positive's trace is whole.
+    """
+    if swab.sampled_at > now + ahead:
+        return Decision("clock_ahead")
+    if tube is None:
+        return Decision("tube_unknown")
+    if tube.round.id != swab.campaign_id:
+        return Decision("tube_of_other_round")
+    listed = tube.manifest is not None and swab.id in tube.manifest
+    happened = swab.offline or listed
+    if not person.known or not (person.active or happened):
+        return Decision("resident_unknown")
+    refused = _tube_refuses(swab, tube, listed) or _round_refuses(swab, tube.round)
+    if refused:
+        return Decision(refused)
+    answers = _answers(swab, tube, person)
+    # What has happened says when; what is asked for happens now, whatever the device's clock says.
+    taken = swab.sampled_at if happened else max(swab.sampled_at, now)
+    exception = None if answers else _exception(tube, person, taken)
+    if exception is None and tube.people >= tube.capacity:
+        exception = "over_capacity"
+    if exception is None or happened:
+        return Decision(exception=exception, answers=() if exception else answers)
+    return Decision(ONLINE[exception])
+
+
+ONLINE: dict[SampleException, Refused] = {
+    "over_capacity": "tube_full",
+    "twice_in_round": "twice_in_round",
+    "single_only": "single_only",
+    "after_close": "campaign_not_open",
+}
+"""What would be an exception afterwards is refused beforehand."""
+
+
+def _tube_refuses(swab: Swab, tube: TubeFacts, listed: bool) -> Refused | None:
+    if tube.state == "discarded":
+        return "tube_discarded"
+    if tube.manifest is not None and not listed:
+        return "not_in_manifest" if swab.offline else "tube_sealed"
+    return None
+
+
+def _round_refuses(swab: Swab, of: RoundFacts) -> Refused | None:
+    if of.opened_at is None:
+        return "campaign_not_open"
+    return "sampled_before_round" if swab.sampled_at < of.starts() else None
+
+
+def _answers(swab: Swab, tube: TubeFacts, person: PersonFacts) -> tuple[UUID, ...]:
+    """The pools a swab answers: only a tube of one's own, and only a swab taken after the pool's result."""
+    if tube.capacity != 1:
+        return ()
+    return tuple(sorted(pool for pool, reported in person.called_by.items() if reported < swab.sampled_at))
+
+
+def _exception(tube: TubeFacts, person: PersonFacts, taken: datetime) -> SampleException | None:
+    if person.counted or tube.id in person.tubes:
+        return "twice_in_round"
+    if person.single_only and tube.capacity > 1:
+        return "single_only"
+    return "after_close" if taken > tube.round.ends() else None
+
+
+def after_move(exception: SampleException | None, *, target_capacity: int) -> SampleException | None:
+    """What is left of a sample's exception in another tube that has room: too many there is not too many here."""
+    if exception == "over_capacity" or (exception == "single_only" and target_capacity == 1):
+        return None
+    return exception

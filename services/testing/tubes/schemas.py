@@ -1,0 +1,248 @@
+"""Tubes: what is asked and said."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from services.testing.answers import Refusal
+from services.testing.campaigns.schemas import RegionCode
+from services.testing.limits import MOST_ITEMS
+from shared.contracts.resource import Said
+from shared.contracts.testing import Outcome, PoolSize, SampleException, TubeState
+from shared.problems import Invalid, Text
+
+MOST_LISTED = 60
+"""Samples in one manifest: three times the largest pool. More are two tubes."""
+
+TubeNumber = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9A-Za-z-]{1,40}$",
+        description="The number on the tube: eleven digits and a check digit.",
+        examples=["000000000130"],
+    ),
+]
+PartyName = Annotated[
+    str, Field(pattern=r"^lab-[a-z0-9-]{1,60}$", description="A laboratory.", examples=["lab-jinjiang"])
+]
+MadeId = Annotated[UUID, Field(description="Made by the device, for ever.")]
+
+SAMPLE_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"
+CAMPAIGN_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01"
+
+
+def _each_once(ids: list[UUID]) -> list[UUID]:
+    if len(set(ids)) != len(ids):
+        raise Invalid("listed_twice", Text(zh="同一样本列了两次", en="A sample is listed twice"))
+    return ids
+
+
+class NewRoll(Said):
+    """How many tubes of which size a place needs for a round."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"campaign_id": CAMPAIGN_ID, "region": "350582005001", "capacity": 10, "count": 100}]
+        }
+    )
+
+    campaign_id: UUID
+    region: RegionCode
+    capacity: PoolSize
+    count: int = Field(ge=1, le=5_000)
+
+
+class Roll(BaseModel):
+    """Numbers of tubes issued to one place for one round. No number is ever issued again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    campaign_id: UUID
+    region: str
+    capacity: PoolSize
+    numbers: list[str]
+
+
+class NewSample(Said):
+    """One swab as a device records it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": SAMPLE_ID,
+                    "campaign_id": CAMPAIGN_ID,
+                    "tube_number": "000000000130",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21",
+                    "sampled_at": "2021-01-20T09:30:00+08:00",
+                    "offline": False,
+                }
+            ]
+        }
+    )
+
+    id: MadeId
+    campaign_id: UUID
+    tube_number: TubeNumber
+    resident_id: UUID
+    sampled_at: AwareDatetime = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
+    offline: bool = Field(
+        default=False,
+        description="True: the swab has been taken already. False: the device asks before the swab.",
+    )
+
+
+class NewSamples(Said):
+    """Swabs, in any order, as often as the device likes."""
+
+    items: list[NewSample] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class SampleAnswer(BaseModel):
+    """What became of one swab: kept, kept already, undone since, or refused and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    status: Literal["kept", "already", "undone", "refused"]
+    exception: SampleException | None = None
+    problem: Refusal | None = None
+
+
+class SampleAnswers(BaseModel):
+    """An answer for each swab, in the order in which they were sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[SampleAnswer]
+
+
+UndoReason = Literal["wrong_person", "wrong_tube", "aborted_swab", "scanned_twice"]
+MoveReason = Literal["wrong_tube", "too_many", "household_together", "needs_own_tube"]
+DiscardReason = Literal["lost", "leaked", "broken", "unlabelled", "too_old"]
+
+
+class Undo(Said):
+    """Why a swab does not count: it was a mistake, or it was never finished."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "aborted_swab"}]})
+
+    reason: UndoReason
+
+
+class MoveSample(Said):
+    """Into which tube of the round a swab really went."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tube_number": "000000000147", "reason": "wrong_tube"}]})
+
+    tube_number: TubeNumber
+    reason: MoveReason
+
+
+class KeptSample(BaseModel):
+    """A swab as it is recorded now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    campaign_id: UUID
+    tube_id: UUID
+    resident_id: UUID
+    sampled_at: datetime
+    exception: SampleException | None
+    undone_at: datetime | None
+
+
+class RefusedSample(BaseModel):
+    """A record of a swab that has happened and could not be kept, with the code of the problem."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sample_id: UUID
+    campaign_id: UUID
+    tube_number: str
+    resident_id: UUID
+    sampled_at: datetime
+    reason: str
+    refused_at: datetime
+    resolved_at: datetime | None = Field(description="When the same record was kept after all.")
+
+
+class Seal(Said):
+    """The end of filling one tube: from here on its people are those of the manifest."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"tube_number": "000000000130", "sealed_at": "2021-01-20T09:40:00+08:00", "manifest": [SAMPLE_ID]}
+            ]
+        }
+    )
+
+    tube_number: TubeNumber
+    sealed_at: AwareDatetime = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
+    manifest: Annotated[
+        list[UUID],
+        Field(
+            min_length=1, max_length=MOST_LISTED, description="The ids of all its samples, also of those not sent yet."
+        ),
+        AfterValidator(_each_once),
+    ]
+    laboratory: PartyName | None = Field(
+        default=None, description="Where it goes, if that is known; a box says so too."
+    )
+
+
+class Seals(Said):
+    """Seals, in any order, as often as the device likes."""
+
+    items: list[Seal] = Field(min_length=1, max_length=MOST_ITEMS)
+
+
+class SealAnswer(BaseModel):
+    """What became of one seal."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tube_number: str
+    status: Literal["sealed", "already", "refused"]
+    missing: int = Field(default=0, description="Listed samples whose records have not come yet.")
+    set_aside: list[UUID] = Field(
+        default=[], description="Samples that were in the tube and not listed: now refused, their people missing again."
+    )
+    problem: Refusal | None = None
+
+
+class SealAnswers(BaseModel):
+    """An answer for each seal, in the order in which they were sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[SealAnswer]
+
+
+class Discard(Said):
+    """Why a tube cannot be tested. Its people are called again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "lost"}]})
+
+    reason: DiscardReason
+
+
+class OwnSample(BaseModel):
+    """One's own swab, from the tube to the result. A pool's outcome is everybody's in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    resident_id: UUID
+    campaign: str
+    tube_number: str
+    people: Literal["single", "pool"]
+    sampled_at: datetime
+    stage: TubeState
+    outcome: Outcome | None = None
+    reported_at: datetime | None = None

@@ -1,0 +1,177 @@
+"""Seals: from here on the people of a tube are those its manifest lists.
+
+A listed record may come later; one that was in the tube and is not listed is set aside, just as it is refused when it
+comes afterwards: whichever arrives first, the outcome is the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from services.testing.answers import refusal
+from services.testing.limits import CLOCK_AHEAD
+from services.testing.problems import ManifestWrong, SealDiffers, TubeDiscarded, TubeUnknown
+from services.testing.retests import use_cases as retests
+from services.testing.scope import service_hands
+from services.testing.tubes import lookup
+from services.testing.tubes.lookup import Named
+from services.testing.tubes.said import publish_tubes
+from services.testing.tubes.schemas import Seal, SealAnswer
+from shared.problems import ClockAhead, Language, Problem
+from shared.work import Work
+
+# Listed samples that will never come into this tube: undone, or recorded in another one.
+STRAY = text("""
+    SELECT listed.tube_id, count(*) AS samples
+    FROM unnest(CAST(:tubes AS uuid[]), CAST(:samples AS uuid[])) AS listed (tube_id, sample_id)
+    JOIN samples ON samples.id = listed.sample_id
+    WHERE samples.tube_id <> listed.tube_id OR samples.undone_at IS NOT NULL
+    GROUP BY listed.tube_id
+""")
+
+SET_ASIDE = text("""
+    WITH aside AS (
+        DELETE FROM samples USING tubes
+        WHERE tubes.id = samples.tube_id AND tubes.id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL
+          AND NOT EXISTS (
+              SELECT FROM unnest(CAST(:tubes_listed AS uuid[]), CAST(:samples_listed AS uuid[]))
+                  AS listed (tube_id, sample_id)
+              WHERE listed.tube_id = samples.tube_id AND listed.sample_id = samples.id)
+        RETURNING samples.*, tubes.number
+    ), kept AS (
+        INSERT INTO refused_samples
+            (id, region, sample_id, campaign_id, tube_number, resident_id, sampled_at, reason)
+        SELECT uuidv7(), region, id, campaign_id, number, resident_id, sampled_at, 'not_in_manifest' FROM aside
+        ORDER BY id
+        ON CONFLICT (sample_id, reason) DO UPDATE SET resolved_at = NULL, version = refused_samples.version + 1
+    )
+    SELECT id, tube_id FROM aside ORDER BY id
+""")
+
+SEAL = text("""
+    UPDATE tubes SET state = 'sealed', sealed_at = seal.sealed_at, manifest = CAST(seal.manifest AS uuid[]),
+        laboratory = coalesce(seal.laboratory, tubes.laboratory),
+        people = coalesce(held.regular, 0),
+        missing = cardinality(CAST(seal.manifest AS uuid[])) - coalesce(held.samples, 0),
+        version = version + 1, updated_at = :now
+    FROM unnest(
+        CAST(:ids AS uuid[]), CAST(:sealed AS timestamptz[]), CAST(:manifests AS text[]), CAST(:laboratories AS text[])
+    ) AS seal (id, sealed_at, manifest, laboratory)
+    LEFT JOIN (
+        SELECT tube_id, count(*) AS samples, count(*) FILTER (WHERE exception IS NULL) AS regular
+        FROM samples WHERE tube_id = ANY(CAST(:ids AS uuid[])) AND undone_at IS NULL GROUP BY tube_id
+    ) AS held ON held.tube_id = seal.id
+    WHERE tubes.id = seal.id
+    RETURNING tubes.id, tubes.missing
+""")
+
+
+@dataclass
+class Batch:
+    """One batch of seals while it is decided."""
+
+    seals: Sequence[Seal]
+    language: Language
+    answers: dict[int, SealAnswer] = field(default_factory=dict)
+
+    def refuse(self, place: int, problem: type[Problem], at: str, **values: int) -> None:
+        """Answer a seal with a problem."""
+        shown: dict[str, Any] = dict(values)
+        said = refusal(problem(at=f"/items/{place}/{at}", **shown), self.language)
+        self.answers[place] = SealAnswer(tube_number=self.seals[place].tube_number, status="refused", problem=said)
+
+
+async def seal_tubes(work: Work, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
+    batch = Batch(seals, language)
+    named = await lookup.find_tubes(work, (seal.tube_number for seal in seals))
+    async with service_hands(work):
+        tubes = await lookup.create_and_lock(work, list(named.values()))
+        wanted = _decide(work, batch, named, tubes)
+        for id_, count in (await _stray(work, batch, wanted)).items():
+            batch.refuse(wanted.pop(id_), ManifestWrong, "manifest", count=count)
+        if wanted:
+            await _seal(work, batch, wanted)
+    _answer_twins(batch)
+    return [batch.answers[place] for place in range(len(seals))]
+
+
+def _decide(work: Work, batch: Batch, named: Mapping[str, Named], tubes: Mapping[UUID, RowMapping]) -> dict[UUID, int]:
+    """Answer what can be answered; of the rest, the place of the seal of each tube."""
+    wanted: dict[UUID, int] = {}
+    for place, seal in enumerate(batch.seals):
+        tube = tubes.get(named[seal.tube_number].id) if seal.tube_number in named else None
+        if tube is None:
+            batch.refuse(place, TubeUnknown, "tube_number")
+        elif tube["state"] == "discarded":
+            batch.refuse(place, TubeDiscarded, "tube_number")
+        elif tube["manifest"] is not None:
+            _answer_sealed(batch, place, frozenset(tube["manifest"]), tube["missing"])
+        elif seal.sealed_at > work.now + CLOCK_AHEAD:
+            batch.refuse(place, ClockAhead, "sealed_at")
+        else:
+            wanted.setdefault(tube["id"], place)
+    return wanted
+
+
+def _answer_sealed(batch: Batch, place: int, manifest: frozenset[UUID], missing: int) -> None:
+    seal = batch.seals[place]
+    if manifest == frozenset(seal.manifest):
+        batch.answers[place] = SealAnswer(tube_number=seal.tube_number, status="already", missing=missing)
+    else:
+        batch.refuse(place, SealDiffers, "manifest")
+
+
+def _answer_twins(batch: Batch) -> None:
+    """Answer the seals of tubes that the same batch seals twice."""
+    first = {
+        batch.seals[place].tube_number: (batch.seals[place], answer) for place, answer in sorted(batch.answers.items())
+    }
+    for place, seal in enumerate(batch.seals):
+        if place not in batch.answers:
+            other, answer = first[seal.tube_number]
+            if answer.status == "refused":
+                batch.answers[place] = answer
+            else:
+                _answer_sealed(batch, place, frozenset(other.manifest), answer.missing)
+
+
+def _listed(batch: Batch, wanted: Mapping[UUID, int]) -> tuple[list[UUID], list[UUID]]:
+    pairs = [(id_, sample) for id_, place in wanted.items() for sample in batch.seals[place].manifest]
+    return [tube for tube, _ in pairs], [sample for _, sample in pairs]
+
+
+async def _stray(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> dict[UUID, int]:
+    tubes, samples = _listed(batch, wanted)
+    rows = await work.rows(STRAY, tubes=tubes, samples=samples)
+    return {row["tube_id"]: row["samples"] for row in rows}
+
+
+async def _seal(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> None:
+    tubes, samples = _listed(batch, wanted)
+    aside: dict[UUID, list[UUID]] = {}
+    for row in await work.rows(SET_ASIDE, tubes=list(wanted), tubes_listed=tubes, samples_listed=samples):
+        aside.setdefault(row["tube_id"], []).append(row["id"])
+    if aside:
+        await retests.recall(work, aside)
+    seals = [batch.seals[place] for place in wanted.values()]
+    sealed = await work.rows(
+        SEAL,
+        ids=list(wanted),
+        sealed=[seal.sealed_at for seal in seals],
+        manifests=["{" + ",".join(str(id_) for id_ in sorted(seal.manifest)) + "}" for seal in seals],
+        laboratories=[seal.laboratory for seal in seals],
+        now=work.now,
+    )
+    for row in sealed:
+        place = wanted[row["id"]]
+        batch.answers[place] = SealAnswer(
+            tube_number=batch.seals[place].tube_number,
+            status="sealed",
+            missing=row["missing"],
+            set_aside=aside.get(row["id"], []),
+        )
+    await publish_tubes(work, wanted, change="sealed")

@@ -1,0 +1,160 @@
+"""Tubes: rolls of numbers, tubes, the samples in them, and records that could not be kept."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.testing.base import Base, Row
+from shared.db import REGION
+
+IDS = ARRAY(PG_UUID(as_uuid=True))
+
+
+class SerialRow(Base):
+    """The next serial of a tube. One row; rolls take from it, and nothing ever goes back."""
+
+    __tablename__ = "tube_serials"
+
+    only: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    following: Mapped[int]
+
+    __table_args__ = (CheckConstraint('"only"', name="tube_serials_one"),)
+
+
+class RollRow(Row):
+    """A range of tube numbers for one place in one round, so that devices without a network cannot clash."""
+
+    __tablename__ = "rolls"
+
+    campaign_id: Mapped[UUID] = mapped_column(ForeignKey("testing.campaigns.id"), index=True)
+    capacity: Mapped[int]
+    first: Mapped[int] = mapped_column(unique=True)
+    last: Mapped[int]
+
+    __table_args__ = (
+        CheckConstraint("capacity IN (1, 5, 10, 20)", name="roll_capacity"),
+        CheckConstraint("first <= last", name="roll_range"),
+    )
+
+
+class TubeRow(Row):
+    """One tube of one round. It comes to be by its number, at its first swab or at its seal."""
+
+    __tablename__ = "tubes"
+
+    campaign_id: Mapped[UUID] = mapped_column(ForeignKey("testing.campaigns.id"), index=True)
+    number: Mapped[str] = mapped_column(REGION)
+    capacity: Mapped[int]
+    drill: Mapped[bool]
+    state: Mapped[str] = mapped_column(REGION, server_default="open")
+    people: Mapped[int] = mapped_column(server_default="0", comment="Members without an exception.")
+    answers: Mapped[list[UUID]] = mapped_column(IDS, server_default="{}")
+    first_sampled_at: Mapped[datetime | None]
+    manifest: Mapped[list[UUID] | None] = mapped_column(IDS)
+    missing: Mapped[int] = mapped_column(server_default="0", comment="Listed in the manifest and not here yet.")
+    sealed_at: Mapped[datetime | None]
+    received_at: Mapped[datetime | None]
+    late: Mapped[bool] = mapped_column(server_default=text("false"))
+    laboratory: Mapped[str | None] = mapped_column(REGION)
+    box_id: Mapped[UUID | None] = mapped_column(ForeignKey("testing.boxes.id"), index=True)
+    outcome: Mapped[str | None] = mapped_column(REGION)
+    revision: Mapped[int | None]
+    tested_at: Mapped[datetime | None]
+    reported_at: Mapped[datetime | None]
+    held: Mapped[bool] = mapped_column(server_default=text("false"))
+    discarded_at: Mapped[datetime | None]
+    discard_reason: Mapped[str | None] = mapped_column(REGION)
+
+    __table_args__ = (
+        UniqueConstraint("number", name="tube_number_taken"),
+        CheckConstraint("capacity IN (1, 5, 10, 20)", name="tube_capacity"),
+        CheckConstraint("people BETWEEN 0 AND capacity", name="tube_full"),
+        CheckConstraint(
+            "state IN ('open', 'sealed', 'in_transit', 'received', 'resulted', 'discarded')", name="tube_state"
+        ),
+        CheckConstraint(
+            "(manifest IS NULL) = (sealed_at IS NULL) AND (manifest IS NOT NULL OR state IN ('open', 'discarded'))"
+            " AND (manifest IS NULL OR state <> 'open')",
+            name="tube_manifest",
+        ),
+        CheckConstraint("missing BETWEEN 0 AND coalesce(cardinality(manifest), 0)", name="tube_missing"),
+        CheckConstraint("received_at IS NOT NULL OR state NOT IN ('received', 'resulted')", name="tube_received"),
+        CheckConstraint("received_at IS NULL OR laboratory IS NOT NULL", name="tube_laboratory"),
+        CheckConstraint(
+            "num_nulls(outcome, revision, tested_at, reported_at) IN (0, 4)"
+            " AND (outcome IS NOT NULL OR state <> 'resulted')"
+            " AND (outcome IS NULL OR state IN ('resulted', 'discarded'))",
+            name="tube_result",
+        ),
+        CheckConstraint("outcome IN ('negative', 'positive', 'inconclusive', 'invalid')", name="tube_outcome"),
+        CheckConstraint("held = (outcome IS NOT NULL AND missing > 0)", name="tube_held"),
+        CheckConstraint("(discarded_at IS NULL) = (state <> 'discarded')", name="tube_discarded"),
+        CheckConstraint("answers = '{}' OR capacity = 1", name="tube_answers"),
+        Index("tubes_laboratory_idx", "laboratory", postgresql_where=text("laboratory IS NOT NULL")),
+    )
+
+
+class SampleRow(Base):
+    """One person's swab in a tube. `region` is the tube's; `home` the grid in which the round expects the person."""
+
+    __tablename__ = "samples"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, comment="Made by the device.")
+    campaign_id: Mapped[UUID]
+    tube_id: Mapped[UUID] = mapped_column(ForeignKey("testing.tubes.id"), index=True)
+    resident_id: Mapped[UUID] = mapped_column(index=True)
+    region: Mapped[str] = mapped_column(REGION)
+    home: Mapped[str | None] = mapped_column(REGION)
+    sampled_at: Mapped[datetime]
+    exception: Mapped[str | None] = mapped_column(REGION)
+    offline: Mapped[bool]
+    retest: Mapped[bool] = mapped_column(comment="Answers the pools of its tube, not the round.")
+    counted: Mapped[bool] = mapped_column(comment="Takes the person's one place in the round.")
+    moved_from: Mapped[UUID | None] = mapped_column(comment="The tube it was recorded in first.")
+    moved_reason: Mapped[str | None] = mapped_column(REGION)
+    undone_at: Mapped[datetime | None]
+    undone_reason: Mapped[str | None] = mapped_column(REGION)
+    kept_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        Index(
+            "twice_in_round",
+            "campaign_id",
+            "resident_id",
+            unique=True,
+            postgresql_where=text("counted"),
+            postgresql_include=["home", "region"],
+        ),
+        Index(
+            "samples_exceptions_idx",
+            "campaign_id",
+            "resident_id",
+            postgresql_where=text("exception IS NOT NULL"),
+        ),
+        CheckConstraint(
+            "exception IN ('over_capacity', 'twice_in_round', 'single_only', 'after_close')", name="sample_exception"
+        ),
+        CheckConstraint(
+            "NOT counted OR (exception IS NULL AND undone_at IS NULL AND NOT retest)", name="sample_counted"
+        ),
+        CheckConstraint("(undone_at IS NULL) = (undone_reason IS NULL)", name="sample_undone"),
+    )
+
+
+class RefusedSampleRow(Row):
+    """A record of a swab that has happened and could not be kept: named, with its reason, and visible."""
+
+    __tablename__ = "refused_samples"
+
+    sample_id: Mapped[UUID]
+    campaign_id: Mapped[UUID]
+    tube_number: Mapped[str] = mapped_column(REGION)
+    resident_id: Mapped[UUID]
+    sampled_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(REGION, comment="The code of the problem.")
+    resolved_at: Mapped[datetime | None] = mapped_column(comment="When the same record was kept after all.")
+
+    __table_args__ = (UniqueConstraint("sample_id", "reason"),)

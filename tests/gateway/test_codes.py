@@ -1,0 +1,293 @@
+"""G2: codes follow from facts, and from nothing else."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared import clock
+from shared.actors import Role
+from shared.contracts.observation import Order, Referral
+from shared.contracts.registry import Resident
+from shared.contracts.resource import Resource
+from shared.contracts.testing import Result, Sample, Tube
+from shared.ids import new_id
+from tests.harness import District
+
+GRID = "3505820050010101"
+NOW = datetime.now(UTC) - timedelta(hours=12)
+"""When the pool was resulted: everything below has happened already."""
+
+
+def resident(id_: UUID, version: int = 1, region: str = GRID) -> Resident:
+    return Resident(id=id_, version=version, region=region, state="active", household_id=None)
+
+
+def tube(people: list[UUID], outcome: Any = None, *, at: datetime = NOW, version: int = 1, **values: Any) -> Tube:
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "version": version,
+        "region": GRID,
+        "campaign_id": new_id(),
+        "number": "T1",
+        "capacity": 10 if len(people) > 1 else 1,
+        "state": "resulted" if outcome else "received",
+        "drill": False,
+        "samples": tuple(Sample(id=new_id(), resident_id=one, sampled_at=at - timedelta(hours=2)) for one in people),
+        "missing": 0,
+        "result": outcome and Result(outcome=outcome, revision=1, tested_at=at, reported_at=at),
+    }
+    return Tube(**(given | values))
+
+
+async def tell(district: District, *resources: Resource, settle: bool = True) -> None:
+    for one in resources:
+        async with district.houses[one.type.split(".")[0]].system_work() as work:
+            work.publish_all([one], change="test")
+    if settle:
+        await district.drain("gateway")
+
+
+async def code(district: District, person: UUID) -> dict[str, Any]:
+    staff = district.caller("gateway", Role.GRID_WORKER)
+    answer = await staff.get(f"/gateway/v1/codes/{person}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def colours(district: District, people: list[UUID]) -> list[str]:
+    return [(await code(district, one))["colour"] for one in people]
+
+
+async def test_everybody_is_green_without_a_fact_that_says_otherwise(district: District) -> None:
+    person = new_id()
+    await tell(district, resident(person))
+    found = await code(district, person)
+    assert (found["colour"], found["reasons"], found["policy"]) == ("green", [], 1)
+
+
+async def test_a_positive_pool_turns_its_ten_yellow_and_each_frees_itself(district: District) -> None:
+    people = [new_id() for _ in range(10)]
+    pool = tube(people, "positive")
+    await tell(district, *map(resident, people), pool)
+    assert set(await colours(district, people)) == {"yellow"}
+    later = NOW + timedelta(hours=6)
+    own = [tube([one], "negative", at=later, answers=(pool.id,)) for one in people[:9]]
+    await tell(district, *own, tube([people[9]], "positive", at=later, answers=(pool.id,)))
+    assert await colours(district, people) == ["green"] * 9 + ["red"]
+
+
+async def test_a_negative_retracts_only_what_it_answers(district: District) -> None:
+    person, other = new_id(), new_id()
+    pool = tube([person, other], "positive")
+    later = NOW + timedelta(hours=6)
+    await tell(district, resident(person), pool, tube([person, new_id()], "negative", at=later))
+    assert (await code(district, person))["colour"] == "yellow", "another pool's negative answers nothing"
+    await tell(district, tube([person], "negative", at=later))
+    assert (await code(district, person))["colour"] == "yellow", "a single tube that was no retest answers nothing"
+    early = tube([person], "negative", at=NOW - timedelta(hours=1), answers=(pool.id,))
+    await tell(district, early)
+    assert (await code(district, person))["colour"] == "yellow", "nor does a swab taken before the pool's result"
+
+
+async def test_reasons_name_rule_evidence_and_way_out_in_both_languages(district: District) -> None:
+    person = new_id()
+    pool = tube([person, new_id()], "inconclusive")
+    await tell(district, resident(person), pool)
+    staff = district.caller("gateway", Role.COMMUNITY_OFFICER)
+    for language, word in (("zh-CN", "黄码"), ("en", "Yellow")):
+        found = (await staff.get(f"/gateway/v1/codes/{person}", headers={"accept-language": language})).json()
+        (reason,) = found["reasons"]
+        assert reason["evidence_id"] == str(pool.id)
+        assert reason["evidence_type"] == "testing.tube.v1"
+        assert all(reason[name] for name in ("rule", "why", "how_it_ends", "next_step", "source", "since"))
+        assert word in found["meaning"]
+
+
+async def test_a_fact_may_come_before_its_person(district: District) -> None:
+    person = new_id()
+    await tell(district, tube([person], "positive"))
+    await tell(district, resident(person))
+    assert (await code(district, person))["colour"] == "red"
+
+
+async def test_a_correction_replaces_what_it_corrects(district: District) -> None:
+    person = new_id()
+    wrong = tube([person], "positive")
+    await tell(district, resident(person), wrong)
+    right = wrong.model_copy(update={"version": 2, "result": wrong.result.model_copy(update={"outcome": "negative"})})
+    await tell(district, right)
+    assert (await code(district, person))["colour"] == "green"
+    await tell(district, wrong)
+    assert (await code(district, person))["colour"] == "green", "an older version changes nothing"
+
+
+async def test_drills_held_negatives_and_invalid_results_touch_no_code(district: District) -> None:
+    people = [new_id() for _ in range(3)]
+    await tell(
+        district,
+        *map(resident, people),
+        tube([people[0]], "positive", drill=True),
+        tube([people[1], new_id()], "negative", held=True, missing=1),
+        tube([people[2]], "invalid"),
+    )
+    found = [await code(district, one) for one in people]
+    assert [(one["colour"], one["last_negative_at"]) for one in found] == [("green", None)] * 3
+
+
+@pytest.mark.parametrize(("kind", "colour"), [("central", "red"), ("home", "yellow"), ("monitoring", "green")])
+async def test_orders_restrict_until_they_end(district: District, kind: Any, colour: str) -> None:
+    person = new_id()
+    order = Order(
+        id=new_id(),
+        version=1,
+        region=GRID,
+        resident_id=person,
+        kind=kind,
+        state="open",
+        protocol=1,
+        evidence_type="testing.tube.v1",
+        evidence_id=new_id(),
+        day_0=clock.day_of(NOW),
+        opened_at=NOW,
+        ends_at=NOW + timedelta(days=14),
+    )
+    await tell(district, resident(person), order)
+    assert (await code(district, person))["colour"] == colour
+    await tell(district, order.model_copy(update={"version": 2, "state": "ended", "ended_at": NOW}))
+    assert (await code(district, person))["colour"] == "green"
+
+
+async def test_what_the_hospital_rules_out_ends_the_red(district: District) -> None:
+    person = new_id()
+    positive = tube([person], "positive")
+    referral = Referral(
+        id=new_id(),
+        version=1,
+        region=GRID,
+        resident_id=person,
+        reason="positive",
+        state="ruled_out",
+        evidence_type=positive.type,
+        evidence_id=positive.id,
+        reported_at=NOW,
+        closed_at=NOW + timedelta(hours=8),
+    )
+    await tell(district, resident(person), positive)
+    assert (await code(district, person))["colour"] == "red"
+    await tell(district, referral)
+    assert (await code(district, person))["colour"] == "green"
+
+
+async def test_any_order_of_a_history_gives_the_same_codes(district: District) -> None:
+    shuffler = random.Random(11)
+    people = [new_id() for _ in range(6)]
+    pool = tube(people, "positive")
+    later = NOW + timedelta(hours=5)
+    wrong = tube([people[0]], "positive", at=later, answers=(pool.id,))
+    right = wrong.model_copy(update={"version": 2, "result": wrong.result.model_copy(update={"outcome": "negative"})})
+    history: list[Resource] = [
+        *map(resident, people),
+        pool,
+        wrong,
+        right,
+        *(tube([one], "negative", at=later, answers=(pool.id,)) for one in people[1:4]),
+        tube([people[4]], "positive", at=later, answers=(pool.id,)),
+        *(resident(one, version=2) for one in people),
+    ]
+    outcomes = []
+    for _ in range(6):
+        await district.empty()
+        told = history + shuffler.choices(history, k=6)
+        shuffler.shuffle(told)
+        for start in range(0, len(told), 3):
+            await tell(district, *told[start : start + 3])
+        outcomes.append(await colours(district, people))
+    assert outcomes == [["green"] * 4 + ["red", "yellow"]] * 6
+
+
+async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
+    """A tube and an order about the same people, applied by two readers at the same time."""
+    import asyncio
+
+    from shared.feed.reader import Reader
+
+    people = [new_id() for _ in range(200)]
+    await tell(district, *map(resident, people))
+    tubes = [tube([one], "positive") for one in people]
+    orders = [
+        Order(
+            id=new_id(),
+            version=1,
+            region=GRID,
+            resident_id=one,
+            kind="home",
+            state="open",
+            protocol=1,
+            evidence_type="testing.tube.v1",
+            evidence_id=new_id(),
+            day_0=clock.day_of(NOW),
+            opened_at=NOW,
+            ends_at=NOW + timedelta(days=14),
+        )
+        for one in people
+    ]
+    await tell(district, *tubes, *orders, settle=False)
+    reactions = district.workers["gateway"].reactions
+    await asyncio.gather(
+        *(Reader(district.houses["gateway"], owner, reactions).drain() for owner in ("testing", "observation"))
+    )
+    rows = await district.sql("SELECT colour, jsonb_array_length(reasons) AS reasons FROM gateway.codes")
+    assert {(row["colour"], row["reasons"]) for row in rows} == {(3, 2)}
+    assert len(rows) == 200
+
+
+async def test_staff_elsewhere_see_no_code_and_residents_their_own(district: District) -> None:
+    person, other = new_id(), new_id()
+    await tell(district, resident(person), resident(other))
+    elsewhere = district.caller("gateway", Role.GRID_WORKER, scope="350582004")
+    assert (await elsewhere.get(f"/gateway/v1/codes/{person}")).status_code == 404
+    self = district.caller("gateway", Role.RESIDENT, residents=(person,))
+    assert (await self.get(f"/gateway/v1/codes/{person}")).status_code == 200
+    assert (await self.get(f"/gateway/v1/codes/{other}")).status_code == 404
+
+
+async def test_counts_add_up_within_the_scope(district: District) -> None:
+    people = [new_id() for _ in range(5)]
+    await tell(
+        district, *map(resident, people), resident(new_id(), region="350582004001"), tube(people[:2], "positive")
+    )
+    command = district.caller("gateway", Role.COMMAND)
+    counts = (await command.get("/gateway/v1/codes/counts", params={"region": "350582005"})).json()
+    assert counts == {"green": 3, "yellow": 2, "red": 0}
+    elsewhere = (await command.get("/gateway/v1/codes/counts", params={"region": "350582004"})).json()
+    assert elsewhere == {"green": 0, "yellow": 0, "red": 0}
+
+
+async def test_every_change_of_a_code_is_remembered(district: District) -> None:
+    person = new_id()
+    wrong = tube([person], "positive")
+    await tell(district, resident(person), wrong)
+    await tell(
+        district,
+        wrong.model_copy(update={"version": 2, "result": wrong.result.model_copy(update={"outcome": "negative"})}),
+    )
+    rows = await district.sql("SELECT colour, version FROM gateway.code_changes ORDER BY number")
+    assert [(row["colour"], row["version"]) for row in rows] == [(3, 2), (1, 3)]
+
+
+async def test_no_role_of_ours_but_the_system_can_write_a_code(district: District) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(district.database.url_of("gateway"))
+    try:
+        for role in ("staff", "resident", "machine", "door"):
+            await connection.execute(f"SET ROLE fangxian_gateway_{role}")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute("UPDATE gateway.codes SET colour = 1")
+            await connection.execute("RESET ROLE")
+    finally:
+        await connection.close()

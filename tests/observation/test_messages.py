@@ -1,0 +1,152 @@
+"""O4: what the 120 desk and hospitals tell, in any order and more than once."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared import clock
+from shared.actors import Role
+from shared.contracts.gateway import Message
+from shared.ids import new_id
+from tests.harness import District
+from tests.observation.feeds import message, parked, published, referrals_of, tell, tube
+
+
+async def open_referral(district: District) -> UUID:
+    who = new_id()
+    await tell(district, tube(new_id(), [who], "positive"))
+    (row,) = await referrals_of(district, [who])
+    id_: UUID = row["id"]
+    return id_
+
+
+def journey(referral_id: UUID, start: datetime) -> list[Message]:
+    """A whole journey, and what has no place in it."""
+
+    def at(minutes: int) -> dict[str, Any]:
+        return {"at": start + timedelta(minutes=minutes)}
+
+    return [
+        message("referral.dispatched", referral_id, **at(-50)),
+        message("referral.on_board", referral_id, **at(-40)),
+        message("referral.handed_over", referral_id, hospital="hospital-one", **at(-30)),
+        message("referral.handed_over", referral_id, source="hospital", hospital="hospital-one", **at(-29)),
+        message("referral.left", referral_id, **at(-20)),
+        message("referral.admitted", referral_id, source="hospital", **at(-10)),
+        message("referral.confirmed", referral_id, source="hospital", **at(-5)),
+        message("referral.ruled_out", referral_id, source="hospital", **at(-1)),
+    ]
+
+
+async def outcome(district: District, referral_id: UUID) -> tuple[Any, ...]:
+    (row,) = await district.sql(
+        """
+        SELECT state, dispatched_at, on_board_at, handed_over_at, closed_at, hospital
+        FROM observation.referrals WHERE id = $1
+        """,
+        referral_id,
+    )
+    messages = await district.sql(
+        "SELECT kind, source, state, reason FROM observation.messages WHERE referral_id = $1 ORDER BY occurred_at",
+        referral_id,
+    )
+    return tuple(row), [tuple(one) for one in messages]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_any_order_and_any_repetition_has_one_outcome(district: District, seed: int) -> None:
+    chance = random.Random(seed)
+    referral_id = await open_referral(district)
+    start = clock.now()
+    told = journey(referral_id, start)
+    history = told + chance.sample(told, 4)
+    chance.shuffle(history)
+    while history:
+        together = chance.randint(1, 4)
+        await tell(district, *history[:together])
+        history = history[together:]
+    (state, dispatched_at, on_board_at, handed_over_at, closed_at, hospital), messages = await outcome(
+        district, referral_id
+    )
+    assert state == "confirmed"
+    assert [
+        round((start - when).total_seconds() / 60) for when in (dispatched_at, on_board_at, handed_over_at, closed_at)
+    ] == [50, 40, 30, 5]
+    assert hospital == "hospital-one"
+    assert [(kind, kept, reason) for kind, _, kept, reason in messages] == [
+        ("referral.dispatched", "applied", None),
+        ("referral.on_board", "applied", None),
+        ("referral.handed_over", "applied", None),
+        ("referral.handed_over", "applied", None),
+        ("referral.left", "rejected", "transition_forbidden"),
+        ("referral.admitted", "applied", None),
+        ("referral.confirmed", "applied", None),
+        ("referral.ruled_out", "rejected", "referral_closed"),
+    ]
+    assert await parked(district) == []
+
+
+async def test_a_repetition_changes_and_publishes_nothing(district: District) -> None:
+    referral_id = await open_referral(district)
+    dispatched = message("referral.dispatched", referral_id)
+    await tell(district, dispatched)
+    before = await published(district, "observation.referral.v1", referral_id)
+    # The same event posted under another message id, which is another message.
+    again = dispatched.model_copy(update={"id": new_id(), "message_id": "msg_again"})
+    await tell(district, dispatched, again)
+    assert await published(district, "observation.referral.v1", referral_id) == before
+    assert len(await district.sql("SELECT 1 FROM observation.messages WHERE state = 'applied'")) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "reason"),
+    [
+        ("referral.teleported", {}, "kind_unknown"),
+        ("referral.cancel", {}, "kind_unknown"),
+        ("referral.confirmed", {}, "wrong_sender"),
+        ("referral.dispatched", {"source": "hospital"}, "wrong_sender"),
+        ("referral.dispatched", {"source": "municipal"}, "wrong_sender"),
+        ("referral.dispatched", {"ahead": 6}, "clock_ahead"),
+        ("referral.dispatched", {"referral_id": "no uuid"}, "referral_missing"),
+        ("referral.dispatched", {"referral_id": None}, "referral_missing"),
+        ("referral.dispatched", {"referral_id": ["x"]}, "referral_missing"),
+        ("referral.dispatched", {"referral_id": str(new_id())}, "referral_unknown"),
+    ],
+)
+async def test_what_has_no_place_is_kept_and_seen(
+    district: District, kind: str, values: dict[str, Any], reason: str
+) -> None:
+    referral_id = await open_referral(district)
+    made = message(kind, referral_id, source=values.get("source", "desk_120"), hospital={"not": "text"})
+    if "ahead" in values:
+        ahead = made.received_at + timedelta(minutes=values["ahead"])
+        made = made.model_copy(update={"occurred_at": ahead})
+    if "referral_id" in values:
+        made = made.model_copy(update={"data": {"referral_id": values["referral_id"]}})
+    await tell(district, made)
+    command = district.caller("observation", Role.COMMAND)
+    (seen,) = (await command.get("/observation/v1/messages", params={"state": "rejected"})).json()["items"]
+    assert (seen["id"], seen["state"], seen["reason"]) == (str(made.id), "rejected", reason)
+    assert (await command.get("/observation/v1/messages", params={"state": "applied"})).json()["items"] == []
+    (row,) = await district.sql("SELECT state FROM observation.referrals")
+    assert row["state"] == "reported"
+    assert await parked(district) == []
+
+
+async def test_other_messages_have_other_readers(district: District) -> None:
+    await tell(district, message("list.published", new_id(), source="municipal"))
+    assert await district.sql("SELECT 1 FROM observation.messages") == []
+    assert await parked(district) == []
+
+
+async def test_messages_are_seen_within_the_scope_of_their_referral(district: District) -> None:
+    referral_id = await open_referral(district)
+    await tell(district, message("referral.dispatched", referral_id, region="outside"))
+    near = district.caller("observation", Role.COMMUNITY_OFFICER, scope="350582005001")
+    far = district.caller("observation", Role.COMMUNITY_OFFICER, scope="350582005002")
+    assert len((await near.get("/observation/v1/messages")).json()["items"]) == 1
+    assert (await far.get("/observation/v1/messages")).json()["items"] == []
+    assert (await district.caller("observation", Role.GRID_WORKER).get("/observation/v1/messages")).status_code == 403

@@ -1,0 +1,399 @@
+"""R2: a file of people is taken in once, resumed where it stopped, and answered row by row."""
+
+import asyncio
+import csv
+import io
+import zipfile
+from typing import Any
+
+import openpyxl
+import pytest
+
+from services.registry.imports import spool, taking, words
+from services.registry.imports.columns import COLUMNS
+from services.registry.imports.faults import FILE_CODES, ROW_CODES
+from services.registry.residents.identity import REASONS
+from services.registry.residents.transfers import settle_requests
+from shared.actors import Role
+from shared.contracts.registry import Resident
+from shared.jobs import run_open_jobs
+from tests.harness import District
+from tests.registry.people import (
+    ADDRESS,
+    ELSEWHERE,
+    HOUKU,
+    PHONE,
+    SHATANG,
+    everything_kept,
+    number,
+    person,
+    published,
+    register,
+    send,
+    table,
+    take_in,
+)
+
+IMPORTS = "/registry/v1/imports"
+
+
+@pytest.fixture
+def command(district: District):
+    return district.caller("registry", Role.COMMAND)
+
+
+def crowd(count: int, **values: Any) -> list[dict[str, Any]]:
+    return [person(place, **values) for place in range(1, count + 1)]
+
+
+async def errors_of(client, job: dict[str, Any], language: str = "en") -> list[dict[str, str]]:
+    answer = await client.get(f"{IMPORTS}/{job['id']}/errors", headers={"accept-language": language})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+
+
+def counts(job: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(job["result"][name] for name in ("created", "updated", "unchanged", "failed"))
+
+
+async def test_a_file_is_taken_in_and_the_same_file_again_changes_nothing(district: District, command) -> None:
+    content = table(crowd(5))
+    job = await take_in(district, command, content)
+    assert (job["state"], job["total"], job["done"], counts(job)) == ("succeeded", 5, 5, (5, 0, 0, 0))
+    before = await district.sql("SELECT * FROM registry.residents ORDER BY id")
+    entries = await published(district)
+    assert sorted(entry["subject"] for entry in entries) == [row["id"] for row in before]
+    faces = [Resident.model_validate_json(entry["data"]) for entry in entries]
+    assert {(face.version, face.region, face.state) for face in faces} == {(1, SHATANG, "active")}
+    assert await errors_of(command, job) == []
+
+    again = await take_in(district, command, content)
+    assert counts(again) == (0, 0, 5, 0)
+    assert await district.sql("SELECT * FROM registry.residents ORDER BY id") == before
+    assert len(await published(district)) == 5
+    assert await district.sql("SELECT * FROM registry.uploads") == []
+
+
+async def test_what_the_feed_carries_is_the_resource_and_nothing_else(district: District, command) -> None:
+    await take_in(district, command, table([person(1, "20200229", pregnant="是", dependent="是")]))
+    (entry,) = await published(district)
+    face = Resident.model_validate_json(entry["data"])
+    assert face.model_dump_json() == entry["data"]
+    assert Resident.model_validate(face.model_dump(), strict=True) == face
+    assert {tag.kind for tag in face.tags} == {"child", "elder", "pregnant", "dependent"}
+
+
+async def test_only_what_is_different_is_changed(district: District, command) -> None:
+    await take_in(district, command, table(crowd(4)))
+    rows = crowd(4)
+    rows[0]["phone"] = "15400000000"
+    rows[1] = {"name": "张三丰", "document_number": number(2), "region": SHATANG}  # says nothing else
+    rows[2] |= {"region": HOUKU, "address": ""}
+    rows[3]["pregnant"] = "是"
+    assert counts(await take_in(district, command, table(rows))) == (0, 3, 1, 0)
+    shown = {
+        item["document_number"][-4:]: item for item in (await command.get("/registry/v1/residents")).json()["items"]
+    }
+    first, second, third, fourth = (shown[number(place)[-4:]] for place in range(1, 5))
+    assert (first["phone"], first["version"], first["address"]) == ("154****0000", 2, "晋江市新塘街道沙塘社区****")
+    assert (second["phone"], second["version"]) == ("154****5678", 1)
+    assert (third["region"], third["address"], third["phone"]) == (HOUKU, None, "154****5678")
+    assert "pregnant" in {tag["kind"] for tag in fourth["tags"]}
+    rows[3]["pregnant"] = "否"
+    assert counts(await take_in(district, command, table(rows))) == (0, 1, 3, 0)
+    history = await district.sql("SELECT region FROM registry.resident_history ORDER BY until")
+    assert [row["region"] for row in history] == [SHATANG] * 3
+
+
+async def test_a_dry_run_says_what_would_come_of_it(district: District, command) -> None:
+    await take_in(district, command, table(crowd(2)))
+    rows = [*crowd(3), person(4, name="")]
+    rows[0]["phone"] = "15400000000"
+    before = await district.sql("SELECT * FROM registry.residents ORDER BY id")
+    job = await take_in(district, command, table(rows), dry_run="true")
+    assert counts(job) == (1, 1, 1, 1)
+    assert [row["行号"] for row in await errors_of(command, job)] == ["5"]
+    assert await district.sql("SELECT * FROM registry.residents ORDER BY id") == before
+    assert len(await published(district)) == 2
+    assert counts(await take_in(district, command, table(rows))) == (1, 1, 1, 1)
+
+
+BAD_ROWS = [
+    ({"document_number": "003582199003070018"}, "id_check_digit", "document_number"),
+    ({"document_number": "00358219900307001"}, "id_length", "document_number"),
+    ({"region": "350582005999"}, "region_unknown", "region"),
+    ({"region": ELSEWHERE}, "region_unknown", "region"),
+    ({"region": "350582005"}, "region_unknown", "region"),
+    ({"name": "=cmd|' /C calc'!A0"}, "formula", "name"),
+    ({"name": " "}, "name_missing", "name"),
+    ({"name": "长" * 101}, "name_too_long", "name"),
+    ({"phone": "12345"}, "phone_form", "phone"),
+    ({"document_number": "3.50582E+17"}, "number_lost_digits", "document_number"),
+    ({"document_type": "77"}, "document_type_unknown", "document_type"),
+    ({"document_type": "20", "document_number": "E12345678"}, "birth_date_missing", "birth_date"),
+    ({"birth_date": "1990-03-08"}, "birth_date_differs", "birth_date"),
+    ({"birth_date": "8.3.1990"}, "date_form", "birth_date"),
+    ({"sex": "女"}, "sex_differs", "sex"),
+    ({"sex": "?"}, "sex_form", "sex"),
+    ({"pregnant": "也许"}, "flag_form", "pregnant"),
+]
+
+
+@pytest.mark.parametrize(("values", "code", "column"), BAD_ROWS)
+async def test_one_bad_row_keeps_no_other_out(district: District, command, values, code, column) -> None:
+    job = await take_in(district, command, table([person(1), person(3) | values, person(5)]))
+    assert counts(job) == (2, 0, 0, 1)
+    (row,) = await errors_of(command, job)
+    assert row["行号"] == "3"
+    assert f"{column}: {words.WORDS[code].en}" in row["错误"]
+    (zh,) = await errors_of(command, job, "zh-CN")
+    assert f"{COLUMNS[column][0]}：{words.WORDS[code].zh}" in zh["错误"]
+
+
+async def test_the_same_person_twice_in_a_file(district: District, command) -> None:
+    job = await take_in(district, command, table([person(1), person(2), person(1, name="别人")]))
+    assert counts(job) == (2, 0, 0, 1)
+    (row,) = await errors_of(command, job)
+    assert (row["姓名"], row["行号"]) == ("别人", "4")
+    assert "line 2" in row["错误"]
+
+
+async def test_an_error_file_is_corrected_and_sent_again(district: District, command) -> None:
+    rows = [person(1), person(2, name="=张三"), person(3, phone="+86 154 1234")]
+    job = await take_in(district, command, table(rows))
+    assert counts(job) == (1, 0, 0, 2)
+    content = (await command.get(f"{IMPORTS}/{job['id']}/errors")).content.decode("utf-8-sig")
+    corrected = content.replace("'=张三", "张三").replace("'+86 154 1234", "15412341234")
+    assert counts(await take_in(district, command, corrected.encode())) == (2, 0, 0, 0)
+
+
+async def test_errors_of_many_rows_come_whole(district: District, command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "ERRORS_PAGE", 3)
+    job = await take_in(district, command, table([person(place, name="") for place in range(1, 9)]))
+    assert [row["行号"] for row in await errors_of(command, job)] == [str(line) for line in range(2, 10)]
+
+
+async def test_errors_are_forgotten(district: District, command) -> None:
+    job = await take_in(district, command, table([person(name="")]))
+    district.move_clock(days=31)
+    await taking.forget_errors(district.houses["registry"])
+    assert await district.sql("SELECT * FROM registry.import_errors") == []
+    district.clock_right()
+    assert await errors_of(command, job) == []
+
+
+async def test_encodings_and_line_breaks_in_cells(district: District, command) -> None:
+    rows = [person(1, address="沙塘社区\n1区5号"), person(2)]
+    assert counts(await take_in(district, command, table(rows, "gb18030"))) == (2, 0, 0, 0)
+    assert counts(await take_in(district, command, table(rows, "utf-8"))) == (0, 0, 2, 0)
+
+
+def workbook(rows: list[dict[str, Any]]) -> bytes:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append([headings[0] for headings in COLUMNS.values()])
+    for row in rows:
+        sheet.append([row.get(column, "") for column in COLUMNS])
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+async def test_a_workbook(district: District, command) -> None:
+    assert counts(await take_in(district, command, workbook(crowd(3)))) == (3, 0, 0, 0)
+    assert counts(await take_in(district, command, table(crowd(3)))) == (0, 0, 3, 0)
+
+
+def bomb(megabytes: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+        with archive.open("xl/worksheets/sheet1.xml", "w") as part:
+            for _ in range(megabytes):
+                part.write(b" " * (1 << 20))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "file_empty"),
+        (b"\xef\xbb\xbf\n\n", "file_empty"),
+        ("姓名,证件号码\n张三,1\n".encode(), "file_column_missing"),
+        ("姓名,证件号码,网格编码,星座\n".encode(), "file_column_unknown"),
+        ("姓名,证件号码,网格编码,姓名\n".encode(), "file_column_twice"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "file_old_format"),
+        (b"PK\x03\x04 not an archive", "file_not_a_table"),
+        ("姓名".encode("utf-16"), "file_wrong_encoding"),
+        (b"\x00\x01\x02", "file_control_character"),
+        (bomb(500), "file_archive_bomb"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_refused_at_once(district: District, command, content, code) -> None:
+    answer = await send(command, content)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert "星座" not in answer.text
+    assert await district.sql("SELECT * FROM registry.jobs") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (table(crowd(3)) + b'"never closed', "file_quote_wrong"),
+        (bomb(100), "file_archive_bomb"),
+    ],
+)
+async def test_a_file_that_breaks_later_fails_as_a_whole(district: District, command, content, code) -> None:
+    job = await take_in(district, command, content)
+    assert (job["state"], job["error"]) == ("failed", code)
+    assert await district.sql("SELECT * FROM registry.residents") == []
+    assert await district.sql("SELECT * FROM registry.uploads") == []
+
+
+async def test_more_than_an_upload_may_have(command) -> None:
+    headers = {"content-length": str(300 << 20), "content-type": "multipart/form-data; boundary=x"}
+    answer = await command.post(IMPORTS, content=b"", headers=headers)
+    assert answer.json()["code"] == "payload_too_large"
+
+
+async def test_what_is_no_upload(command) -> None:
+    assert (await command.post(IMPORTS, json={})).status_code in (415, 422)
+    assert (await command.post(IMPORTS, files={"other": b"x"})).status_code == 422
+
+
+async def test_every_fault_has_words_in_both_languages() -> None:
+    assert words.FILE_PROBLEMS.keys() == set(FILE_CODES)
+    assert words.WORDS.keys() >= {*ROW_CODES, *REASONS}
+
+
+class Killed(BaseException):
+    """As if the process died: nothing may catch it."""
+
+
+async def test_a_killed_import_goes_on_where_it_stopped(
+    district: District, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 3)
+    rows = [*crowd(7), person(1, name="又一次"), person(9)]
+    answer = await send(command, table(rows))
+    house, worker = district.houses["registry"], district.workers["registry"]
+    real, calls = taking._write, 0
+
+    async def dies(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        written = await real(*arguments)
+        if calls == 2:
+            raise Killed
+        return written
+
+    monkeypatch.setattr(taking, "_write", dies)
+    with pytest.raises(Killed):
+        await run_open_jobs(house, worker.jobs)
+    job = (await command.get(answer.headers["location"])).json()
+    assert (job["state"], job["total"], job["done"], counts(job)) == ("running", 9, 3, (3, 0, 0, 0))
+    assert len(await published(district)) == 3
+    await run_open_jobs(house, worker.jobs)
+    job = (await command.get(answer.headers["location"])).json()
+    assert (job["state"], job["done"], counts(job)) == ("succeeded", 9, (8, 0, 0, 1))
+    assert "line 2" in (await errors_of(command, job))[0]["错误"]
+    assert len(await published(district)) == len(await district.sql("SELECT * FROM registry.residents")) == 8
+
+
+async def test_a_cancelled_import_stops_after_its_chunk(
+    district: District, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 2)
+    answer = await send(command, table(crowd(6)))
+    url = answer.headers["location"]
+    real = taking._write
+
+    async def cancels(*arguments: Any) -> Any:
+        if not (await command.get(url)).json()["done"]:
+            return await real(*arguments)
+        assert (await command.post(f"{url}/cancel")).json()["state"] == "cancelled"
+        return await real(*arguments)
+
+    monkeypatch.setattr(taking, "_write", cancels)
+    await district.settle()
+    job = (await command.get(url)).json()
+    assert (job["state"], job["done"], counts(job)) == ("cancelled", 2, (2, 0, 0, 0))
+    assert len(await district.sql("SELECT * FROM registry.residents")) == 2
+    assert (await command.post(f"{url}/cancel")).json()["code"] == "job_ended"
+
+
+async def test_two_imports_of_one_file_at_once(district: District, command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 5)
+    rows = crowd(40)
+    answers = [await send(command, table(rows)), await send(command, table(list(reversed(rows))))]
+    house, worker = district.houses["registry"], district.workers["registry"]
+    await asyncio.gather(*(run_open_jobs(house, worker.jobs) for _ in range(2)))
+    await district.settle()
+    jobs = [(await command.get(answer.headers["location"])).json() for answer in answers]
+    assert [job["state"] for job in jobs] == ["succeeded"] * 2
+    assert tuple(map(sum, zip(*map(counts, jobs), strict=True))) == (40, 0, 40, 0)
+    people = await district.sql("SELECT version FROM registry.residents")
+    assert (len(people), {row["version"] for row in people}, len(await published(district))) == (40, {1}, 40)
+
+
+async def test_who_lives_elsewhere_is_counted_as_anybody_new(district: District, command) -> None:
+    neighbour = district.caller("registry", Role.COMMAND, scope="350582004")
+    there = await register(district, neighbour, region=ELSEWHERE)
+    content = table(crowd(2))
+    assert counts(await take_in(district, command, content, dry_run="true")) == (2, 0, 0, 0)
+    assert counts(await take_in(district, command, content)) == (2, 0, 0, 0)
+    await settle_requests(district.houses["registry"])
+    assert counts(await take_in(district, command, content)) == (0, 0, 2, 0)
+    (transfer,) = (await neighbour.get("/registry/v1/transfers")).json()["items"]
+    await neighbour.post(f"/registry/v1/transfers/{transfer['id']}/accept")
+    await settle_requests(district.houses["registry"])
+    assert (await command.get(f"/registry/v1/residents/{there}")).status_code == 200
+    assert counts(await take_in(district, command, content)) == (0, 0, 2, 0)
+
+
+async def test_who_died_is_not_taken_in_and_who_moved_away_returns(district: District, command) -> None:
+    for place, reason in ((1, "died"), (2, "moved_away")):
+        id_ = await register(district, command, place=place)
+        await command.post(f"/registry/v1/residents/{id_}/close", json={"reason": reason})
+    job = await take_in(district, command, table(crowd(2)))
+    assert counts(job) == (0, 1, 0, 1)
+    assert words.WORDS["resident_closed"].en in (await errors_of(command, job))[0]["错误"]
+
+
+async def test_imports_are_seen_within_their_scope_by_those_who_import(district: District, command) -> None:
+    officer = district.caller("registry", Role.COMMUNITY_OFFICER, scope=SHATANG)
+    job = await take_in(district, officer, table([person(1), person(2, region=HOUKU)]))
+    assert counts(job) == (1, 0, 0, 1)
+    outsider = district.caller("registry", Role.COMMAND, scope="350582004")
+    for path in ("", "/errors"):
+        assert (await outsider.get(f"{IMPORTS}/{job['id']}{path}")).status_code == 404
+        assert (await command.get(f"{IMPORTS}/{job['id']}{path}")).status_code == 200
+    doctor = district.caller("registry", Role.VILLAGE_DOCTOR)
+    assert (await send(doctor, table([person(1)]))).status_code == 403
+
+
+async def test_the_same_key_with_another_file_is_another_request(command) -> None:
+    key = {"idempotency-key": "this-import-once"}
+    files = [{"file": ("a.csv", table(crowd(count)))} for count in (1, 1, 2)]
+    first, again, other = [await command.post(IMPORTS, files=file, headers=key) for file in files]
+    assert first.json() == again.json()
+    assert other.json()["code"] == "key_reused"
+
+
+async def test_each_chunk_is_in_the_audit(district: District, command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool, "CHUNK", 2)
+    await take_in(district, command, table(crowd(3)))
+    entries = await district.sql("SELECT subjects FROM registry.audit WHERE operation LIKE 'job %' ORDER BY seq")
+    assert [len(entry["subjects"]) for entry in entries] == [2, 1]
+
+
+async def test_nothing_of_a_file_is_kept_in_clear(district: District, command) -> None:
+    rows = [person(1), person(2, name="=张三丰"), person(3, phone=PHONE + "1")]
+    answer = await send(command, table(rows))
+    waiting = await everything_kept(district)
+    await district.settle()
+    kept = waiting + await everything_kept(district)
+    assert answer.json()["id"] in kept
+    for clear in ("张三丰", number(1), number(2), PHONE, ADDRESS):
+        assert clear not in kept
+        assert clear.encode().hex() not in kept
