@@ -1,5 +1,6 @@
 """How a service's API is put together: the same surroundings for each, so that a service lists only what is its own."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,6 +28,9 @@ from shared.settings import Settings
 
 UPLOAD_SECONDS = 300.0
 """How long the upload of a file may take: 256 MiB over a line of 7 Mbit/s."""
+
+CHECK_SECONDS = 0.5
+"""How long a health check waits for a server: one that hangs must not make whoever asks us hang."""
 
 Authenticate = Callable[[Mapping[str, Any]], Actor]
 """Takes an ASGI scope, or a request, which reads as its scope."""
@@ -117,7 +121,8 @@ def _add_health(app: FastAPI, house: House) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         """Whether the process can do its work, and what it misses. Redis is missed, but not needed."""
-        checks = {"postgresql": await _check(_ping(house)), "redis": await _check(house.waker.ping())}
+        postgresql, redis = await asyncio.gather(_check(_ping(house)), _check(house.waker.ping()))
+        checks = {"postgresql": postgresql, "redis": redis}
         ready = checks["postgresql"]["ok"] and house.is_open
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
@@ -129,7 +134,7 @@ def _add_health(app: FastAPI, house: House) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Figures for Prometheus."""
-        await _check(maintenance.measure(house))
+        await _check(maintenance.measure(house), seconds=5)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -146,10 +151,11 @@ async def _ping(house: House) -> None:
         await connection.execute(text("SELECT 1"))
 
 
-async def _check(what: Awaitable[Any]) -> dict[str, Any]:
+async def _check(what: Awaitable[Any], seconds: float = CHECK_SECONDS) -> dict[str, Any]:
     began = time.perf_counter()
     try:
-        await what
+        async with asyncio.timeout(seconds):
+            await what
     except Exception as error:  # a health check reports whatever is wrong
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True, "milliseconds": round((time.perf_counter() - began) * 1000, 1)}

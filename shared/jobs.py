@@ -83,6 +83,8 @@ END = text("""
     WHERE id = :id AND state = 'running'
 """)
 DROP_FILE = text("DELETE FROM uploads WHERE job_id = :id")
+# Who cancels a job cannot remove its file, and a cancelled job is never run again.
+DROP_LEFT = text("DELETE FROM uploads USING jobs WHERE jobs.id = uploads.job_id AND jobs.finished_at IS NOT NULL")
 
 
 async def add(work: Work, kind: str, region: str, values: Mapping[str, Any]) -> Job:
@@ -190,6 +192,7 @@ JobFunction = Callable[[Run], Awaitable[None]]
 async def run_open_jobs(house: House, functions: Mapping[str, JobFunction]) -> None:
     """Run every job that waits or was left behind, one at a time, unless another worker has it."""
     async with house.system_work() as work:
+        await work.run(DROP_LEFT)
         ids = [row["id"] for row in await work.rows(OPEN, kinds=list(functions))]
     for id_ in ids:
         async with alone(house, f"job:{id_}") as got:

@@ -6,7 +6,8 @@ Feed entries, the audit entry and the idempotency record commit with it. No netw
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -151,6 +152,20 @@ class Work:
         )
 
     # What use cases say -------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part of this work that can fail by itself: what it wrote and published is undone, the rest goes on."""
+        published, seen = len(self._entries), set(self._seen)
+        try:
+            async with self.session.begin_nested():
+                yield
+                await self.session.flush()
+        except BaseException:
+            self.session.expunge_all()
+            del self._entries[published:]
+            self._seen = seen
+            raise
 
     def add(self, row: RowT) -> RowT:
         """Keep a new row."""

@@ -102,7 +102,7 @@ async def sample(world: World) -> None:
     world.checks.each(
         "expected, sampled and sealed in each grid", world.expectation.grids, await _grids(world, "sealed")
     )
-    world.checks.equal("who is missing in a grid", *await _missing(world))
+    world.checks.each("who is missing in a grid", *await _missing(world))
 
 
 async def _grids(world: World, state: str) -> dict[str, Grid]:
@@ -113,14 +113,14 @@ async def _grids(world: World, state: str) -> dict[str, Grid]:
     }
 
 
-async def _missing(world: World) -> tuple[set[str], set[str]]:
+async def _missing(world: World) -> tuple[dict[str, str], dict[str, str]]:
     """Who should be, and who is, still missing in the first grid that somebody stays away from."""
     people = world.population.people
     grid = people[min(world.plan.absent)].region
-    stayed_away = {world.residents[index] for index in world.plan.absent if people[index].region == grid}
+    stayed_away = {world.residents[index]: grid for index in world.plan.absent if people[index].region == grid}
     worker = await world.parties.staff("grid_worker", grid)
     path = f"{CAMPAIGNS}/{world.campaign_id}/missing"
-    return stayed_away, {item["resident_id"] async for item in worker.items(path, region=grid)}
+    return stayed_away, {item["resident_id"]: item["region"] async for item in worker.items(path, region=grid)}
 
 
 async def deliver(world: World) -> None:

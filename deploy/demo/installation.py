@@ -91,8 +91,10 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _free_ports() -> int:
-    """The first of four ports in a row that are free."""
-    for first in range(FIRST_PORT, LAST_PORT, PORTS):
+    """Four ports in a row that are free. Each process begins to look elsewhere, so that two demos do not race."""
+    rows = range(FIRST_PORT, LAST_PORT, PORTS)
+    start = os.getpid() % len(rows)
+    for first in (*rows[start:], *rows[:start]):
         if all(_is_free(first + offset) for offset in range(PORTS)):
             return first
     raise Trouble("No four ports in a row are free: choose a --port.")

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +61,10 @@ def _noting(checks: Checks) -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        checks.fail("the step goes on", "an answer", str(refused))
-        sys.stderr.write(f"{refused}\n")
+        checks.fail("the step goes on", "a success", str(refused))
+    except Exception as error:
+        checks.fail("the step goes on", "no error", f"{type(error).__name__}: {error}")
+        traceback.print_exc()
 
 
 async def _journey(people: int, seed: int, url: str, checks: Checks, progression: Progression) -> None:

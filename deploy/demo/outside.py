@@ -27,23 +27,23 @@ class Watching:
 
     city: Municipality
 
-    async def orders(self) -> set[tuple[str, str]]:
+    async def orders(self) -> dict[str, str]:
         """Who is observed, and where."""
         held = self.city.latest(TOWNSHIP_PATH, "observation.order.v1")
-        return {(order["resident_id"], order["kind"]) for order in held if order["state"] == "open"}
+        return {order["resident_id"]: order["kind"] for order in held if order["state"] == "open"}
 
-    async def referrals(self) -> set[tuple[str, str]]:
+    async def referrals(self) -> dict[str, str]:
         """Who is referred, and how far."""
         held = self.city.latest(TOWNSHIP_PATH, "observation.referral.v1")
-        return {(referral["resident_id"], referral["state"]) for referral in held}
+        return {referral["resident_id"]: referral["state"] for referral in held}
 
     async def retests(self) -> Counter[str]:
         """How the retests came out."""
         return Counter(retest["outcome"] for retest in self.city.latest(TOWNSHIP_PATH, "testing.retest.v1"))
 
-    async def colours(self) -> Counter[str]:
-        """Everybody's colour in the grid."""
-        return Counter(code["colour"] for code in self.city.latest(GRID_PATH, "gateway.code.v1"))
+    async def colours(self) -> dict[str, str]:
+        """The colour of everybody in the grid whose colour ever changed."""
+        return {code["id"]: code["colour"] for code in self.city.latest(GRID_PATH, "gateway.code.v1")}
 
     async def tubes(self) -> Counter[str]:
         """The results of the grid's tubes."""
@@ -156,14 +156,13 @@ class Desk:
 async def city_knows(world: World, watching: Watching) -> None:
     """What the city has put together from verified webhooks alone is what really is."""
     checks, plan, grid = world.checks, world.plan, world.plan.pool.grid
-    everybody = Counter(
-        world.expectation.colour(person.index) for person in world.population.people if person.region == grid
-    )
+    touched = sorted({*plan.pool.people, *plan.family.others})
+    colours = {world.residents[index]: world.expectation.colour(index) for index in touched}
     tubes = sum(tube.grid == grid for tube in plan.all_tubes) + len(plan.pool.people)
-    await world.becomes("city: orders", orders_expected(world), watching.orders)
-    await world.becomes("city: referrals", {(world.residents[plan.family.positive], "handed_over")}, watching.referrals)
+    await world.become("city: orders", orders_expected(world), watching.orders)
+    await world.become("city: referrals", {world.residents[plan.family.positive]: "handed_over"}, watching.referrals)
     await world.becomes("city: retests", Counter(negative=len(plan.pool.people) - 1, positive=1), watching.retests)
-    await world.becomes("city: colours of the pool's grid", everybody, watching.colours)
+    await world.become("city: colours that changed", colours, watching.colours)
     await world.becomes("city: tubes of the pool's grid", Counter(negative=tubes - 2, positive=2), watching.tubes)
     checks.equal("city: signatures that were wrong", 0, watching.city.refused)
     checks.equal("city: events of elsewhere", 0, watching.strangers(grid))

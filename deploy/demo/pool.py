@@ -47,6 +47,7 @@ async def _watch(world: World, index: int, colour: str, patience: float = 30.0) 
 async def retest(world: World) -> None:
     """Each of the ten is called, swabbed into a tube of their own, and their tubes are brought in."""
     pool = world.plan.pool
+    await world.becomes("colours of everybody meanwhile", world.expectation.pending, world.colours)
     found = await world.command.get("/testing/v1/tubes", number=world.number(pool))
     world.pool_id = found["items"][0]["id"]
 
@@ -97,7 +98,8 @@ async def one_is_positive(world: World) -> Any:
     await _all_become(world, "household, at home: yellow", family.home, "yellow")
     others = [index for index in world.plan.pool.people if index not in world.expectation.colours]
     await _all_become(world, "the others of the pool stay green", others, "green")
-    await world.becomes("observation orders", orders_expected(world), lambda: _orders(world))
+    await world.becomes("colours of everybody at the end", world.expectation.settled, world.colours)
+    await world.become("observation orders", orders_expected(world), lambda: _orders(world))
     return await _referral(world)
 
 
@@ -112,17 +114,16 @@ async def _all_become(world: World, what: str, people: Iterable[int], colour: st
     await world.becomes(what, Counter({colour: len(indices)}), colours)
 
 
-def orders_expected(world: World) -> set[tuple[str, str]]:
+def orders_expected(world: World) -> dict[str, str]:
     """Who should be observed, and where."""
     family = world.plan.family
-    central = {(world.residents[index], "central") for index in family.central}
-    return central | {(world.residents[index], "home") for index in family.home}
+    return dict.fromkeys(world.ids(family.central), "central") | dict.fromkeys(world.ids(family.home), "home")
 
 
-async def _orders(world: World) -> set[tuple[str, str]]:
+async def _orders(world: World) -> dict[str, str]:
     """Who is observed and where, of all orders that are open anywhere in the township."""
     path = "/observation/v1/orders"
-    return {(item["resident_id"], item["kind"]) async for item in world.command.items(path, state="open")}
+    return {item["resident_id"]: item["kind"] async for item in world.command.items(path, state="open")}
 
 
 async def _referral(world: World) -> Any:
@@ -131,8 +132,8 @@ async def _referral(world: World) -> Any:
     async def all_of_them() -> list[Any]:
         return [item async for item in world.command.items("/observation/v1/referrals")]
 
-    async def told() -> list[tuple[str, str, str]]:
-        return [(item["resident_id"], item["reason"], item["state"]) for item in await all_of_them()]
+    async def told() -> dict[str, tuple[str, str]]:
+        return {item["resident_id"]: (item["reason"], item["state"]) for item in await all_of_them()}
 
-    await world.becomes("referred to hospital", [(referred, "positive", "reported")], told)
+    await world.become("referred to hospital", {referred: ("positive", "reported")}, told)
     return next(iter(await all_of_them()), None)

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-LONGEST_CELL = 60
+LONGEST_CELL = 100
+LONGEST_EXPLANATION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,16 @@ class Checks:
         """Check that what came is what was expected."""
         return self._note(what, _cell(expected), _cell(got), bool(expected == got), seconds)
 
-    def each(self, what: str, expected: Mapping[Any, Any], got: Mapping[Any, Any]) -> bool:
+    def each(
+        self, what: str, expected: Mapping[Any, Any], got: Mapping[Any, Any], seconds: float | None = None
+    ) -> bool:
         """Check many of a kind at once, by name: all are as expected, and there are no others."""
         names = expected.keys() | got.keys()
         wrong = [name for name in sorted(names) if expected.get(name) != got.get(name)]
         told = f"{len(names) - len(wrong):,} as expected"
         if wrong:
             told += f"; {wrong[0]}: {got.get(wrong[0])} instead of {expected.get(wrong[0])}"
-        return self._note(what, f"{len(expected):,} as expected", told, not wrong, None)
+        return self._note(what, f"{len(expected):,} as expected", told, not wrong, seconds)
 
     def within(self, what: str, limit: float, seconds: float) -> bool:
         """Check that something took no longer than its limit in seconds."""
@@ -57,7 +60,7 @@ class Checks:
 
     def fail(self, what: str, expected: str, got: str) -> None:
         """Note something that could not be checked at all."""
-        self._note(what, expected, _cell(got), False, None)
+        self._note(what, expected, got[:LONGEST_EXPLANATION], False, None)
 
     def _note(self, what: str, expected: str, got: str, well: bool, seconds: float | None) -> bool:
         self.done.append(Check(self.step, what, expected, got, well, seconds))

@@ -1,15 +1,16 @@
 """What every step has at hand: the people, the plan, what is expected, the parties, and where to note it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploy.demo.expectation import Expectation
 from deploy.demo.parties import Parties, Party
 from deploy.demo.plan import Plan, PlannedTube
-from deploy.demo.population import Population
+from deploy.demo.population import TOWNSHIP, Population
 from deploy.demo.progress import Progression
 from deploy.demo.table import Checks, stopwatch
 
@@ -54,6 +55,10 @@ class World:
         with self.progression.step(number, title):
             yield
 
+    async def colours(self) -> Counter[str]:
+        """How many people have which colour now, as the command sees it."""
+        return Counter(await self.command.get("/gateway/v1/codes/counts", region=TOWNSHIP))
+
     async def meet(self, indices: Iterable[int]) -> None:
         """Give some people their own telephones: a token for each, with nothing in it but themselves."""
         for index in sorted(indices):
@@ -80,6 +85,14 @@ class World:
         with stopwatch() as lap:
             got = await until(ask, lambda answer: answer == expected, patience)
         return self.checks.equal(what, expected, got, lap.seconds)
+
+    async def become(
+        self, what: str, expected: Mapping[str, Any], ask: Callable[[], Awaitable[Mapping[str, Any]]]
+    ) -> bool:
+        """The same for many of a kind, by name."""
+        with stopwatch() as lap:
+            got = await until(ask, lambda answer: answer == expected)
+        return self.checks.each(what, expected, got, lap.seconds)
 
 
 async def until(

@@ -192,13 +192,11 @@ class Reader:
         if not events:
             return
         try:
-            async with work.session.begin_nested():
+            async with work.savepoint():
                 await self._react(work, events, hold)
-                await work.session.flush()
         except Exception as error:
             if is_transient(error):
                 raise
-            work.session.expunge_all()
             if len(events) == 1:
                 await self._park(work, events[0], error)
                 return

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -22,6 +23,20 @@ class Peers:
         self._signer = signer
         self._transports = transports
         self._clients: dict[str, httpx.AsyncClient] = {}
+        self._outside: httpx.AsyncClient | None = None
+
+    @property
+    def outside(self) -> httpx.AsyncClient:
+        """The kept connections to services that are not ours: no token goes there, and no cookie is kept of them."""
+        if self._outside is None:
+            self._outside = httpx.AsyncClient(
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                follow_redirects=False,
+                trust_env=False,
+                limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
+                timeout=httpx.Timeout(self._settings.request_timeout_seconds, connect=CONNECT_SECONDS),
+            )
+        return self._outside
 
     def client(self, service: Service) -> httpx.AsyncClient:
         """The kept connections to one service."""
@@ -63,3 +78,6 @@ class Peers:
             client = self._clients.pop(service, None)
             if client is not None:
                 await client.aclose()
+        if self._outside is not None:
+            await self._outside.aclose()
+            self._outside = None

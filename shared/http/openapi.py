@@ -23,21 +23,19 @@ def describe(app: FastAPI) -> None:
 
 
 def add_links(document: dict[str, Any]) -> None:
-    """Link every 201 and 202 to the GET of the same collection's item, so that tools can walk the API."""
-    for path, operations in document["paths"].items():
-        post = operations.get("post")
-        item = next((other for other in document["paths"] if _is_item_of(other, path)), None)
-        if post is None or item is None or "get" not in document["paths"][item]:
+    """Link every 201 and 202 to the GET that its Location leads to, so that tools can walk the API."""
+    items = {PARAMETER.sub("{}", path): path for path, found in document["paths"].items() if "get" in found}
+    for operations in document["paths"].values():
+        post = operations.get("post", {})
+        location = post.pop("x-location", "")
+        item = items.get(PARAMETER.sub("{}", location))
+        if item is None:
             continue
-        name = PARAMETER.findall(item)[-1]
+        values = zip(PARAMETER.findall(item), PARAMETER.findall(location), strict=True)
         link = {
             "operationId": document["paths"][item]["get"]["operationId"],
-            "parameters": {name: "$response.body#/id"},
+            "parameters": {name: f"$response.body#/{said}" for name, said in values},
         }
         for status in ("201", "202"):
             if status in post["responses"]:
                 post["responses"][status]["links"] = {"self": link}
-
-
-def _is_item_of(path: str, collection: str) -> bool:
-    return path.startswith(collection + "/{") and path.endswith("}") and "/" not in path[len(collection) + 1 :]

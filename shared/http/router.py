@@ -4,6 +4,8 @@ For each request: authenticate, check the role, read the body, open the work, cl
 case, store the finished answer, commit, and only then answer.
 """
 
+import asyncio
+import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError
+from starlette.datastructures import FormData
 
 from shared import work as works
 from shared.actors import Actor, Role
@@ -139,9 +142,23 @@ def _check_declared(problem: Problem, declared: set[type[Problem]], operation: s
 
 async def _body_of(request: Request) -> bytes:
     if request.headers.get("content-type", "").startswith("multipart/"):
-        await request.form()  # spooled to disk, and kept on the request for the endpoint
-        return b""
+        # Spooled to disk, and kept on the request for the endpoint; for the idempotency key its digest stands for it.
+        return await asyncio.to_thread(_digest_of, await request.form())
     return await request.body()
+
+
+def _digest_of(form: FormData) -> bytes:
+    digest = hashlib.sha256()
+    for name, value in form.multi_items():
+        digest.update(f"{name}\n".encode())
+        if isinstance(value, str):
+            digest.update(hashlib.sha256(value.encode()).digest())
+        else:
+            value.file.seek(0)
+            while block := value.file.read(1 << 20):
+                digest.update(block)
+            value.file.seek(0)
+    return digest.digest()
 
 
 def _said(response: Response) -> dict[str, Any]:
@@ -206,7 +223,11 @@ class Router(APIRouter):
                 description=rest.strip() or summary,
                 operation_id=endpoint.__name__,
                 responses=_responses(method, contract, status),
-                openapi_extra={**_access(contract), **options.pop("extra", {})},
+                openapi_extra={
+                    **_access(contract),
+                    **({"x-location": location} if location else {}),
+                    **options.pop("extra", {}),
+                },
                 dependencies=[Depends(_idempotency_key)] if method == "POST" and not open else [],
                 **options,
             )

@@ -10,7 +10,7 @@ from deploy.demo.population import TOWNSHIP, Person, Population
 from shared import clock
 
 POOL_SIZE = 10
-PEOPLE = 58
+PEOPLE = 42
 """Of each community, at least; whole households."""
 SEED = 7
 

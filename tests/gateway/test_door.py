@@ -203,7 +203,9 @@ create table gateway.points (
     region text collate "C" not null,
     outcomes bytea not null check (length(outcomes) = 16),
     negative_within interval,
-    fever_tenths smallint not null
+    fever_tenths smallint not null,
+    receipt_seconds integer not null default 600,
+    closed_at timestamptz
 );
 create table gateway.visits (
     scan_id uuid not null,
@@ -215,6 +217,7 @@ create table gateway.visits (
     colour smallint not null,
     outcome smallint not null,
     temperature_tenths smallint check (temperature_tenths <> 444),
+    receipt_seconds integer not null,
     decided_at timestamptz not null,
     primary key (at, scan_id)
 ) partition by range (at);
@@ -226,8 +229,9 @@ create table gateway.visits_other partition of gateway.visits default;
 create role a_door login password '{password}';
 grant usage on schema gateway to a_door;
 grant select (resident_id, colour, until, colour_after, green_from, last_negative) on gateway.codes to a_door;
-grant select (id, region, outcomes, negative_within, fever_tenths) on gateway.points to a_door;
-grant select (scan_id, at, point_id, resident_id, colour, outcome, decided_at) on gateway.visits to a_door;
+grant select (id, region, outcomes, negative_within, fever_tenths, receipt_seconds, closed_at) on gateway.points to a_door;
+grant select (scan_id, at, point_id, resident_id, colour, outcome, receipt_seconds, decided_at) on gateway.visits
+    to a_door;
 grant insert on gateway.visits to a_door;
 """
 REGION = "350582005001"
@@ -331,6 +335,7 @@ async def test_a_visit_is_on_disk_before_its_answer(door: Door, owner: asyncpg.C
         "colour": 1,
         "outcome": said.outcome,
         "temperature_tenths": 365,
+        "receipt_seconds": 600,
         "decided_at": NOW,
     }
 
@@ -606,7 +611,7 @@ async def test_green_passes_with_a_receipt(http: httpx.AsyncClient, owner: async
     assert answer.status_code == 201
     said = answer.json()
     receipt = receipts.read(said.pop("receipt"), RECEIPT_SECRETS, NOW)
-    assert receipt == (resident, POINTS["window"], UUID(asked["scan_id"]), NOW)
+    assert receipt == (resident, POINTS["window"], UUID(asked["scan_id"]), NOW, 600)
     assert said == {
         "scan_id": asked["scan_id"],
         "verdict": "pass",

@@ -41,6 +41,13 @@ class Receiver:
     verifies: bool = True
     port: int = 0
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, count: int) -> None:
+        """Wait until so many events have come."""
+        while len(self.got) < count:
+            self.arrived.clear()
+            await self.arrived.wait()
 
     @property
     def url(self) -> str:
@@ -88,6 +95,7 @@ class Receiver:
         if status in range(200, 300) or status == 0:
             self.got.append(event)
             self.ids.append(headers["webhook-id"])
+            self.arrived.set()
         return status
 
     def _is_genuine(self, headers: dict[str, str], body: bytes) -> bool:
@@ -505,8 +513,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_out(
     receiver.answer = lambda event: slowly(event, 0.002)
     (due,) = await first.look()
     task = asyncio.create_task(first.serve(due))
-    while len(receiver.got) < 250:
-        await asyncio.sleep(0.005)
+    await receiver.until(250)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     # A killed one would not let go: its lease runs out by itself.
@@ -549,9 +556,7 @@ async def test_one_that_hangs_slows_no_other(
             began = time.monotonic()
             await publish(district, region())
             woken.set()
-            count = len(receiver.got)
-            while len(receiver.got) == count:
-                await asyncio.sleep(0.005)
+            await receiver.until(len(receiver.got) + 1)
             assert time.monotonic() - began < 3
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

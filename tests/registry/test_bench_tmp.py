@@ -15,7 +15,13 @@ def pgcpu(postmaster):
             t=p.cpu_times(); tot+=t.user+t.system
         except psutil.Error: pass
     return tot
-async def test_bench(district, tmp_path):
+async def test_bench(district, tmp_path, monkeypatch):
+    import services.registry.imports.taking as tk
+    class A:
+        def __getattr__(self, n):
+            import asyncio; return getattr(asyncio, n)
+        async def to_thread(self, f, *a): return f(*a)
+    if os.environ.get('INLINE'): monkeypatch.setattr(tk, 'asyncio', A())
     n = int(os.environ.get("N", "100000"))
     pop = Population.generate(n, 1, today=date(2026,11,24))
     pop.to_csv(tmp_path/"p.csv")

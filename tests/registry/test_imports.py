@@ -320,6 +320,8 @@ async def test_a_cancelled_import_stops_after_its_chunk(
     assert (job["state"], job["done"], counts(job)) == ("cancelled", 2, (2, 0, 0, 0))
     assert len(await district.sql("SELECT * FROM registry.residents")) == 2
     assert (await command.post(f"{url}/cancel")).json()["code"] == "job_ended"
+    await district.settle()
+    assert await district.sql("SELECT * FROM registry.uploads") == []
 
 
 async def test_two_imports_of_one_file_at_once(district: District, command, monkeypatch: pytest.MonkeyPatch) -> None:

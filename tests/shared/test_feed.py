@@ -259,11 +259,11 @@ async def _keep_resident(district: District, one: Resident) -> None:
     """A resident as the registry itself has it, without a feed entry."""
     await district.sql(
         """
-        INSERT INTO registry.residents (id, version, region, state, document_type, document_index, birth_date, sex)
-        VALUES ($1, $2, $3, 'active', '10', $4, '1990-01-01', 'female')
+        INSERT INTO registry.residents (
+            id, version, region, document_type, document_index, document_number_sealed, name_sealed, birth_date, sex, since
+        ) VALUES ($1, $2, '350582005001', 10, $3, '', '', '1990-01-01', 'female', now())
         """,
         one.id,
         one.version,
-        one.region,
         one.id.bytes,
     )

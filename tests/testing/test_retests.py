@@ -152,6 +152,18 @@ async def test_a_correction_withdraws_what_rested_on_the_result_and_calls_again_
     assert (await states(ring))[str(people[1])] == ("called", None)
 
 
+async def test_a_pool_that_stays_suspect_leaves_what_was_answered(district: District, make_round: MakeRound) -> None:
+    people = await residents(district, 2)
+    ring = await make_round()
+    pool = await positive_pool(ring, people)
+    settled, _ = await ring.filled(people[:1], capacity=1)
+    sampled, _ = await ring.filled(people[1:], capacity=1)
+    await ring.report(ring.result_of(settled, "negative"))
+    await ring.report(ring.result_of(pool, "inconclusive", 2))
+    await ring.report(ring.result_of(sampled, "negative"))
+    assert await states(ring) == {str(person): ("settled", "negative") for person in people}
+
+
 async def test_a_single_tube_that_tells_nothing_calls_its_person_again(
     district: District, make_round: MakeRound
 ) -> None:

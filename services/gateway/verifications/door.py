@@ -18,7 +18,8 @@ from services.gateway.verifications.rules import Outcome
 
 RECORD_VISITS = """
 insert into gateway.visits (
-    scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, decided_at
+    scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, receipt_seconds,
+    decided_at
 )
 select
     asked.scan_id, asked.at, asked.point_id, asked.resident_id, asked.shown_by, point.region, seen.colour,
@@ -28,10 +29,10 @@ select
         + 2 * coalesce(code.last_negative >= $7 - point.negative_within, false)::int
         + coalesce(asked.temperature_tenths >= point.fever_tenths, false)::int
     ),
-    asked.temperature_tenths, $7
+    asked.temperature_tenths, point.receipt_seconds, $7
 from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])
     as asked (scan_id, at, point_id, resident_id, shown_by, temperature_tenths)
-join gateway.points as point on point.id = asked.point_id
+join gateway.points as point on point.id = asked.point_id and point.closed_at is null
 left join gateway.codes as code on code.resident_id = asked.resident_id
 cross join lateral (
     select case
@@ -43,16 +44,17 @@ cross join lateral (
 ) as seen
 order by asked.scan_id
 on conflict do nothing
-returning scan_id, point_id, resident_id, colour, outcome, decided_at
+returning scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at
 """
 """`seen` is `colour_at` of codes/rules.py. What `get_byte` picks is `outcomes` of rules.py; a test holds both together.
 
 Sorted by scan id, so that two batches holding the same scans cannot deadlock. A scan that is there already, or whose
-point nobody knows, returns no row.
+point nobody knows or that is closed, returns no row.
 """
 
 FIND_VISITS = """
-select visit.scan_id, visit.point_id, visit.resident_id, visit.colour, visit.outcome, visit.decided_at
+select visit.scan_id, visit.point_id, visit.resident_id, visit.colour, visit.outcome, visit.receipt_seconds,
+    visit.decided_at
 from unnest($1::uuid[], $2::timestamptz[]) as asked (scan_id, at)
 join gateway.visits as visit on visit.at = asked.at and visit.scan_id = asked.scan_id
 """
@@ -89,6 +91,7 @@ class Visit(NamedTuple):
     resident_id: UUID
     colour: int
     outcome: int
+    receipt_seconds: int
     decided_at: datetime
 
     @property

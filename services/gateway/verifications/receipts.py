@@ -1,8 +1,9 @@
 """The receipt of a verification: who was let in where, for a few minutes. The edge asks for it before a service.
 
-    FXR. + base64url of  key id 4 | resident 16 | point 16 | scan 16 | decided 4 | seal 13      (96 characters in all)
+    FXR. + base64url of  key id 4 | resident 16 | point 16 | scan 16 | decided 8 | lasts 2 | seal 13   (104 characters)
 
-It follows from the visit alone, so a repeated scan gets the very same receipt.
+It follows from the visit alone, so a repeated scan gets the very same receipt. *Decided* is in microseconds, so that a
+receipt of one second lasts one; *lasts* is what the point gave at that moment, in seconds.
 """
 
 import hmac
@@ -17,8 +18,12 @@ from services.gateway.tokens.rules import BadToken, Key
 
 PREFIX = "FXR."
 LASTS = timedelta(minutes=10)
+"""Where a point says nothing else."""
 
-_BODY = struct.Struct(">4s16s16s16sI")
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_BODY = struct.Struct(">4s16s16s16sQH")
 _SEAL = 13
 _LENGTH = len(PREFIX) + (_BODY.size + _SEAL) // 3 * 4
 
@@ -30,17 +35,19 @@ class Receipt(NamedTuple):
     point_id: UUID
     scan_id: UUID
     decided_at: datetime
+    lasts_seconds: int = int(LASTS.total_seconds())
 
     @property
     def expires_at(self) -> datetime:
         """The instant from which it is worth nothing."""
-        return self.decided_at + LASTS
+        return self.decided_at + timedelta(seconds=self.lasts_seconds)
 
 
 def write(receipt: Receipt, key: Key) -> str:
     """The receipt as text."""
     ids = (receipt.resident_id.bytes, receipt.point_id.bytes, receipt.scan_id.bytes)
-    body = _BODY.pack(key.id, *ids, int(receipt.decided_at.timestamp()))
+    decided = (receipt.decided_at - _BEGINNING) // _MICROSECOND
+    body = _BODY.pack(key.id, *ids, decided, receipt.lasts_seconds)
     return PREFIX + urlsafe_b64encode(body + _sealed(body, key.receipt_secret)).decode()
 
 
@@ -48,14 +55,14 @@ def read(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Receipt:
     """The receipt of a text, if it is ours and of now; raises BadToken. `secrets` are the receipt secrets by key id."""
     raw = _opened(text)
     body, seal = raw[: _BODY.size], raw[_BODY.size :]
-    key_id, resident, point, scan, decided = _BODY.unpack(body)
+    key_id, resident, point, scan, decided, lasts = _BODY.unpack(body)
     secret = secrets.get(key_id)
     if secret is None:
         raise BadToken("unknown_key")
     if not hmac.compare_digest(_sealed(body, secret), seal):
         raise BadToken("forged")
     ids = (UUID(bytes=resident), UUID(bytes=point), UUID(bytes=scan))
-    receipt = Receipt(*ids, datetime.fromtimestamp(decided, UTC))
+    receipt = Receipt(*ids, _BEGINNING + timedelta(microseconds=decided), lasts)
     if now >= receipt.expires_at:
         raise BadToken("expired")
     return receipt

@@ -87,11 +87,10 @@ class Deliverer:
         """One endpoint's turn; how many events were sent. Its failures are its own."""
         turn = Turn(self.house, endpoint_id, self.lease, self._client(endpoint_id), self._idle)
         try:
-            if await self._take(endpoint_id):
-                try:
-                    await turn.run()
-                finally:
-                    await self._let_go(endpoint_id)
+            try:
+                await turn.run()
+            finally:
+                await self._let_go(endpoint_id)
         except Ended:
             pass
         except Exception as error:  # whatever is wrong with one endpoint, the others go on
@@ -118,11 +117,6 @@ class Deliverer:
                 await work.run(sql.LET_GO, lease=self.lease)
         for client in self._clients.values():
             await client.aclose()
-
-    async def _take(self, endpoint_id: UUID) -> bool:
-        async with self.house.system_work("webhooks") as work:
-            values: dict[str, Any] = {"id": endpoint_id, "lease": self.lease, "seconds": sql.LEASE_SECONDS}
-            return bool(await work.run(sql.TAKE, now=work.now, **values))
 
     async def _let_go(self, endpoint_id: UUID) -> None:
         async with self.house.system_work("webhooks") as work:

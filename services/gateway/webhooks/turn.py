@@ -7,11 +7,12 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
 import httpx
+from sqlalchemy.engine import RowMapping
 
 from services.gateway.messages.rules import valid_secrets
 from services.gateway.webhooks import statements as sql
@@ -73,99 +74,95 @@ class Turn:
     client: httpx.AsyncClient
     idle: Idle
     sent: int = 0
+    _target: Target = field(init=False)
+    _cursors: dict[Place, str] = field(init=False)
+    _parked: int = field(init=False)
 
     async def run(self) -> None:
         """Deliver all there is. Raises `Ended` when there is a reason to stop before."""
-        while await self._parked():
-            pass
-        target = await self._hold()
-        owners = sorted({cast("Service", owner_of(one)) for one in target.types})
-        for owner in owners:
+        due = await self._begin()
+        while due:
+            due = await self._again(due)
+        for owner in sorted({cast("Service", owner_of(one)) for one in self._target.types}):
             while await self._owner(owner):
                 pass
 
     async def _owner(self, owner: Service) -> bool:
         """The urgent lane to its end, then one batch of the other; whether to look again."""
-        while await self._step(owner, "urgent"):
+        while await self._step(Place(self.endpoint_id, owner, "urgent")):
             pass
-        return await self._step(owner, "normal")
+        return await self._step(Place(self.endpoint_id, owner, "normal"))
 
     # Holding on ---------------------------------------------------------------------------------------------------
 
-    async def _hold(self) -> Target:
-        async with self._work() as work:
-            return await self._held(work)
+    def _work(self) -> Work:
+        return self.house.system_work("webhooks")
 
-    async def _held(self, work: Work) -> Target:
+    async def _begin(self) -> Sequence[RowMapping]:
+        """Take the endpoint, if nobody has it, and know where it stands; what of it is parked and due."""
+        values: dict[str, Any] = {"id": self.endpoint_id, "lease": self.lease, "seconds": sql.LEASE_SECONDS}
+        async with self._work() as work:
+            if not await work.run(sql.TAKE, now=work.now, **values):
+                raise Ended
+            await self._hold(work)
+            rows = await work.rows(sql.ENDPOINT_CURSORS, id=self.endpoint_id)
+            self._cursors = {place_of(row): row["cursor"] for row in rows}
+            self._parked = (await work.session.execute(sql.COUNT_PARKED, {"id": self.endpoint_id})).scalar_one()
+            return await self._due(work)
+
+    async def _hold(self, work: Work) -> None:
+        """Hold on to the endpoint, as it is now; `Ended` if it was disabled, removed or taken over."""
         rows = await work.rows(sql.HOLD, id=self.endpoint_id, lease=self.lease, seconds=sql.LEASE_SECONDS)
         if not rows:
             raise Ended
         row = rows[0]
         sealed = bytes(row["secrets_sealed"])
         secrets = self.house.keyring.open("webhook_endpoints.secrets", self.endpoint_id, sealed)
-        return Target(
+        self._target = Target(
             row["url"], row["types"], row["region"], row["party"], valid_secrets(secrets, work.now), row["failures"]
         )
 
-    def _work(self) -> Work:
-        return self.house.system_work("webhooks")
-
     # What the feeds hold ------------------------------------------------------------------------------------------
 
-    async def _step(self, owner: Service, lane: str) -> bool:
+    async def _step(self, place: Place) -> bool:
         """One batch of one lane; whether there is more."""
-        async with self._work() as work:
-            target = await self._held(work)
-            parked = (await work.session.execute(sql.COUNT_PARKED, {"id": self.endpoint_id})).scalar_one()
-            found = {
-                place_of(row): str(row["cursor"]) for row in await work.rows(sql.ENDPOINT_CURSORS, id=self.endpoint_id)
-            }
-        place = Place(self.endpoint_id, owner, lane)
-        if parked >= MOST_PARKED:
-            await self._pause(Course(), "too_many_parked", target)
-        stored = found[place]
+        if self._parked >= MOST_PARKED:
+            await self._pause(Course(), "too_many_parked")
+        after = self.idle.position(place, self._cursors[place])
         try:
-            batch = await read(
-                self.house, owner, lane, self.idle.position(place, stored), of_owner(target.types, owner)
-            )
+            batch = await read(self.house, place.owner, place.lane, after, of_owner(self._target.types, place.owner))
         except Gap:
-            await self._jump(place, stored)
+            await self._jump(place)
             return True
         if not batch.events:
-            self.idle.reached(place, stored, batch.following)
+            self.idle.reached(place, self._cursors[place], batch.following)
             return False
-        following = await self._deliver(place, stored, target, batch)
-        return batch.more or following != batch.following
+        await self._deliver(place, batch)
+        return batch.more or self._cursors[place] != batch.following
 
-    async def _jump(self, place: Place, stored: str) -> None:
+    async def _jump(self, place: Place) -> None:
         """Go on at the end of the log: what is between is past retention, and the endpoint's page says so."""
         following = await horizon(self.house, place.owner)
         async with self._work() as work:
-            await self._held(work)
-            await self._move(work, place, stored, following)
+            await self._hold(work)
+            await self._move(work, place, following)
             await work.run(sql.NOTE_GAP, id=self.endpoint_id, now=work.now)
 
-    async def _deliver(self, place: Place, stored: str, target: Target, batch: Batch) -> str:
-        """Send what a batch holds; how far the endpoint has read then."""
-        wanted = [event for event in batch.events if target.wants(event)]
-        new, waiting = await self._unsent(wanted)
-        blocked = [event for event in new if (event.type, event.subject) in waiting]
-        course = await self._attempt(target, [event for event in new if (event.type, event.subject) not in waiting])
-        for event in blocked:
-            course.outcomes[event.event_id] = BEHIND
+    async def _deliver(self, place: Place, batch: Batch) -> None:
+        new, waiting = await self._unsent([event for event in batch.events if self._target.wants(event)])
+        course = await self._attempt([event for event in new if (event.type, event.subject) not in waiting])
         kept = [(event, outcome) for event in new if (outcome := self._settled(course, event, waiting)) is not None]
         open_ids = {event.event_id for event in new} - {event.event_id for event, _ in kept}
         settled = [event.event_id not in open_ids for event in batch.events]
-        following = read_up_to([event.cursor for event in batch.events], settled, stored, batch.following)
+        cursors = [event.cursor for event in batch.events]
         async with self._work() as work:
-            await self._held(work)
-            await self._keep(work, target, kept)
-            if following != stored:
-                await self._move(work, place, stored, following)
+            await self._hold(work)
+            await self._keep(work, kept)
+            await self._move(work, place, read_up_to(cursors, settled, self._cursors[place], batch.following))
             if course.delivered_any:
                 await work.run(sql.WELL, id=self.endpoint_id, now=work.now)
-        await self._end_if_failing(course, target)
-        return following
+        self._parked += sum(outcome.kind is not Kind.DELIVERED for _, outcome in kept)
+        await self._end_if_failing(course)
 
     @staticmethod
     def _settled(course: Course[Event], event: Event, waiting: set[tuple[str, UUID]]) -> Outcome | None:
@@ -177,6 +174,7 @@ class Turn:
         if not events:
             return [], set()
         async with self._work() as work:
+            await self._hold(work)
             ids = [event.event_id for event in events]
             before = {row["event_id"] for row in await work.rows(sql.SENT_BEFORE, id=self.endpoint_id, event_ids=ids)}
             subjects = sorted({event.subject for event in events})
@@ -184,21 +182,24 @@ class Turn:
         unsent = {event.event_id: event for event in events if event.event_id not in before}
         return list(unsent.values()), {(row["type"], row["subject"]) for row in rows}
 
-    async def _move(self, work: Work, place: Place, before: str, following: str) -> None:
-        moved = await work.run(sql.MOVE, **place._asdict(), before=before, following=following)
-        if not moved:
+    async def _move(self, work: Work, place: Place, following: str) -> None:
+        before = self._cursors[place]
+        if following == before:
+            return
+        if not await work.run(sql.MOVE, **place._asdict(), before=before, following=following):
             raise Ended
+        self._cursors[place] = following
 
-    async def _keep(self, work: Work, target: Target, kept: Sequence[tuple[Event, Outcome]]) -> None:
+    async def _keep(self, work: Work, kept: Sequence[tuple[Event, Outcome]]) -> None:
         if not kept:
             return
         rows = [_row(event, outcome, work) for event, outcome in kept]
         columns = {name: [row[name] for row in rows] for name in rows[0]}
-        await work.run(sql.KEEP, endpoint_id=self.endpoint_id, party=target.party, now=work.now, **columns)
+        await work.run(sql.KEEP, endpoint_id=self.endpoint_id, party=self._target.party, now=work.now, **columns)
 
     # Attempts -----------------------------------------------------------------------------------------------------
 
-    async def _attempt(self, target: Target, events: Sequence[Event]) -> Course[Event]:
+    async def _attempt(self, events: Sequence[Event]) -> Course[Event]:
         """Send events side by side, those of one subject one after the other, until it makes no sense to go on."""
         course: Course[Event] = Course()
         chains = chains_of(events)
@@ -206,7 +207,7 @@ class Turn:
 
         async def work_off() -> None:
             while chains and not course.stopped and time.monotonic() < until:
-                await self._chain(target, chains.popleft(), course, lambda: time.monotonic() >= until)
+                await self._chain(chains.popleft(), course, lambda: time.monotonic() >= until)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(min(IN_FLIGHT, len(chains))):
@@ -214,14 +215,12 @@ class Turn:
         self.sent += len(course.outcomes)
         return course
 
-    async def _chain(
-        self, target: Target, chain: Sequence[Event], course: Course[Event], is_late: Callable[[], bool]
-    ) -> None:
+    async def _chain(self, chain: Sequence[Event], course: Course[Event], is_late: Callable[[], bool]) -> None:
         for number, event in enumerate(chain):
             if course.stopped or is_late():
                 return
             began = time.monotonic()
-            outcome = await send(self.client, target.url, target.secrets, event)
+            outcome = await send(self.client, self._target.url, self._target.secrets, event)
             course.note(event, outcome, began, time.monotonic())
             if outcome.kind is not Kind.DELIVERED:
                 course.outcomes.update({behind.event_id: BEHIND for behind in chain[number + 1 :]})
@@ -229,25 +228,28 @@ class Turn:
 
     # What is parked -----------------------------------------------------------------------------------------------
 
-    async def _parked(self) -> bool:
-        """Try what is parked and due again; whether there may be more."""
-        async with self._work() as work:
-            target = await self._held(work)
-            rows = await work.rows(sql.PARKED_DUE, id=self.endpoint_id, now=work.now, limit=PARKED_BATCH)
-        events = {_event(row): row for row in rows}
-        course = await self._attempt(target, list(events))
+    async def _due(self, work: Work) -> Sequence[RowMapping]:
+        return await work.rows(sql.PARKED_DUE, id=self.endpoint_id, now=work.now, limit=PARKED_BATCH)
+
+    async def _again(self, due: Sequence[RowMapping]) -> Sequence[RowMapping]:
+        """Try what is parked and due again; what is due then."""
+        events = {_event(row): row for row in due}
+        course = await self._attempt(list(events))
         tried = [(events[event], outcome) for event in events if (outcome := _tried(course, event)) is not None]
         async with self._work() as work:
-            await self._held(work)
-            await self._settle(work, tried)
+            await self._hold(work)
+            settled = await self._settle(work, tried)
             if course.delivered_any:
                 await work.run(sql.WELL, id=self.endpoint_id, now=work.now)
-        await self._end_if_failing(course, target)
-        return bool(tried)
+            following = await self._due(work) if tried else ()
+        self._parked -= settled
+        await self._end_if_failing(course)
+        return following
 
-    async def _settle(self, work: Work, tried: Sequence[tuple[Any, Outcome]]) -> None:
+    async def _settle(self, work: Work, tried: Sequence[tuple[RowMapping, Outcome]]) -> int:
+        """Keep what became of parked events; how many of them are parked no longer."""
         if not tried:
-            return
+            return 0
         states = [_state_after(row["attempts"] + 1, outcome) for row, outcome in tried]
         waits = [
             retry_in(row["attempts"] + 1, _chance()) if state == "parked" else None
@@ -265,19 +267,20 @@ class Turn:
         done = [row["subject"] for (row, _), state in zip(tried, states, strict=True) if state != "parked"]
         if done:
             await work.run(sql.PROMOTE, endpoint_id=self.endpoint_id, subjects=sorted(set(done)), now=work.now)
+        return len(done)
 
     # The endpoint as a whole --------------------------------------------------------------------------------------
 
-    async def _end_if_failing(self, course: Course[Event], target: Target) -> None:
+    async def _end_if_failing(self, course: Course[Event]) -> None:
         if course.gone:
             async with self._work() as work:
                 await work.run(sql.GONE, id=self.endpoint_id)
             raise Ended
         if course.unreachable or course.broken:
-            await self._pause(course, _worst(course), target)
+            await self._pause(course, _worst(course))
 
-    async def _pause(self, course: Course[Event], error: str, target: Target) -> None:
-        failures = 1 if course.delivered_any else target.failures + 1
+    async def _pause(self, course: Course[Event], error: str) -> None:
+        failures = 1 if course.delivered_any else self._target.failures + 1
         pause = pause_for(failures, _chance(), course.asked_seconds)
         async with self._work() as work:
             await work.run(
@@ -311,7 +314,7 @@ def _row(event: Event, outcome: Outcome, work: Work) -> dict[str, Any]:
     }
 
 
-def _event(row: Any) -> Event:
+def _event(row: RowMapping) -> Event:
     return Event(row["event_id"], row["type"], row["subject"], row["event_version"], row["region"], row["body"])
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from services.observation.orders.tables import OrderRow
 from services.observation.people import rules as facts
-from services.observation.people.rules import Exposure, Finding, Person
+from services.observation.people.rules import Exposure, Finding, Nearby, Person
 from services.observation.protocols.rules import Protocol, ends_at, in_force, kind_for
 from services.observation.protocols.use_cases import all_protocols
 from shared import clock
@@ -39,8 +39,7 @@ COMPLETED = text("""
 class Facts:
     """All that decides about the orders of some people."""
 
-    people: Mapping[UUID, Person]
-    positives: Sequence[Finding]
+    near: Nearby
     negatives: Mapping[UUID, Sequence[date]]
     protocols: Mapping[int, Protocol]
     completed: Mapping[UUID, Sequence[date]]
@@ -75,7 +74,7 @@ async def follow_orders(
     completed: dict[UUID, list[date]] = {}
     for row in await work.rows(COMPLETED, residents=list(residents)):
         completed.setdefault(row["resident_id"], []).append(row["day_0"])
-    known = Facts(people, positives, negatives, await all_protocols(work), completed, work.now)
+    known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), completed, work.now)
     followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
     await work.session.flush()
     work.publish_all([order.public() for order in followed if order is not None], change="followed", urgent=True)
@@ -83,8 +82,8 @@ async def follow_orders(
 
 def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:
     """The person's order if the facts changed it, or opened it."""
-    exposures = facts.exposures_of(person, known.positives, known.people, row.evidence_id if row else None)
-    ground = facts.order_of(person, known.positives, exposures)
+    exposures = facts.exposures_of(person, known.near, row.evidence_id if row else None)
+    ground = facts.order_of(person, known.near, exposures)
     if row is None:
         return None if isinstance(ground, str) else _open(work, person, ground, known)
     before = row.public(), row.negatives

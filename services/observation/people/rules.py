@@ -109,27 +109,46 @@ def positive_to_refer(positives: Sequence[Finding], episodes: Sequence[Episode])
     return min(unanswered, key=lambda one: (one.sampled_at, one.tube), default=None)
 
 
-def exposures_of(
-    person: Person, positives: Iterable[Finding], people: Mapping[UUID, Person], held: UUID | None = None
-) -> list[Exposure]:
+@dataclass(frozen=True)
+class Nearby:
+    """The positives in force, as people meet them: by household, by tube, and who they are."""
+
+    by_household: Mapping[UUID, Sequence[Finding]]
+    by_tube: Mapping[UUID, Sequence[Finding]]
+    people: Collection[UUID]
+
+
+def nearby(positives: Iterable[Finding], people: Mapping[UUID, Person]) -> Nearby:
+    """Sort the positives by where people meet them. A person without a household lives with nobody."""
+    by_household: dict[UUID, list[Finding]] = {}
+    by_tube: dict[UUID, list[Finding]] = {}
+    for one in positives:
+        by_tube.setdefault(one.tube, []).append(one)
+        person = people.get(one.resident_id)
+        if person is not None and person.household_id is not None:
+            by_household.setdefault(person.household_id, []).append(one)
+    return Nearby(by_household, by_tube, {one.resident_id for several in by_tube.values() for one in several})
+
+
+def exposures_of(person: Person, near: Nearby, held: UUID | None = None) -> list[Exposure]:
     """The positives a person has lived with: of their household, and the one their open order rests on (`held`).
 
     Who moves away after an exposure stays exposed.
     """
-    found = []
-    for one in positives:
-        other = people.get(one.resident_id)
-        shares = other is not None and other.household_id is not None and other.household_id == person.household_id
-        if one.resident_id != person.id and (shares or one.tube == held):
-            found.append(Exposure(one.tube, day_of(one.sampled_at), one.sampled_at))
-    return found
+    home = near.by_household.get(person.household_id, ()) if person.household_id else ()
+    kept = near.by_tube.get(held, ()) if held else ()
+    return [
+        Exposure(one.tube, day_of(one.sampled_at), one.sampled_at)
+        for one in (*home, *kept)
+        if one.resident_id != person.id
+    ]
 
 
 def order_of(
-    person: Person, positives: Collection[Finding], exposures: Sequence[Exposure]
+    person: Person, near: Nearby, exposures: Sequence[Exposure]
 ) -> Exposure | Literal["converted", "evidence_withdrawn", "person_closed"]:
     """What a person's order rests on, the last exposure; or why there must be none."""
-    if any(one.resident_id == person.id for one in positives):
+    if person.id in near.people:
         return "converted"
     if not person.active:
         return "person_closed"

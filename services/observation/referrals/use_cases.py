@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
+from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import protocol_in_force
 from services.observation.referrals import following, rules
 from services.observation.referrals.schemas import Cancellation, Fever, NewFever
@@ -105,7 +106,7 @@ async def report_fever(work: Work, new: NewFever) -> Referral:
     low, high = work.actor.range
     if work.actor.role.database_role != "machine" and not low <= new.region < high:
         raise OutsideScope(region=new.region, at="/region")
-    referral, opened = await _episode(work, new)
+    referral, opened = await _episode(work, protocol, new)
     await work.run(
         ADD_FEVER,
         id=new_id(),
@@ -124,9 +125,8 @@ async def report_fever(work: Work, new: NewFever) -> Referral:
     return referral
 
 
-async def _episode(work: Work, new: NewFever) -> tuple[Referral, bool]:
+async def _episode(work: Work, protocol: Protocol, new: NewFever) -> tuple[Referral, bool]:
     """The person's open episode, and whether it was opened just now: of two reports at once, one opens it."""
-    protocol = await protocol_in_force(work)
     for _ in range(3):
         opened = await following.open_referrals(work, protocol, [(new.resident_id, new.region)], [None])
         found = await work.rows(FIND_OPEN, resident=new.resident_id)

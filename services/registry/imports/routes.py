@@ -18,6 +18,13 @@ IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
 router = Router(prefix="/registry/v1/imports", tags=["imports"])
 
+
+class Csv(StreamingResponse):
+    """A file of rows, as it is being read."""
+
+    media_type = "text/csv; charset=utf-8"
+
+
 ImportId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"])]
 
 
@@ -64,12 +71,12 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     "/{import_id}/errors",
     role=IMPORTERS,
     raises=[NotFound, NotAcceptable],
-    response_class=StreamingResponse,
+    response_class=Csv,
 )
-async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> StreamingResponse:
+async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> Csv:
     """The rows that were not taken, as CSV: correct them and send the file again as it is. Kept for 30 days."""
     check_accept(request, ["text/csv"])
     language = language_of(request.headers.get("accept-language"))
     lines = await use_cases.error_file(work, house, import_id, language)
     headers = {"content-disposition": f'attachment; filename="import-{import_id}-errors.csv"'}
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return Csv(lines, headers=headers)

@@ -49,9 +49,14 @@ KEEP = text("""
     ORDER BY tubes.id, report.revision
 """)
 
+# A positive that becomes a grey zone, or the other way, is suspect since it was first said to be: whoever has answered
+# it by a later swab has answered it. The exact time of each revision is in `results`.
 REPORT = text("""
     UPDATE tubes SET state = 'resulted', outcome = report.outcome, revision = report.revision,
-        tested_at = report.tested_at, reported_at = :now, held = missing > 0, version = version + 1, updated_at = :now
+        tested_at = report.tested_at, reported_at = CASE
+            WHEN tubes.outcome IN ('positive', 'inconclusive') AND report.outcome IN ('positive', 'inconclusive')
+            THEN tubes.reported_at ELSE :now END,
+        held = missing > 0, version = version + 1, updated_at = :now
     FROM unnest(
         CAST(:tubes AS uuid[]), CAST(:revisions AS bigint[]), CAST(:outcomes AS text[]), CAST(:tested AS timestamptz[])
     ) AS report (tube_id, revision, outcome, tested_at)

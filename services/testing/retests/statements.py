@@ -78,12 +78,14 @@ SWABBED_SINCE = text("""
     ORDER BY retests.id, samples.sampled_at DESC
 """)
 
-# A single tube's result settles what it answers, and nothing else. A correction settles it anew.
+# A single tube's result settles what it answers, and nothing else: it was swabbed after what the pool says now. A
+# correction settles it anew.
 SETTLE = text(f"""
     UPDATE retests SET state = 'settled', outcome = single.outcome, tube_id = single.id,
         version = retests.version + 1, updated_at = now()
-    FROM tubes AS single JOIN samples ON samples.tube_id = single.id AND samples.undone_at IS NULL
+    FROM tubes AS single JOIN samples ON samples.tube_id = single.id AND samples.undone_at IS NULL, tubes AS pool
     WHERE single.id = ANY(CAST(:tubes AS uuid[])) AND single.capacity = 1
+      AND pool.id = retests.pool_id AND samples.sampled_at > pool.reported_at
       AND single.outcome IN ('negative', 'positive') AND (single.outcome = 'positive' OR NOT single.held)
       AND retests.resident_id = samples.resident_id AND retests.pool_id = ANY(single.answers)
       AND retests.state = ANY(CAST(:states AS text[]))

@@ -161,7 +161,7 @@ async def add_samples(work: Work, items: Sequence[NewSample], language: Language
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     people = {
-        row["id"]: row["active"] for row in await work.rows(PEOPLE, ids=sorted({item.resident_id for item in items}))
+        row["id"]: row["active"] for row in await work.rows(PEOPLE, ids=list({item.resident_id for item in items}))
     }
     batch = Batch(items, named, people, language)
     async with service_hands(work):
@@ -260,7 +260,7 @@ async def _people(
     work: Work, batch: Batch, items: Sequence[NewSample], tubes: Mapping[UUID, TubeFacts]
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
     """What is known of each person in each round."""
-    residents = sorted({item.resident_id for item in items})
+    residents = list({item.resident_id for item in items})
     observed = {row["resident_id"] for row in await work.rows(OBSERVED, residents=residents)}
     called: dict[UUID, dict[UUID, datetime]] = {}
     for row in await work.rows(CALLED, residents=residents):
@@ -274,7 +274,7 @@ async def _people(
         )
         for item in items
     }
-    campaigns = sorted({item.campaign_id for item in items})
+    campaigns = list({item.campaign_id for item in items})
     for row in await work.rows(IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
         person = people.get((row["campaign_id"], row["resident_id"]))
         if person is not None:

@@ -1,0 +1,89 @@
+"""The floors that are servers: `python -m deploy.bench.floors hello|empty`, served exactly as our own services are.
+
+`hello` is FastAPI's first example; `empty` an ASGI application that does nothing, to show what the generator can do.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from deploy.bench.cores import Cores
+from deploy.bench.generator import request
+from deploy.children import listen, serve
+from deploy.embedded.server import die_with_parent
+
+REQUEST = request("GET", "/")
+EMPTY: list[Message] = [
+    {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]},
+    {"type": "http.response.body", "body": b""},
+]
+
+
+def hello() -> FastAPI:
+    """FastAPI's hello world."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def say_hello() -> dict[str, str]:
+        """Say hello."""
+        return {"hello": "world"}
+
+    return app
+
+
+async def empty(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer every request with nothing."""
+    if scope["type"] == "lifespan":
+        for stage in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{stage}.complete"})
+        return
+    for message in EMPTY:
+        await send(message)
+
+
+APPS: dict[str, Any] = {"hello": hello, "empty": lambda: empty}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A floor that runs on the server's core."""
+
+    name: str
+    port: int
+
+
+@contextlib.contextmanager
+def serving(name: str, cores: Cores) -> Iterator[Floor]:
+    """Run a floor's server in a process of its own."""
+    command = [sys.executable, "-m", "deploy.bench.floors", name]
+    process = subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        cores.pin(process.pid, server=True)
+        yield Floor(name, port)
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def main() -> None:
+    """Serve one floor until SIGTERM; its port is the one line on stdout."""
+    (listener,) = listen([0]).values()
+    print(listener.getsockname()[1], flush=True)
+    serve(APPS[sys.argv[1]](), listener)
+
+
+if __name__ == "__main__":
+    main()

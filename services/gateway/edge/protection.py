@@ -1,0 +1,94 @@
+"""Verify the code before the service (articles 4 and 6): who may go through to a protected service.
+
+A verification at a service point gave a receipt; the edge asks for it before it lets a request through. Seeking care is
+open to everybody: a medical point asks for none, whatever the colour.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from services.gateway.tokens.rules import BadToken
+from services.gateway.verifications import receipts
+from shared.actors import Actor, Role
+from shared.problems import NotFound, Problem, Text
+
+RECEIPT_HEADER = "x-visit-receipt"
+
+
+class ReceiptMissing(Problem):
+    """Nobody has verified the code yet."""
+
+    status = 403
+    code = "receipt_missing"
+    title = Text(zh="请先验码", en="Have your code verified first")
+    fix = Text(
+        zh="请在服务点出示健康码，并在 X-Visit-Receipt 头中带上核验凭据",
+        en="Show your code at the service point and send the receipt as X-Visit-Receipt",
+    )
+
+
+class ReceiptForeign(Problem):
+    """The receipt is of another person or another place, or none of ours."""
+
+    status = 403
+    code = "receipt_foreign"
+    title = Text(zh="核验凭据不适用于本人或此服务点", en="The receipt is not for this person and this place")
+    fix = Text(zh="请在此服务点重新验码", en="Have your own code verified at this service point")
+
+
+class ReceiptExpired(Problem):
+    """The receipt was good, some minutes ago."""
+
+    status = 403
+    code = "receipt_expired"
+    title = Text(zh="核验凭据已过期", en="The receipt has expired")
+    fix = Text(zh="请重新验码", en="Have your code verified again")
+
+
+class Point(NamedTuple):
+    """A service point that protects a service."""
+
+    id: UUID
+    upstream_url: str
+    medical: bool
+
+
+FindPoint = Callable[[str], Awaitable[Point | None]]
+"""The point of a slug, if it protects a service."""
+
+Secrets = Callable[[], Mapping[bytes, bytes]]
+"""What receipts are sealed with, by key id."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Decides who goes through."""
+
+    find: FindPoint
+    secrets: Secrets
+
+    async def admit(self, actor: Actor, slug: str, receipt: str | None, now: datetime) -> tuple[Point, UUID | None]:
+        """The point, and the resident who goes through. Raises NotFound, or why not."""
+        point = await self.find(slug)
+        if point is None:
+            raise NotFound()
+        if point.medical:
+            return point, actor.resident_id
+        return point, check(receipt, actor=actor, point_id=point.id, secrets=self.secrets(), now=now)
+
+
+def check(text: str | None, *, actor: Actor, point_id: UUID, secrets: Mapping[bytes, bytes], now: datetime) -> UUID:
+    """The resident of a receipt, who must be the caller or one of their dependants, at this very point."""
+    if not text:
+        raise ReceiptMissing()
+    try:
+        receipt = receipts.read(text, secrets, now)
+    except BadToken as bad:
+        raise (ReceiptExpired() if bad.fault == "expired" else ReceiptForeign()) from None
+    is_theirs = actor.role is Role.RESIDENT and receipt.resident_id in actor.residents
+    if not is_theirs or receipt.point_id != point_id:
+        raise ReceiptForeign()
+    return receipt.resident_id

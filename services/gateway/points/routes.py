@@ -1,0 +1,72 @@
+"""Service points: what callers may ask (G4, articles 4 and 6)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Response
+
+from services.gateway.messages.use_cases import RegionOutside
+from services.gateway.points import use_cases
+from services.gateway.points.schemas import NewServicePoint, ServicePoint, ServicePointChange
+from services.gateway.points.use_cases import ServicePointClosed, SlugTaken, UpstreamIsOurs
+from services.gateway.verifications.problems import ServicePointNotFound
+from shared.actors import Role
+from shared.http.router import IfMatch, PageAsked, Router, Work
+from shared.problems import VersionMismatch
+from shared.work import Listed
+
+router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
+
+PointId = Annotated[UUID, Path(description="Id of a service point.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"])]
+OFFICERS = Role.COMMAND | Role.COMMUNITY_OFFICER
+
+
+@router.post(
+    "",
+    role=OFFICERS,
+    raises=[RegionOutside, SlugTaken, UpstreamIsOurs],
+    status=201,
+    location="/gateway/v1/service-points/{id}",
+)
+async def open_service_point(new: NewServicePoint, work: Work, response: Response) -> ServicePoint:
+    """Open a place that asks for codes: a window, a gate, a clinic.
+
+    A doorkeeper's device carries its id as `party`. Only command may let it protect a service (`slug`, `upstream_url`).
+    Source: articles 4 and 6.
+    """
+    return _tagged(response, await use_cases.open_point(work, new))
+
+
+@router.get("", role=Role.STAFF)
+async def list_service_points(work: Work, page: PageAsked) -> Listed[ServicePoint]:
+    """List the service points within the caller's scope."""
+    return await use_cases.list_points(work, page)
+
+
+@router.get("/{point_id}", role=Role.STAFF, raises=[ServicePointNotFound])
+async def get_service_point(point_id: PointId, work: Work, response: Response) -> ServicePoint:
+    """Show one service point."""
+    return _tagged(response, await use_cases.get_point(work, point_id))
+
+
+@router.patch(
+    "/{point_id}",
+    role=OFFICERS,
+    raises=[ServicePointNotFound, ServicePointClosed, SlugTaken, UpstreamIsOurs, VersionMismatch],
+)
+async def change_service_point(
+    point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatch = None
+) -> ServicePoint:
+    """Change what a point asks. The next scan is answered by it."""
+    return _tagged(response, await use_cases.change_point(work, point_id, change, if_match))
+
+
+@router.post("/{point_id}/close", role=OFFICERS, raises=[ServicePointNotFound])
+async def close_service_point(point_id: PointId, work: Work) -> ServicePoint:
+    """Let a point ask nobody any more, and its service be protected no longer: it is not reached at all."""
+    return await use_cases.close_point(work, point_id)
+
+
+def _tagged(response: Response, point: ServicePoint) -> ServicePoint:
+    response.headers["etag"] = f'"{point.version}"'
+    return point

@@ -1,0 +1,131 @@
+"""Service points: what happens."""
+
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import select, text
+
+from services.gateway.edge.protection import FindPoint, Point
+from services.gateway.messages.use_cases import RegionOutside
+from services.gateway.points.schemas import Asked, NewServicePoint, ServicePoint, ServicePointChange
+from services.gateway.points.tables import PointRow
+from services.gateway.verifications.problems import ServicePointNotFound
+from shared.actors import Role
+from shared.house import House
+from shared.http.texts import faults_of
+from shared.problems import Forbidden, InvalidInput, Problem, Text
+from shared.settings import SERVICES, Settings
+from shared.work import Listed, Page, Work
+
+
+class SlugTaken(Problem):
+    """Another open point protects a service under the same name."""
+
+    status = 409
+    code = "slug_taken"
+    title = Text(zh="该 slug 已被使用", en="The slug is taken")
+    fix = Text(zh="请换一个 slug", en="Choose another slug")
+
+
+class ServicePointClosed(Problem):
+    """The point asks nobody any more."""
+
+    status = 409
+    code = "service_point_closed"
+    title = Text(zh="服务点已关闭", en="The service point is closed")
+    fix = Text(zh="请新建服务点", en="Open a new service point")
+
+
+class UpstreamIsOurs(Problem):
+    """The edge would call one of our own services as if it were foreign."""
+
+    status = 422
+    code = "upstream_is_ours"
+    title = Text(zh="不能指向本系统自身的服务", en="The upstream is a service of this very system")
+    fix = Text(zh="请填写受保护的外部应用的网址", en="Give the URL of the foreign application to protect")
+
+
+FIND = text("""
+    SELECT id, upstream_url, medical FROM points WHERE slug = :slug AND closed_at IS NULL
+""")
+
+
+async def open_point(work: Work, new: NewServicePoint) -> ServicePoint:
+    low, high = work.actor.range
+    if not low <= new.region < high:
+        raise RegionOutside(at="/region")
+    _check_upstream(work, None, new)
+    row = PointRow(region=new.region)
+    row.ask(new)
+    work.add(row)
+    await work.session.flush()
+    return row.public()
+
+
+async def list_points(work: Work, page: Page) -> Listed[ServicePoint]:
+    return await work.page(select(PointRow), page, PointRow.public)
+
+
+async def get_point(work: Work, point_id: UUID) -> ServicePoint:
+    return (await work.get(PointRow, point_id, ServicePointNotFound)).public()
+
+
+async def change_point(
+    work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None
+) -> ServicePoint:
+    row = await work.lock(PointRow, point_id, ServicePointNotFound)
+    work.expect(row, if_match)
+    if row.closed_at is not None:
+        raise ServicePointClosed()
+    held = row.public()
+    given = change.model_dump(exclude_unset=True)
+    try:
+        asked = Asked.model_validate(held.model_dump(include=set(Asked.model_fields)) | given)
+    except ValidationError as error:
+        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
+        raise InvalidInput(errors=faults_of(faults, given)) from None
+    _check_upstream(work, held, asked)
+    row.ask(asked)
+    await work.session.flush()
+    return row.public()
+
+
+async def close_point(work: Work, point_id: UUID) -> ServicePoint:
+    row = await work.lock(PointRow, point_id, ServicePointNotFound)
+    if row.closed_at is None:
+        row.closed_at = work.now
+        await work.session.flush()
+    return row.public()
+
+
+def finder(house: House) -> FindPoint:
+    """How the edge finds the open point that protects a service."""
+
+    async def find(slug: str) -> Point | None:
+        async with house.system_work("find_point") as work:
+            found = await work.rows(FIND, slug=slug)
+        return Point(found[0]["id"], found[0]["upstream_url"], found[0]["medical"]) if found else None
+
+    return find
+
+
+def _check_upstream(work: Work, held: Asked | None, asked: Asked) -> None:
+    """Only command says where the edge sends people, and never to what is behind the edge itself."""
+    if asked.upstream_url is None or (held is not None and held.upstream_url == asked.upstream_url):
+        return
+    if work.actor.role is not Role.COMMAND:
+        raise Forbidden()
+    if _origin(asked.upstream_url) in _own_origins(work.house.settings):
+        raise UpstreamIsOurs(at="/upstream_url")
+
+
+def _own_origins(settings: Settings) -> set[tuple[str, int | None]]:
+    return {_origin(settings.url_of(service)) for service in SERVICES}
+
+
+def _origin(url: str) -> tuple[str, int | None]:
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    standard = 443 if parts.scheme == "https" else 80
+    return ("127.0.0.1" if host in ("localhost", "::1", "0.0.0.0") else host, parts.port or standard)  # noqa: S104

@@ -1,0 +1,173 @@
+"""G4: verify the code before the service, at the edge."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from services.gateway.app import API
+from services.gateway.edge import services as protected
+from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.protection import Gate, Point
+from services.gateway.tokens.rules import Key
+from services.gateway.verifications import receipts
+from shared import clock
+from shared.actors import Actor, Role
+from shared.app import build
+from tests.harness import District
+
+KEY, OTHER_KEY = Key(bytes(32)), Key(bytes([1] * 32))
+WINDOW, CLINIC, ELSEWHERE = uuid4(), uuid4(), uuid4()
+RESIDENT, CHILD, OTHER = uuid4(), uuid4(), uuid4()
+
+
+class Upstream:
+    """A foreign application, over a real socket."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        self.seen.append((head[0], headers, body))
+        writer.write(
+            b"HTTP/1.1 303 X\r\nlocation: /there\r\nset-cookie: a=b\r\nconnection: close\r\n"
+            b"content-length: 4\r\n\r\nfine"
+        )
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[tuple[Upstream, int]]:
+    made = Upstream()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    yield made, server.sockets[0].getsockname()[1]
+    server.close()
+
+
+@pytest.fixture
+async def edge(district: District, upstream: tuple[Upstream, int]) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway with two points: a window, and a clinic."""
+    base = f"http://127.0.0.1:{upstream[1]}/app/"
+    points = {"window": Point(WINDOW, base, False), "clinic": Point(CLINIC, base, True)}
+    points["down"] = Point(WINDOW, "http://127.0.0.1:9", False)
+
+    async def find(slug: str) -> Point | None:
+        return points.get(slug)
+
+    house = district.houses["gateway"]
+    gate = Gate(find, lambda: {KEY.id: KEY.receipt_secret})
+    api = replace(API, hot_routes=lambda _: protected.routes(house, gate))
+    app = build(house.settings, api, house)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+@pytest.fixture
+def bearer(district: District) -> dict[str, str]:
+    return {"authorization": f"Bearer {token(district)}"}
+
+
+def token(district: District, role: Role = Role.RESIDENT, *residents: UUID) -> str:
+    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    people = residents or (RESIDENT, CHILD)
+    return issuer.issue(Actor("somebody", role, residents=people if role is Role.RESIDENT else ()), None, 3600)
+
+
+def receipt(resident: UUID = RESIDENT, point: UUID = WINDOW, minutes_ago: float = 0, key: Key = KEY) -> dict[str, str]:
+    decided = clock.now() - timedelta(minutes=minutes_ago)
+    return {"x-visit-receipt": receipts.write(receipts.Receipt(resident, point, uuid4(), decided), key)}
+
+
+async def test_with_a_receipt_the_request_goes_through(
+    edge: httpx.AsyncClient, upstream: tuple[Upstream, int], bearer: dict[str, str]
+) -> None:
+    headers = bearer | receipt() | {"cookie": "c=d", "x-fangxian-resident": str(OTHER), "x-request-id": "mine-12345"}
+    answer = await edge.post("/services/window/a%20b/c?d=%2Fe", content=b"hello", headers=headers)
+    assert (answer.status_code, answer.text, answer.headers["location"]) == (303, "fine", "/there")
+    assert "set-cookie" not in answer.headers
+    line, seen, body = upstream[0].seen[0]
+    assert (line, body) == ("POST /app/a%20b/c?d=%2Fe HTTP/1.1", b"hello")
+    assert seen["x-fangxian-resident"] == str(RESIDENT)
+    assert seen["x-request-id"] == "mine-12345"
+    assert not {"authorization", "cookie", "x-visit-receipt"} & seen.keys()
+    assert (await edge.get("/services/window", headers=bearer | receipt(CHILD))).status_code == 303
+    assert upstream[0].seen[1][0] == "GET /app/ HTTP/1.1"
+    assert upstream[0].seen[1][1]["x-fangxian-resident"] == str(CHILD)
+
+
+REFUSED = [
+    ({}, "receipt_missing"),
+    ({"x-visit-receipt": ""}, "receipt_missing"),
+    (receipt(OTHER), "receipt_foreign"),
+    (receipt(point=ELSEWHERE), "receipt_foreign"),
+    (receipt(key=OTHER_KEY), "receipt_foreign"),
+    ({"x-visit-receipt": "FXR.nonsense"}, "receipt_foreign"),
+]
+
+
+@pytest.mark.parametrize(("headers", "code"), REFUSED)
+async def test_without_a_receipt_of_ones_own_it_does_not(
+    edge: httpx.AsyncClient, upstream: tuple[Upstream, int], bearer: dict[str, str], headers: dict[str, str], code: str
+) -> None:
+    answer = await edge.get("/services/window/x", headers=bearer | headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, code)
+    forward = await edge.get("/gateway/v1/forward-auth", headers=bearer | headers | {"x-service-point": "window"})
+    assert (forward.status_code, forward.json()["code"]) == (403, code)
+    assert upstream[0].seen == []
+
+
+async def test_a_receipt_ends(edge: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    minutes = receipts.LASTS.total_seconds() / 60
+    assert (
+        await edge.get("/services/window/x", headers=bearer | receipt(minutes_ago=minutes - 0.5))
+    ).status_code == 303
+    answer = await edge.get("/services/window/x", headers=bearer | receipt(minutes_ago=minutes + 0.1))
+    assert (answer.status_code, answer.json()["code"]) == (403, "receipt_expired")
+
+
+async def test_seeking_care_is_open_to_everybody_who_says_who_they_are(
+    district: District, edge: httpx.AsyncClient, upstream: tuple[Upstream, int], bearer: dict[str, str]
+) -> None:
+    assert (await edge.get("/services/clinic/x", headers=bearer)).status_code == 303
+    assert upstream[0].seen[0][1]["x-fangxian-resident"] == str(RESIDENT)
+    assert (await edge.get("/services/clinic/x", headers=bearer | receipt(OTHER))).status_code == 303
+    doctor = {"authorization": f"Bearer {token(district, Role.VILLAGE_DOCTOR)}"}
+    assert (await edge.get("/services/clinic/x", headers=doctor)).status_code == 303
+    assert "x-fangxian-resident" not in upstream[0].seen[2][1]
+    assert (await edge.get("/services/clinic/x")).status_code == 401
+
+
+async def test_a_receipt_is_of_use_to_its_resident_only(district: District, edge: httpx.AsyncClient) -> None:
+    for role in (Role.COMMAND, Role.DOORKEEPER, Role.MUNICIPAL):
+        headers = {"authorization": f"Bearer {token(district, role)}"} | receipt()
+        assert (await edge.get("/services/window/x", headers=headers)).json()["code"] == "receipt_foreign"
+
+
+async def test_what_is_not_there_or_down(edge: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    assert (await edge.get("/services/nothing/x", headers=bearer | receipt())).json()["code"] == "not_found"
+    began = time.monotonic()
+    assert (await edge.get("/services/down/x", headers=bearer | receipt())).json()["code"] == "upstream_failed"
+    assert time.monotonic() - began < 3
+    assert (await edge.get("/services/window/a/%2e%2e/b", headers=bearer | receipt())).json()["code"] == "no_such_path"
+    assert (await edge.get("/services/window/a//b", headers=bearer | receipt())).json()["code"] == "no_such_path"
+
+
+async def test_a_reverse_proxy_may_ask(edge: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    path = "/gateway/v1/forward-auth"
+    passed = await edge.get(path, headers=bearer | receipt() | {"x-original-uri": "/services/window/a?b=c"})
+    assert (passed.status_code, passed.content) == (204, b"")
+    assert passed.headers["x-fangxian-resident"] == str(RESIDENT)
+    assert (await edge.get(path, headers=bearer | {"x-service-point": "clinic"})).status_code == 204
+    assert (await edge.get(path, headers=receipt() | {"x-service-point": "window"})).status_code == 401
+    for unknown in ({"x-service-point": "nothing"}, {"x-original-uri": "/other/window"}, {}):
+        assert (await edge.get(path, headers=bearer | receipt() | unknown)).status_code == 403
