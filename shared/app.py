@@ -22,6 +22,7 @@ from shared.feed.routes import Snapshot, feed_router
 from shared.house import House
 from shared.http import handlers, limits
 from shared.http.openapi import describe
+from shared.http.hot import App
 from shared.http.router import Router
 from shared.problems import Unauthenticated, catalogue, language_of
 from shared.settings import Settings
@@ -71,13 +72,14 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         finally:
             await house.close()
 
-    app = FastAPI(
+    app = App(
         title=api.title, version="1", lifespan=lifespan, openapi_url=api.openapi_path, docs_url=None, redoc_url=None
     )
     app.state.house = house
     app.state.authenticate = (api.authenticate or bearer)(house)
     for route in api.hot_routes(house):
         app.router.routes.append(route)
+    app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
     for router in [*api.routers, feed_router(api.snapshots)]:
         app.include_router(router)
     _add_health(app, house)
@@ -144,6 +146,23 @@ def _observe(service: str) -> limits.Observe:
         telemetry.REQUESTS.labels(service, scope["method"], route, str(status)).observe(seconds)
 
     return observe
+
+
+def _observe_one(service: str) -> Callable[[str, str], Callable[[int, float], None]]:
+    """Like `_observe` for one route, which is looked up once and not for each request."""
+
+    def of(method: str, path: str) -> Callable[[int, float], None]:
+        figures: dict[int, Any] = {}
+
+        def observe(status: int, seconds: float) -> None:
+            figure = figures.get(status)
+            if figure is None:
+                figure = figures[status] = telemetry.REQUESTS.labels(service, method, path, str(status))
+            figure.observe(seconds)
+
+        return observe
+
+    return of
 
 
 async def _ping(house: House) -> None:

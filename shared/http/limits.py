@@ -49,6 +49,11 @@ ALSO_OFFERED = ("text/csv", "image/svg+xml", "image/png")
 
 _ALL_OFFERED = (*OFFERED, *ALSO_OFFERED)
 
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+OF_EVERY_ANSWER = (_NO_SNIFFING, _NO_STORE)
+"""What an answer carries beside its request id, where it says nothing else."""
+
 Observe = Callable[[Scope, int, float], None]
 """Told of each answered request: its scope, the status, and the seconds it took."""
 
@@ -141,8 +146,8 @@ class Surroundings:
             await self.app(scope, receive, send)
             return
         began = time.monotonic()
-        headers, size = _read(scope)
-        request_id = _request_id(headers)
+        headers, size = read_headers(scope)
+        request_id = request_id_of(headers)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         exchange = _Exchange(receive, send, request_id, scope["method"] == "HEAD")
@@ -151,8 +156,8 @@ class Surroundings:
         bound = bind_contextvars(request_id=request_id)
         try:
             exchange.limit = _limit_for(scope["path"], self.body_bytes, BODY_BYTES)
-            self._check(scope, headers, size, exchange.limit)
-            budget = _budget(headers, _limit_for(scope["path"], self.timeouts, self.seconds))
+            check(scope, headers, size, exchange.limit, is_json=scope["path"].startswith(self.json_paths))
+            budget = budget_of(headers, _limit_for(scope["path"], self.timeouts, self.seconds))
             state["deadline"] = began + budget
             await self._run(scope, exchange, budget)
         except Exception as error:
@@ -161,24 +166,6 @@ class Surroundings:
             reset_contextvars(**bound)
             if self.observe is not None:
                 self.observe(scope, exchange.status, time.monotonic() - began)
-
-    def _check(self, scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int) -> None:
-        if size > HEADER_BYTES or len(scope["headers"]) > HEADER_COUNT:
-            raise HeadersTooLarge(limit_count=HEADER_COUNT, limit_bytes=HEADER_BYTES)
-        _check_url(scope)
-        length = headers.get(b"content-length")
-        if length is not None and length.isdigit() and int(length[:20]) > limit:
-            raise PayloadTooLarge(limit_bytes=limit)
-        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
-            raise UnsupportedEncoding()
-        accept = headers.get(b"accept")
-        if (
-            accept
-            and accept != b"*/*"
-            and scope["path"].startswith(self.json_paths)
-            and not accepts(accept, _ALL_OFFERED)
-        ):
-            raise NotAcceptable(offered=", ".join(OFFERED))
 
     async def _run(self, scope: Scope, exchange: "_Exchange", budget: float) -> None:
         """Let the application answer within its time. As `asyncio.timeout` does it, at a third of its cost."""
@@ -237,15 +224,41 @@ class _Exchange:
         await self._send(message)
 
 
+def check(scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int, *, is_json: bool) -> None:
+    """Refuse what is too large, or in a form that is not read or not answered here."""
+    if size > HEADER_BYTES or len(scope["headers"]) > HEADER_COUNT:
+        raise HeadersTooLarge(limit_count=HEADER_COUNT, limit_bytes=HEADER_BYTES)
+    _check_url(scope)
+    length = headers.get(b"content-length")
+    if length is not None and length.isdigit() and int(length[:20]) > limit:
+        raise PayloadTooLarge(limit_bytes=limit)
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        raise UnsupportedEncoding()
+    accept = headers.get(b"accept")
+    if accept and accept != b"*/*" and is_json and not accepts(accept, _ALL_OFFERED):
+        raise NotAcceptable(offered=", ".join(OFFERED))
+
+
+def completing(send: Send, request_id: str) -> Send:
+    """The way out of an answer that is made elsewhere: with what each of ours carries."""
+
+    async def complete(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": _completed(message.get("headers", ()), request_id)}
+        await send(message)
+
+    return complete
+
+
 def _completed(given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
     """The headers of an answer, and what each of ours carries."""
     headers = [
         *given,
         (b"x-request-id", request_id.encode("ascii")),
-        (b"x-content-type-options", b"nosniff"),
+        _NO_SNIFFING,
     ]
     if not any(name == b"cache-control" for name, _ in given):
-        headers.append((b"cache-control", b"no-store"))
+        headers.append(_NO_STORE)
     return headers
 
 
@@ -261,7 +274,7 @@ async def _fail(scope: Scope, exchange: _Exchange, error: Exception) -> None:
     raise BrokenOff("an answer broke off after it had begun") from None
 
 
-def _read(scope: Scope) -> tuple[dict[bytes, bytes], int]:
+def read_headers(scope: Scope) -> tuple[dict[bytes, bytes], int]:
     """The headers that are looked at here, and the size of all of them as sent."""
     found: dict[bytes, bytes] = {}
     size = 0
@@ -272,14 +285,15 @@ def _read(scope: Scope) -> tuple[dict[bytes, bytes], int]:
     return found, size
 
 
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
+def request_id_of(headers: Mapping[bytes, bytes]) -> str:
+    """The id the request goes by: the caller's, if it looks like one, else a new one."""
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
     return str(new_id())
 
 
-def _budget(headers: Mapping[bytes, bytes], most: float) -> float:
+def budget_of(headers: Mapping[bytes, bytes], most: float) -> float:
     """Seconds for this request: what the caller has left (`X-Deadline-Ms`), at most what we allow."""
     given = headers.get(b"x-deadline-ms", b"")
     return min(most, int(given) / 1000) if given.isdigit() and len(given) <= 10 else most

@@ -260,7 +260,8 @@ async def _keep_resident(district: District, one: Resident) -> None:
     await district.sql(
         """
         INSERT INTO registry.residents (
-            id, version, region, document_type, document_index, document_number_sealed, name_sealed, birth_date, sex, since
+            id, version, region, document_type, document_index, document_number_sealed, name_sealed, birth_date,
+            sex, since
         ) VALUES ($1, $2, '350582005001', 10, $3, '', '', '1990-01-01', 'female', now())
         """,
         one.id,
