@@ -201,6 +201,29 @@ def demo(
         raise typer.Exit(1)
 
 
+@app.command()
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Paths to measure; all if none is named.")
+    ] = None,
+    people: Annotated[
+        list[int] | None,
+        typer.Option(help="How many people; may be given more than once. 20,000 and 100,000.", min=300, max=250_000),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Rough figures in under two minutes.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Also write all figures to this file.", show_default=False)] = None,
+) -> None:
+    """Measure the hot paths, each against its floor in the same run, and show one page of ratios.
+
+    Ends with 1 if a path fails. An aim that is not met is shown, and is no failure.
+    """
+    from deploy.bench.run import bench as measure
+
+    page = measure(names or [], people or [], quick=quick, json=json)
+    if any(figure.failed for figure in page.figures):
+        raise typer.Exit(1)
+
+
 def _announce(installation: "Installation") -> None:
     from rich.console import Console
     from rich.table import Table

@@ -21,8 +21,8 @@ from shared.feed import maintenance
 from shared.feed.routes import Snapshot, feed_router
 from shared.house import House
 from shared.http import handlers, limits
-from shared.http.openapi import describe
 from shared.http.hot import App
+from shared.http.openapi import describe
 from shared.http.router import Router
 from shared.problems import Unauthenticated, catalogue, language_of
 from shared.settings import Settings

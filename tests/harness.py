@@ -137,11 +137,22 @@ class District:
         raise AssertionError("the feeds do not come to rest")
 
     async def drain(self, service: Service) -> int:
-        """Drain all feeds a service reads."""
+        """Drain all feeds a service reads, of all that is committed by now."""
+        await self._until_served()
         readers = [
             Reader(self.houses[service], owner, self.workers[service].reactions) for owner in owners_read_by(service)
         ]
         return sum([await reader.drain() for reader in readers])
+
+    async def _until_served(self) -> None:
+        """Wait until no transaction of the cluster, another test worker's perhaps, holds back what is committed."""
+        (here,) = await self.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid")
+        for _ in range(2_000):
+            (found,) = await self.sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid")
+            if found["xid"] >= here["xid"]:
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("a transaction holds up the feeds")
 
     def caller(
         self,

@@ -26,20 +26,28 @@ class Cores:
         return cls(usable[0], usable[-1], can_pin=True)
 
     def pin(self, pid: int, *, server: bool) -> None:
-        """Put a process and all it has started on one of the two; what it starts later stays there too."""
+        """Put a process and all it has started on one of the two; what it starts later stays there too.
+
+        Of this process itself only its own threads: what it has started is placed by name.
+        """
         if not self.can_pin:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            for member in (process, *process.children(recursive=True)):
+            family = [process] if pid == os.getpid() else [process, *process.children(recursive=True)]
+            for member in family:
                 for thread in _threads(member.pid):
                     with contextlib.suppress(ProcessLookupError):
                         os.sched_setaffinity(thread, {self.server if server else self.other})
 
     def pin_self(self) -> None:
-        """Put this process, which generates the load, beside the server."""
+        """Put this process, which generates the load, on the other core."""
+        self.pin(os.getpid(), server=False)
+
+    def free_self(self) -> None:
+        """Let this process, and what it starts, use both again."""
         if self.can_pin:
-            os.sched_setaffinity(0, {self.other})
+            os.sched_setaffinity(0, {self.server, self.other})
 
 
 def _threads(pid: int) -> Iterator[int]:

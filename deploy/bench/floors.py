@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,7 +65,7 @@ def serving(name: str, cores: Cores) -> Iterator[Floor]:
     """Run a floor's server in a process of its own."""
     command = [sys.executable, "-m", "deploy.bench.floors", name]
     process = subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: die_with_parent(signal.SIGKILL)
     )
     try:
         assert process.stdout is not None

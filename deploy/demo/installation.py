@@ -92,7 +92,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 def _free_ports() -> int:
     """Four ports in a row that are free. Each process begins to look elsewhere, so that two demos do not race."""
-    rows = range(FIRST_PORT, LAST_PORT, PORTS)
+    rows = list(range(FIRST_PORT, LAST_PORT, PORTS))
     start = os.getpid() % len(rows)
     for first in (*rows[start:], *rows[:start]):
         if all(_is_free(first + offset) for offset in range(PORTS)):

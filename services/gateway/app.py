@@ -9,9 +9,16 @@ from starlette.routing import BaseRoute
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
 from services.gateway.edge import development, pages, proxy
+from services.gateway.edge import services as protected
 from services.gateway.edge.authentication import outside_tokens
+from services.gateway.edge.protection import Gate
+from services.gateway.hot import Engines
 from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
+from services.gateway.points import routes as points
+from services.gateway.points.use_cases import finder
+from services.gateway.tokens import routes as tokens
+from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
 from shared.app import Api, build
 from shared.contracts.gateway import Code, Message
@@ -19,19 +26,20 @@ from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
 
-
-def hot_routes(house: House) -> Sequence[BaseRoute]:
-    """What stands beside FastAPI: the ways through the edge."""
-    return [*pages.routes(house), *proxy.routes(house)]
-
-
 API = Api(
     title="Fangxian gateway",
-    routers=[codes.router, hooks.hooks, hooks.sources, hooks.messages, webhooks.router],
+    routers=[
+        codes.router,
+        hooks.hooks,
+        hooks.sources,
+        hooks.messages,
+        points.router,
+        visits.router,
+        webhooks.router,
+    ],
     snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
-    hot_routes=hot_routes,
     upload_paths=[f"/{service}/" for service in proxy.BEHIND],
-    body_bytes={hooks.HOOKS: hooks.BODY_BYTES},
+    body_bytes={hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
     authenticate=outside_tokens,
     openapi_path="/gateway/openapi.json",
 )
@@ -39,5 +47,19 @@ API = Api(
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     """The application of one API process."""
-    api = replace(API, routers=[*API.routers, development.router]) if settings.development_issuer else API
+    engines = Engines.of(settings)
+
+    def beside(house: House) -> Sequence[BaseRoute]:
+        """What stands beside FastAPI: the hot routes, and the ways through the edge."""
+        gate = Gate(finder(house), lambda: engines.keys.receipt_secrets)
+        return [
+            *engines.routes(house),
+            *tokens.well_known(engines.keys),
+            *pages.routes(house),
+            *protected.routes(house, gate),
+            *proxy.routes(house),
+        ]
+
+    own = [tokens.picture(engines.codes, engines.keys), *([development.router] if settings.development_issuer else [])]
+    api = replace(API, routers=[*API.routers, *own], hot_routes=beside, lifespan=engines.running)
     return build(settings, api, house)

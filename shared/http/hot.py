@@ -9,7 +9,7 @@ its id, the limits, the deadline, and that whatever goes wrong is a problem.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -58,10 +58,20 @@ class Hot:
 def hot(declared: Router, endpoint: Hot) -> Route:
     """The one route a Router declares, answered by `endpoint`: the declaration is its contract, and is never called."""
     (route,) = declared.routes
-    if not isinstance(route, Route) or len(route.methods or ()) != 1:
-        raise TypeError("a hot route is one route with one method")
+    if not isinstance(route, Route):
+        raise TypeError("a hot route is declared on a Router of ours")
+    _only(route)
     route.app = route.hot = endpoint
     return route
+
+
+def _only(route: Route) -> str:
+    (method,) = sorted(route.methods)
+    return method
+
+
+Observe = Callable[[int, float], None]
+"""Told of each answer: its status, and the seconds it took."""
 
 
 class App(FastAPI):
@@ -71,11 +81,11 @@ class App(FastAPI):
         super().__init__(**options)
         self.hot: dict[tuple[str, str], _Surrounded] = {}
 
-    def surround(self, request_timeout_seconds: float, observe: Callable[[str, str], Callable[[int, float], None]]) -> None:
+    def surround(self, request_timeout_seconds: float, observe: Callable[[str, str], Observe]) -> None:
         """Take the hot routes out of the others. Call it once, when all are there."""
         for route in self.router.routes:
             if isinstance(route, Route) and route.hot is not None:
-                (method,) = route.methods or ()
+                method = _only(route)
                 observed = observe(method, route.path)
                 self.hot[method, route.path] = _Surrounded(self, route, request_timeout_seconds, observed)
 
@@ -90,9 +100,7 @@ class App(FastAPI):
 class _Surrounded:
     """What surrounds a hot route: limits.py's work in one function."""
 
-    def __init__(
-        self, app: FastAPI, route: Route, seconds: float, observe: Callable[[int, float], None]
-    ) -> None:
+    def __init__(self, app: FastAPI, route: Route, seconds: float, observe: Observe) -> None:
         self.app = app
         self.route = route
         self.endpoint = cast("Hot", route.hot)
@@ -163,10 +171,10 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
         limits.check_content_type(Request(scope), ("application/json",))  # other ways to say the same, and refusals
     body = b""
     while True:
-        message: Mapping[str, Any] = await receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += message.get("body", b"")
+        body += cast("bytes", message.get("body", b""))
         if len(body) > most:
             raise PayloadTooLarge(limit_bytes=most)
         if not message.get("more_body", False):

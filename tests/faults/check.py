@@ -61,8 +61,8 @@ NEGATIVES = """
 FACTS = "SELECT subject, resident_id, kind, answers FROM gateway.facts WHERE source_type = 'testing.tube.v1'"
 FACTS_OF_TUBES = """
     SELECT tubes.id AS subject, resident_id,
-        CASE WHEN outcome = 'negative' THEN 'negative' WHEN capacity = 1 THEN 'positive' ELSE 'pool_pending' END AS kind,
-        answer AS answers
+        CASE WHEN outcome = 'negative' THEN 'negative' WHEN capacity = 1 THEN 'positive' ELSE 'pool_pending' END,
+        answer
     FROM testing.tubes JOIN testing.samples ON samples.tube_id = tubes.id
     LEFT JOIN unnest(CASE WHEN outcome = 'negative' THEN answers END) AS answer ON true
     WHERE outcome IN ('negative', 'positive')

@@ -10,6 +10,12 @@ from typing import Any
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 
+class Server(ThreadingHTTPServer):
+    """A server that, when it is closed, first ends what it has begun."""
+
+    daemon_threads = False
+
+
 @dataclass
 class Subscriber:
     """Who is told. What comes is kept by its `webhook-id`."""
@@ -23,7 +29,7 @@ class Subscriber:
     """Events whose repetition was not the same as before."""
     refused: int = 0
     """Events whose signature was wrong."""
-    _server: ThreadingHTTPServer | None = None
+    _server: Server | None = None
 
     @property
     def url(self) -> str:
@@ -47,21 +53,20 @@ class Subscriber:
         """Listen, at the same address as before."""
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            timeout = 5
             subscriber = self
 
-            def do_POST(self) -> None:  # noqa: N802 - http.server's name
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 self.send_response(self.subscriber.take(headers, body))
                 self.send_header("content-length", "0")
-                self.send_header("connection", "close")
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="subscriber").start()
 

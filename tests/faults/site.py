@@ -1,4 +1,4 @@
-"""An installation to be hurt: `fangxian up` in a process of its own, whose parts a test may kill, pause and look into."""
+"""An installation to be hurt: `fangxian up` in a process of its own, whose parts a test may kill and pause."""
 
 import asyncio
 import contextlib

@@ -22,7 +22,7 @@ from tests.faults.world import World
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(240)]
 
-JOURNEYS = 7
+JOURNEYS = 8
 REDIS_AWAY_SECONDS = 10
 SUBSCRIBER_AWAY_SECONDS = 12
 HELD_SECONDS = 3
@@ -131,8 +131,8 @@ async def test_entries_are_read_again_and_one_that_nobody_can_read_is_parked(wor
 async def test_a_subscriber_is_away_for_a_while(world: World) -> None:
     async def be_away() -> None:
         await world.some_time(1, 2)
-        heard = len(world.subscriber.events)
         world.subscriber.close()
+        heard = len(world.subscriber.events)
         await asyncio.sleep(SUBSCRIBER_AWAY_SECONDS)
         assert len(world.subscriber.events) == heard
         world.subscriber.open()
@@ -151,7 +151,7 @@ async def test_all_wake_ups_are_lost(world: World) -> None:
 
 
 @pytest.fixture(scope="module")
-async def unpublished(world: World) -> AsyncIterator[Differences]:
+async def unpublished(world: World) -> Differences:
     """What the check finds after half a journey whose effects were committed without their feed entries."""
     journey = world.journey(follows=False)
     await journey.until_received()
@@ -159,7 +159,7 @@ async def unpublished(world: World) -> AsyncIterator[Differences]:
     await world.site.restart(FANGXIAN_PUBLISH="false")
     await journey.move_somebody()
     await journey.from_results()
-    yield await world.differences(patience=3)
+    return await world.differences(patience=3)
 
 
 @pytest.mark.parametrize("family", ["people", "codes", "orders", "referrals", "held", "webhooks"])

@@ -15,7 +15,6 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.routing import Route
 
 from deploy import embedded
 from services.gateway.codes.policy import Colour
@@ -581,11 +580,11 @@ def app_of(door: Door) -> FastAPI:
     endpoint = VerificationEndpoint(
         door,
         authenticate=lambda scope: ACTORS[dict(scope["headers"])[b"x-actor"].decode()],
-        token_secrets=lambda: secrets_of([KEY]),
-        receipt_key=lambda: KEY,
+        token_secrets=secrets_of([KEY]),
+        receipt_key=KEY,
         now=lambda: NOW,
     )
-    app.router.routes.append(Route(PATH, endpoint, methods=["POST"]))
+    app.router.routes.append(endpoint.route())
     handlers.install(app)
     limits.install(app, request_timeout_seconds=10)
     return app

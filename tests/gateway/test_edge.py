@@ -15,6 +15,7 @@ from services.gateway.edge.issuer import AUDIENCE, ISSUER, Issuer
 from services.gateway.edge.paths import is_plain, upstream_path
 from shared import clock
 from shared.actors import Actor, Role
+from shared.http.handlers import BrokenOff
 from shared.problems import Unauthenticated
 from tests.harness import District
 
@@ -354,6 +355,18 @@ async def test_a_lost_connection_is_tried_again_once_for_what_changes_nothing(
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_failed")
     assert answer.json()["title"] == "Another system failed to do its part"
     assert len(upstream.seen) == 3
+
+
+async def test_half_an_answer_is_not_taken_for_a_whole_one(
+    district: District, upstream: Upstream, outside: httpx.AsyncClient
+) -> None:
+    headers = bearer(await token_of(outside, role="sampler", region="350582005"))
+    upstream.answers = ["break"]
+    transport = httpx.ASGITransport(district.apps["gateway"], raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        with pytest.raises(BrokenOff):
+            await client.get("/testing/v1/rolls", headers=headers)
+    assert len(upstream.seen) == 1
 
 
 async def test_a_service_that_hangs_is_given_up(upstream: Upstream, outside: httpx.AsyncClient) -> None:

@@ -171,3 +171,27 @@ async def test_a_reverse_proxy_may_ask(edge: httpx.AsyncClient, bearer: dict[str
     assert (await edge.get(path, headers=receipt() | {"x-service-point": "window"})).status_code == 401
     for unknown in ({"x-service-point": "nothing"}, {"x-original-uri": "/other/window"}, {}):
         assert (await edge.get(path, headers=bearer | receipt() | unknown)).status_code == 403
+
+
+async def test_the_gateway_asks_its_own_points_and_keys(district: District, upstream: tuple[Upstream, int]) -> None:
+    from services.gateway.points.schemas import NewServicePoint
+    from services.gateway.points.tables import PointRow
+    from services.gateway.tokens.keys import Keys
+
+    house = district.houses["gateway"]
+    url = f"http://127.0.0.1:{upstream[1]}/"
+    asked = NewServicePoint(name="一号窗口", region="350582005001", slug="hall", upstream_url=url)
+    async with house.system_work() as work:
+        row = PointRow(region=asked.region)
+        row.ask(asked)
+        work.add(row)
+    resident = district.caller("gateway", Role.RESIDENT, residents=(RESIDENT,))
+    assert (await resident.get("/services/hall/x")).json()["code"] == "receipt_missing"
+    key = Keys.from_files(house.settings.keys).current
+    assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=key))).status_code == 303
+    assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=KEY))).status_code == 403
+    async with house.system_work() as work:
+        (await work.lock(PointRow, row.id)).closed_at = work.now
+    assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=key))).status_code == 404
+    published = (await resident.get("/.well-known/jwks.json")).json()["keys"]
+    assert key.id.hex() in {one["kid"] for one in published}

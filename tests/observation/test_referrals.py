@@ -85,7 +85,8 @@ async def test_what_cannot_be_a_fever_report(
 
 
 async def test_the_limit_of_a_fever_is_the_protocols(doctor: httpx.AsyncClient) -> None:
-    assert (await doctor.post(REFERRALS, json=fever(new_id(), 37.3))).status_code == 201
+    for celsius, status in ((37.2, 422), (37.24, 422), (37.26, 201), (37.3, 201)):
+        assert (await doctor.post(REFERRALS, json=fever(new_id(), celsius))).status_code == status
 
 
 async def test_a_second_report_joins_the_open_episode(district: District, doctor: httpx.AsyncClient) -> None:

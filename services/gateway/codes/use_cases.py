@@ -135,19 +135,24 @@ async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeSho
 
 
 async def shown(work: Work, code: Any, language: Language) -> CodeShown:
+    """A code as people read it."""
+    return in_words(code, await _policy_of(work, code.policy), work.now, language)
+
+
+def in_words(code: Any, policy: Policy, now: datetime, language: Language) -> CodeShown:
     """A code as people read it: the colour by the reader's clock, and each reason in words."""
-    policy = await _policy_of(work, code.policy)
-    reasons = [reason for reason in _reasons(code.reasons) if reason.until is None or work.now < reason.until]
+    colour = LABELS[rules.colour_at(code, now)]
+    reasons = [reason for reason in _reasons(code.reasons) if reason.until is None or now < reason.until]
     return CodeShown(
         resident_id=code.resident_id,
-        colour=LABELS[rules.colour_at(code, work.now)],
-        meaning=getattr(getattr(policy.colours, LABELS[rules.colour_at(code, work.now)]), language[:2]),
+        colour=colour,
+        meaning=getattr(getattr(policy.colours, colour), language[:2]),
         until=code.until,
         colour_after=None if code.colour_after is None else LABELS[code.colour_after],
         green_from=code.green_from,
         last_negative_at=code.last_negative,
         policy=code.policy,
-        reasons=[_in_words(reason, policy, language) for reason in reasons],
+        reasons=[_explained(reason, policy, language) for reason in reasons],
     )
 
 
@@ -166,12 +171,12 @@ async def snapshot_of_codes(work: Work, after: UUID | None, limit: int) -> Seque
 async def policy_now(work: Work) -> Policy:
     """The published policy."""
     (row,) = await work.rows(POLICY)
-    return _parsed(row["version"], row["document"])
+    return policy_of_document(row["version"], row["document"])
 
 
 async def _policy_of(work: Work, version: int) -> Policy:
     (row,) = await work.rows(POLICY_OF, version=version)
-    return _parsed(row["version"], row["document"])
+    return policy_of_document(row["version"], row["document"])
 
 
 async def _read(work: Work, ids: Sequence[UUID]) -> Sequence[Any]:
@@ -179,7 +184,8 @@ async def _read(work: Work, ids: Sequence[UUID]) -> Sequence[Any]:
 
 
 @lru_cache(maxsize=8)
-def _parsed(version: int, document: str) -> Policy:
+def policy_of_document(version: int, document: str) -> Policy:
+    """A published policy, read once."""
     return Policy.model_validate_json(document)
 
 
@@ -218,7 +224,7 @@ def _reasons(stored: list[dict[str, Any]]) -> list[Reason]:
     return msgspec.convert(stored, list[Reason])
 
 
-def _in_words(reason: Reason, policy: Policy, language: Language) -> ReasonShown:
+def _explained(reason: Reason, policy: Policy, language: Language) -> ReasonShown:
     words = rules.explain(reason, policy)
     short = language[:2]
     return ReasonShown(

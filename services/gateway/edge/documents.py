@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
+import httpx
 import structlog
 
 from services.gateway.edge.merging import merge
@@ -21,6 +22,7 @@ from shared.settings import SERVICES, Service
 logger = structlog.get_logger()
 
 FRESH_SECONDS = 60.0
+AGAIN_SECONDS = 5.0
 ASK_SECONDS = 2.0
 
 T = TypeVar("T")
@@ -43,7 +45,9 @@ class Remembered(Generic[T]):
                 try:
                     self._value = await self.ask()
                     self._asked = time.monotonic()
-                except (Problem, ValueError) as error:
+                except (Problem, httpx.HTTPError, ValueError) as error:
+                    # Not every caller shall wait for a service that hangs.
+                    self._asked = time.monotonic() - self.fresh_seconds + AGAIN_SECONDS
                     logger.warning("edge.document_stale", error=type(error).__name__)
         return self._value
 

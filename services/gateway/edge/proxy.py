@@ -10,10 +10,15 @@ from services.gateway.edge.forwarding import Forwarding, address
 from services.gateway.edge.paths import upstream_path
 from shared.actors import Actor
 from shared.house import House
+from shared.http.limits import UPLOAD_BYTES
 from shared.problems import NoSuchPath
 from shared.settings import Service
 
 BEHIND: tuple[Service, ...] = ("registry", "testing", "observation")
+UPLOADS = ("/registry/v1/imports",)
+"""Where files are sent, which may take long."""
+BODY_BYTES = {f"/{service}/": UPLOAD_BYTES for service in BEHIND}
+"""As much as the largest of them takes: each service keeps its own, tighter limits."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 

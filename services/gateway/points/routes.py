@@ -12,7 +12,7 @@ from services.gateway.points.use_cases import ServicePointClosed, SlugTaken, Ups
 from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
 from shared.http.router import IfMatch, PageAsked, Router, Work
-from shared.problems import VersionMismatch
+from shared.problems import PreconditionRequired, VersionMismatch
 from shared.work import Listed
 
 router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
@@ -52,12 +52,19 @@ async def get_service_point(point_id: PointId, work: Work, response: Response) -
 @router.patch(
     "/{point_id}",
     role=OFFICERS,
-    raises=[ServicePointNotFound, ServicePointClosed, SlugTaken, UpstreamIsOurs, VersionMismatch],
+    raises=[
+        ServicePointNotFound,
+        ServicePointClosed,
+        SlugTaken,
+        UpstreamIsOurs,
+        PreconditionRequired,
+        VersionMismatch,
+    ],
 )
 async def change_service_point(
     point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatch = None
 ) -> ServicePoint:
-    """Change what a point asks. The next scan is answered by it."""
+    """Change what a point asks; `If-Match` with the ETag seen last is required. The next scan is answered by it."""
     return _tagged(response, await use_cases.change_point(work, point_id, change, if_match))
 
 

@@ -14,7 +14,7 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
 from shared.house import House
 from shared.http.texts import faults_of
-from shared.problems import Forbidden, InvalidInput, Problem, Text
+from shared.problems import Forbidden, InvalidInput, PreconditionRequired, Problem, Text
 from shared.settings import SERVICES, Settings
 from shared.work import Listed, Page, Work
 
@@ -71,10 +71,10 @@ async def get_point(work: Work, point_id: UUID) -> ServicePoint:
     return (await work.get(PointRow, point_id, ServicePointNotFound)).public()
 
 
-async def change_point(
-    work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None
-) -> ServicePoint:
+async def change_point(work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None) -> ServicePoint:
     row = await work.lock(PointRow, point_id, ServicePointNotFound)
+    if if_match is None:
+        raise PreconditionRequired()
     work.expect(row, if_match)
     if row.closed_at is not None:
         raise ServicePointClosed()

@@ -5,7 +5,7 @@ Every figure names its source: the plan of 20 January 2021 by article, or a loca
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,7 +15,6 @@ from shared.contracts.registry import Tag, TagKind
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
-Value = TypeVar("Value")
 Stage = Literal["reported", "dispatched", "on_board", "handed_over", "left"]
 _Text = Annotated[str, Field(min_length=1, max_length=300)]
 
@@ -24,25 +23,59 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Words(_Part):
-    """One text in both languages."""
+class ProtocolTitle(_Part):
+    """Its name in both languages."""
 
     zh: _Text
     en: _Text
 
 
-class Figure(_Part, Generic[Value]):
+class Figure(_Part):
     """A value, and where it comes from."""
 
-    value: Value
-    source: _Text
+    source: _Text = Field(description="The plan by its article, or a local decision.")
 
 
-Days = Annotated[int, Field(ge=1, le=60)]
-TestDays = tuple[Annotated[int, Field(ge=1, le=60)], ...]
-Count = Annotated[int, Field(ge=0, le=24)]
-Celsius = Annotated[float, Field(ge=36.0, le=40.0)]
-Minutes = Annotated[int, Field(ge=0, le=7 * 1440)]
+class Days(Figure):
+    """A number of days."""
+
+    value: int = Field(ge=1, le=60)
+
+
+class TestDays(Figure):
+    """The days on which a person is tested."""
+
+    value: tuple[Annotated[int, Field(ge=1, le=60)], ...]
+
+
+class TimesADay(Figure):
+    """How often a day."""
+
+    value: int = Field(ge=0, le=24)
+
+
+class HomeFor(Figure):
+    """Who is observed at home."""
+
+    value: tuple[TagKind, ...]
+
+
+class OwnRoom(Figure):
+    """Whether home needs a room of one's own."""
+
+    value: bool
+
+
+class Celsius(Figure):
+    """A temperature in °C."""
+
+    value: float = Field(ge=36.0, le=40.0)
+
+
+class Minutes(Figure):
+    """A time to act, in minutes."""
+
+    value: int = Field(ge=0, le=7 * 1440)
 
 
 class Protocol(_Part):
@@ -50,15 +83,15 @@ class Protocol(_Part):
 
     number: int = Field(ge=1)
     valid_from: date = Field(description="Orders opened from this day on are opened under it (Asia/Shanghai).")
-    title: Words
-    days: dict[OrderKind, Figure[Days]]
-    test_days: dict[OrderKind, Figure[TestDays]]
-    visits_a_day: dict[OrderKind, Figure[Count]]
-    temperatures_a_day: Figure[Count]
-    home_for: Figure[tuple[TagKind, ...]]
-    own_room: Figure[bool]
-    fever_celsius: Figure[Celsius]
-    stage_minutes: dict[Stage, Figure[Minutes]]
+    title: ProtocolTitle
+    days: dict[OrderKind, Days]
+    test_days: dict[OrderKind, TestDays]
+    visits_a_day: dict[OrderKind, TimesADay]
+    temperatures_a_day: TimesADay
+    home_for: HomeFor
+    own_room: OwnRoom
+    fever_celsius: Celsius
+    stage_minutes: dict[Stage, Minutes]
 
     @model_validator(mode="after")
     def _says_everything(self) -> Self:

@@ -1,10 +1,10 @@
 """Referrals: what callers send, and the readings they see."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
 
 from shared.contracts.resource import Said
 
@@ -32,7 +32,9 @@ class NewFever(Said):
     region: str = Field(
         pattern=r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$", description="Where it was read."
     )
-    celsius: float = Field(ge=30, le=45, multiple_of=0.1, description="Temperature in °C, one decimal.")
+    celsius: Annotated[float, AfterValidator(lambda celsius: round(celsius, 1))] = Field(
+        ge=30, le=45, description="Temperature in °C, kept to one decimal."
+    )
     symptoms: list[Symptom] = Field(default=[], max_length=7, description="Besides the temperature.")
     measured_at: AwareDatetime = Field(description="By the device's clock, RFC 3339.")
 

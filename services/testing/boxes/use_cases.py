@@ -14,12 +14,11 @@ from services.testing.boxes.tables import BoxRow
 from services.testing.limits import limits
 from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
 from services.testing.scope import own_region, service_hands
+from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.said import publish_tubes
 from shared.problems import Fault, Text
 from shared.work import Listed, Page, Work
-
-FIND = text("SELECT id, number FROM tubes WHERE number = ANY(CAST(:numbers AS text[]))")
 
 IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
 
@@ -53,7 +52,7 @@ UNFIT: Mapping[str, Text] = {
 
 
 async def pack_box(work: Work, new: NewBox) -> Box:
-    numbers = {row["number"]: row["id"] for row in await work.rows(FIND, numbers=new.tube_numbers)}
+    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND, numbers=new.tube_numbers)}
     tubes = await lock_tubes(work, numbers.values())
     found = {tube["number"]: tube for tube in tubes.values()}
     faults = [
@@ -100,7 +99,7 @@ async def send_box(work: Work, box_id: UUID) -> Box:
 async def receive_box(work: Work, box_id: UUID, receipt: Receipt) -> Box:
     box = await work.lock(BoxRow, box_id)
     state = _moved(box, "receive")
-    numbers = {row["number"]: row["id"] for row in await work.rows(FIND, numbers=receipt.tube_numbers)}
+    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND, numbers=receipt.tube_numbers)}
     tubes = await lock_tubes(work, numbers.values())
     found = rules.reconcile(
         receipt.tube_numbers,

@@ -16,6 +16,7 @@ from services.testing.results.consequences import News
 from services.testing.results.rules import Refused, Report, TubeFacts
 from services.testing.results.schemas import NewResult, ResultAnswer, Revision
 from services.testing.scope import service_hands
+from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.tables import TubeRow
 from shared.contracts.testing import Outcome
@@ -32,8 +33,6 @@ PROBLEMS: Mapping[Refused, type[Problem]] = {
 }
 AT: Mapping[Refused, str] = {"clock_ahead": "tested_at", "result_outdated": "revision"}
 
-# The laboratory's own policy hides all tubes but its own.
-FIND = text("SELECT id, number FROM tubes WHERE number = ANY(CAST(:numbers AS text[]))")
 
 SAID = text("""
     SELECT tube_id, revision, outcome, tested_at FROM results WHERE tube_id = ANY(CAST(:tubes AS uuid[]))
@@ -77,7 +76,8 @@ class Taken:
 
 
 async def add_results(work: Work, items: Sequence[NewResult], language: Language) -> list[ResultAnswer]:
-    found = await work.rows(FIND, numbers=sorted({item.tube_number for item in items}))
+    # The laboratory's own policy hides all tubes but its own.
+    found = await work.rows(lookup.FIND, numbers=list({item.tube_number for item in items}))
     numbers: dict[str, UUID] = {row["number"]: row["id"] for row in found}
     tubes = await lock_tubes(work, numbers.values())
     async with service_hands(work):

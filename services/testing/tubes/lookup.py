@@ -15,7 +15,14 @@ from services.testing.tubes.rules import RoundFacts, serial_of
 from shared.ids import named_id
 from shared.work import Work
 
-FIND = text("SELECT number, id, campaign_id, region, capacity FROM tubes WHERE number = ANY(CAST(:numbers AS text[]))")
+# One look at an index for each, here and in `LOCK`: the planner knows nothing of a scope, and would rather read all of
+# it. Rows are locked in the order in which they are asked for.
+FIND = text("""
+    SELECT tube.* FROM unnest(CAST(:numbers AS text[])) AS asked (number)
+    CROSS JOIN LATERAL (
+        SELECT number, id, campaign_id, region, capacity FROM tubes WHERE tubes.number = asked.number LIMIT 1
+    ) AS tube
+""")
 
 # The roll that begins at or before a serial holds it, or none does.
 FIND_ROLLS = text("""
@@ -39,9 +46,12 @@ CREATE = text("""
 """)
 
 LOCK = text("""
-    SELECT id, number, campaign_id, region, capacity, state, people, manifest, missing, sealed_at, laboratory, box_id,
-        outcome, revision, tested_at, first_sampled_at, drill
-    FROM tubes WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR UPDATE
+    SELECT tube.* FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    CROSS JOIN LATERAL (
+        SELECT id, number, campaign_id, region, capacity, state, people, manifest, missing, laboratory, box_id, outcome,
+            revision
+        FROM tubes WHERE tubes.id = asked.id FOR UPDATE
+    ) AS tube
 """)
 
 ROUNDS = text("""

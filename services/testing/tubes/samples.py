@@ -55,7 +55,11 @@ AT: Mapping[Refused, str] = {
 
 MOST_ROUNDS_OF_DECIDING = 3
 
-PEOPLE = text("SELECT id, active FROM people WHERE id = ANY(CAST(:ids AS uuid[]))")
+# One look at the primary key for each: the planner knows nothing of a scope, and would rather read all of it.
+PEOPLE = text("""
+    SELECT person.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    CROSS JOIN LATERAL (SELECT id, active FROM people WHERE people.id = asked.id LIMIT 1) AS person
+""")
 
 HELD_ALREADY = text("""
     SELECT id, campaign_id, resident_id, tube_id, moved_from, exception, undone_at FROM samples

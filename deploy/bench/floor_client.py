@@ -1,0 +1,30 @@
+"""The floor under webhooks: a bare loop of the same HTTP client. `python -m deploy.bench.floor_client URL COUNT BYTES`.
+
+Prints the seconds that so many POSTs of a body of that size took, one after the other over one connection.
+"""
+
+import ssl
+import sys
+import time
+
+import uvloop
+
+from services.gateway.webhooks.sending import HEADERS, client_of
+
+WARM = 100
+
+
+async def post_all(url: str, count: int, size: int) -> float:
+    """The seconds that so many POSTs take."""
+    body = b"x" * size
+    async with client_of(ssl.create_default_context()) as client:
+        for _ in range(WARM):
+            await client.post(url, content=body, headers=HEADERS)
+        began = time.perf_counter()
+        for _ in range(count):
+            (await client.post(url, content=body, headers=HEADERS)).raise_for_status()
+        return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    print(uvloop.run(post_all(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

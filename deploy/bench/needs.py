@@ -1,0 +1,29 @@
+"""What a path needs to be there: a service that has it not yet is reported as not measured, never as a figure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from deploy.demo.parties import Parties
+
+
+class Missing(Exception):  # noqa: N818 - a finding, not an error
+    """An operation that the installation does not have."""
+
+
+@dataclass(frozen=True)
+class Operations:
+    """All operations of an installation, as `POST /gateway/v1/verifications`."""
+
+    known: Collection[str]
+
+    @classmethod
+    async def of(cls, parties: Parties) -> "Operations":
+        """Ask the gateway for its OpenAPI document."""
+        paths = (await parties.client.get("/openapi.json")).raise_for_status().json()["paths"]
+        return cls({f"{method.upper()} {path}" for path, methods in paths.items() for method in methods})
+
+    def require(self, *operations: str) -> None:
+        """Raise `Missing` if one of them is not there."""
+        for operation in operations:
+            if operation not in self.known:
+                raise Missing(f"there is no {operation} yet")

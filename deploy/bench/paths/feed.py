@@ -1,0 +1,192 @@
+"""Path 7: how fast a feed is read, and how soon when there is little.
+
+The entries are results of tubes that nobody filled, with ten real people each, published by testing's own code while
+the readers of the gateway and of observation are held at their own locks. The bare reader reads them first; then the
+gateway's worker is let go, and observation's when it is done.
+"""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+
+from deploy.bench.city import City
+from deploy.bench.cores import Meter
+from deploy.bench.page import Aim, Figure, milliseconds, per_second
+from deploy.bench.site import EIGHT, Site
+from deploy.bench.timing import Effort, percentile, until
+from deploy.demo.world import LABORATORY
+from deploy.trouble import Trouble
+from shared.contracts.registry import Resident
+from shared.contracts.testing import Result, Sample, Tube
+from shared.feed.reader import alone
+from shared.house import House
+from shared.ids import new_id
+
+RATE_AIM = Aim("at least", 4_000, "entries/s")
+LATENCY_AIM = Aim("at most", 100, "ms")
+WITHIN_SECONDS = 120.0
+POOL = 10
+PER_COMMIT = 1_000
+PAUSE_SECONDS = 0.05
+LOOK_SECONDS = 0.001
+LOCK_ATTEMPTS = 200
+
+CURSOR = "SELECT cursor FROM gateway.feed_cursors WHERE owner = 'testing' AND lane = 'normal'"
+HELD = "SELECT count(*) FROM gateway.feed_held WHERE type = $1 AND held_at >= $2"
+NEXT_VERSION = """
+    UPDATE registry.residents SET version = version + 1 WHERE id = $1
+    RETURNING id, version, region, state, household_id
+"""
+HAS_ARRIVED = "SELECT version >= $3 FROM gateway.feed_held WHERE type = $1 AND subject = $2"
+
+
+async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list[Figure]:
+    """Entries a second of the gateway's reader, and of a bare one."""
+    site = city.site
+    site.place(EIGHT)
+    async with AsyncExitStack() as stack:
+        testing, gateway, observation = [
+            await stack.enter_async_context(site.house(name)) for name in ("testing", "gateway", "observation")
+        ]
+        await stack.enter_async_context(_held(observation))
+        async with _held(gateway):
+            after = await database.fetchval(CURSOR)
+            began_at = await database.fetchval("SELECT clock_timestamp()")
+            await _publish(testing, city, effort.entries)
+            bare = await _read_bare(site, after, effort.entries)
+            meter = Meter(site.cores)
+            began = time.perf_counter()
+        gateway.waker.wake("gateway")
+
+        async def all_held() -> bool:
+            return bool(await database.fetchval(HELD, Tube.type, began_at) >= effort.entries)
+
+        seconds = await until(all_held, seconds=WITHIN_SECONDS, every=0.05, what="the gateway has read all") - began
+        busy = meter.busy()
+    entries = effort.entries / seconds
+    return [
+        Figure(
+            "feed",
+            f"feed: {effort.entries:,} results of ten people each, read by the gateway, codes and all",
+            f"{seconds:.2f} s, {per_second(entries)}",
+            f"bare reader {per_second(bare)} (× {entries / bare:.2f})",
+            entries,
+            RATE_AIM,
+            [f"{city.size:,} people; batches as the reader asks for them; wake-up included; {busy}"],
+            {"entries": effort.entries, "reader_per_second": entries, "bare_per_second": bare},
+        )
+    ]
+
+
+@asynccontextmanager
+async def _held(house: House) -> AsyncIterator[None]:
+    """Keep a service's worker from reading testing's feed."""
+    for _ in range(LOCK_ATTEMPTS):
+        async with alone(house, "feed:testing") as got:
+            if got:
+                yield
+                return
+        await asyncio.sleep(PAUSE_SECONDS)
+    raise Trouble(f"{house.settings.service} never stops reading the feed of testing.")
+
+
+async def _publish(testing: House, city: City, count: int) -> None:
+    people = [person for line in city.people.values() for person in line]
+    now = datetime.now(UTC)
+    for start in range(0, count, PER_COMMIT):
+        async with testing.system_work("bench") as work:
+            places = range(start, min(count, start + PER_COMMIT))
+            work.publish_all((_tube(people, place, now) for place in places), change="bench")
+
+
+def _tube(people: Sequence[UUID], place: int, now: datetime) -> Tube:
+    members = [people[(place * POOL + offset) % len(people)] for offset in range(POOL)]
+    return Tube(
+        id=new_id(),
+        version=1,
+        region="350582005001",
+        campaign_id=UUID(int=0),
+        number=f"bench-{place}",
+        capacity=POOL,
+        state="resulted",
+        drill=False,
+        samples=tuple(Sample(id=new_id(), resident_id=person, sampled_at=now) for person in members),
+        missing=0,
+        sealed_at=now,
+        received_at=now,
+        laboratory=LABORATORY,
+        result=Result(outcome="negative", revision=1, tested_at=now, reported_at=now),
+    )
+
+
+async def _read_bare(site: Site, after: str, count: int) -> float:
+    task = {
+        "database_url": site.installation.owner_url,
+        "testing_url": site.installation.options.urls["testing"],
+        "keys": str(site.installation.directory.keys / "gateway"),
+        "type": Tube.type,
+        "after": after,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "deploy.bench.floor_reader",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    site.cores.pin(process.pid, server=True)
+    output, _ = await process.communicate(json.dumps(task).encode())
+    entries, seconds = json.loads(output)
+    if entries != count:
+        raise ValueError(f"the bare reader read {entries} entries of {count}")
+    return float(entries / seconds)
+
+
+async def latency(city: City, database: asyncpg.Connection, effort: Effort) -> list[Figure]:
+    """From the commit of a single change to the commit of its effect at the gateway, while nothing else happens."""
+    site = city.site
+    site.place(EIGHT)
+    people = [person for line in city.people.values() for person in line]
+    chosen = random.Random(1).sample(people, min(len(people), effort.changes))  # noqa: S311 - the same each time
+    arrived = await database.prepare(HAS_ARRIVED)
+    seconds = []
+    async with site.house("registry") as registry:
+        for person in chosen:
+            # At any phase of the workers' own clocks.
+            await asyncio.sleep(PAUSE_SECONDS * (1 + random.random()))  # noqa: S311
+            seconds.append(await _one_change(registry, database, arrived, person))
+    median, last = percentile(seconds, 0.5), percentile(seconds, 0.99)
+    return [
+        Figure(
+            "latency",
+            "feed when idle: commit of a resident → committed at the gateway",
+            f"p50 {milliseconds(median)}, p99 {milliseconds(last)}",
+            value=median * 1000,
+            aim=LATENCY_AIM,
+            notes=[f"{len(seconds)} single changes, the median counts; looked for each {LOOK_SECONDS * 1000:g} ms"],
+            numbers={"changes": len(seconds), "p50_seconds": median, "p99_seconds": last},
+        )
+    ]
+
+
+async def _one_change(
+    registry: House, database: asyncpg.Connection, arrived: "asyncpg.prepared_stmt.PreparedStatement", person: UUID
+) -> float:
+    row = await database.fetchrow(NEXT_VERSION, person)
+    assert row is not None
+    async with registry.system_work("bench") as work:
+        work.publish_all([Resident(**row)], change="bench")
+    began = time.perf_counter()
+
+    async def there() -> bool:
+        return bool(await arrived.fetchval(Resident.type, person, row["version"]))
+
+    return await until(there, seconds=30, every=LOOK_SECONDS, what="a single change has arrived") - began

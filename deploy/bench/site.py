@@ -1,0 +1,121 @@
+"""The installation that is measured: `fangxian up` on a directory of its own, with each process on its core."""
+
+import contextlib
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from deploy import data as directories
+from deploy import status
+from deploy.bench.cores import Cores
+from deploy.demo.installation import running
+from deploy.demo.memory import Watch
+from deploy.demo.population import TOWNSHIP
+from deploy.feed import installed
+from deploy.trouble import Trouble
+from deploy.up import Installation, options
+from services.gateway.edge.issuer import Issuer
+from shared.actors import Actor, Role
+from shared.house import House
+from shared.regions import range_of
+from shared.settings import SERVICES, Service
+from shared.tokens import Signer
+
+SETTINGS = {
+    "FANGXIAN_DEMONSTRATION_IDS": "true",
+    "FANGXIAN_DEVELOPMENT_ISSUER": "true",
+    # Figures are of the embedded servers, whatever else the environment names.
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+}
+EIGHT: Collection[str] = (*SERVICES, *(f"{service}-worker" for service in SERVICES))
+TOKEN_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Site:
+    """What runs, and where."""
+
+    installation: Installation
+    cores: Cores
+    url: str
+    pids: Mapping[str, int]
+
+    def port(self, service: Service) -> int:
+        """Where a service's API listens."""
+        return self.installation.options.ports[service]
+
+    def place(self, servers: Collection[str] = EIGHT) -> None:
+        """Give the server's core to these processes alone; all others, this one too, take the other core."""
+        for name, pid in self.pids.items():
+            self.cores.pin(pid, server=name in servers)
+        self.cores.pin_self()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes each process takes, with all it has started: of what is shared, its share (PSS)."""
+        return {name: Watch(pid).now() for name, pid in self.pids.items()}
+
+    def check_unharmed(self) -> None:
+        """Trouble if a process ended and was started again: then it is another one, and on any core."""
+        if _pids(self.installation.directory.path) != self.pids:
+            raise Trouble("A process was started again while it was measured: see its log.")
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[asyncpg.Connection]:
+        """The database as its owner, to fill backdrops, measure floors and look."""
+        connection = await asyncpg.connect(self.installation.owner_url)
+        try:
+            await connection.execute("CREATE SCHEMA IF NOT EXISTS bench")
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def house(self, service: Service) -> AsyncIterator[House]:
+        """One service's house in this process: publishes and reads exactly as the service does."""
+        house = House.build(self.installation.settings(service))
+        await house.start()
+        try:
+            yield house
+        finally:
+            await house.close()
+
+    def inside(self, service: Service, role: Role, region: str = TOWNSHIP) -> str:
+        """An internal token, as the edge would give one for a caller."""
+        signer = Signer.from_files("gateway", self.installation.directory.keys / "gateway")
+        return signer.token_for(service, Actor(f"bench:{role.label}", role, range=range_of(region)))
+
+    @property
+    def issuer(self) -> Issuer:
+        """Who gives out tokens to people and machines."""
+        return Issuer.from_files(self.installation.directory.keys / "gateway")
+
+
+@contextmanager
+def started(cores: Cores) -> Iterator[Site]:
+    """Start everything, on a data directory that is gone afterwards."""
+    path = Path(tempfile.gettempdir()) / f"fangxian-bench-{secrets.token_hex(6)}"
+    cores.free_self()
+    try:
+        with running(path, None, SETTINGS) as found:
+            installation = installed(options(path, environment={}))
+            site = Site(installation, cores, found.url, _pids(path))
+            cores.pin(found.pid, server=False)
+            site.place()
+            yield site
+    finally:
+        cores.free_self()
+        with contextlib.suppress(FileNotFoundError):
+            if path.exists():
+                directories.remove(directories.at(path))
+
+
+def _pids(path: Path) -> dict[str, int]:
+    state: Mapping[str, Any] = status.read(directories.at(path).status) or {"processes": []}
+    return {process["name"]: process["pid"] for process in state["processes"]}

@@ -1,0 +1,60 @@
+"""The two hot paths of the gateway, with the connections of their own that they are answered over."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import asyncpg
+from sqlalchemy.engine import make_url
+from starlette.routing import BaseRoute
+
+from services.gateway.edge.authentication import outside_tokens
+from services.gateway.tokens.keys import Keys
+from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes
+from services.gateway.verifications.door import Door, connector
+from services.gateway.verifications.endpoint import VerificationEndpoint
+from shared import clock
+from shared.actors import DatabaseRole
+from shared.db import group_of, session_settings
+from shared.house import House
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What runs as long as the process does."""
+
+    door: Door
+    codes: OwnCodes
+    keys: Keys
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Engines that are not started yet."""
+        return cls(
+            Door(_connector(settings, "door"), clock.now),
+            OwnCodes(_connector(settings, "resident")),
+            Keys.from_files(settings.keys),
+        )
+
+    def routes(self, house: House) -> Sequence[BaseRoute]:
+        """Where they are asked."""
+        authenticate = outside_tokens(house)
+        key = self.keys.current
+        return [
+            VerificationEndpoint(self.door, authenticate, self.keys.secrets, key, clock.now).route(),
+            OwnCodeEndpoint(self.codes, authenticate, key, clock.now).route(),
+        ]
+
+    @asynccontextmanager
+    async def running(self, _: House) -> AsyncIterator[None]:
+        """Connected, as far as the database is there."""
+        async with self.door, self.codes:
+            yield
+
+
+def _connector(settings: Settings, role: DatabaseRole) -> Callable[[], Awaitable[asyncpg.Connection]]:
+    url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
+    of_session = dict(session_settings(settings)) | {"role": group_of("gateway", role)}
+    return connector(url.render_as_string(hide_password=False), **of_session)

@@ -1,0 +1,59 @@
+"""Tokens: the QR of a code, and the keys to check it with offline (G3)."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import segno
+from fastapi import Request, Response
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
+from starlette.routing import Route as PlainRoute
+
+from services.gateway.tokens.keys import Keys
+from services.gateway.tokens.own_code import Dependant, OwnCodes, person_of, token_of
+from shared import clock
+from shared.actors import Role
+from shared.http.limits import check_accept
+from shared.http.router import Caller, Router
+from shared.problems import NotAcceptable, NotFound
+
+WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
+DAY = {"cache-control": "public, max-age=3600"}
+
+
+class Svg(Response):
+    """A picture."""
+
+    media_type = "image/svg+xml"
+
+
+def picture(codes: OwnCodes, keys: Keys) -> Router:
+    """The route that draws the QR."""
+    router = Router(prefix="/gateway/v1/code.svg", tags=["codes"])
+
+    @router.get("", role=Role.RESIDENT, raises=[NotFound, NotAcceptable], response_class=Svg)
+    async def draw_own_code(request: Request, caller: Caller, resident_id: Dependant = None) -> Svg:
+        """Draw the QR of one's own code for this minute, or of a dependant's, as SVG."""
+        check_accept(request, ("image/svg+xml",))
+        code, _ = await codes.get(person_of(caller, resident_id))
+        return Svg(_drawn(token_of(code, keys.current, clock.now(), caller)))
+
+    return router
+
+
+def well_known(keys: Keys) -> Sequence[BaseRoute]:
+    """The public keys, for devices that check codes with no network. A new key is there before it signs."""
+    document: dict[str, Any] = {"format": "FX1", "keys": keys.public}
+
+    async def code_keys(_: Request) -> Response:
+        return JSONResponse(document, headers=DAY)
+
+    return [PlainRoute(WELL_KNOWN, code_keys, methods=["GET"])]
+
+
+def _drawn(token: str) -> bytes:
+    """Correction at level L at least, and as much more as the same size holds."""
+    out = io.BytesIO()
+    segno.make_qr(token, error="l", boost_error=True).save(out, kind="svg", border=4, scale=4, xmldecl=False)
+    return out.getvalue()

@@ -1,0 +1,33 @@
+"""Visits: what callers may ask (G4). How they come to be is in endpoint.py."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+
+from services.gateway.verifications import use_cases
+from services.gateway.verifications.problems import ServicePointNotFound
+from services.gateway.verifications.schemas import Visit
+from shared.actors import Role
+from shared.http.router import Router, Work
+from shared.problems import Forbidden
+from shared.work import MOST_PER_PAGE, Listed
+
+router = Router(prefix="/gateway/v1/visits", tags=["service points"])
+
+
+@router.get("", role=Role.STAFF | Role.RESIDENT, raises=[ServicePointNotFound])
+async def list_visits(
+    work: Work,
+    point_id: Annotated[UUID | None, Query(description="Only those at this point. For staff.")] = None,
+    resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
+) -> Listed[Visit]:
+    """List visits with their reasons, the latest first.
+
+    Staff see those to the places in their scope, residents their own and their dependants'. Every look is in the audit.
+    """
+    if point_id is not None and work.actor.role is Role.RESIDENT:
+        raise Forbidden()
+    return await use_cases.list_visits(work, point_id, resident_id, cursor, limit)

@@ -1,0 +1,103 @@
+"""Verifications and visits: what is said."""
+
+from datetime import datetime
+from typing import Annotated, Literal, NotRequired
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from services.gateway.tokens.rules import LONGEST
+from shared.contracts.gateway import Colour
+
+VerdictName = Literal["pass", "register", "turn_back"]
+WhyName = Literal["in_order", "colour", "fever", "negative_missing", "unknown_person"]
+
+
+class Verification(BaseModel):
+    """A code shown at the point that asks."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "scan_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "token": "FX1.JHFQ3wEBjzweejt8wZpVC48_Hi0RYAnjAAEAAAAAYAnQyA…",
+                    "temperature_celsius": 36.5,
+                }
+            ]
+        },
+    )
+
+    scan_id: UUID = Field(description="A UUIDv7 of the device's making; the same when the same scan is sent again.")
+    token: Annotated[str, Field(min_length=1, max_length=LONGEST)] = Field(description="What the QR says.")
+    temperature_celsius: Annotated[float, Field(ge=30, le=45, allow_inf_nan=False)] | None = None
+
+
+@with_config(
+    ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "scan_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "verdict": "pass",
+                    "word": "放行",
+                    "decided_at": "2021-01-21T01:30:00Z",
+                    "receipt": "FXR.…",
+                    "receipt_expires_at": "2021-01-21T01:40:00Z",
+                }
+            ]
+        }
+    )
+)
+class Verified(TypedDict):
+    """The door's answer: one of three words. A receipt, for who passes; why, for others than a doorkeeper."""
+
+    scan_id: UUID
+    verdict: str
+    word: str
+    decided_at: datetime
+    receipt: NotRequired[str]
+    receipt_expires_at: NotRequired[datetime]
+    why: NotRequired[str]
+
+
+class Visit(BaseModel):
+    """Somebody showed a code somewhere, and what came of it. To the door itself the reason is never shown."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "scan_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "at": "2021-01-21T01:30:00Z",
+                    "point_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e11",
+                    "point_name": "街道便民服务中心 1 号窗口",
+                    "region": "350582005001",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "shown_by": None,
+                    "colour": "yellow",
+                    "verdict": "turn_back",
+                    "why": "colour",
+                    "temperature_celsius": 36.5,
+                    "decided_at": "2021-01-21T01:30:00Z",
+                }
+            ]
+        },
+    )
+
+    scan_id: UUID
+    at: datetime = Field(description="When the device made the scan.")
+    point_id: UUID
+    point_name: str
+    region: str
+    resident_id: UUID
+    shown_by: UUID | None = Field(description="The guardian who showed the code, if somebody else did.")
+    colour: Colour | None = Field(description="The colour at that instant; null for a person nobody knew.")
+    verdict: VerdictName
+    why: WhyName
+    temperature_celsius: float | None
+    decided_at: datetime

@@ -1,0 +1,71 @@
+"""The demo, small, as its user runs it: real processes, real servers, real HTTP, from nothing to nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.deploy.starting import ROOT, clean_environment, is_alive
+
+PEOPLE, SEED = 600, 7
+WITHIN_SECONDS = 240
+
+
+def demo(temporary: Path, *options: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "deploy.cli", "demo", "--people", str(PEOPLE), "--seed", str(SEED), *options]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=clean_environment() | {"TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def temporary() -> "Path":
+    """A directory whose path is short, as sockets need it, and that other users may pass."""
+    path = Path(tempfile.mkdtemp(prefix="fd"))
+    path.chmod(0o711)
+    return path
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_main_job_from_a_register_to_a_patient_in_hospital(temporary: Path) -> None:
+    process = demo(temporary)
+    said, complaints = process.communicate(timeout=WITHIN_SECONDS)
+    assert process.returncode == 0, said + complaints
+    assert "all well" in said
+    assert "FAILED" not in said
+    assert "Memory: " in said
+    for step in range(1, 6):
+        assert f"\n{step}. " in said
+    assert list(temporary.iterdir()) == [], "the demo leaves nothing behind"
+
+
+@pytest.mark.xdist_group("demo")
+def test_an_interrupted_demo_leaves_nothing_behind(temporary: Path) -> None:
+    process = demo(temporary)
+    assert process.stdout is not None
+    seen: list[psutil.Process] = []
+    for line in process.stdout:
+        if line.startswith("1. "):
+            seen = psutil.Process(process.pid).children(recursive=True)
+            os.kill(process.pid, signal.SIGINT)
+            break
+    assert len(seen) > 8
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, seen)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [one for one in seen if is_alive(one)]
+    assert list(temporary.iterdir()) == []
