@@ -124,7 +124,8 @@ async def _serve(settings: Settings, worker: Worker) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    house = House.build(settings)
+    # Each reader holds a connection for its lock beside the one it works on.
+    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + 4}))
     await house.start()
     loops = loops_of(house, worker)
     tasks = [asyncio.create_task(loop.forever(), name=loop.name) for loop in loops]

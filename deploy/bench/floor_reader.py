@@ -40,14 +40,14 @@ class Task(msgspec.Struct):
 
     database_url: str
     testing_url: str
-    keys: Path
+    keys: str
     type: str
     after: str
 
 
 async def read_all(task: Task) -> tuple[int, float]:
     """Read to the end; how many entries, and the seconds."""
-    signer = Signer.from_files("gateway", task.keys)
+    signer = Signer.from_files("gateway", Path(task.keys))
     connection = await asyncpg.connect(task.database_url)
     await connection.execute(TABLES)
     total, cursor, more = 0, task.after, True

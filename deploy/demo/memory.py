@@ -6,11 +6,14 @@ PSS, the resident set less what is shared counts, which is a little too small.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
 EVERY_SECONDS = 0.5
+HAS_PSS = Path("/proc/self/smaps_rollup").exists()
 
 
 @dataclass
@@ -22,9 +25,17 @@ class Watch:
     """Bytes, of all processes together at one moment."""
     processes: int = 0
     """How many there were at that moment."""
-    method: str = "PSS"
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
+
+    @property
+    def method(self) -> str:
+        """What is summed."""
+        return "PSS" if HAS_PSS else "RSS less shared"
+
+    @property
+    def _size_of(self) -> Callable[[psutil.Process], int | None]:
+        return _pss if HAS_PSS else _rss_less_shared
 
     def __enter__(self) -> "Watch":
         self._thread = threading.Thread(target=self._run, daemon=True, name="memory")
@@ -47,28 +58,24 @@ class Watch:
             family = [parent, *parent.children(recursive=True)]
         except psutil.NoSuchProcess:
             return 0
-        sizes = [size for process in family if (size := self._size(process)) is not None]
+        sizes = [size for process in family if (size := self._size_of(process)) is not None]
         if sum(sizes) > self.peak:
             self.peak, self.processes = sum(sizes), len(sizes)
         return sum(sizes)
 
-    def _size(self, process: psutil.Process) -> int | None:
-        try:
-            with open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
-                for line in file:
-                    if line.startswith(b"Pss:"):
-                        return int(line.split()[1]) * 1024
-        except (FileNotFoundError, ProcessLookupError):
-            if not process.is_running():
-                return None
-        except OSError:
-            pass
-        return self._private(process)
 
-    def _private(self, process: psutil.Process) -> int | None:
-        try:
-            memory = process.memory_info()
-        except psutil.Error:
-            return None
-        self.method = "RSS less shared"
-        return int(memory.rss - getattr(memory, "shared", 0))
+def _pss(process: psutil.Process) -> int | None:
+    """Bytes; None if the process has ended meanwhile."""
+    try:
+        with open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:")), None)
+    except OSError:
+        return None
+
+
+def _rss_less_shared(process: psutil.Process) -> int | None:
+    try:
+        memory = process.memory_info()
+    except psutil.Error:
+        return None
+    return int(memory.rss - getattr(memory, "shared", 0))

@@ -97,8 +97,8 @@ async def desk_reports(world: World, referral: Any) -> None:
     told = await world.command.get("/observation/v1/messages")
     states = Counter(item["state"] for item in told["items"])
     world.checks.equal("messages that had an effect", Counter(applied=3), states)
-    times = await desk.times()
-    world.checks.equal("its times are the desk's", [one.at for one in (dispatched, on_board, handed_over)], times)
+    true = {"dispatched": dispatched.at, "on_board": on_board.at, "handed_over": handed_over.at}
+    world.checks.each("its times are the desk's", true, await desk.times())
 
 
 @dataclass(frozen=True)
@@ -141,9 +141,13 @@ class Desk:
         """Where the referral is, and which of its times are known."""
         return (await self._referral())["state"], *(time is not None for time in await self._known())
 
-    async def times(self) -> list[datetime | None]:
+    async def times(self) -> dict[str, datetime | None]:
         """When each stage was reached."""
-        return [None if time is None else datetime.fromisoformat(time) for time in await self._known()]
+        stages = ("dispatched", "on_board", "handed_over")
+        known = await self._known()
+        return {
+            stage: datetime.fromisoformat(time) if time else None for stage, time in zip(stages, known, strict=True)
+        }
 
     async def _known(self) -> tuple[str | None, str | None, str | None]:
         referral = await self._referral()

@@ -13,6 +13,7 @@ from shared.ids import new_id
 
 CODE = "/gateway/v1/code"
 YELLOW_WITHIN_SECONDS = 1.0
+LAST_YELLOW = "from the post to ten yellow codes"
 EVERY_SECONDS = 0.04
 """How often each of the ten looks at their code."""
 
@@ -30,7 +31,7 @@ async def turn_yellow(world: World) -> None:
     world.checks.equal("of the ten turn yellow", len(pool.people), sum(at is not None for at in turned))
     if all(at is not None for at in turned):
         latest = max(at for at in turned if at is not None)
-        world.checks.within("from the post to the last of ten yellow", YELLOW_WITHIN_SECONDS, latest - posted)
+        world.checks.within(LAST_YELLOW, YELLOW_WITHIN_SECONDS, latest - posted)
 
 
 async def _watch(world: World, index: int, colour: str, patience: float = 30.0) -> float | None:

@@ -38,8 +38,8 @@ API = Api(
         webhooks.router,
     ],
     snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
-    upload_paths=[f"/{service}/" for service in proxy.BEHIND],
-    body_bytes={hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
+    upload_paths=proxy.UPLOADS,
+    body_bytes={**proxy.BODY_BYTES, hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
     authenticate=outside_tokens,
     openapi_path="/gateway/openapi.json",
 )
@@ -55,7 +55,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         return [
             *engines.routes(house),
             *tokens.well_known(engines.keys),
-            *pages.routes(house),
+            *pages.routes(house, lambda: engines.keys.public),
             *protected.routes(house, gate),
             *proxy.routes(house),
         ]

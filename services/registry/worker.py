@@ -2,6 +2,7 @@
 
 from services.registry.imports.taking import forget_errors, take_file
 from services.registry.imports.use_cases import KIND as IMPORT
+from services.registry.residents.birthdays import follow_birthdays
 from services.registry.residents.transfers import settle_requests
 from shared.settings import Settings
 from shared.worker import Tick, Worker
@@ -9,7 +10,11 @@ from shared.worker import run as run_worker
 
 WORKER = Worker(
     jobs={IMPORT: take_file},
-    ticks=[Tick(settle_requests, every_seconds=2, on_wake=True), Tick(forget_errors, every_seconds=3600)],
+    ticks=[
+        Tick(settle_requests, every_seconds=2, on_wake=True),
+        Tick(follow_birthdays, every_seconds=600),
+        Tick(forget_errors, every_seconds=3600),
+    ],
 )
 
 

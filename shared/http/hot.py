@@ -66,7 +66,7 @@ def hot(declared: Router, endpoint: Hot) -> Route:
 
 
 def _only(route: Route) -> str:
-    (method,) = sorted(route.methods)
+    (method,) = sorted(route.methods or ())
     return method
 
 
@@ -124,7 +124,7 @@ class _Surrounded:
         except Exception as error:
             if status:
                 raise
-            response = respond(scope, self._checked(error))
+            response = respond(scope, error)
             status = response.status_code
             complete = limits.completing(send, request_id)
             await response(scope, receive, complete)
@@ -144,17 +144,15 @@ class _Surrounded:
         timer = asyncio.get_running_loop().call_later(budget, expire)
         try:
             return await self.endpoint.answer(scope, receive)
+        except Problem as problem:
+            router.check_declared(problem, self.route)
+            raise
         except asyncio.CancelledError:
             if overdue and task.uncancel() == 0:
                 raise UpstreamTimeout() from None
             raise
         finally:
             timer.cancel()
-
-    def _checked(self, error: Exception) -> Exception:
-        if isinstance(error, Problem):
-            router.check_declared(error, self.route)
-        return error
 
 
 async def _send(send: Send, answer: Answer, request_id: str | None = None) -> None:

@@ -228,7 +228,8 @@ create table gateway.visits_other partition of gateway.visits default;
 create role a_door login password '{password}';
 grant usage on schema gateway to a_door;
 grant select (resident_id, colour, until, colour_after, green_from, last_negative) on gateway.codes to a_door;
-grant select (id, region, outcomes, negative_within, fever_tenths, receipt_seconds, closed_at) on gateway.points to a_door;
+grant select (id, region, outcomes, negative_within, fever_tenths, receipt_seconds, closed_at) on gateway.points
+    to a_door;
 grant select (scan_id, at, point_id, resident_id, colour, outcome, receipt_seconds, decided_at) on gateway.visits
     to a_door;
 grant insert on gateway.visits to a_door;

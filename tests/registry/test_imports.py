@@ -80,7 +80,7 @@ async def test_what_the_feed_carries_is_the_resource_and_nothing_else(district: 
     face = Resident.model_validate_json(entry["data"])
     assert face.model_dump_json() == entry["data"]
     assert Resident.model_validate(face.model_dump(), strict=True) == face
-    assert {tag.kind for tag in face.tags} == {"child", "elder", "pregnant", "dependent"}
+    assert {tag.kind for tag in face.tags} == {"child", "pregnant", "dependent"}
 
 
 async def test_only_what_is_different_is_changed(district: District, command) -> None:

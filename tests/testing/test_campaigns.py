@@ -1,5 +1,6 @@
 """T3: rounds, who is expected, how far they are, and who is missing."""
 
+import asyncio
 import time
 from datetime import timedelta
 
@@ -134,8 +135,6 @@ async def test_an_impossible_round_is_refused(district: District) -> None:
 
 
 async def test_numbers_of_tubes_are_issued_once(district: District, make_round: MakeRound) -> None:
-    import asyncio
-
     ring = await make_round()
     rolls = await asyncio.gather(*[ring.roll(50) for _ in range(12)])
     numbers = [number for roll in rolls for number in roll]
@@ -190,9 +189,8 @@ async def test_the_progress_of_a_hundred_thousand_people_is_quick(district: Dist
     grid = said["regions"][0]["region"]
     missing = await ring.missing(region=grid)
     assert len(missing) == min(200, said["regions"][0]["missing"])
-    print(
-        f"plan {planning:.2f} s, progress {min(took) * 1000:.0f} ms, missing {1000 * (time.perf_counter() - began):.0f} ms"
-    )
+    looked = time.perf_counter() - began
     # A bound that only a missing index breaks: the aim is 200 ms, on a machine that does nothing else.
     assert min(took) < 1
+    assert looked < 1
     assert planning < 5

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.actors import Role
 from shared.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import LAB, MakeRound, Round, residents
@@ -153,8 +154,6 @@ async def test_a_snapshot_says_what_the_feed_said_last(
     for outcome in ("positive", "negative", "invalid"):
         number, _ = await ring.filled(people[:1] if outcome == "invalid" else [people.pop()])
         await ring.report(ring.result_of(number, outcome))
-    from shared.actors import Role
-
     peer = district.caller("testing", Role.SERVICE, scope="")
     found: list[dict[str, Any]] = []
     while True:

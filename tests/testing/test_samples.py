@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from random import Random
 from uuid import UUID
 
 from shared import clock
@@ -10,7 +11,7 @@ from shared.contracts.observation import Order
 from shared.contracts.registry import Resident
 from shared.ids import new_id
 from tests.harness import District
-from tests.testing.conftest import GRID, MakeRound, minutes_ago, residents, say_residents
+from tests.testing.conftest import GRID, MakeRound, hear, minutes_ago, residents, say_residents
 
 
 async def test_ten_people_fill_a_tube_and_the_eleventh_is_told(district: District, make_round: MakeRound) -> None:
@@ -190,6 +191,13 @@ async def test_after_its_window_an_open_round_takes_nothing_new(district: Distri
     assert offline["exception"] == "after_close"
 
 
+async def say_orders(district: District, *orders: Order) -> None:
+    """Let observation say something of orders, and testing hear it."""
+    async with district.houses["observation"].system_work("test") as work:
+        work.publish_all(orders, change="test")
+    await hear(district, orders)
+
+
 async def test_who_is_isolated_is_swabbed_alone(district: District, make_round: MakeRound) -> None:
     people = await residents(district, 2)
     order = Order(
@@ -206,12 +214,8 @@ async def test_who_is_isolated_is_swabbed_alone(district: District, make_round: 
         opened_at=clock.now(),
         ends_at=clock.now() + timedelta(days=14),
     )
-    async with district.houses["observation"].system_work("test") as work:
-        work.publish_all(
-            [order, order.model_copy(update={"id": new_id(), "resident_id": people[1], "kind": "monitoring"})],
-            change="opened",
-        )
-    await district.drain("testing")
+    monitoring = order.model_copy(update={"id": new_id(), "resident_id": people[1], "kind": "monitoring"})
+    await say_orders(district, order, monitoring)
     ring = await make_round()
     [pool] = await ring.roll()
     [single] = await ring.roll(capacity=1)
@@ -224,9 +228,7 @@ async def test_who_is_isolated_is_swabbed_alone(district: District, make_round: 
     assert (await ring.send(ring.swab(single, people[0])))[0]["status"] == "kept"
     assert (await ring.progress())["total"]["sampled"] == 2
     # Once the order has ended, the person is one of all again.
-    async with district.houses["observation"].system_work("test") as work:
-        work.publish_all([order.model_copy(update={"version": 2, "state": "ended"})], change="ended")
-    await district.drain("testing")
+    await say_orders(district, order.model_copy(update={"version": 2, "state": "ended"}))
     later = await make_round(round=2)
     [tube] = await later.roll()
     assert (await later.send(later.swab(tube, people[0])))[0]["status"] == "kept"
@@ -393,9 +395,7 @@ async def test_the_same_batch_sent_by_two_devices_at_once_lands_once(district: D
 async def test_thirty_shuffled_batches_over_the_same_tubes_never_deadlock(
     district: District, make_round: MakeRound
 ) -> None:
-    import random
-
-    chance = random.Random(7)
+    chance = Random(7)
     people = await residents(district, 600)
     ring = await make_round()
     tubes = await ring.roll(60)

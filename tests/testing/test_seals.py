@@ -36,7 +36,7 @@ async def test_the_database_itself_keeps_a_seal(district: District, make_round: 
     ring = await make_round()
     await ring.filled([person])
     for change in ("manifest = '{}'", "sealed_at = now()", "capacity = 20", "state = 'open'", "people = 11"):
-        with pytest.raises(Exception, match="tube_|sealed tube"):
+        with pytest.raises(Exception, match=r"tube_|sealed tube"):
             await district.sql(f"UPDATE testing.tubes SET {change}")
 
 

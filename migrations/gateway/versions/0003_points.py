@@ -38,8 +38,6 @@ CREATE TABLE gateway.points (
 );
 CREATE INDEX points_region_idx ON gateway.points (region);
 CREATE UNIQUE INDEX slug_taken ON gateway.points (slug) WHERE closed_at IS NULL;
-COMMENT ON COLUMN gateway.points.outcomes
-    IS 'What the point''s policy says in each of the 16 situations; the door''s statement picks one.';
 
 CREATE TABLE gateway.visits (
     scan_id uuid NOT NULL,
@@ -57,7 +55,6 @@ CREATE TABLE gateway.visits (
 ) PARTITION BY RANGE (at);
 CREATE INDEX visits_resident_id_at_idx ON gateway.visits (resident_id, at);
 CREATE INDEX visits_region_at_idx ON gateway.visits (region, at);
-COMMENT ON COLUMN gateway.visits.at IS 'When the device made the scan: the time inside its id, which never changes.';
 """
 
 DOOR = """

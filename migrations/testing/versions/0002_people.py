@@ -17,7 +17,6 @@ CREATE TABLE testing.people (
     active boolean NOT NULL
 );
 CREATE INDEX people_region_idx ON testing.people (region);
-COMMENT ON TABLE testing.people IS 'Residents as the registry says; region is where they live now.';
 
 CREATE TABLE testing.observed (
     subject uuid PRIMARY KEY,

@@ -46,7 +46,6 @@ CREATE TABLE testing.campaign_people (
     PRIMARY KEY (campaign_id, resident_id)
 );
 CREATE INDEX campaign_people_campaign_id_region_seq_idx ON testing.campaign_people (campaign_id, region, seq);
-COMMENT ON TABLE testing.campaign_people IS 'Who was counted in which grid on the day the round was planned.';
 """
 
 

@@ -16,7 +16,6 @@ CREATE TABLE testing.tube_serials (
     following bigint NOT NULL,
     CONSTRAINT tube_serials_one CHECK ("only")
 );
-COMMENT ON TABLE testing.tube_serials IS 'The next serial of a tube. Rolls take from it, and nothing ever goes back.';
 
 CREATE TABLE testing.rolls (
     id uuid PRIMARY KEY,

@@ -23,7 +23,6 @@ CREATE TABLE testing.results (
     CONSTRAINT result_revision CHECK (revision BETWEEN 1 AND 1000),
     CONSTRAINT result_outcome CHECK (outcome IN ('negative', 'positive', 'inconclusive', 'invalid'))
 );
-COMMENT ON TABLE testing.results IS 'Append-only: a correction supersedes, and never overwrites.';
 """
 
 

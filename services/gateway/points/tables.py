@@ -28,6 +28,7 @@ class PointRow(Row):
     unknown_person: Mapped[str] = mapped_column(REGION)
     medical: Mapped[bool]
     outcomes: Mapped[bytes]
+    """What the policy says in each of the 16 situations (verifications/rules.py); the door's statement picks one."""
     receipt_seconds: Mapped[int] = mapped_column(Integer)
     slug: Mapped[str | None] = mapped_column(REGION)
     upstream_url: Mapped[str | None]

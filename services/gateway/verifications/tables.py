@@ -19,6 +19,7 @@ class VisitRow(Base):
     __tablename__ = "visits"
 
     at: Mapped[datetime] = mapped_column(primary_key=True)
+    """When the device made the scan: the time inside its id, which never changes."""
     scan_id: Mapped[UUID] = mapped_column(primary_key=True)
     point_id: Mapped[UUID]
     resident_id: Mapped[UUID]

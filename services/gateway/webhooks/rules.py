@@ -2,7 +2,7 @@
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -168,11 +168,3 @@ def read_up_to(cursors: Sequence[str], is_settled: Sequence[bool], before: str, 
         return after
     first_open = is_settled.index(False)
     return cursors[first_open - 1] if first_open else before
-
-
-def counts_of(outcomes: Mapping[str, Outcome]) -> dict[str, int]:
-    """How many attempts ended how."""
-    counts: dict[str, int] = {}
-    for outcome in outcomes.values():
-        counts[outcome.kind.value] = counts.get(outcome.kind.value, 0) + 1
-    return counts

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from services.registry.residents.identity import (
+    CHILD_YEARS,
+    ELDER_YEARS,
     OLDEST_YEARS,
     DocumentType,
     IdentityFault,
@@ -199,17 +201,30 @@ def resident(id: UUID, version: int, counted: Counted, today: date) -> Resident:
 
 
 def tags_of(counted: Counted, today: date) -> tuple[Tag, ...]:
-    """Why a person needs particular care, today or one day: nobody has to look at a calendar to keep it right."""
+    """Why a person needs particular care. Child and elder are said while they hold, and never when they begin or end.
+
+    Their days would tell the birth date, and with it the very digits that a masked number hides.
+    """
     tags = []
-    until = child_until(counted.birth_date)
-    if until >= today:
-        tags.append(Tag.model_construct(kind="child", valid_from=None, valid_until=until))
-    tags.append(Tag.model_construct(kind="elder", valid_from=elder_from(counted.birth_date), valid_until=None))
+    if today <= child_until(counted.birth_date):
+        tags.append(Tag.model_construct(kind="child", valid_from=None, valid_until=None))
+    if elder_from(counted.birth_date) <= today:
+        tags.append(Tag.model_construct(kind="elder", valid_from=None, valid_until=None))
     if counted.pregnant_from:
         tags.append(Tag(kind="pregnant", valid_from=counted.pregnant_from, valid_until=counted.pregnant_until))
     if counted.dependent_from:
         tags.append(Tag(kind="dependent", valid_from=counted.dependent_from, valid_until=counted.dependent_until))
     return tuple(tags)
+
+
+def born_to_change_on(day: date) -> list[date]:
+    """The birth dates of those who become elders on a day, or are children no longer."""
+    found = []
+    for years in (CHILD_YEARS + 1, ELDER_YEARS):
+        around = birthday(day, -years)
+        near = [around + timedelta(days=offset) for offset in (-1, 0, 1)]
+        found += [born for born in near if birthday(born, years) == day]
+    return found
 
 
 class Validity(NamedTuple):

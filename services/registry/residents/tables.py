@@ -231,3 +231,13 @@ class TransferRow(Row):
             state=self.state,
             asked_at=self.created_at,
         )
+
+
+class BirthdayRow(Base):
+    """A day whose birthdays were looked at."""
+
+    __tablename__ = "birthdays"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+
+    __table_args__ = {"comment": "Days whose birthdays were looked at."}  # noqa: RUF012

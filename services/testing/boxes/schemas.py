@@ -44,7 +44,28 @@ class Receipt(Said):
 class Box(BaseModel):
     """A box of tubes, from the site to the laboratory, and how what was packed compares with what was found."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d41",
+                    "version": 4,
+                    "region": "350582005001",
+                    "laboratory": "lab-jinjiang",
+                    "state": "received",
+                    "tube_numbers": ["000000000130", "000000000147"],
+                    "packed_at": "2021-01-20T10:00:00+08:00",
+                    "picked_up_at": "2021-01-20T10:10:00+08:00",
+                    "departed_at": "2021-01-20T10:20:00+08:00",
+                    "received_at": "2021-01-20T11:00:00+08:00",
+                    "missing": ["000000000147"],
+                    "unexpected": [],
+                    "late": [],
+                }
+            ]
+        },
+    )
 
     id: UUID
     version: int

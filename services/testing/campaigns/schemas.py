@@ -30,6 +30,23 @@ CAMPAIGN: JsonDict = {
     "drill": False,
 }
 
+FIGURES: JsonDict = {
+    "expected": 320,
+    "sampled": 310,
+    "missing": 10,
+    "others": 2,
+    "open": 0,
+    "sealed": 1,
+    "in_transit": 10,
+    "received": 12,
+    "resulted": 9,
+    "discarded": 0,
+    "incomplete": 1,
+    "positive": 1,
+    "inconclusive": 0,
+    "late": 0,
+}
+
 
 class NewCampaign(Said):
     """A round of sampling over a region."""
@@ -81,7 +98,19 @@ class RegionFigures(Figures):
 class Progress(BaseModel):
     """How far a round is, now."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "campaign_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01",
+                    "at": "2021-01-20T12:00:00+08:00",
+                    "total": FIGURES,
+                    "regions": [{**FIGURES, "region": "3505820050010101"}],
+                }
+            ]
+        },
+    )
 
     campaign_id: UUID
     at: datetime
@@ -92,7 +121,12 @@ class Progress(BaseModel):
 class Missing(BaseModel):
     """A person expected in a round and not swabbed yet. The registry knows the address, for the knock on the door."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21", "region": "3505820050010101"}]
+        },
+    )
 
     resident_id: UUID
     region: str = Field(description="The grid in which the person was counted.")

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from services.testing.answers import Refusal
 from services.testing.limits import MOST_ITEMS
@@ -11,22 +12,18 @@ from services.testing.tubes.schemas import TubeNumber
 from shared.contracts.resource import Said
 from shared.contracts.testing import Outcome
 
+RESULT: JsonDict = {
+    "tube_number": "000000000130",
+    "outcome": "negative",
+    "tested_at": "2021-01-20T15:00:00+08:00",
+    "revision": 1,
+}
+
 
 class NewResult(Said):
     """What a laboratory found in one tube."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "tube_number": "000000000130",
-                    "outcome": "negative",
-                    "tested_at": "2021-01-20T15:00:00+08:00",
-                    "revision": 1,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [RESULT]})
 
     tube_number: TubeNumber
     outcome: Outcome = Field(description="`inconclusive` is the grey zone; `invalid` a test that failed.")
@@ -36,6 +33,8 @@ class NewResult(Said):
 
 class NewResults(Said):
     """Results, as often as the laboratory likes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [RESULT]}]})
 
     items: list[NewResult] = Field(min_length=1, max_length=MOST_ITEMS)
 
@@ -54,7 +53,14 @@ class ResultAnswer(BaseModel):
 class ResultAnswers(BaseModel):
     """An answer for each result, in the order in which they were sent."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"items": [{"tube_number": "000000000130", "status": "reported", "held": False, "problem": None}]}
+            ]
+        },
+    )
 
     items: list[ResultAnswer]
 
@@ -62,7 +68,20 @@ class ResultAnswers(BaseModel):
 class Revision(BaseModel):
     """One thing that a laboratory said of a tube; the highest revision is in force."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "revision": 1,
+                    "laboratory": "lab-jinjiang",
+                    "outcome": "negative",
+                    "tested_at": "2021-01-20T15:00:00+08:00",
+                    "reported_at": "2021-01-20T15:00:02+08:00",
+                }
+            ]
+        },
+    )
 
     revision: int
     laboratory: str

@@ -78,9 +78,9 @@ IN_ROUND = text("""
 OBSERVED = text("SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(:residents AS uuid[]))")
 
 CALLED = text("""
-    SELECT retests.resident_id, retests.pool_id, tubes.reported_at
-    FROM retests JOIN tubes ON tubes.id = retests.pool_id
-    WHERE retests.resident_id = ANY(CAST(:residents AS uuid[])) AND retests.state IN ('called', 'sampled')
+    SELECT retests.resident_id, retests.pool_id,
+        (SELECT tubes.reported_at FROM tubes WHERE tubes.id = retests.pool_id) AS reported_at
+    FROM retests WHERE retests.resident_id = ANY(CAST(:residents AS uuid[])) AND retests.state IN ('called', 'sampled')
 """)
 
 KEEP = text("""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from services.testing.answers import Refusal
 from services.testing.campaigns.schemas import RegionCode
@@ -31,6 +32,31 @@ MadeId = Annotated[UUID, Field(description="Made by the device, for ever.")]
 
 SAMPLE_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"
 CAMPAIGN_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01"
+RESIDENT_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21"
+TUBE_ID = "5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d31"
+
+SAMPLE: JsonDict = {
+    "id": SAMPLE_ID,
+    "campaign_id": CAMPAIGN_ID,
+    "tube_number": "000000000130",
+    "resident_id": RESIDENT_ID,
+    "sampled_at": "2021-01-20T09:30:00+08:00",
+    "offline": False,
+}
+SEAL: JsonDict = {
+    "tube_number": "000000000130",
+    "sealed_at": "2021-01-20T09:40:00+08:00",
+    "manifest": [SAMPLE_ID],
+    "laboratory": "lab-jinjiang",
+}
+TUBE_FULL: JsonDict = {
+    "type": "/problems/tube_full",
+    "title": "采样管已满",
+    "status": 409,
+    "detail": "采样管已满（#/items/0/tube_number）。请封管并换新管。",
+    "code": "tube_full",
+    "errors": [{"pointer": "#/items/0/tube_number", "code": "tube_full", "detail": "采样管已满。"}],
+}
 
 
 def _each_once(ids: list[UUID]) -> list[UUID]:
@@ -57,7 +83,20 @@ class NewRoll(Said):
 class Roll(BaseModel):
     """Numbers of tubes issued to one place for one round. No number is ever issued again."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": TUBE_ID,
+                    "campaign_id": CAMPAIGN_ID,
+                    "region": "350582005001",
+                    "capacity": 10,
+                    "numbers": ["000000000130"],
+                }
+            ]
+        },
+    )
 
     id: UUID
     campaign_id: UUID
@@ -69,20 +108,7 @@ class Roll(BaseModel):
 class NewSample(Said):
     """One swab as a device records it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": SAMPLE_ID,
-                    "campaign_id": CAMPAIGN_ID,
-                    "tube_number": "000000000130",
-                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21",
-                    "sampled_at": "2021-01-20T09:30:00+08:00",
-                    "offline": False,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE]})
 
     id: MadeId
     campaign_id: UUID
@@ -97,6 +123,8 @@ class NewSample(Said):
 
 class NewSamples(Said):
     """Swabs, in any order, as often as the device likes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [SAMPLE]}]})
 
     items: list[NewSample] = Field(min_length=1, max_length=MOST_ITEMS)
 
@@ -115,7 +143,12 @@ class SampleAnswer(BaseModel):
 class SampleAnswers(BaseModel):
     """An answer for each swab, in the order in which they were sent."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"items": [{"id": SAMPLE_ID, "status": "refused", "exception": None, "problem": TUBE_FULL}]}]
+        },
+    )
 
     items: list[SampleAnswer]
 
@@ -145,7 +178,22 @@ class MoveSample(Said):
 class KeptSample(BaseModel):
     """A swab as it is recorded now."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": SAMPLE_ID,
+                    "campaign_id": CAMPAIGN_ID,
+                    "tube_id": TUBE_ID,
+                    "resident_id": RESIDENT_ID,
+                    "sampled_at": "2021-01-20T09:30:00+08:00",
+                    "exception": None,
+                    "undone_at": "2021-01-20T09:31:00+08:00",
+                }
+            ]
+        },
+    )
 
     id: UUID
     campaign_id: UUID
@@ -159,7 +207,23 @@ class KeptSample(BaseModel):
 class RefusedSample(BaseModel):
     """A record of a swab that has happened and could not be kept, with the code of the problem."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "sample_id": SAMPLE_ID,
+                    "campaign_id": CAMPAIGN_ID,
+                    "tube_number": "000000000130",
+                    "resident_id": RESIDENT_ID,
+                    "sampled_at": "2021-01-20T09:30:00+08:00",
+                    "reason": "not_in_manifest",
+                    "refused_at": "2021-01-20T12:00:00+08:00",
+                    "resolved_at": None,
+                }
+            ]
+        },
+    )
 
     sample_id: UUID
     campaign_id: UUID
@@ -174,13 +238,7 @@ class RefusedSample(BaseModel):
 class Seal(Said):
     """The end of filling one tube: from here on its people are those of the manifest."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"tube_number": "000000000130", "sealed_at": "2021-01-20T09:40:00+08:00", "manifest": [SAMPLE_ID]}
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [SEAL]})
 
     tube_number: TubeNumber
     sealed_at: AwareDatetime = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
@@ -198,6 +256,8 @@ class Seal(Said):
 
 class Seals(Said):
     """Seals, in any order, as often as the device likes."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [SEAL]}]})
 
     items: list[Seal] = Field(min_length=1, max_length=MOST_ITEMS)
 
@@ -219,7 +279,24 @@ class SealAnswer(BaseModel):
 class SealAnswers(BaseModel):
     """An answer for each seal, in the order in which they were sent."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "tube_number": "000000000130",
+                            "status": "sealed",
+                            "missing": 0,
+                            "set_aside": [],
+                            "problem": None,
+                        }
+                    ]
+                }
+            ]
+        },
+    )
 
     items: list[SealAnswer]
 
@@ -235,7 +312,24 @@ class Discard(Said):
 class OwnSample(BaseModel):
     """One's own swab, from the tube to the result. A pool's outcome is everybody's in it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": SAMPLE_ID,
+                    "resident_id": RESIDENT_ID,
+                    "campaign": "第一轮",
+                    "tube_number": "000000000130",
+                    "people": "pool",
+                    "sampled_at": "2021-01-20T09:30:00+08:00",
+                    "stage": "resulted",
+                    "outcome": "negative",
+                    "reported_at": "2021-01-20T15:00:00+08:00",
+                }
+            ]
+        },
+    )
 
     id: UUID
     resident_id: UUID
