@@ -185,7 +185,7 @@ def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 @app.command()
 def demo(
-    people: Annotated[int, typer.Option(help="How many people live in Xintang.", min=300, max=1_000_000)] = 20_000,
+    people: Annotated[int, typer.Option(help="How many people live in Xintang.", min=300, max=300_000)] = 20_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same people and the same round.")] = 1,
     data: Annotated[
         Path | None, typer.Option(help="Data directory to keep; one that is removed if not given.", show_default=False)

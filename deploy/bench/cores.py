@@ -2,11 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+MOST_NAMED = 4
+LEAST_NAMED_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,29 +61,56 @@ def _threads(pid: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Busy:
-    """How busy each core was, from 0 to 1: the one that is full is the limit."""
+    """How busy each core was, from 0 to 1, and the seconds of it that each process took: what is full is the limit."""
 
     server: float
     other: float
+    seconds: Mapping[str, float]
 
     def __str__(self) -> str:
-        return f"cores busy: server {self.server:.0%}, other {self.other:.0%}"
+        most = sorted(self.seconds.items(), key=lambda one: -one[1])[:MOST_NAMED]
+        used = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in most if seconds >= LEAST_NAMED_SECONDS)
+        return f"cores busy: server {self.server:.0%}, other {self.other:.0%}" + (f"; CPU: {used}" if used else "")
+
+    def numbers(self) -> dict[str, float]:
+        """For the JSON."""
+        cores = {"server_core_busy": self.server, "other_core_busy": self.other}
+        return cores | {f"{name}_cpu_seconds": seconds for name, seconds in self.seconds.items()}
 
 
 class Meter:
-    """Watches both cores: `meter = Meter(cores)`, then `meter.busy()` since then."""
+    """Watches both cores and some processes: `meter = Meter(cores, pids)`, then `meter.busy()` since then."""
 
-    def __init__(self, cores: Cores) -> None:
-        self._cores = cores
+    def __init__(self, cores: Cores, pids: Mapping[str, int]) -> None:
+        self._cores, self._pids = cores, pids
         self._before = psutil.cpu_times(percpu=True)
+        self._spent = self._spend()
 
     def busy(self) -> Busy:
         """Since the meter was made."""
         after = psutil.cpu_times(percpu=True)
-        return Busy(*(_share(self._before[core], after[core]) for core in (self._cores.server, self._cores.other)))
+        shares = (_share(self._before[core], after[core]) for core in (self._cores.server, self._cores.other))
+        return Busy(*shares, {name: spent - self._spent[name] for name, spent in self._spend().items()})
+
+    def _spend(self) -> dict[str, float]:
+        return {name: cpu_seconds(pid) for name, pid in self._pids.items()}
 
 
-def _share(before: Iterable[float], after: Iterable[float]) -> float:
+def cpu_seconds(pid: int) -> float:
+    """What a process and all it has started have had of the processor, also those that have ended since."""
+    spent = 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for member in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = member.cpu_times()
+                spent += times.user + times.system
+                if member is process:
+                    spent += times.children_user + times.children_system
+    return spent
+
+
+def _share(before: Any, after: Any) -> float:
     names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
     spent = {name: getattr(after, name, 0.0) - getattr(before, name, 0.0) for name in names}
     total = sum(spent.values())

@@ -58,6 +58,7 @@ class Floor:
 
     name: str
     port: int
+    pid: int
 
 
 @contextlib.contextmanager
@@ -71,7 +72,7 @@ def serving(name: str, cores: Cores) -> Iterator[Floor]:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         cores.pin(process.pid, server=True)
-        yield Floor(name, port)
+        yield Floor(name, port, process.pid)
     finally:
         process.terminate()
         process.wait()

@@ -13,7 +13,7 @@ import asyncpg
 
 from deploy import data as directories
 from deploy import status
-from deploy.bench.cores import Cores
+from deploy.bench.cores import Cores, Meter
 from deploy.demo.installation import running
 from deploy.demo.memory import Watch
 from deploy.demo.population import TOWNSHIP
@@ -56,6 +56,10 @@ class Site:
         for name, pid in self.pids.items():
             self.cores.pin(pid, server=name in servers)
         self.cores.pin_self()
+
+    def meter(self) -> Meter:
+        """Watches both cores and all processes from now on."""
+        return Meter(self.cores, self.pids)
 
     def memory(self) -> dict[str, int]:
         """Bytes each process takes, with all it has started: of what is shared, its share (PSS)."""

@@ -1,6 +1,6 @@
 """A service window, its doorkeeper's device, and people who show their codes there."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -74,9 +74,6 @@ def own_code_requests(site: Site, people: Sequence[UUID]) -> list[bytes]:
         return request("GET", "/gateway/v1/code", {"authorization": f"Bearer {token}"})
 
     return [ask(person) for person in people]
-
-
-Verdict = Callable[[bytes], str]
 
 
 def verdict_of(body: bytes) -> str:

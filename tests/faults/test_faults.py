@@ -171,11 +171,12 @@ async def test_without_publishing_nothing_acknowledged_is_lost(unpublished: Diff
     assert "acknowledged" not in unpublished, "what the owner itself keeps does not rest on the feed"
 
 
+LAST = "SELECT {0} FROM {1} ORDER BY {0} DESC LIMIT 1"
 LOSSES = {
-    "sample": "DELETE FROM testing.samples WHERE id = (SELECT max(id) FROM testing.samples)",
-    "visit": "DELETE FROM gateway.visits WHERE scan_id = (SELECT max(scan_id) FROM gateway.visits)",
-    "result": "UPDATE testing.tubes SET outcome = 'inconclusive' WHERE id = (SELECT max(id) FROM testing.tubes)",
-    "message": "DELETE FROM gateway.messages WHERE id = (SELECT max(id) FROM gateway.messages)",
+    "sample": f"DELETE FROM testing.samples WHERE id = ({LAST.format('id', 'testing.samples')})",
+    "visit": f"DELETE FROM gateway.visits WHERE scan_id = ({LAST.format('scan_id', 'gateway.visits')})",
+    "result": f"UPDATE testing.tubes SET outcome = 'inconclusive' WHERE id = ({LAST.format('id', 'testing.tubes')})",
+    "message": f"DELETE FROM gateway.messages WHERE id = ({LAST.format('id', 'gateway.messages')})",
 }
 DOUBLES = {
     "box": "INSERT INTO testing.boxes (id, region, laboratory, tubes) SELECT uuidv7(), region, laboratory, tubes "

@@ -53,22 +53,22 @@ ALLOWED_RETESTS = {
 }
 
 
-@pytest.mark.parametrize(("state", "by"), product(get_args(TubeState), get_args(tubes.TubeMove)))
+@pytest.mark.parametrize(("state", "by"), list(product(get_args(TubeState), get_args(tubes.TubeMove))))
 def test_moves_of_tubes(state: TubeState, by: tubes.TubeMove) -> None:
     assert tubes.move(state, by) == ALLOWED_TUBES[state].get(by)
 
 
-@pytest.mark.parametrize(("state", "by"), product(get_args(CampaignState), get_args(campaigns.CampaignMove)))
+@pytest.mark.parametrize(("state", "by"), list(product(get_args(CampaignState), get_args(campaigns.CampaignMove))))
 def test_moves_of_campaigns(state: CampaignState, by: campaigns.CampaignMove) -> None:
     assert campaigns.move(state, by) == ALLOWED_CAMPAIGNS[state].get(by)
 
 
-@pytest.mark.parametrize(("state", "by"), product(get_args(boxes.BoxState), get_args(boxes.BoxMove)))
+@pytest.mark.parametrize(("state", "by"), list(product(get_args(boxes.BoxState), get_args(boxes.BoxMove))))
 def test_moves_of_boxes(state: boxes.BoxState, by: boxes.BoxMove) -> None:
     assert boxes.move(state, by) == ALLOWED_BOXES[state].get(by)
 
 
-@pytest.mark.parametrize(("state", "by"), product(get_args(retests.RetestState), get_args(retests.RetestMove)))
+@pytest.mark.parametrize(("state", "by"), list(product(get_args(retests.RetestState), get_args(retests.RetestMove))))
 def test_moves_of_retests(state: retests.RetestState, by: retests.RetestMove) -> None:
     assert retests.RETEST_MOVES.get((state, by)) == ALLOWED_RETESTS[state].get(by)
     assert (state in retests.states_before(by)) == (by in ALLOWED_RETESTS[state])

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import cycle
-from uuid import UUID
 
 import asyncpg
 
 from deploy.bench import backdrop, floors
-from deploy.bench.cores import Meter
+from deploy.bench.cores import Busy, Meter
 from deploy.bench.generator import Load, load
 from deploy.bench.needs import Operations
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
@@ -27,6 +26,7 @@ PEOPLE = 10_000
 AT_THE_DOOR = 2_048
 """How many different people come, spread over the whole table."""
 TELEPHONES = 512
+SERVING = "serving"
 
 VERIFY_AIM = Aim("at least", 2.0)
 TAIL_AIM = Aim("at most", 10)
@@ -39,7 +39,7 @@ class Rounds:
     """All loads of one kind."""
 
     loads: list[Load] = field(default_factory=list)
-    busy: list[str] = field(default_factory=list)
+    busy: list[Busy] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -49,6 +49,19 @@ class Rounds:
     def percentile(self, share: float) -> float:
         """A latency in seconds, the median of the rounds."""
         return median([one.percentile(share) for one in self.loads])
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What one answer costs the serving process: hardly moved by what else the machine does."""
+        return sum(one.seconds[SERVING] for one in self.busy) / sum(one.count for one in self.loads)
+
+    @property
+    def cost(self) -> str:
+        """`142 µs of its process and cores busy: …`."""
+        last = self.busy[-1]
+        return (
+            f"{self.cpu_seconds * 1e6:.0f} µs of CPU an answer; cores busy: {last.server:.0%}, other {last.other:.0%}"
+        )
 
     @property
     def latencies(self) -> str:
@@ -61,6 +74,7 @@ class Rounds:
             f"{name}_per_second": self.rate,
             f"{name}_p50_seconds": self.percentile(0.5),
             f"{name}_p99_seconds": self.percentile(0.99),
+            f"{name}_cpu_seconds": self.cpu_seconds,
             f"{name}_answers": sum(one.count for one in self.loads),
         }
 
@@ -71,6 +85,7 @@ class Contender:
 
     name: str
     port: int
+    pid: int
     requests: Callable[[], Iterable[bytes]]
     status: int = 200
 
@@ -88,10 +103,10 @@ class Contest:
         results = {one.name: Rounds() for one in contenders}
         for _ in range(self.effort.rounds):
             for one in contenders:
-                meter = Meter(self.site.cores)
+                meter = Meter(self.site.cores, {SERVING: one.pid})
                 done = await self._load(one, self.effort.seconds)
                 results[one.name].loads.append(done.require(one.status))
-                results[one.name].busy.append(str(meter.busy()))
+                results[one.name].busy.append(meter.busy())
         return results
 
     async def _load(self, one: Contender, seconds: float) -> Load:
@@ -111,7 +126,7 @@ class Scanning:
         def requests() -> Iterable[bytes]:
             return self.window.scans(self.window.codes_of(chosen))
 
-        return Contender("verify", self.site.port("gateway"), requests, 201)
+        return Contender("verify", self.site.port("gateway"), self.site.pids["gateway"], requests, 201)
 
     async def visits(self) -> int:
         """Visits on disk."""
@@ -130,13 +145,13 @@ async def measure(
     looks = own_code_requests(site, backdrop.spread(PEOPLE, TELEPHONES))
     with ExitStack() as stack:
         hello, empty = (stack.enter_context(floors.serving(name, site.cores)) for name in ("hello", "empty"))
-        floor = Contender("hello", hello.port, lambda: cycle([floors.REQUEST]))
+        floor = Contender("hello", hello.port, hello.pid, lambda: cycle([floors.REQUEST]))
         contest = Contest(site, effort)
         results = await contest.run(
             floor,
             scanning.contender(PEOPLE),
-            Contender("code", site.port("gateway"), lambda: cycle(looks)),
-            Contender("empty", empty.port, lambda: cycle([floors.REQUEST])),
+            Contender("code", site.port("gateway"), site.pids["gateway"], lambda: cycle(looks)),
+            Contender("empty", empty.port, empty.pid, lambda: cycle([floors.REQUEST])),
         )
         await backdrop.add_codes(database, PEOPLE + 1, effort.growth)
         grown = await contest.run(floor, scanning.contender(effort.growth))
@@ -163,8 +178,8 @@ def _at_the_door(results: dict[str, Rounds]) -> list[Figure]:
             verify.rate / hello.rate,
             VERIFY_AIM,
             [
-                f"{AT_THE_DOOR:,} people of {PEOPLE:,} (codes written by SQL); {verify.busy[-1]}",
-                "hello: " + hello.busy[-1],
+                f"{AT_THE_DOOR:,} people of {PEOPLE:,} (codes written by SQL); {verify.cost}",
+                f"FastAPI hello: {hello.cost}; by CPU × {hello.cpu_seconds / verify.cpu_seconds:.2f}",
             ],
             {**verify.numbers("verify"), **hello.numbers("hello")},
         ),
@@ -189,7 +204,7 @@ def _own_code(results: dict[str, Rounds]) -> Figure:
         f"FastAPI hello {per_second(hello.rate)}",
         code.rate / hello.rate,
         CODE_AIM,
-        [f"{TELEPHONES} telephones; {code.busy[-1]}"],
+        [f"{TELEPHONES} telephones; {code.cost}; by CPU × {hello.cpu_seconds / code.cpu_seconds:.2f}"],
         code.numbers("code"),
     )
 
@@ -204,7 +219,10 @@ def _growth(before: dict[str, Rounds], after: dict[str, Rounds], people: int) ->
         f"with {PEOPLE:,}: {per_second(small)}",
         small / large,
         GROWTH_AIM,
-        [f"FastAPI hello meanwhile {per_second(hello[0])} and {per_second(hello[1])}: the machine's own drift"],
+        [
+            f"{after['verify'].cost}; by CPU × {after['verify'].cpu_seconds / before['verify'].cpu_seconds:.2f}",
+            f"FastAPI hello meanwhile {per_second(hello[0])} and {per_second(hello[1])}: the machine's own drift",
+        ],
         {**after["verify"].numbers("verify_large"), "codes": people, "hello_after_per_second": hello[1]},
     )
 
@@ -217,11 +235,6 @@ def _ceiling(results: dict[str, Rounds]) -> Figure:
         f"{per_second(empty.rate)}, {empty.latencies}",
         f"verify {per_second(verify.rate)}",
         empty.rate / verify.rate,
-        notes=[f"{empty.busy[-1]}: the server's core is full before the generator's"],
+        notes=[empty.cost],
         numbers=empty.numbers("empty"),
     )
-
-
-def people_at_the_door(people: int) -> Sequence[UUID]:
-    """Who comes."""
-    return backdrop.spread(people, AT_THE_DOOR)

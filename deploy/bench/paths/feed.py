@@ -18,7 +18,6 @@ from uuid import UUID
 import asyncpg
 
 from deploy.bench.city import City
-from deploy.bench.cores import Meter
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
 from deploy.bench.site import EIGHT, Site
 from deploy.bench.timing import Effort, percentile, until
@@ -62,7 +61,7 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
             began_at = await database.fetchval("SELECT clock_timestamp()")
             await _publish(testing, city, effort.entries)
             bare = await _read_bare(site, after, effort.entries)
-            meter = Meter(site.cores)
+            meter = site.meter()
             began = time.perf_counter()
         gateway.waker.wake("gateway")
 
@@ -81,7 +80,7 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
             entries,
             RATE_AIM,
             [f"{city.size:,} people; batches as the reader asks for them; wake-up included; {busy}"],
-            {"entries": effort.entries, "reader_per_second": entries, "bare_per_second": bare},
+            {"entries": effort.entries, "reader_per_second": entries, "bare_per_second": bare, **busy.numbers()},
         )
     ]
 

@@ -9,7 +9,6 @@ from typing import Any
 import asyncpg
 
 from deploy.bench.copying import copy_seconds
-from deploy.bench.cores import Meter
 from deploy.bench.needs import Operations
 from deploy.bench.page import Aim, Figure, per_second
 from deploy.bench.site import EIGHT, Site
@@ -41,7 +40,7 @@ async def measure(
     population = Population.generate(people, SEED, today=clock.day_of(datetime.now(UTC)))
     await _add_regions(command, population.regions)
     file = _file(population)
-    meter = Meter(site.cores)
+    meter = site.meter()
     began = time.perf_counter()
     registered = await _import(command, file, people) - began
     arrived = await until(
@@ -65,6 +64,7 @@ async def measure(
                 "import_seconds": seconds,
                 "registered_seconds": registered,
                 "copy_seconds": copying,
+                **busy.numbers(),
             },
         )
     ]

@@ -10,7 +10,6 @@ from typing import Any
 import asyncpg
 
 from deploy.bench.city import Round, Tube
-from deploy.bench.cores import Meter
 from deploy.bench.generator import load
 from deploy.bench.needs import Operations
 from deploy.bench.page import Aim, Figure, milliseconds, not_measured, per_second
@@ -53,7 +52,7 @@ async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]
     """All results of a round, until all codes are updated, against one UPDATE … FROM."""
     people = round_.city.size
     round_.city.site.place(EIGHT)
-    meter = Meter(round_.city.site.cores)
+    meter = round_.city.site.meter()
     began = time.perf_counter()
     await _report(round_.city.laboratory, round_.tubes)
     posted = time.perf_counter() - began
@@ -69,7 +68,13 @@ async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]
             seconds / floor,
             AIM,
             [f"{people:,}: the laboratory had posted all after {posted:.2f} s; {busy}"],
-            {"people": people, "results_seconds": seconds, "posted_seconds": posted, "update_seconds": floor},
+            {
+                "people": people,
+                "results_seconds": seconds,
+                "posted_seconds": posted,
+                "update_seconds": floor,
+                **busy.numbers(),
+            },
         )
     ]
 
@@ -165,7 +170,7 @@ async def positives(
         await _report(city.laboratory, others)
         return await _all_updated(round_, database, people)
 
-    meter = Meter(city.site.cores)
+    meter = city.site.meter()
     background = asyncio.create_task(work_in())
     posted = Positives(round_, window)
     try:

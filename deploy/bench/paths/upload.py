@@ -9,7 +9,6 @@ import asyncpg
 from deploy.bench import city as cities
 from deploy.bench.city import DEVICES, Round
 from deploy.bench.copying import copy_seconds
-from deploy.bench.cores import Meter
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
 from deploy.bench.site import EIGHT, TOKEN_SECONDS
 from deploy.demo.population import TOWNSHIP
@@ -39,7 +38,7 @@ async def _measure(
 ) -> Figure:
     site, people = round_.city.site, round_.city.size
     site.place(EIGHT)
-    meter = Meter(site.cores)
+    meter = site.meter()
     done, answers = await cities.upload(round_, service, token)
     busy = meter.busy()
     if answers != Counter(kept=people):
@@ -57,5 +56,11 @@ async def _measure(
         rate / floor,
         AIM,
         [note],
-        {"people": people, "upload_seconds": done.seconds, "copy_rows": rows, "copy_seconds": copying},
+        {
+            "people": people,
+            "upload_seconds": done.seconds,
+            "copy_rows": rows,
+            "copy_seconds": copying,
+            **busy.numbers(),
+        },
     )

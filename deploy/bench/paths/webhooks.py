@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from deploy.bench.cores import Meter
 from deploy.bench.page import Aim, Figure, per_second
 from deploy.bench.site import EIGHT, Site
 from deploy.bench.timing import Effort, until
@@ -70,7 +69,7 @@ async def measure(site: Site, command: Party, effort: Effort) -> list[Figure]:
         endpoint = {"url": receiver.url, "types": [Region.type], "region": TOWNSHIP}
         await command.post("/gateway/v1/webhooks", endpoint, once=True)
         await _deliver(site, receiver, 50)
-        meter = Meter(site.cores)
+        meter = site.meter()
         delivered = max([await _deliver(site, receiver, effort.deliveries) for _ in range(ROUNDS)])
         busy = meter.busy()
         bare = max([await _bare(site, receiver, effort.deliveries) for _ in range(ROUNDS)])
@@ -83,7 +82,7 @@ async def measure(site: Site, command: Party, effort: Effort) -> list[Figure]:
             delivered / bare,
             AIM,
             [f"one endpoint, from the commit to the last receipt, the best of {ROUNDS}; {busy}"],
-            {"delivered_per_second": delivered, "bare_per_second": bare, "bytes": receiver.size},
+            {"delivered_per_second": delivered, "bare_per_second": bare, "bytes": receiver.size, **busy.numbers()},
         )
     ]
 

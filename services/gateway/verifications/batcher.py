@@ -121,7 +121,7 @@ class Batcher(Generic[Asked, Answered]):
     async def _serve(self, connection: asyncpg.Connection, tried: "asyncio.Future[None]") -> bool:
         """Answer batches over one connection until it is lost or all is done. Says whether it ever worked."""
         try:
-            run = await asyncio.wait_for(self._prepare(connection), self._timeout_seconds)
+            run = await asyncio.wait_for(self._ready(connection), self._timeout_seconds)
         except (*LOST, asyncpg.PostgresError) as error:
             log.warning("batcher_cannot_prepare", error=type(error).__name__)
             connection.terminate()
@@ -141,6 +141,12 @@ class Batcher(Generic[Asked, Answered]):
             if not self._serving:
                 self._refuse_waiting()
         return True
+
+    async def _ready(self, connection: asyncpg.Connection) -> RunBatch[Asked, Answered]:
+        run = await self._prepare(connection)
+        # Preparing leaves an implicit transaction open until the next statement, and transaction_timeout would end it.
+        await connection.execute("SELECT 1")
+        return run
 
     async def _next_batch(self, connection: asyncpg.Connection) -> list[tuple[Asked, "asyncio.Future[Answered]"]]:
         """Those who wait, up to a batch; waits until there is one. Empty when stopping."""
