@@ -100,7 +100,8 @@ class Check:
         return {family: several for family, several in found.items() if several}
 
     async def settled(self, patience: float = REST_WITHIN_SECONDS) -> Differences:
-        """The differences that are left when the feeds are at rest, or patience is at an end."""
+        """The differences that are left when all runs and the feeds are at rest, or patience is at an end."""
+        await self.site.is_whole()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         while True:

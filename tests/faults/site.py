@@ -98,7 +98,8 @@ class Site:
         if state is None or pid is None:
             return False
         try:
-            if psutil.Process(pid).ppid() != state["pid"]:
+            process = psutil.Process(pid)
+            if process.ppid() != state["pid"] or process.status() == psutil.STATUS_ZOMBIE:
                 return False
             os.kill(pid, number)
         except (psutil.NoSuchProcess, ProcessLookupError):

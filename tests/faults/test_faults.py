@@ -47,7 +47,7 @@ async def test_every_process_is_killed_at_some_moment(world: World) -> None:
 
     async def kill_each() -> None:
         for name in names:
-            await world.some_time(0.2, 1.2)
+            await world.some_time(0.1, 0.8)
             await _kill(world.site, name)
 
     await world.during(kill_each())
@@ -56,15 +56,16 @@ async def test_every_process_is_killed_at_some_moment(world: World) -> None:
     assert world.line.unacknowledged > unacknowledged, "somebody's act met a killed process"
 
 
-async def test_redis_is_emptied_then_paused_then_killed(world: World) -> None:
+async def test_redis_is_emptied_then_killed_then_paused(world: World) -> None:
     async def hurt() -> None:
         for _ in range(5):
             await world.some_time(0.1, 0.4)
             async with world.site.redis() as redis:
                 await redis.flushall()
+        await _kill(world.site, "valkey")
+        await world.site.is_whole()
         with world.site.paused("valkey"):
             await asyncio.sleep(REDIS_AWAY_SECONDS)
-        await _kill(world.site, "valkey")
 
     await world.during(hurt())
     assert await world.differences() == {}
@@ -79,7 +80,7 @@ async def test_postgresql_is_killed(world: World) -> None:
     before, unacknowledged = world.site.restarts(*PROCESSES), world.line.unacknowledged
 
     async def kill() -> None:
-        await world.some_time(2, 5)
+        await world.some_time(0.5, 2)
         await _kill(world.site, "postgres")
 
     await world.during(kill())

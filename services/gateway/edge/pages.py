@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.issuer import Issuer
+from shared.contracts.asyncapi import asyncapi
 from shared.house import House
 from shared.problems import NoSuchPath, language_of
 
@@ -30,6 +31,9 @@ def routes(house: House, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseR
     async def openapi(request: Request) -> Response:
         return JSONResponse(await of(request).openapi(), headers=MINUTE)
 
+    async def events(_: Request) -> Response:
+        return JSONResponse(asyncapi(), headers=MINUTE)
+
     async def problems(request: Request) -> Response:
         language = language_of(request.headers.get("accept-language"))
         return _said(list((await of(request).problems(language)).values()), language)
@@ -49,6 +53,7 @@ def routes(house: House, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseR
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,
+        "/asyncapi.json": events,
         "/problems": problems,
         "/problems/{code}": problem,
         "/status": status,
