@@ -89,8 +89,8 @@ class Meter:
     def busy(self) -> Busy:
         """Since the meter was made."""
         after = psutil.cpu_times(percpu=True)
-        shares = (_share(self._before[core], after[core]) for core in (self._cores.server, self._cores.other))
-        return Busy(*shares, {name: spent - self._spent[name] for name, spent in self._spend().items()})
+        server, other = (_share(self._before[core], after[core]) for core in (self._cores.server, self._cores.other))
+        return Busy(server, other, {name: spent - self._spent[name] for name, spent in self._spend().items()})
 
     def _spend(self) -> dict[str, float]:
         return {name: cpu_seconds(pid) for name, pid in self._pids.items()}
