@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 from starlette.routing import BaseRoute
 
-from services.gateway.edge.authentication import outside_tokens
+from services.gateway.edge.authentication import hot_tokens
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes
 from services.gateway.verifications.door import Door, connector
@@ -40,7 +40,7 @@ class Engines:
 
     def routes(self, house: House) -> Sequence[BaseRoute]:
         """Where they are asked."""
-        authenticate = outside_tokens(house)
+        authenticate = hot_tokens(house)
         key = self.keys.current
         return [
             VerificationEndpoint(self.door, authenticate, self.keys.secrets, key, clock.now).route(),

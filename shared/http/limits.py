@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from shared.http.failures import account_of
 from shared.http.handlers import BrokenOff, has_left, respond
-from shared.ids import new_id
+from shared.ids import new_name
 from shared.problems import (
     MEDIA_TYPE,
     HeadersTooLarge,
@@ -290,7 +290,7 @@ def request_id_of(headers: Mapping[bytes, bytes]) -> str:
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
-    return str(new_id())
+    return new_name()
 
 
 def budget_of(headers: Mapping[bytes, bytes], most: float) -> float:

@@ -74,7 +74,7 @@ def _is_plainly_right(value: Any, body: bytes) -> bool:
             elif kind is int and not MIN_INTEGER <= item <= MAX_INTEGER:
                 return False
         if not containers:
-            return keys == _keys_at_most(body)
+            return keys == keys_at_most(body)
         container = containers.pop()
         values += len(container)
         if values > MAX_VALUES:
@@ -86,7 +86,7 @@ def _is_plainly_right(value: Any, body: bytes) -> bool:
             items = container
 
 
-def _keys_at_most(body: bytes) -> int:
+def keys_at_most(body: bytes) -> int:
     """How often a quote is followed by a colon: at least once for each key written, also for a repeated one."""
     return body.translate(None, b" \t\r\n").count(b'":')
 

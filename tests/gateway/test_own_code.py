@@ -167,7 +167,7 @@ def test_a_token_says_what_time_alone_will_make_of_it(
     """However late a worker is in writing down what has ended."""
     person = new_id()
     ending = {"until": None, "colour_after": None, "green_from": None} | kept
-    code = KeptCode(resident_id=person, last_negative=None, policy=1, reasons="[]", **ending)
+    code = KeptCode(resident_id=person, last_negative=None, policy=1, reasons=[], **ending)
     key, now = Key(b"k" * 32), ENDS + after
     read = read_offline(
         token_of(code, key, now, Actor("r", Role.RESIDENT, residents=(person,))), publics_of([key.public]), now

@@ -139,7 +139,7 @@ async def shown(work: Work, code: Any, language: Language) -> CodeShown:
     return in_words(code, await _policy_of(work, code.policy), work.now, language)
 
 
-def in_words(code: Any, policy: Policy, now: datetime, language: Language) -> CodeShown:
+def in_words(code: Any, policy: Policy, now: datetime, language: Language, token: str | None = None) -> CodeShown:
     """A code as people read it: the colour by the reader's clock, and each reason in words."""
     colour = LABELS[rules.colour_at(code, now)]
     reasons = [reason for reason in _reasons(code.reasons) if reason.until is None or now < reason.until]
@@ -153,6 +153,7 @@ def in_words(code: Any, policy: Policy, now: datetime, language: Language) -> Co
         last_negative_at=code.last_negative,
         policy=code.policy,
         reasons=[_explained(reason, policy, language) for reason in reasons],
+        token=token,
     )
 
 

@@ -7,13 +7,14 @@ before each batch its scope is made to be those who ask: so it can read nobody e
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self
 from urllib.parse import parse_qs
 from uuid import UUID
 
 import asyncpg
 import msgspec
 from fastapi import Query
+from pydantic_core import to_json
 from starlette.types import Scope
 
 from services.gateway.codes.policy import Colour, Policy
@@ -49,8 +50,7 @@ class KeptCode(NamedTuple):
     green_from: datetime | None
     last_negative: datetime | None
     policy: int
-    reasons: str
-    """JSON."""
+    reasons: list[dict[str, Any]]
 
 
 class Found(NamedTuple):
@@ -91,7 +91,7 @@ class OwnCodes:
 
         async def run(ids: Sequence[UUID]) -> Sequence[Found | None]:
             await enter.fetch("{" + ",".join(map(str, ids)) + "}")
-            codes = {row[0]: KeptCode(*row) for row in await read.fetch(ids)}
+            codes = {row[0]: _kept(row) for row in await read.fetch(ids)}
             for version in {code.policy for code in codes.values()} - self._policies.keys():
                 self._policies[version] = policy_of_document(version, await connection.fetchval(POLICY, version))
             return [Found(code, self._policies[code.policy]) if (code := codes.get(one)) else None for one in ids]
@@ -116,10 +116,9 @@ class OwnCodeEndpoint:
         resident_id = person_of(actor, _asked(scope["query_string"]))
         code, policy = await self.codes.get(resident_id)
         now = self.now()
-        said = in_words(_Decoded(code), policy, now, language_of(_language(scope)))
         token = token_of(code, self.key, now, actor)
-        body = said.model_copy(update={"token": token}).model_dump_json().encode()
-        return Answer(200, body)
+        said = in_words(code, policy, now, language_of(_language(scope)), token)
+        return Answer(200, to_json(said))
 
     def route(self) -> Route:
         """Where it is asked, and what it promises."""
@@ -141,17 +140,9 @@ Dependant = Annotated[
 ]
 
 
-class _Decoded:
-    """A kept code whose reasons are read."""
-
-    __slots__ = ("_code", "reasons")
-
-    def __init__(self, code: KeptCode) -> None:
-        self._code = code
-        self.reasons = _decode(code.reasons) if code.reasons != "[]" else []
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._code, name)
+def _kept(row: asyncpg.Record) -> KeptCode:
+    *columns, reasons = row
+    return KeptCode._make((*columns, _decode(reasons)))
 
 
 def token_of(code: KeptCode, key: Key, now: datetime, actor: Actor) -> str:

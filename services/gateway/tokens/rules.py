@@ -156,18 +156,29 @@ def issue_printed(resident_id: UUID, key: Key, now: datetime) -> str:
     return _signed(_packed(Subject(resident_id, None), Kind.PRINTED, key, now, 1, None), key)
 
 
+class Whose(NamedTuple):
+    """Whose code it is, and who shows it if that is somebody else."""
+
+    resident_id: UUID
+    shown_by: UUID | None
+
+
 def read_online(
     text: str, secrets: Mapping[bytes, bytes], now: datetime, printed_seconds: int = PRINTED_SECONDS
 ) -> Shown:
     """What a code says, by its seal; raises BadToken. The server still asks what the colour is *now*."""
-    raw = _opened(text)
-    secret = secrets.get(raw[:4])
-    if secret is None:
-        raise BadToken("unknown_key")
-    body, seal = raw[:-_TAIL], raw[-_TAIL : _SEAL - _TAIL]
-    if not hmac.compare_digest(_sealed(body, secret), seal):
-        raise BadToken("forged")
-    return _in_time(_unpacked(body), now, printed_seconds)
+    body = _unsealed(text, secrets)
+    _check_time(body, now, printed_seconds)
+    return _unpacked(body)
+
+
+def whose_online(
+    text: str, secrets: Mapping[bytes, bytes], now: datetime, printed_seconds: int = PRINTED_SECONDS
+) -> Whose:
+    """Whose code it is, by its seal; raises BadToken. For the door, which asks the rest where it is true."""
+    body = _unsealed(text, secrets)
+    _check_time(body, now, printed_seconds)
+    return Whose(UUID(bytes=body[5:21]), _shown_by(body))
 
 
 def read_offline(
@@ -183,7 +194,8 @@ def read_offline(
         public.verify(signature, signed)
     except InvalidSignature:
         raise BadToken("forged") from None
-    return _in_time(_unpacked(raw[:-_TAIL]), now, printed_seconds)
+    _check_time(raw[:-_TAIL], now, printed_seconds)
+    return _unpacked(raw[:-_TAIL])
 
 
 def secrets_of(keys: Iterable[Key]) -> dict[bytes, bytes]:
@@ -234,13 +246,28 @@ def _opened(text: str) -> bytes:
     return raw
 
 
+def _unsealed(text: str, secrets: Mapping[bytes, bytes]) -> bytes:
+    """What stands before the seal, if the seal is ours."""
+    raw = _opened(text)
+    secret = secrets.get(raw[:4])
+    if secret is None:
+        raise BadToken("unknown_key")
+    body, seal = raw[:-_TAIL], raw[-_TAIL : _SEAL - _TAIL]
+    if not hmac.compare_digest(_sealed(body, secret), seal):
+        raise BadToken("forged")
+    return body
+
+
+def _shown_by(body: bytes) -> UUID | None:
+    return UUID(bytes=body[_HEAD.size :]) if body[4] == Kind.PROXY else None
+
+
 def _unpacked(body: bytes) -> Shown:
     key_id, kind, resident, issued, colours, until, last_negative = _HEAD.unpack_from(body)
-    shown_by = UUID(bytes=body[_HEAD.size :]) if kind == Kind.PROXY else None
     return Shown(
         Kind(kind),
         UUID(bytes=resident),
-        shown_by,
+        _shown_by(body),
         datetime.fromtimestamp(issued, UTC),
         _colour(colours & 15),
         _instant(until),
@@ -250,13 +277,12 @@ def _unpacked(body: bytes) -> Shown:
     )
 
 
-def _in_time(shown: Shown, now: datetime, printed_seconds: int) -> Shown:
-    age = (now - shown.issued_at).total_seconds()
+def _check_time(body: bytes, now: datetime, printed_seconds: int) -> None:
+    age = now.timestamp() - int.from_bytes(body[21:25], "big")
     if age < -SKEW_SECONDS:
         raise BadToken("not_yet")
-    if age >= (printed_seconds if shown.kind is Kind.PRINTED else LIVE_SECONDS):
+    if age >= (printed_seconds if body[4] == Kind.PRINTED else LIVE_SECONDS):
         raise BadToken("expired")
-    return shown
 
 
 def _seconds(instant: datetime | None) -> int:
