@@ -10,6 +10,7 @@ import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -18,6 +19,7 @@ from arq.worker import func
 
 from shared import telemetry
 from shared.feed import maintenance
+from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
 from shared.house import House, owners_read_by
 from shared.jobs import JobFunction, run_open_jobs
@@ -94,8 +96,9 @@ class Loop:
 def loops_of(house: House, worker: Worker) -> list[Loop]:
     """All loops of a service's worker."""
     loops = [
-        Loop(f"feed {owner}", Reader(house, owner, worker.reactions).drain, LOOK_SECONDS)
+        Loop(f"feed {owner} {lane}", partial(Reader(house, owner, worker.reactions).drain, [lane]), LOOK_SECONDS)
         for owner in owners_read_by(house.settings.service)
+        for lane in LANES
     ]
     if worker.jobs:
         loops.append(Loop("jobs", lambda: run_open_jobs(house, worker.jobs), LOOK_SECONDS))
@@ -125,7 +128,7 @@ async def _serve(settings: Settings, worker: Worker) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Each reader holds a connection for its lock beside the one it works on.
-    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + 4}))
+    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + 8}))
     await house.start()
     loops = loops_of(house, worker)
     tasks = [asyncio.create_task(loop.forever(), name=loop.name) for loop in loops]

@@ -1,8 +1,8 @@
 """The subscriber's side of the feed: pull, apply what is newer, and commit effects and cursor together.
 
-One reader per owner runs at a time (a session advisory lock). The urgent lane is drained first, and looked at again
-between batches of the normal one. What fails for good is found by bisection and parked; what is transient is tried
-again. The outcome is the same for every order and every repetition of entries.
+Each lane has one reader at a time (a session advisory lock), and the lanes are read side by side: an urgent entry does
+not wait for the batch of normal ones that is being applied. What fails for good is found by bisection and parked; what
+is transient is tried again. The outcome is the same for every order and every repetition of entries.
 """
 
 import asyncio
@@ -130,21 +130,19 @@ class Reader:
         """The resource types that have a reaction."""
         return sorted(self._by_type)
 
-    async def drain(self) -> int:
-        """Apply all there is; how many entries were read. Another reader at work makes it 0."""
-        if not self.types:
-            return 0
-        async with alone(self.house, f"feed:{self.owner}") as got:
-            return await self._drain() if got else 0
+    async def drain(self, lanes: Sequence[str] = log.LANES) -> int:
+        """Apply all there is, the urgent first; how many entries were read. A lane that another reads makes 0."""
+        return sum([await self._drain(lane) for lane in lanes]) if self.types else 0
 
-    async def _drain(self) -> int:
+    async def _drain(self, lane: str) -> int:
         total = 0
-        while True:
-            urgent, more_urgent = await self._step("urgent")
-            normal, more_normal = (0, True) if more_urgent else await self._step("normal")
-            total += urgent + normal
-            if not (more_urgent or more_normal or urgent or normal):
-                return total
+        async with alone(self.house, f"feed:{self.owner}:{lane}") as got:
+            more = got
+            while more:
+                read, more = await self._step(lane)
+                total += read
+                more = more or read > 0
+        return total
 
     async def _step(self, lane: str) -> tuple[int, bool]:
         """Read and apply one batch of a lane."""

@@ -79,18 +79,24 @@ class Site:
         found: dict[str, Any] = next(one for one in state["processes"] if one["name"] == name)
         return found
 
-    def kill(self, name: str) -> bool:
-        """Kill a process, with no warning; False if it is not running just now."""
-        return self._signal(name, signal.SIGKILL)
+    async def kill(self, name: str) -> None:
+        """Kill a process, with no warning, as soon as it runs."""
+        await self._send(name, signal.SIGKILL)
 
-    @contextmanager
-    def paused(self, name: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def paused(self, name: str) -> AsyncIterator[None]:
         """A process that does nothing for a while, as if its machine were not there."""
-        assert self._signal(name, signal.SIGSTOP), f"{name} does not run"
+        await self._send(name, signal.SIGSTOP)
         try:
             yield
         finally:
             self._signal(name, signal.SIGCONT)
+
+    async def _send(self, name: str, number: signal.Signals) -> None:
+        async def send() -> bool:
+            return self._signal(name, number)
+
+        await until(f"{name} runs, to be sent {number.name}", send)
 
     def _signal(self, name: str, number: signal.Signals) -> bool:
         state = status.read(directories.at(self.data).status)

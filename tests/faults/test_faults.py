@@ -17,7 +17,7 @@ import pytest
 from deploy.demo.population import TOWNSHIP
 from shared.settings import SERVICES
 from tests.faults.check import Differences
-from tests.faults.site import PROCESSES, Site, installed, until
+from tests.faults.site import PROCESSES, Site, installed
 from tests.faults.world import World
 
 pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(240)]
@@ -48,7 +48,7 @@ async def test_every_process_is_killed_at_some_moment(world: World) -> None:
     async def kill_each() -> None:
         for name in names:
             await world.some_time(0.1, 0.8)
-            await _kill(world.site, name)
+            await world.site.kill(name)
 
     await world.during(kill_each())
     assert await world.differences() == {}
@@ -62,9 +62,8 @@ async def test_redis_is_emptied_then_killed_then_paused(world: World) -> None:
             await world.some_time(0.1, 0.4)
             async with world.site.redis() as redis:
                 await redis.flushall()
-        await _kill(world.site, "valkey")
-        await world.site.is_whole()
-        with world.site.paused("valkey"):
+        await world.site.kill("valkey")
+        async with world.site.paused("valkey"):
             await asyncio.sleep(REDIS_AWAY_SECONDS)
 
     await world.during(hurt())
@@ -72,7 +71,7 @@ async def test_redis_is_emptied_then_killed_then_paused(world: World) -> None:
 
 
 async def test_services_are_ready_while_redis_is_paused(world: World) -> None:
-    with world.site.paused("valkey"):
+    async with world.site.paused("valkey"):
         await world.site.is_whole()
 
 
@@ -81,7 +80,7 @@ async def test_postgresql_is_killed(world: World) -> None:
 
     async def kill() -> None:
         await world.some_time(0.5, 2)
-        await _kill(world.site, "postgres")
+        await world.site.kill("postgres")
 
     await world.during(kill())
     assert await world.differences() == {}
@@ -203,13 +202,6 @@ async def _notices(world: World, harm: str, what: str) -> None:
         assert await owner.execute(harm) in ("DELETE 1", "UPDATE 1", "INSERT 0 1")
     found = await world.differences(patience=0)
     assert any(line.startswith(what) for line in found["acknowledged"]), found
-
-
-async def _kill(site: Site, name: str) -> None:
-    async def kill() -> bool:
-        return site.kill(name)
-
-    await until(f"{name} runs, to be killed", kill)
 
 
 async def _move(owner: asyncpg.Connection, resident_id: str, region: str) -> None:

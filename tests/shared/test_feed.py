@@ -188,10 +188,13 @@ async def test_readers_at_once_have_one_effect(district: District, owner: House,
     assert await held(district) == {one.id: (1, 1) for one in residents}
 
 
-async def test_one_reader_holds_the_lock(district: District, reader: Reader) -> None:
-    async with alone(reader.house, "feed:registry") as got:
+async def test_each_lane_has_one_reader(district: District, owner: House, reader: Reader) -> None:
+    await publish(owner, resident())
+    await publish(owner, resident(), urgent=True)
+    async with alone(reader.house, "feed:registry:normal") as got:
         assert got
-        assert await reader.drain() == 0
+        assert await reader.drain() == 1, "the urgent lane is read meanwhile"
+    assert await reader.drain() == 1
 
 
 async def test_the_urgent_do_not_wait_behind_the_many(district: District, owner: House, reader: Reader) -> None:

@@ -89,7 +89,7 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
 async def _held(house: House) -> AsyncIterator[None]:
     """Keep a service's worker from reading testing's feed."""
     for _ in range(LOCK_ATTEMPTS):
-        async with alone(house, "feed:testing") as got:
+        async with alone(house, "feed:testing:normal") as got:
             if got:
                 yield
                 return

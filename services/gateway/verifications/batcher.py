@@ -70,6 +70,7 @@ class Batcher(Generic[Asked, Answered]):
         self._tasks: list[asyncio.Task[None]] = []
         self._serving: set[asyncio.Task[None] | None] = set()
         self._open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def ready(self) -> bool:
@@ -79,7 +80,8 @@ class Batcher(Generic[Asked, Answered]):
     async def start(self) -> None:
         """Begin to connect. Returns when the first connections were tried, whether or not the database is there."""
         self._open = True
-        tried = [asyncio.get_running_loop().create_future() for _ in range(self._connections)]
+        self._loop = loop = asyncio.get_running_loop()
+        tried = [loop.create_future() for _ in range(self._connections)]
         self._tasks = [asyncio.create_task(self._keep_serving(first)) for first in tried]
         await asyncio.gather(*tried)
 
@@ -95,9 +97,9 @@ class Batcher(Generic[Asked, Answered]):
 
     async def ask(self, item: Asked) -> Answered:
         """The answer to one request, once its batch is committed. Raises Unavailable, or this item's own error."""
-        if not self.ready or len(self._waiting) >= self._longest_queue:
+        if self._loop is None or not self.ready or len(self._waiting) >= self._longest_queue:
             raise Unavailable()
-        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answered] = self._loop.create_future()
         self._waiting.append((item, future))
         if self._idle:
             _settle(self._idle.pop(), None)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from services.gateway.tokens.rules import BadToken, Key
+from services.gateway.tokens.rules import BadToken, Key, sealed
 
 PREFIX = "FXR."
 LASTS = timedelta(minutes=10)
@@ -48,7 +48,7 @@ def write(receipt: Receipt, key: Key) -> str:
     ids = (receipt.resident_id.bytes, receipt.point_id.bytes, receipt.scan_id.bytes)
     decided = (receipt.decided_at - _BEGINNING) // _MICROSECOND
     body = _BODY.pack(key.id, *ids, decided, receipt.lasts_seconds)
-    return PREFIX + urlsafe_b64encode(body + _sealed(body, key.receipt_secret)).decode()
+    return PREFIX + urlsafe_b64encode(body + sealed(body, key.receipt_secret, _SEAL)).decode()
 
 
 def read(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Receipt:
@@ -59,7 +59,7 @@ def read(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Receipt:
     secret = secrets.get(key_id)
     if secret is None:
         raise BadToken("unknown_key")
-    if not hmac.compare_digest(_sealed(body, secret), seal):
+    if not hmac.compare_digest(sealed(body, secret, _SEAL), seal):
         raise BadToken("forged")
     ids = (UUID(bytes=resident), UUID(bytes=point), UUID(bytes=scan))
     receipt = Receipt(*ids, _BEGINNING + timedelta(microseconds=decided), lasts)
@@ -78,7 +78,3 @@ def _opened(text: str) -> bytes:
     if urlsafe_b64encode(raw).decode() != text[len(PREFIX) :]:
         raise BadToken("malformed")
     return raw
-
-
-def _sealed(body: bytes, secret: bytes) -> bytes:
-    return hmac.digest(secret, body, "sha256")[:_SEAL]
