@@ -18,9 +18,9 @@ def new_id() -> UUID:
 
 
 def new_name() -> str:
-    """The text of a fresh UUIDv7 for what is only ever written down, quickly made. Never for what must not be guessed."""
+    """The text of a fresh UUIDv7, quickly made: for what is only written down, never for what must not be guessed."""
     stamp = time.time_ns() // 1_000_000
-    digits = f"{random.getrandbits(72):018x}"  # noqa: S311 - tells requests apart, guards nothing
+    digits = f"{random.getrandbits(72):018x}"  # tells requests apart, and guards nothing
     return f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7{digits[:3]}-8{digits[3:6]}-{digits[6:]}"
 
 

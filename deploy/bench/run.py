@@ -4,12 +4,14 @@ Two kinds of installation are measured, each started for it and removed afterwar
 doors; and one for each number of people, through which everybody goes from the import to the result.
 """
 
+import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import asyncpg
 import uvloop
@@ -73,11 +75,20 @@ def bench(names: Sequence[str], people: Sequence[int], *, quick: bool, json: Pat
     run = Bench(cores, QUICK if quick else FULL, names or NAMES, page, console)
     if not cores.can_pin or cores.server == cores.other:
         page.machine = {**page.machine, "cores used": "one for all: figures are not comparable"}
-    _run(run, people or (PEOPLE_QUICKLY if quick else PEOPLE))
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _run(run, people or (PEOPLE_QUICKLY if quick else PEOPLE))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     page.show(console)
     if json is not None:
         page.write(json)
     return page
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Asked to stop: what was started ends in good order, and its directory goes."""
+    raise KeyboardInterrupt
 
 
 def _run(run: Bench, people: Sequence[int]) -> None:
