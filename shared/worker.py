@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, cast
 
 import structlog
+import uvloop
 from arq.worker import Worker as ArqWorker
 from arq.worker import func
 
@@ -119,7 +120,7 @@ def _watching(house: House, watch: Watch) -> Loop:
 def run(settings: Settings, worker: Worker) -> None:
     """Run a worker until SIGTERM or SIGINT. Blocks."""
     telemetry.configure_logs(settings.service, "worker")
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, worker))
 
 

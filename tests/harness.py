@@ -138,13 +138,13 @@ class District:
 
     async def drain(self, service: Service) -> int:
         """Drain all feeds a service reads, of all that is committed by now."""
-        await self._until_served()
+        await self.until_served()
         readers = [
             Reader(self.houses[service], owner, self.workers[service].reactions) for owner in owners_read_by(service)
         ]
         return sum([await reader.drain() for reader in readers])
 
-    async def _until_served(self) -> None:
+    async def until_served(self) -> None:
         """Wait until no transaction of the cluster, another test worker's perhaps, holds back what is committed."""
         (here,) = await self.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid")
         for _ in range(2_000):

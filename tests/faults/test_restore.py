@@ -20,7 +20,7 @@ from shared.house import House
 from shared.problems import Unavailable
 from shared.settings import SERVICES
 from tests.harness import PASSWORDS, Database, District
-from tests.shared.test_feed import held, keep, publish, resident
+from tests.shared.test_feed import drain, held, keep, publish, resident
 
 pytestmark = pytest.mark.xdist_group("restore")
 
@@ -45,7 +45,7 @@ async def test_feeds_go_on_after_a_restore_into_a_new_cluster(
     await district.sql("CALL burn()")
     await district.sql("DROP PROCEDURE burn")
     await publish(owner, read)
-    await Reader(district.houses["testing"], "registry", [keep]).drain()
+    await drain(district, Reader(district.houses["testing"], "registry", [keep]))
     await publish(owner, unread)
 
     restored = await asyncio.to_thread(_restore, district.database, elsewhere)
