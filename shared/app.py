@@ -1,6 +1,7 @@
 """How a service's API is put together: the same surroundings for each, so that a service lists only what is its own."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -63,6 +64,9 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         telemetry.configure_logs(settings.service, "api")
         await house.start()
+        # What is here now stays: the collector need not look at it again and again while requests come.
+        gc.collect()
+        gc.freeze()
         try:
             if api.lifespan is None:
                 yield

@@ -682,9 +682,22 @@ async def test_problems(
     assert await visits(owner) == 0
 
 
+WHOLE = f'"scan_id": "{scan_id_at(NOW)}", "token": "FX1.x"'.encode()
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code"),
     [
+        (b"{%s}" % WHOLE, {}, 422, "code_malformed"),
+        (b'{%s, "temperature_celsius": null}' % WHOLE, {}, 422, "code_malformed"),
+        (b'{%s, "token": "FX1.y"}' % WHOLE, {}, 400, "malformed_json"),
+        (b'{%s, "token" : "FX1.y"}' % WHOLE.replace(b":", b" :"), {}, 400, "malformed_json"),
+        (b'{%s, "temperature_celsius" : 36, "temperature_celsius" : null}' % WHOLE, {}, 400, "malformed_json"),
+        (b'{"to\\u006ben": "FX1.y", %s}' % WHOLE, {}, 400, "malformed_json"),
+        (b"{%s}" % WHOLE.replace(b"FX1.x", b"FX1.\\u0000"), {}, 400, "malformed_json"),
+        (b"{%s}" % WHOLE.replace(b"FX1.x", b"FX1.\xff"), {}, 400, "malformed_json"),
+        (b"\xef\xbb\xbf{%s}" % WHOLE, {}, 400, "malformed_json"),
+        (b"{%s} {}" % WHOLE, {}, 400, "malformed_json"),
         (b"{", {}, 400, "malformed_json"),
         (b'{"token": NaN}', {}, 400, "malformed_json"),
         (b'{"token": "a", "token": "b"}', {}, 400, "malformed_json"),

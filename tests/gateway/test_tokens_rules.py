@@ -28,6 +28,7 @@ from services.gateway.tokens.rules import (
     read_offline,
     read_online,
     secrets_of,
+    whose_online,
 )
 
 OLD, NEW, STRANGER = (Key(bytes([n]) * 32) for n in (1, 2, 3))
@@ -250,3 +251,22 @@ def test_published_vectors(vector: dict[str, Any]) -> None:
         "colour_after": shown.colour_after and shown.colour_after.label,
         "last_negative": shown.last_negative and shown.last_negative.isoformat(),
     } == vector["says"]
+
+
+@texts
+@given(minutes=st.integers(-3, 11_000), place=st.none() | st.integers(0, 173), character=st.sampled_from("AB-_+9"))
+def test_the_door_reads_of_a_code_what_everybody_reads(
+    text: str, minutes: int, place: int | None, character: str
+) -> None:
+    """Whose it is, or the same fault, at any time and however it was changed."""
+    if place is not None:
+        text = text[:place] + character + text[place + 1 :]
+
+    def outcome(read: Any) -> Any:
+        try:
+            found = read(text, SECRETS, NOW + timedelta(minutes=minutes))
+        except BadToken as bad:
+            return bad.fault
+        return found.resident_id, found.shown_by
+
+    assert outcome(whose_online) == outcome(read_online)
