@@ -4,14 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from deploy.demo import installation
 
 TOUR = re.compile(r"^```bash tour\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_tour_of_the_readme(repository: Path) -> None:
     (tour,) = TOUR.findall((repository / "README.md").read_text(encoding="utf-8"))
     with installation.running(None, None, {"FANGXIAN_DEMONSTRATION_IDS": "true"}) as running:

@@ -286,8 +286,6 @@ class Journey:
         """The 120 desk tells, out of order and twice; somebody else has a fever and is reported by two."""
         await self._report_fever()
         referral = await self._referral()
-        if referral is None:
-            return
         began = datetime.now(UTC)
         for kind, seconds in (("on_board", 2), ("dispatched", 1), ("on_board", 2), ("handed_over", 3)):
             message_id = f"{kind}-{referral}"
@@ -298,7 +296,8 @@ class Journey:
             assert self.done.messages.setdefault(message_id, kept) == kept, "a message was kept twice"
         self.done.referrals[self.ids[self.community.positive]] = "handed_over"
 
-    async def _referral(self) -> str | None:
+    async def _referral(self) -> str:
+        """The positive's referral; where nothing is published there is none, and the desk tells of another."""
         person = self.ids[self.community.positive]
 
         async def look() -> Any:
@@ -306,7 +305,7 @@ class Journey:
             return found["items"]
 
         if not self.follows:
-            return None
+            return str(new_id())
         return str((await until("the positive is referred", look))[0]["id"])
 
     async def _report_fever(self) -> None:

@@ -20,7 +20,7 @@ from tests.faults.check import Differences
 from tests.faults.site import PROCESSES, Site, installed
 from tests.faults.world import World
 
-pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.timeout(240)]
+pytestmark = pytest.mark.timeout(240)
 
 JOURNEYS = 8
 REDIS_AWAY_SECONDS = 10

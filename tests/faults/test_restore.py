@@ -22,8 +22,6 @@ from shared.settings import SERVICES
 from tests.harness import PASSWORDS, Database, District
 from tests.shared.test_feed import drain, held, keep, publish, resident
 
-pytestmark = pytest.mark.xdist_group("restore")
-
 
 @pytest.fixture
 def elsewhere() -> Iterator[embedded.Servers]:

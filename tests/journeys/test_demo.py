@@ -41,7 +41,6 @@ def temporary() -> "Path":
     return path
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_main_job_from_a_register_to_a_patient_in_hospital(temporary: Path) -> None:
     process = demo(temporary)
     said, complaints = process.communicate(timeout=WITHIN_SECONDS)
@@ -56,7 +55,6 @@ def test_the_main_job_from_a_register_to_a_patient_in_hospital(temporary: Path) 
     assert list(temporary.iterdir()) == [], "the demo leaves nothing behind"
 
 
-@pytest.mark.xdist_group("demo")
 def test_an_interrupted_demo_leaves_nothing_behind(temporary: Path) -> None:
     process = demo(temporary)
     assert process.stdout is not None
