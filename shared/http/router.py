@@ -29,6 +29,7 @@ from shared.problems import (
     InvalidInput,
     MalformedJson,
     MalformedRequest,
+    MalformedUrl,
     PayloadTooLarge,
     PreconditionRequired,
     Problem,
@@ -48,7 +49,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 ALWAYS: tuple[type[Problem], ...] = (Unauthenticated, Forbidden, Unavailable, InternalError, TooManyRequests)
 """The problems every operation can meet."""
 
-WITH_INPUT: tuple[type[Problem], ...] = (InvalidInput, UnstorableInput)
+WITH_INPUT: tuple[type[Problem], ...] = (InvalidInput, MalformedUrl, UnstorableInput)
 WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, UnsupportedMediaType)
 TRANSPORT: tuple[type[Problem], ...] = (
     works.InvalidCursor,

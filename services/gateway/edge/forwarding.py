@@ -90,7 +90,7 @@ class Forwarding:
         asked = self._client.build_request(
             request.method,
             self._url,
-            headers=[*_passed_on(request, has_body), *self._headers.items()],
+            headers=[*_passed_on(request, has_body), *_in_bytes(self._headers)],
             content=content,
             timeout=httpx.Timeout(remaining, connect=min(1.0, remaining)),
         )
@@ -107,12 +107,17 @@ def _has_body(request: Request) -> bool:
     return length != "0" or "transfer-encoding" in request.headers
 
 
-def _passed_on(request: Request, has_body: bool) -> Iterable[tuple[str, str]]:
+def _passed_on(request: Request, has_body: bool) -> Iterable[tuple[bytes, bytes]]:
+    """What the caller said, byte for byte: a header may hold what is no ASCII."""
     for name, value in request.scope["headers"]:
         if name in PASSED_ON and (has_body or name != b"content-length"):
-            yield name.decode("ascii"), value.decode("latin-1")
+            yield name, value
     # What an answer is packed in would have to be unpacked to be checked; ours are small.
-    yield "accept-encoding", "identity"
+    yield b"accept-encoding", b"identity"
+
+
+def _in_bytes(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
+    return ((name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items())
 
 
 def _start(response: httpx.Response) -> Message:
