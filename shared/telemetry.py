@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge, Histogram
 
 REQUESTS = Histogram(
     "fangxian_request_seconds",
@@ -18,7 +18,6 @@ FEED_PARKED = Gauge("fangxian_feed_parked", "Entries that could not be handled."
 FEED_STALLED = Gauge(
     "fangxian_oldest_transaction_seconds", "Age of the oldest running transaction: it holds up every feed.", ["service"]
 )
-FEED_READ = Counter("fangxian_feed_entries", "Entries read.", ["service", "owner"])
 JOBS_OPEN = Gauge("fangxian_jobs_open", "Jobs that wait or run.", ["service"])
 
 
