@@ -26,6 +26,8 @@ from shared.http.hot import App
 from shared.http.openapi import describe
 from shared.http.router import Router
 from shared.problems import Unauthenticated, catalogue, language_of
+from shared.proposals.routes import proposals_router
+from shared.proposals.use_cases import Kind
 from shared.settings import Settings
 
 UPLOAD_SECONDS = 300.0
@@ -54,6 +56,8 @@ class Api:
     authenticate: Callable[[House], Authenticate] | None = None
     """How callers are known; by the internal token, where a service stands behind the edge."""
     openapi_path: str = "/openapi.json"
+    proposals: Sequence[Kind[Any]] = ()
+    """What two people decide here."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -84,7 +88,8 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     for route in api.hot_routes(house):
         app.router.routes.append(route)
     app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
-    for router in [*api.routers, feed_router(api.snapshots)]:
+    two_people = [proposals_router(settings.service, api.proposals)] if api.proposals else []
+    for router in [*api.routers, *two_people, feed_router(api.snapshots)]:
         app.include_router(router)
     _add_health(app, house)
     describe(app)

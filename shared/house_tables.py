@@ -1,4 +1,4 @@
-"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads."""
+"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads, proposals."""
 
 from sqlalchemy import (
     ARRAY,
@@ -14,6 +14,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -22,6 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from shared.db import REGION
 from shared.feed.tables import add_feed_tables
 
+PROPOSAL_STATES = ("proposed", "approved", "refused", "withdrawn", "expired")
 JOB_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
@@ -78,4 +80,34 @@ def add_house_tables(metadata: MetaData) -> None:
         Column("part", Integer, primary_key=True, autoincrement=False),
         Column("sealed", LargeBinary, nullable=False),
         comment="The file of a job, sealed in parts, until the job has ended.",
+    )
+    Table(
+        "proposals",
+        metadata,
+        Column("id", UUID, primary_key=True),
+        Column("seq", BigInteger, Identity(always=True), unique=True),
+        Column("version", BigInteger, nullable=False, server_default="1"),
+        Column("region", REGION, nullable=False, index=True),
+        Column("kind", Text, nullable=False),
+        Column("content", JSONB, nullable=False, comment="What exactly is decided. Never changed."),
+        Column("content_hash", Text, nullable=False),
+        Column("reason_sealed", LargeBinary, nullable=False),
+        Column("state", Text, nullable=False, server_default="proposed"),
+        Column("proposed_by", Text, nullable=False),
+        Column("proposed_at", DateTime(timezone=True), nullable=False),
+        Column("expires_at", DateTime(timezone=True), nullable=False),
+        Column("decided_by", Text),
+        Column("decided_at", DateTime(timezone=True)),
+        Column("decision_sealed", LargeBinary),
+        CheckConstraint(f"state IN {PROPOSAL_STATES}", name="proposal_state"),
+        CheckConstraint(
+            "state NOT IN ('approved', 'refused') OR decided_by <> proposed_by", name="proposal_same_person"
+        ),
+        CheckConstraint(
+            "(state IN ('approved', 'refused', 'withdrawn')) = (decided_by IS NOT NULL AND decided_at IS NOT NULL)",
+            name="proposal_decision",
+        ),
+        UniqueConstraint("id", "state", name="proposals_id_state_key"),
+        Index("proposals_open_idx", "expires_at", postgresql_where=text("state = 'proposed'")),
+        comment="What one person proposed and another decides. An effect refers to (id, 'approved').",
     )

@@ -17,6 +17,8 @@ from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
 from services.gateway.points import routes as points
 from services.gateway.points.use_cases import finder
+from services.gateway.policies import routes as policies
+from services.gateway.policies.use_cases import POLICY
 from services.gateway.tokens import routes as tokens
 from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
@@ -34,9 +36,11 @@ API = Api(
         hooks.sources,
         hooks.messages,
         points.router,
+        policies.router,
         visits.router,
         webhooks.router,
     ],
+    proposals=[POLICY],
     snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
     upload_paths=proxy.UPLOADS,
     body_bytes={**proxy.BODY_BYTES, hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
