@@ -1,5 +1,6 @@
 """Settings of one process: made by the supervisor, or read from `FANGXIAN_…` where a process is started by hand."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -28,6 +29,10 @@ class Settings(BaseSettings):
     production: bool = Field(default=False, description="Refuses whatever is for development and demonstration only.")
     development_issuer: bool = Field(default=True, description="Whether POST /gateway/v1/development/tokens exists.")
     demonstration_ids: bool = Field(default=False, description="Whether ID numbers of the reserved kind are accepted.")
+
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description='Networks of our own that webhooks may go to, as JSON: ["10.20.0.0/16"].'
+    )
 
     database_pool: int = Field(default=6, ge=1, le=50, description="Connections this process may hold.")
     transaction_timeout_seconds: float = Field(default=5, gt=0)

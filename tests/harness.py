@@ -74,6 +74,7 @@ class Database:
             "redis_url": self.redis_url,
             "keys": self.keys / service,
             "demonstration_ids": True,
+            "webhook_networks": ("127.0.0.0/8",),
             "wake_subscribers": False,
             **values,
         }

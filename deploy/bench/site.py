@@ -29,6 +29,7 @@ from shared.tokens import Signer
 
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",
+    "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
     "FANGXIAN_DEVELOPMENT_ISSUER": "true",
     # Figures are of the embedded servers, whatever else the environment names.
     "DATABASE_URL": "",

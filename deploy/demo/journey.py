@@ -31,7 +31,11 @@ from shared import clock
 MEGABYTE = 1024**2
 PLAIN_WIDTH = 140
 """Characters of a line where there is no terminal to ask."""
-SETTINGS = {"FANGXIAN_DEMONSTRATION_IDS": "true", "FANGXIAN_DEVELOPMENT_ISSUER": "true"}
+SETTINGS = {
+    "FANGXIAN_DEMONSTRATION_IDS": "true",
+    "FANGXIAN_DEVELOPMENT_ISSUER": "true",
+    "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
+}
 """What the demo's installation allows and no production one does."""
 
 
