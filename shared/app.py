@@ -55,6 +55,8 @@ class Api:
     body_bytes: Mapping[str, int] = field(default_factory=dict)
     authenticate: Callable[[House], Authenticate] | None = None
     """How callers are known; by the internal token, where a service stands behind the edge."""
+    within: Callable[[FastAPI], None] = lambda _: None
+    """Adds what stands between the surroundings and the routes."""
     openapi_path: str = "/openapi.json"
     proposals: Sequence[Kind[Any]] = ()
     """What two people decide here."""
@@ -94,6 +96,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     _add_health(app, house)
     describe(app)
     handlers.install(app)
+    api.within(app)
     limits.install(
         app,
         request_timeout_seconds=settings.request_timeout_seconds,

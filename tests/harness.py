@@ -31,6 +31,9 @@ TEMPLATE = "fangxian"
 PASSWORDS = {service: f"test-{service}" for service in SERVICES}
 XINTANG = "350582005"
 
+LIMITS = tuple(f"requests_a_minute_per_{who}" for who in ("client", "resident", "staff", "machine"))
+"""Tests ask as fast as they can; what limits do has tests of its own."""
+
 RequestHook = Callable[[httpx.Request], Awaitable[None]]
 
 
@@ -74,6 +77,7 @@ class Database:
             "redis_url": self.redis_url,
             "keys": self.keys / service,
             "demonstration_ids": True,
+            **dict.fromkeys(LIMITS, 1_000_000),
             "webhook_networks": ("127.0.0.0/8",),
             "wake_subscribers": False,
             **values,

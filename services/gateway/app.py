@@ -8,9 +8,10 @@ from starlette.routing import BaseRoute
 
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
-from services.gateway.edge import development, pages, proxy
+from services.gateway.edge import browsers, development, pages, proxy
 from services.gateway.edge import services as protected
 from services.gateway.edge.authentication import outside_tokens
+from services.gateway.edge.guard import Guard
 from services.gateway.edge.protection import Gate
 from services.gateway.hot import Engines
 from services.gateway.messages import routes as hooks
@@ -64,6 +65,11 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
             *proxy.routes(house),
         ]
 
+    def within(app: FastAPI) -> None:
+        """What every request from outside passes, but those of the hot routes."""
+        app.add_middleware(Guard, settings=settings)
+        browsers.let_in(app, settings)
+
     own = [tokens.picture(engines.codes, engines.keys), *([development.router] if settings.development_issuer else [])]
-    api = replace(API, routers=[*API.routers, *own], hot_routes=beside, lifespan=engines.running)
+    api = replace(API, within=within, routers=[*API.routers, *own], hot_routes=beside, lifespan=engines.running)
     return build(settings, api, house)

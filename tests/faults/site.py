@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",
+    **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
     "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
     "DATABASE_URL": "",
     "REDIS_URL": "",
