@@ -28,6 +28,8 @@ from shared.http.router import Router
 from shared.problems import Unauthenticated, catalogue, language_of
 from shared.proposals.routes import proposals_router
 from shared.proposals.use_cases import Kind
+from shared.retention.routes import retention_router
+from shared.retention.use_cases import RETENTION
 from shared.settings import Settings
 
 UPLOAD_SECONDS = 300.0
@@ -59,7 +61,7 @@ class Api:
     """Adds what stands between the surroundings and the routes."""
     openapi_path: str = "/openapi.json"
     proposals: Sequence[Kind[Any]] = ()
-    """What two people decide here."""
+    """What two people decide here, beside how long data is kept."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -90,8 +92,12 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     for route in api.hot_routes(house):
         app.router.routes.append(route)
     app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
-    two_people = [proposals_router(settings.service, api.proposals)] if api.proposals else []
-    for router in [*api.routers, *two_people, feed_router(api.snapshots)]:
+    of_every_service = [
+        proposals_router(settings.service, [*api.proposals, RETENTION]),
+        retention_router(settings.service),
+        feed_router(api.snapshots),
+    ]
+    for router in [*api.routers, *of_every_service]:
         app.include_router(router)
     _add_health(app, house)
     describe(app)

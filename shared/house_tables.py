@@ -1,12 +1,15 @@
-"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads, proposals."""
+"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads, proposals, retention."""
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
+    Date,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -30,6 +33,7 @@ JOB_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 def add_house_tables(metadata: MetaData) -> None:
     """Declare the common tables in a service's schema."""
     add_feed_tables(metadata)
+    _add_retention(metadata)
     Table(
         "idempotency",
         metadata,
@@ -110,4 +114,41 @@ def add_house_tables(metadata: MetaData) -> None:
         UniqueConstraint("id", "state", name="proposals_id_state_key"),
         Index("proposals_open_idx", "expires_at", postgresql_where=text("state = 'proposed'")),
         comment="What one person proposed and another decides. An effect refers to (id, 'approved').",
+    )
+
+
+def _add_retention(metadata: MetaData) -> None:
+    """How long data is kept, what is held, and what was removed."""
+    Table(
+        "retention_periods",
+        metadata,
+        Column("kind", Text(collation="C"), primary_key=True),
+        Column("days", Integer, nullable=False),
+        Column("source", Text, nullable=False),
+        Column("proposal_id", UUID),
+        Column("approved", Text, Computed("'approved'", persisted=True), nullable=False),
+        CheckConstraint("days BETWEEN 1 AND 3650", name="retention_days"),
+        ForeignKeyConstraint(
+            ["proposal_id", "approved"],
+            [f"{metadata.schema}.proposals.id", f"{metadata.schema}.proposals.state"],
+            name="retention_periods_proposal_fkey",
+        ),
+        comment="How long each kind of data is kept. A period other than the first rests on an approved proposal.",
+    )
+    Table(
+        "legal_holds",
+        metadata,
+        Column("subject", UUID, primary_key=True),
+        Column("resident_id", UUID, nullable=False, index=True),
+        Column("region", REGION, nullable=False),
+        Column("until", DateTime(timezone=True), nullable=False),
+        comment="Whose data must not be removed yet, by the registry's holds.",
+    )
+    Table(
+        "purges",
+        metadata,
+        Column("kind", Text(collation="C"), primary_key=True),
+        Column("day", Date, primary_key=True),
+        Column("rows", BigInteger, nullable=False),
+        comment="How many rows of each kind were removed on each day.",
     )

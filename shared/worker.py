@@ -25,6 +25,7 @@ from shared.feed.reader import Reaction, Reader
 from shared.house import House, owners_read_by
 from shared.jobs import JobFunction, run_open_jobs
 from shared.proposals.use_cases import expire_proposals
+from shared.retention.use_cases import purge
 from shared.settings import Settings
 from shared.wakes import deserialize, queue_of, redis_settings, serialize
 
@@ -110,6 +111,7 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
         Tick(maintenance.keep_partitions, 3600),
         Tick(maintenance.forget_old_keys, 3600),
         Tick(expire_proposals, 60),
+        Tick(purge, 3600),
     ]
     loops += [
         Loop(tick.run.__name__, lambda tick=tick: tick.run(house), tick.every_seconds, tick.on_wake)  # type: ignore[misc]
