@@ -85,15 +85,18 @@ async def horizon(session: AsyncSession) -> Cursor:
     return Cursor(epoch, xmin, 0)
 
 
-# The horizon is taken first: a transaction that ends between the two statements is served next time.
+# The horizon is taken first: a transaction that ends between the two statements is served next time. Put in order
+# before types are looked at, and by the columns: so a batch comes straight from the index, however much waits.
 READ = """
     SELECT epoch, xid::text::bigint AS xid, seq, at, type, subject, version, region, change, data::text AS data
-    FROM feed
-    WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
-      AND (epoch, xid, seq) <= (:upto_epoch, CAST(CAST(:upto_xid AS text) AS xid8), 0)
-      AND {lane}
-      AND type = ANY(CAST(:types AS text[]))
-    ORDER BY epoch, xid, seq
+    FROM (
+        SELECT * FROM feed
+        WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
+          AND (epoch, xid, seq) <= (:upto_epoch, CAST(CAST(:upto_xid AS text) AS xid8), 0)
+          AND {lane}
+        ORDER BY epoch, xid, seq OFFSET 0
+    ) AS entry
+    WHERE type = ANY(CAST(:types AS text[]))
     LIMIT :limit
 """
 READ_LANE = {"urgent": text(READ.format(lane="urgent")), "normal": text(READ.format(lane="NOT urgent"))}

@@ -18,7 +18,6 @@ CREATE TABLE observation.people (
     active boolean NOT NULL,
     tags jsonb NOT NULL
 );
-CREATE INDEX people_region_idx ON observation.people (region);
 CREATE INDEX people_household_id_idx ON observation.people (household_id) WHERE household_id IS NOT NULL;
 
 CREATE TABLE observation.findings (
@@ -32,7 +31,6 @@ CREATE TABLE observation.findings (
     PRIMARY KEY (subject, resident_id)
 );
 CREATE INDEX findings_resident_id_idx ON observation.findings (resident_id);
-CREATE INDEX findings_region_idx ON observation.findings (region);
 COMMENT ON COLUMN observation.findings.subject IS 'The tube.';
 COMMENT ON COLUMN observation.findings.region IS 'Where the tube was filled.';
 """

@@ -153,8 +153,7 @@ async def _take(job: Run, chunk: Chunk) -> None:
 async def _write(work: Work, chunk: Chunk) -> tuple[list[Resident], list[Resident], dict[str, int]]:
     prepared = chunk.prepared
     created = await writing.add(work, prepared)
-    new = {one.id for one in created}
-    left = {row.document_index for row in prepared.rows if row.id not in new}
+    left = prepared.others_than(created)
     changes, unchanged = [], 0
     for row in await writing.known(work, left):
         index = bytes(row["document_index"])

@@ -14,11 +14,10 @@ from services.registry.residents.identity import (
     IdentityFault,
     Reason,
     Sex,
+    age_on,
     birthday,
     check_document,
-    child_until,
     document_type,
-    elder_from,
     normalise_phone,
 )
 from shared.contracts.registry import Resident, Tag
@@ -189,8 +188,7 @@ class Counted(NamedTuple):
 
 def resident(id: UUID, version: int, counted: Counted, today: date) -> Resident:  # noqa: A002
     """The public face of a person."""
-    # Not validated again: every value comes from a column or from here, and a file has 100,000 of them.
-    return Resident.model_construct(
+    return Resident(
         id=id,
         version=version,
         region=counted.region,
@@ -200,16 +198,16 @@ def resident(id: UUID, version: int, counted: Counted, today: date) -> Resident:
     )
 
 
+CHILD, ELDER = Tag(kind="child"), Tag(kind="elder")
+
+
 def tags_of(counted: Counted, today: date) -> tuple[Tag, ...]:
     """Why a person needs particular care. Child and elder are said while they hold, and never when they begin or end.
 
     Their days would tell the birth date, and with it the very digits that a masked number hides.
     """
-    tags = []
-    if today <= child_until(counted.birth_date):
-        tags.append(Tag.model_construct(kind="child", valid_from=None, valid_until=None))
-    if elder_from(counted.birth_date) <= today:
-        tags.append(Tag.model_construct(kind="elder", valid_from=None, valid_until=None))
+    age = age_on(counted.birth_date, today)
+    tags = [CHILD] if age <= CHILD_YEARS else [ELDER] if age >= ELDER_YEARS else []
     if counted.pregnant_from:
         tags.append(Tag(kind="pregnant", valid_from=counted.pregnant_from, valid_until=counted.pregnant_until))
     if counted.dependent_from:

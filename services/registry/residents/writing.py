@@ -16,7 +16,7 @@ from sqlalchemy.engine import RowMapping
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
 from shared.clock import day_of
 from shared.contracts.registry import Resident
-from shared.ids import new_id
+from shared.ids import new_ids
 from shared.sealing import Keyring
 from shared.work import Work
 
@@ -100,23 +100,7 @@ FOLLOW = text("""
 """)
 
 
-class NewRow(NamedTuple):
-    """A person as a new row, in the order of the columns of `ADD`."""
-
-    id: UUID
-    region: str
-    document_type: int
-    document_index: bytes
-    number: bytes
-    name: bytes
-    phone: bytes | None
-    phone_index: bytes | None
-    address: bytes | None
-    birth_date: date
-    sex: str
-    household_id: UUID | None
-    pregnant_from: date | None
-    dependent_from: date | None
+Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,51 +108,68 @@ class Prepared:
     """People ready to be written, in the order in which rows are locked."""
 
     people: dict[bytes, Person]
-    rows: list[NewRow]
-    faces: dict[UUID, Resident]
-    """Their public faces, should they turn out to be new."""
+    columns: Columns
+    """Their rows, should they turn out to be new, as `ADD` takes them."""
+    faces: list[Resident]
+    """Their public faces then."""
+
+    def others_than(self, added: Collection[Resident]) -> set[bytes]:
+        """The blind indexes of those who were not among the new ones."""
+        new = {one.id for one in added}
+        rows = zip(self.faces, self.columns["document_index"], strict=True)
+        return {index for face, index in rows if face.id not in new}
 
 
 def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
     by_index = {ring.index("document", person.document): person for person in people}
-    rows, faces = [], {}
-    for index in sorted(by_index):
-        row = _new_row(ring, index, by_index[index], today)
-        rows.append(row)
-        counted = Counted(
-            row.region, "active", row.birth_date, row.household_id, row.pregnant_from, None, row.dependent_from, None
-        )
-        faces[row.id] = resident(row.id, 1, counted, today)
-    return Prepared(by_index, rows, faces)
+    indexes = sorted(by_index)
+    ordered, ids = [by_index[index] for index in indexes], new_ids(len(indexes))
+    faces = [resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True)]
+    return Prepared(by_index, _new_rows(ring, ids, indexes, ordered, today), faces)
 
 
-def _new_row(ring: Keyring, index: bytes, person: Person, today: date) -> NewRow:
-    id_, phone, address = new_id(), person.phone, person.address
-    return NewRow(
-        id_,
+def _counted(person: Person, today: date) -> Counted:
+    return Counted(
         person.region,
-        person.document_type,
-        index,
-        ring.seal("residents.document_number", id_, person.document_number),
-        ring.seal("residents.name", id_, person.name),
-        ring.seal("residents.phone", id_, phone) if phone else None,
-        ring.index("phone", phone) if phone else None,
-        ring.seal("residents.address", id_, address) if address else None,
+        "active",
         person.birth_date,
-        person.sex,
         person.household_id,
         today if person.pregnant else None,
+        None,
         today if person.dependent else None,
+        None,
     )
+
+
+def _new_rows(ring: Keyring, ids: list[UUID], indexes: list[bytes], people: Sequence[Person], today: date) -> Columns:
+    def sealed(name: str) -> list[bytes | None]:
+        return ring.seal_all(f"residents.{name}", ids, [getattr(person, name) for person in people])
+
+    return {
+        "id": ids,
+        "region": [person.region for person in people],
+        "document_type": [person.document_type for person in people],
+        "document_index": indexes,
+        "number": sealed("document_number"),
+        "name": sealed("name"),
+        "phone": sealed("phone"),
+        "phone_index": [ring.index("phone", person.phone) if person.phone else None for person in people],
+        "address": sealed("address"),
+        "birth_date": [person.birth_date for person in people],
+        "sex": [person.sex for person in people],
+        "household_id": [person.household_id for person in people],
+        "pregnant_from": [today if person.pregnant else None for person in people],
+        "dependent_from": [today if person.dependent else None for person in people],
+    }
 
 
 async def add(work: Work, prepared: Prepared) -> list[Resident]:
     """Write those whom nobody knows; their public faces."""
-    if not prepared.rows:
+    if not prepared.people:
         return []
-    added = await work.rows(ADD, now=work.now, **_columns(prepared.rows))
-    return [prepared.faces[row["id"]] for row in added]
+    added = {row["id"] for row in await work.rows(ADD, now=work.now, **prepared.columns)}
+    return [face for face in prepared.faces if face.id in added]
 
 
 async def known(work: Work, indexes: Collection[bytes]) -> Sequence[RowMapping]:
@@ -250,7 +251,7 @@ async def change(work: Work, changes: Sequence[tuple[RowMapping, Change]]) -> li
     return [_face(row, one, work.now) for row, one in changes]
 
 
-def _columns(rows: Sequence[NewRow] | Sequence[Change]) -> dict[str, list[Any]]:
+def _columns(rows: Sequence[Change]) -> Columns:
     """Rows as an array for each of their fields."""
     return dict(zip(rows[0]._fields, map(list, zip(*rows, strict=True)), strict=True))
 

@@ -25,6 +25,7 @@ EXPECT = text("""
     WHERE active AND region >= :low AND region < :high
     ORDER BY region, id
 """)
+LOOK_AT_EXPECTED = text("ANALYZE campaign_people")
 
 # A person counts as swabbed once, by the one regular sample of the round or, where there is none, by samples kept with
 # an exception in a tube that still stands. Both come from indexes; exceptions are few.
@@ -121,6 +122,8 @@ async def plan_campaign(work: Work, new: NewCampaign) -> Campaign:
     row = work.add(CampaignRow(**new.model_dump(), state="planned", expected=people))
     # Flushes the campaign first: the row-level policy refuses a region outside the caller's scope.
     row.expected = await work.run(EXPECT, campaign_id=row.id, low=low, high=high)
+    async with service_hands(work):
+        await work.run(LOOK_AT_EXPECTED)
     return await work.publish(row, change="planned")
 
 

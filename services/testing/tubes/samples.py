@@ -55,7 +55,8 @@ AT: Mapping[Refused, str] = {
 
 MOST_ROUNDS_OF_DECIDING = 3
 
-# One look at the primary key for each: the planner knows nothing of a scope, and would rather read all of it.
+# One look at the primary key for each, here and in `KEEP`: the planner knows nothing of a scope, and would rather read
+# all of it.
 PEOPLE = text("""
     SELECT person.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
     CROSS JOIN LATERAL (SELECT id, active FROM people WHERE people.id = asked.id LIMIT 1) AS person
@@ -93,8 +94,10 @@ KEEP = text("""
         CAST(:regions AS text[]), CAST(:sampled AS timestamptz[]), CAST(:exceptions AS text[]),
         CAST(:offline AS boolean[]), CAST(:retests AS boolean[]), CAST(:counted AS boolean[])
     ) AS new (id, campaign_id, tube_id, resident_id, region, sampled_at, exception, offline, retest, counted)
-    LEFT JOIN campaign_people AS expected
-        ON expected.campaign_id = new.campaign_id AND expected.resident_id = new.resident_id
+    LEFT JOIN LATERAL (
+        SELECT region FROM campaign_people
+        WHERE campaign_people.campaign_id = new.campaign_id AND campaign_people.resident_id = new.resident_id LIMIT 1
+    ) AS expected ON true
     ORDER BY new.resident_id, new.id
     ON CONFLICT DO NOTHING
     RETURNING id
