@@ -233,10 +233,14 @@ class Work:
 
     async def replace(
         self, kind: type[DeclarativeBase], subjects: Iterable[UUID], values: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Everything held from these subjects becomes exactly these rows (`kind` has a column `subject`)."""
-        await self.run(bulk.deletion(kind), {"subjects": log.uuids(subjects)})
+    ) -> set[UUID]:
+        """Everything held from these subjects becomes exactly these rows; whom the former were about.
+
+        `kind` has the columns `subject` and `resident_id`.
+        """
+        former = await self.rows(bulk.deletion(kind), subjects=log.uuids(subjects))
         await self.insert_all(kind, values)
+        return {row["resident_id"] for row in former}
 
     def expect(self, row: Row, if_match: str | None) -> None:
         """Refuse a change of something the caller has not seen in its present version (`If-Match`)."""

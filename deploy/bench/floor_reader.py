@@ -27,10 +27,10 @@ TABLES = """
 """
 REMOVE = "DELETE FROM bench.facts WHERE subject = ANY($1::uuid[])"
 ADD = """
-    INSERT INTO bench.facts (subject, resident_id, region, source_type, kind, at, sampled_at, pool_size)
-    SELECT subject::uuid, resident::uuid, region, $1, 'negative', at::timestamptz, sampled_at::timestamptz, size
+    INSERT INTO bench.facts (subject, number, resident_id, region, source_type, kind, at, sampled_at, pool_size)
+    SELECT subject::uuid, number, resident::uuid, region, $1, 'negative', at::timestamptz, sampled_at::timestamptz, size
     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[])
-        AS fact (subject, resident, region, at, sampled_at, size)
+        WITH ORDINALITY AS fact (subject, resident, region, at, sampled_at, size, number)
 """
 MOVE = "UPDATE bench.cursor SET cursor = $1"
 

@@ -1,7 +1,7 @@
 """The gateway service's worker: which reactions, jobs and ticks there are."""
 
 from services.gateway.codes import reactions
-from services.gateway.codes.use_cases import end_what_time_has_ended
+from services.gateway.codes.use_cases import end_what_time_has_ended, forget_negatives
 from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_application, run_trial
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.retention.reactions import follow_legal_holds
@@ -18,7 +18,11 @@ WORKER = Worker(
         follow_legal_holds,
     ],
     jobs={TRIAL: run_trial, APPLICATION: run_application},
-    ticks=[Tick(end_what_time_has_ended, every_seconds=60), Tick(forget_deliveries, every_seconds=3600)],
+    ticks=[
+        Tick(end_what_time_has_ended, every_seconds=60),
+        Tick(forget_negatives, every_seconds=3600),
+        Tick(forget_deliveries, every_seconds=3600),
+    ],
     watches=[Watch(deliver)],
 )
 

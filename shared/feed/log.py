@@ -6,6 +6,7 @@ transaction that got its id early and commits late is waited for, never skipped.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.contracts.resource import Resource
 
 LANES = ("urgent", "normal")
+NUMBER = attrgetter("int")
 MOST_ENTRIES = 1_000
 
 
@@ -134,4 +136,4 @@ async def floor(session: AsyncSession) -> Cursor | None:
 
 def uuids(ids: Iterable[UUID]) -> list[UUID]:
     """Distinct ids in the one order in which everything locks rows."""
-    return sorted(set(ids))
+    return sorted(set(ids), key=NUMBER)

@@ -32,14 +32,14 @@ CREATE TABLE gateway.codes (
     reasons jsonb NOT NULL DEFAULT '[]',
     changed_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT code_colour CHECK (colour BETWEEN 1 AND 3 AND colour_after BETWEEN 1 AND 3),
-    CONSTRAINT code_reasons CHECK ((colour = 1) = NOT reasons @? '$[*] ? (@.colour > 1)')
+    CONSTRAINT code_reasons CHECK ((colour = 1) = (reasons = '[]' OR NOT reasons @? '$[*] ? (@.colour > 1)'))
 ) WITH (fillfactor = 80);
 CREATE INDEX codes_region_idx ON gateway.codes (region);
 CREATE INDEX codes_ending_idx ON gateway.codes (until) WHERE colour > 1 AND until IS NOT NULL;
 
 CREATE TABLE gateway.facts (
-    number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     subject uuid NOT NULL,
+    number smallint NOT NULL,
     resident_id uuid NOT NULL,
     region text COLLATE "C" NOT NULL,
     source_type text NOT NULL,
@@ -49,10 +49,12 @@ CREATE TABLE gateway.facts (
     until timestamptz,
     answers uuid,
     sampled_at timestamptz,
-    pool_size smallint
+    pool_size smallint,
+    PRIMARY KEY (subject, number)
 );
-CREATE INDEX facts_subject_idx ON gateway.facts (subject);
-CREATE INDEX facts_resident_id_idx ON gateway.facts (resident_id);
+CREATE INDEX facts_negative_idx ON gateway.facts (resident_id, sampled_at) WHERE kind = 'negative';
+CREATE INDEX facts_deciding_idx ON gateway.facts (resident_id) WHERE kind <> 'negative' OR answers IS NOT NULL;
+CREATE INDEX facts_sampled_at_idx ON gateway.facts USING brin (sampled_at);
 
 CREATE TABLE gateway.code_changes (
     number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,

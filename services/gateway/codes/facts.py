@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from shared.contracts.observation import Order, Referral
 from shared.contracts.resource import Resource
@@ -22,11 +21,9 @@ def of_tube(tube: Tube) -> Iterator[FactValues]:
     if result is None or tube.drill or tube.state == "discarded" or result.outcome == "invalid":
         return
     single = tube.capacity == 1
+    said = _row(tube, result.reported_at) | {"pool_size": tube.capacity}
     for sample in tube.samples:
-        row = _row(tube, sample.resident_id, result.reported_at) | {
-            "sampled_at": sample.sampled_at,
-            "pool_size": tube.capacity,
-        }
+        row = said | {"resident_id": sample.resident_id, "sampled_at": sample.sampled_at}
         if result.outcome == "positive" and single:
             yield row | {"kind": "positive"}
         elif result.outcome in ("positive", "inconclusive"):
@@ -39,24 +36,28 @@ def of_tube(tube: Tube) -> Iterator[FactValues]:
 def of_order(order: Order) -> Iterator[FactValues]:
     """An open order, until its days are complete and its tests are negative: which only its owner can say."""
     if order.state == "open":
-        yield _row(order, order.resident_id, order.opened_at) | {"kind": "order", "variant": order.kind}
+        yield _row(order, order.opened_at) | {
+            "resident_id": order.resident_id,
+            "kind": "order",
+            "variant": order.kind,
+        }
 
 
 def of_referral(referral: Referral) -> Iterator[FactValues]:
     """What the hospital says of a person who was brought to it, about the record for which they were brought."""
     if referral.state in ("ruled_out", "admitted", "confirmed"):
         at = referral.closed_at or referral.handed_over_at or referral.reported_at
-        yield _row(referral, referral.resident_id, at) | {
+        yield _row(referral, at) | {
+            "resident_id": referral.resident_id,
             "kind": "referral",
             "variant": referral.state,
             "answers": referral.evidence_id,
         }
 
 
-def _row(source: Resource, resident_id: UUID, at: datetime) -> FactValues:
+def _row(source: Resource, at: datetime) -> FactValues:
     return {
         "subject": source.id,
-        "resident_id": resident_id,
         "region": source.region,
         "source_type": source.type,
         "at": at,

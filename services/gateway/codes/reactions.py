@@ -3,18 +3,18 @@
 Each reaction makes the facts held from a subject equal to the subject's state, and lets `reevaluate` do the rest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from services.gateway.codes import facts
-from services.gateway.codes.tables import FactRow
-from services.gateway.codes.use_cases import policy_now, reevaluate
+from services.gateway.codes.facts import FactValues
+from services.gateway.codes.tables import DECIDING, FactRow
+from services.gateway.codes.use_cases import ARRIVALS, WAIT_ALONE, policy_now, reevaluate
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
-from shared.contracts.resource import Resource
 from shared.contracts.testing import Tube
 from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
@@ -27,8 +27,11 @@ KEEP_PEOPLE = text("""
     ORDER BY id
     ON CONFLICT (resident_id) DO UPDATE SET region = excluded.region WHERE codes.region <> excluded.region
 """)
-HAVE_FACTS = text("SELECT DISTINCT resident_id FROM facts WHERE resident_id = ANY(CAST(:ids AS uuid[]))")
-HELD_OF = text("SELECT DISTINCT resident_id FROM facts WHERE subject = ANY(CAST(:subjects AS uuid[]))")
+HAVE_FACTS = text(f"""
+    SELECT id FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    WHERE EXISTS (SELECT FROM facts WHERE resident_id = id AND kind = 'negative')
+       OR EXISTS (SELECT FROM facts WHERE resident_id = id AND ({DECIDING}))
+""")  # noqa: S608 - a constant
 DROP_PEOPLE = text("DELETE FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[]))")
 
 
@@ -43,9 +46,10 @@ async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
     ordered = sorted(residents, key=lambda resident: resident.id)
     ids = [resident.id for resident in ordered]
     policy = await policy_now(work)
+    await work.run(WAIT_ALONE, key=ARRIVALS)
     await work.run(KEEP_PEOPLE, ids=ids, regions=[resident.region for resident in ordered], policy=policy.version)
     # A fact may have been here before its person was.
-    await reevaluate(work, [row["resident_id"] for row in await work.rows(HAVE_FACTS, ids=ids)])
+    await reevaluate(work, [row["id"] for row in await work.rows(HAVE_FACTS, ids=ids)])
 
 
 async def forget_facts(work: Work, subjects: Sequence[UUID]) -> None:
@@ -71,17 +75,11 @@ async def follow_referrals(work: Work, referrals: Sequence[Referral]) -> None:
     await _follow(work, referrals, facts.of_referral)
 
 
-async def _follow(work: Work, resources: Sequence[Any], facts_of: Any) -> None:
-    rows = [row for resource in resources for row in facts_of(resource)]
-    await _replace(work, _ids(resources), rows)
+async def _follow(work: Work, resources: Sequence[Any], facts_of: Callable[[Any], Iterable[FactValues]]) -> None:
+    rows = [row | {"number": number} for resource in resources for number, row in enumerate(facts_of(resource))]
+    await _replace(work, [resource.id for resource in resources], rows)
 
 
-async def _replace(work: Work, subjects: Sequence[UUID], rows: Sequence[dict[str, Any]]) -> None:
-    before = await work.rows(HELD_OF, subjects=uuids(subjects))
-    await work.replace(FactRow, subjects, rows)
-    people = [row["resident_id"] for row in before] + [row["resident_id"] for row in rows]
-    await reevaluate(work, people)
-
-
-def _ids(resources: Iterable[Resource]) -> list[UUID]:
-    return [resource.id for resource in resources]
+async def _replace(work: Work, subjects: Sequence[UUID], rows: Sequence[FactValues]) -> None:
+    before = await work.replace(FactRow, subjects, rows)
+    await reevaluate(work, before | {row["resident_id"] for row in rows})

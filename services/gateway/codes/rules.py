@@ -9,12 +9,15 @@ of their own, because whoever keeps the facts replaces all that came from a subj
 """
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
 from services.gateway.codes.policy import Colour, Ending, FactKind, Policy, Rule, Words
+
+NEGATIVE_COUNTS = timedelta(hours=720)
+"""A negative swabbed longer ago counts nowhere: no service point may ask for less."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

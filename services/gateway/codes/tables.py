@@ -12,6 +12,9 @@ from services.gateway.base import Base
 from shared.contracts import gateway as contracts
 from shared.db import REGION
 
+DECIDING = "kind <> 'negative' OR answers IS NOT NULL"
+"""Which facts can give or take a colour. As the index says it, or it would not be used."""
+
 LABELS: dict[int, contracts.Colour] = {1: "green", 2: "yellow", 3: "red"}
 
 
@@ -46,13 +49,17 @@ class CodeRow(Base):
 
 
 class FactRow(Base):
-    """One thing an owner asserts about one person. All facts of a subject are replaced when the subject changes."""
+    """One thing an owner asserts about one person. All facts of a subject are replaced when the subject changes.
+
+    Negatives are by far the most, and of a person's many only the latest counts, unless one answers a pool. So they
+    have an index of their own, and how many rounds a person has been through makes no difference.
+    """
 
     __tablename__ = "facts"
 
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    subject: Mapped[UUID] = mapped_column(index=True)
-    resident_id: Mapped[UUID] = mapped_column(index=True)
+    subject: Mapped[UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    resident_id: Mapped[UUID]
     region: Mapped[str] = mapped_column(REGION)
     source_type: Mapped[str]
     kind: Mapped[str]
@@ -62,6 +69,12 @@ class FactRow(Base):
     answers: Mapped[UUID | None]
     sampled_at: Mapped[datetime | None]
     pool_size: Mapped[int | None] = mapped_column(SmallInteger)
+
+    __table_args__ = (
+        Index("facts_negative_idx", "resident_id", "sampled_at", postgresql_where=text("kind = 'negative'")),
+        Index("facts_deciding_idx", "resident_id", postgresql_where=text(DECIDING)),
+        Index("facts_sampled_at_idx", "sampled_at", postgresql_using="brin"),
+    )
 
 
 class CodeChangeRow(Base):

@@ -14,44 +14,80 @@ from sqlalchemy.engine import RowMapping
 
 from services.gateway.codes import rules
 from services.gateway.codes.policy import Policy
-from services.gateway.codes.rules import Decision, Fact, Reason
+from services.gateway.codes.rules import NEGATIVE_COUNTS, Decision, Fact, Reason
 from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
-from services.gateway.codes.tables import LABELS, say
+from services.gateway.codes.tables import DECIDING, LABELS, say
 from shared.contracts.gateway import Code
 from shared.feed.log import uuids
 from shared.house import House
+from shared.ids import named_id
 from shared.problems import Language, NotFound
 from shared.work import Work
 
 CHUNK = 5_000
 ENDED_AT_ONCE = 1_000
+FORGOTTEN_AT_ONCE = 5_000
 NOBODY = UUID(int=0)
 
 POLICY = text("SELECT version, document::text AS document FROM policies ORDER BY version DESC LIMIT 1")
 POLICY_OF = text("SELECT version, document::text AS document FROM policies WHERE version = :version")
 
-# In the order of ids, so that two who write the same people wait for each other and never deadlock.
+# A fact and its person may come at the same time, from two feeds: then neither would see the other. So who brings facts
+# waits for who brings people, and the other way.
+ARRIVALS = named_id("lock", "gateway:arrivals").int % 2**63
+WAIT = text("SELECT pg_advisory_xact_lock_shared(:key)")
+WAIT_ALONE = text("SELECT pg_advisory_xact_lock(:key)")
+
+# In the order in which they are asked for, that of ids, so that two who write the same people wait for each other and
+# never deadlock.
 LOCK = text("""
-    SELECT resident_id, version, region, colour, until, colour_after, green_from, last_negative, policy, reasons
-    FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[])) ORDER BY resident_id FOR UPDATE
-""")
-FACTS = text("""
-    SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,
-        sampled_at, pool_size
-    FROM facts WHERE resident_id = ANY(CAST(:ids AS uuid[]))
+    SELECT count(*) FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    CROSS JOIN LATERAL (SELECT FROM codes WHERE resident_id = asked.id FOR NO KEY UPDATE) AS code
 """)
 
-# The version counts what others can see of a code; a newer negative alone is nobody's news.
+# The latest negative decides nothing, it is only kept at hand; so it is written here for all. Asked for are the codes
+# of those about whom there is something to decide: one in a hundred, when all is well.
+RENEW = text(f"""
+    WITH asked AS (
+        SELECT unnest(CAST(:ids AS uuid[])) AS id
+    ), renewed AS (
+        UPDATE codes SET last_negative = latest.sampled_at
+        FROM asked CROSS JOIN LATERAL (
+            SELECT max(sampled_at) AS sampled_at FROM facts
+            WHERE facts.resident_id = asked.id AND kind = 'negative' AND sampled_at > :since
+        ) AS latest
+        WHERE codes.resident_id = asked.id AND codes.last_negative IS DISTINCT FROM latest.sampled_at
+    )
+    SELECT code.* FROM asked CROSS JOIN LATERAL (
+        SELECT resident_id, version, region, colour, until, colour_after, green_from, policy, reasons
+        FROM codes WHERE codes.resident_id = asked.id AND (
+            reasons <> '[]' OR EXISTS (SELECT FROM facts WHERE facts.resident_id = asked.id AND ({DECIDING}))
+        ) LIMIT 1
+    ) AS code
+""")  # noqa: S608 - a constant
+FACTS = text(f"""
+    SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,
+        sampled_at, pool_size
+    FROM facts WHERE resident_id = ANY(CAST(:ids AS uuid[])) AND ({DECIDING})
+""")  # noqa: S608 - a constant
+FORGET = text("""
+    DELETE FROM facts WHERE (subject, number) IN (
+        SELECT subject, number FROM facts
+        WHERE kind = 'negative' AND answers IS NULL AND sampled_at <= :before LIMIT :limit
+    )
+""")
+
+# The version counts what others can see of a code.
 WRITE = text("""
     UPDATE codes SET colour = given.colour, until = given.until, colour_after = given.colour_after,
-        green_from = given.green_from, last_negative = given.last_negative, policy = given.policy,
+        green_from = given.green_from, policy = given.policy,
         reasons = given.reasons::jsonb, version = codes.version + given.is_news::integer,
         changed_at = CASE WHEN given.is_news THEN :now ELSE codes.changed_at END
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:colour AS smallint[]), CAST(:until AS timestamptz[]),
-        CAST(:colour_after AS smallint[]), CAST(:green_from AS timestamptz[]), CAST(:last_negative AS timestamptz[]),
-        CAST(:policy AS bigint[]), CAST(:reasons AS text[]), CAST(:is_news AS boolean[])
-    ) AS given (id, colour, until, colour_after, green_from, last_negative, policy, reasons, is_news)
+        CAST(:colour_after AS smallint[]), CAST(:green_from AS timestamptz[]), CAST(:policy AS bigint[]),
+        CAST(:reasons AS text[]), CAST(:is_news AS boolean[])
+    ) AS given (id, colour, until, colour_after, green_from, policy, reasons, is_news)
     WHERE codes.resident_id = given.id
 """)
 REMEMBER = text("""
@@ -84,15 +120,18 @@ async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
     The codes are locked first and facts and policy read then, so that of two changes at once neither is overlooked.
     """
     ordered = uuids(ids)
+    await work.run(WAIT, key=ARRIVALS)
     for start in range(0, len(ordered), CHUNK):
         await _reevaluate(work, ordered[start : start + CHUNK])
 
 
 async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
-    codes = await work.rows(LOCK, ids=ids)
-    known = [code["resident_id"] for code in codes]
+    await work.run(LOCK, ids=ids)
+    codes = await work.rows(RENEW, ids=ids, since=work.now - NEGATIVE_COUNTS)
+    if not codes:
+        return
     policy = await policy_now(work)
-    facts = await facts_of(work, known)
+    facts = await facts_of(work, [code["resident_id"] for code in codes])
     decided = [(code, rules.evaluate(facts[code["resident_id"]], policy, work.now)) for code in codes]
     changed = [(code, decision) for code, decision in decided if not _is_same(code, decision, policy)]
     if not changed:
@@ -105,7 +144,6 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
         until=[decision.until for _, decision in changed],
         colour_after=[decision.colour_after for _, decision in changed],
         green_from=[decision.green_from for _, decision in changed],
-        last_negative=[decision.last_negative for _, decision in changed],
         policy=[policy.version] * len(changed),
         reasons=[json.dumps(_stored(decision.reasons)) for _, decision in changed],
         is_news=news,
@@ -130,6 +168,14 @@ async def end_what_time_has_ended(house: House) -> None:
     async with house.system_work("end_codes") as work:
         ended = await work.rows(ENDED, now=work.now, limit=ENDED_AT_ONCE)
         await reevaluate(work, [row["resident_id"] for row in ended])
+
+
+async def forget_negatives(house: House) -> None:
+    """Remove the negatives that are too old to count anywhere."""
+    forgotten = FORGOTTEN_AT_ONCE
+    while forgotten == FORGOTTEN_AT_ONCE:
+        async with house.system_work("forget_negatives") as work:
+            forgotten = await work.run(FORGET, before=work.now - NEGATIVE_COUNTS, limit=FORGOTTEN_AT_ONCE)
 
 
 async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeShown:
@@ -211,9 +257,7 @@ def _fact(row: RowMapping) -> Fact:
 
 
 def _is_same(code: RowMapping, decision: Decision, policy: Policy) -> bool:
-    last_negative: datetime | None = code["last_negative"]
-    same_rules = code["policy"] == policy.version or not code["reasons"]
-    return not _is_news(code, decision) and last_negative == decision.last_negative and same_rules
+    return not _is_news(code, decision) and (code["policy"] == policy.version or not code["reasons"])
 
 
 def _is_news(code: RowMapping, decision: Decision) -> bool:

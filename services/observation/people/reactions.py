@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
 from services.observation.people import rules
 from services.observation.people.following import follow
@@ -57,7 +57,6 @@ async def follow_tubes(work: Work, tubes: Sequence[Tube]) -> None:
 
 async def _replace(work: Work, tubes: Sequence[UUID], findings: Sequence[rules.Finding]) -> None:
     """Make what is held from these tubes exactly these findings."""
-    held = set(await work.session.scalars(select(FindingRow.resident_id).where(FindingRow.subject.in_(uuids(tubes)))))
     values = [
         {
             "subject": one.tube,
@@ -70,5 +69,5 @@ async def _replace(work: Work, tubes: Sequence[UUID], findings: Sequence[rules.F
         }
         for one in sorted(findings, key=lambda one: (one.tube, one.resident_id))
     ]
-    await work.replace(FindingRow, tubes, values)
-    await follow(work, held | {one.resident_id for one in findings}, tubes)
+    former = await work.replace(FindingRow, tubes, values)
+    await follow(work, former | {one.resident_id for one in findings}, tubes)
