@@ -16,13 +16,15 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError
 from starlette.datastructures import FormData
+from starlette.routing import Match
+from starlette.types import Scope
 
 from shared import work as works
 from shared.actors import Actor, Role
 from shared.house import House
 from shared.http import idempotency
+from shared.http.bodies import StrictRequest, strictly
 from shared.http.handlers import problem_of
-from shared.http.strict_json import StrictRequest
 from shared.problems import (
     Forbidden,
     InternalError,
@@ -82,8 +84,18 @@ class Contract:
 class Route(APIRoute):
     """A route that runs as one transaction on behalf of its caller."""
 
+    siblings: "Sequence[Route]" = ()
+    """The routes declared beside it."""
+
     hot: Any = None
     """What answers in place of the endpoint, where that is only a declaration (hot.py)."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette has it, but `…/search` is never taken for the id of a thing, whatever the method."""
+        found = super().matches(scope)
+        if found[0] is Match.FULL and self.param_convertors and any(scope["path"] == one.path for one in self.siblings):
+            return Match.NONE, {}
+        return found
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -105,7 +117,7 @@ class Route(APIRoute):
                 raise idempotency.KeyMissing()
             async with house.work(actor, operation) as work:
                 request.state.work = work
-                claim = await idempotency.claim(work, operation, key, request.url.path, body) if key else None
+                claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
                     return claim.answer
                 response = await handle(request)
@@ -127,6 +139,11 @@ class Route(APIRoute):
                 raise
 
         return checked
+
+
+def _target(request: Request) -> str:
+    """What an act is done to, and what it starts from: another If-Match is another act."""
+    return f"{request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}"
 
 
 def _caller(request: Request, contract: Contract) -> Actor:
@@ -225,7 +242,7 @@ class Router(APIRouter):
                 raise TypeError(f"{endpoint.__name__} needs a docstring: it is the operation's summary")
             self.add_api_route(
                 path,
-                endpoint,
+                strictly(endpoint),
                 methods=[method],
                 status_code=status,
                 summary=summary.rstrip("."),
@@ -237,9 +254,10 @@ class Router(APIRouter):
                     **({"x-location": location} if location else {}),
                     **options.pop("extra", {}),
                 },
-                dependencies=[Depends(_idempotency_key)] if method == "POST" and not open else [],
+                dependencies=_keys(contract) if method == "POST" else [],
                 **options,
             )
+            self.routes[-1].siblings = self.routes  # type: ignore[attr-defined]
             return endpoint
 
         return declare
@@ -265,19 +283,28 @@ def _responses(method: str, contract: Contract, status: int) -> dict[int | str, 
     return responses
 
 
-async def _idempotency_key(
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="A text of the caller's, unique to this act. The same key and body answer as before for 24 h.",
-            min_length=8,
-            max_length=128,
-            pattern=r"^[\x21-\x7e]+$",
-            examples=["0b9f4a6e-7a0e-4d0f-8a65-7d1ab0e4c9a1"],
-        ),
-    ] = None,
-) -> None:
+def _keys(contract: Contract) -> list[Any]:
+    if contract.open:
+        return []
+    return [Depends(_idempotency_key if contract.keyed else _idempotency_key_if_any)]
+
+
+_KEY = Header(
+    alias="Idempotency-Key",
+    description="A text of the caller's, unique to this act. The same key and body answer as before for 24 h.",
+    min_length=8,
+    max_length=128,
+    pattern=r"^[\x21-\x7e]+$",
+    examples=["0b9f4a6e-7a0e-4d0f-8a65-7d1ab0e4c9a1"],
+)
+
+
+async def _idempotency_key(key: Annotated[str, _KEY]) -> None:
     """Declared for the documents and the check of its form; the route reads it."""
+
+
+async def _idempotency_key_if_any(key: Annotated[str | None, _KEY] = None) -> None:
+    """The same where nothing new is made."""
 
 
 async def _work(request: Request) -> works.Work:
@@ -295,8 +322,18 @@ async def _house(request: Request) -> House:
     return found
 
 
+def cursor_query(pattern: str) -> Any:
+    """The parameter by which a list is read on. What it may look like is documented; the list itself refuses others."""
+    return Query(
+        description="`next_cursor` of the page before.", max_length=200, json_schema_extra={"pattern": pattern}
+    )
+
+
+CursorAsked: TypeAlias = Annotated[str | None, cursor_query(works.CURSOR)]
+
+
 async def _page(
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
+    cursor: CursorAsked = None,
     limit: Annotated[int, Query(ge=1, le=works.MOST_PER_PAGE, description="Most items in one page.")] = 50,
 ) -> works.Page:
     return works.Page(after=works.place_of(cursor), limit=limit)

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.contracts.resource import Said
+from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]
@@ -52,7 +53,7 @@ class Posted(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"examples": [EXAMPLE_POST]})
 
     type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)
-    timestamp: AwareDatetime = Field(description="When it happened, by the sender's clock.")
+    timestamp: Instant = Field(description="When it happened, by the sender's clock.")
     data: dict[str, Any] = Field(description="The sender's, without names, numbers, phones or addresses of people.")
 
     @field_validator("timestamp")

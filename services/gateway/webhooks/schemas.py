@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts import gateway, observation, registry, testing  # noqa: F401 - declares the types there are
 from shared.contracts.resource import RESOURCES, Said
+from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 State = Literal["enabled", "disabled"]
@@ -107,7 +108,7 @@ class Replay(Said):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2021-01-20T08:00:00+08:00"}]})
 
-    since: AwareDatetime | None = Field(None, description="Those first tried at or after this time.")
+    since: Instant | None = Field(None, description="Those first tried at or after this time.")
     after: str | None = Field(None, max_length=200, description="Those after a `next_cursor` of the deliveries.")
 
     @model_validator(mode="after")
