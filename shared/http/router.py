@@ -27,41 +27,49 @@ from shared.http.bodies import StrictRequest, strictly
 from shared.http.handlers import problem_of
 from shared.problems import (
     Forbidden,
+    HeadersTooLarge,
     InternalError,
     InvalidInput,
     MalformedJson,
     MalformedRequest,
     MalformedUrl,
+    NotAcceptable,
     PayloadTooLarge,
-    PreconditionRequired,
     Problem,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
     UnstorableInput,
+    UnsupportedEncoding,
     UnsupportedMediaType,
     UpstreamFailed,
     UpstreamTimeout,
+    UrlTooLong,
     VersionMismatch,
     openapi_responses,
 )
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
-ALWAYS: tuple[type[Problem], ...] = (Unauthenticated, Forbidden, Unavailable, InternalError, TooManyRequests)
-"""The problems every operation can meet."""
-
-WITH_INPUT: tuple[type[Problem], ...] = (InvalidInput, MalformedUrl, UnstorableInput)
-WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, UnsupportedMediaType)
-TRANSPORT: tuple[type[Problem], ...] = (
-    works.InvalidCursor,
+ALWAYS: tuple[type[Problem], ...] = (
+    Forbidden,
+    HeadersTooLarge,
+    InternalError,
+    InvalidInput,
     MalformedRequest,
-    PayloadTooLarge,
-    PreconditionRequired,
+    MalformedUrl,
+    NotAcceptable,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnstorableInput,
     UpstreamFailed,
     UpstreamTimeout,
-    VersionMismatch,
+    UrlTooLong,
 )
+"""The problems every operation can meet."""
+
+WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, PayloadTooLarge, UnsupportedEncoding, UnsupportedMediaType)
 
 NOBODY = Actor("nobody", Role(0))
 """Who calls an open route: no role, and a scope that holds nothing."""
@@ -75,7 +83,7 @@ class Contract:
     """What a route promises beside its types."""
 
     role: Role
-    raises: tuple[type[Problem], ...]
+    problems: tuple[type[Problem], ...]
     keyed: bool
     location: str | None
     open: bool
@@ -93,9 +101,10 @@ class Route(APIRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As Starlette has it, but `…/search` is never taken for the id of a thing, whatever the method."""
         found = super().matches(scope)
-        if found[0] is Match.FULL and self.param_convertors and any(scope["path"] == one.path for one in self.siblings):
-            return Match.NONE, {}
-        return found
+        is_named = self.param_convertors and any(
+            scope["path"] == one.path for one in self.siblings if not one.param_convertors
+        )
+        return (Match.NONE, {}) if is_named else found
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -160,8 +169,7 @@ def check_declared(problem: Problem, route: Route) -> None:
     if not strict_problems:
         return
     contract: Contract = route.endpoint.__contract__  # type: ignore[attr-defined]
-    declared = {*contract.raises, *idempotency.PROBLEMS, *ALWAYS, *WITH_INPUT, *WITH_BODY, *TRANSPORT}
-    if type(problem) not in declared:
+    if type(problem) not in contract.problems:
         name = type(problem).__name__
         raise AssertionError(f"{route.methods} {route.path} raises {name}, which it does not declare") from problem
 
@@ -235,20 +243,21 @@ class Router(APIRouter):
 
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
-            contract = Contract(role, tuple(raises), keyed, location, open)
+            endpoint = strictly(endpoint)
+            contract = Contract(role, _problems(method, endpoint, raises, open), keyed, location, open)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:
                 raise TypeError(f"{endpoint.__name__} needs a docstring: it is the operation's summary")
             self.add_api_route(
                 path,
-                strictly(endpoint),
+                endpoint,
                 methods=[method],
                 status_code=status,
                 summary=summary.rstrip("."),
                 description=rest.strip() or summary,
                 operation_id=endpoint.__name__,
-                responses=_responses(method, contract, status),
+                responses=_responses(contract, status),
                 openapi_extra={
                     **_access(contract),
                     **({"x-location": location} if location else {}),
@@ -269,13 +278,23 @@ def _access(contract: Contract) -> dict[str, Any]:
     return {"x-roles": [one.label for one in Role if one in contract.role]}
 
 
-def _responses(method: str, contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
-    problems = [*contract.raises, *ALWAYS, *WITH_INPUT]
+def _problems(
+    method: str, endpoint: Callable[..., Any], raises: Sequence[type[Problem]], is_open: bool
+) -> tuple[type[Problem], ...]:
+    """All that can go wrong: what the use case raises, and what its kind of request can meet."""
+    problems = {*raises, *ALWAYS}
+    asked = [parameter.annotation for parameter in inspect.signature(endpoint).parameters.values()]
+    if PageAsked in asked or CursorAsked in asked:
+        problems.add(works.InvalidCursor)
+    if IfMatch in asked:
+        problems.add(VersionMismatch)
     if method != "GET":
-        problems += [*WITH_BODY, *(() if contract.open else idempotency.PROBLEMS)]
-    if contract.open:
-        problems = [kind for kind in problems if kind not in (Unauthenticated, Forbidden)]
-    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(dict.fromkeys(problems))}
+        problems.update(WITH_BODY, () if is_open else idempotency.PROBLEMS)
+    return tuple(problems - {Unauthenticated, Forbidden} if is_open else problems)
+
+
+def _responses(contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(contract.problems)}
     if contract.location:
         responses[status] = {
             "headers": {"Location": {"description": "Where what was made is found.", "schema": {"type": "string"}}}

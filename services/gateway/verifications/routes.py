@@ -11,12 +11,12 @@ from services.gateway.verifications.schemas import Visit
 from shared.actors import Role
 from shared.http.router import Router, Work, cursor_query
 from shared.problems import Forbidden
-from shared.work import MOST_PER_PAGE, Listed
+from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
 
 
-@router.get("", role=Role.STAFF | Role.RESIDENT, raises=[ServicePointNotFound])
+@router.get("", role=Role.STAFF | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])
 async def list_visits(
     work: Work,
     point_id: Annotated[UUID | None, Query(description="Only those at this point. For staff.")] = None,
