@@ -26,6 +26,9 @@ def describe(app: FastAPI) -> None:
     def document() -> Document:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            for schema in found["components"]["schemas"].values():
+                for example in schema.get("examples", ()):
+                    _with_nulls(example, schema, found)
             for operation in operations(found):
                 _without_null(operation)
                 _with_examples(operation, found)
@@ -49,6 +52,22 @@ def _without_null(operation: Document) -> None:
         if len(kinds) == 1:
             del schema["anyOf"]
             parameter["schema"] = {**kinds[0], **schema}
+
+
+def _with_nulls(example: Any, schema: Document, document: Document) -> None:
+    """Put back the nulls that FastAPI leaves out of a document, in whatever it finds them."""
+    schema = _resolved(schema, document)
+    for kind in schema.get("anyOf", ()):
+        _with_nulls(example, kind, document)
+    if isinstance(example, list):
+        for item in example:
+            _with_nulls(item, schema.get("items", {}), document)
+    if isinstance(example, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in example:
+                _with_nulls(example[name], part, document)
+            elif {"type": "null"} in part.get("anyOf", ()) and name in schema.get("required", ()):
+                example[name] = None
 
 
 def _with_examples(operation: Document, document: Document) -> None:

@@ -22,6 +22,37 @@ EXAMPLE: dict[str, Any] = {
     "region": "350582005",
 }
 
+EXAMPLE_HELD: dict[str, Any] = {
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+    "version": 1,
+    **EXAMPLE,
+    "state": "enabled",
+    "disabled_reason": None,
+    "failures": 0,
+    "failing_since": None,
+    "next_attempt_at": None,
+    "last_success_at": "2021-01-20T08:00:00+08:00",
+    "last_error": None,
+    "gap_at": None,
+    "created_at": "2021-01-19T08:00:00+08:00",
+}
+EXAMPLE_DELIVERY: dict[str, Any] = {
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e11",
+    "event_id": "gateway.code.v1/018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11/2",
+    "type": "gateway.code.v1",
+    "subject": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+    "event_version": 2,
+    "region": "3505820050010101",
+    "state": "delivered",
+    "attempts": 1,
+    "last_status": 204,
+    "last_error": None,
+    "next_attempt_at": None,
+    "delivered_at": "2021-01-20T08:00:00+08:00",
+    "created_at": "2021-01-20T08:00:00+08:00",
+}
+EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
+
 
 class NewEndpoint(Said):
     """Where events shall be sent, and which."""
@@ -61,6 +92,8 @@ class NewEndpoint(Said):
 class Endpoint(Said):
     """Where events are sent, and how well that works."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_HELD]})
+
     id: UUID
     version: int
     region: str
@@ -80,11 +113,15 @@ class Endpoint(Said):
 class EndpointMade(Endpoint):
     """An endpoint with the secret its events are signed with: shown this once."""
 
-    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.", examples=["whsec_MfKQ…"])
+    model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE_HELD, "secret": EXAMPLE_SECRET}]})
+
+    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.")
 
 
 class Delivery(Said):
     """One event and one endpoint: how often it was sent, and what came of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_DELIVERY]})
 
     id: UUID
     event_id: str = Field(description="As `webhook-id`; the same however often it is sent.")
@@ -120,5 +157,7 @@ class Replay(Said):
 
 class Replayed(Said):
     """How many events are to be tried again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 3}]})
 
     count: int
