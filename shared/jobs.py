@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import structlog
+from pydantic import ConfigDict
 from sqlalchemy import text
 
 from shared.actors import Actor, Role
@@ -42,6 +43,22 @@ class JobEnded(Problem):
 
 class Job(Said):
     """Long work: its state, how far it is, and what came of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55",
+                    "kind": "residents.import",
+                    "state": "succeeded",
+                    "total": 20000,
+                    "done": 20000,
+                    "result": {"created": 19990, "updated": 4, "unchanged": 3, "failed": 3},
+                    "error": None,
+                }
+            ]
+        }
+    )
 
     id: UUID
     kind: str

@@ -69,6 +69,24 @@ class Code(Resource, type="gateway.code.v1"):
 class Message(Resource, type="gateway.message.v1"):
     """What another system posted to us, signed, exactly once. `source` is who; `kind` and `data` are theirs."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "version": 1,
+                    "region": "350582005001",
+                    "source": "desk_120",
+                    "message_id": "msg_2021_000123",
+                    "kind": "referral.dispatched",
+                    "occurred_at": "2021-01-21T10:20:00+08:00",
+                    "received_at": "2021-01-21T10:20:03+08:00",
+                    "data": {"referral_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21"},
+                }
+            ]
+        }
+    )
+
     source: Literal["desk_120", "hospital", "municipal"]
     message_id: str
     kind: str

@@ -18,6 +18,26 @@ SampleException = Literal["over_capacity", "twice_in_round", "single_only", "aft
 class Campaign(Resource, type="testing.campaign.v1"):
     """A round of sampling over a region (article 11). A drill touches no code."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01",
+                    "version": 2,
+                    "region": "350582005",
+                    "name": "新塘街道第一轮全员核酸",
+                    "round": 1,
+                    "pool_size": 10,
+                    "opens_at": "2021-01-20T08:00:00+08:00",
+                    "closes_at": "2021-01-21T20:00:00+08:00",
+                    "state": "open",
+                    "drill": False,
+                    "expected": 20000,
+                }
+            ]
+        }
+    )
+
     name: str
     round: int
     pool_size: PoolSize
@@ -57,6 +77,43 @@ class Tube(Resource, type="testing.tube.v1"):
     known, a negative only when all are there.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d31",
+                    "version": 4,
+                    "region": "350582005001",
+                    "campaign_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01",
+                    "number": "000000000130",
+                    "capacity": 10,
+                    "state": "resulted",
+                    "drill": False,
+                    "samples": [
+                        {
+                            "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d12",
+                            "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                            "sampled_at": "2021-01-20T09:30:00+08:00",
+                            "exception": None,
+                        }
+                    ],
+                    "missing": 0,
+                    "answers": [],
+                    "sealed_at": "2021-01-20T09:40:00+08:00",
+                    "received_at": "2021-01-20T11:00:00+08:00",
+                    "laboratory": "lab-jinjiang",
+                    "result": {
+                        "outcome": "negative",
+                        "revision": 1,
+                        "tested_at": "2021-01-20T15:00:00+08:00",
+                        "reported_at": "2021-01-20T15:00:02+08:00",
+                    },
+                    "held": False,
+                }
+            ]
+        }
+    )
+
     campaign_id: UUID
     number: str
     capacity: PoolSize
@@ -77,6 +134,25 @@ class Tube(Resource, type="testing.tube.v1"):
 
 class Retest(Resource, type="testing.retest.v1"):
     """A person called for a single-tube retest because of a pool. `region` is where the person lives."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d71",
+                    "version": 1,
+                    "region": "3505820050010101",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "pool_id": "5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d31",
+                    "state": "called",
+                    "called_at": "2021-01-20T15:00:02+08:00",
+                    "due_at": "2021-01-21T15:00:02+08:00",
+                    "tube_id": None,
+                    "outcome": None,
+                }
+            ]
+        }
+    )
 
     resident_id: UUID
     pool_id: UUID

@@ -1,6 +1,7 @@
 """What leaves an application when something goes wrong: always a problem, never more than the caller may know."""
 
 import json
+import re
 from typing import Any, cast
 
 import sqlalchemy.exc
@@ -35,6 +36,7 @@ from shared.problems import (
     UpstreamTimeout,
     VersionMismatch,
     language_of,
+    openapi_examples,
     openapi_schemas,
 )
 
@@ -55,6 +57,8 @@ logger = structlog.get_logger()
 class BrokenOff(RuntimeError):  # noqa: N818 - says what happened
     """An answer that had begun could not be ended; raised so that the server cuts the connection."""
 
+
+_EXAMPLE = re.compile(r"#/components/examples/(\w+)")
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -177,7 +181,9 @@ def _describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = describe()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(openapi_schemas())
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {}).update(openapi_schemas())
+        components["examples"] = openapi_examples(set(_EXAMPLE.findall(json.dumps(document["paths"]))))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

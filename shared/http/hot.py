@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http import limits, router
 from shared.http.handlers import respond
@@ -63,6 +63,14 @@ def hot(declared: Router, endpoint: Hot) -> Route:
     _only(route)
     route.app = route.hot = endpoint
     return route
+
+
+def answered(declared: Router, endpoint: ASGIApp) -> list[Route]:
+    """The routes a Router declares, answered by an ASGI application in the ordinary surroundings."""
+    routes = [route for route in declared.routes if isinstance(route, Route)]
+    for route in routes:
+        route.app = endpoint
+    return routes
 
 
 def _only(route: Route) -> str:

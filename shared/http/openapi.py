@@ -1,20 +1,37 @@
-"""The OpenAPI document: links from what an operation makes to where it is found, so that tools can walk the API."""
+"""The OpenAPI document, made so that people and tools can walk the API by it.
+
+An example of each answer, also of lists; links from what an operation makes or lists to what can be done with it; and
+no parameter that could be null, for what is left out of a URL or a header is not there.
+"""
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 PARAMETER = re.compile(r"{(\w+)}")
+METHODS = frozenset({"get", "put", "post", "delete", "patch"})
+
+Document = dict[str, Any]
+
+_NONE_KNOWN = object()
+"""No example, where null would be one."""
 
 
 def describe(app: FastAPI) -> None:
     """Let the application make its document once, when first asked."""
 
-    def document() -> dict[str, Any]:
+    def document() -> Document:
         if app.openapi_schema is None:
             found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            for schema in found["components"]["schemas"].values():
+                for example in schema.get("examples", ()):
+                    _with_nulls(example, schema, found)
+            for operation in operations(found):
+                _without_null(operation)
+                _with_examples(operation, found)
             add_links(found)
             app.openapi_schema = found
         return app.openapi_schema
@@ -22,20 +39,116 @@ def describe(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def add_links(document: dict[str, Any]) -> None:
-    """Link every 201 and 202 to the GET that its Location leads to, so that tools can walk the API."""
-    items = {PARAMETER.sub("{}", path): path for path, found in document["paths"].items() if "get" in found}
-    for operations in document["paths"].values():
-        post = operations.get("post", {})
-        location = post.pop("x-location", "")
-        item = items.get(PARAMETER.sub("{}", location))
+def operations(document: Document) -> Iterator[Document]:
+    """Every operation of a document."""
+    for item in document["paths"].values():
+        yield from (operation for method, operation in item.items() if method in METHODS)
+
+
+def _without_null(operation: Document) -> None:
+    for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"]
+        kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+        if len(kinds) == 1:
+            del schema["anyOf"]
+            parameter["schema"] = {**kinds[0], **schema}
+
+
+def _with_nulls(example: Any, schema: Document, document: Document) -> None:
+    """Put back the nulls that FastAPI leaves out of a document, in whatever it finds them."""
+    schema = _resolved(schema, document)
+    for kind in schema.get("anyOf", ()):
+        _with_nulls(example, kind, document)
+    if isinstance(example, list):
+        for item in example:
+            _with_nulls(item, schema.get("items", {}), document)
+    if isinstance(example, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in example:
+                _with_nulls(example[name], part, document)
+            elif {"type": "null"} in part.get("anyOf", ()) and name in schema.get("required", ()):
+                example[name] = None
+
+
+def _with_examples(operation: Document, document: Document) -> None:
+    for status, response in operation["responses"].items():
+        content = response.get("content", {}).get("application/json")
+        if status.startswith("2") and content is not None and not {"example", "examples"} & content.keys():
+            example = _example(content["schema"], document)
+            if example is not _NONE_KNOWN:
+                content["example"] = example
+
+
+def _example(schema: Document, document: Document) -> Any:
+    """An example of a schema: its own, or made of those of its parts."""
+    schema = _resolved(schema, document)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if {"type": "null"} in schema.get("anyOf", ()):
+        return None
+    if "items" in schema:
+        item = _example(schema["items"], document)
+        return _NONE_KNOWN if item is _NONE_KNOWN else [item]
+    if "properties" in schema:
+        made = {name: _example(part, document) for name, part in schema["properties"].items()}
+        return _NONE_KNOWN if any(value is _NONE_KNOWN for value in made.values()) else made
+    return _NONE_KNOWN
+
+
+def _resolved(schema: Document, document: Document) -> Document:
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]
+    return schema
+
+
+def add_links(document: Document) -> None:
+    """Link what is made (201, 202) and what is listed (200) to every operation on one such thing."""
+    locations = {
+        path: location
+        for path, found in document["paths"].items()
+        if (location := found.get("post", {}).pop("x-location", None))
+    }
+    for path, location in locations.items():
+        item = _path_like(location, document)
         if item is None:
             continue
-        values = zip(PARAMETER.findall(item), PARAMETER.findall(location), strict=True)
-        link = {
-            "operationId": document["paths"][item]["get"]["operationId"],
-            "parameters": {name: f"$response.body#/{said}" for name, said in values},
-        }
-        for status in ("201", "202"):
-            if status in post["responses"]:
-                post["responses"][status]["links"] = {"self": link}
+        said = zip(PARAMETER.findall(item), PARAMETER.findall(location), strict=True)
+        _link(document, path, "post", item, {name: f"$response.body#/{field}" for name, field in said})
+    for path, found in document["paths"].items():
+        item = _path_like(f"{path}/{{}}", document)
+        if "get" in found and item is not None and "{" not in path:
+            name = PARAMETER.findall(item)[-1]
+            field = _field_of(document, path, name, locations.get(path))
+            if field is not None:
+                _link(document, path, "get", item, {name: f"$response.body#/items/0/{field}"})
+
+
+def _path_like(pattern: str, document: Document) -> str | None:
+    """The path that differs from a pattern in the names of its parameters only, if something is found there."""
+    wanted = PARAMETER.sub("{}", pattern)
+    return next(
+        (path for path, found in document["paths"].items() if "get" in found and PARAMETER.sub("{}", path) == wanted),
+        None,
+    )
+
+
+def _field_of(document: Document, path: str, name: str, location: str | None) -> str | None:
+    """The field by which a listed thing is found: the one its Location is made of, or its own, or its id."""
+    schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    listed = _resolved(schema, document).get("properties", {}).get("items", {}).get("items", {})
+    known = _resolved(listed, document).get("properties", {})
+    wanted = [*(PARAMETER.findall(location)[-1:] if location else ()), name, "id"]
+    return next((field for field in wanted if field in known), None)
+
+
+def _link(document: Document, path: str, method: str, item: str, values: Mapping[str, str]) -> None:
+    responses = document["paths"][path][method]["responses"]
+    links = {}
+    for other, found in document["paths"].items():
+        if other == item or other.startswith(f"{item}/"):
+            for verb, operation in found.items():
+                name = "self" if (other, verb) == (item, "get") else operation["operationId"]
+                links[name] = {"operationId": operation["operationId"], "parameters": dict(values)}
+    for status in ("200", "201", "202"):
+        if status in responses:
+            responses[status]["links"] = links

@@ -16,50 +16,60 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError
 from starlette.datastructures import FormData
+from starlette.routing import Match
+from starlette.types import Scope
 
 from shared import work as works
 from shared.actors import Actor, Role
 from shared.house import House
 from shared.http import idempotency
+from shared.http.bodies import StrictRequest, strictly
 from shared.http.handlers import problem_of
-from shared.http.strict_json import StrictRequest
 from shared.problems import (
     Forbidden,
+    HeadersTooLarge,
     InternalError,
     InvalidInput,
     MalformedJson,
     MalformedRequest,
     MalformedUrl,
+    NotAcceptable,
     PayloadTooLarge,
-    PreconditionRequired,
     Problem,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
     UnstorableInput,
+    UnsupportedEncoding,
     UnsupportedMediaType,
     UpstreamFailed,
     UpstreamTimeout,
+    UrlTooLong,
     VersionMismatch,
     openapi_responses,
 )
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
-ALWAYS: tuple[type[Problem], ...] = (Unauthenticated, Forbidden, Unavailable, InternalError, TooManyRequests)
-"""The problems every operation can meet."""
-
-WITH_INPUT: tuple[type[Problem], ...] = (InvalidInput, MalformedUrl, UnstorableInput)
-WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, UnsupportedMediaType)
-TRANSPORT: tuple[type[Problem], ...] = (
-    works.InvalidCursor,
+ALWAYS: tuple[type[Problem], ...] = (
+    Forbidden,
+    HeadersTooLarge,
+    InternalError,
+    InvalidInput,
     MalformedRequest,
-    PayloadTooLarge,
-    PreconditionRequired,
+    MalformedUrl,
+    NotAcceptable,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnstorableInput,
     UpstreamFailed,
     UpstreamTimeout,
-    VersionMismatch,
+    UrlTooLong,
 )
+"""The problems every operation can meet."""
+
+WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, PayloadTooLarge, UnsupportedEncoding, UnsupportedMediaType)
 
 NOBODY = Actor("nobody", Role(0))
 """Who calls an open route: no role, and a scope that holds nothing."""
@@ -73,7 +83,7 @@ class Contract:
     """What a route promises beside its types."""
 
     role: Role
-    raises: tuple[type[Problem], ...]
+    problems: tuple[type[Problem], ...]
     keyed: bool
     location: str | None
     open: bool
@@ -82,8 +92,19 @@ class Contract:
 class Route(APIRoute):
     """A route that runs as one transaction on behalf of its caller."""
 
+    siblings: "Sequence[Route]" = ()
+    """The routes declared beside it."""
+
     hot: Any = None
     """What answers in place of the endpoint, where that is only a declaration (hot.py)."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette has it, but `…/search` is never taken for the id of a thing, whatever the method."""
+        found = super().matches(scope)
+        is_named = self.param_convertors and any(
+            scope["path"] == one.path for one in self.siblings if not one.param_convertors
+        )
+        return (Match.NONE, {}) if is_named else found
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -105,7 +126,7 @@ class Route(APIRoute):
                 raise idempotency.KeyMissing()
             async with house.work(actor, operation) as work:
                 request.state.work = work
-                claim = await idempotency.claim(work, operation, key, request.url.path, body) if key else None
+                claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
                     return claim.answer
                 response = await handle(request)
@@ -129,6 +150,11 @@ class Route(APIRoute):
         return checked
 
 
+def _target(request: Request) -> str:
+    """What an act is done to, and what it starts from: another If-Match is another act."""
+    return f"{request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}"
+
+
 def _caller(request: Request, contract: Contract) -> Actor:
     if contract.open:
         return NOBODY.during(request.state.request_id)
@@ -143,8 +169,7 @@ def check_declared(problem: Problem, route: Route) -> None:
     if not strict_problems:
         return
     contract: Contract = route.endpoint.__contract__  # type: ignore[attr-defined]
-    declared = {*contract.raises, *idempotency.PROBLEMS, *ALWAYS, *WITH_INPUT, *WITH_BODY, *TRANSPORT}
-    if type(problem) not in declared:
+    if type(problem) not in contract.problems:
         name = type(problem).__name__
         raise AssertionError(f"{route.methods} {route.path} raises {name}, which it does not declare") from problem
 
@@ -218,7 +243,8 @@ class Router(APIRouter):
 
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
-            contract = Contract(role, tuple(raises), keyed, location, open)
+            endpoint = strictly(endpoint)
+            contract = Contract(role, _problems(method, endpoint, raises, open), keyed, location, open)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:
@@ -231,15 +257,16 @@ class Router(APIRouter):
                 summary=summary.rstrip("."),
                 description=rest.strip() or summary,
                 operation_id=endpoint.__name__,
-                responses=_responses(method, contract, status),
+                responses=_responses(contract, status),
                 openapi_extra={
                     **_access(contract),
                     **({"x-location": location} if location else {}),
                     **options.pop("extra", {}),
                 },
-                dependencies=[Depends(_idempotency_key)] if method == "POST" and not open else [],
+                dependencies=_keys(contract) if method == "POST" else [],
                 **options,
             )
+            self.routes[-1].siblings = self.routes  # type: ignore[attr-defined]
             return endpoint
 
         return declare
@@ -251,13 +278,23 @@ def _access(contract: Contract) -> dict[str, Any]:
     return {"x-roles": [one.label for one in Role if one in contract.role]}
 
 
-def _responses(method: str, contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
-    problems = [*contract.raises, *ALWAYS, *WITH_INPUT]
+def _problems(
+    method: str, endpoint: Callable[..., Any], raises: Sequence[type[Problem]], is_open: bool
+) -> tuple[type[Problem], ...]:
+    """All that can go wrong: what the use case raises, and what its kind of request can meet."""
+    problems = {*raises, *ALWAYS}
+    asked = [parameter.annotation for parameter in inspect.signature(endpoint).parameters.values()]
+    if PageAsked in asked or CursorAsked in asked:
+        problems.add(works.InvalidCursor)
+    if IfMatch in asked:
+        problems.add(VersionMismatch)
     if method != "GET":
-        problems += [*WITH_BODY, *(() if contract.open else idempotency.PROBLEMS)]
-    if contract.open:
-        problems = [kind for kind in problems if kind not in (Unauthenticated, Forbidden)]
-    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(dict.fromkeys(problems))}
+        problems.update(WITH_BODY, () if is_open else idempotency.PROBLEMS)
+    return tuple(problems - {Unauthenticated, Forbidden} if is_open else problems)
+
+
+def _responses(contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(contract.problems)}
     if contract.location:
         responses[status] = {
             "headers": {"Location": {"description": "Where what was made is found.", "schema": {"type": "string"}}}
@@ -265,19 +302,28 @@ def _responses(method: str, contract: Contract, status: int) -> dict[int | str, 
     return responses
 
 
-async def _idempotency_key(
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="A text of the caller's, unique to this act. The same key and body answer as before for 24 h.",
-            min_length=8,
-            max_length=128,
-            pattern=r"^[\x21-\x7e]+$",
-            examples=["0b9f4a6e-7a0e-4d0f-8a65-7d1ab0e4c9a1"],
-        ),
-    ] = None,
-) -> None:
+def _keys(contract: Contract) -> list[Any]:
+    if contract.open:
+        return []
+    return [Depends(_idempotency_key if contract.keyed else _idempotency_key_if_any)]
+
+
+_KEY = Header(
+    alias="Idempotency-Key",
+    description="A text of the caller's, unique to this act. The same key and body answer as before for 24 h.",
+    min_length=8,
+    max_length=128,
+    pattern=r"^[\x21-\x7e]+$",
+    examples=["0b9f4a6e-7a0e-4d0f-8a65-7d1ab0e4c9a1"],
+)
+
+
+async def _idempotency_key(key: Annotated[str, _KEY]) -> None:
     """Declared for the documents and the check of its form; the route reads it."""
+
+
+async def _idempotency_key_if_any(key: Annotated[str | None, _KEY] = None) -> None:
+    """The same where nothing new is made."""
 
 
 async def _work(request: Request) -> works.Work:
@@ -295,8 +341,18 @@ async def _house(request: Request) -> House:
     return found
 
 
+def cursor_query(pattern: str) -> Any:
+    """The parameter by which a list is read on. What it may look like is documented; the list itself refuses others."""
+    return Query(
+        description="`next_cursor` of the page before.", max_length=200, json_schema_extra={"pattern": pattern}
+    )
+
+
+CursorAsked: TypeAlias = Annotated[str | None, cursor_query(works.CURSOR)]
+
+
 async def _page(
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
+    cursor: CursorAsked = None,
     limit: Annotated[int, Query(ge=1, le=works.MOST_PER_PAGE, description="Most items in one page.")] = 50,
 ) -> works.Page:
     return works.Page(after=works.place_of(cursor), limit=limit)

@@ -7,10 +7,10 @@ the place of each fault. So the quick one need not be exact, only careful.
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import msgspec
-from starlette.requests import Request
 
 from shared.problems import MalformedJson, Text, pointer
 
@@ -27,14 +27,12 @@ _NUL = b"\\u0000"
 _BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
-class StrictRequest(Request):
-    """A request whose `json()` refuses what could be read in two ways."""
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body that is proper JSON: what it says, and how it is written."""
 
-    async def json(self) -> Any:
-        """The body as a value, read once."""
-        if not hasattr(self, "_json"):
-            self._json = loads(await self.body())
-        return self._json
+    value: Any
+    written: bytes
 
 
 def loads(body: bytes) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from fastapi.exceptions import RequestValidationError
 
+from shared.http.strict_json import Body
 from shared.problems import (
     Fault,
     Invalid,
@@ -170,13 +171,14 @@ TEXTS: Mapping[str, Text] = {
 def problem_of_validation(error: RequestValidationError, content_type: str | None = None) -> Problem:
     """The problem a request that failed validation is: nearly always InvalidInput with all its faults."""
     findings = error.errors()
-    if _is_unread(error.body, content_type):
+    body = error.body.value if isinstance(error.body, Body) else error.body
+    if _is_unread(body, content_type):
         return UnsupportedMediaType(allowed="application/json")
     if len(findings) == 1 and findings[0]["type"] == "json_invalid" and len(findings[0]["loc"]) == 2:
         at = findings[0]["loc"][1]
         if findings[0]["loc"][0] == "body" and isinstance(at, int):
             return MalformedJson(reason=Text(zh=f"第 {at} 个字符处有语法错误", en=f"syntax error at character {at}"))
-    return InvalidInput(errors=faults_of(findings, error.body))
+    return InvalidInput(errors=faults_of(findings, body))
 
 
 def _is_unread(body: Any, content_type: str | None) -> bool:

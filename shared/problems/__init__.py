@@ -36,6 +36,7 @@ from shared.problems.documents import (
     ProblemDetails,
     ProblemError,
     catalogue,
+    openapi_examples,
     openapi_responses,
     openapi_schemas,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "for_constraint",
     "fragment",
     "language_of",
+    "openapi_examples",
     "openapi_responses",
     "openapi_schemas",
     "pointer",

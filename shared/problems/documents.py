@@ -47,6 +47,9 @@ class ProblemDetails(BaseModel):
     retry_after: int | None = Field(None, ge=0, description="Seconds after which to try again; as in Retry-After.")
 
 
+EXAMPLES = "#/components/examples/"
+
+
 def openapi_responses(problems: Iterable[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of an operation that can meet these problems, an example of each included."""
     by_status: dict[int | str, list[type[Problem]]] = {}
@@ -56,16 +59,22 @@ def openapi_responses(problems: Iterable[type[Problem]]) -> dict[int | str, dict
 
 
 def _openapi_response(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
-    examples = {
-        kind.code: {
-            "summary": kind.title.en,
-            "value": kind.unspecified().body("zh-CN") | {"request_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"},
-        }
-        for kind in kinds
-    }
+    examples = {kind.code: {"$ref": f"{EXAMPLES}{kind.code}"} for kind in kinds}
     return {
         "description": "; ".join(kind.title.en for kind in kinds),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": examples}},
+    }
+
+
+def openapi_examples(codes: Iterable[str]) -> dict[str, Any]:
+    """What `components.examples` must hold: the named problems, each once, however many operations can meet it."""
+    return {code: _example(registry[code]) for code in sorted(codes)}
+
+
+def _example(kind: type[Problem]) -> dict[str, Any]:
+    return {
+        "summary": kind.title.en,
+        "value": kind.unspecified().body("zh-CN") | {"request_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"},
     }
 
 

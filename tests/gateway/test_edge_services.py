@@ -121,7 +121,7 @@ async def test_without_a_receipt_of_ones_own_it_does_not(
 ) -> None:
     answer = await edge.get("/services/window/x", headers=bearer | headers)
     assert (answer.status_code, answer.json()["code"]) == (403, code)
-    forward = await edge.get("/gateway/v1/forward-auth", headers=bearer | headers | {"x-service-point": "window"})
+    forward = await edge.get("/gateway/v1/forward-auth/window", headers=bearer | headers)
     assert (forward.status_code, forward.json()["code"]) == (403, code)
     assert upstream[0].seen == []
 
@@ -162,15 +162,24 @@ async def test_what_is_not_there_or_down(edge: httpx.AsyncClient, bearer: dict[s
     assert (await edge.get("/services/window/a//b", headers=bearer | receipt())).json()["code"] == "no_such_path"
 
 
-async def test_a_reverse_proxy_may_ask(edge: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+async def test_a_reverse_proxy_may_ask(edge: httpx.AsyncClient, bearer: dict[str, str], method: str) -> None:
     path = "/gateway/v1/forward-auth"
-    passed = await edge.get(path, headers=bearer | receipt() | {"x-original-uri": "/services/window/a?b=c"})
+    passed = await edge.request(method, f"{path}/window", headers=bearer | receipt())
     assert (passed.status_code, passed.content) == (204, b"")
     assert passed.headers["x-fangxian-resident"] == str(RESIDENT)
-    assert (await edge.get(path, headers=bearer | {"x-service-point": "clinic"})).status_code == 204
-    assert (await edge.get(path, headers=receipt() | {"x-service-point": "window"})).status_code == 401
-    for unknown in ({"x-service-point": "nothing"}, {"x-original-uri": "/other/window"}, {}):
-        assert (await edge.get(path, headers=bearer | receipt() | unknown)).status_code == 403
+    assert (await edge.request(method, f"{path}/clinic", headers=bearer)).status_code == 204
+    assert (await edge.request(method, f"{path}/window", headers=receipt())).status_code == 401
+    assert (await edge.request(method, f"{path}/window", headers=bearer)).status_code == 403
+    for unknown in ("nothing", "{slug}", "%7Bslug%7D", "a b"):
+        assert (await edge.request(method, f"{path}/{unknown}", headers=bearer | receipt())).status_code == 403
+
+
+async def test_who_asks_for_a_proxy_cannot_name_another_point(edge: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    """A proxy passes on what the caller says: only its own configuration names the point."""
+    said = {"x-service-point": "clinic", "x-original-uri": "/services/clinic/", "x-forwarded-uri": "/services/clinic/"}
+    answer = await edge.get("/gateway/v1/forward-auth/window", headers=bearer | said)
+    assert (answer.status_code, answer.json()["code"]) == (403, "receipt_missing")
 
 
 async def test_the_gateway_asks_its_own_points_and_keys(district: District, upstream: tuple[Upstream, int]) -> None:

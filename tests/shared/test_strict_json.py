@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from shared.http import handlers, strict_json
-from shared.http.strict_json import MAX_DEPTH, MAX_VALUES, StrictRequest, loads
+from shared.http.bodies import StrictRequest, strictly
+from shared.http.strict_json import MAX_DEPTH, MAX_VALUES, loads
 from shared.problems import MalformedJson
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -180,6 +181,7 @@ async def test_a_strict_route_answers_with_the_problem() -> None:
     app.router.route_class = Strict
 
     @app.post("/named")
+    @strictly
     async def take(named: Named) -> Named:
         return named
 

@@ -79,7 +79,7 @@ async def test_pages_are_stable_under_inserts(district: District) -> None:
     assert rest["next_cursor"] is None
 
 
-@pytest.mark.parametrize("cursor", ["x", "e30", "WyJzZXEiLC0xXQ", "WyJzZXEiLHRydWVd", "é", "[" * 190])
+@pytest.mark.parametrize("cursor", ["x", "e30", "s", "s-1", "s0x1", "sFF", "s1\n", "s" + "f" * 16, "é", "[" * 190])
 async def test_a_cursor_that_is_not_ours_is_refused(district: District, cursor: str) -> None:
     answer = await district.caller("registry", Role.COMMAND).get(REGIONS, params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_cursor")

@@ -15,12 +15,13 @@ from shared.regions import range_of
 router = Router(prefix="/gateway/v1/codes", tags=["codes"])
 
 Spoken = Annotated[str | None, Header(alias="Accept-Language", description="zh-CN or en.", max_length=200)]
-ResidentId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+ResidentId = Annotated[UUID, Path(description="Id of a resident.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 
 
 @router.get("/counts", role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR)
 async def count_codes(
-    work: Work, region: Annotated[str, Query(pattern=r"^[0-9]{2,16}$", examples=["350582005"])]
+    work: Work,
+    region: Annotated[str, Query(pattern=r"^[0-9]{2,16}$", description="Region code.", examples=["350582005"])],
 ) -> CodeCounts:
     """Count the people of each colour in a region, within the caller's scope."""
     low, high = range_of(region)

@@ -62,6 +62,18 @@ class TokenAsked(Said):
 class TokenGiven(Said):
     """A bearer token (RFC 6750)."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "access_token": "eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
+                    "token_type": "Bearer",
+                    "expires_in": 43200,
+                }
+            ]
+        }
+    )
+
     access_token: str
     token_type: str = "Bearer"  # noqa: S105 - the kind of token, no secret
     expires_in: int = Field(description="Seconds.")

@@ -43,4 +43,6 @@ class Proxy:
 
 def routes(house: House) -> Sequence[BaseRoute]:
     """The addresses under which the other services are reached."""
-    return [Route(f"/{service}/{{path:path}}", Proxy(house, service), methods=METHODS) for service in BEHIND]
+    return [
+        Route(f"/{service}/{{path:path}}", Proxy(house, service), methods=[*METHODS, "OPTIONS"]) for service in BEHIND
+    ]

@@ -67,7 +67,10 @@ SIGNED_BODY = {
     extra=SIGNED_BODY,
 )
 async def receive_message(
-    source: Annotated[Source, Path(examples=["desk_120"])], request: Request, response: Response, house: TheHouse
+    source: Annotated[Source, Path(description="Which kind of system.", examples=["desk_120"])],
+    request: Request,
+    response: Response,
+    house: TheHouse,
 ) -> Received:
     """Take an event of another system, signed by Standard Webhooks.
 

@@ -4,14 +4,22 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.contracts.resource import Said
+from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]
 
 EXAMPLE_SOURCE: dict[str, Any] = {"source": "hospital", "party": "hospital-jinjiang", "region": "350582"}
+EXAMPLE_HELD: dict[str, Any] = {
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+    "version": 1,
+    "last_message_at": None,
+    **EXAMPLE_SOURCE,
+}
+EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
 EXAMPLE_POST: dict[str, Any] = {
     "type": "referral.dispatched",
     "timestamp": "2021-01-20T08:30:00+08:00",
@@ -32,6 +40,8 @@ class NewHookSource(Said):
 class HookSource(Said):
     """A system that may post its events to `/gateway/v1/hooks/{source}`."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_HELD]})
+
     id: UUID
     version: int
     region: str
@@ -43,7 +53,9 @@ class HookSource(Said):
 class HookSourceMade(HookSource):
     """A source with the secret it signs with: shown this once."""
 
-    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.", examples=["whsec_MfKQ…"])
+    model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE_HELD, "secret": EXAMPLE_SECRET}]})
+
+    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.")
 
 
 class Posted(BaseModel):
@@ -52,7 +64,7 @@ class Posted(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"examples": [EXAMPLE_POST]})
 
     type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)
-    timestamp: AwareDatetime = Field(description="When it happened, by the sender's clock.")
+    timestamp: Instant = Field(description="When it happened, by the sender's clock.")
     data: dict[str, Any] = Field(description="The sender's, without names, numbers, phones or addresses of people.")
 
     @field_validator("timestamp")
@@ -65,5 +77,7 @@ class Posted(BaseModel):
 
 class Received(BaseModel):
     """A message that is kept, durably."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"}]})
 
     id: UUID

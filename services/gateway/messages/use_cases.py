@@ -2,10 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -13,10 +11,9 @@ from services.gateway.messages import rules
 from services.gateway.messages.schemas import HookSource, HookSourceMade, NewHookSource, Posted
 from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
 from shared.contracts.gateway import Message
-from shared.http import strict_json
-from shared.http.texts import faults_of
+from shared.http import bodies
 from shared.ids import new_id
-from shared.problems import InvalidInput, Problem, Text
+from shared.problems import Problem, Text
 from shared.regions import level_of, lies_under
 from shared.work import Listed, Page, Work
 
@@ -86,7 +83,7 @@ async def receive(work: Work, source: Source, headers: Mapping[str, str], body: 
     sender = await _sender(work, source, headers, body)
     message_id = headers["webhook-id"]
     fingerprint = hashlib.sha256(body).digest()
-    posted = _parsed(body)
+    posted = bodies.parsed(Posted, body)
     values = {
         "id": new_id(),
         "region": _region_of(posted, sender),
@@ -127,15 +124,6 @@ async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: 
                 raise SignatureExpired()
             return row
     raise SignatureInvalid()
-
-
-def _parsed(body: bytes) -> Posted:
-    value: Any = strict_json.loads(body)
-    try:
-        return Posted.model_validate(value)
-    except ValidationError as error:
-        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise InvalidInput(errors=faults_of(faults, value)) from None
 
 
 def _region_of(posted: Posted, sender: HookSourceRow) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from services.gateway.codes.policy import ColourName
 from shared.contracts.resource import Said
@@ -13,6 +13,26 @@ from shared.problems import Invalid, Text
 
 VerdictName = Literal["pass", "register", "turn_back"]
 Colours = Annotated[list[ColourName], Field(max_length=3)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Hours = Annotated[int, Field(ge=1, le=720)]
+Fever = Annotated[float, Field(ge=36, le=40, allow_inf_nan=False)]
+Seconds = Annotated[int, Field(ge=1, le=43_200)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+
+def _plain(value: str) -> str:
+    if not _is_plain_url(value):
+        raise Invalid(
+            "upstream_not_plain",
+            Text(
+                zh="只能是 http 或 https 网址，不含用户名、查询或片段",
+                en="This must be an http or https URL without credentials, query or fragment",
+            ),
+        )
+    return value
+
+
+Upstream = Annotated[str, Field(max_length=2_000, pattern=r"^[\x21-\x7e]+$"), AfterValidator(_plain)]
 
 EXAMPLE: dict[str, Any] = {
     "name": "街道便民服务中心 1 号窗口",
@@ -28,39 +48,20 @@ EXAMPLE: dict[str, Any] = {
 class Asked(Said):
     """What a point asks of those who come, and what it protects."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: Name
     passes: Colours = Field(["green"], description="Colours that are let in.")
     registers: Colours = Field([], description="Colours that are let in after registration; the others turn back.")
-    negative_within_hours: int | None = Field(
-        None, ge=1, le=720, description="How old the sample of the last negative test may be; null asks for no test."
+    negative_within_hours: Hours | None = Field(
+        None, description="How old the sample of the last negative test may be; null asks for no test."
     )
     without_negative: VerdictName = Field("turn_back", description="For who has no such test.")
-    fever_celsius: float = Field(37.3, ge=36, le=40, allow_inf_nan=False, description="From here on it is a fever.")
+    fever_celsius: Fever = Field(37.3, description="From here on it is a fever.")
     with_fever: VerdictName = "turn_back"
     unknown_person: VerdictName = Field("register", description="For whose code is genuine, and who is not known here.")
     medical: bool = Field(False, description="Care is sought here: everyone passes, and no receipt is asked for.")
-    receipt_seconds: int = Field(600, ge=1, le=43_200, description="How long a receipt opens the protected service.")
-    slug: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
-        description="The protected service is reached under `/services/{slug}/`.",
-    )
-    upstream_url: str | None = Field(
-        None, max_length=2_000, pattern=r"^[\x21-\x7e]+$", description="Where the protected service is: http or https."
-    )
-
-    @field_validator("upstream_url")
-    @classmethod
-    def _leads_somewhere(cls, value: str | None) -> str | None:
-        if value is not None and not _is_plain_url(value):
-            raise Invalid(
-                "upstream_not_plain",
-                Text(
-                    zh="只能是 http 或 https 网址，不含用户名、查询或片段",
-                    en="This must be an http or https URL without credentials, query or fragment",
-                ),
-            )
-        return value
+    receipt_seconds: Seconds = Field(600, description="How long a receipt opens the protected service.")
+    slug: Slug | None = Field(None, description="The protected service is reached under `/services/{slug}/`.")
+    upstream_url: Upstream | None = Field(None, description="Where the protected service is: http or https.")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -120,18 +121,18 @@ class ServicePointChange(Said):
         json_schema_extra={"examples": [{"negative_within_hours": 48, "registers": ["yellow"]}]},
     )
 
-    name: str | None = None
+    name: Name | None = None
     passes: Colours | None = None
     registers: Colours | None = None
-    negative_within_hours: int | None = None
+    negative_within_hours: Hours | None = None
     without_negative: VerdictName | None = None
-    fever_celsius: float | None = None
+    fever_celsius: Fever | None = None
     with_fever: VerdictName | None = None
     unknown_person: VerdictName | None = None
     medical: bool | None = None
-    receipt_seconds: int | None = None
-    slug: str | None = None
-    upstream_url: str | None = None
+    receipt_seconds: Seconds | None = None
+    slug: Slug | None = None
+    upstream_url: Upstream | None = None
 
 
 def _is_plain_url(value: str) -> bool:

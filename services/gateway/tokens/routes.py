@@ -22,6 +22,11 @@ WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
 DAY = {"cache-control": "public, max-age=3600"}
 
 
+PICTURE = {
+    "responses": {"200": {"content": {"image/svg+xml": {"example": '<svg xmlns="http://www.w3.org/2000/svg">…</svg>'}}}}
+}
+
+
 class Svg(Response):
     """A picture."""
 
@@ -32,7 +37,7 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
     """The route that draws the QR."""
     router = Router(prefix="/gateway/v1/code.svg", tags=["codes"])
 
-    @router.get("", role=Role.RESIDENT, raises=[NotFound, NotAcceptable], response_class=Svg)
+    @router.get("", role=Role.RESIDENT, raises=[NotFound, NotAcceptable], response_class=Svg, extra=PICTURE)
     async def draw_own_code(request: Request, caller: Caller, resident_id: Dependant = None) -> Svg:
         """Draw the QR of one's own code for this minute, or of a dependant's, as SVG."""
         check_accept(request, ("image/svg+xml",))

@@ -8,7 +8,6 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from pydantic import ValidationError
 from starlette.types import Scope
 
 from services.gateway.tokens.rules import LONGEST, BadToken, Key, whose_online
@@ -24,11 +23,10 @@ from services.gateway.verifications.problems import (
 from services.gateway.verifications.rules import AHEAD, BEHIND, Verdict, made_at, tenths
 from services.gateway.verifications.schemas import Verification, Verified
 from shared.actors import Actor, Role
-from shared.http import strict_json
+from shared.http import bodies, strict_json
 from shared.http.hot import Answer, Hot, hot
 from shared.http.router import Route, Router
-from shared.http.texts import faults_of
-from shared.problems import ClockAhead, Forbidden, InvalidInput
+from shared.problems import ClockAhead, Forbidden
 
 LONGEST_BODY_BYTES = 2_048
 
@@ -124,19 +122,10 @@ def _parsed(body: bytes) -> Verification | _Asked:
     try:
         asked = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _parsed_slowly(body)
+        return bodies.parsed(Verification, body)
     keys = 2 if asked.temperature_celsius is None else 3
     is_plain = b"\\" not in body and strict_json.keys_at_most(body) == keys  # so none is written twice
-    return asked if is_plain else _parsed_slowly(body)
-
-
-def _parsed_slowly(body: bytes) -> Verification:
-    value = strict_json.loads(body)
-    try:
-        return Verification.model_validate(value)
-    except ValidationError as error:
-        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise InvalidInput(errors=faults_of(faults, value)) from None
+    return asked if is_plain else bodies.parsed(Verification, body)
 
 
 def _time_of(scan_id: UUID, now: datetime) -> datetime:

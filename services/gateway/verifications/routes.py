@@ -9,19 +9,19 @@ from services.gateway.verifications import use_cases
 from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.schemas import Visit
 from shared.actors import Role
-from shared.http.router import Router, Work
+from shared.http.router import Router, Work, cursor_query
 from shared.problems import Forbidden
-from shared.work import MOST_PER_PAGE, Listed
+from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
 
 
-@router.get("", role=Role.STAFF | Role.RESIDENT, raises=[ServicePointNotFound])
+@router.get("", role=Role.STAFF | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])
 async def list_visits(
     work: Work,
     point_id: Annotated[UUID | None, Query(description="Only those at this point. For staff.")] = None,
     resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)] = None,
+    cursor: Annotated[str | None, cursor_query(use_cases.CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
 ) -> Listed[Visit]:
     """List visits with their reasons, the latest first.

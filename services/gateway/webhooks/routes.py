@@ -20,7 +20,7 @@ from services.gateway.webhooks.use_cases import EndpointsFull, WebhookAddressFor
 from shared.actors import Role
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import InvalidCursor, Listed
 
 router = Router(prefix="/gateway/v1/webhooks", tags=["webhooks"])
 
@@ -94,7 +94,7 @@ async def list_deliveries(
     return await use_cases.list_deliveries(work, endpoint_id, state, page)
 
 
-@router.post("/{endpoint_id}/replay", role=OWNERS, raises=[NotFound])
+@router.post("/{endpoint_id}/replay", role=OWNERS, raises=[NotFound, InvalidCursor])
 async def replay_deliveries(endpoint_id: EndpointId, asked: Replay, work: Work) -> Replayed:
     """Try parked and given-up events again now."""
     return Replayed(count=await use_cases.replay(work, endpoint_id, asked))

@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts import gateway, observation, registry, testing  # noqa: F401 - declares the types there are
 from shared.contracts.resource import RESOURCES, Said
+from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 State = Literal["enabled", "disabled"]
@@ -20,6 +21,37 @@ EXAMPLE: dict[str, Any] = {
     "types": ["gateway.code.v1", "observation.order.v1"],
     "region": "350582005",
 }
+
+EXAMPLE_HELD: dict[str, Any] = {
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+    "version": 1,
+    **EXAMPLE,
+    "state": "enabled",
+    "disabled_reason": None,
+    "failures": 0,
+    "failing_since": None,
+    "next_attempt_at": None,
+    "last_success_at": "2021-01-20T08:00:00+08:00",
+    "last_error": None,
+    "gap_at": None,
+    "created_at": "2021-01-19T08:00:00+08:00",
+}
+EXAMPLE_DELIVERY: dict[str, Any] = {
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e11",
+    "event_id": "gateway.code.v1/018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11/2",
+    "type": "gateway.code.v1",
+    "subject": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+    "event_version": 2,
+    "region": "3505820050010101",
+    "state": "delivered",
+    "attempts": 1,
+    "last_status": 204,
+    "last_error": None,
+    "next_attempt_at": None,
+    "delivered_at": "2021-01-20T08:00:00+08:00",
+    "created_at": "2021-01-20T08:00:00+08:00",
+}
+EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
 
 
 class NewEndpoint(Said):
@@ -60,6 +92,8 @@ class NewEndpoint(Said):
 class Endpoint(Said):
     """Where events are sent, and how well that works."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_HELD]})
+
     id: UUID
     version: int
     region: str
@@ -79,11 +113,15 @@ class Endpoint(Said):
 class EndpointMade(Endpoint):
     """An endpoint with the secret its events are signed with: shown this once."""
 
-    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.", examples=["whsec_MfKQ…"])
+    model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE_HELD, "secret": EXAMPLE_SECRET}]})
+
+    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.")
 
 
 class Delivery(Said):
     """One event and one endpoint: how often it was sent, and what came of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_DELIVERY]})
 
     id: UUID
     event_id: str = Field(description="As `webhook-id`; the same however often it is sent.")
@@ -107,7 +145,7 @@ class Replay(Said):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2021-01-20T08:00:00+08:00"}]})
 
-    since: AwareDatetime | None = Field(None, description="Those first tried at or after this time.")
+    since: Instant | None = Field(None, description="Those first tried at or after this time.")
     after: str | None = Field(None, max_length=200, description="Those after a `next_cursor` of the deliveries.")
 
     @model_validator(mode="after")
@@ -119,5 +157,7 @@ class Replay(Said):
 
 class Replayed(Said):
     """How many events are to be tried again."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 3}]})
 
     count: int

@@ -24,7 +24,13 @@ from shared.work import Listed
 
 router = Router(prefix="/observation/v1/orders", tags=["orders"])
 
-OrderId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51"])]
+NOTICE = {
+    "responses": {
+        "200": {"content": {"text/html": {"example": "<!doctype html><html lang=zh-CN>…隔离医学观察告知书…</html>"}}}
+    }
+}
+
+OrderId = Annotated[UUID, Path(description="Id of an order.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51"])]
 
 READERS = Role.STAFF | Role.RESIDENT
 TEAM = Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND
@@ -35,9 +41,9 @@ async def list_orders(
     work: Work,
     page: PageAsked,
     region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only who lives there.")] = None,
-    state: OrderState | None = None,
-    kind: OrderKind | None = None,
-    resident_id: UUID | None = None,
+    state: Annotated[OrderState | None, Query(description="Only those in this state.")] = None,
+    kind: Annotated[OrderKind | None, Query(description="Only those of this kind.")] = None,
+    resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
 ) -> Listed[Order]:
     """List the observation orders the caller may see: staff those of their region, residents their own."""
     return await use_cases.list_orders(work, OrderFilter(region, state, kind, resident_id), page)
@@ -58,7 +64,7 @@ async def plan_of_order(order_id: OrderId, work: Work) -> OrderPlan:
     return await use_cases.plan_of_order(work, order_id)
 
 
-@router.get("/{order_id}/notice", role=READERS, raises=[NotFound], response_class=HTMLResponse)
+@router.get("/{order_id}/notice", role=READERS, raises=[NotFound], response_class=HTMLResponse, extra=NOTICE)
 async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
     """Print the notice 告知书 of an order, or that of its end, in Chinese (HTML).
 

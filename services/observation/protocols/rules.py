@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from shared.contracts.observation import OrderKind
 from shared.contracts.registry import Tag, TagKind
@@ -78,8 +79,35 @@ class Minutes(Figure):
     value: int = Field(ge=0, le=7 * 1440)
 
 
+_PLAN, _LOCAL = "plan of 2021-01-20, article 10", "local decision"
+_EXAMPLE: JsonDict = {
+    "number": 1,
+    "valid_from": "2021-01-20",
+    "title": {"zh": "农村地区疫情防控方案（2021年1月）", "en": "Rural epidemic plan, January 2021"},
+    "days": {kind: {"source": _PLAN, "value": 14} for kind in ("central", "home", "monitoring")},
+    "test_days": {kind: {"source": _PLAN, "value": [1, 7, 14]} for kind in ("central", "home", "monitoring")},
+    "visits_a_day": {kind: {"source": _LOCAL, "value": 1} for kind in ("central", "home", "monitoring")},
+    "temperatures_a_day": {"source": _LOCAL, "value": 2},
+    "home_for": {"source": _PLAN, "value": ["child", "pregnant", "dependent"]},
+    "own_room": {"source": _PLAN, "value": True},
+    "fever_celsius": {"source": _PLAN, "value": 37.3},
+    "stage_minutes": {
+        stage: {"source": _LOCAL, "value": minutes}
+        for stage, minutes in (
+            ("reported", 10),
+            ("dispatched", 60),
+            ("on_board", 60),
+            ("handed_over", 1440),
+            ("left", 1440),
+        )
+    },
+}
+
+
 class Protocol(_Part):
     """How long people are observed, where, with which tests, and how fast a referral must go (articles 2, 3, 10)."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     number: int = Field(ge=1)
     valid_from: date = Field(description="Orders opened from this day on are opened under it (Asia/Shanghai).")

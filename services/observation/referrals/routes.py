@@ -22,7 +22,7 @@ from shared.work import Listed
 
 router = Router(prefix="/observation/v1/referrals", tags=["referrals"])
 
-ReferralId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21"])]
+ReferralId = Annotated[UUID, Path(description="Id of a referral.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21"])]
 
 REPORTERS = (
     Role.GRID_WORKER
@@ -68,9 +68,9 @@ async def list_referrals(
     work: Work,
     page: PageAsked,
     region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those reported there.")] = None,
-    state: ReferralState | None = None,
-    reason: ReferralReason | None = None,
-    resident_id: UUID | None = None,
+    state: Annotated[ReferralState | None, Query(description="Only those in this state.")] = None,
+    reason: Annotated[ReferralReason | None, Query(description="Only those for this reason.")] = None,
+    resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
     overdue: Annotated[bool | None, Query(description="Only those whose stage takes too long, or only others.")] = None,
 ) -> Listed[Referral]:
     """List the referrals the caller may see."""

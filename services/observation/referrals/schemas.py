@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from shared.contracts.resource import Said
+from shared.contracts.times import Instant
 
 Symptom = Literal["fever", "dry_cough", "fatigue", "sore_throat", "loss_of_smell_or_taste", "diarrhoea", "other"]
 
@@ -36,7 +37,7 @@ class NewFever(Said):
         ge=30, le=45, description="Temperature in °C, kept to one decimal."
     )
     symptoms: list[Symptom] = Field(default=[], max_length=7, description="Besides the temperature.")
-    measured_at: AwareDatetime = Field(description="By the device's clock, RFC 3339.")
+    measured_at: Instant = Field(description="By the device's clock, RFC 3339.")
 
 
 class Fever(Said):

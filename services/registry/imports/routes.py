@@ -25,7 +25,28 @@ class Csv(StreamingResponse):
     media_type = "text/csv; charset=utf-8"
 
 
-ImportId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"])]
+FILE = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "example": {"file": "姓名,证件号码,网格编码\n张三,003582199003070019,350582005001\n", "dry_run": True}
+            }
+        }
+    }
+}
+ERRORS = {
+    "responses": {
+        "200": {
+            "content": {
+                Csv.media_type: {
+                    "example": "姓名,证件号码,网格编码,行,错误\n张三,003582199003070010,350582005001,2,校验位不符\n"
+                }
+            }
+        }
+    }
+}
+
+ImportId = Annotated[UUID, Path(description="Id of an import.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"])]
 
 
 @router.post(
@@ -34,6 +55,7 @@ ImportId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"
     raises=[*FILE_PROBLEMS.values(), PayloadTooLarge],
     status=202,
     location="/registry/v1/imports/{id}",
+    extra=FILE,
 )
 async def start_import(
     request: Request,
@@ -72,6 +94,7 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     role=IMPORTERS,
     raises=[NotFound, NotAcceptable],
     response_class=Csv,
+    extra=ERRORS,
 )
 async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> Csv:
     """The rows that were not taken, as CSV: correct them and send the file again as it is. Kept for 30 days."""

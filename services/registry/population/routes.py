@@ -8,6 +8,7 @@ from fastapi import Query
 from services.registry.population import use_cases
 from services.registry.population.schemas import Population
 from shared.actors import Role
+from shared.contracts.times import Day
 from shared.http.router import Router, Work
 from shared.problems import NotFound
 
@@ -26,7 +27,7 @@ async def count_population(
         ),
     ],
     as_of: Annotated[
-        date | None,
+        Day | None,
         Query(ge=date(1900, 1, 1), description="A past day (Asia/Shanghai): people as they were at its end."),
     ] = None,
 ) -> Population:

@@ -41,9 +41,11 @@ router = Router(prefix="/registry/v1/residents", tags=["residents"])
 registrations = Router(prefix="/registry/v1/registrations", tags=["residents"])
 transfers_router = Router(prefix="/registry/v1/transfers", tags=["residents"])
 
-ResidentId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
-RegistrationId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d33"])]
-TransferId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d44"])]
+ResidentId = Annotated[UUID, Path(description="Id of a resident.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+RegistrationId = Annotated[
+    UUID, Path(description="Id of a request to register somebody.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d33"])
+]
+TransferId = Annotated[UUID, Path(description="Id of a transfer.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d44"])]
 
 
 @router.post(

@@ -1,6 +1,6 @@
 """Residents: what callers send, and what they are told. Nothing that is told is in clear."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from services.registry.residents.rules import (
 )
 from shared.contracts.registry import Tag
 from shared.contracts.resource import Said
+from shared.contracts.times import Day
 from shared.problems import Invalid, Text
 
 HOME = r"^[0-9]{12}([0-9]{2}){0,2}$"
@@ -60,7 +61,7 @@ class NewResident(Said):
     phone: Phone | None = None
     address: Address | None = None
     household: Household | None = None
-    birth_date: date | None = Field(default=None, description="Needed where the document does not say it.")
+    birth_date: Day | None = Field(default=None, description="Needed where the document does not say it.")
     sex: Sex | None = Field(default=None, description="Needed where the document does not say it.")
     pregnant: bool = False
     dependent: bool = Field(default=False, description="半自理 or 无自理.")
@@ -69,8 +70,8 @@ class NewResident(Said):
 class Held(Said):
     """On which days (Asia/Shanghai) a tag holds, both included."""
 
-    valid_from: date | None = Field(default=None, description="Today by default.")
-    valid_until: date | None = None
+    valid_from: Day | None = Field(default=None, description="Today by default.")
+    valid_until: Day | None = None
 
 
 class ResidentChange(Said):

@@ -17,7 +17,7 @@ from shared.work import Listed
 
 router = Router(prefix="/testing/v1/boxes", tags=["boxes"])
 
-BoxId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+BoxId = Annotated[UUID, Path(description="Id of a box.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 
 
 @router.post("", role=FIELD, raises=[BoxTubesUnfit], status=201, location="/testing/v1/boxes/{id}")

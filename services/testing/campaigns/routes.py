@@ -16,7 +16,9 @@ from shared.work import Listed
 
 router = Router(prefix="/testing/v1/campaigns", tags=["campaigns"])
 
-CampaignId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+CampaignId = Annotated[
+    UUID, Path(description="Id of a round of sampling.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])
+]
 
 Under = Annotated[
     str | None,

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from shared.contracts.resource import Said
 from shared.contracts.testing import PoolSize
+from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 RegionCode = Annotated[
@@ -57,8 +58,8 @@ class NewCampaign(Said):
     round: int = Field(ge=1, le=1000)
     region: RegionCode
     pool_size: PoolSize
-    opens_at: AwareDatetime
-    closes_at: AwareDatetime
+    opens_at: Instant
+    closes_at: Instant
     drill: bool = Field(default=False, description="A drill runs like a real round and touches no code.")
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.testing.answers import Refusal
@@ -11,6 +11,7 @@ from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.schemas import TubeNumber
 from shared.contracts.resource import Said
 from shared.contracts.testing import Outcome
+from shared.contracts.times import Instant
 
 RESULT: JsonDict = {
     "tube_number": "000000000130",
@@ -27,7 +28,7 @@ class NewResult(Said):
 
     tube_number: TubeNumber
     outcome: Outcome = Field(description="`inconclusive` is the grey zone; `invalid` a test that failed.")
-    tested_at: AwareDatetime
+    tested_at: Instant
     revision: int = Field(default=1, ge=1, le=1000, description="A correction has a higher one.")
 
 

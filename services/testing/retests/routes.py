@@ -15,7 +15,7 @@ from shared.work import Listed
 
 router = Router(prefix="/testing/v1", tags=["retests"])
 
-RetestId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+RetestId = Annotated[UUID, Path(description="Id of a retest.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 
 
 @router.get("/retests", role=Role.STAFF)

@@ -44,8 +44,10 @@ router = Router(prefix="/testing/v1", tags=["tubes"])
 
 FIELD = Role.SAMPLER | Role.VILLAGE_DOCTOR | Role.COMMUNITY_OFFICER | Role.COMMAND
 
-TubeId = Annotated[UUID, Path(examples=["5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d11"])]
-SampleId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+TubeId = Annotated[UUID, Path(description="Id of a tube.", examples=["5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d11"])]
+SampleId = Annotated[
+    UUID, Path(description="Id of a sample, as its device made it.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])
+]
 
 
 @router.post(

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.testing.answers import Refusal
@@ -12,6 +12,7 @@ from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
 from shared.contracts.resource import Said
 from shared.contracts.testing import Outcome, PoolSize, SampleException, TubeState
+from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 MOST_LISTED = 60
@@ -114,7 +115,7 @@ class NewSample(Said):
     campaign_id: UUID
     tube_number: TubeNumber
     resident_id: UUID
-    sampled_at: AwareDatetime = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
+    sampled_at: Instant = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
     offline: bool = Field(
         default=False,
         description="True: the swab has been taken already. False: the device asks before the swab.",
@@ -241,7 +242,7 @@ class Seal(Said):
     model_config = ConfigDict(json_schema_extra={"examples": [SEAL]})
 
     tube_number: TubeNumber
-    sealed_at: AwareDatetime = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
+    sealed_at: Instant = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
     manifest: Annotated[
         list[UUID],
         Field(

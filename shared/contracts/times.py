@@ -1,0 +1,34 @@
+"""Days and instants as callers say them: as RFC 3339 writes them, and no count of seconds, not even within quotes."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import AwareDatetime, BeforeValidator, TypeAdapter
+from pydantic_core import PydanticKnownError
+
+_day_of = TypeAdapter(date).validate_python
+_instant_of = TypeAdapter(datetime).validate_python
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str):
+        if len(value) != 10 or value[4] != "-":
+            raise PydanticKnownError("date_parsing", {"error": "no year"})
+        return _day_of(value)
+    return value
+
+
+def _instant(value: Any) -> Any:
+    if isinstance(value, str):
+        if value[4:5] != "-":
+            raise PydanticKnownError("datetime_parsing", {"error": "no year"})
+        return _instant_of(value)
+    return value
+
+
+# Texts become dates here: what a function has looked at is Python's to Pydantic, and strictly no text is a date then.
+Day: TypeAlias = Annotated[date, BeforeValidator(_day)]
+"""A day: `2022-03-14`."""
+
+Instant: TypeAlias = Annotated[AwareDatetime, BeforeValidator(_instant)]
+"""An instant with its offset: `2022-03-14T08:30:00+08:00`."""
