@@ -2,7 +2,9 @@
 
 import importlib
 import logging.config
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -52,6 +54,9 @@ def serve(app: Any, listener: socket.socket) -> None:
     """Serve an ASGI application until SIGTERM."""
     import uvicorn
 
+    # uvicorn drains, and then raises the signal once more: by then it is to end us in good order, not to kill us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
