@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from shared import tracing
 from shared.settings import SERVICES, Settings
 
 DRAIN_SECONDS = 15
@@ -39,15 +40,17 @@ def import_everything() -> None:
 def serve_api(listener: socket.socket, settings: Settings) -> None:
     """Serve a service's API on a listening socket until SIGTERM."""
     libraries_log_in_json(settings, "api")
-    app = importlib.import_module(f"services.{settings.service}.app").create_app(settings)
-    serve(app, listener)
+    with tracing.on(settings.service, "api"):
+        app = importlib.import_module(f"services.{settings.service}.app").create_app(settings)
+        serve(tracing.around(app), listener)
 
 
 def work(settings: Settings) -> None:
     """Do a service's background work until SIGTERM."""
     libraries_log_in_json(settings, "worker")
     run: Callable[[Settings], None] = importlib.import_module(f"services.{settings.service}.worker").run
-    run(settings)
+    with tracing.on(settings.service, "worker"):
+        run(settings)
 
 
 def serve(app: Any, listener: socket.socket) -> None:

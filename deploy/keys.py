@@ -18,7 +18,7 @@ from deploy import secret_files
 from deploy.trouble import Trouble
 from shared.settings import SERVICES, Service
 
-DATABASE_PASSWORD = "database.password"
+DATABASE_PASSWORD = "database.password"  # noqa: S105 - a file's name
 """Of the service's login role: for a process that is started by itself, with an address that names no password."""
 OF_EVERY_SERVICE = ("own.jwk", "services.jwks", "master.key", "index.key", DATABASE_PASSWORD)
 OF_THE_GATEWAY = ("issuer.jwk", "code-hmac.key")
