@@ -2,12 +2,15 @@
 
 import importlib
 import logging.config
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
 
+from shared import tracing
 from shared.settings import SERVICES, Settings
 
 DRAIN_SECONDS = 15
@@ -37,21 +40,26 @@ def import_everything() -> None:
 def serve_api(listener: socket.socket, settings: Settings) -> None:
     """Serve a service's API on a listening socket until SIGTERM."""
     libraries_log_in_json(settings, "api")
-    app = importlib.import_module(f"services.{settings.service}.app").create_app(settings)
-    serve(app, listener)
+    with tracing.on(settings.service, "api"):
+        app = importlib.import_module(f"services.{settings.service}.app").create_app(settings)
+        serve(tracing.around(app), listener)
 
 
 def work(settings: Settings) -> None:
     """Do a service's background work until SIGTERM."""
     libraries_log_in_json(settings, "worker")
     run: Callable[[Settings], None] = importlib.import_module(f"services.{settings.service}.worker").run
-    run(settings)
+    with tracing.on(settings.service, "worker"):
+        run(settings)
 
 
 def serve(app: Any, listener: socket.socket) -> None:
     """Serve an ASGI application until SIGTERM."""
     import uvicorn
 
+    # uvicorn drains, and then raises the signal once more: by then it is to end us in good order, not to kill us.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

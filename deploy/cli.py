@@ -12,6 +12,7 @@ from deploy.trouble import Trouble
 
 if TYPE_CHECKING:
     from deploy.up import Installation
+    from shared.settings import Service
 
 app = typer.Typer(
     name="fangxian",
@@ -25,6 +26,7 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
 ]
+OneService = Annotated[str, typer.Argument(help="registry, testing, observation or gateway.")]
 Port = Annotated[int, typer.Option("--port", help="Port of the gateway; the other services take the three after it.")]
 
 
@@ -40,12 +42,57 @@ def up(data: Data = None, port: Port = 8000) -> None:
 
 
 @app.command()
-def migrate(data: Data = None) -> None:
+def migrate(
+    data: Data = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the passwords of the services' logins are, for processes that run without `up`; "
+            "the database is DATABASE_URL's, and there is no data directory.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Bring the database to this version, while nothing runs. `up` does it too."""
-    from deploy import up as starting
+    if keys:
+        from deploy import alone
 
-    starting.migrate_only(starting.options(data))
+        alone.migrate_with(os.environ.get("DATABASE_URL"), keys)
+    else:
+        from deploy import up as starting
+
+        starting.migrate_only(starting.options(data))
     typer.echo("The database is of this version.")
+
+
+@app.command()
+def keys(directory: Annotated[Path, typer.Argument(help="A directory that is not there yet.")]) -> None:
+    """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
+    from deploy import keys as files
+
+    files.make(directory)
+    files.require(directory)
+    typer.echo(f"The keys are in {directory}: back them up apart from the database.")
+
+
+@app.command()
+def serve(
+    service: OneService,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.", min=1, max=65535)] = 8000,
+) -> None:
+    """Serve one API in this process, with FANGXIAN_… in the environment, until SIGTERM."""
+    from deploy import alone
+
+    alone.serve(_known(service), host, port)
+
+
+@app.command()
+def work(service: OneService) -> None:
+    """Do one service's background work in this process, with FANGXIAN_… in the environment, until SIGTERM."""
+    from deploy import alone
+
+    alone.work(_known(service))
 
 
 @app.command()
@@ -164,13 +211,18 @@ def feed_rebuild(
     """Fill what a service holds of another's resources anew, while it goes on."""
     from deploy import feed as feeds
     from deploy.up import options
+
+    count = feeds.rebuild(feeds.installed(options(data)), _known(service), _known(owner))
+    typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
+
+
+def _known(name: str) -> "Service":
     from shared.settings import SERVICES
 
-    for name in (service, owner):
-        if name not in SERVICES:
-            raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
-    count = feeds.rebuild(feeds.installed(options(data)), service, owner)  # type: ignore[arg-type]
-    typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
+    for service in SERVICES:
+        if service == name:
+            return service
+    raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -18,13 +18,16 @@ from deploy import secret_files
 from deploy.trouble import Trouble
 from shared.settings import SERVICES, Service
 
-OF_EVERY_SERVICE = ("own.jwk", "services.jwks", "master.key", "index.key")
-OF_THE_GATEWAY = ("issuer.jwk", "code.jwk", "code-hmac.key")
+DATABASE_PASSWORD = "database.password"  # noqa: S105 - a file's name
+"""Of the service's login role: for a process that is started by itself, with an address that names no password."""
+OF_EVERY_SERVICE = ("own.jwk", "services.jwks", "master.key", "index.key", DATABASE_PASSWORD)
+OF_THE_GATEWAY = ("issuer.jwk", "code-hmac.key")
 
 
 def make(directory: Path) -> None:
     """Make all keys of a new installation, if it has none: all of them or nothing."""
     if directory.exists():
+        _copy_passwords(directory)
         return
     half_made = directory.with_name(f"{directory.name}.half")
     shutil.rmtree(half_made, ignore_errors=True)
@@ -33,13 +36,24 @@ def make(directory: Path) -> None:
             secret_files.write_once(half_made / "owner" / name, content)
         for service in SERVICES:
             for name in names_of(service):
-                content = secret_files.read(half_made / "owner" / _original(service, name))
-                secret_files.write_once(half_made / service / name, content + "\n")
+                _copy(half_made, service, name)
         os.rename(half_made, directory)
         secret_files.flush_directory(directory.parent)
     except BaseException:
         shutil.rmtree(half_made, ignore_errors=True)
         raise
+
+
+def _copy(directory: Path, service: Service, name: str) -> None:
+    content = secret_files.read(directory / "owner" / _original(service, name))
+    secret_files.write_once(directory / service / name, content + "\n")
+
+
+def _copy_passwords(directory: Path) -> None:
+    """Installations made before services had their passwords at hand are given them; no other key is ever added."""
+    for service in SERVICES:
+        if not (directory / service / DATABASE_PASSWORD).exists() and not missing_of_owner(directory):
+            _copy(directory, service, DATABASE_PASSWORD)
 
 
 def names_of(service: Service) -> tuple[str, ...]:
@@ -49,9 +63,13 @@ def names_of(service: Service) -> tuple[str, ...]:
 
 def missing(directory: Path) -> list[str]:
     """The key files that should be there and are not."""
-    expected = [f"owner/{name}" for name in owner_names()]
-    expected += [f"{service}/{name}" for service in SERVICES for name in names_of(service)]
-    return [name for name in expected if not (directory / name).is_file()]
+    expected = [f"{service}/{name}" for service in SERVICES for name in names_of(service)]
+    return [*missing_of_owner(directory), *(name for name in expected if not (directory / name).is_file())]
+
+
+def missing_of_owner(directory: Path) -> list[str]:
+    """Of the owner's key files, those that should be there and are not."""
+    return [f"owner/{name}" for name in owner_names() if not (directory / "owner" / name).is_file()]
 
 
 def require(directory: Path) -> None:
@@ -60,14 +78,14 @@ def require(directory: Path) -> None:
         raise Trouble(f"Keys are missing in {directory} ({', '.join(gone)}): put them back from a backup.")
 
 
-def passwords(directory: Path) -> dict[str, str]:
-    """The password of each service's login role, by service."""
-    return {service: secret_files.read(directory / "owner" / f"database-{service}.password") for service in SERVICES}
+def passwords(owner: Path) -> dict[str, str]:
+    """The password of each service's login role, by service, from the owner's directory."""
+    return {service: secret_files.read(owner / _original(service, DATABASE_PASSWORD)) for service in SERVICES}
 
 
 def owner_names() -> tuple[str, ...]:
     """The key files the supervisor needs: all."""
-    per_service = [name for service in SERVICES for name in (f"database-{service}.password", f"service-{service}.jwk")]
+    per_service = [_original(service, name) for service in SERVICES for name in (DATABASE_PASSWORD, "own.jwk")]
     shared = ("services.jwks", "master.key", "index.key", *OF_THE_GATEWAY)
     return ("database-owner.password", "valkey.password", *per_service, *shared)
 
@@ -77,19 +95,19 @@ def _of_the_owner() -> dict[str, str]:
     return {
         "database-owner.password": _password(),
         "valkey.password": _password(),
-        **{f"database-{service}.password": _password() for service in SERVICES},
-        **{f"service-{service}.jwk": _json(key.as_dict(private=True)) for service, key in signing.items()},
+        **{_original(service, DATABASE_PASSWORD): _password() for service in SERVICES},
+        **{_original(service, "own.jwk"): _json(key.as_dict(private=True)) for service, key in signing.items()},
         "services.jwks": _json({"keys": [key.as_dict(private=False) for key in signing.values()]}),
         "master.key": _bytes(),
         "index.key": _bytes(),
         "issuer.jwk": _json(_ed25519("issuer").as_dict(private=True)),
-        "code.jwk": _json(_ed25519(f"code-{secrets.token_hex(4)}").as_dict(private=True)),
         "code-hmac.key": _bytes(),
     }
 
 
 def _original(service: Service, name: str) -> str:
-    return f"service-{service}.jwk" if name == "own.jwk" else name
+    """What a service's file is called among the owner's."""
+    return {"own.jwk": f"service-{service}.jwk", DATABASE_PASSWORD: f"database-{service}.password"}.get(name, name)
 
 
 def _ed25519(key_id: str) -> OKPKey:

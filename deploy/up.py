@@ -80,7 +80,7 @@ class Installation:
     @property
     def passwords(self) -> dict[str, str]:
         """The password of each service's login role."""
-        return keys.passwords(self.directory.keys)
+        return keys.passwords(self.directory.keys / "owner")
 
     def settings(self, service: Service) -> Settings:
         """What a service's processes need to know. `FANGXIAN_…` in the environment adds to it."""
@@ -98,9 +98,14 @@ class Installation:
                 gateway_url=urls["gateway"],
             )
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = "_".join(str(step) for step in first["loc"]).upper()
-            raise Trouble(f"The settings are wrong: {f'FANGXIAN_{name}: ' if name else ''}{first['msg']}.") from None
+            raise wrong_settings(error) from None
+
+
+def wrong_settings(error: ValidationError) -> Trouble:
+    """What is wrong with the environment, by the name of the variable."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = "_".join(str(step) for step in first["loc"]).upper()
+    return Trouble(f"The settings are wrong: {f'FANGXIAN_{name}: ' if name else ''}{first['msg']}.")
 
 
 Listeners = Mapping[Service, socket.socket]

@@ -85,7 +85,13 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
             await house.close()
 
     app = App(
-        title=api.title, version="1", lifespan=lifespan, openapi_url=api.openapi_path, docs_url=None, redoc_url=None
+        title=api.title,
+        version="1",
+        lifespan=lifespan,
+        openapi_url=api.openapi_path,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.house = house
     app.state.authenticate = (api.authenticate or bearer)(house)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared import tracing
 from shared.actors import DatabaseRole
 from shared.ids import new_id
 from shared.settings import Service, Settings
@@ -83,7 +84,7 @@ class Row:
 def engine_of(settings: Settings) -> AsyncEngine:
     """The process's engine. Connections are made when first needed."""
     url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=settings.database_pool,
         max_overflow=0,
@@ -92,6 +93,8 @@ def engine_of(settings: Settings) -> AsyncEngine:
         hide_parameters=True,  # errors quote statements, and parameters are people's
         connect_args={"timeout": 5, "server_settings": session_settings(settings)},
     )
+    tracing.follow_engine(engine)
+    return engine
 
 
 def session_settings(settings: Settings) -> Mapping[str, str]:

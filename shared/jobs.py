@@ -5,7 +5,8 @@ worker goes on where it stopped.
 """
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -14,6 +15,7 @@ import structlog
 from pydantic import ConfigDict
 from sqlalchemy import text
 
+from shared import tracing
 from shared.actors import Actor, Role
 from shared.contracts.resource import Said
 from shared.feed.reader import alone
@@ -112,6 +114,7 @@ async def add(work: Work, kind: str, region: str, values: Mapping[str, Any], sco
     """
     caller = replace(work.actor, range=scope) if scope else work.actor
     actor = asdict(caller) | {"role": work.actor.role.label, "residents": [str(r) for r in work.actor.residents]}
+    actor["trace"] = tracing.here()
     rows = await work.rows(
         ADD, id=new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
     )
@@ -231,7 +234,8 @@ async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) ->
     job = Run(house, id_, row["region"], _actor(row["actor"]), row["input"], row["done"], row["total"], row["result"])
     state, error = "succeeded", None
     try:
-        await functions[row["kind"]](job)
+        with _traced(row["kind"], row["actor"]):
+            await functions[row["kind"]](job)
     except Cancelled:
         return
     except Exception as failure:
@@ -244,6 +248,14 @@ async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) ->
     async with house.system_work() as work:
         await work.run(END, id=id_, state=state, error=error)
         await work.run(DROP_FILE, id=id_)
+
+
+@contextmanager
+def _traced(kind: str, asked_by: Mapping[str, Any]) -> Iterator[None]:
+    """The job as part of the trace of the request that asked for it."""
+    causes = [asked_by["trace"]] if asked_by.get("trace") else []
+    with tracing.caused_by(causes), tracing.handling(f"job {kind}", request_id=asked_by["request_id"]):
+        yield
 
 
 def _actor(kept: dict[str, Any]) -> Actor:

@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 from arq.connections import ArqRedis, RedisSettings, create_pool
 
+from shared import tracing
+
 log = structlog.get_logger()
 
 GATHER_SECONDS = 0.02
@@ -51,10 +53,14 @@ class Waker:
         self._redis: ArqRedis | None = None
         self._task: asyncio.Task[None] | None = None
         self._pending: set[str] = set()
+        self._causes: list[str] = []
 
     def wake(self, *targets: str) -> None:
         """Wake the given services, or all subscribers, soon."""
         self._pending.update(targets or self._targets)
+        cause = tracing.here()
+        if cause and len(self._causes) < tracing.MOST_CAUSES:
+            self._causes.append(cause)
         if self._pending and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._send())
 
@@ -72,10 +78,11 @@ class Waker:
     async def _send(self) -> None:
         while self._pending:
             targets, self._pending = sorted(self._pending), set()
+            causes, self._causes = self._causes, []
             try:
                 redis = await self._connection()
                 for target in targets:
-                    await redis.enqueue_job("wake", _queue_name=queue_of(target), _expires=LIFETIME_SECONDS)
+                    await redis.enqueue_job("wake", causes, _queue_name=queue_of(target), _expires=LIFETIME_SECONDS)
             except Exception as error:  # Redis holds no truth: whatever is wrong with it, the tick finds the work
                 log.debug("wake.lost", error=type(error).__name__)
                 await self._drop()

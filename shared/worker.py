@@ -18,7 +18,7 @@ import uvloop
 from arq.worker import Worker as ArqWorker
 from arq.worker import func
 
-from shared import telemetry
+from shared import telemetry, tracing
 from shared.feed import maintenance
 from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
@@ -74,10 +74,12 @@ class Loop:
     every_seconds: float
     on_wake: bool = True
     _event: asyncio.Event = field(default_factory=asyncio.Event)
+    _causes: list[str] = field(default_factory=list)
 
-    def wake(self) -> None:
-        """Look now."""
+    def wake(self, causes: Sequence[str] = ()) -> None:
+        """Look now. `causes` are the traces of the requests there is something to do for."""
         if self.on_wake:
+            self._causes = [*self._causes, *causes][-tracing.MOST_CAUSES :]
             self._event.set()
 
     async def forever(self) -> None:
@@ -85,8 +87,10 @@ class Loop:
         failures = 0
         while True:
             self._event.clear()
+            causes, self._causes = self._causes, []
             try:
-                await self.run()
+                with tracing.caused_by(causes):
+                    await self.run()
                 failures = 0
             except Exception as error:  # whatever it is, the loop must live: nothing else would try again
                 failures += 1
@@ -113,11 +117,13 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
         Tick(expire_proposals, 60),
         Tick(purge, 3600),
     ]
-    loops += [
-        Loop(tick.run.__name__, lambda tick=tick: tick.run(house), tick.every_seconds, tick.on_wake)  # type: ignore[misc]
-        for tick in ticks
-    ]
+    loops += [Loop(tick.run.__name__, partial(_once, house, tick), tick.every_seconds, tick.on_wake) for tick in ticks]
     return loops
+
+
+async def _once(house: House, tick: Tick) -> None:
+    with tracing.handling(tick.run.__name__):
+        await tick.run(house)
 
 
 def _watching(house: House, watch: Watch) -> Loop:
@@ -153,9 +159,9 @@ async def _serve(settings: Settings, worker: Worker) -> None:
 async def _listen(settings: Settings, loops: Sequence[Loop]) -> None:
     """Turn arq jobs into wake-ups. Without Redis: try again each second; the loops look by themselves meanwhile."""
 
-    async def wake(ctx: dict[Any, Any]) -> None:
+    async def wake(ctx: dict[Any, Any], causes: Sequence[str] = ()) -> None:
         for loop in loops:
-            loop.wake()
+            loop.wake(causes)
 
     while True:
         try:

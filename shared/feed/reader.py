@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -20,6 +21,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from shared import tracing
 from shared.actors import system
 from shared.contracts.resource import RESOURCES, R, Resource, owner_of
 from shared.feed import log
@@ -158,11 +160,12 @@ class Reader:
         events = msgspec.json.decode(response.content, type=list[Incoming])
         if not events and not self._is_due(lane):
             return 0, False
-        async with self.house.system_work(f"feed {self.owner}") as work:
-            if await self._locked_cursor(work, lane) != cursor:
-                return 0, True
-            await self._apply(work, newest(events), HOLD_NEWER)
-            await work.run(MOVE, owner=self.owner, lane=lane, cursor=following, now=work.now)
+        with tracing.handling(f"feed {self.owner} {lane}", entries=len(events)) if events else nullcontext():
+            async with self.house.system_work(f"feed {self.owner}") as work:
+                if await self._locked_cursor(work, lane) != cursor:
+                    return 0, True
+                await self._apply(work, newest(events), HOLD_NEWER)
+                await work.run(MOVE, owner=self.owner, lane=lane, cursor=following, now=work.now)
         return len(events), response.headers[MORE] == "1"
 
     def _is_due(self, lane: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls to our own other services: an internal token, the request id, and no more time than the caller has left."""
+"""Calls to our own other services: with an internal token, a request id, a trace, and the time the caller has left."""
 
 import time
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from shared import tracing
 from shared.actors import Actor
 from shared.problems import UpstreamFailed, UpstreamTimeout
 from shared.settings import SERVICES, Service, Settings
@@ -47,6 +48,7 @@ class Peers:
                 limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
                 timeout=httpx.Timeout(self._settings.request_timeout_seconds, connect=CONNECT_SECONDS),
             )
+            tracing.follow_client(self._clients[service])
         return self._clients[service]
 
     def headers(self, service: Service, actor: Actor, deadline: float | None = None) -> dict[str, str]:

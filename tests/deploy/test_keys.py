@@ -37,10 +37,10 @@ def test_nobody_else_may_read_a_key_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_a_service_gets_what_it_needs_and_nothing_more(made: Path) -> None:
-    shared = {"own.jwk", "services.jwks", "master.key", "index.key"}
+    shared = {"own.jwk", "services.jwks", "master.key", "index.key", "database.password"}
     for service in SERVICES:
         names = {path.name for path in (made / service).iterdir()}
-        assert names == (shared | {"issuer.jwk", "code.jwk", "code-hmac.key"} if service == "gateway" else shared)
+        assert names == (shared | {"issuer.jwk", "code-hmac.key"} if service == "gateway" else shared)
 
 
 def test_all_services_know_what_each_has_signed(made: Path) -> None:

@@ -1,0 +1,165 @@
+"""Processes one by one, without a supervisor, as containers start them: from their environment, over real servers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploy import embedded, secret_files, status
+from shared.settings import SERVICES
+from tests.deploy.starting import PATIENCE, ROOT, a_place, a_port, clean_environment, until
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Alone:
+    """Servers, keys and addresses; and the processes that were started with them."""
+
+    def __init__(self, place: Path, servers: embedded.Servers) -> None:
+        self.place, self.servers, self.port = place, servers, a_port()
+        self.started: list[subprocess.Popen[str]] = []
+
+    def environment(self, service: str) -> dict[str, str]:
+        host = self.servers.owner_url.partition("?")[2]
+        urls = {f"FANGXIAN_{name.upper()}_URL": self.url(name) for name in SERVICES}
+        return urls | {
+            "FANGXIAN_DATABASE_URL": f"postgresql:///fangxian?{host}",
+            "FANGXIAN_REDIS_URL": self.servers.redis_url,
+            "FANGXIAN_KEYS": str(self.place / "state" / "keys" / service),
+            "FANGXIAN_DEMONSTRATION_IDS": "true",
+        }
+
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.port + SERVICES.index(service)}"
+
+    def start(self, *words: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=clean_environment() | {"PYTHONPATH": str(ROOT)} | environment,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, *words: str, **environment: str) -> tuple[int, str]:
+        process = self.start(*words, environment=environment)
+        said, _ = process.communicate(timeout=PATIENCE)
+        return process.returncode, said
+
+
+@pytest.fixture
+def alone() -> Iterator[Alone]:
+    """A PostgreSQL and a Valkey of their own, and nothing yet in them."""
+    with embedded.temporary() as servers, a_place() as place:
+        (place / "state").mkdir()
+        one = Alone(place, servers)
+        try:
+            yield one
+        finally:
+            for process in one.started:
+                process.kill()
+                process.communicate()
+
+
+def ask(url: str, token: str = "", **body: object) -> dict[str, object]:
+    headers = {"content-type": "application/json", "idempotency-key": os.urandom(8).hex()}
+    request = urllib.request.Request(url, json.dumps(body).encode() if body else None, headers)
+    if token:
+        request.add_header("authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return dict(json.loads(answer.read()))
+
+
+def test_an_installation_of_single_processes(alone: Alone) -> None:
+    """Keys, migrations, two APIs and two workers; a fact goes from one service to the other; all end in good order."""
+    keys = alone.place / "state" / "keys"
+    assert alone.run("keys", str(keys))[0] == 0
+    before = (keys / "owner" / "master.key").read_bytes()
+    assert alone.run("keys", str(keys))[0] == 0
+    assert (keys / "owner" / "master.key").read_bytes() == before
+    owner = {"DATABASE_URL": alone.servers.owner_url}
+    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")
+    processes = [
+        alone.start(*words, environment=alone.environment(service))
+        for service in ("registry", "gateway")
+        for words in (
+            ("serve", service, "--port", alone.url(service).rpartition(":")[2]),
+            ("work", service),
+        )
+    ]
+    until(lambda: all(status.is_ready(alone.url(service)) for service in ("registry", "gateway")))
+    gateway = alone.url("gateway")
+    officer = {"role": "community_officer", "region": "350582005"}
+    token = str(ask(f"{gateway}/gateway/v1/development/tokens", **officer)["access_token"])
+    person = {"name": "张三丰", "document_number": "003582199003070019", "region": "350582005001", "household": "H1"}
+    ask(f"{gateway}/registry/v1/residents", token, **person)
+    until(lambda: _codes(alone) == 1)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
+        assert all(json.loads(line) for line in said.splitlines())
+
+
+def _codes(alone: Alone) -> int:
+    import asyncio
+
+    import asyncpg
+
+    async def count() -> int:
+        connection = await asyncpg.connect(alone.servers.owner_url)
+        try:
+            return int(await connection.fetchval("SELECT count(*) FROM gateway.codes"))
+        finally:
+            await connection.close()
+
+    return asyncio.run(count())
+
+
+NEEDED = {"FANGXIAN_DATABASE_URL": "postgresql://db/fangxian", "FANGXIAN_REDIS_URL": "redis://", "FANGXIAN_KEYS": "/no"}
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "sentence"),
+    [
+        (("serve", "nobody"), NEEDED, "There is no service nobody: "),
+        (("work", "testing"), {}, "The settings are wrong: FANGXIAN_DATABASE_URL: Field required."),
+        (("serve", "testing"), NEEDED | {"FANGXIAN_PRODUCTION": "true"}, "The settings are wrong: "),
+        (("work", "testing"), NEEDED, "Keys are missing in /no (own.jwk, "),
+        (("migrate", "--keys", "/no"), {}, "DATABASE_URL should be the address of the database, as its owner."),
+        (("migrate", "--keys", "/no"), {"DATABASE_URL": "postgresql://db/x"}, "/no/database-registry.password cannot"),
+    ],
+    ids=["unknown service", "nothing set", "not for production", "no keys", "no database", "no passwords"],
+)
+def test_what_is_missing_is_one_sentence(
+    run: Run, words: tuple[str, ...], environment: dict[str, str], sentence: str
+) -> None:
+    done = run(*words, **environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_password_in_the_address_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deploy import alone, keys
+
+    keys.make(tmp_path / "keys")
+    monkeypatch.setenv("FANGXIAN_KEYS", str(tmp_path / "keys" / "testing"))
+    monkeypatch.setenv("FANGXIAN_REDIS_URL", "redis://cache/0")
+    password = secret_files.read(tmp_path / "keys" / "owner" / "database-testing.password")
+    for given, expected in (
+        ("postgresql://me:mine@db/fangxian", "postgresql://me:mine@db/fangxian"),
+        ("postgresql://me@db:6432/fangxian", f"postgresql://me:{password}@db:6432/fangxian"),
+        ("postgresql://db/fangxian", f"postgresql://fangxian_testing:{password}@db/fangxian"),
+    ):
+        monkeypatch.setenv("FANGXIAN_DATABASE_URL", given)
+        assert alone.settings_of("testing").database_url.get_secret_value() == expected
