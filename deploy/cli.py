@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from deploy.keys_commands import keys
 from deploy.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -171,6 +172,9 @@ def feed_rebuild(
             raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
     count = feeds.rebuild(feeds.installed(options(data)), service, owner)  # type: ignore[arg-type]
     typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
+
+
+app.add_typer(keys, name="keys")
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -13,7 +13,7 @@ INTERNAL = "/internal/"
 
 def hot_tokens(house: House) -> Authenticate:
     """How the hot routes know their callers: as all do, but for the request id, which nothing there carries on."""
-    issuer = Issuer.from_files(house.settings.keys)
+    issuer = Issuer.of(house)
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:
         return issuer.actor_of(bearer_token(scope))
@@ -23,7 +23,7 @@ def hot_tokens(house: House) -> Authenticate:
 
 def outside_tokens(house: House) -> Authenticate:
     """How the gateway knows its callers. What one kind of token opens, the other never does."""
-    issuer = Issuer.from_files(house.settings.keys)
+    issuer = Issuer.of(house)
     inside = bearer(house)
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:

@@ -7,44 +7,48 @@ is identified by the blind index of their document; everybody locks in its order
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.engine import RowMapping
 
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
 from shared.clock import day_of
 from shared.contracts.registry import Resident
 from shared.ids import new_id
-from shared.sealing import Keyring
+from shared.sealing import CannotOpenError, Keyring, Slots
 from shared.work import Work
 
 # Who is there already, within the scope or outside of it, is left alone; only the new ones come back.
 ADD = text("""
     INSERT INTO residents (
-        id, region, document_type, document_index, document_number_sealed, name_sealed, phone_sealed, phone_index,
-        address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
+        id, region, document_type, document_index, document_index_b, document_number_sealed, name_sealed, phone_sealed,
+        phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
     )
     SELECT given.*, :now
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:document_type AS smallint[]),
-        CAST(:document_index AS bytea[]), CAST(:number AS bytea[]), CAST(:name AS bytea[]), CAST(:phone AS bytea[]),
-        CAST(:phone_index AS bytea[]), CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]),
-        CAST(:household_id AS uuid[]), CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
+        CAST(:document_index AS bytea[]), CAST(:document_index_b AS bytea[]), CAST(:number AS bytea[]),
+        CAST(:name AS bytea[]), CAST(:phone AS bytea[]), CAST(:phone_index AS bytea[]),
+        CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]), CAST(:household_id AS uuid[]),
+        CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
     ) AS given
-    ON CONFLICT ON CONSTRAINT resident_exists DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id
 """)
 
-KNOWN = text("""
-    SELECT id, version, document_index, region, state, closed_reason, name_sealed, phone_index, address_sealed,
-        birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until
+# While the index key is rotated a row may have either of the two.
+KNOWN = """
+    SELECT id, version, document_index, document_index_b, region, state, closed_reason, name_sealed, phone_index,
+        address_sealed, birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until
     FROM residents
-    WHERE document_index = ANY(CAST(:indexes AS bytea[]))
-    ORDER BY document_index
+    WHERE {indexed}
+    ORDER BY document_index, document_index_b
     FOR UPDATE
-""")
+"""
+COLUMNS = ("document_index", "document_index_b")
 
 REMEMBER = text("""
     INSERT INTO resident_history (
@@ -106,7 +110,8 @@ class NewRow(NamedTuple):
     id: UUID
     region: str
     document_type: int
-    document_index: bytes
+    document_index: bytes | None
+    document_index_b: bytes | None
     number: bytes
     name: bytes
     phone: bytes | None
@@ -118,6 +123,11 @@ class NewRow(NamedTuple):
     pregnant_from: date | None
     dependent_from: date | None
 
+    @property
+    def slots(self) -> Slots:
+        """The blind index of the document, by column."""
+        return Slots(self.document_index, self.document_index_b)
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -127,29 +137,37 @@ class Prepared:
     rows: list[NewRow]
     faces: dict[UUID, Resident]
     """Their public faces, should they turn out to be new."""
+    keys: dict[bytes, bytes]
+    """What tells each of them apart in `people`, by any of their blind indexes."""
+
+    def key_of(self, row: Any) -> bytes:
+        """Which of the people a row of `KNOWN` is."""
+        return next(self.keys[index] for name in COLUMNS if (index := row[name]) in self.keys)
 
 
 def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
-    by_index = {ring.index("document", person.document): person for person in people}
+    indexed = {slots.key: (slots, person) for person in people if (slots := ring.slots("document", person.document))}
     rows, faces = [], {}
-    for index in sorted(by_index):
-        row = _new_row(ring, index, by_index[index], today)
+    for key in sorted(indexed):
+        row = _new_row(ring, *indexed[key], today)
         rows.append(row)
         counted = Counted(
             row.region, "active", row.birth_date, row.household_id, row.pregnant_from, None, row.dependent_from, None
         )
         faces[row.id] = resident(row.id, 1, counted, today)
-    return Prepared(by_index, rows, faces)
+    by_key = {key: person for key, (_, person) in indexed.items()}
+    keys = {index: key for key, (slots, _) in indexed.items() for index in slots if index is not None}
+    return Prepared(by_key, rows, faces, keys)
 
 
-def _new_row(ring: Keyring, index: bytes, person: Person, today: date) -> NewRow:
+def _new_row(ring: Keyring, slots: Slots, person: Person, today: date) -> NewRow:
     id_, phone, address = new_id(), person.phone, person.address
     return NewRow(
         id_,
         person.region,
         person.document_type,
-        index,
+        *slots,
         ring.seal("residents.document_number", id_, person.document_number),
         ring.seal("residents.name", id_, person.name),
         ring.seal("residents.phone", id_, phone) if phone else None,
@@ -171,9 +189,24 @@ async def add(work: Work, prepared: Prepared) -> list[Resident]:
     return [prepared.faces[row["id"]] for row in added]
 
 
-async def known(work: Work, indexes: Collection[bytes]) -> Sequence[RowMapping]:
+async def known(work: Work, documents: Collection[Slots]) -> Sequence[RowMapping]:
     """Those of the documents whom this work can see, locked in their order."""
-    return await work.rows(KNOWN, indexes=sorted(indexes)) if indexes else []
+    found = (
+        {
+            name: sorted(index for index in indexes if index is not None)
+            for name, indexes in zip(COLUMNS, zip(*documents, strict=True), strict=True)
+        }
+        if documents
+        else {}
+    )
+    asked = {name: indexes for name, indexes in found.items() if indexes}
+    return await work.rows(_known_by(tuple(asked)), **asked) if asked else []
+
+
+@lru_cache(maxsize=4)
+def _known_by(columns: tuple[str, ...]) -> TextClause:
+    indexed = " OR ".join(f"{name} = ANY(CAST(:{name} AS bytea[]))" for name in columns)
+    return text(KNOWN.format(indexed=indexed))
 
 
 class Change(NamedTuple):
@@ -201,8 +234,8 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
     id_ = row["id"]
     left_home = row["region"][:COMMUNITY_DIGITS] != person.region[:COMMUNITY_DIGITS]
     phone_index = ring.index("phone", person.phone) if person.phone else None
+    rung = person.phone is not None and row["phone_index"] not in ring.indexes("phone", person.phone)
     renamed = person.name != _opened(ring, "residents.name", row, "name_sealed")
-    rung = phone_index is not None and phone_index != row["phone_index"]
     housed = bool(person.address) and person.address != _opened(ring, "residents.address", row, "address_sealed")
     pregnant = retag(Validity(row["pregnant_from"], row["pregnant_until"]), person.pregnant, today)
     dependent = retag(Validity(row["dependent_from"], row["dependent_until"]), person.dependent, today)
@@ -229,8 +262,12 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
 
 
 def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | None:
+    """What is kept; None where nothing is, or where it is gone and may be said anew."""
     sealed = row[column]
-    return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
+    try:
+        return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
+    except CannotOpenError:
+        return None
 
 
 def counted_of(row: Any) -> Counted:
