@@ -77,6 +77,7 @@ class Contract:
     keyed: bool
     location: str | None
     open: bool
+    unkept: bool = False
 
 
 class Route(APIRoute):
@@ -100,7 +101,8 @@ class Route(APIRoute):
             # The body is here before the transaction begins: a slow client holds no connection to the database.
             body = await _body_of(request)
             # Whoever comes without a token has no name that a key could be kept under.
-            key = request.headers.get("idempotency-key") if writes and not contract.open else None
+            keeps = writes and not contract.open and not contract.unkept
+            key = request.headers.get("idempotency-key") if keeps else None
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
             async with house.work(actor, operation) as work:
@@ -212,13 +214,17 @@ class Router(APIRouter):
         client_ids: bool = False,
         location: str | None = None,
         open: bool = False,  # noqa: A002 - reads as a sentence where it is said
+        unkept: bool = False,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """`open` lets callers in without a token: what such a route trusts, it checks by itself."""
+        """`open` lets callers in without a token: what such a route trusts, it checks by itself.
+
+        `unkept` keeps no answer under an idempotency key, for what must not be kept at all.
+        """
 
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
-            contract = Contract(role, tuple(raises), keyed, location, open)
+            contract = Contract(role, tuple(raises), keyed, location, open, unkept)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:
@@ -237,7 +243,7 @@ class Router(APIRouter):
                     **({"x-location": location} if location else {}),
                     **options.pop("extra", {}),
                 },
-                dependencies=[Depends(_idempotency_key)] if method == "POST" and not open else [],
+                dependencies=[Depends(_idempotency_key)] if method == "POST" and not open and not unkept else [],
                 **options,
             )
             return endpoint
@@ -254,7 +260,7 @@ def _access(contract: Contract) -> dict[str, Any]:
 def _responses(method: str, contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
     problems = [*contract.raises, *ALWAYS, *WITH_INPUT]
     if method != "GET":
-        problems += [*WITH_BODY, *(() if contract.open else idempotency.PROBLEMS)]
+        problems += [*WITH_BODY, *(() if contract.open or contract.unkept else idempotency.PROBLEMS)]
     if contract.open:
         problems = [kind for kind in problems if kind not in (Unauthenticated, Forbidden)]
     responses: dict[int | str, dict[str, Any]] = {**openapi_responses(dict.fromkeys(problems))}
