@@ -42,7 +42,7 @@ def migrate_with(owner_url: str | None, owner_keys: Path) -> None:
     try:
         passwords = keys.passwords(owner_keys)
     except OSError as error:
-        raise Trouble(f"{error.filename} cannot be read: `fangxian keys` makes it.") from None
+        raise Trouble(f"{error.filename} cannot be read: `fangxian keys make` makes it.") from None
     check_postgres(as_role(owner_url))
     migrate(as_role(owner_url), passwords)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from deploy.keys_commands import keys
 from deploy.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -63,16 +64,6 @@ def migrate(
 
         starting.migrate_only(starting.options(data))
     typer.echo("The database is of this version.")
-
-
-@app.command()
-def keys(directory: Annotated[Path, typer.Argument(help="A directory that is not there yet.")]) -> None:
-    """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
-    from deploy import keys as files
-
-    files.make(directory)
-    files.require(directory)
-    typer.echo(f"The keys are in {directory}: back them up apart from the database.")
 
 
 @app.command()
@@ -223,6 +214,9 @@ def _known(name: str) -> "Service":
         if service == name:
             return service
     raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
+
+
+app.add_typer(keys, name="keys")
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

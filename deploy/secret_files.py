@@ -33,6 +33,21 @@ def write_once(path: Path, content: str) -> bool:
     return True
 
 
+def replace(path: Path, content: str) -> None:
+    """Put a secret (0600) in the place of another: whoever reads meanwhile sees the one or the other, whole."""
+    half_made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        half_made.replace(path)
+    finally:
+        half_made.unlink(missing_ok=True)
+    flush_directory(path.parent)
+
+
 def read(path: Path) -> str:
     """The secret in a file."""
     return path.read_text(encoding="ascii").strip()

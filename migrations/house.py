@@ -3,6 +3,7 @@
 from alembic import op
 
 from migrations.roles import allow, open_schema, protect
+from shared.db import group_of
 from shared.settings import Service
 
 TABLES = """
@@ -268,3 +269,50 @@ def run_script(script: str) -> None:
         if line.rstrip().endswith(";") and not in_body:
             op.execute("\n".join(statement))
             statement = []
+
+
+SEVERAL_DATA_KEYS = """
+ALTER TABLE {s}.data_keys RENAME COLUMN month TO id;
+ALTER TABLE {s}.data_keys
+    ADD COLUMN month integer,
+    ADD COLUMN master text NOT NULL DEFAULT '',
+    ADD COLUMN made_at timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN seals_from timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN destroyed_at timestamptz,
+    ALTER COLUMN wrapped DROP NOT NULL;
+UPDATE {s}.data_keys SET month = id;
+ALTER TABLE {s}.data_keys
+    ALTER COLUMN month SET NOT NULL,
+    ADD CONSTRAINT data_key_destroyed CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL));
+COMMENT ON TABLE {s}.data_keys IS 'The keys that seal personal data of a month, wrapped by the master key.';
+COMMENT ON COLUMN {s}.data_keys.master IS 'What wraps it.';
+COMMENT ON COLUMN {s}.data_keys.wrapped IS 'Null once it is destroyed, and with it what it sealed.';
+"""
+
+# Only a month's first key has a place in the older form: what later ones sealed would be lost.
+ONE_DATA_KEY = """
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM {s}.data_keys WHERE id <> month OR wrapped IS NULL) THEN
+        RAISE EXCEPTION 'data keys were rotated or destroyed: the older version could not open what they sealed';
+    END IF;
+END $$;
+ALTER TABLE {s}.data_keys DROP CONSTRAINT data_key_destroyed;
+ALTER TABLE {s}.data_keys
+    DROP COLUMN month, DROP COLUMN master, DROP COLUMN made_at, DROP COLUMN seals_from, DROP COLUMN destroyed_at,
+    ALTER COLUMN wrapped SET NOT NULL;
+ALTER TABLE {s}.data_keys RENAME COLUMN id TO month;
+COMMENT ON TABLE {s}.data_keys IS 'The key that seals personal data of a month, wrapped by the master key.';
+"""
+
+
+def several_data_keys(service: Service) -> None:
+    """Let a month have several data keys, and a key be destroyed; let workers seal anew what is kept."""
+    run_script(SEVERAL_DATA_KEYS.format(s=service))
+    allow(service, "uploads", "UPDATE", "system")
+
+
+def one_data_key(service: Service) -> None:
+    """Take that back."""
+    op.execute(f"REVOKE UPDATE ON {service}.uploads FROM {group_of(service, 'system')}")
+    run_script(ONE_DATA_KEY.format(s=service))

@@ -5,21 +5,24 @@ database was away.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared import clock, sealing
+from shared import clock, data_keys, sealing
 from shared.actors import Actor, system
 from shared.db import engine_of
 from shared.http.client import Peers
+from shared.key_files import Watched
+from shared.masters import Masters, masters_of
 from shared.problems import Unavailable
-from shared.sealing import Keyring, month_of, next_month
+from shared.sealing import Keyring, index_keys_of, month_of
 from shared.settings import SERVICES, Service, Settings
 from shared.tokens import Signer
 from shared.wakes import Waker
@@ -27,7 +30,8 @@ from shared.work import Work
 
 log = structlog.get_logger()
 
-KEYS_CHECK_SECONDS = 600
+KEYS_LOOK_SECONDS = 2.0
+"""How soon a key that was made, rotated or destroyed elsewhere is followed. No restart is needed."""
 RETRY_SECONDS = 1.0
 
 RESTORED = text("""
@@ -44,21 +48,33 @@ class House:
     settings: Settings
     engine: AsyncEngine
     keyring: Keyring
+    masters: Masters
     signer: Signer
     peers: Peers
     waker: Waker
     is_open: bool = False
+    refreshed: list[Callable[[], None]] = field(default_factory=list)
+    """What follows its key files: called every two seconds, and again when it failed."""
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     @classmethod
     def build(cls, settings: Settings, transports: Mapping[str, Any] | None = None) -> Self:
         """Make a house from settings. `transports` replaces the network to peers, in tests."""
         signer = Signer.from_files(settings.service, settings.keys)
+        index_file = settings.keys / "index.key"
+        keyring, index = Keyring(settings.service, index_keys_of(index_file)), Watched(index_file)
+
+        def follow_index() -> None:
+            if index.changed():
+                keyring.index_keys = index_keys_of(index_file)
+
         return cls(
             settings=settings,
             engine=engine_of(settings),
-            keyring=Keyring.from_files(settings.service, settings.keys),
+            keyring=keyring,
+            masters=masters_of(settings),
             signer=signer,
+            refreshed=[signer.refresh, follow_index],
             peers=Peers(settings, signer, transports or {}),
             waker=Waker(settings.redis_url.get_secret_value(), subscribers_of(settings)),
         )
@@ -84,30 +100,41 @@ class House:
         self._tasks.append(asyncio.create_task(self._keep_open()))
 
     async def open(self) -> None:
-        """Load the data keys of this and the next month, making them where they are missing."""
+        """Load the data keys, making this and the next month's where they are missing."""
         sealing.use(self.keyring)
-        this = month_of(clock.now())
-        work = Work(self, system(self.settings.service), "keys")
-        async with work:
+        this, service = month_of(clock.now()), self.settings.service
+        rows = await self._data_keys()
+        # Outside of any transaction: the master key may be in a KMS.
+        made = [
+            (key_id, month, await data_keys.wrapped_new(self.masters, service, key_id))
+            for month, key_id in data_keys.missing(rows, data_keys.months_needed(this)).items()
+        ]
+        if made:
+            async with Work(self, system(service), "keys") as work:
+                await data_keys.make(work, made)
+            rows = await self._data_keys()
+        await data_keys.take(self.keyring, self.masters, rows, this)
+        self.is_open = True
+
+    async def _data_keys(self) -> Sequence[RowMapping]:
+        async with Work(self, system(self.settings.service), "keys") as work:
             restored = (await work.session.execute(RESTORED)).scalar_one()
             if restored:
                 raise Unavailable()
-            for month in (this, next_month(this)):
-                await work.session.execute(
-                    text("INSERT INTO data_keys (month, wrapped) VALUES (:month, :wrapped) ON CONFLICT DO NOTHING"),
-                    {"month": month, "wrapped": self.keyring.new_wrapped_key(month)},
-                )
-        async with Work(self, system(self.settings.service), "keys") as work:
-            for month, wrapped in await work.session.execute(text("SELECT month, wrapped FROM data_keys")):
-                if not self.keyring.has(month):
-                    self.keyring.unwrap(month, wrapped)
-        self.keyring.current = this
-        self.is_open = True
+            return await work.rows(data_keys.KEYS)
 
     async def _keep_open(self) -> None:
         while True:
-            await asyncio.sleep(KEYS_CHECK_SECONDS if self.is_open else RETRY_SECONDS)
+            await asyncio.sleep(KEYS_LOOK_SECONDS if self.is_open else RETRY_SECONDS)
+            self._refresh()
             await self._try_to_open()
+
+    def _refresh(self) -> None:
+        for refresh in self.refreshed:
+            try:
+                refresh()
+            except (OSError, ValueError) as error:  # a file is half there: what was read before still holds
+                log.error("keys.unreadable", error=type(error).__name__)
 
     async def _try_to_open(self) -> None:
         try:

@@ -20,6 +20,15 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(description="PostgreSQL, as this service's own runtime role.")
     redis_url: SecretStr = Field(description="Redis or Valkey: wake-ups only, never truth.")
     keys: Path = Field(description="Directory of key files, mode 0700.")
+    master_keys: Literal["file", "environment", "kms"] = Field(
+        default="file", description="Where the master key is: `master.key`, FANGXIAN_MASTER_KEY, or a KMS."
+    )
+    master_key: SecretStr | None = Field(
+        default=None, description="32 bytes as base64url; several, the newest first, separated by commas."
+    )
+    kms_url: str = Field(default="", description="A KMS with the interface of Vault's transit engine.")
+    kms_token: SecretStr | None = None
+    kms_key: str = Field(default="fangxian", description="The name of the master key in the KMS.")
 
     registry_url: str = "http://127.0.0.1:8001"
     testing_url: str = "http://127.0.0.1:8002"
@@ -46,6 +55,7 @@ class Settings(BaseSettings):
     browser_origins: tuple[str, ...] = Field(
         default=(), description='Web pages that may call us (CORS), as JSON: ["https://console.example.cn"].'
     )
+    reveals_per_hour: int = Field(default=30, ge=0, description="How often one person may see somebody in clear.")
 
     database_pool: int = Field(default=6, ge=1, le=50, description="Connections this process may hold.")
     transaction_timeout_seconds: float = Field(default=5, gt=0)
@@ -62,6 +72,14 @@ class Settings(BaseSettings):
             )
         if self.production and not (self.publish and self.wake_subscribers):
             raise ValueError("FANGXIAN_PUBLISH and FANGXIAN_WAKE_SUBSCRIBERS are test-only switches")
+        return self
+
+    @model_validator(mode="after")
+    def _master_key_is_somewhere(self) -> Self:
+        if self.master_keys == "environment" and self.master_key is None:
+            raise ValueError("FANGXIAN_MASTER_KEYS=environment needs FANGXIAN_MASTER_KEY")
+        if self.master_keys == "kms" and not self.kms_url:
+            raise ValueError("FANGXIAN_MASTER_KEYS=kms needs FANGXIAN_KMS_URL")
         return self
 
     def url_of(self, service: Service) -> str:

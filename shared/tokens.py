@@ -1,12 +1,13 @@
 """Internal tokens: 60 seconds, one audience, one actor. The edge exchanges the caller's token for one of these.
 
 Each service signs with an Ed25519 key of its own and knows the public keys of all (`services.jwks`). Only the gateway
-may speak for people and machines; any other service speaks for itself.
+may speak for people and machines; any other service speaks for itself. A key's id is its service's name, with a mark
+after a dot where it was rotated.
 """
 
-import json
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,9 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
+from shared import key_files
 from shared.actors import Actor, Role
+from shared.key_files import Version, Watched
 from shared.problems import Unauthenticated
 from shared.settings import Service
 
@@ -34,12 +37,27 @@ class Signer:
     public: KeySet
     _checked: "OrderedDict[str, tuple[Actor, float]]" = field(default_factory=OrderedDict)
     _made: "OrderedDict[tuple[Actor, Service], tuple[str, float]]" = field(default_factory=OrderedDict)
+    _files: tuple[Path, Path] | None = None
+    _versions: tuple[Sequence[Version], Sequence[Version]] = ((), ())
+    _watched: Watched | None = None
 
     @classmethod
     def from_files(cls, service: Service, keys: Path) -> Self:
-        """Read `own.jwk` and `services.jwks` from a directory."""
-        own = OKPKey.import_key(json.loads((keys / "own.jwk").read_text()))
-        return cls(service, own, KeySet.import_key_set(json.loads((keys / "services.jwks").read_text())))
+        """Read `own.jwk` and `services.jwks` from a directory, and follow them as they change."""
+        files = keys / "own.jwk", keys / "services.jwks"
+        versions = key_files.read(files[0]), key_files.read(files[1])
+        own, public = _imported(*versions)
+        signer = cls(service, own, public)
+        signer._files, signer._versions, signer._watched = files, versions, Watched(*files)
+        return signer
+
+    def refresh(self) -> None:
+        """Sign with the key whose time has come, and trust no longer than a key's time allows."""
+        if self._files is None or self._watched is None:
+            return
+        if self._watched.changed():
+            self._versions = key_files.read(self._files[0]), key_files.read(self._files[1])
+        self.own, self.public = _imported(*self._versions)
 
     def token_for(self, audience: Service, actor: Actor) -> str:
         """A token that lets `actor` act at another service, good for at least half its lifetime."""
@@ -50,7 +68,7 @@ class Signer:
         if made and made[1] > now + LIFETIME_SECONDS / 2:
             return made[0]
         expires = now + LIFETIME_SECONDS
-        header = {"alg": ALGORITHM, "kid": self.service}
+        header = {"alg": ALGORITHM, "kid": self.own.kid or self.service}
         token = jwt.encode(header, _claims(self.service, audience, actor, expires), self.own, algorithms=[ALGORITHM])
         _remember(self._made, (actor, audience), (token, expires))
         return token
@@ -69,7 +87,7 @@ class Signer:
             expires = float(claims["exp"])
             if claims["aud"] != self.service or not now < expires <= now + LIFETIME_SECONDS + 5:
                 raise Unauthenticated()
-            if decoded.header.get("kid") != claims["iss"]:
+            if str(decoded.header.get("kid")).partition(".")[0] != claims["iss"]:
                 raise Unauthenticated()
             actor = _actor(claims)
         except (JoseError, ValueError, KeyError, TypeError) as error:
@@ -78,6 +96,12 @@ class Signer:
             raise Unauthenticated()
         _remember(self._checked, token, (actor, expires))
         return actor
+
+
+def _imported(own: Sequence[Version], public: Sequence[Version]) -> tuple[OKPKey, KeySet]:
+    now = key_files.now()
+    trusted = [dict(version.jwk) for version in key_files.trusted(public, now)]
+    return OKPKey.import_key(dict(key_files.in_use(own, now).jwk)), KeySet.import_key_set({"keys": trusted})
 
 
 def _claims(issuer: str, audience: str, actor: Actor, expires: float) -> dict[str, Any]:

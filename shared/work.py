@@ -101,6 +101,7 @@ class Work:
         self.session = AsyncSession(house.engine, expire_on_commit=False, autoflush=False)
         self._entries: list[log.Entry] = []
         self._seen: set[UUID] = set()
+        self._why = ""
         event.listen(self.session.sync_session, "after_begin", self._enter)
 
     async def __aenter__(self) -> Self:
@@ -148,7 +149,7 @@ class Work:
                 "actor": actor.subject,
                 "role": actor.role.label,
                 "scope": actor.range[0],
-                "purpose": actor.purpose,
+                "purpose": self._why or actor.purpose,
                 "request_id": actor.request_id,
                 "operation": self.operation,
                 "subjects": log.uuids(self._seen),
@@ -215,6 +216,11 @@ class Work:
     def saw(self, ids: Iterable[UUID]) -> None:
         """Note whose personal data this work looks at or changes. One audit entry holds them all."""
         self._seen.update(ids)
+
+    def revealed(self, ids: Iterable[UUID], purpose: str, reason: str) -> None:
+        """Note whose personal data this work shows in clear, and what for. The audit entry says all of it."""
+        self.saw(ids)
+        self._why = f"reveal: {purpose}: {reason}"
 
     async def page(self, statement: Select[RowT], page: Page, say: Callable[[RowT], T]) -> Listed[T]:
         """One page of a list of rows, in the order in which the server wrote them."""

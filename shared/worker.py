@@ -18,7 +18,7 @@ import uvloop
 from arq.worker import Worker as ArqWorker
 from arq.worker import func
 
-from shared import telemetry, tracing
+from shared import resealing, telemetry, tracing
 from shared.feed import maintenance
 from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
@@ -107,8 +107,8 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
         for owner in owners_read_by(house.settings.service)
         for lane in LANES
     ]
-    if worker.jobs:
-        loops.append(Loop("jobs", lambda: run_open_jobs(house, worker.jobs), LOOK_SECONDS))
+    jobs = {**worker.jobs, resealing.KIND: resealing.reseal}
+    loops.append(Loop("jobs", lambda: run_open_jobs(house, jobs), LOOK_SECONDS))
     loops += [_watching(house, watch) for watch in worker.watches]
     ticks = [
         *worker.ticks,

@@ -41,10 +41,10 @@ class Engines:
     def routes(self, house: House) -> Sequence[BaseRoute]:
         """Where they are asked."""
         authenticate = hot_tokens(house)
-        key = self.keys.current
+        house.refreshed.append(self.keys.refresh)
         return [
-            VerificationEndpoint(self.door, authenticate, self.keys.secrets, key, clock.now).route(),
-            OwnCodeEndpoint(self.codes, authenticate, key, clock.now).route(),
+            VerificationEndpoint(self.door, authenticate, self.keys, clock.now).route(),
+            OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now).route(),
         ]
 
     @asynccontextmanager

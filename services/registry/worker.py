@@ -3,13 +3,15 @@
 from services.registry.imports.taking import forget_errors, take_file
 from services.registry.imports.use_cases import KIND as IMPORT
 from services.registry.residents.birthdays import follow_birthdays
+from services.registry.residents.reindexing import KIND as REINDEX
+from services.registry.residents.reindexing import reindex
 from services.registry.residents.transfers import settle_requests
 from shared.settings import Settings
 from shared.worker import Tick, Worker
 from shared.worker import run as run_worker
 
 WORKER = Worker(
-    jobs={IMPORT: take_file},
+    jobs={IMPORT: take_file, REINDEX: reindex},
     ticks=[
         Tick(settle_requests, every_seconds=2, on_wake=True),
         Tick(follow_birthdays, every_seconds=600),

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Identity,
@@ -110,7 +111,13 @@ def add_feed_tables(metadata: MetaData) -> None:
     Table(
         "data_keys",
         metadata,
-        Column("month", Integer, primary_key=True, autoincrement=False),
-        Column("wrapped", LargeBinary, nullable=False),
-        comment="The key that seals personal data of a month, wrapped by the master key.",
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("month", Integer, nullable=False),
+        Column("master", Text, nullable=False, server_default="", comment="What wraps it."),
+        Column("wrapped", LargeBinary, comment="Null once it is destroyed, and with it what it sealed."),
+        Column("made_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("seals_from", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("destroyed_at", DateTime(timezone=True)),
+        CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="data_key_destroyed"),
+        comment="The keys that seal personal data of a month, wrapped by the master key.",
     )

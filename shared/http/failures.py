@@ -14,6 +14,8 @@ import sqlalchemy.exc
 
 from shared.problems import (
     Conflict,
+    DataDestroyed,
+    DataUnreadable,
     Forbidden,
     InternalError,
     Problem,
@@ -24,6 +26,7 @@ from shared.problems import (
     UpstreamTimeout,
     for_constraint,
 )
+from shared.sealing import CannotOpenError
 
 _PASSING = (
     "08",  # connection exceptions
@@ -53,7 +56,7 @@ def problem_of(error: BaseException) -> Problem:
     for cause in causes(error):
         if isinstance(cause, AssertionError):  # a fault of ours, whatever led to it
             break
-        found = cause if isinstance(cause, Problem) else _of_database(cause) or _of_network(cause)
+        found = cause if isinstance(cause, Problem) else _of_seal(cause) or _of_database(cause) or _of_network(cause)
         if found:
             return found
     return InternalError()
@@ -102,6 +105,12 @@ def _frames(trace: TracebackType | None) -> list[str]:
 def _attribute(error: BaseException, name: str) -> str | None:
     values = (getattr(cause, name, None) for cause in causes(error))
     return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def _of_seal(error: BaseException) -> Problem | None:
+    if not isinstance(error, CannotOpenError):
+        return None
+    return DataDestroyed() if error.why == "destroyed" else DataUnreadable()
 
 
 def _of_database(error: BaseException) -> Problem | None:

@@ -87,6 +87,7 @@ class Contract:
     keyed: bool
     location: str | None
     open: bool
+    unkept: bool = False
 
 
 class Route(APIRoute):
@@ -121,7 +122,8 @@ class Route(APIRoute):
             # The body is here before the transaction begins: a slow client holds no connection to the database.
             body = await _body_of(request)
             # Whoever comes without a token has no name that a key could be kept under.
-            key = request.headers.get("idempotency-key") if writes and not contract.open else None
+            keeps = writes and not contract.open and not contract.unkept
+            key = request.headers.get("idempotency-key") if keeps else None
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
             async with house.work(actor, operation) as work:
@@ -237,14 +239,21 @@ class Router(APIRouter):
         client_ids: bool = False,
         location: str | None = None,
         open: bool = False,  # noqa: A002 - reads as a sentence where it is said
+        unkept: bool = False,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """`open` lets callers in without a token: what such a route trusts, it checks by itself."""
+        """`open` lets callers in without a token: what such a route trusts, it checks by itself.
+
+        `unkept` keeps no answer under an idempotency key, for what must not be kept at all.
+        """
 
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
             endpoint = strictly(endpoint)
-            contract = Contract(role, _problems(method, endpoint, raises, open), keyed, location, open)
+            problems = _problems(method, endpoint, raises, open)
+            if open or unkept:
+                problems = tuple(kind for kind in problems if kind not in idempotency.PROBLEMS)
+            contract = Contract(role, problems, keyed, location, open, unkept)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:
@@ -289,7 +298,7 @@ def _problems(
     if IfMatch in asked:
         problems.add(VersionMismatch)
     if method != "GET":
-        problems.update(WITH_BODY, () if is_open else idempotency.PROBLEMS)
+        problems.update(WITH_BODY, idempotency.PROBLEMS)
     return tuple(problems - {Unauthenticated, Forbidden} if is_open else problems)
 
 
@@ -303,7 +312,7 @@ def _responses(contract: Contract, status: int) -> dict[int | str, dict[str, Any
 
 
 def _keys(contract: Contract) -> list[Any]:
-    if contract.open:
+    if contract.open or contract.unkept:
         return []
     return [Depends(_idempotency_key if contract.keyed else _idempotency_key_if_any)]
 

@@ -7,6 +7,8 @@ guards the same rule. Raise it anywhere: `raise TubeFull(number="T1", at="/tube_
 from shared.problems.common import (
     ClockAhead,
     Conflict,
+    DataDestroyed,
+    DataUnreadable,
     Forbidden,
     HeadersTooLarge,
     InternalError,
@@ -66,6 +68,8 @@ __all__ = [
     "MEDIA_TYPE",
     "ClockAhead",
     "Conflict",
+    "DataDestroyed",
+    "DataUnreadable",
     "Fault",
     "Forbidden",
     "HeadersTooLarge",

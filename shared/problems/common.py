@@ -200,6 +200,26 @@ class PreconditionRequired(Problem):
     fix = Text(zh="请先读取，并把它的 ETag 作为 If-Match 一起提交", en="Fetch it first and send its ETag as If-Match")
 
 
+class DataDestroyed(Problem):
+    """The key that sealed it was destroyed, and what it sealed with it."""
+
+    status = 410
+    code = "data_destroyed"
+    title = Text(zh="数据已销毁", en="The data was destroyed")
+    fix = Text(zh="数据已按规定销毁，无法恢复", en="It was destroyed as the rules demand, and nobody can bring it back")
+
+
+class DataUnreadable(Problem):
+    """What is kept does not open: it was damaged, or put where it does not belong."""
+
+    status = 409
+    code = "data_unreadable"
+    title = Text(zh="所存数据无法读取", en="What is kept cannot be read")
+    fix = Text(
+        zh="请把 request_id 告诉管理员，由备份恢复，或重新登记", en="Tell the administrator, or enter the data anew"
+    )
+
+
 class TooManyRequests(Problem):
     """The caller asks more often than is fair to the others."""
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from deploy import embedded
 from services.gateway.codes.policy import Colour
 from services.gateway.codes.rules import Decision, colour_at
-from services.gateway.tokens.rules import BadToken, Key, Subject, issue, secrets_of
+from services.gateway.tokens.keys import Keys
+from services.gateway.tokens.rules import BadToken, Key, Subject, issue
 from services.gateway.verifications import receipts
 from services.gateway.verifications.batcher import Batcher, RunBatch
 from services.gateway.verifications.door import Door, Scan, Visit, connector
@@ -581,8 +582,7 @@ def app_of(door: Door) -> FastAPI:
     endpoint = VerificationEndpoint(
         door,
         authenticate=lambda scope: ACTORS[dict(scope["headers"])[b"x-actor"].decode()],
-        token_secrets=secrets_of([KEY]),
-        receipt_key=KEY,
+        keys=Keys(KEY),
         now=lambda: NOW,
     )
     app.router.routes.append(endpoint.route())

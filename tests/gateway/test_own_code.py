@@ -1,9 +1,10 @@
 """G2, G3: one's own code, its reasons in one's own language, and a token that a device checks with no network."""
 
 import asyncio
+import json
 import re
+import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from services.gateway.tokens.rules import BadToken, Key, Kind, Shown, issue_prin
 from shared import clock
 from shared.actors import Actor, Role
 from shared.ids import new_id
+from shared.key_files import symmetric
 from tests.gateway.test_codes import resident, tell, tube
 from tests.harness import District
 
@@ -192,7 +194,7 @@ async def test_the_picture_is_the_codes(district: District) -> None:
 async def test_two_keys_are_trusted_while_one_takes_the_others_place(district: District, tmp_path: Path) -> None:
     now = clock.now()
     old, new = (Keys.from_files(_directory(tmp_path, name)) for name in ("old", "new"))
-    both = replace(old, other=new.current)
+    both = Keys(old.current, (new.current,))
     assert [key["kid"] for key in both.public] == [old.current.id.hex(), new.current.id.hex()]
     trusted = publics_of(urlsafe_b64decode(key["x"] + "=") for key in both.public)
     for signer in (old.current, new.current):
@@ -200,12 +202,38 @@ async def test_two_keys_are_trusted_while_one_takes_the_others_place(district: D
         assert {signer.id} <= both.secrets.keys() & both.receipt_secrets.keys()
 
 
-async def test_a_second_key_file_is_read_where_it_is(tmp_path: Path) -> None:
+async def test_a_new_key_is_published_before_it_signs_and_an_old_one_trusted_after(tmp_path: Path) -> None:
+    directory, now = _directory(tmp_path, "keys"), time.time()
+    keys, old, new = Keys.from_files(directory), Key(b"keys".ljust(32, b".")), Key(b"n" * 32)
+    held = keys.secrets
+    assert (keys.current, keys.all) == (old, (old,))
+
+    for begins, current in ((now + 60, old), (now - 60, new)):
+        versions = [symmetric(new.seed, nbf=begins), symmetric(old.seed, exp=begins + 120)]
+        _replace(directory, json.dumps({"keys": versions}))
+        keys.refresh()
+        assert (keys.current, set(keys.all)) == (current, {old, new})
+        assert keys.secrets is held, "the hot path holds this very mapping"
+        assert held.keys() == {old.id, new.id}
+
+    _replace(directory, json.dumps({"keys": [symmetric(new.seed), symmetric(old.seed, exp=now - 1)]}))
+    keys.refresh()
+    assert (keys.all, held.keys()) == ((new,), {new.id})
+
+
+async def test_a_broken_key_file_changes_nothing(tmp_path: Path) -> None:
     directory = _directory(tmp_path, "keys")
-    assert len(Keys.from_files(directory).all) == 1
-    (directory / "code-next.key").write_text(_text(b"n" * 32))
-    current, other = Keys.from_files(directory).all
-    assert (current, other) == (Key(b"keys".ljust(32, b".")), Key(b"n" * 32))
+    keys = Keys.from_files(directory)
+    before = keys.all
+    _replace(directory, "{")
+    with pytest.raises(ValueError, match="Expecting"):
+        keys.refresh()
+    assert keys.all == before
+
+
+def _replace(directory: Path, content: str) -> None:
+    (directory / "new").write_text(content)
+    (directory / "new").replace(directory / "code-hmac.key")
 
 
 def _directory(parent: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ def hot_tokens(house: House) -> Authenticate:
 
     They stand before the guard, so how often a resident asks is counted here.
     """
-    issuer = Issuer.from_files(house.settings.keys)
+    issuer = Issuer.of(house)
     often = Often(house.settings.requests_a_minute_per_resident)
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:
@@ -31,7 +31,7 @@ def hot_tokens(house: House) -> Authenticate:
 
 def outside_tokens(house: House) -> Authenticate:
     """How the gateway knows its callers. What one kind of token opens, the other never does."""
-    issuer = Issuer.from_files(house.settings.keys)
+    issuer = Issuer.of(house)
     inside = bearer(house)
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:

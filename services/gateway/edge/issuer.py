@@ -4,9 +4,8 @@ A token is a JWT (RFC 7519) signed with Ed25519 by the installation's own issuer
 scope; the edge exchanges it for an internal token before anything goes further.
 """
 
-import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +13,12 @@ from uuid import UUID
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
+from joserfc.jwk import KeySet, OKPKey
 
-from shared import clock
+from shared import clock, key_files
 from shared.actors import Actor, Role
+from shared.house import House
+from shared.key_files import Version, Watched
 from shared.problems import Unauthenticated
 from shared.regions import NOTHING, range_of
 
@@ -38,16 +39,46 @@ class Issuer:
 
     key: OKPKey
     _checked: "OrderedDict[str, tuple[Actor, int, int]]" = field(default_factory=OrderedDict)
+    _trusted: KeySet | None = None
+    _file: Path | None = None
+    _versions: Sequence[Version] = ()
+    _watched: Watched | None = None
 
     @classmethod
     def from_files(cls, keys: Path) -> Self:
         """Read `issuer.jwk` from a directory."""
-        return cls(OKPKey.import_key(json.loads((keys / "issuer.jwk").read_text())))
+        file = keys / "issuer.jwk"
+        versions = key_files.read(file)
+        issuer = cls(_imported(key_files.in_use(versions, key_files.now())))
+        issuer._file, issuer._versions, issuer._watched = file, versions, Watched(file)
+        issuer._trusted = _set_of(versions)
+        return issuer
+
+    @classmethod
+    def of(cls, house: House) -> Self:
+        """The issuer of a process, which follows its key file without a restart."""
+        issuer = cls.from_files(house.settings.keys)
+        house.refreshed.append(issuer.refresh)
+        return issuer
+
+    def refresh(self) -> None:
+        """Sign with the key whose time has come; what an older one signed is good until its last token has ended."""
+        if self._file is None or self._watched is None:
+            return
+        if self._watched.changed():
+            self._versions = key_files.read(self._file)
+        self.key = _imported(key_files.in_use(self._versions, key_files.now()))
+        trusted = _set_of(self._versions)
+        gone = {key.kid for key in (self._trusted.keys if self._trusted else ())} - {key.kid for key in trusted.keys}
+        if gone:
+            self._checked.clear()
+        self._trusted = trusted
 
     @property
-    def public(self) -> dict[str, Any]:
-        """The public key, as `/.well-known/jwks.json` shows it."""
-        return {**self.key.as_dict(private=False), "kid": self.key.kid, "use": "sig", "alg": ALGORITHM}
+    def public(self) -> list[dict[str, Any]]:
+        """The public keys, as `/.well-known/jwks.json` shows them: also the next one, before it signs."""
+        keys = self._trusted.keys if self._trusted else [self.key]
+        return [{**key.as_dict(private=False), "kid": key.kid, "use": "sig", "alg": ALGORITHM} for key in keys]
 
     def issue(self, actor: Actor, region: str | None, lifetime_seconds: int) -> str:
         """A token for an actor; `region` is the scope its range is made from again, None for no range."""
@@ -80,7 +111,7 @@ class Issuer:
         if len(token) > LONGEST:
             raise Unauthenticated()
         try:
-            claims = jwt.decode(token, self.key, algorithms=[ALGORITHM]).claims
+            claims = jwt.decode(token, self._trusted or self.key, algorithms=[ALGORITHM]).claims
             if claims["iss"] != ISSUER or claims["aud"] != AUDIENCE:
                 raise Unauthenticated()
             not_before, expires = int(claims["nbf"]), int(claims["exp"])
@@ -93,6 +124,15 @@ class Issuer:
         if len(self._checked) > CACHE_SIZE:
             self._checked.popitem(last=False)
         return found
+
+
+def _imported(version: Version) -> OKPKey:
+    times = ("nbf", "exp")
+    return OKPKey.import_key({name: value for name, value in version.jwk.items() if name not in times})
+
+
+def _set_of(versions: Sequence[Version]) -> KeySet:
+    return KeySet([_imported(version) for version in key_files.trusted(versions, key_files.now())])
 
 
 def _actor(claims: Mapping[str, Any]) -> Actor:

@@ -20,7 +20,7 @@ MINUTE = {"cache-control": "public, max-age=60"}
 
 def routes(house: House, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
     """The pages. `public_keys` are those that codes are checked with, beside the issuer's own."""
-    issuer = Issuer.from_files(house.settings.keys)
+    issuer = Issuer.of(house)
     documents: list[Documents] = []
 
     def of(request: Request) -> Documents:
@@ -49,7 +49,7 @@ def routes(house: House, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseR
         return JSONResponse(await of(request).status())
 
     async def keys(_: Request) -> Response:
-        return JSONResponse({"keys": [issuer.public, *public_keys()]}, headers=MINUTE)
+        return JSONResponse({"keys": [*issuer.public, *public_keys()]}, headers=MINUTE)
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,

@@ -1,51 +1,69 @@
 """The keys that codes and receipts are signed with, as this process holds them.
 
-`code-hmac.key` is the seed of the key that signs. `code-next.key`, where it is there, is trusted and published beside
-it: put a new key there first; when every device has it, swap the two files; when the last code signed by the old one
-has expired, take it away. So a rotation leaves no gap.
+`code-hmac.key` holds the seeds, one or several. A new one is published from the moment it lies there, and signs when
+its time has come (`nbf`); what an older one signed is good until its last code has ended (`exp`). So a rotation leaves
+no gap, and needs no restart.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from services.gateway.tokens.rules import Key, secrets_of
+from shared import key_files
+from shared.key_files import Version, Watched
 
-CURRENT, OTHER = "code-hmac.key", "code-next.key"
+FILE = "code-hmac.key"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Keys:
-    """The key that signs, and at most one other that is trusted."""
+    """The key that signs, and all that are trusted. Both mappings stay the same object: the hot paths hold them."""
 
     current: Key
-    other: Key | None = None
+    others: tuple[Key, ...] = ()
+    secrets: dict[bytes, bytes] = field(default_factory=dict)
+    """What codes are read with online."""
+    receipt_secrets: dict[bytes, bytes] = field(default_factory=dict)
+    """What receipts are read with."""
+    _versions: Sequence[Version] = ()
+    _watched: Watched | None = None
+    _file: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._trust()
 
     @classmethod
     def from_files(cls, directory: Path) -> Self:
         """Read them from a directory."""
-        other = directory / OTHER
-        return cls(_read(directory / CURRENT), _read(other) if other.exists() else None)
+        file = directory / FILE
+        versions = key_files.read(file)
+        current, others = _chosen(versions)
+        return cls(current, others, _versions=versions, _watched=Watched(file), _file=file)
+
+    def refresh(self) -> None:
+        """Follow the file and the clock."""
+        if self._watched is None or self._file is None:
+            return
+        if self._watched.changed():
+            self._versions = key_files.read(self._file)
+        current, others = _chosen(self._versions)
+        if (current, others) != (self.current, self.others):
+            self.current, self.others = current, others
+            self._trust()
+
+    def _trust(self) -> None:
+        _become(self.secrets, secrets_of(self.all))
+        _become(self.receipt_secrets, {key.id: key.receipt_secret for key in self.all})
 
     @property
     def all(self) -> tuple[Key, ...]:
-        """Both, the one that signs first."""
-        return (self.current,) if self.other is None else (self.current, self.other)
+        """All, the one that signs first."""
+        return (self.current, *self.others)
 
-    @cached_property
-    def secrets(self) -> Mapping[bytes, bytes]:
-        """What codes are read with online."""
-        return secrets_of(self.all)
-
-    @cached_property
-    def receipt_secrets(self) -> Mapping[bytes, bytes]:
-        """What receipts are read with."""
-        return {key.id: key.receipt_secret for key in self.all}
-
-    @cached_property
+    @property
     def public(self) -> list[dict[str, Any]]:
         """What devices read codes with offline, as JWKs (RFC 8037). `kid` is the hexadecimal key id inside a code."""
         return [
@@ -61,6 +79,15 @@ class Keys:
         ]
 
 
-def _read(path: Path) -> Key:
-    text = path.read_text().strip()
-    return Key(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+def _chosen(versions: Sequence[Version]) -> tuple[Key, tuple[Key, ...]]:
+    now = key_files.now()
+    current = key_files.in_use(versions, now)
+    others = [one for one in key_files.trusted(versions, now) if one.id != current.id]
+    return Key(current.secret), tuple(Key(one.secret) for one in others)
+
+
+def _become(held: dict[bytes, bytes], wanted: Mapping[bytes, bytes]) -> None:
+    """Make a mapping another, with no moment in between at which a trusted key is missing."""
+    held.update(wanted)
+    for key_id in held.keys() - wanted.keys():
+        del held[key_id]

@@ -22,6 +22,7 @@ from services.gateway.codes.routes import Spoken
 from services.gateway.codes.rules import colour_at
 from services.gateway.codes.schemas import CodeShown
 from services.gateway.codes.use_cases import in_words, policy_of_document
+from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Key, Subject, issue
 from services.gateway.verifications.batcher import Batcher, RunBatch
 from shared.actors import Actor, Role
@@ -105,7 +106,7 @@ class OwnCodeEndpoint:
 
     codes: OwnCodes
     authenticate: Callable[[Scope], Actor]
-    key: Key
+    keys: Keys
     now: Callable[[], datetime]
 
     async def handle(self, scope: Scope, _: bytes) -> Answer:
@@ -116,7 +117,7 @@ class OwnCodeEndpoint:
         resident_id = person_of(actor, _asked(scope["query_string"]))
         code, policy = await self.codes.get(resident_id)
         now = self.now()
-        token = token_of(code, self.key, now, actor)
+        token = token_of(code, self.keys.current, now, actor)
         said = in_words(code, policy, now, language_of(_language(scope)), token)
         return Answer(200, to_json(said))
 

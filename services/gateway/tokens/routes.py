@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import segno
 from fastapi import Request, Response
@@ -19,7 +18,7 @@ from shared.http.router import Caller, Router
 from shared.problems import NotAcceptable, NotFound
 
 WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
-DAY = {"cache-control": "public, max-age=3600"}
+HOUR = {"cache-control": "public, max-age=3600"}
 
 
 PICTURE = {
@@ -49,10 +48,9 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
 
 def well_known(keys: Keys) -> Sequence[BaseRoute]:
     """The public keys, for devices that check codes with no network. A new key is there before it signs."""
-    document: dict[str, Any] = {"format": "FX1", "keys": keys.public}
 
     async def code_keys(_: Request) -> Response:
-        return JSONResponse(document, headers=DAY)
+        return JSONResponse({"format": "FX1", "keys": keys.public}, headers=HOUR)
 
     return [PlainRoute(WELL_KNOWN, code_keys, methods=["GET"])]
 

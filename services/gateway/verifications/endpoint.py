@@ -1,6 +1,6 @@
 """POST /gateway/v1/verifications: the hottest route, so it stands in front of the framework (shared/http/hot.py)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 from starlette.types import Scope
 
-from services.gateway.tokens.rules import LONGEST, BadToken, Key, whose_online
+from services.gateway.tokens.keys import Keys
+from services.gateway.tokens.rules import LONGEST, BadToken, whose_online
 from services.gateway.verifications import receipts
 from services.gateway.verifications.door import Door, Scan, Visit
 from services.gateway.verifications.problems import (
@@ -45,8 +46,7 @@ class VerificationEndpoint:
 
     door: Door
     authenticate: Callable[[Scope], Actor]
-    token_secrets: Mapping[bytes, bytes]
-    receipt_key: Key
+    keys: Keys
     now: Callable[[], datetime]
 
     async def handle(self, scope: Scope, body: bytes) -> Answer:
@@ -85,7 +85,7 @@ class VerificationEndpoint:
         now = self.now()
         at = _time_of(asked.scan_id, now)
         try:
-            whose = whose_online(asked.token, self.token_secrets, now)
+            whose = whose_online(asked.token, self.keys.secrets, now)
         except BadToken as bad:
             raise BY_FAULT[bad.fault](at="/token") from None
         celsius = asked.temperature_celsius
@@ -104,7 +104,7 @@ class VerificationEndpoint:
             admitted = receipts.Receipt(
                 visit.resident_id, visit.point_id, visit.scan_id, visit.decided_at, visit.receipt_seconds
             )
-            said["receipt"] = receipts.write(admitted, self.receipt_key)
+            said["receipt"] = receipts.write(admitted, self.keys.current)
             said["receipt_expires_at"] = admitted.expires_at
         if actor.role is not Role.DOORKEEPER:
             said["why"] = why.label

@@ -7,7 +7,7 @@ last chunk that was committed; the rows before are only looked at again, to know
 import asyncio
 import gc
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,7 +30,7 @@ from shared import clock
 from shared.contracts.registry import Resident
 from shared.house import House
 from shared.jobs import Run
-from shared.sealing import Keyring
+from shared.sealing import Keyring, Slots
 from shared.work import Work
 
 ERRORS_KEPT = timedelta(days=30)
@@ -155,9 +155,9 @@ async def _write(work: Work, chunk: Chunk) -> tuple[list[Resident], list[Residen
     created = await writing.add(work, prepared)
     left = prepared.others_than(created)
     changes, unchanged = [], 0
-    for row in await writing.known(work, left):
-        index = bytes(row["document_index"])
-        left.remove(index)
+    for row in await writing.known(work, left.values()):
+        index = prepared.key_of(row)
+        left.pop(index, None)
         if row["closed_reason"] == "died":
             chunk.refuse(index, "resident_closed")
             continue
@@ -176,15 +176,16 @@ async def _write(work: Work, chunk: Chunk) -> tuple[list[Resident], list[Residen
     return created, updated, counts
 
 
-async def _ask_for(work: Work, indexes: set[bytes], prepared: Prepared) -> int:
+async def _ask_for(work: Work, left: Mapping[bytes, Slots], prepared: Prepared) -> int:
     """Who lives elsewhere is asked for there, and counted as anybody new is; who is asked for already, as unchanged."""
-    if not indexes:
+    if not left:
         return 0
-    asked = {bytes(row["document_index"]) for row in await work.rows(ASKED, indexes=sorted(indexes))}
-    for index in sorted(indexes - asked):
-        request_of(work, index, prepared.people[index])
+    indexes = sorted(index for slots in left.values() for index in slots if index is not None)
+    asked = {prepared.keys[row["document_index"]] for row in await work.rows(ASKED, indexes=indexes)}
+    for key in sorted(left.keys() - asked):
+        request_of(work, prepared.people[key])
     await work.session.flush()
-    return len(indexes - asked)
+    return len(left.keys() - asked)
 
 
 async def _keep_errors(job: Run, work: Work, refused: list[Refused]) -> None:

@@ -25,7 +25,7 @@ CELEBRATE = text("""
         WHERE state = 'active' AND birth_date = ANY(CAST(:births AS date[])) AND id > :after
         ORDER BY id LIMIT :limit
     ), locked AS (
-        SELECT id FROM residents WHERE id IN (SELECT id FROM born) ORDER BY document_index FOR UPDATE
+        SELECT id FROM residents WHERE id IN (SELECT id FROM born) ORDER BY document_index, document_index_b FOR UPDATE
     )
     UPDATE residents SET version = version + 1 WHERE id IN (SELECT id FROM locked)
     RETURNING id, version, region, state, birth_date, household_id, pregnant_from, pregnant_until, dependent_from,

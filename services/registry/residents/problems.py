@@ -33,6 +33,18 @@ class ResidentActive(Problem):
     fix = Text(zh="无需恢复", en="Nothing needs to be done")
 
 
+class RevealLimit(Problem):
+    """Who needs to see many people in clear does something else than the register is for."""
+
+    status = 429
+    code = "reveal_limit"
+    title = Text(zh="查看明文过于频繁", en="You have looked at people in clear too often")
+    what = Text(zh="每小时最多查看 {limit} 次明文", en="At most {limit} times an hour, somebody may be seen in clear")
+    fix = Text(
+        zh="请按 Retry-After 稍候再试，脱敏信息不受限制", en="Wait as Retry-After says; masked views have no limit"
+    )
+
+
 class TransferOpen(Problem):
     """The person is already on the way to that region."""
 

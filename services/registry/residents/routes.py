@@ -6,11 +6,12 @@ from uuid import UUID
 from fastapi import Path, Query, Response
 
 from services.registry.regions.use_cases import RegionUnknown
-from services.registry.residents import transfers, use_cases
+from services.registry.residents import revealing, transfers, use_cases
 from services.registry.residents.problems import (
     ResidentActive,
     ResidentClosed,
     ResidentExists,
+    RevealLimit,
     TransferDecided,
     TransferOpen,
 )
@@ -23,12 +24,14 @@ from services.registry.residents.schemas import (
     Registration,
     ResidentChange,
     ResidentShown,
+    Reveal,
+    Revealed,
     Search,
     Transfer,
 )
 from shared.actors import Role
 from shared.http.router import IfMatch, PageAsked, Router, Work
-from shared.problems import NotFound, PreconditionRequired, VersionMismatch
+from shared.problems import DataDestroyed, DataUnreadable, NotFound, PreconditionRequired, VersionMismatch
 from shared.work import Listed
 
 KEEPERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
@@ -36,6 +39,9 @@ KEEPERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
 LOOKERS = KEEPERS | Role.VILLAGE_DOCTOR | Role.SAMPLER
 """Who may look a person up."""
+
+REVEALERS = KEEPERS | Role.VILLAGE_DOCTOR
+"""Who may see a person in clear, each within their scope and for a purpose."""
 
 router = Router(prefix="/registry/v1/residents", tags=["residents"])
 registrations = Router(prefix="/registry/v1/registrations", tags=["residents"])
@@ -106,6 +112,21 @@ async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_matc
     Within the caller's scope it is done at once, else offered to the region where the person goes.
     """
     return await use_cases.move_resident(work, resident_id, move, if_match)
+
+
+@router.post(
+    "/{resident_id}/reveal",
+    role=REVEALERS,
+    raises=[NotFound, RevealLimit, DataDestroyed, DataUnreadable],
+    unkept=True,
+)
+async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) -> Revealed:
+    """Show some of a person's data in clear, for a purpose and a reason.
+
+    Both are kept in the audit with who asked, and shown to the person. Each of the staff may do it so many times an
+    hour (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The answer is kept nowhere: an Idempotency-Key is not looked at.
+    """
+    return await revealing.reveal(work, resident_id, asked)
 
 
 @router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed, VersionMismatch])

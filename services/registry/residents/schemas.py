@@ -130,6 +130,53 @@ class Search(Said):
         return self
 
 
+RevealedField = Literal["name", "document_number", "phone", "address"]
+Purpose = Literal["contact_tracing", "home_visit", "medical_transfer", "notification", "identity_check", "correction"]
+
+
+class Reveal(Said):
+    """Which of a person's data somebody needs in clear, and what for. All of it is kept in the audit."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"fields": ["phone"], "purpose": "contact_tracing", "reason": "Pool positive, to be told of the retest"}
+            ]
+        }
+    )
+
+    fields: list[RevealedField] = Field(min_length=1, max_length=4)
+    purpose: Purpose
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=4, max_length=200)] = Field(
+        description="In words, for who checks it later and for the person. It must not repeat the data themselves."
+    )
+
+
+class Revealed(BaseModel):
+    """What was asked for, in clear; null where nothing is known or was not asked for. Never keep it."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "name": None,
+                    "document_number": None,
+                    "phone": "15412345678",
+                    "address": None,
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    name: str | None = None
+    document_number: str | None = None
+    phone: str | None = None
+    address: str | None = None
+
+
 class ResidentShown(BaseModel):
     """A person as staff within whose scope they live, and they themselves, see them: masked."""
 

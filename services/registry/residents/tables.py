@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import ARRAY, CheckConstraint, DateTime, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.registry.base import Base, Row
@@ -16,7 +16,7 @@ from services.registry.residents.schemas import Registration, ResidentShown, Tra
 from shared import clock
 from shared.contracts.registry import Resident
 from shared.db import REGION
-from shared.sealing import Sealed
+from shared.sealing import Sealed, Slots
 
 
 class ResidentRow(Row):
@@ -28,7 +28,8 @@ class ResidentRow(Row):
         REGION, ForeignKey("registry.regions.region", name="region_unknown"), index=True, sort_order=-7
     )
     document_type: Mapped[int] = mapped_column(SmallInteger)
-    document_index: Mapped[bytes] = mapped_column(comment="Blind index of document type and number.")
+    document_index: Mapped[bytes | None] = mapped_column(comment="Blind index of document type and number.")
+    document_index_b: Mapped[bytes | None] = mapped_column(comment="The same under the index key of the other turn.")
     document_number_sealed: Mapped[bytes]
     document_number = Sealed()
     name_sealed: Mapped[bytes]
@@ -52,6 +53,13 @@ class ResidentRow(Row):
 
     __table_args__ = (
         UniqueConstraint("document_index", name="resident_exists"),
+        Index(
+            "resident_exists_b",
+            "document_index_b",
+            unique=True,
+            postgresql_where=text("document_index_b IS NOT NULL"),
+        ),
+        CheckConstraint("num_nonnulls(document_index, document_index_b) > 0", name="resident_index"),
         CheckConstraint("length(region) IN (12, 14, 16)", name="resident_region"),
         CheckConstraint("sex IN ('male', 'female')", name="resident_sex"),
         CheckConstraint("state IN ('active', 'closed')", name="resident_state"),
@@ -64,6 +72,11 @@ class ResidentRow(Row):
             for tag in ("pregnant", "dependent")
         ),
     )
+
+    @property
+    def slots(self) -> Slots:
+        """The blind index of the document, by column."""
+        return Slots(self.document_index, self.document_index_b)
 
     @property
     def counted(self) -> rules.Counted:
@@ -85,14 +98,13 @@ class ResidentRow(Row):
 
     def shown(self) -> ResidentShown:
         """As staff and the person see it: masked."""
-        phone, address = self.phone, self.address
         return ResidentShown(
             **self.public().model_dump(),
-            name=mask_name(self.name or ""),
+            name=ResidentRow.name.masked(self, mask_name) or "",
             document_type=self.document_type,
-            document_number=mask_number(self.document_number or ""),
-            phone=None if phone is None else mask_phone(phone),
-            address=None if address is None else mask_address(address),
+            document_number=ResidentRow.document_number.masked(self, mask_number) or "",
+            phone=ResidentRow.phone.masked(self, mask_phone),
+            address=ResidentRow.address.masked(self, mask_address),
             sex=self.sex,
             closed_reason=self.closed_reason,
         )
@@ -227,11 +239,22 @@ class TransferRow(Row):
             resident_id=self.resident_id,
             from_region=self.from_region,
             to_region=self.to_region,
-            name=mask_name(self.name or ""),
-            document_number=mask_number(self.document_number or ""),
+            name=TransferRow.name.masked(self, mask_name) or "",
+            document_number=TransferRow.document_number.masked(self, mask_number) or "",
             state=self.state,
             asked_at=self.created_at,
         )
+
+
+class RevealsRow(Base):
+    """When one of the staff saw somebody in clear, within the last hour."""
+
+    __tablename__ = "reveals"
+
+    actor: Mapped[str] = mapped_column(primary_key=True)
+    times: Mapped[list[datetime]] = mapped_column(ARRAY(DateTime(timezone=True)))
+
+    __table_args__ = {"comment": "When each of the staff saw somebody in clear within the last hour."}  # noqa: RUF012
 
 
 class BirthdayRow(Base):

@@ -106,7 +106,7 @@ async def _settle_request(work: Work, id_: UUID) -> None:
         _tell(work, added, "created")
         request.settle(added[0].id)
         return
-    (row,) = await writing.known(work, prepared.people)
+    (row,) = await writing.known(work, prepared.others_than(added).values())
     verdict = rules.verdict(row["region"], row["state"], row["closed_reason"], request.scope_low, request.scope_high)
     if verdict == "exists":
         request.refuse("resident_exists", row["id"])
@@ -167,7 +167,7 @@ async def _settle_transfer(work: Work, id_: UUID) -> None:
         return
     resident = await work.get(ResidentRow, transfer.resident_id)
     person = person_of(requests[0]) if requests else _offered(resident, transfer)
-    (row,) = await writing.known(work, [resident.document_index])
+    (row,) = await writing.known(work, [resident.slots])
     await _take_in(work, row, person)
     for request in requests:
         request.settle(resident.id)

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import select, text
+from sqlalchemy import ColumnElement, or_, select, text
 
 from services.registry.regions.tables import RegionRow
 from services.registry.regions.use_cases import RegionUnknown
@@ -47,23 +47,29 @@ async def register_resident(work: Work, new: NewResident) -> Registration:
     """
     await _need_region(work, new.region)
     person = _examined(work, new)
-    index = work.house.keyring.index("document", person.document)
-    row = (await work.session.scalars(select(ResidentRow).where(ResidentRow.document_index == index))).one_or_none()
+    row = (await work.session.scalars(select(ResidentRow).where(_has(work, person.document)))).one_or_none()
     if row is not None and row.closed_reason != "moved_away":
         raise ResidentExists(resident_id=row.id, at="/document_number")
-    request = request_of(work, index, person)
+    request = request_of(work, person)
     await work.session.flush()
     work.house.waker.wake(work.house.settings.service)
     return request.public()
 
 
-def request_of(work: Work, index: bytes, person: Person) -> RegistrationRow:
+def _has(work: Work, document: str) -> ColumnElement[bool]:
+    """Whose document it is; while the index key is rotated both indexes are asked."""
+    slots = work.house.keyring.slots("document", document)
+    columns = (ResidentRow.document_index, ResidentRow.document_index_b)
+    return or_(*(column == index for column, index in zip(columns, slots, strict=True) if index is not None))
+
+
+def request_of(work: Work, person: Person) -> RegistrationRow:
     """Keep the caller's request to register a person, sealed."""
     low, high = work.actor.range
     return work.add(
         RegistrationRow(
             region=person.region,
-            document_index=index,
+            document_index=work.house.keyring.index("document", person.document),
             person=msgspec.json.encode(person).decode(),
             actor=work.actor.subject,
             scope_low=low,
@@ -105,11 +111,11 @@ async def list_residents(
 async def find_residents(work: Work, asked: Search) -> Found:
     statement = select(ResidentRow).order_by(ResidentRow.seq).limit(MOST_FOUND)
     if asked.phone is not None:
-        index = work.house.keyring.index("phone", _phone(asked.phone))
-        statement = statement.where(ResidentRow.phone_index == index)
+        indexes = work.house.keyring.indexes("phone", _phone(asked.phone))
+        statement = statement.where(ResidentRow.phone_index.in_(indexes))
     else:
         key = _document(work, asked.document_type, asked.document_number or "")
-        statement = statement.where(ResidentRow.document_index == work.house.keyring.index("document", key))
+        statement = statement.where(_has(work, key))
     return Found(items=[_shown(work, row) for row in await work.session.scalars(statement)])
 
 

@@ -7,44 +7,48 @@ is identified by the blind index of their document; everybody locks in its order
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.engine import RowMapping
 
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
 from shared.clock import day_of
 from shared.contracts.registry import Resident
 from shared.ids import new_ids
-from shared.sealing import Keyring
+from shared.sealing import CannotOpenError, Keyring, Slots
 from shared.work import Work
 
 # Who is there already, within the scope or outside of it, is left alone; only the new ones come back.
 ADD = text("""
     INSERT INTO residents (
-        id, region, document_type, document_index, document_number_sealed, name_sealed, phone_sealed, phone_index,
-        address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
+        id, region, document_type, document_index, document_index_b, document_number_sealed, name_sealed, phone_sealed,
+        phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
     )
     SELECT given.*, :now
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:document_type AS smallint[]),
-        CAST(:document_index AS bytea[]), CAST(:number AS bytea[]), CAST(:name AS bytea[]), CAST(:phone AS bytea[]),
-        CAST(:phone_index AS bytea[]), CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]),
-        CAST(:household_id AS uuid[]), CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
+        CAST(:document_index AS bytea[]), CAST(:document_index_b AS bytea[]), CAST(:number AS bytea[]),
+        CAST(:name AS bytea[]), CAST(:phone AS bytea[]), CAST(:phone_index AS bytea[]),
+        CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]), CAST(:household_id AS uuid[]),
+        CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
     ) AS given
-    ON CONFLICT ON CONSTRAINT resident_exists DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING id
 """)
 
-KNOWN = text("""
-    SELECT id, version, document_index, region, state, closed_reason, name_sealed, phone_index, address_sealed,
-        birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until
+# While the index key is rotated a row may have either of the two.
+KNOWN = """
+    SELECT id, version, document_index, document_index_b, region, state, closed_reason, name_sealed, phone_index,
+        address_sealed, birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until
     FROM residents
-    WHERE document_index = ANY(CAST(:indexes AS bytea[]))
-    ORDER BY document_index
+    WHERE {indexed}
+    ORDER BY document_index, document_index_b
     FOR UPDATE
-""")
+"""
+COLUMNS = ("document_index", "document_index_b")
 
 REMEMBER = text("""
     INSERT INTO resident_history (
@@ -112,21 +116,32 @@ class Prepared:
     """Their rows, should they turn out to be new, as `ADD` takes them."""
     faces: list[Resident]
     """Their public faces then."""
+    keys: dict[bytes, bytes]
+    """What tells each of them apart in `people`, by any of their blind indexes."""
 
-    def others_than(self, added: Collection[Resident]) -> set[bytes]:
-        """The blind indexes of those who were not among the new ones."""
+    def others_than(self, added: Collection[Resident]) -> dict[bytes, Slots]:
+        """The blind indexes of those who were not among the new ones, by what tells them apart."""
         new = {one.id for one in added}
-        rows = zip(self.faces, self.columns["document_index"], strict=True)
-        return {index for face, index in rows if face.id not in new}
+        slots = map(Slots, self.columns["document_index"], self.columns["document_index_b"])
+        return {each.key: each for face, each in zip(self.faces, slots, strict=True) if face.id not in new}
+
+    def key_of(self, row: Any) -> bytes:
+        """Which of the people a row of `KNOWN` is."""
+        return next(self.keys[index] for name in COLUMNS if (index := row[name]) in self.keys)
 
 
 def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
-    by_index = {ring.index("document", person.document): person for person in people}
-    indexes = sorted(by_index)
-    ordered, ids = [by_index[index] for index in indexes], new_ids(len(indexes))
-    faces = [resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True)]
-    return Prepared(by_index, _new_rows(ring, ids, indexes, ordered, today), faces)
+    both = [(ring.slots("document", person.document), person) for person in people]
+    indexed = {slots.key: (slots, person) for slots, person in both}
+    keys = sorted(indexed)
+    ids, ordered = new_ids(len(keys)), [indexed[key][1] for key in keys]
+    return Prepared(
+        people={key: person for key, (_, person) in indexed.items()},
+        columns=_new_rows(ring, ids, [indexed[key][0] for key in keys], ordered, today),
+        faces=[resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True)],
+        keys={index: key for key, (each, _) in indexed.items() for index in each if index is not None},
+    )
 
 
 def _counted(person: Person, today: date) -> Counted:
@@ -142,7 +157,7 @@ def _counted(person: Person, today: date) -> Counted:
     )
 
 
-def _new_rows(ring: Keyring, ids: list[UUID], indexes: list[bytes], people: Sequence[Person], today: date) -> Columns:
+def _new_rows(ring: Keyring, ids: list[UUID], slots: Sequence[Slots], people: Sequence[Person], today: date) -> Columns:
     def sealed(name: str) -> list[bytes | None]:
         return ring.seal_all(f"residents.{name}", ids, [getattr(person, name) for person in people])
 
@@ -150,7 +165,8 @@ def _new_rows(ring: Keyring, ids: list[UUID], indexes: list[bytes], people: Sequ
         "id": ids,
         "region": [person.region for person in people],
         "document_type": [person.document_type for person in people],
-        "document_index": indexes,
+        "document_index": [each.first for each in slots],
+        "document_index_b": [each.second for each in slots],
         "number": sealed("document_number"),
         "name": sealed("name"),
         "phone": sealed("phone"),
@@ -172,9 +188,24 @@ async def add(work: Work, prepared: Prepared) -> list[Resident]:
     return [face for face in prepared.faces if face.id in added]
 
 
-async def known(work: Work, indexes: Collection[bytes]) -> Sequence[RowMapping]:
+async def known(work: Work, documents: Collection[Slots]) -> Sequence[RowMapping]:
     """Those of the documents whom this work can see, locked in their order."""
-    return await work.rows(KNOWN, indexes=sorted(indexes)) if indexes else []
+    found = (
+        {
+            name: sorted(index for index in indexes if index is not None)
+            for name, indexes in zip(COLUMNS, zip(*documents, strict=True), strict=True)
+        }
+        if documents
+        else {}
+    )
+    asked = {name: indexes for name, indexes in found.items() if indexes}
+    return await work.rows(_known_by(tuple(asked)), **asked) if asked else []
+
+
+@lru_cache(maxsize=4)
+def _known_by(columns: tuple[str, ...]) -> TextClause:
+    indexed = " OR ".join(f"{name} = ANY(CAST(:{name} AS bytea[]))" for name in columns)
+    return text(KNOWN.format(indexed=indexed))
 
 
 class Change(NamedTuple):
@@ -202,8 +233,8 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
     id_ = row["id"]
     left_home = row["region"][:COMMUNITY_DIGITS] != person.region[:COMMUNITY_DIGITS]
     phone_index = ring.index("phone", person.phone) if person.phone else None
+    rung = person.phone is not None and row["phone_index"] not in ring.indexes("phone", person.phone)
     renamed = person.name != _opened(ring, "residents.name", row, "name_sealed")
-    rung = phone_index is not None and phone_index != row["phone_index"]
     housed = bool(person.address) and person.address != _opened(ring, "residents.address", row, "address_sealed")
     pregnant = retag(Validity(row["pregnant_from"], row["pregnant_until"]), person.pregnant, today)
     dependent = retag(Validity(row["dependent_from"], row["dependent_until"]), person.dependent, today)
@@ -230,8 +261,12 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
 
 
 def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | None:
+    """What is kept; None where nothing is, or where it is gone and may be said anew."""
     sealed = row[column]
-    return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
+    try:
+        return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
+    except CannotOpenError:
+        return None
 
 
 def counted_of(row: Any) -> Counted:

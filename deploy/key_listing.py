@@ -1,0 +1,73 @@
+"""What `fangxian keys list` shows: every key by its id, and never a key."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from deploy import key_versions
+from deploy.own_servers import as_role
+from deploy.up import Installation
+from shared import key_files
+from shared.key_files import Version
+from shared.settings import SERVICES
+
+DATA_KEYS = "SELECT id, master, made_at, seals_from, destroyed_at FROM {service}.data_keys ORDER BY id"
+
+
+class Listed(NamedTuple):
+    """One key."""
+
+    kind: str
+    id: str
+    state: str
+    begins: str
+    ends: str
+    holds: str
+
+
+async def rows_of(installation: Installation) -> list[Listed]:
+    """All keys of an installation."""
+    directory, now = installation.directory.keys, key_files.now()
+    found = []
+    if installation.settings("registry").master_keys == "file":
+        found += _of_file("master", key_versions.versions(directory, "master"), now)
+    for kind in ("index", *SERVICES, "issuer", "code"):
+        found += _of_file(kind, key_versions.versions(directory, kind), now)
+    connection = await asyncpg.connect(as_role(installation.owner_url))
+    try:
+        for service in SERVICES:
+            found += _of_service(service, await connection.fetch(DATA_KEYS.format(service=service)))
+    finally:
+        await connection.close()
+    return found
+
+
+def _of_file(kind: str, versions: Sequence[Version], now: float) -> list[Listed]:
+    current = key_files.in_use(versions, now).id
+    trusted = {version.id for version in key_files.trusted(versions, now)}
+    found = []
+    for version in versions:
+        state = "in use" if version.id == current else "known" if version.id in trusted else "ended"
+        if version.begins > now:
+            state = "begins"
+        found.append(Listed(kind, version.id, state, _time(version.begins), _time(version.ends), ""))
+    return found
+
+
+def _of_service(service: str, rows: Sequence[asyncpg.Record]) -> list[Listed]:
+    now = datetime.now(UTC)
+    found = []
+    for row in rows:
+        state = "destroyed" if row["destroyed_at"] else "begins" if row["seals_from"] > now else "in use"
+        ended = row["destroyed_at"].isoformat(timespec="seconds") if row["destroyed_at"] else ""
+        began = row["seals_from"].isoformat(timespec="seconds")
+        found.append(
+            Listed(f"data {service}", str(row["id"]), state, began, ended, f"wrapped by {row['master'] or '?'}")
+        )
+    return found
+
+
+def _time(seconds: float | None) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""

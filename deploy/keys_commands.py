@@ -1,0 +1,160 @@
+"""`fangxian keys`: which keys there are, and how one takes another's place. Nothing has to be stopped."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.trouble import Trouble
+
+if TYPE_CHECKING:
+    from deploy.up import Installation
+
+keys = typer.Typer(
+    help="The keys: which there are, and how one takes another's place while everything runs.", no_args_is_help=True
+)
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
+]
+Kind = Annotated[
+    str,
+    typer.Argument(help="master, data, index, issuer, code, or a service: registry, testing, observation, gateway."),
+]
+
+
+@keys.command("list")
+def keys_list(data: Data = None) -> None:
+    """Show every key by its id, never the key: since when it is used, until when it is trusted, and what it holds."""
+    import asyncio
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from deploy.key_listing import rows_of
+
+    table = Table("key", "id", "state", "from", "until", "holds", box=None)
+    for row in asyncio.run(rows_of(_installed(data))):
+        table.add_row(*row)
+    Console().print(table)
+
+
+@keys.command("make")
+def keys_make(directory: Annotated[Path, typer.Argument(help="A directory that is not there yet.")]) -> None:
+    """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
+    from deploy import keys as files
+
+    files.make(directory)
+    files.require(directory)
+    typer.echo(f"The keys are in {directory}: back them up apart from the database.")
+
+
+@keys.command("rotate")
+def keys_rotate(
+    kind: Kind,
+    data: Data = None,
+    begins_in: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds until the new key signs; as long as others may keep the public keys if not given.",
+            show_default=False,
+            min=0,
+        ),
+    ] = None,
+) -> None:
+    """Let a new key take the place of the present one, while everything runs. Stopped halfway, call it again."""
+    from deploy import key_versions
+
+    _need_kind(kind)
+    installation = _installed(data)
+    if kind not in key_versions.BEGINS_IN:
+        _with(installation, kind)
+        return
+    new, begins, ends = key_versions.rotate_signing(installation.directory.keys, kind, begins_in)
+    typer.echo(f"{kind} signs with {new.id} from {_time(begins)}; what came before is trusted until {_time(ends)}.")
+
+
+@keys.command("revoke")
+def keys_revoke(
+    kind: Kind,
+    key_id: Annotated[str, typer.Argument(help="The id that `fangxian keys list` shows.")],
+    data: Data = None,
+) -> None:
+    """Trust a key no more, at once: what it signed is worth nothing. A key that something still needs is kept."""
+    import asyncio
+
+    from deploy import key_versions
+    from deploy.rotation import Rotation, with_rotation
+
+    _need_kind(kind)
+    installation = _installed(data)
+    if kind == "index":
+        raise Trouble("An index key ends with its rotation: `fangxian keys rotate index`.")
+
+    async def revoke(rotation: Rotation) -> None:
+        if kind == "data":
+            await rotation.revoke_data(key_id)
+            return
+        if kind == "master" and await rotation.masters_in_use() & {key_id, ""}:
+            raise Trouble(f"Data keys are wrapped by master key {key_id}: rotate it first.")
+        key_versions.remove(installation.directory.keys, kind, key_id)
+
+    asyncio.run(with_rotation(installation, typer.echo, revoke))
+    typer.echo(f"{kind} key {key_id} is trusted no more.")
+
+
+@keys.command("destroy")
+def keys_destroy(
+    data: Data = None,
+    month: Annotated[
+        list[int] | None, typer.Option(help="What was sealed in a month, as 202101; may be given more than once.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that was ever sealed.")] = False,
+) -> None:
+    """Destroy personal data for good, by destroying the keys that open it. Asks twice. There is no way back.
+
+    Names, numbers, phones and addresses of those months are shown as destroyed from then on. Backups made before this
+    open no more, whatever their months: make a new one.
+    """
+    if bool(month) == everything:
+        raise Trouble("Say which: --month 202101, or --all.")
+    installation = _installed(data)
+    what = "all" if everything else " ".join(str(one) for one in month or [])
+    if typer.prompt(f"Type {what!r} to destroy it") != what or typer.prompt("Type 'destroy'") != "destroy":
+        raise Trouble("Nothing was destroyed.")
+    import asyncio
+
+    from deploy.rotation import with_rotation
+
+    months = None if everything else month
+    asyncio.run(with_rotation(installation, typer.echo, lambda rotation: rotation.destroy(months)))
+
+
+def _with(installation: "Installation", kind: str) -> None:
+    import asyncio
+
+    from deploy.rotation import Rotation, with_rotation
+
+    acts = {"master": Rotation.rotate_master, "data": Rotation.rotate_data, "index": Rotation.rotate_index}
+    asyncio.run(with_rotation(installation, typer.echo, acts[kind]))
+
+
+def _need_kind(kind: str) -> None:
+    from deploy.key_versions import KINDS
+
+    if kind not in KINDS:
+        raise Trouble(f"There is no key {kind}: there are {', '.join(KINDS)}.")
+
+
+def _installed(data: Path | None) -> "Installation":
+    from deploy.feed import installed
+    from deploy.up import options
+
+    return installed(options(data))
+
+
+def _time(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,272 @@
+"""Rotating, revoking and destroying the keys of a running installation, while it serves."""
+
+import asyncio
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from deploy import key_versions
+from deploy.own_servers import as_role
+from deploy.trouble import Trouble
+from deploy.up import Installation
+from shared import data_keys, resealing
+from shared.actors import system
+from shared.clock import now as clock_now
+from shared.ids import new_id
+from shared.key_files import SPREAD_SECONDS
+from shared.masters import MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
+from shared.sealing import key_after, month_of
+from shared.settings import SERVICES, Service
+
+LOOK_SECONDS = 0.5
+FOLLOWED_SECONDS = 5.0
+"""After that every process has seen what was changed: they look every two seconds."""
+
+Say = Callable[[str], None]
+
+REINDEX = "reindex"
+LIVE = "SELECT id, month FROM {service}.data_keys WHERE wrapped IS NOT NULL ORDER BY id"
+ADD_KEY = """
+    INSERT INTO {service}.data_keys (id, month, master, wrapped, seals_from)
+    VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
+"""
+DESTROY = "UPDATE {service}.data_keys SET wrapped = NULL, destroyed_at = now() WHERE id = ANY($1)"
+ADD_JOB = """
+    INSERT INTO {service}.jobs (id, region, kind, actor, input) VALUES ($1, '', $2, $3::jsonb, $4::jsonb)
+"""
+JOB = "SELECT state, done, error FROM {service}.jobs WHERE id = $1"
+
+
+@dataclass
+class Rotation:
+    """The keys of an installation, its database as its owner, and whom to tell how it goes."""
+
+    installation: Installation
+    connection: asyncpg.Connection
+    masters: Masters
+    say: Say
+
+    @property
+    def keys(self) -> Path:
+        """The directory of the key files."""
+        return self.installation.directory.keys
+
+    # The master key -----------------------------------------------------------------------------------------------
+
+    async def rotate_master(self) -> None:
+        """A new version wraps from now on, and all data keys; the old one opens until it is revoked."""
+        if isinstance(self.masters, TransitMasters):
+            await self.masters.rotate()
+        elif self.installation.settings("registry").master_keys == "file":
+            key_versions.add_symmetric(self.keys, "master")
+        await self.rewrap()
+
+    async def rewrap(self) -> None:
+        """Wrap every data key under the newest version of the master key."""
+        newest, count = await self.masters.newest(), 0
+        for service in SERVICES:
+            rows = await self.connection.fetch(
+                f"SELECT id, master, wrapped FROM {service}.data_keys WHERE wrapped IS NOT NULL AND master <> $1",  # noqa: S608
+                newest,
+            )
+            for row in rows:
+                bound_to = data_keys.bound_to(service, row["id"])
+                key = await self.masters.unwrap(Wrapped(row["master"], row["wrapped"]), bound_to)
+                wrapped = await self.masters.wrap(key, bound_to)
+                # Destroyed meanwhile, it stays so.
+                await self.connection.execute(
+                    f"UPDATE {service}.data_keys SET master = $2, wrapped = $3 WHERE id = $1 AND wrapped IS NOT NULL",  # noqa: S608
+                    row["id"],
+                    wrapped.master,
+                    wrapped.key,
+                )
+                count += 1
+        self.say(f"{count} data keys are wrapped by master key {newest}.")
+
+    async def masters_in_use(self) -> set[str]:
+        """The versions of the master key that still wrap something."""
+        found: set[str] = set()
+        for service in SERVICES:
+            rows = await self.connection.fetch(
+                f"SELECT DISTINCT master FROM {service}.data_keys WHERE wrapped IS NOT NULL"  # noqa: S608
+            )
+            found |= {row["master"] for row in rows}
+        return found
+
+    # Data keys ----------------------------------------------------------------------------------------------------
+
+    async def rotate_data(self) -> None:
+        """New data keys seal from now on; what the old ones sealed is sealed anew, and then they are gone."""
+        old: dict[Service, list[int]] = {}
+        for service in SERVICES:
+            old[service] = await self._new_data_keys(service)
+        await self._jobs(resealing.KIND, {service: {} for service in SERVICES})
+        for service, key_ids in old.items():
+            left = await self.sealed_with(service)
+            unused = [key_id for key_id in key_ids if not left.get(key_id)]
+            await self.connection.execute(DESTROY.format(service=service), unused)
+            for key_id in sorted(set(key_ids) - set(unused)):
+                self.say(f"{service}: {left[key_id]} values under {key_id} do not open; the key is kept.")
+        self.say("Everything is sealed with new data keys.")
+
+    async def _new_data_keys(self, service: Service, months: Sequence[int] | None = None) -> list[int]:
+        """Another data key for each month up to now (or for these months); the ids of those before them."""
+        rows = await self.connection.fetch(LIVE.format(service=service))
+        newest: dict[int, int] = {row["month"]: row["id"] for row in rows}
+        this_month = month_of(clock_now())
+        for month, key_id in newest.items():
+            if month <= this_month if months is None else month in months:
+                following = await self._unused_id(service, key_id)
+                wrapped = await data_keys.wrapped_new(self.masters, service, following)
+                statement = ADD_KEY.format(service=service)
+                await self.connection.execute(statement, following, month, *wrapped, SPREAD_SECONDS)
+        return [row["id"] for row in rows if months is not None or row["month"] <= this_month]
+
+    async def _unused_id(self, service: Service, key_id: int) -> int:
+        last: int | None = await self.connection.fetchval(
+            f"SELECT max(id) FROM {service}.data_keys WHERE id BETWEEN $1 AND $1 + 998",  # noqa: S608
+            key_after(key_id),
+        )
+        return key_after(key_id) if last is None else last + 1
+
+    async def sealed_with(self, service: Service) -> dict[int, int]:
+        """How many values each data key of a service has sealed."""
+        importlib.import_module(f"services.{service}.app")  # where its sealed columns are declared
+        found: dict[int, int] = {}
+        for place in resealing.places_of(service):
+            for column, _ in place.columns:
+                rows = await self.connection.fetch(
+                    f"""
+                    SELECT ('x' || encode(substring({column} FROM 2 FOR 4), 'hex'))::bit(32)::int AS key, count(*)
+                    FROM {service}.{place.table} WHERE length({column}) >= 5 GROUP BY 1
+                    """  # noqa: S608
+                )
+                for row in rows:
+                    found[row["key"]] = found.get(row["key"], 0) + row["count"]
+        return found
+
+    async def revoke_data(self, key_id: str) -> None:
+        """Destroy a data key that seals nothing any more, of every service. Trouble if one still does."""
+        number = int(key_id) if key_id.isdigit() else 0
+        for service in SERVICES:
+            if count := (await self.sealed_with(service)).get(number):
+                raise Trouble(f"{count} values of {service} are sealed with {key_id}: rotate the data keys first.")
+            newest = await self._newest(service)
+            if number in newest.values():
+                raise Trouble(f"{key_id} is the newest key of its month: rotate the data keys first.")
+        for service in SERVICES:
+            await self.connection.execute(DESTROY.format(service=service), [number])
+
+    async def _newest(self, service: Service) -> dict[int, int]:
+        rows = await self.connection.fetch(LIVE.format(service=service))
+        return {row["month"]: row["id"] for row in rows}
+
+    # The index key ------------------------------------------------------------------------------------------------
+
+    async def rotate_index(self) -> None:
+        """A new index key in the other column, both while it is filled, then the new one alone.
+
+        Stopped halfway, it goes on from there when it is called again.
+        """
+        found = key_versions.versions(self.keys, "index")
+        if len(found) == 1 and await self._both_columns():
+            self.say("An earlier rotation was not finished; it is now. Call it again for another.")
+        else:
+            if len(found) == 1:
+                slot = 1 - int(found[0].jwk.get("slot", 0))
+                found = key_versions.add_symmetric(self.keys, "index", slot=slot)
+            await self._jobs(REINDEX, {"registry": {"phase": "fill"}})
+            key_versions.put(self.keys, "index", found[:1])
+        await self._jobs(REINDEX, {"registry": {"phase": "empty"}})
+        self.say(f"Everybody is found by index key {found[0].id} alone.")
+
+    async def _both_columns(self) -> bool:
+        return bool(
+            await self.connection.fetchval(
+                "SELECT EXISTS (SELECT FROM registry.residents WHERE document_index IS NOT NULL "
+                "AND document_index_b IS NOT NULL)"
+            )
+        )
+
+    # The end of data ----------------------------------------------------------------------------------------------
+
+    async def destroy(self, months: Sequence[int] | None) -> None:
+        """Destroy what was sealed in some months, or in all: the keys, and the master key that could open old copies.
+
+        New keys seal what comes. A backup made before opens no more, whatever its months.
+        """
+        doomed: dict[Service, list[int]] = {}
+        for service in SERVICES:
+            rows = await self.connection.fetch(LIVE.format(service=service))
+            doomed[service] = [row["id"] for row in rows if months is None or row["month"] in months]
+            needed = set(data_keys.months_needed(month_of(clock_now())))
+            await self._new_data_keys(service, sorted(needed if months is None else needed & set(months)))
+        if months is None:
+            slot = 1 - int(key_versions.versions(self.keys, "index")[0].jwk.get("slot", 0))
+            key_versions.put(self.keys, "index", key_versions.add_symmetric(self.keys, "index", slot=slot)[:1])
+        await asyncio.sleep(SPREAD_SECONDS + FOLLOWED_SECONDS)
+        for service, key_ids in doomed.items():
+            await self.connection.execute(DESTROY.format(service=service), key_ids)
+        await self.rotate_master()
+        await self._forget_masters()
+        for service in SERVICES:
+            await self.connection.execute(f"VACUUM FULL {service}.data_keys")
+        await asyncio.sleep(FOLLOWED_SECONDS)
+        self.say(f"{sum(map(len, doomed.values()))} data keys are destroyed, and what they sealed with them.")
+
+    async def _forget_masters(self) -> None:
+        newest = await self.masters.newest()
+        if isinstance(self.masters, TransitMasters):
+            await self.masters.forget_before(newest)
+        elif self.installation.settings("registry").master_keys == "file":
+            key_versions.put(self.keys, "master", key_versions.versions(self.keys, "master")[:1])
+        else:
+            self.say("Take the old master key out of FANGXIAN_MASTER_KEY, and destroy every copy of it.")
+
+    # Jobs ---------------------------------------------------------------------------------------------------------
+
+    async def _jobs(self, kind: str, inputs: dict[Service, dict[str, Any]]) -> None:
+        """Have the workers do a job of each service, and wait for all."""
+        ids = {}
+        for service, values in inputs.items():
+            actor = asdict(system(service)) | {"role": "service", "residents": []}
+            ids[service] = new_id()
+            statement = ADD_JOB.format(service=service)
+            await self.connection.execute(statement, ids[service], kind, json.dumps(actor), json.dumps(values))
+        for service, job_id in ids.items():
+            await self._follow(service, kind, job_id)
+
+    async def _follow(self, service: Service, kind: str, job_id: UUID) -> None:
+        told = -1
+        while True:
+            row = await self.connection.fetchrow(JOB.format(service=service), job_id)
+            if row["done"] != told:
+                told = row["done"]
+                self.say(f"{service}: {kind}: {told} rows")
+            if row["state"] == "succeeded":
+                return
+            if row["state"] in ("failed", "cancelled"):
+                raise Trouble(f"The job {kind} of {service} was {row['state']}: {row['error'] or 'by hand'}.")
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def with_rotation(installation: Installation, say: Say, act: Callable[[Rotation], Any]) -> Any:
+    """Do something with the keys of a running installation."""
+    settings = installation.settings("registry")
+    owners = settings.model_copy(update={"keys": installation.directory.keys / "owner"})
+    connection = await asyncpg.connect(as_role(installation.owner_url))
+    try:
+        # One at a time: two rotations at once would each destroy what the other has just made.
+        if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('fangxian keys'))"):
+            raise Trouble("Somebody else works on the keys: wait until they are done.")
+        return await act(Rotation(installation, connection, masters_of(owners), say))
+    except MasterKeyError as error:
+        raise Trouble(f"The master key: {error}.") from None
+    finally:
+        await connection.close()

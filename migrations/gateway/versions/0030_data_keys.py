@@ -1,0 +1,16 @@
+"""Several data keys a month, so that one can take another's place, and keys that were destroyed."""
+
+from migrations.house import one_data_key, several_data_keys
+
+revision = "0030"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    several_data_keys("gateway")
+
+
+def downgrade() -> None:
+    one_data_key("gateway")

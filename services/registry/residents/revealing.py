@@ -1,0 +1,50 @@
+"""Revealing: a person's data in clear, for a stated purpose, counted and audited in the transaction that reads them."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from services.registry.residents.problems import RevealLimit
+from services.registry.residents.schemas import Reveal, Revealed
+from services.registry.residents.tables import ResidentRow
+from shared.problems import Fault, InvalidInput, Text
+from shared.work import Work
+
+HOUR = timedelta(hours=1)
+
+# The last hour's times of one person, in one row: two requests at once wait for each other, and none is uncounted.
+COUNT = text("""
+    INSERT INTO reveals AS held (actor, times) VALUES (:actor, ARRAY[CAST(:now AS timestamptz)])
+    ON CONFLICT (actor) DO UPDATE
+        SET times = ARRAY(SELECT at FROM unnest(held.times) AS at WHERE at > :since ORDER BY at)
+            || CAST(:now AS timestamptz)
+        WHERE (SELECT count(*) FROM unnest(held.times) AS at WHERE at > :since) < :limit
+    RETURNING actor
+""")
+OLDEST = text("SELECT min(at) AS at FROM reveals, unnest(times) AS at WHERE actor = :actor AND at > :since")
+
+_REPEATED = Text(zh="理由中不可写入所查看的信息本身", en="The reason must not repeat the data themselves")
+
+
+async def reveal(work: Work, resident_id: UUID, asked: Reveal) -> Revealed:
+    """What is asked for, in clear."""
+    row = await work.get(ResidentRow, resident_id)
+    await _count(work)
+    values = {name: getattr(row, name) for name in asked.fields}
+    # The audit is read by many, and keeps what it is given for years.
+    known = (row.name, row.document_number, row.phone, row.address)
+    if any(value and value in asked.reason for value in known):
+        raise InvalidInput(errors=[Fault("reason_repeats_data", _REPEATED, at="/reason")])
+    work.revealed([row.id], asked.purpose, asked.reason)
+    return Revealed(id=row.id, **values)
+
+
+async def _count(work: Work) -> None:
+    limit, since = work.house.settings.reveals_per_hour, work.now - HOUR
+    asked = {"actor": work.actor.subject, "since": since}
+    if limit and await work.rows(COUNT, now=work.now, limit=limit, **asked):
+        return
+    oldest = (await work.rows(OLDEST, **asked))[0]["at"]
+    wait = (oldest - since).total_seconds() if oldest else HOUR.total_seconds()
+    raise RevealLimit(limit=limit, retry_after=max(1, int(wait) + 1))
