@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from shared import telemetry
 from shared.actors import Actor
+from shared.audit.routes import audit_routers
 from shared.contracts.resource import Resource
 from shared.feed import maintenance
 from shared.feed.routes import Snapshot, feed_router
@@ -84,7 +85,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     for route in api.hot_routes(house):
         app.router.routes.append(route)
     app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
-    for router in [*api.routers, feed_router(api.snapshots)]:
+    for router in [*api.routers, *audit_routers(settings.service), feed_router(api.snapshots)]:
         app.include_router(router)
     _add_health(app, house)
     describe(app)

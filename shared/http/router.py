@@ -19,6 +19,7 @@ from starlette.datastructures import FormData
 
 from shared import work as works
 from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
 from shared.house import House
 from shared.http import idempotency
 from shared.http.handlers import problem_of
@@ -77,6 +78,8 @@ class Contract:
     keyed: bool
     location: str | None
     open: bool
+    audit: Kind | None = None
+    """The kind of its entry in the audit. None leaves an entry of a look, and only where somebody was seen."""
 
 
 class Route(APIRoute):
@@ -107,10 +110,11 @@ class Route(APIRoute):
                 request.state.work = work
                 claim = await idempotency.claim(work, operation, key, request.url.path, body) if key else None
                 if claim and claim.answer:
-                    return claim.answer
+                    return claim.answer  # the act has its entry already
                 response = await handle(request)
                 if contract.location and response.status_code in (201, 202):
                     response.headers["location"] = contract.location.format(**_said(response))
+                work.trail.ends(contract.audit, response.headers.get("location", request.url.path))
                 if claim:
                     await idempotency.keep(work, claim, response)
             return response
@@ -212,13 +216,20 @@ class Router(APIRouter):
         client_ids: bool = False,
         location: str | None = None,
         open: bool = False,  # noqa: A002 - reads as a sentence where it is said
+        audit: Kind | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """`open` lets callers in without a token: what such a route trusts, it checks by itself."""
+        """`open` lets callers in without a token: what such a route trusts, it checks by itself.
+
+        `audit` is the kind of the entry each call leaves: a change, if nothing is said; a question leaves one of a look
+        where it shows somebody's data, and one of another kind always.
+        """
+        if audit is None and method != "GET":
+            audit = Kind.CHANGE
 
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
-            contract = Contract(role, tuple(raises), keyed, location, open)
+            contract = Contract(role, tuple(raises), keyed, location, open, audit)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:

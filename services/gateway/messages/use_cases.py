@@ -12,6 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from services.gateway.messages import rules
 from services.gateway.messages.schemas import HookSource, HookSourceMade, NewHookSource, Posted
 from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
+from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
 from shared.contracts.gateway import Message
 from shared.http import strict_json
 from shared.http.texts import faults_of
@@ -87,6 +89,7 @@ async def receive(work: Work, source: Source, headers: Mapping[str, str], body: 
     message_id = headers["webhook-id"]
     fingerprint = hashlib.sha256(body).digest()
     posted = _parsed(body)
+    work.audit(kind=Kind.CHANGE, reason=posted.type, actor=_as_actor(sender, work.actor.request_id))
     values = {
         "id": new_id(),
         "region": _region_of(posted, sender),
@@ -127,6 +130,11 @@ async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: 
                 raise SignatureExpired()
             return row
     raise SignatureInvalid()
+
+
+def _as_actor(sender: HookSourceRow, request_id: str) -> Actor:
+    subject = f"hook:{sender.source}:{sender.party}"
+    return Actor(subject, Role.named(sender.source), party=sender.party, request_id=request_id)
 
 
 def _parsed(body: bytes) -> Posted:
