@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -217,6 +218,48 @@ def _known(name: str) -> "Service":
 
 
 app.add_typer(keys, name="keys")
+
+
+audit = typer.Typer(help="The audit: its export, and its verification.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
+Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")]
+
+
+@audit.command("export")
+def audit_export(
+    day: Annotated[datetime, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    service: Annotated[str | None, typer.Option(help="One service; all if none is named.")] = None,
+    data: Data = None,
+) -> None:
+    """Write a day's sealed entries to a file that `verify`, or deploy/audit/verify_audit.py anywhere, can check."""
+    from deploy.audit import export
+    from deploy.up import options
+    from shared.settings import SERVICES
+
+    if service is not None and service not in SERVICES:
+        raise Trouble(f"There is no service {service}: there are {', '.join(SERVICES)}.")
+    services = [one for one in SERVICES if service in (None, one)]
+    count = export.export(options(data), day.date(), services, out)
+    typer.echo(f"{count} entries of {day.date()} are in {out}.")
+
+
+@audit.command("verify")
+def audit_verify(
+    file: Annotated[Path | None, typer.Argument(help="An export; the database itself if none is named.")] = None,
+    day: Day = None,
+    head: Annotated[list[Path] | None, typer.Option(help="Heads kept outside; may be given more than once.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="Public keys (JWKS); the installation's if none are named.")] = None,
+    data: Data = None,
+) -> None:
+    """Look for entries that were changed, are missing, were added or moved. Ends with 1 if there are any."""
+    from deploy.audit import export
+    from deploy.up import options
+
+    chosen, heads = options(data), [str(path) for path in head or []]
+    found = export.verify(chosen, file, heads, keys) if file else export.verify_all(chosen, day, heads)
+    if found:
+        raise typer.Exit(found)
 
 
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

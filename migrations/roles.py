@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy import Connection, text
 
 from shared.actors import DatabaseRole
-from shared.db import GROUP_ROLES, group_of, login_of
+from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of, login_of
 from shared.regions import NOTHING
 from shared.settings import Service
 
@@ -35,7 +35,7 @@ def make_roles(connection: Connection, service: Service, password: str) -> None:
     connection.execute(text(f"ALTER ROLE {login} LOGIN PASSWORD '{quoted}'"))
     for name, value in EMPTY_SCOPE.items():
         connection.execute(text(f"ALTER ROLE {login} SET {name} = '{value}'"))
-    for role in GROUP_ROLES:
+    for role in (*GROUP_ROLES, *AUDIT_ROLES):
         group = group_of(service, role)
         if not _exists(connection, group):
             connection.execute(text(f"CREATE ROLE {group} NOLOGIN"))

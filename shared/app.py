@@ -17,6 +17,7 @@ from starlette.types import Scope
 
 from shared import telemetry
 from shared.actors import Actor
+from shared.audit.routes import audit_routers
 from shared.contracts.resource import Resource
 from shared.feed import maintenance
 from shared.feed.routes import Snapshot, feed_router
@@ -101,6 +102,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     of_every_service = [
         proposals_router(settings.service, [*api.proposals, RETENTION]),
         retention_router(settings.service),
+        *audit_routers(settings.service),
         feed_router(api.snapshots),
     ]
     for router in [*api.routers, *of_every_service]:

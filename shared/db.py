@@ -6,7 +6,7 @@ A service's login role can do nothing by itself. Each transaction chooses one of
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Identity, LargeBinary, MetaData, Text, func
@@ -21,6 +21,10 @@ from shared.ids import new_id
 from shared.settings import Service, Settings
 
 GROUP_ROLES: tuple[DatabaseRole, ...] = ("staff", "resident", "machine", "door", "system")
+
+AuditRole = Literal["auditor", "sealer"]
+AUDIT_ROLES: tuple[AuditRole, ...] = ("auditor", "sealer")
+"""Who may read the audit, and who may seal it. Nobody else can do either."""
 
 REGION = Text(collation="C")
 """The type of every region column: compared byte by byte, so that a scope is a range of an index."""
@@ -48,7 +52,7 @@ def login_of(service: Service) -> str:
     return f"fangxian_{service}"
 
 
-def group_of(service: Service, role: DatabaseRole) -> str:
+def group_of(service: Service, role: DatabaseRole | AuditRole) -> str:
     """The group role a transaction of a service works under."""
     return f"fangxian_{service}_{role}"
 

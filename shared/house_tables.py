@@ -1,7 +1,6 @@
 """The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads, proposals, retention."""
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
@@ -23,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
+from shared.audit.tables import add_audit_tables
 from shared.db import REGION
 from shared.feed.tables import add_feed_tables
 
@@ -33,6 +33,7 @@ JOB_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 def add_house_tables(metadata: MetaData) -> None:
     """Declare the common tables in a service's schema."""
     add_feed_tables(metadata)
+    add_audit_tables(metadata)
     _add_retention(metadata)
     Table(
         "idempotency",
@@ -41,20 +42,6 @@ def add_house_tables(metadata: MetaData) -> None:
         Column("fingerprint", LargeBinary, nullable=False),
         Column("answer", LargeBinary, comment="Sealed; null while the first request runs."),
         Column("at", DateTime(timezone=True), nullable=False, index=True),
-    )
-    Table(
-        "audit",
-        metadata,
-        Column("seq", BigInteger, Identity(always=True), primary_key=True),
-        Column("at", DateTime(timezone=True), nullable=False),
-        Column("actor", Text, nullable=False),
-        Column("role", Text, nullable=False),
-        Column("scope", Text, nullable=False),
-        Column("purpose", Text, nullable=False),
-        Column("request_id", Text, nullable=False),
-        Column("operation", Text, nullable=False),
-        Column("subjects", ARRAY(UUID(as_uuid=True)), nullable=False),
-        comment="Whose personal data was looked at or changed: one entry a request, append-only.",
     )
     Table(
         "jobs",

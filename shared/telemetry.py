@@ -18,6 +18,9 @@ FEED_PARKED = Gauge("fangxian_feed_parked", "Entries that could not be handled."
 FEED_STALLED = Gauge(
     "fangxian_oldest_transaction_seconds", "Age of the oldest running transaction: it holds up every feed.", ["service"]
 )
+AUDIT_UNSEALED = Gauge(
+    "fangxian_audit_unsealed_seconds", "Age of the oldest audit entry that is in no chain yet.", ["service"]
+)
 JOBS_OPEN = Gauge("fangxian_jobs_open", "Jobs that wait or run.", ["service"])
 
 

@@ -19,7 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
 from shared import bulk, clock
-from shared.actors import Actor
+from shared.actors import Actor, Role
+from shared.audit import entries
+from shared.audit.kinds import Kind
+from shared.audit.trail import Trail
 from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
 from shared.feed import log
@@ -84,11 +87,6 @@ ENTER = text("""
            set_config('scope.party', :party, true)
 """)
 
-AUDIT = text("""
-    INSERT INTO audit (at, actor, role, scope, purpose, request_id, operation, subjects)
-    VALUES (:at, :actor, :role, :scope, :purpose, :request_id, :operation, CAST(:subjects AS uuid[]))
-""")
-
 
 class Work:
     """One transaction on behalf of one actor. Use it as `async with house.work(actor) as work:`."""
@@ -100,8 +98,7 @@ class Work:
         self.now = now or clock.now()
         self.session = AsyncSession(house.engine, expire_on_commit=False, autoflush=False)
         self._entries: list[log.Entry] = []
-        self._seen: set[UUID] = set()
-        self._why = ""
+        self.trail = Trail(actor, Kind.CHANGE if actor.role is Role.SERVICE else Kind.LOOK)
         event.listen(self.session.sync_session, "after_begin", self._enter)
 
     async def __aenter__(self) -> Self:
@@ -118,50 +115,33 @@ class Work:
         """Take the actor's role and scope, as the first statement of the transaction."""
         if transaction.nested:
             return
+        connection.execute(ENTER, self._scope())
+
+    def _scope(self) -> dict[str, str]:
         actor = self.actor
-        connection.execute(
-            ENTER,
-            {
-                "role": group_of(self.house.settings.service, actor.role.database_role),
-                "low": actor.range[0],
-                "high": actor.range[1],
-                "residents": "{" + ",".join(str(resident) for resident in actor.residents) + "}",
-                "party": actor.party,
-            },
-        )
+        return {
+            "role": group_of(self.house.settings.service, actor.role.database_role),
+            "low": actor.range[0],
+            "high": actor.range[1],
+            "residents": "{" + ",".join(str(resident) for resident in actor.residents) + "}",
+            "party": actor.party,
+        }
 
     async def _commit(self) -> None:
         await self.session.flush()
         if self.house.settings.publish:
             await log.write(self.session, self._entries)
-        if self._seen:
-            await self._audit()
+        await entries.write(self.session, self.operation, self.trail)
         await self.session.commit()
         if self._entries:
             self.house.wake_subscribers()
-
-    async def _audit(self) -> None:
-        actor = self.actor
-        await self.session.execute(
-            AUDIT,
-            {
-                "at": self.now,
-                "actor": actor.subject,
-                "role": actor.role.label,
-                "scope": actor.range[0],
-                "purpose": self._why or actor.purpose,
-                "request_id": actor.request_id,
-                "operation": self.operation,
-                "subjects": log.uuids(self._seen),
-            },
-        )
 
     # What use cases say -------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part of this work that can fail by itself: what it wrote and published is undone, the rest goes on."""
-        published, seen = len(self._entries), set(self._seen)
+        published, trail = len(self._entries), self.trail.mark()
         try:
             async with self.session.begin_nested():
                 yield
@@ -169,8 +149,14 @@ class Work:
         except BaseException:
             self.session.expunge_all()
             del self._entries[published:]
-            self._seen = seen
+            self.trail.restore(trail)
             raise
+
+    async def become(self, actor: Actor) -> None:
+        """Go on on behalf of somebody else: the caller came without a name and has shown who it is."""
+        self.actor = self.trail.actor = actor
+        if self.session.in_transaction():
+            await self.session.execute(ENTER, self._scope())
 
     def add(self, row: RowT) -> RowT:
         """Keep a new row."""
@@ -215,12 +201,15 @@ class Work:
 
     def saw(self, ids: Iterable[UUID]) -> None:
         """Note whose personal data this work looks at or changes. One audit entry holds them all."""
-        self._seen.update(ids)
+        self.trail.saw(ids)
 
-    def revealed(self, ids: Iterable[UUID], purpose: str, reason: str) -> None:
-        """Note whose personal data this work shows in clear, and what for. The audit entry says all of it."""
-        self.saw(ids)
-        self._why = f"reveal: {purpose}: {reason}"
+    def audit(self, *, kind: Kind, subjects: Iterable[UUID] = (), reason: str = "", actor: Actor | None = None) -> None:
+        """Leave an entry of another kind than the operation's own. What is done alike is one entry, with all subjects.
+
+        `reason` holds no personal data but what an auditor must read. `actor` is on whose behalf it turned out to be,
+        where the caller came without a name.
+        """
+        self.trail.add(kind, subjects, reason, actor)
 
     async def page(self, statement: Select[RowT], page: Page, say: Callable[[RowT], T]) -> Listed[T]:
         """One page of a list of rows, in the order in which the server wrote them."""

@@ -19,6 +19,7 @@ from arq.worker import Worker as ArqWorker
 from arq.worker import func
 
 from shared import resealing, telemetry, tracing
+from shared.audit import sealer
 from shared.feed import maintenance
 from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
@@ -33,6 +34,7 @@ logger = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 POLL_SECONDS = 0.05
+SEAL_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 10.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
 
@@ -112,6 +114,7 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
     loops += [_watching(house, watch) for watch in worker.watches]
     ticks = [
         *worker.ticks,
+        Tick(sealer.seal, SEAL_SECONDS),
         Tick(maintenance.keep_partitions, 3600),
         Tick(maintenance.forget_old_keys, 3600),
         Tick(expire_proposals, 60),

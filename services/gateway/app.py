@@ -6,6 +6,7 @@ from dataclasses import replace
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from services.gateway.audit import routes as audit
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
 from services.gateway.edge import browsers, development, pages, proxy
@@ -32,6 +33,8 @@ from shared.settings import Settings
 API = Api(
     title="Fangxian gateway",
     routers=[
+        audit.published,
+        audit.looking,
         codes.router,
         hooks.hooks,
         hooks.sources,

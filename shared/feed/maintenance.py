@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import text
 
 from shared import telemetry
+from shared.audit import sealer
 from shared.house import House
 from shared.http import idempotency
 from shared.work import Work
@@ -58,4 +59,5 @@ async def measure(house: House) -> None:
             telemetry.FEED_LAG.labels(service, row["owner"], row["lane"]).set(row["age_seconds"])
         telemetry.FEED_PARKED.labels(service).set((await work.session.execute(COUNT_PARKED)).scalar_one())
         telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(OPEN_JOBS)).scalar_one())
+        await sealer.measure(work)
         telemetry.FEED_STALLED.labels(service).set((await work.session.execute(OLDEST)).scalar_one())

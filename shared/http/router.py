@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from shared import work as works
 from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
 from shared.house import House
 from shared.http import idempotency
 from shared.http.bodies import StrictRequest, strictly
@@ -88,6 +89,8 @@ class Contract:
     location: str | None
     open: bool
     unkept: bool = False
+    audit: Kind | None = None
+    """The kind of its entry in the audit. None leaves an entry of a look, and only where somebody was seen."""
 
 
 class Route(APIRoute):
@@ -130,10 +133,11 @@ class Route(APIRoute):
                 request.state.work = work
                 claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
-                    return claim.answer
+                    return claim.answer  # the act has its entry already
                 response = await handle(request)
                 if contract.location and response.status_code in (201, 202):
                     response.headers["location"] = contract.location.format(**_said(response))
+                work.trail.ends(contract.audit, response.headers.get("location", request.url.path))
                 if claim:
                     await idempotency.keep(work, claim, response)
             return response
@@ -240,12 +244,17 @@ class Router(APIRouter):
         location: str | None = None,
         open: bool = False,  # noqa: A002 - reads as a sentence where it is said
         unkept: bool = False,
+        audit: Kind | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
         """`open` lets callers in without a token: what such a route trusts, it checks by itself.
 
-        `unkept` keeps no answer under an idempotency key, for what must not be kept at all.
+        `unkept` keeps no answer under an idempotency key, for what must not be kept at all. `audit` is the kind of the
+        entry each call leaves: a change, if nothing is said; a question leaves one of a look where it shows somebody's
+        data, and one of another kind always.
         """
+        if audit is None and method != "GET":
+            audit = Kind.CHANGE
 
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
@@ -253,7 +262,7 @@ class Router(APIRouter):
             problems = _problems(method, endpoint, raises, open)
             if open or unkept:
                 problems = tuple(kind for kind in problems if kind not in idempotency.PROBLEMS)
-            contract = Contract(role, problems, keyed, location, open, unkept)
+            contract = Contract(role, problems, keyed, location, open, unkept, audit)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:

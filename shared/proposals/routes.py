@@ -8,6 +8,7 @@ from fastapi import Path, Query
 from pydantic import ConfigDict, Field
 
 from shared.actors import Role
+from shared.audit.kinds import Kind as Act
 from shared.contracts.resource import Said
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
@@ -51,7 +52,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         """Show what exactly is proposed, by whom and why."""
         return await use_cases.get_proposal(work, proposal_id)
 
-    @router.post("/{proposal_id}/approve", role=deciders, raises=raises)
+    @router.post("/{proposal_id}/approve", role=deciders, audit=Act.APPROVAL, raises=raises)
     async def approve_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
         """Approve what another person proposed: it has its effect at once, and exactly once.
 
@@ -59,12 +60,17 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         """
         return await use_cases.approve(work, by_name, proposal_id, decision)
 
-    @router.post("/{proposal_id}/refuse", role=deciders, raises=[NotFound, *PROBLEMS])
+    @router.post("/{proposal_id}/refuse", role=deciders, audit=Act.APPROVAL, raises=[NotFound, *PROBLEMS])
     async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
         """Refuse what another person proposed, with the reason. It has no effect, now or later."""
         return await use_cases.refuse(work, by_name, proposal_id, decision)
 
-    @router.post("/{proposal_id}/withdraw", role=Role.STAFF, raises=[NotFound, ProposalDecided, ProposalExpired])
+    @router.post(
+        "/{proposal_id}/withdraw",
+        role=Role.STAFF,
+        audit=Act.APPROVAL,
+        raises=[NotFound, ProposalDecided, ProposalExpired],
+    )
     async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
         """Take back what one proposed oneself, while nobody has decided it."""
         return await use_cases.withdraw(work, proposal_id, withdrawal.reason)

@@ -1,6 +1,7 @@
 """Retention: what callers may ask, in each service."""
 
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.router import Router, Work
 from shared.problems import NotFound
 from shared.proposals.use_cases import Proposal
@@ -21,7 +22,14 @@ def retention_router(service: Service) -> Router:
         """
         return await use_cases.get_retention(work)
 
-    @router.post("", role=Role.COMMAND, status=201, location=f"/{service}/v1/proposals/{{id}}", raises=[NotFound])
+    @router.post(
+        "",
+        role=Role.COMMAND,
+        audit=Kind.APPROVAL,
+        status=201,
+        location=f"/{service}/v1/proposals/{{id}}",
+        raises=[NotFound],
+    )
     async def propose_period(proposed: PeriodProposed, work: Work) -> Proposal:
         """Propose another period for one kind of data. It holds when a second person approves."""
         return await use_cases.propose_period(work, proposed.period, proposed.reason)

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import text
 
 from shared.actors import Role
+from shared.audit.kinds import Kind as Act
 from shared.contracts.resource import Said
 from shared.house import House
 from shared.problems import NotFound
@@ -124,6 +125,8 @@ async def _purge(house: House, kind: str) -> int:
     for _ in range(MOST_BATCHES):
         async with house.system_work("purge") as work:
             found: Any = (await work.session.execute(PURGE, {"kind": kind, "most": BATCH})).scalar_one()
+            if found:
+                work.audit(kind=Act.PURGE, reason=f"{kind}: {found}")
         total += int(found)
         if found < BATCH:
             break

@@ -34,7 +34,7 @@ async def test_it_is_in_the_audit_with_purpose_and_reason(district: District, of
     await officer.post(f"{RESIDENTS}/{id_}/reveal", json=ASKED)
     (entry,) = await district.sql("SELECT * FROM registry.audit WHERE operation LIKE '%/reveal'")
     assert (entry["actor"], entry["subjects"]) == ("staff:wang", [UUID(id_)])
-    assert entry["purpose"] == f"reveal: contact_tracing: {ASKED['reason']}"
+    assert (entry["kind"], entry["reason"]) == ("reveal", f"contact_tracing: {ASKED['reason']}")
 
 
 async def test_no_answer_is_kept_even_with_a_key(district: District, officer) -> None:

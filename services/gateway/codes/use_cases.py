@@ -17,6 +17,7 @@ from services.gateway.codes.policy import Policy
 from services.gateway.codes.rules import NEGATIVE_COUNTS, Decision, Fact, Reason
 from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
 from services.gateway.codes.tables import DECIDING, LABELS, say
+from shared.audit.kinds import Kind
 from shared.contracts.gateway import Code
 from shared.feed.log import uuids
 from shared.house import House
@@ -136,6 +137,9 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
     changed = [(code, decision) for code, decision in decided if not _is_same(code, decision, policy)]
     if not changed:
         return
+    for code, decision in changed:
+        if code["colour"] != decision.colour:
+            work.audit(kind=Kind.RESTRICTION, subjects=[code["resident_id"]], reason=f"code.{LABELS[decision.colour]}")
     news = [_is_news(code, decision) for code, decision in changed]
     await work.run(
         WRITE,
@@ -182,7 +186,8 @@ async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeSho
     found = await _read(work, [resident_id])
     if not found:
         raise NotFound()
-    work.saw([resident_id])
+    if resident_id != work.actor.resident_id:  # who looks at their own code leaves no trace, here as on the hot way
+        work.saw([resident_id])
     return await shown(work, found[0], language)
 
 

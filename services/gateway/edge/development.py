@@ -6,13 +6,13 @@ Exists only where the settings say so; production settings refuse to.
 from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import Request
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from services.gateway.edge.issuer import MOST_SECONDS, Issuer
 from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
 from shared.contracts.resource import Said
-from shared.http.router import Router, TheHouse
+from shared.http.router import Router, Work
 from shared.problems import Invalid, Text
 from shared.regions import NOTHING, range_of
 
@@ -79,13 +79,15 @@ class TokenGiven(Said):
     expires_in: int = Field(description="Seconds.")
 
 
-@router.post("/tokens", role=Role.ANYONE, open=True)
-async def make_token(asked: TokenAsked, request: Request, house: TheHouse) -> TokenGiven:
+@router.post("/tokens", role=Role.ANYONE, open=True, audit=Kind.SIGN_IN)
+async def make_token(asked: TokenAsked, work: Work) -> TokenGiven:
     """Give a token to whoever asks.
 
     For development and demonstration only: with FANGXIAN_DEVELOPMENT_ISSUER=false this operation does not exist.
     """
-    token = Issuer.from_files(house.settings.keys).issue(actor_of(asked), _region(asked), asked.lifetime_seconds)
+    actor = actor_of(asked)
+    work.audit(kind=Kind.SIGN_IN, actor=actor.during(work.actor.request_id), reason="development")
+    token = Issuer.from_files(work.house.settings.keys).issue(actor, _region(asked), asked.lifetime_seconds)
     return TokenGiven(access_token=token, expires_in=asked.lifetime_seconds)
 
 

@@ -23,10 +23,10 @@ from services.gateway.messages.use_cases import (
     SignatureExpired,
     SignatureInvalid,
 )
-from shared.actors import Role
+from shared.actors import Role, system
 from shared.contracts.gateway import Message
 from shared.http.limits import check_content_type
-from shared.http.router import PageAsked, Router, TheHouse, Work
+from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.work import Listed
 
@@ -70,7 +70,7 @@ async def receive_message(
     source: Annotated[Source, Path(description="Which kind of system.", examples=["desk_120"])],
     request: Request,
     response: Response,
-    house: TheHouse,
+    work: Work,
 ) -> Received:
     """Take an event of another system, signed by Standard Webhooks.
 
@@ -78,8 +78,8 @@ async def receive_message(
     """
     check_content_type(request, ("application/json",))
     body = await request.body()
-    async with house.system_work(f"hook {source}") as work:
-        message, is_new = await use_cases.receive(work, source, request.headers, body)
+    await work.become(system("gateway").during(work.actor.request_id))
+    message, is_new = await use_cases.receive(work, source, request.headers, body)
     if not is_new:
         response.status_code = 200
     return Received(id=message.id)

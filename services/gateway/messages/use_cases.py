@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from services.gateway.messages import rules
 from services.gateway.messages.schemas import HookSource, HookSourceMade, NewHookSource, Posted
 from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
+from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
 from shared.contracts.gateway import Message
 from shared.http import bodies
 from shared.ids import new_id
@@ -84,6 +86,7 @@ async def receive(work: Work, source: Source, headers: Mapping[str, str], body: 
     message_id = headers["webhook-id"]
     fingerprint = hashlib.sha256(body).digest()
     posted = bodies.parsed(Posted, body)
+    work.audit(kind=Kind.CHANGE, reason=posted.type, actor=_as_actor(sender, work.actor.request_id))
     values = {
         "id": new_id(),
         "region": _region_of(posted, sender),
@@ -124,6 +127,11 @@ async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: 
                 raise SignatureExpired()
             return row
     raise SignatureInvalid()
+
+
+def _as_actor(sender: HookSourceRow, request_id: str) -> Actor:
+    subject = f"hook:{sender.source}:{sender.party}"
+    return Actor(subject, Role.named(sender.source), party=sender.party, request_id=request_id)
 
 
 def _region_of(posted: Posted, sender: HookSourceRow) -> str:

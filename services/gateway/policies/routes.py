@@ -10,6 +10,7 @@ from services.gateway.policies.schemas import PolicyProposed, PolicyPublished, P
 from services.gateway.policies.use_cases import PolicyNotTried, PolicyTaken
 from shared import jobs
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
 from shared.jobs import Job, JobEnded
 from shared.problems import NotFound
@@ -60,6 +61,7 @@ async def get_policy(version: Version, work: Work) -> PolicyPublished:
     "",
     role=Role.COMMAND,
     status=201,
+    audit=Kind.APPROVAL,
     location="/gateway/v1/proposals/{id}",
     raises=[PolicyTaken, PolicyNotTried],
 )

@@ -14,6 +14,7 @@ from services.observation.people.rules import Exposure, Finding, Nearby, Person
 from services.observation.protocols.rules import Protocol, ends_at, in_force, kind_for
 from services.observation.protocols.use_cases import all_protocols
 from shared import clock
+from shared.audit.kinds import Kind
 from shared.contracts.observation import OrderState
 from shared.contracts.testing import Tube
 from shared.feed.log import uuids
@@ -77,7 +78,10 @@ async def follow_orders(
     known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), completed, work.now)
     followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
     await work.session.flush()
-    work.publish_all([order.public() for order in followed if order is not None], change="followed", urgent=True)
+    changed = [order for order in followed if order is not None]
+    for order in changed:
+        work.audit(kind=Kind.RESTRICTION, subjects=[order.resident_id], reason=f"order.{order.state}")
+    work.publish_all([order.public() for order in changed], change="followed", urgent=True)
 
 
 def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:

@@ -14,6 +14,7 @@ from services.observation.people.rules import days_of
 from services.observation.protocols import rules
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
+from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.problems import Problem, Text
 from shared.regions import range_of
@@ -145,7 +146,7 @@ async def end_order(work: Work, order_id: UUID) -> Order:
     if not rules.may_end(work.now, row.ends_at, missing):
         raise OrderTestsMissing(days=", ".join(map(str, missing)))
     row.state, row.end_reason, row.ended_at = "ended", "completed", work.now
-    return await work.publish(row, change="ended", urgent=True)
+    return await _restricted(work, row, "ended")
 
 
 async def convert_order(work: Work, order_id: UUID, to: Conversion) -> Order:
@@ -155,7 +156,7 @@ async def convert_order(work: Work, order_id: UUID, to: Conversion) -> Order:
         raise OrderRoomUnconfirmed(at="/own_room")
     row.kind_set, row.kind_reason = to.kind, to.reason
     settle(row, None, protocol)
-    return await work.publish(row, change="converted", urgent=True)
+    return await _restricted(work, row, "converted")
 
 
 async def extend_order(work: Work, order_id: UUID, by: Extension) -> Order:
@@ -164,15 +165,20 @@ async def extend_order(work: Work, order_id: UUID, by: Extension) -> Order:
         raise OrderTooLong(most=MOST_EXTRA_DAYS, at="/days")
     row.extra_days, row.extra_reason = row.extra_days + by.days, by.reason
     settle(row, None, await get_protocol(work, row.protocol))
-    return await work.publish(row, change="extended", urgent=True)
+    return await _restricted(work, row, "extended")
 
 
 async def _open_order(work: Work, order_id: UUID) -> OrderRow:
     row = await work.lock(OrderRow, order_id)
     if row.state != "open":
         raise OrderEnded()
-    work.saw([row.resident_id])
     return row
+
+
+async def _restricted(work: Work, row: OrderRow, change: str) -> Order:
+    """Tell everybody what the person may do from now on, and leave it in the audit as what it is."""
+    work.audit(kind=Kind.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
+    return await work.publish(row, change=change, urgent=True)
 
 
 def _missing(row: OrderRow, protocol: Protocol) -> list[int]:

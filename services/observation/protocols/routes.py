@@ -8,6 +8,7 @@ from services.observation.protocols import use_cases
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.schemas import ProtocolProposed
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.proposals.use_cases import Proposal, propose
@@ -30,7 +31,7 @@ async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
     return await use_cases.list_protocols(work, page)
 
 
-@router.post("", role=Role.COMMAND, status=201, location="/observation/v1/proposals/{id}")
+@router.post("", role=Role.COMMAND, status=201, audit=Kind.APPROVAL, location="/observation/v1/proposals/{id}")
 async def propose_protocol(proposed: ProtocolProposed, work: Work) -> Proposal:
     """Propose a new version of the observation protocol. It is published when a second person approves.
 

@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from services.registry.imports import use_cases
 from services.registry.imports.words import FILE_PROBLEMS
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.limits import check_accept, check_content_type
 from shared.http.router import Router, TheHouse, Work
 from shared.jobs import Job, JobEnded
@@ -93,6 +94,7 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     "/{import_id}/errors",
     role=IMPORTERS,
     raises=[NotFound, NotAcceptable],
+    audit=Kind.EXPORT,
     response_class=Csv,
     extra=ERRORS,
 )

@@ -74,7 +74,6 @@ async def cancel_import(work: Work, import_id: UUID) -> Job:
 async def error_file(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
     """The rows that were not taken, as a file to correct and send again; read in pages while it is sent."""
     await jobs.get(work, import_id, KIND)
-    work.saw([import_id])
     return _error_lines(house, work.actor, import_id, language)
 
 

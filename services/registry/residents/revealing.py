@@ -8,6 +8,7 @@ from sqlalchemy import text
 from services.registry.residents.problems import RevealLimit
 from services.registry.residents.schemas import Reveal, Revealed
 from services.registry.residents.tables import ResidentRow
+from shared.audit.kinds import Kind
 from shared.problems import Fault, InvalidInput, Text
 from shared.work import Work
 
@@ -36,7 +37,7 @@ async def reveal(work: Work, resident_id: UUID, asked: Reveal) -> Revealed:
     known = (row.name, row.document_number, row.phone, row.address)
     if any(value and value in asked.reason for value in known):
         raise InvalidInput(errors=[Fault("reason_repeats_data", _REPEATED, at="/reason")])
-    work.revealed([row.id], asked.purpose, asked.reason)
+    work.audit(kind=Kind.REVEAL, subjects=[row.id], reason=f"{asked.purpose}: {asked.reason}")
     return Revealed(id=row.id, **values)
 
 

@@ -30,6 +30,7 @@ from services.registry.residents.schemas import (
     Transfer,
 )
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.router import IfMatch, PageAsked, Router, Work
 from shared.problems import DataDestroyed, DataUnreadable, NotFound, PreconditionRequired, VersionMismatch
 from shared.work import Listed
@@ -70,7 +71,7 @@ async def register_resident(new: NewResident, work: Work) -> Registration:
     return await use_cases.register_resident(work, new)
 
 
-@router.post("/search", role=LOOKERS)
+@router.post("/search", role=LOOKERS, audit=Kind.SEARCH)
 async def find_residents(asked: Search, work: Work) -> Found:
     """Find people within the caller's scope by their exact document number or phone. Every search is in the audit."""
     return await use_cases.find_residents(work, asked)

@@ -2,15 +2,15 @@
 
 from migrations.house import one_data_key, several_data_keys
 
-revision = "0030"
-down_revision = "0007"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    several_data_keys("testing")
+    several_data_keys("observation")
 
 
 def downgrade() -> None:
-    one_data_key("testing")
+    one_data_key("observation")

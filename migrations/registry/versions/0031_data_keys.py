@@ -9,8 +9,8 @@ from alembic import op
 from migrations.house import one_data_key, run_script, several_data_keys
 from migrations.roles import allow
 
-revision = "0030"
-down_revision = "0005"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,158 @@
+"""`fangxian audit export` and `verify`: the audit of a day as a file that anybody can check, anywhere."""
+
+import asyncio
+import getpass
+import json
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+
+from deploy import data
+from deploy.audit import verify_audit
+from deploy.feed import installed
+from deploy.own_servers import as_role
+from deploy.trouble import Trouble
+from deploy.up import Installation, Options
+from shared import clock
+from shared.audit.canonical import ENTRY_FIELDS, EXPORT, beginning, canonical, entry_of, head_of
+from shared.audit.heads import key_of, signed
+from shared.audit.kinds import Kind
+from shared.clock import start_of
+from shared.settings import SERVICES, Service
+from shared.tokens import Signer
+
+T = TypeVar("T")
+
+DAYS = "SELECT DISTINCT day FROM {s}.audit_seals ORDER BY day"
+SEALED = "SELECT position, seq, hash FROM {s}.audit_seals WHERE day = $1 ORDER BY position"
+ENTRIES = "SELECT {fields} FROM {s}.audit WHERE at >= $1 AND at < $2 AND seq = ANY($3)"
+# What the sealer has passed and not sealed: whoever put it there did so behind its back.
+UNSEALED = """
+    SELECT {fields} FROM {s}.audit AS entry
+    WHERE at >= $1 AND at < $2
+      AND (epoch, xid, seq) <= (SELECT epoch, xid, seq FROM {s}.audit_sealed)
+      AND NOT EXISTS (SELECT FROM {s}.audit_seals AS seal WHERE seal.day = $3 AND seal.seq = entry.seq)
+    ORDER BY seq
+"""
+FIELDS = ", ".join(ENTRY_FIELDS)
+RECORD = """
+    INSERT INTO {s}.audit (
+        epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
+    )
+    VALUES (
+        (SELECT max(epoch) FROM {s}.feed_epochs), $1, $2, $3, $4, 'owner', '', '~', '', '', '', '{{}}'
+    )
+"""
+PAGE = 1_000
+
+
+def export(options: Options, day: date, services: Sequence[Service], out: Path, command: str = "export") -> int:
+    """Write the sealed entries of a day to a file; how many there are. That it was done is in the audit first."""
+
+    async def act(connection: asyncpg.Connection, installation: Installation) -> int:
+        count = 0
+        with out.open("wb") as file:
+            for service in services:
+                await _record(connection, service, f"fangxian audit {command}", day)
+                signer = Signer.from_files(service, installation.directory.keys / service)
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    async for line in lines(connection, signer, day):
+                        file.write(line + b"\n")
+                        count += line.startswith(b'{"entry":')
+        return count
+
+    return asyncio.run(_as_owner(installed(options), act))
+
+
+def verify(options: Options, file: Path, heads: Sequence[str], keys: Path | None) -> int:
+    """Check an export by the keys given, or by those of the installation if it is here; 1 if something is wrong."""
+    believed = keys or own_keys(options.data)
+    words = [word for path in heads for word in ("--head", path)]
+    return verify_audit.main([str(file), *words, *(("--keys", str(believed)) if believed else ())])
+
+
+def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> int:
+    """Check what is in the database, day by day; 1 if something is wrong."""
+    try:
+        kept = verify_audit.heads_in(heads)
+    except (OSError, ValueError) as error:
+        raise Trouble(f"The heads cannot be read: {error}.") from None
+    public = verify_audit.keys_of(json.loads((own_keys(options.data) or Path()).read_text()))
+    found = 0
+    with tempfile.TemporaryDirectory() as directory:
+        for one in [day.date()] if day else sealed_days(options):
+            path = Path(directory) / "export"
+            export(options, one, SERVICES, path, "verify")
+            of_day = [head for head in kept if head["day"] == one.isoformat()]
+            found |= verify_audit.report(path.read_bytes(), public, of_day)
+    return found
+
+
+def own_keys(path: Path) -> Path | None:
+    """The file with the public keys of an installation that was made on a directory, if it is there."""
+    found = data.at(path).keys / "owner" / "services.jwks"
+    return found if found.is_file() else None
+
+
+def sealed_days(options: Options) -> list[date]:
+    """The days that have a chain in any service."""
+    return asyncio.run(_as_owner(installed(options), _days))
+
+
+async def _as_owner(installation: Installation, act: Callable[[asyncpg.Connection, Installation], Awaitable[T]]) -> T:
+    connection = await asyncpg.connect(as_role(installation.owner_url), server_settings={"timezone": "UTC"})
+    try:
+        return await act(connection, installation)
+    finally:
+        await connection.close()
+
+
+async def _days(connection: asyncpg.Connection, _: Installation) -> list[date]:
+    found = {row["day"] for service in SERVICES for row in await connection.fetch(DAYS.format(s=service))}
+    return sorted(found)
+
+
+async def _record(connection: asyncpg.Connection, service: Service, operation: str, day: date) -> None:
+    who = f"owner:{getpass.getuser()}"
+    await connection.execute(RECORD.format(s=service), Kind.EXPORT.value, operation, day.isoformat(), who)
+
+
+async def lines(connection: asyncpg.Connection, signer: Signer, day: date) -> AsyncIterator[bytes]:
+    """One service's day: its header, its entries in the order of their chain, and its head."""
+    service = signer.service
+    yield canonical({"format": EXPORT, "service": service, "day": day.isoformat()})
+    size, end = 0, beginning(service, day)
+    seals = connection.cursor(SEALED.format(s=service), day)
+    page: list[Any] = []
+    async for seal in seals:
+        page.append(seal)
+        size, end = seal["position"], bytes(seal["hash"])
+        if len(page) == PAGE:
+            for line in await _page(connection, service, day, page):
+                yield line
+            page = []
+    for line in await _page(connection, service, day, page):
+        yield line
+    for row in await connection.fetch(UNSEALED.format(s=service, fields=FIELDS), *_bounds(day), day):
+        yield canonical({"position": None, "hash": None, "entry": entry_of(row)})
+    yield canonical(signed(signer, head_of(service, day, size, end, clock.now(), key_of(signer))))
+
+
+async def _page(connection: asyncpg.Connection, service: Service, day: date, seals: Sequence[Any]) -> list[bytes]:
+    """The lines of some seals. An entry that is gone leaves its place empty."""
+    rows = await connection.fetch(
+        ENTRIES.format(s=service, fields=FIELDS), *_bounds(day), [seal["seq"] for seal in seals]
+    )
+    entries = {row["seq"]: entry_of(row) for row in rows}
+    return [
+        canonical({"position": seal["position"], "hash": seal["hash"].hex(), "entry": entries.get(seal["seq"])})
+        for seal in seals
+    ]
+
+
+def _bounds(day: date) -> tuple[Any, Any]:
+    return start_of(day), start_of(day + timedelta(days=1))

@@ -1,0 +1,41 @@
+"""The audits of all services at one address: what anybody may ask, and what residents may (G9)."""
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import Query
+
+from services.gateway.audit import use_cases
+from services.gateway.audit.schemas import Heads, WhoLooked
+from shared.actors import Role
+from shared.audit.routes import Limit, looked_at
+from shared.clock import day_of
+from shared.http.router import Router, Work
+
+published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
+looking = Router(prefix=looked_at("gateway"), tags=["audit"])
+
+
+@published.get("", role=Role.ANYONE, open=True)
+async def get_audit_heads(
+    work: Work, day: Annotated[date | None, Query(description="In Asia/Shanghai; today if none is named.")] = None
+) -> Heads:
+    """The signed heads of all services' audits, for everybody to keep. They hold no personal data.
+
+    A day's chain grows for some minutes after midnight; an earlier head stays true of its first `size` entries.
+    """
+    return await use_cases.heads(work, day or day_of(work.now))
+
+
+@looking.get("", role=Role.RESIDENT)
+async def who_looked_at_me(
+    work: Work,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=800)] = None,
+    limit: Limit = 50,
+) -> WhoLooked:
+    """Who looked at one's own data in any service, or did something with it, or with that of those one acts for.
+
+    The role and organisation, the time and the purpose; never who it was. Who checked one's code at a door is in
+    `/gateway/v1/visits`. A service that does not answer is named in `missing`.
+    """
+    return await use_cases.who_looked_at_me(work, cursor, limit)

@@ -1,0 +1,42 @@
+"""What the gateway says of all services' audits at once."""
+
+from datetime import date
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from shared.audit.heads import EXAMPLE, Head
+from shared.audit.schemas import LookedAt
+from shared.contracts.resource import Said
+
+MISSING = "Services that did not answer in time: ask again later for what is theirs."
+
+
+class Heads(Said):
+    """The signed heads of one day's chains. Whoever keeps them outside can check any later export against them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "day": "2021-01-21",
+                    "heads": [dict(EXAMPLE)],
+                    "keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "testing", "x": "11qYAYKx…"}],
+                    "missing": [],
+                }
+            ]
+        }
+    )
+
+    day: date
+    heads: list[Head]
+    keys: list[dict[str, Any]] = Field(description="The public keys of the services, as JWKs.")
+    missing: list[str] = Field(description=MISSING)
+
+
+class WhoLooked(Said):
+    """One page of who looked at oneself, of all services, the latest first."""
+
+    items: list[LookedAt]
+    next_cursor: str | None
+    missing: list[str] = Field(description=MISSING)

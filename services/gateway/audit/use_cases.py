@@ -1,0 +1,106 @@
+"""The audits of all services, asked side by side: one that is down is named, and keeps nobody waiting."""
+
+import asyncio
+import heapq
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import date
+from itertools import islice
+from typing import Any
+
+import httpx
+import msgspec
+
+from services.gateway.audit.schemas import Heads, WhoLooked
+from shared.actors import Actor, system
+from shared.audit.heads import Head, head_now, public_keys
+from shared.audit.routes import HEADS, looked_at
+from shared.audit.schemas import LookedAt
+from shared.audit.search import Place, place_of, who_looked
+from shared.house import House
+from shared.problems import UpstreamFailed, UpstreamTimeout
+from shared.settings import SERVICES, Service
+from shared.work import InvalidCursor, Listed, Work
+
+PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
+WITHIN_SECONDS = 2.0
+
+
+async def heads(work: Work, day: date) -> Heads:
+    """The heads of a day, of every service that answers."""
+    house = work.house
+    # The peers first: until its first statement this work holds no connection.
+    asked = await _ask_all(house, system("gateway"), dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
+    found = {name: Head.model_validate(answer) for name, answer in asked.items() if answer is not None}
+    found["gateway"] = await head_now(work, day)
+    return Heads(
+        day=day,
+        heads=[found[name] for name in SERVICES if name in found],
+        keys=public_keys(house.signer),
+        missing=[name for name in PEERS if name not in found],
+    )
+
+
+async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLooked:
+    """Who looked at the caller, gathered from all services. Each goes on from its own place in the next page."""
+    after = _places(cursor)
+    asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit) for service in PEERS))
+    pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
+    own = await who_looked(work, place_of(after.get("gateway")), limit)
+    every = {**pages, "gateway": own}
+    merged = heapq.merge(*(page.items for page in every.values()), key=lambda item: item.at, reverse=True)
+    items = list(islice(merged, limit))
+    more = any(page.next_cursor for page in every.values()) or len(items) < sum(len(p.items) for p in every.values())
+    after |= {item.service: _place(item).cursor() for item in items}
+    return WhoLooked(
+        items=items,
+        next_cursor=_cursor(after) if more else None,
+        missing=[service for service in PEERS if service not in pages],
+    )
+
+
+async def _looked(work: Work, service: Service, cursor: str | None, limit: int) -> Listed[LookedAt] | None:
+    params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+    answers = await _ask_all(work.house, work.actor, {service: looked_at(service)}, params)
+    return None if answers[service] is None else Listed[LookedAt].model_validate(answers[service])
+
+
+async def _ask_all(
+    house: House, actor: Actor, paths: Mapping[Service, str], params: Mapping[str, str]
+) -> dict[Service, Any]:
+    """The answers of some services; None of one that is down, late or refuses."""
+    deadline = time.monotonic() + WITHIN_SECONDS
+
+    async def ask(service: Service, path: str) -> Any:
+        try:
+            answer = await house.peers.call(service, "GET", path, actor, deadline=deadline, params=params)
+        except (UpstreamFailed, UpstreamTimeout):
+            return None
+        return answer.json() if answer.status_code == httpx.codes.OK else None
+
+    answers = await asyncio.gather(*(ask(service, path) for service, path in paths.items()))
+    return dict(zip(paths, answers, strict=True))
+
+
+def _place(item: LookedAt) -> Place:
+    return Place(item.at, int(item.id.rpartition("-")[2]))
+
+
+def _cursor(places: Mapping[str, str]) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(places)).rstrip(b"=").decode()
+
+
+def _places(cursor: str | None) -> dict[str, str]:
+    """Where each service goes on. Raises `InvalidCursor`."""
+    if cursor is None:
+        return {}
+    try:
+        places = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=dict[str, str])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise InvalidCursor() from error
+    for service, place in places.items():
+        if service not in SERVICES:
+            raise InvalidCursor()
+        place_of(place)
+    return places

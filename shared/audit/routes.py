@@ -1,0 +1,86 @@
+"""What every service says of its audit: to auditors, to residents, and to the gateway, which publishes the heads."""
+
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from pydantic import AwareDatetime
+
+from shared.actors import Role
+from shared.audit import search as use_cases
+from shared.audit.heads import Head, head_now
+from shared.audit.kinds import Kind
+from shared.audit.schemas import AuditEntry, LookedAt
+from shared.audit.search import AuditFilter, place_of
+from shared.http.router import Router, Work
+from shared.settings import Service
+from shared.work import MOST_PER_PAGE, Listed
+
+HEADS = "/internal/audit/heads"
+
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)]
+Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")]
+Text = Annotated[str | None, Query(min_length=1, max_length=200)]
+
+
+def audit_routers(service: Service) -> list[Router]:
+    """The routes of one service's audit."""
+    return [_searching(service), _heads(), *([] if service == "gateway" else [_looking(service)])]
+
+
+def looked_at(service: Service) -> str:
+    """Where a service tells residents who looked at them. The gateway's own gathers those of all."""
+    return f"/{service}/v1/who-looked-at-me"
+
+
+def _searching(service: Service) -> Router:
+    router = Router(prefix=f"/{service}/v1/audit", tags=["audit"])
+
+    @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH)
+    async def search_audit(
+        work: Work,
+        subject: Annotated[UUID | None, Query(description="Whose data it was about.")] = None,
+        actor: Text = None,
+        operation: Annotated[
+            str | None, Query(description="As in the entry: the method and the form of the address.", max_length=200)
+        ] = None,
+        kind: Kind | None = None,
+        since: Annotated[AwareDatetime | None, Query(description="From this instant on.")] = None,
+        before: Annotated[AwareDatetime | None, Query(description="Before this instant.")] = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> Listed[AuditEntry]:
+        """Search this service's audit, the latest entry first.
+
+        Auditors see what was done in the name of their region, and in none. The search itself leaves an entry.
+        """
+        where = AuditFilter(subject, actor, operation, kind, since, before)
+        return await use_cases.search(work, where, place_of(cursor), limit)
+
+    return router
+
+
+def _looking(service: Service) -> Router:
+    router = Router(prefix=looked_at(service), tags=["audit"])
+
+    @router.get("", role=Role.RESIDENT)
+    async def who_looked_here(work: Work, cursor: Cursor = None, limit: Limit = 50) -> Listed[LookedAt]:
+        """Who looked at one's own data here, or did something with it, or with that of those one acts for.
+
+        The role and organisation, the time and the purpose; never who it was. The latest first.
+        """
+        return await use_cases.who_looked(work, place_of(cursor), limit)
+
+    return router
+
+
+def _heads() -> Router:
+    router = Router(prefix=HEADS, tags=["audit"])
+
+    @router.get("", role=Role.SERVICE, include_in_schema=False)
+    async def read_head(work: Work, day: date) -> Head:
+        """The signed head of this service's day."""
+        return await head_now(work, day)
+
+    return router

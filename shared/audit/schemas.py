@@ -1,0 +1,88 @@
+"""What is said of the audit: to auditors all of it; to residents what concerns them, and never who it was."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+
+from shared.audit.kinds import Kind
+from shared.contracts.resource import Said
+
+MOST_SUBJECTS = 20
+"""Of one entry, in an answer; the export holds them all."""
+
+
+class AuditEntry(Said):
+    """One entry of the audit, for auditors."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "registry-1204",
+                    "at": "2021-01-21T01:30:00.000000Z",
+                    "kind": "look",
+                    "operation": "GET /registry/v1/residents/{resident_id}",
+                    "target": "/registry/v1/residents/018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "actor": "staff:42",
+                    "role": "grid_worker",
+                    "party": "",
+                    "scope": "3505820050010101",
+                    "purpose": "door visit",
+                    "reason": "",
+                    "request_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "subjects": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"],
+                    "subjects_total": 1,
+                }
+            ]
+        }
+    )
+
+    id: str
+    at: datetime
+    kind: Kind
+    operation: str = Field(description="The method and the form of the address.")
+    target: str = Field(description="The path asked for, or of what came to be.")
+    actor: str
+    role: str
+    party: str
+    scope: str | None = Field(description="The region acted in the name of; null for none.")
+    purpose: str
+    reason: str
+    request_id: str
+    subjects: list[UUID] = Field(description=f"Whose data it was about; the first {MOST_SUBJECTS}.")
+    subjects_total: int
+
+
+class LookedAt(Said):
+    """Somebody looked at, or did something with, one's own data or that of somebody one acts for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "registry-1204",
+                    "service": "registry",
+                    "at": "2021-01-21T01:30:00.000000Z",
+                    "kind": "look",
+                    "operation": "GET /registry/v1/residents/{resident_id}",
+                    "role": "grid_worker",
+                    "organisation": "",
+                    "region": "3505820050010101",
+                    "purpose": "door visit",
+                    "residents": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"],
+                }
+            ]
+        }
+    )
+
+    id: str = Field(description="What to name when asking about it.")
+    service: str
+    at: datetime
+    kind: Kind
+    operation: str
+    role: str
+    organisation: str = Field(description="The laboratory, hospital, desk or service point; empty for staff.")
+    region: str | None = Field(description="The region it was done in the name of; null for none.")
+    purpose: str
+    residents: list[UUID] = Field(description="Whom of one's own it was about.")

@@ -1,0 +1,147 @@
+"""Reading the audit: auditors search it, which leaves an entry too, and residents see who looked at them."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import ColumnElement, DateTime, Select, column, func, select, table, text, tuple_
+
+from shared.audit.canonical import ENTRY_FIELDS
+from shared.audit.kinds import Kind
+from shared.audit.schemas import MOST_SUBJECTS, AuditEntry, LookedAt
+from shared.db import group_of
+from shared.regions import NOTHING
+from shared.work import InvalidCursor, Listed, Work
+
+AUDIT = table("audit", column("at", DateTime(timezone=True)), *(column(name) for name in ENTRY_FIELDS if name != "at"))
+AS_AUDITOR = text("SELECT set_config('role', :role, true)")
+EVER = datetime(2000, 1, 1, tzinfo=UTC)
+NEVER = datetime(3000, 1, 1, tzinfo=UTC)
+
+# Whom of the caller's own an entry is about; of the others nothing is said.
+OWN = text("""
+    ARRAY(SELECT unnest(subjects) INTERSECT SELECT unnest(current_setting('scope.residents')::uuid[])) AS residents
+""")
+
+
+class Place(NamedTuple):
+    """Where in the audit, the latest first."""
+
+    at: datetime
+    seq: int
+
+    def cursor(self) -> str:
+        """As callers carry it."""
+        return urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
+
+
+def place_of(cursor: str | None) -> Place | None:
+    """The place a caller's cursor names. Raises `InvalidCursor`."""
+    if cursor is None:
+        return None
+    try:
+        place = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Place)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise InvalidCursor() from error
+    if place.at.tzinfo is None or not 0 <= place.seq < 2**63:
+        raise InvalidCursor()
+    return place
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which entries are asked for."""
+
+    subject: UUID | None = None
+    actor: str | None = None
+    operation: str | None = None
+    kind: Kind | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+    def clauses(self) -> list[ColumnElement[bool]]:
+        """As conditions."""
+        since, before = self.since or EVER, self.before or NEVER
+        found = [AUDIT.c.at >= since, AUDIT.c.at < before]
+        if self.subject is not None:
+            about = func.audit_about(self.subject, since, before).table_valued("at", "seq")
+            found.append(tuple_(AUDIT.c.at, AUDIT.c.seq).in_(select(about.c.at, about.c.seq)))
+        for name in ("actor", "operation", "kind"):
+            value = getattr(self, name)
+            if value is not None:
+                found.append(AUDIT.c[name] == value)
+        return found
+
+    def in_words(self) -> str:
+        """For the entry that the search leaves."""
+        asked = {one.name: getattr(self, one.name) for one in fields(self)}
+        return " ".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+
+
+async def search(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
+    """Entries within the auditor's scope, or in no region's name, the latest first."""
+    await work.rows(AS_AUDITOR, role=group_of(work.house.settings.service, "auditor"))
+    rows = await _latest(work, select(AUDIT).where(*where.clauses()), after, limit)
+    service = work.house.settings.service
+    entries = [_entry(service, row) for row in rows[:limit]]
+    shown = {subject for entry in entries for subject in entry.subjects}
+    asked = shown if where.subject is None else {where.subject}
+    work.audit(kind=Kind.SEARCH, subjects=asked, reason=where.in_words())
+    return Listed(items=entries, next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None)
+
+
+async def who_looked(work: Work, after: Place | None, limit: int) -> Listed[LookedAt]:
+    """What was done with the data of the caller and of those the caller acts for, the latest first."""
+    service = work.house.settings.service
+    asked = select(
+        *(AUDIT.c[name] for name in ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose")), OWN
+    )
+    rows = await _latest(work, asked.select_from(AUDIT), after, limit)
+    return Listed(
+        items=[_looked(service, row) for row in rows[:limit]],
+        next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None,
+    )
+
+
+async def _latest(work: Work, asked: Select[Any], after: Place | None, limit: int) -> list[Mapping[str, Any]]:
+    """One more than is asked for, so that one knows whether there are more."""
+    if after is not None:
+        asked = asked.where(tuple_(AUDIT.c.at, AUDIT.c.seq) < (after.at, after.seq))
+    rows = await work.rows(asked.order_by(AUDIT.c.at.desc(), AUDIT.c.seq.desc()).limit(limit + 1))
+    return [dict(row) for row in rows]
+
+
+def _place(row: Mapping[str, Any]) -> Place:
+    return Place(row["at"], row["seq"])
+
+
+def _scope(row: Mapping[str, Any]) -> str | None:
+    return None if row["scope"] == NOTHING[0] else row["scope"]
+
+
+def _entry(service: str, row: Mapping[str, Any]) -> AuditEntry:
+    subjects = row["subjects"]
+    said = {**row, "id": f"{service}-{row['seq']}", "scope": _scope(row)}
+    return AuditEntry.model_validate(
+        {name: said[name] for name in AuditEntry.model_fields if name in said}
+        | {"subjects": subjects[:MOST_SUBJECTS], "subjects_total": len(subjects)}
+    )
+
+
+def _looked(service: str, row: Mapping[str, Any]) -> LookedAt:
+    return LookedAt(
+        id=f"{service}-{row['seq']}",
+        service=service,
+        at=row["at"],
+        kind=row["kind"],
+        operation=row["operation"],
+        role=row["role"],
+        organisation=row["party"],
+        region=_scope(row),
+        purpose=row["purpose"],
+        residents=sorted(row["residents"]),
+    )

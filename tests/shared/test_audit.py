@@ -1,0 +1,500 @@
+"""The audit: no act without a trace, nothing that can be taken back, and a chain that skips nobody."""
+
+import asyncio
+import contextlib
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from fastapi import FastAPI, Response
+from fastapi.routing import APIRoute
+from httpx import ASGITransport, AsyncClient
+from sqlalchemy import text
+
+from deploy.audit import export, verify_audit
+from shared import clock
+from shared.actors import Actor, Role
+from shared.audit import sealer
+from shared.audit.canonical import beginning, chained, entry_of
+from shared.audit.entries import scope_of
+from shared.audit.heads import head_now, public_keys
+from shared.audit.kinds import Kind
+from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
+from shared.feed import maintenance
+from shared.house import House
+from shared.http import handlers
+from shared.http.router import Route
+from shared.ids import new_id
+from shared.problems import NotFound
+from shared.regions import NOTHING, range_of
+from shared.settings import SERVICES, Service
+from shared.telemetry import AUDIT_UNSEALED
+from tests.harness import XINTANG, District
+
+STAFF = Actor("staff:7", Role.GRID_WORKER, range_of(XINTANG), purpose="door visit", request_id="req-12345")
+FIELDS = "kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects"
+REGIONS = "/registry/v1/regions"
+
+
+@pytest.fixture
+async def house(district: District) -> House:
+    return district.houses["registry"]
+
+
+async def entries(district: District, service: Service = "registry") -> list[Any]:
+    return await district.sql(f"SELECT {FIELDS} FROM {service}.audit ORDER BY seq")
+
+
+async def act(house: House, *subjects: UUID) -> None:
+    async with house.work(STAFF, "GET /registry/v1/residents") as work:
+        work.saw(subjects)
+
+
+async def seal(district: District, house: House) -> None:
+    await district.until_served()
+    await sealer.seal(house)
+
+
+async def chain(district: District) -> list[tuple[int, int]]:
+    """Position and number of every sealed entry; the hashes are checked as they are read."""
+    rows = await district.sql("SELECT day, position, seq, hash FROM registry.audit_seals ORDER BY day, position")
+    found = {row["seq"]: row for row in await district.sql("SELECT * FROM registry.audit")}
+    ends: dict[date, bytes] = {}
+    for row in rows:
+        day = row["day"]
+        ends[day] = chained(ends.get(day, beginning("registry", day)), entry_of(dict(found[row["seq"]])))
+        assert row["hash"] == ends[day]
+    return [(row["position"], row["seq"]) for row in rows]
+
+
+# What leaves an entry -------------------------------------------------------------------------------------------------
+
+
+async def test_a_look_is_one_entry_with_all_it_saw(district: District, house: House) -> None:
+    seen = sorted(new_id() for _ in range(3))
+    await act(house, *seen, seen[0])
+    (entry,) = await entries(district)
+    assert dict(entry) == {
+        "kind": "look",
+        "operation": "GET /registry/v1/residents",
+        "target": "",
+        "actor": "staff:7",
+        "role": "grid_worker",
+        "party": "",
+        "scope": XINTANG,
+        "purpose": "door visit",
+        "reason": "",
+        "request_id": "req-12345",
+        "subjects": seen,
+    }
+
+
+async def test_a_look_at_nobody_leaves_none(district: District, house: House) -> None:
+    await act(house)
+    assert await entries(district) == []
+
+
+async def test_a_change_without_people_leaves_an_entry_that_names_what_came_to_be(district: District) -> None:
+    command = district.caller("registry", Role.COMMAND)
+    made = await command.post(REGIONS, json={"code": "35058200500131", "name": "片"})
+    (entry,) = await entries(district)
+    assert (entry["kind"], entry["operation"], entry["subjects"]) == ("change", f"POST {REGIONS}", [])
+    assert entry["target"] == made.headers["location"]
+    assert entry["actor"] == "test:command"
+
+
+async def test_an_act_sent_twice_leaves_one_entry(district: District) -> None:
+    command = district.caller("registry", Role.COMMAND)
+    for _ in range(2):
+        asked = {"code": "35058200500132", "name": "片"}
+        assert (await command.post(REGIONS, json=asked, headers={"idempotency-key": "the-same"})).status_code == 201
+    assert len(await entries(district)) == 1
+
+
+async def test_what_is_refused_leaves_none(district: District) -> None:
+    command = district.caller("registry", Role.COMMAND)
+    assert (await command.post(REGIONS, json={"code": "3505820050019901", "name": "x"})).status_code == 422
+    assert await entries(district) == []
+
+
+async def test_acts_of_kinds_of_their_own(district: District, house: House) -> None:
+    one, other, third = sorted(new_id() for _ in range(3))
+    nobody = Actor("nobody", Role(0))
+    async with house.work(nobody, "POST /sessions") as work:
+        work.audit(kind=Kind.SIGN_IN, subjects=[one], reason="password", actor=STAFF)
+        work.audit(kind=Kind.SIGN_IN, subjects=[other], reason="password", actor=STAFF)
+        work.audit(kind=Kind.GRANT)
+        work.saw([one, third])
+    found = {entry["kind"]: (entry["actor"], entry["reason"], entry["subjects"]) for entry in await entries(district)}
+    assert found == {
+        "look": ("nobody", "", [third]),
+        "sign_in": ("staff:7", "password", [one, other]),
+        "grant": ("nobody", "", []),
+    }
+
+
+async def test_what_is_undone_within_an_act_leaves_none(district: District, house: House) -> None:
+    kept, undone = new_id(), new_id()
+    async with house.work(STAFF, "x") as work:
+        work.audit(kind=Kind.REVEAL, subjects=[kept])
+        with contextlib.suppress(NotFound):
+            async with work.savepoint():
+                work.audit(kind=Kind.REVEAL, subjects=[undone])
+                work.saw([undone])
+                raise NotFound()
+    (entry,) = await entries(district)
+    assert (entry["kind"], entry["subjects"]) == ("reveal", [kept])
+
+
+async def test_whoever_shows_later_who_they_are_acts_under_that_name(district: District, house: House) -> None:
+    async with house.work(Actor("nobody", Role(0)), "x") as work:
+        assert await work.rows(text("SELECT 1 FROM regions LIMIT 1")) == []
+        await work.become(STAFF)
+        assert len(await work.rows(text("SELECT 1 FROM regions LIMIT 1"))) == 1
+        work.saw([new_id()])
+    (entry,) = await entries(district)
+    assert entry["actor"] == "staff:7"
+
+
+@pytest.mark.parametrize(
+    ("actor", "scope"),
+    [
+        (STAFF, XINTANG),
+        (Actor("c", Role.COMMAND, range_of("")), ""),
+        (Actor("r", Role.RESIDENT), NOTHING[0]),
+        (Actor("service:x", Role.SERVICE, range_of("")), NOTHING[0]),
+        (Actor("staff:1", Role.SERVICE, range_of(XINTANG)), XINTANG),
+    ],
+)
+def test_the_region_acted_in_the_name_of(actor: Actor, scope: str) -> None:
+    assert scope_of(actor) == scope
+
+
+async def test_without_a_trace_nothing_is_done(district: District) -> None:
+    command = district.caller("registry", Role.COMMAND)
+    await district.sql("REVOKE INSERT (kind) ON registry.audit FROM fangxian_registry_staff")
+    try:
+        answer = await command.post(REGIONS, json={"code": "35058200500133", "name": "无痕"})
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    finally:
+        await district.sql("GRANT INSERT (kind) ON registry.audit TO fangxian_registry_staff")
+    assert await district.sql("SELECT 1 FROM registry.regions WHERE region = '35058200500133'") == []
+    assert await district.sql("SELECT 1 FROM registry.feed WHERE region = '35058200500133'") == []
+
+
+# Every operation that writes, by itself ------------------------------------------------------------------------------
+
+
+def _writing(district: District) -> list[tuple[Service, Any]]:
+    """Every operation that changes something, of every service."""
+    found = [
+        (service, route)
+        for service in SERVICES
+        for there in district.apps[service].routes
+        for route in getattr(there, "original_router", FastAPI(routes=[there])).routes
+        if isinstance(route, APIRoute) and route.methods and not route.methods <= {"GET", "HEAD"}
+    ]
+    documented = {
+        (service, f"{method} {path}")
+        for service in SERVICES
+        for path, item in district.apps[service].openapi()["paths"].items()
+        for method in item
+        if method in ("post", "put", "patch", "delete")
+    }
+    assert {(service, f"{min(route.methods).lower()} {route.path}") for service, route in found} == documented
+    return found
+
+
+async def test_every_operation_that_writes_leaves_an_entry(district: District) -> None:
+    """Each is called under its own contract, with an endpoint that does nothing: not even that goes without a trace."""
+    walked = 0
+    for service, route in _writing(district):
+        assert isinstance(route, Route), f"{route.path} is not a route of ours"
+        if route.hot is not None:
+            assert route.path == "/gateway/v1/verifications", "a hot route that writes keeps its own record"
+            continue
+        async with _alone(district, service, route) as client:
+            answer = await client.request(min(route.methods or ()), "/here", headers={"idempotency-key": str(new_id())})
+        assert answer.status_code == 204, (route.path, answer.text)
+        (entry,) = await district.sql(f"SELECT * FROM {service}.audit ORDER BY at DESC, seq DESC LIMIT 1")
+        contract = route.endpoint.__contract__  # type: ignore[attr-defined]
+        assert (entry["kind"], entry["target"]) == (contract.audit.value, "/here")
+        walked += 1
+    assert walked >= 40
+    counts = [await district.sql(f"SELECT count(*) FROM {service}.audit") for service in SERVICES]
+    assert sum(count[0][0] for count in counts) == walked
+
+
+def _alone(district: District, service: Service, route: Route) -> AsyncClient:
+    """An application that has only this operation, doing nothing."""
+
+    async def nothing() -> Response:
+        return Response(status_code=204)
+
+    nothing.__contract__ = route.endpoint.__contract__  # type: ignore[attr-defined]
+    app = FastAPI()
+    app.state.house = district.houses[service]
+    app.state.authenticate = lambda _: Actor("walker", next(one for one in Role if one in nothing.__contract__.role))  # type: ignore[attr-defined]
+    app.router.routes.append(Route("/here", nothing, methods=list(route.methods or ()), status_code=204))
+    handlers.install(app)
+
+    async def with_state(scope: Any, receive: Any, send: Any) -> None:
+        scope.setdefault("state", {})["request_id"] = "walk"
+        await app(scope, receive, send)
+
+    return AsyncClient(transport=ASGITransport(with_state), base_url="http://walk")
+
+
+# Append-only ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_no_role_of_ours_can_take_anything_back(district: District, service: Service) -> None:
+    connection = await asyncpg.connect(district.database.url_of(service))
+    tables = [f"{service}.{name}" for name in ("audit", "audit_seals", "audit_default", "audit_seals_default")]
+    changes = {table: "actor = 'x'" if "seals" not in table else "hash = ''" for table in tables}
+    try:
+        for role in (*GROUP_ROLES, *AUDIT_ROLES):
+            await connection.execute(f"SET ROLE {group_of(service, role)}")
+            for table in tables:
+                for statement in (
+                    f"UPDATE {table} SET {changes[table]}",
+                    f"DELETE FROM {table}",
+                    f"TRUNCATE {table}",
+                    f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
+                    f"DROP TABLE {table}",
+                ):
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                        await connection.execute(statement)
+            await connection.execute("RESET ROLE")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_only_the_sealer_seals_and_nobody_sets_the_time_or_the_place(
+    district: District, service: Service
+) -> None:
+    connection = await asyncpg.connect(district.database.url_of(service))
+    forged = {
+        "at": "'2020-01-01'",
+        "xid": "'3'",
+        "seq": "1",
+    }
+    try:
+        for role in (*GROUP_ROLES, *AUDIT_ROLES):
+            await connection.execute(f"SET ROLE {group_of(service, role)}")
+            for column, value in forged.items():
+                with pytest.raises(asyncpg.PostgresError):
+                    await connection.execute(
+                        f"INSERT INTO {service}.audit ({column}, epoch, {FIELDS}) OVERRIDING SYSTEM VALUE "
+                        f"VALUES ({value}, 1, 'look', '', '', '', '', '', '', '', '', '', '{{}}')"
+                    )
+            if role != "sealer":
+                for statement in (
+                    f"INSERT INTO {service}.audit_seals VALUES ('2021-01-21', 1, 1, '')",
+                    f"INSERT INTO {service}.audit_sealed VALUES (true, 1, '9', 9, now())",
+                    f"UPDATE {service}.audit_sealed SET seq = 9",
+                ):
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                        await connection.execute(statement)
+            if role in ("staff", "machine", "door"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(f"SELECT count(*) FROM {service}.audit")
+            if role != "auditor" and role != "sealer":
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(f"SELECT actor FROM {service}.audit")
+            await connection.execute("RESET ROLE")
+    finally:
+        await connection.close()
+
+
+# The sealer ----------------------------------------------------------------------------------------------------------
+
+
+async def test_every_entry_is_sealed_once_in_the_order_of_commits(district: District, house: House) -> None:
+    for _ in range(5):
+        await act(house, new_id())
+    await seal(district, house)
+    await act(house, new_id(), new_id())
+    await seal(district, house)
+    await seal(district, house)
+    sealed = await chain(district)
+    assert [position for position, _ in sealed] == [1, 2, 3, 4, 5, 6]
+    assert len({seq for _, seq in sealed}) == 6
+
+
+async def test_more_than_one_batch(district: District, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealer, "AT_ONCE", 3)
+    for _ in range(8):
+        await act(house, new_id())
+    await seal(district, house)
+    assert len(await chain(district)) == 8
+
+
+async def test_a_late_commit_is_waited_for_and_not_skipped(district: District, house: House) -> None:
+    async with house.work(STAFF, "late") as slow:
+        await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
+        slow.saw([new_id()])
+        await act(house, new_id())
+        await sealer.seal(house)
+        assert await chain(district) == []
+    await seal(district, house)
+    assert len(await chain(district)) == 2
+
+
+async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(district: District, house: House) -> None:
+    """The lower number has the higher transaction id, and commits last."""
+    late = await asyncpg.connect(district.database.owner_url)
+    try:
+        await late.execute("BEGIN")
+        (number,) = await late.fetchrow("SELECT nextval('registry.audit_seq_seq')")
+        await act(house, new_id())
+        await seal(district, house)
+        await late.execute(
+            f"INSERT INTO registry.audit (seq, epoch, {FIELDS}) OVERRIDING SYSTEM VALUE "
+            "SELECT $1, max(epoch), 'look', '', '', '', '', '', '', '', '', '', '{}' FROM registry.feed_epochs",
+            number,
+        )
+        await late.execute("COMMIT")
+    finally:
+        await late.close()
+    await seal(district, house)
+    sealed = await chain(district)
+    assert [position for position, _ in sealed] == [1, 2]
+    assert sealed[0][1] > sealed[1][1] == number
+
+
+async def test_many_sealers_at_once_make_one_chain(district: District, house: House) -> None:
+    async def busy() -> None:
+        for _ in range(10):
+            await act(house, new_id())
+
+    async def sealing() -> None:
+        for _ in range(20):
+            await sealer.seal(house)
+
+    await asyncio.gather(busy(), busy(), sealing(), sealing())
+    await seal(district, house)
+    assert [position for position, _ in await chain(district)] == list(range(1, 21))
+
+
+async def test_a_sealer_that_dies_leaves_nothing_half_done(
+    district: District, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await act(house, new_id())
+
+    async def die(*_: Any) -> None:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sealer, "_move", die)
+        await district.until_served()
+        with pytest.raises(ConnectionResetError):
+            await sealer.seal(house)
+    assert await chain(district) == []
+    await seal(district, house)
+    assert [position for position, _ in await chain(district)] == [1]
+
+
+async def test_days_have_chains_of_their_own(district: District, house: House) -> None:
+    """A transaction begun before midnight in Shanghai belongs to the day it began on, whenever it is sealed."""
+    today = clock.day_of(datetime.now(UTC))
+    await act(house, new_id())
+    await act(house, new_id())
+    await district.sql(
+        "UPDATE registry.audit SET at = at - interval '1 day' WHERE seq = (SELECT min(seq) FROM registry.audit)"
+    )
+    await act(house, new_id())
+    await seal(district, house)
+    days = await district.sql("SELECT day, position FROM registry.audit_seals ORDER BY day, position")
+    yesterday = today - timedelta(days=1)
+    assert [(row["day"], row["position"]) for row in days] == [(yesterday, 1), (today, 1), (today, 2)]
+    await chain(district)
+
+
+async def test_the_age_of_what_is_not_sealed_is_measured(district: District, house: House) -> None:
+    gauge = AUDIT_UNSEALED.labels("registry")
+    await act(house, new_id())
+    await asyncio.sleep(0.05)
+    await maintenance.measure(house)
+    assert 0.04 < gauge._value.get() < 60
+    await seal(district, house)
+    await maintenance.measure(house)
+    assert gauge._value.get() == 0
+
+
+async def test_a_head_is_signed_over_all_that_is_sealed(district: District, house: House) -> None:
+    for _ in range(3):
+        await act(house, new_id())
+    await seal(district, house)
+    today = clock.day_of(datetime.now(UTC))
+    async with house.system_work() as work:
+        head = (await head_now(work, today)).model_dump()
+        empty = (await head_now(work, date(2021, 1, 21))).model_dump()
+    keys = verify_audit.keys_of({"keys": public_keys(house.signer)})
+    assert (head["size"], head["service"], head["day"]) == (3, "registry", today.isoformat())
+    assert (empty["size"], empty["hash"]) == (0, beginning("registry", date(2021, 1, 21)).hex())
+    for one in (head, empty):
+        verify_audit.check_signature(one, keys, "the head")
+
+
+# The export ----------------------------------------------------------------------------------------------------------
+
+
+async def exported(district: District, house: House) -> bytes:
+    connection = await asyncpg.connect(district.database.owner_url)
+    try:
+        async with connection.transaction():
+            day = clock.day_of(datetime.now(UTC))
+            return b"".join([line + b"\n" async for line in export.lines(connection, house.signer, day)])
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def sealed(district: District, house: House) -> House:
+    for _ in range(6):
+        await act(house, new_id())
+    await seal(district, house)
+    return house
+
+
+def found_in(file: bytes, house: House) -> list[tuple[str, int | None]]:
+    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(house.signer)}))
+    return [(finding.kind, finding.position) for _, finding in found]
+
+
+async def test_an_export_is_whole(district: District, sealed: House) -> None:
+    await act(sealed, new_id())  # not sealed yet, and so not in it
+    file = await exported(district, sealed)
+    assert found_in(file, sealed) == []
+    assert file.count(b"\n") == 1 + 6 + 1
+
+
+TAMPERINGS = {
+    "changed": ("UPDATE registry.audit SET actor = 'x' WHERE seq = $1", ("changed", 3)),
+    "a subject removed": ("UPDATE registry.audit SET subjects = '{}' WHERE seq = $1", ("changed", 3)),
+    "deleted": ("DELETE FROM registry.audit WHERE seq = $1", ("missing", 3)),
+    "deleted with its seal": (
+        "WITH gone AS (DELETE FROM registry.audit WHERE seq = $1) DELETE FROM registry.audit_seals WHERE seq = $1",
+        ("missing", 3),
+    ),
+    "moved to another day": ("UPDATE registry.audit SET at = at - interval '1 day' WHERE seq = $1", ("missing", 3)),
+    "added behind the sealer's back": (
+        "INSERT INTO registry.audit (xid, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, "
+        "request_id, subjects) SELECT xid, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, "
+        "request_id, subjects FROM registry.audit WHERE seq = $1",
+        ("added", 7),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+async def test_whoever_owns_the_database_is_found_out(district: District, sealed: House, name: str) -> None:
+    statement, expected = TAMPERINGS[name]
+    (third,) = await district.sql("SELECT seq FROM registry.audit_seals WHERE position = 3")
+    await district.sql(statement, third["seq"])
+    assert found_in(await exported(district, sealed), sealed)[0] == expected
