@@ -133,7 +133,7 @@ class Work:
             await self._audit()
         await self.session.commit()
         if self._entries:
-            self.house.wake_subscribers()
+            self.house.wake_subscribers({entry.lane for entry in self._entries})
 
     async def _audit(self) -> None:
         actor = self.actor
