@@ -5,7 +5,7 @@ database was away.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -25,7 +25,7 @@ from shared.problems import Unavailable
 from shared.sealing import Keyring, index_keys_of, month_of
 from shared.settings import SERVICES, Service, Settings
 from shared.tokens import Signer
-from shared.wakes import Waker
+from shared.wakes import Waker, lane_of
 from shared.work import Work
 
 log = structlog.get_logger()
@@ -89,10 +89,10 @@ class House:
         """A transaction of the service itself."""
         return self.work(system(self.settings.service, scope), operation)
 
-    def wake_subscribers(self) -> None:
-        """Tell the subscribers that there is something to read. Never waits, never fails."""
+    def wake_subscribers(self, lanes: Iterable[str]) -> None:
+        """Tell the subscribers that there is something to read in these lanes. Never waits, never fails."""
         if self.settings.wake_subscribers and self.settings.publish:
-            self.waker.wake()
+            self.waker.wake(lanes=[lane_of(self.settings.service, lane) for lane in lanes])
 
     async def start(self) -> None:
         """Open, and keep open, in the background."""

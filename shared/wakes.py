@@ -1,12 +1,12 @@
 """Wake-ups: a commit puts a small arq job into the queue of each subscriber's worker.
 
-A wake-up only says "look". It may be lost: workers look by themselves every second. So it is sent behind the answer,
-at most once in 20 ms, and its failure is nobody's problem.
+A wake-up only says "look", and into which lanes. It may be lost: workers look by themselves every second. So it is sent
+behind the answer, at most once in 20 ms, and its failure is nobody's problem.
 """
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -23,6 +23,11 @@ LIFETIME_SECONDS = 5
 def queue_of(service: str) -> str:
     """The arq queue of a service's worker."""
     return f"fangxian:{service}"
+
+
+def lane_of(owner: str, lane: str) -> str:
+    """What a wake-up calls a lane of a feed, and the worker its loop."""
+    return f"feed {owner} {lane}"
 
 
 def redis_settings(url: str) -> RedisSettings:
@@ -52,12 +57,13 @@ class Waker:
         self._targets = targets
         self._redis: ArqRedis | None = None
         self._task: asyncio.Task[None] | None = None
-        self._pending: set[str] = set()
+        self._pending: dict[str, set[str]] = {}
         self._causes: list[str] = []
 
-    def wake(self, *targets: str) -> None:
-        """Wake the given services, or all subscribers, soon."""
-        self._pending.update(targets or self._targets)
+    def wake(self, *targets: str, lanes: Iterable[str] = ()) -> None:
+        """Wake the given services, or all subscribers, soon. `lanes` are those with something new in them."""
+        for target in targets or self._targets:
+            self._pending.setdefault(target, set()).update(lanes)
         cause = tracing.here()
         if cause and len(self._causes) < tracing.MOST_CAUSES:
             self._causes.append(cause)
@@ -77,12 +83,14 @@ class Waker:
 
     async def _send(self) -> None:
         while self._pending:
-            targets, self._pending = sorted(self._pending), set()
+            pending, self._pending = self._pending, {}
             causes, self._causes = self._causes, []
             try:
                 redis = await self._connection()
-                for target in targets:
-                    await redis.enqueue_job("wake", causes, _queue_name=queue_of(target), _expires=LIFETIME_SECONDS)
+                for target, lanes in pending.items():
+                    await redis.enqueue_job(
+                        "wake", sorted(lanes), causes, _queue_name=queue_of(target), _expires=LIFETIME_SECONDS
+                    )
             except Exception as error:  # Redis holds no truth: whatever is wrong with it, the tick finds the work
                 log.debug("wake.lost", error=type(error).__name__)
                 await self._drop()

@@ -134,7 +134,7 @@ class Work:
         await entries.write(self.session, self.operation, self.trail)
         await self.session.commit()
         if self._entries:
-            self.house.wake_subscribers()
+            self.house.wake_subscribers({entry.lane for entry in self._entries})
 
     # What use cases say -------------------------------------------------------------------------------------------
 

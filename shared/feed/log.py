@@ -6,7 +6,6 @@ transaction that got its id early and commits late is waited for, never skipped.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -16,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared.contracts.resource import Resource
 
 LANES = ("urgent", "normal")
-NUMBER = attrgetter("int")
 MOST_ENTRIES = 1_000
 
 
@@ -46,6 +44,11 @@ class Entry:
     resource: Resource
     change: str
     urgent: bool
+
+    @property
+    def lane(self) -> str:
+        """The lane it takes."""
+        return "urgent" if self.urgent else "normal"
 
 
 WRITE = text("""
@@ -128,6 +131,26 @@ async def read(
     return rows, max(after, upto), False
 
 
+# Also what may not be read yet, because a transaction holds it up: it is no less unread.
+OLDEST = """
+    SELECT extract(epoch FROM clock_timestamp() - at)::float8
+    FROM feed
+    WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
+      AND {lane}
+      AND type = ANY(CAST(:types AS text[]))
+    ORDER BY epoch, xid, seq
+    LIMIT 1
+"""
+OLDEST_OF_LANE = {"urgent": text(OLDEST.format(lane="urgent")), "normal": text(OLDEST.format(lane="NOT urgent"))}
+
+
+async def unread_seconds(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str]) -> float:
+    """The age of the oldest entry after a cursor; 0 if there is none."""
+    place = {"epoch": after.epoch, "xid": str(after.xid), "seq": after.seq}
+    found = (await session.execute(OLDEST_OF_LANE[lane], {**place, "types": list(types)})).scalar_one_or_none()
+    return 0.0 if found is None else max(0.0, float(found))
+
+
 async def floor(session: AsyncSession) -> Cursor | None:
     """The last place that retention has dropped, if it has dropped any."""
     row = (await session.execute(text("SELECT epoch, xid::text::bigint, seq FROM feed_floor"))).one_or_none()
@@ -136,4 +159,5 @@ async def floor(session: AsyncSession) -> Cursor | None:
 
 def uuids(ids: Iterable[UUID]) -> list[UUID]:
     """Distinct ids in the one order in which everything locks rows."""
-    return sorted(set(ids), key=NUMBER)
+    # By their numbers, which are compared and hashed ten times as fast.
+    return [id_ for _, id_ in sorted({id_.int: id_ for id_ in ids}.items())]

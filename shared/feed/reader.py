@@ -69,19 +69,28 @@ class Incoming(msgspec.Struct):
     data: msgspec.Raw
 
 
-CURSOR = text("SELECT cursor FROM feed_cursors WHERE owner = :owner AND lane = :lane FOR UPDATE")
+CURSORS = text("SELECT lane, cursor FROM feed_cursors WHERE owner = :owner")
+LOCK_CURSORS = text("SELECT lane, cursor FROM feed_cursors WHERE owner = :owner ORDER BY lane FOR UPDATE")
+
+# Locks the cursor. It touches no row if the cursor is not where its reader thought.
 MOVE = text("""
     INSERT INTO feed_cursors (owner, lane, cursor, moved_at) VALUES (:owner, :lane, :cursor, :now)
     ON CONFLICT (owner, lane) DO UPDATE SET cursor = excluded.cursor, moved_at = excluded.moved_at
+        WHERE feed_cursors.cursor = :after
 """)
 
 # Locks the subjects in order and lets only newer versions through. A rebuild also lets through the version held.
+# A version that is at least as new as what is parked of its subject removes it.
 HOLD = """
+    WITH entry AS (
+        SELECT * FROM unnest(CAST(:types AS text[]), CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]))
+            AS entry (type, subject, version)
+    ), freed AS (
+        DELETE FROM feed_parked AS parked USING entry
+        WHERE parked.type = entry.type AND parked.subject = entry.subject AND parked.version <= entry.version
+    )
     INSERT INTO feed_held AS held (type, subject, version, held_at)
-    SELECT type, subject, version, clock_timestamp()
-    FROM unnest(CAST(:types AS text[]), CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]))
-        AS entry (type, subject, version)
-    ORDER BY type, subject
+    SELECT type, subject, version, clock_timestamp() FROM entry ORDER BY type, subject
     ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, held_at = excluded.held_at
         WHERE held.version {newer} excluded.version
     RETURNING type, subject
@@ -96,12 +105,6 @@ GONE = text("""
     ) RETURNING subject
 """)
 
-UNPARK = text("""
-    DELETE FROM feed_parked AS parked USING
-        unnest(CAST(:types AS text[]), CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]))
-        AS entry (type, subject, version)
-    WHERE parked.type = entry.type AND parked.subject = entry.subject AND parked.version <= entry.version
-""")
 PARK = text("""
     INSERT INTO feed_parked AS parked (type, subject, version, region, data, error)
     VALUES (:type, :subject, :version, :region, CAST(:data AS json), :error)
@@ -109,6 +112,16 @@ PARK = text("""
         data = excluded.data, error = excluded.error, attempts = parked.attempts + 1, parked_at = now()
         WHERE parked.version <= excluded.version
 """)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Entries of a lane, between two cursors."""
+
+    after: str
+    following: str
+    events: Sequence[Incoming]
+    more: bool
 
 
 @dataclass
@@ -119,6 +132,8 @@ class Reader:
     owner: Service
     reactions: Sequence[Reaction]
     _by_type: dict[str, list[Reaction]] = field(default_factory=dict)
+    _cursors: dict[str, str] = field(default_factory=dict)
+    """Where the lanes were last seen to be: never ahead of the truth, perhaps behind it."""
     _moved: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -139,34 +154,62 @@ class Reader:
     async def _drain(self, lane: str) -> int:
         total = 0
         async with alone(self.house, f"feed:{self.owner}:{lane}") as got:
-            more = got
-            while more:
-                read, more = await self._step(lane)
-                total += read
-                more = more or read > 0
+            await self._find_cursors()
+            batch = await self._fetch(lane) if got else None
+            while batch is not None and (batch.events or self._is_due(lane)):
+                taken, batch = await self._take_and_fetch(lane, batch)
+                total += taken
         return total
 
-    async def _step(self, lane: str) -> tuple[int, bool]:
-        """Read and apply one batch of a lane."""
-        cursor = await self._cursor(lane)
-        response = await self._ask(
-            "/internal/feed", {"types": self.types, "after": cursor, "lane": lane, "limit": str(BATCH)}
-        )
+    async def _take_and_fetch(self, lane: str, batch: Batch) -> tuple[int, Batch | None]:
+        """Apply a batch, and fetch the next: meanwhile, if there is one already."""
+        ahead = asyncio.ensure_future(self._fetch(lane, batch.following)) if batch.more else None
+        try:
+            taken = await self._take(lane, batch)
+            if not taken:
+                await self._find_cursors()
+            elif ahead is not None:
+                return len(batch.events), await ahead
+            return len(batch.events) if taken else 0, await self._fetch(lane)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.wait([ahead])
+
+    async def _fetch(self, lane: str, after: str | None = None) -> Batch | None:
+        """The batch after a cursor. None after what retention has dropped, for then all has been read anew."""
+        after = after or self._cursor(lane)
+        asked = {"types": self.types, "after": after, "lane": lane, "limit": str(BATCH)}
+        response = await self._ask("/internal/feed", asked)
         if response.status_code == httpx.codes.GONE:
             await self.rebuild()
-            return 0, False
+            return None
         response.raise_for_status()
-        following = response.headers[NEXT]
         events = msgspec.json.decode(response.content, type=list[Incoming])
-        if not events and not self._is_due(lane):
-            return 0, False
-        with tracing.handling(f"feed {self.owner} {lane}", entries=len(events)) if events else nullcontext():
-            async with self.house.system_work(f"feed {self.owner}") as work:
-                if await self._locked_cursor(work, lane) != cursor:
-                    return 0, True
-                await self._apply(work, newest(events), HOLD_NEWER)
-                await work.run(MOVE, owner=self.owner, lane=lane, cursor=following, now=work.now)
-        return len(events), response.headers[MORE] == "1"
+        return Batch(after, response.headers[NEXT], events, response.headers[MORE] == "1")
+
+    async def _take(self, lane: str, batch: Batch) -> bool:
+        """Apply a batch and move the cursor; False if the cursor is elsewhere by now."""
+        name, entries = f"feed {self.owner} {lane}", len(batch.events)
+        with tracing.handling(name, entries=entries) if entries else nullcontext():
+            return await self._take_within(lane, batch)
+
+    async def _take_within(self, lane: str, batch: Batch) -> bool:
+        async with self.house.system_work(f"feed {self.owner}") as work:
+            move = {"owner": self.owner, "lane": lane, "after": batch.after, "cursor": batch.following}
+            if not await work.run(MOVE, move, now=work.now):
+                return False
+            await self._apply(work, newest(batch.events), HOLD_NEWER)
+        self._cursors[lane] = batch.following
+        return True
+
+    async def unread(self) -> dict[str, float]:
+        """The seconds for which the oldest unread entry of each lane has been there; 0 if there is none."""
+        if not self._cursors:
+            await self._find_cursors()
+        asked = {"types": self.types} | {lane: self._cursor(lane) for lane in log.LANES}
+        found: dict[str, float] = (await self._ask("/internal/unread", asked)).raise_for_status().json()
+        return found
 
     def _is_due(self, lane: str) -> bool:
         """Whether an idle cursor should follow the horizon now, so that retention never overtakes it."""
@@ -180,13 +223,12 @@ class Reader:
         actor = system(self.house.settings.service)
         return await self.house.peers.call(self.owner, "GET", path, actor, params=params)
 
-    async def _cursor(self, lane: str) -> str:
-        async with self.house.system_work() as work:
-            return await self._locked_cursor(work, lane)
+    def _cursor(self, lane: str) -> str:
+        return self._cursors.get(lane, str(log.Cursor()))
 
-    async def _locked_cursor(self, work: Work, lane: str) -> str:
-        found = await work.rows(CURSOR, owner=self.owner, lane=lane)
-        return str(found[0]["cursor"]) if found else str(log.Cursor())
+    async def _find_cursors(self) -> None:
+        async with self.house.system_work() as work:
+            self._cursors = {row["lane"]: row["cursor"] for row in await work.rows(CURSORS, owner=self.owner)}
 
     async def _apply(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
         """Apply a batch; on failure its halves, down to the one that fails, which is parked."""
@@ -212,7 +254,6 @@ class Reader:
             "versions": [event.version for event in events],
         }
         fresh = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
-        await work.run(UNPARK, **keys)
         for type_name in self.types:
             resources: list[Resource] = [
                 RESOURCES[type_name].model_validate_json(bytes(event.data))
@@ -273,10 +314,11 @@ class Reader:
                 after = str(page[-1].subject)
             await self._forget_gone(type_name, since)
         async with self.house.system_work(f"feed {self.owner} rebuild") as work:
+            held = {row["lane"]: row["cursor"] for row in await work.rows(LOCK_CURSORS, owner=self.owner)}
             for lane in log.LANES:
-                held = log.Cursor.parse(await self._locked_cursor(work, lane))
-                moved = max(held, log.Cursor.parse(start))
-                await work.run(MOVE, owner=self.owner, lane=lane, cursor=str(moved), now=work.now)
+                after = held.get(lane, str(log.Cursor()))
+                moved = max(log.Cursor.parse(after), log.Cursor.parse(start))
+                await work.run(MOVE, owner=self.owner, lane=lane, after=after, cursor=str(moved), now=work.now)
         logger.info("feed.rebuilt", owner=self.owner, subjects=total)
         return total
 

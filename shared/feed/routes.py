@@ -57,6 +57,14 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
             headers={NEXT: str(following), MORE: "1" if more else "0"},
         )
 
+    @router.get("/unread", role=Role.SERVICE, include_in_schema=False)
+    async def read_unread(
+        work: Work, types: Annotated[list[str], Query(max_length=50)], urgent: str, normal: str
+    ) -> dict[str, float]:
+        """How long the oldest entry after a cursor has been there, of each lane, in seconds; 0 if there is none."""
+        cursors = {"urgent": _cursor(urgent), "normal": _cursor(normal)}
+        return {lane: await log.unread_seconds(work.session, after, lane, types) for lane, after in cursors.items()}
+
     @router.get("/horizon", role=Role.SERVICE, include_in_schema=False)
     async def read_horizon(work: Work) -> dict[str, str]:
         """The place up to which the log is complete, where a rebuild begins to follow."""

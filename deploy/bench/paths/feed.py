@@ -63,7 +63,7 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
             bare = await _read_bare(site, after, effort.entries)
             meter = site.meter()
             began = time.perf_counter()
-        gateway.waker.wake("gateway")
+        testing.wake_subscribers(["normal"])
 
         async def all_held() -> bool:
             return bool(await database.fetchval(HELD, Tube.type, began_at) >= effort.entries)

@@ -81,5 +81,5 @@ async def _follow(work: Work, resources: Sequence[Any], facts_of: Callable[[Any]
 
 
 async def _replace(work: Work, subjects: Sequence[UUID], rows: Sequence[FactValues]) -> None:
-    before = await work.replace(FactRow, subjects, rows)
-    await reevaluate(work, before | {row["resident_id"] for row in rows})
+    former = await work.replace(FactRow, subjects, rows)
+    await reevaluate(work, [*former, *(row["resident_id"] for row in rows)])

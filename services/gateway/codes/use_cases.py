@@ -18,6 +18,7 @@ from services.gateway.codes.rules import NEGATIVE_COUNTS, Decision, Fact, Reason
 from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
 from services.gateway.codes.tables import DECIDING, LABELS, say
 from shared.audit.kinds import Kind
+from shared.bulk import literal
 from shared.contracts.gateway import Code
 from shared.feed.log import uuids
 from shared.house import House
@@ -42,7 +43,7 @@ WAIT_ALONE = text("SELECT pg_advisory_xact_lock(:key)")
 # In the order in which they are asked for, that of ids, so that two who write the same people wait for each other and
 # never deadlock.
 LOCK = text("""
-    SELECT count(*) FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    SELECT count(*) FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
     CROSS JOIN LATERAL (SELECT FROM codes WHERE resident_id = asked.id FOR NO KEY UPDATE) AS code
 """)
 
@@ -50,7 +51,7 @@ LOCK = text("""
 # of those about whom there is something to decide: one in a hundred, when all is well.
 RENEW = text(f"""
     WITH asked AS (
-        SELECT unnest(CAST(:ids AS uuid[])) AS id
+        SELECT unnest(CAST(CAST(:ids AS text) AS uuid[])) AS id
     ), renewed AS (
         UPDATE codes SET last_negative = latest.sampled_at
         FROM asked CROSS JOIN LATERAL (
@@ -127,8 +128,9 @@ async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
 
 
 async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
-    await work.run(LOCK, ids=ids)
-    codes = await work.rows(RENEW, ids=ids, since=work.now - NEGATIVE_COUNTS)
+    people = literal(ids)
+    await work.run(LOCK, ids=people)
+    codes = await work.rows(RENEW, ids=people, since=work.now - NEGATIVE_COUNTS)
     if not codes:
         return
     policy = await policy_now(work)
