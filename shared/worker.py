@@ -33,6 +33,8 @@ LOOK_SECONDS = 1.0
 POLL_SECONDS = 0.05
 MOST_BACKOFF_SECONDS = 10.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
+LOCK_CONNECTIONS = 8
+"""Each reader holds a connection for its lock beside the one it works on."""
 
 TickFunction = Callable[[House], Awaitable[Any]]
 
@@ -134,8 +136,7 @@ async def _serve(settings: Settings, worker: Worker) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Each reader holds a connection for its lock beside the one it works on.
-    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + 8}))
+    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + LOCK_CONNECTIONS}))
     await house.start()
     loops = loops_of(house, worker)
     tasks = [asyncio.create_task(loop.forever(), name=loop.name) for loop in loops]
