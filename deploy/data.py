@@ -103,14 +103,22 @@ def check_format(data: DataDirectory) -> None:
 
 def check_space(data: DataDirectory) -> None:
     """Trouble if the disk has no room to work in."""
-    for path in {data.path, (data.path / "servers").resolve()}:
-        nearest = next(step for step in (path, *path.parents) if step.exists())
-        free = shutil.disk_usage(nearest).free
-        if free < LEAST_FREE_BYTES:
-            raise Trouble(
-                f"The disk of {nearest} is full: {free // 1024**2} MB free, "
-                f"{LEAST_FREE_BYTES // 1024**2} MB are needed."
-            )
+    free, nearest = _free(data)
+    if free < LEAST_FREE_BYTES:
+        raise Trouble(
+            f"The disk of {nearest} is full: {free // 1024**2} MB free, {LEAST_FREE_BYTES // 1024**2} MB are needed."
+        )
+
+
+def free_bytes(data: DataDirectory) -> int:
+    """The room that is left: the least, where keys and servers lie on different disks."""
+    return _free(data)[0]
+
+
+def _free(data: DataDirectory) -> tuple[int, Path]:
+    paths = {data.path, (data.path / "servers").resolve()}
+    nearest = [next(step for step in (path, *path.parents) if step.exists()) for path in paths]
+    return min((shutil.disk_usage(path).free, path) for path in nearest)
 
 
 def holder(data: DataDirectory) -> int | None:

@@ -1,6 +1,7 @@
 """`fangxian doctor`: what is wrong with an installation, and how to mend it. Changes nothing."""
 
 import asyncio
+import importlib.util
 import os
 import socket
 import stat
@@ -21,13 +22,25 @@ from deploy.embedded.user import server_user
 from deploy.own_servers import as_role, check_redis, place_of
 from deploy.trouble import Trouble
 from deploy.up import Options
+from shared import tracing
 from shared.settings import SERVICES, Settings
+from shared.worker import LOCK_CONNECTIONS
 
 PROCESSES = 2 * len(SERVICES)
-SPARE_CONNECTIONS = 20
-"""For advisory locks of feed readers, migrations, backups and an operator's psql."""
+SPARE_CONNECTIONS = 12
+"""For the gateway's hot paths, migrations, backups and an operator's psql."""
 OLDEST_CLOCK = datetime(2025, 1, 1, tzinfo=UTC)
 CLOCK_DIFFERENCE_SECONDS = 2.0
+NEARLY_FULL_BYTES = 2 * 1024**3
+IDLE_SECONDS = 90.0
+"""A reader with nothing to read still moves its cursor each 60 seconds."""
+LATE_SECONDS = 30.0
+LONGEST_TRANSACTION_SECONDS = 30.0
+
+OLDEST_TRANSACTION = """
+    SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)::float8 FROM pg_stat_activity
+    WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,10 @@ def _disk(patient: Patient) -> Iterator[Finding]:
         data.check_space(patient.directory)
     except Trouble as trouble:
         yield Finding("disk", False, str(trouble), "make room, or choose another --data")
-    else:
-        yield Finding("disk", True, f"more than {data.LEAST_FREE_BYTES // 1024**2} MB free")
+        return
+    free = data.free_bytes(patient.directory)
+    found = f"{free / 1024**3:.1f} GB free"
+    yield Finding("disk", free >= NEARLY_FULL_BYTES, found, "make room: at 500 MB nothing starts any more")
 
 
 def _directory(patient: Patient) -> Iterator[Finding]:
@@ -153,7 +168,10 @@ def _database(patient: Patient) -> Iterator[Finding]:
     findings = asyncio.run(_ask_database(url, _pool(patient)))
     yield from findings
     if findings[0].well:
-        yield _migrations(url)
+        migrated = _migrations(url)
+        yield migrated
+        if migrated.well:
+            yield from asyncio.run(_ask_feeds(url))
 
 
 def _owner_url(patient: Patient) -> str | None:
@@ -178,7 +196,7 @@ async def _ask_database(url: str, pool: int) -> list[Finding]:
         safe = [name for name in ("fsync", "full_page_writes") if await connection.fetchval(f"SHOW {name}") != "on"]
     finally:
         await connection.close()
-    needed = PROCESSES * pool + SPARE_CONNECTIONS
+    needed = PROCESSES * pool + len(SERVICES) * LOCK_CONNECTIONS + SPARE_CONNECTIONS
     differs = abs(its_time.timestamp() - time.time())
     return [
         Finding("PostgreSQL", version.major >= 18, f"{version.major}.{version.micro}", "use PostgreSQL 18"),
@@ -199,10 +217,51 @@ def _migrations(url: str) -> Finding:
     import migrations
 
     try:
-        problem = migrations.version_problem(url)
+        if problem := migrations.version_problem(url):
+            return Finding("migrations", False, problem, "install that version")
+        behind = migrations.pending(url)
     except Exception as error:  # whatever the database says, doctor goes on
-        problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return Finding("migrations", problem is None, problem or "not newer than this version", "install that version")
+        said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return Finding("migrations", False, said, "see the sentence itself")
+    found = f"{', '.join(behind)} behind this version" if behind else "of this version"
+    return Finding("migrations", not behind, found, "run `fangxian migrate`, or `fangxian up`, which does it too")
+
+
+async def _ask_feeds(url: str) -> list[Finding]:
+    """Whether every worker reads, how late it is, and what it could not handle."""
+    from deploy import feed
+
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        lanes, parked = await feed.lag_of(connection), await feed.parked_of(connection)
+        oldest = float(await connection.fetchval(OLDEST_TRANSACTION))
+    finally:
+        await connection.close()
+    now = datetime.now(UTC)
+    idle = sorted({lane.reader for lane in lanes if lane.idle_seconds is None or lane.idle_seconds > IDLE_SECONDS})
+    late = [lane for lane in lanes if lane.oldest and (now - lane.oldest).total_seconds() > LATE_SECONDS]
+    behind = [f"{lane.reader} is {lane.entries} entries behind {lane.owner} ({lane.lane})" for lane in late]
+    return [
+        Finding(
+            "workers",
+            not idle,
+            f"not reading: {', '.join(idle)}" if idle else "read their feeds",
+            "start them; read `fangxian logs " + (f"{idle[0]}-worker`" if idle else "`"),
+        ),
+        Finding("feeds", not late, "; ".join(behind) or "read in time", "see `fangxian feed lag` and the worker's log"),
+        Finding(
+            "parked",
+            not parked,
+            f"{len(parked)} entries could not be handled" if parked else "nothing",
+            "see `fangxian feed parked`, mend the cause, then `fangxian feed retry`",
+        ),
+        Finding(
+            "transactions",
+            oldest <= LONGEST_TRANSACTION_SECONDS,
+            f"the oldest runs for {oldest:.0f} s",
+            "it holds up every feed: find it in pg_stat_activity by xact_start, and end it",
+        ),
+    ]
 
 
 def _pool(patient: Patient) -> int:
@@ -252,14 +311,23 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
 
 
 def _settings(patient: Patient) -> Settings | None:
+    """Those of the processes, if they run, else those they would be started with from here."""
+    running = status.read(patient.directory.status) if patient.pid is not None else None
     return Settings.model_validate(
         {
+            **(running or {}).get("settings", {}),
             "service": "gateway",
             "database_url": as_role("postgresql:///fangxian"),
             "redis_url": "redis://",
             "keys": patient.directory.keys,
         }
     )
+
+
+def _traces(_: Patient) -> Iterator[Finding]:
+    if tracing.is_wanted():
+        there = importlib.util.find_spec("opentelemetry.sdk") is not None
+        yield Finding("traces", there, "sent" if there else "wanted, and not sent", "pip install 'fangxian[otel]'")
 
 
 def _root(_: Patient) -> Iterator[Finding]:
@@ -278,6 +346,7 @@ CHECKS: tuple[Check, ...] = (
     _directory,
     _keys,
     _settings_of_production,
+    _traces,
     _ports,
     _supervisor,
     _database,

@@ -15,7 +15,7 @@ from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from deploy.up import Installation, Options
 from shared.contracts.resource import owner_of
-from shared.feed.log import Cursor
+from shared.feed.log import LANES, Cursor
 from shared.feed.reader import Reader
 from shared.house import House, owners_read_by
 from shared.settings import SERVICES, Service
@@ -23,6 +23,9 @@ from shared.worker import Worker
 
 T = TypeVar("T")
 
+CURSORS = """
+    SELECT owner, lane, cursor, extract(epoch FROM now() - moved_at)::float8 AS age FROM {service}.feed_cursors
+"""
 BEHIND = """
     SELECT count(*) AS entries, min(at) AS oldest FROM {owner}.feed
     WHERE (epoch, xid, seq) > ($1, $2::text::xid8, $3) AND urgent = $4 AND type = ANY($5)
@@ -43,6 +46,8 @@ class Lag:
     entries: int
     oldest: datetime | None
     """When the oldest entry that is not read yet was written."""
+    idle_seconds: float | None
+    """How long ago it was read, also if there was nothing; None if it never was."""
 
 
 @dataclass(frozen=True)
@@ -74,50 +79,48 @@ def installed(chosen: Options) -> Installation:
 
 def lag(installation: Installation) -> list[Lag]:
     """How far every service has read the feeds it follows."""
-    return asyncio.run(_as_owner(installation, _lag))
+    return asyncio.run(_as_owner(installation, lag_of))
 
 
 def parked(installation: Installation) -> list[Parked]:
     """What could not be handled, of every service, oldest first."""
-    return asyncio.run(_as_owner(installation, _parked))
+    return asyncio.run(_as_owner(installation, parked_of))
 
 
 def retry(installation: Installation) -> int:
     """Try again what is parked; how many entries were tried."""
-    return sum(
-        asyncio.run(_with_reader(installation, s, o, Reader.retry_parked)) for s in SERVICES for o in _read_by(s)
-    )
+    return sum(asyncio.run(_with_reader(installation, s, o, Reader.retry_parked)) for s in SERVICES for o in read_by(s))
 
 
 def rebuild(installation: Installation, service: Service, owner: Service) -> int:
     """Fill what a service holds of another's resources anew; how many subjects there are. The service goes on."""
-    if owner not in _read_by(service):
-        raise Trouble(
-            f"{service} does not read the feed of {owner}; it reads {', '.join(_read_by(service)) or 'none'}."
-        )
+    if owner not in read_by(service):
+        raise Trouble(f"{service} does not read the feed of {owner}; it reads {', '.join(read_by(service)) or 'none'}.")
     return asyncio.run(_with_reader(installation, service, owner, Reader.rebuild))
 
 
-async def _lag(connection: asyncpg.Connection) -> list[Lag]:
+async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
+    """How far every service has read the feeds it follows, asked as the database's owner."""
     found = []
     for service in SERVICES:
         types = _types_read_by(service)
         cursors = {
-            (row["owner"], row["lane"]): Cursor.parse(row["cursor"])
-            for row in await connection.fetch(f"SELECT owner, lane, cursor FROM {service}.feed_cursors")  # noqa: S608
+            (row["owner"], row["lane"]): (Cursor.parse(row["cursor"]), row["age"])
+            for row in await connection.fetch(CURSORS.format(service=service))
         }
-        for owner in _read_by(service):
-            for lane in ("urgent", "normal"):
-                cursor = cursors.get((owner, lane), Cursor())
+        for owner in read_by(service):
+            for lane in LANES:
+                cursor, age = cursors.get((owner, lane), (Cursor(), None))
                 statement = BEHIND.format(owner=owner)
                 row = await connection.fetchrow(
                     statement, cursor.epoch, str(cursor.xid), cursor.seq, lane == "urgent", types
                 )
-                found.append(Lag(service, owner, lane, row["entries"], row["oldest"]))
+                found.append(Lag(service, owner, lane, row["entries"], row["oldest"], age))
     return found
 
 
-async def _parked(connection: asyncpg.Connection) -> list[Parked]:
+async def parked_of(connection: asyncpg.Connection) -> list[Parked]:
+    """What could not be handled, of every service, oldest first, asked as the database's owner."""
     found = [
         Parked(
             service, row["type"], str(row["subject"]), row["version"], row["error"], row["attempts"], row["parked_at"]
@@ -147,7 +150,7 @@ async def _with_reader(
         await house.close()
 
 
-def _read_by(service: Service) -> list[Service]:
+def read_by(service: Service) -> list[Service]:
     """The owners whose resources a service reacts to."""
     owners = {owner_of(type_name) for type_name in _types_read_by(service)}
     return [owner for owner in owners_read_by(service) if owner in owners]

@@ -29,6 +29,8 @@ SERVERS_START_WITHIN = 120.0
 """Seconds. A cluster that was not closed in good order replays its log first."""
 SERVERS_ATTEMPTS = 4
 READY_WITHIN = 30.0
+SHOWN = ("production", "development_issuer", "demonstration_ids", "database_pool")
+"""The settings that `fangxian doctor` asks about: it may be run in another environment than the processes were."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,10 @@ def up(
         def let_go() -> None:
             os.close(held)
 
-        facts = {"pid": os.getpid(), "started_at": time.time(), "urls": chosen.urls}
+        facts: dict[str, object] = {"pid": os.getpid(), "started_at": time.time(), "urls": chosen.urls}
         with Supervisor(directory, journal, let_go, facts) as supervisor, contextlib.suppress(Stop):
             installation = _make(directory, chosen, supervisor)
+            facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
             _start(installation, supervisor, processes, listeners, migrate)
             with contextlib.suppress(BrokenPipeError):  # nobody reads on: no reason to stop
                 announce(installation)

@@ -39,6 +39,8 @@ POLL_SECONDS = 0.05
 SEAL_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 10.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
+LOCK_CONNECTIONS = 8
+"""Each reader holds a connection for its lock beside the one it works on."""
 
 TickFunction = Callable[[House], Awaitable[Any]]
 
@@ -161,8 +163,7 @@ async def _serve(settings: Settings, worker: Worker) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Each reader holds a connection for its lock beside the one it works on.
-    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + 8}))
+    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + LOCK_CONNECTIONS}))
     await house.start()
     # A batch makes many objects and no cycles: looking for them in all there is took two thirds of its time.
     gc.collect()
