@@ -1,5 +1,6 @@
 """The gateway service's worker: which reactions, jobs and ticks there are."""
 
+from services.gateway.accounts.use_cases import forget_what_is_over
 from services.gateway.codes import reactions
 from services.gateway.codes.use_cases import end_what_time_has_ended
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
@@ -14,7 +15,11 @@ WORKER = Worker(
         reactions.follow_orders,
         reactions.follow_referrals,
     ],
-    ticks=[Tick(end_what_time_has_ended, every_seconds=60), Tick(forget_deliveries, every_seconds=3600)],
+    ticks=[
+        Tick(end_what_time_has_ended, every_seconds=60),
+        Tick(forget_deliveries, every_seconds=3600),
+        Tick(forget_what_is_over, every_seconds=600),
+    ],
     watches=[Watch(deliver)],
 )
 

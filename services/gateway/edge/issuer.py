@@ -8,8 +8,9 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from joserfc import jwt
@@ -32,51 +33,83 @@ LONGEST = 4_096
 CACHE_SIZE = 8_192
 
 
+class Known(NamedTuple):
+    """A token that was found good."""
+
+    actor: Actor
+    not_before: float
+    expires: float
+    session: str
+    issued: float
+
+
 @dataclass
 class Issuer:
     """Makes and checks the tokens that people and machines carry."""
 
     key: OKPKey
-    _checked: "OrderedDict[str, tuple[Actor, int, int]]" = field(default_factory=OrderedDict)
+    ended: Mapping[str, float] = field(default_factory=dict)
+    """Sessions whose tokens made up to an instant no longer hold."""
+    _checked: "OrderedDict[str, Known]" = field(default_factory=OrderedDict)
 
     @classmethod
-    def from_files(cls, keys: Path) -> Self:
+    def from_files(cls, keys: Path, ended: Mapping[str, float] | None = None) -> Self:
         """Read `issuer.jwk` from a directory."""
-        return cls(OKPKey.import_key(json.loads((keys / "issuer.jwk").read_text())))
+        key = OKPKey.import_key(json.loads((keys / "issuer.jwk").read_text()))
+        return cls(key, {} if ended is None else ended)
 
     @property
     def public(self) -> dict[str, Any]:
         """The public key, as `/.well-known/jwks.json` shows it."""
         return {**self.key.as_dict(private=False), "kid": self.key.kid, "use": "sig", "alg": ALGORITHM}
 
-    def issue(self, actor: Actor, region: str | None, lifetime_seconds: int) -> str:
+    def issue(self, actor: Actor, region: str | None, lifetime_seconds: int, session: UUID | None = None) -> str:
         """A token for an actor; `region` is the scope its range is made from again, None for no range."""
-        now = int(clock.now().timestamp())
+        now = clock.now().timestamp()
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": actor.subject,
-            "iat": now,
-            "nbf": now,
-            "exp": now + lifetime_seconds,
+            "iat": round(now, 3),
+            "nbf": int(now),
+            "exp": int(now) + lifetime_seconds,
             "role": actor.role.label,
             "region": region,
             "residents": [str(resident) for resident in actor.residents],
             "party": actor.party,
+            **({} if session is None else {"sid": str(session)}),
         }
         header = {"alg": ALGORITHM, "kid": self.key.kid, "typ": "JWT"}
         return jwt.encode(header, claims, self.key, algorithms=[ALGORITHM])
 
+    def knows(self, token: str) -> bool:
+        """Whether a token was found good before."""
+        return token in self._checked
+
     def actor_of(self, token: str) -> Actor:
         """The bearer of a token. Raises `Unauthenticated`; a token once found good is remembered until it ends."""
-        known = self._checked.get(token) or self._check(token)
-        actor, not_before, expires = known
+        return self.known(token).actor
+
+    def session_of(self, token: str) -> UUID | None:
+        """The session of a token of ours that still holds."""
+        try:
+            session = self.known(token).session
+            return UUID(session) if session else None
+        except (Unauthenticated, ValueError):
+            return None
+
+    def known(self, token: str) -> Known:
+        """As `actor_of`, with what else the token says."""
+        found = self._checked.get(token) or self._check(token)
+        actor, not_before, expires, session, issued = found
         if not not_before - SKEW_SECONDS <= clock.now().timestamp() < expires:
             self._checked.pop(token, None)
             raise Unauthenticated()
-        return actor
+        if session and self.ended and issued <= max(self.ended.get(session, 0), self.ended.get(actor.subject, 0)):
+            raise Unauthenticated()
+        return found
 
-    def _check(self, token: str) -> tuple[Actor, int, int]:
+    def _check(self, token: str) -> Known:
         if len(token) > LONGEST:
             raise Unauthenticated()
         try:
@@ -84,15 +117,20 @@ class Issuer:
             if claims["iss"] != ISSUER or claims["aud"] != AUDIENCE:
                 raise Unauthenticated()
             not_before, expires = int(claims["nbf"]), int(claims["exp"])
-            found = (_actor(claims), not_before, expires)
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
+            found = Known(_actor(claims), not_before, expires, str(claims.get("sid", "")), float(claims["iat"]))
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise Unauthenticated() from error
-        if found[0].role is Role.SERVICE or expires - not_before > MOST_SECONDS:
+        if found.actor.role is Role.SERVICE or expires - not_before > MOST_SECONDS:
             raise Unauthenticated()
         self._checked[token] = found
         if len(self._checked) > CACHE_SIZE:
             self._checked.popitem(last=False)
         return found
+
+
+def seconds_until(end: datetime | None, most: int) -> int:
+    """How long a token may live that must not outlive something."""
+    return most if end is None else max(0, min(most, int((end - clock.now()).total_seconds())))
 
 
 def _actor(claims: Mapping[str, Any]) -> Actor:
