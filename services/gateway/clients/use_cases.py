@@ -112,7 +112,7 @@ async def revoke_client(work: Work, client_id: UUID) -> Client:
     row = await work.lock(ClientRow, client_id)
     row.revoked_at = row.revoked_at or work.now
     await work.session.flush()
-    await end_tokens(work, row.id)
+    await end_tokens(work, row.id, for_good=True)
     work.saw([row.id])
     return row.public()
 

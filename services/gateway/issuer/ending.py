@@ -32,7 +32,7 @@ END = text("""
 END_SESSIONS = text("""
     WITH ended AS (
         UPDATE sessions
-        SET ended_at = :at, ended_why = :why, version = version + 1, updated_at = now()
+        SET ended_at = :now, ended_why = :why, version = version + 1, updated_at = now()
         WHERE (id = CAST(:session AS uuid) OR grant_id = CAST(:grant AS uuid) OR account_id = CAST(:account AS uuid))
           AND ended_at IS NULL
         RETURNING id
@@ -59,14 +59,20 @@ async def end_account(work: Work, account_id: UUID) -> None:
     await end_tokens(work, account_id)
 
 
-async def end_tokens(work: Work, id: UUID) -> None:  # noqa: A002
-    """Let no access token hold that an account or a client has by now; a new one may be asked for."""
-    await work.run(END, id=id, at=work.now)
+async def end_tokens(work: Work, id: UUID, *, for_good: bool = False) -> None:  # noqa: A002
+    """Let no access token hold that an account or a client has by now; new ones do, unless it is `for_good`."""
+    # Not `work.now`: this work may have waited for one that was making a token.
+    await work.run(END, id=id, at=_for_good() if for_good else clock.now())
 
 
 async def _end(work: Work, why: str, **which: UUID) -> None:
     given = {"session": None, "grant": None, "account": None, **which}
-    await work.run(END_SESSIONS, given, at=work.now, why=why)
+    await work.run(END_SESSIONS, given, now=work.now, at=_for_good(), why=why)
+
+
+def _for_good() -> datetime:
+    """Nothing made until then holds: by then, what was made before has expired, and nothing more is made."""
+    return clock.now() + timedelta(seconds=ACCESS_SECONDS)
 
 
 async def keep_reading(house: House, ended: dict[str, float]) -> None:
