@@ -86,7 +86,11 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         async with engines.running(house), trust.running(), signing_in.running(house):
             yield
 
-    own = [tokens.picture(engines.codes, engines.keys), *([development.router] if settings.development_issuer else [])]
+    own = [
+        tokens.picture(engines.codes, engines.keys),
+        accounts.challenges(signing_in.send),
+        *([development.router] if settings.development_issuer else []),
+    ]
     api = replace(
         API,
         routers=[*API.routers, *own],

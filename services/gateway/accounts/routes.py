@@ -3,14 +3,15 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Path
+from fastapi import Path, Request
 
-from services.gateway.accounts import use_cases
-from services.gateway.accounts.schemas import Account, AccountChange, AccountMade, NewAccount
+from services.gateway.accounts import phones, rules, use_cases
+from services.gateway.accounts.schemas import Account, AccountChange, AccountMade, Challenge, NewAccount, PhoneAsked
+from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.use_cases import LoginTaken, OwnAccount, RegionBeyond
 from shared.actors import Role
-from shared.http.router import PageAsked, Router, Work
-from shared.problems import NotFound
+from shared.http.router import PageAsked, Router, TheHouse, Work
+from shared.problems import NotFound, TooManyRequests
 from shared.work import Listed
 
 router = Router(prefix="/gateway/v1/accounts", tags=["sign-in"])
@@ -54,3 +55,27 @@ async def change_account(account_id: AccountId, change: AccountChange, work: Wor
 async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
     """Give somebody who lost password or authenticator a new link; what they had proves nothing any more."""
     return await use_cases.reset_account(work, account_id)
+
+
+def challenges(send: Sender) -> Router:
+    """Where apps of residents ask for a code; the pages do so by themselves."""
+    router = Router(prefix="/gateway/v1/phone-challenges", tags=["sign-in"])
+
+    @router.post("", role=Role.ANYONE, open=True)
+    async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
+        """Have a code sent to a phone.
+
+        The answer is the same whoever's phone it is. The code goes to `/oauth/token`, with `challenge_id` and
+        `challenge_secret`: `grant_type=urn:fangxian:params:oauth:grant-type:phone-code`.
+        """
+        network = rules.network_of(request.client.host if request.client else "")
+        async with house.system_work("phone challenge") as work:
+            opened = await phones.open_challenge(work, asked.phone, network)
+        if isinstance(opened, int):
+            raise TooManyRequests(retry_after=opened)
+        if opened.message is not None:
+            await send(opened.message)
+        seconds = int(rules.LONG_CODE_LIFETIME.total_seconds())
+        return Challenge(challenge_id=opened.id, challenge_secret=opened.secret, expires_in=seconds)
+
+    return router

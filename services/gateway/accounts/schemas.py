@@ -3,9 +3,11 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
+from services.gateway.accounts import rules
 from shared.contracts.resource import Said
+from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
 Login = Annotated[
@@ -42,6 +44,30 @@ class AccountMade(Account):
     """An account with the link by which its owner sets a password: shown this once, good for a day."""
 
     link: str
+
+
+class PhoneAsked(Said):
+    """A phone that somebody says is theirs."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "13800005678"}]})
+
+    phone: str = Field(min_length=5, max_length=30, description="A mobile that can receive messages.")
+
+    @field_validator("phone")
+    @classmethod
+    def _is_mobile(cls, value: str) -> str:
+        number = rules.mobile_number(value)
+        if number is None:
+            raise Invalid("phone_form", Text(zh="应为能接收短信的手机号", en="This must be a mobile number"))
+        return number
+
+
+class Challenge(Said):
+    """What proves, together with the code that is sent, whose the phone is."""
+
+    challenge_id: UUID
+    challenge_secret: str = Field(description="For who asked alone: nobody else can use up the tries.")
+    expires_in: int = Field(description="Seconds.")
 
 
 class AccountChange(Said):
