@@ -4,11 +4,26 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self, get_args
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Service = Literal["registry", "testing", "observation", "gateway"]
 SERVICES: tuple[Service, ...] = get_args(Service)
+
+
+class TrustedIssuer(BaseModel):
+    """An OpenID provider whose access tokens are taken, and how far its word goes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    issuer: str = Field(pattern=r"^https?://", description="Its `iss`, under which its discovery document is found.")
+    audience: str = Field(min_length=1, description="What its tokens for us name as `aud`.")
+    algorithm: Literal["RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"] = "RS256"
+    roles: dict[str, str] = Field(description="What it calls a role → ours. It speaks for no other.")
+    region: str = Field(pattern=r"^[0-9]{0,16}$", description="It speaks for nothing outside this region.")
+    role_claim: str = "role"
+    region_claim: str = "region"
+    party_claim: str = "party"
 
 
 class Settings(BaseSettings):
@@ -34,6 +49,15 @@ class Settings(BaseSettings):
     testing_url: str = "http://127.0.0.1:8002"
     observation_url: str = "http://127.0.0.1:8003"
     gateway_url: str = "http://127.0.0.1:8000"
+
+    public_url: str = Field(default="", description="Where people reach the gateway; its own address if empty.")
+    issuers: tuple[TrustedIssuer, ...] = Field(default=(), description="OpenID providers beside our own, as JSON.")
+
+    phone_gateway_url: str = Field(default="", description="Where codes to phones are posted; the log if empty.")
+    phone_gateway_secret: SecretStr = Field(default=SecretStr(""), description="Standard Webhooks secret for it.")
+    mini_program_id: str = Field(default="", description="App id at the mini-program's platform; none if empty.")
+    mini_program_secret: SecretStr = SecretStr("")
+    mini_program_url: str = Field(default="https://api.weixin.qq.com", description="Where its login codes are told.")
 
     production: bool = Field(default=False, description="Refuses whatever is for development and demonstration only.")
     development_issuer: bool = Field(default=True, description="Whether POST /gateway/v1/development/tokens exists.")
@@ -81,6 +105,11 @@ class Settings(BaseSettings):
         if self.master_keys == "kms" and not self.kms_url:
             raise ValueError("FANGXIAN_MASTER_KEYS=kms needs FANGXIAN_KMS_URL")
         return self
+
+    @property
+    def issuer_url(self) -> str:
+        """The identifier of our own OpenID provider."""
+        return (self.public_url or self.gateway_url).rstrip("/")
 
     def url_of(self, service: Service) -> str:
         """Where a service's API listens."""

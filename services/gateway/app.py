@@ -1,20 +1,28 @@
 """The gateway service's API."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from services.gateway.accounts import routes as accounts
 from services.gateway.audit import routes as audit
+from services.gateway.clients import routes as clients
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
 from services.gateway.edge import browsers, development, pages, proxy
 from services.gateway.edge import services as protected
 from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.guard import Guard
+from services.gateway.edge.issuers import Trust
 from services.gateway.edge.protection import Gate
+from services.gateway.grants import routes as grants
 from services.gateway.hot import Engines
+from services.gateway.issuer import endpoints, sign_in
+from services.gateway.issuer import routes as sessions
+from services.gateway.issuer.running import SigningIn
 from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
 from services.gateway.points import routes as points
@@ -35,20 +43,29 @@ API = Api(
     routers=[
         audit.published,
         audit.looking,
+        accounts.router,
+        clients.router,
         codes.router,
+        grants.router,
         hooks.hooks,
         hooks.sources,
         hooks.messages,
         points.router,
         policies.router,
+        sessions.router,
         visits.router,
         webhooks.router,
     ],
     proposals=[POLICY],
     snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
     upload_paths=proxy.UPLOADS,
-    body_bytes={**proxy.BODY_BYTES, hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
-    authenticate=outside_tokens,
+    body_bytes={
+        **proxy.BODY_BYTES,
+        hooks.HOOKS: hooks.BODY_BYTES,
+        protected.SERVICES: protected.BODY_BYTES,
+        sign_in.PREFIX: sign_in.BODY_BYTES,
+        endpoints.PREFIX: endpoints.BODY_BYTES,
+    },
     openapi_path="/gateway/openapi.json",
 )
 
@@ -56,14 +73,18 @@ API = Api(
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     """The application of one API process."""
     engines = Engines.of(settings)
+    trust = Trust.of(settings)
+    signing_in = SigningIn.of(settings, trust)
 
     def beside(house: House) -> Sequence[BaseRoute]:
         """What stands beside FastAPI: the hot routes, and the ways through the edge."""
+        house.refreshed.append(trust.own.refresh)
         gate = Gate(finder(house), lambda: engines.keys.receipt_secrets)
         return [
-            *engines.routes(house),
+            *engines.routes(house, trust),
+            *signing_in.routes(house),
             *tokens.well_known(engines.keys),
-            *pages.routes(house, lambda: engines.keys.public),
+            *pages.routes(house, trust.own, lambda: engines.keys.public),
             *protected.routes(house, gate),
             *proxy.routes(house),
         ]
@@ -73,6 +94,23 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         app.add_middleware(Guard, settings=settings)
         browsers.let_in(app, settings)
 
-    own = [tokens.picture(engines.codes, engines.keys), *([development.router] if settings.development_issuer else [])]
-    api = replace(API, within=within, routers=[*API.routers, *own], hot_routes=beside, lifespan=engines.running)
+    @asynccontextmanager
+    async def running(house: House) -> AsyncIterator[None]:
+        """What goes on beside the requests."""
+        async with engines.running(house), trust.running(), signing_in.running(house):
+            yield
+
+    own = [
+        tokens.picture(engines.codes, engines.keys),
+        accounts.challenges(signing_in.send),
+        *([development.router] if settings.development_issuer else []),
+    ]
+    api = replace(
+        API,
+        within=within,
+        routers=[*API.routers, *own],
+        hot_routes=beside,
+        lifespan=running,
+        authenticate=outside_tokens(trust),
+    )
     return build(settings, api, house)

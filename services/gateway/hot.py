@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from starlette.routing import BaseRoute
 
 from services.gateway.edge.authentication import hot_tokens
+from services.gateway.edge.issuers import Trust
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes
 from services.gateway.verifications.door import Door, connector
@@ -38,9 +39,9 @@ class Engines:
             Keys.from_files(settings.keys),
         )
 
-    def routes(self, house: House) -> Sequence[BaseRoute]:
+    def routes(self, house: House, trust: Trust) -> Sequence[BaseRoute]:
         """Where they are asked."""
-        authenticate = hot_tokens(house)
+        authenticate = hot_tokens(trust, house.settings.requests_a_minute_per_resident)
         house.refreshed.append(self.keys.refresh)
         return [
             VerificationEndpoint(self.door, authenticate, self.keys, clock.now).route(),

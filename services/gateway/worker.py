@@ -1,5 +1,6 @@
 """The gateway service's worker: which reactions, jobs and ticks there are."""
 
+from services.gateway.accounts.use_cases import forget_what_is_over
 from services.gateway.codes import reactions
 from services.gateway.codes.use_cases import end_what_time_has_ended, forget_negatives
 from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_application, run_trial
@@ -22,6 +23,7 @@ WORKER = Worker(
         Tick(end_what_time_has_ended, every_seconds=60),
         Tick(forget_negatives, every_seconds=3600),
         Tick(forget_deliveries, every_seconds=3600),
+        Tick(forget_what_is_over, every_seconds=600),
     ],
     watches=[Watch(deliver)],
 )

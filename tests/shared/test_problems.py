@@ -33,6 +33,7 @@ from shared.problems import (
     for_constraint,
     fragment,
     language_of,
+    openapi_examples,
     openapi_responses,
     openapi_schemas,
     pointer,
@@ -190,7 +191,8 @@ def test_openapi_has_an_example_of_each_problem() -> None:
     assert set(content["examples"]) == {"test_shelf_full", "conflict"}
     schemas = openapi_schemas()
     root = {"$ref": content["schema"]["$ref"], "components": {"schemas": schemas}}
-    for example in content["examples"].values():
+    for code, example in openapi_examples(content["examples"]).items():
+        assert content["examples"][code]["$ref"].endswith(f"/{code}")
         Draft202012Validator(root).validate(example["value"])
 
 

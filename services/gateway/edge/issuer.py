@@ -7,8 +7,9 @@ scope; the edge exchanges it for an internal token before anything goes further.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from joserfc import jwt
@@ -17,7 +18,6 @@ from joserfc.jwk import KeySet, OKPKey
 
 from shared import clock, key_files
 from shared.actors import Actor, Role
-from shared.house import House
 from shared.key_files import Version, Watched
 from shared.problems import Unauthenticated
 from shared.regions import NOTHING, range_of
@@ -33,32 +33,37 @@ LONGEST = 4_096
 CACHE_SIZE = 8_192
 
 
+class Known(NamedTuple):
+    """A token that was found good."""
+
+    actor: Actor
+    not_before: float
+    expires: float
+    session: str
+    issued: float
+
+
 @dataclass
 class Issuer:
     """Makes and checks the tokens that people and machines carry."""
 
     key: OKPKey
-    _checked: "OrderedDict[str, tuple[Actor, int, int]]" = field(default_factory=OrderedDict)
+    ended: Mapping[str, float] = field(default_factory=dict)
+    """Sessions whose tokens made up to an instant no longer hold."""
+    _checked: "OrderedDict[str, Known]" = field(default_factory=OrderedDict)
     _trusted: KeySet | None = None
     _file: Path | None = None
     _versions: Sequence[Version] = ()
     _watched: Watched | None = None
 
     @classmethod
-    def from_files(cls, keys: Path) -> Self:
+    def from_files(cls, keys: Path, ended: Mapping[str, float] | None = None) -> Self:
         """Read `issuer.jwk` from a directory."""
         file = keys / "issuer.jwk"
         versions = key_files.read(file)
-        issuer = cls(_imported(key_files.in_use(versions, key_files.now())))
+        issuer = cls(_imported(key_files.in_use(versions, key_files.now())), {} if ended is None else ended)
         issuer._file, issuer._versions, issuer._watched = file, versions, Watched(file)
         issuer._trusted = _set_of(versions)
-        return issuer
-
-    @classmethod
-    def of(cls, house: House) -> Self:
-        """The issuer of a process, which follows its key file without a restart."""
-        issuer = cls.from_files(house.settings.keys)
-        house.refreshed.append(issuer.refresh)
         return issuer
 
     def refresh(self) -> None:
@@ -80,34 +85,53 @@ class Issuer:
         keys = self._trusted.keys if self._trusted else [self.key]
         return [{**key.as_dict(private=False), "kid": key.kid, "use": "sig", "alg": ALGORITHM} for key in keys]
 
-    def issue(self, actor: Actor, region: str | None, lifetime_seconds: int) -> str:
+    def issue(self, actor: Actor, region: str | None, lifetime_seconds: int, session: UUID | None = None) -> str:
         """A token for an actor; `region` is the scope its range is made from again, None for no range."""
-        now = int(clock.now().timestamp())
+        now = clock.now().timestamp()
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": actor.subject,
-            "iat": now,
-            "nbf": now,
-            "exp": now + lifetime_seconds,
+            "iat": round(now, 3),
+            "nbf": int(now),
+            "exp": int(now) + lifetime_seconds,
             "role": actor.role.label,
             "region": region,
             "residents": [str(resident) for resident in actor.residents],
             "party": actor.party,
+            **({} if session is None else {"sid": str(session)}),
         }
         header = {"alg": ALGORITHM, "kid": self.key.kid, "typ": "JWT"}
         return jwt.encode(header, claims, self.key, algorithms=[ALGORITHM])
 
+    def knows(self, token: str) -> bool:
+        """Whether a token was found good before."""
+        return token in self._checked
+
     def actor_of(self, token: str) -> Actor:
         """The bearer of a token. Raises `Unauthenticated`; a token once found good is remembered until it ends."""
-        known = self._checked.get(token) or self._check(token)
-        actor, not_before, expires = known
+        return self.known(token).actor
+
+    def session_of(self, token: str) -> UUID | None:
+        """The session of a token of ours that still holds."""
+        try:
+            session = self.known(token).session
+            return UUID(session) if session else None
+        except (Unauthenticated, ValueError):
+            return None
+
+    def known(self, token: str) -> Known:
+        """As `actor_of`, with what else the token says."""
+        found = self._checked.get(token) or self._check(token)
+        actor, not_before, expires, session, issued = found
         if not not_before - SKEW_SECONDS <= clock.now().timestamp() < expires:
             self._checked.pop(token, None)
             raise Unauthenticated()
-        return actor
+        if session and self.ended and issued <= max(self.ended.get(session, 0), self.ended.get(actor.subject, 0)):
+            raise Unauthenticated()
+        return found
 
-    def _check(self, token: str) -> tuple[Actor, int, int]:
+    def _check(self, token: str) -> Known:
         if len(token) > LONGEST:
             raise Unauthenticated()
         try:
@@ -115,10 +139,10 @@ class Issuer:
             if claims["iss"] != ISSUER or claims["aud"] != AUDIENCE:
                 raise Unauthenticated()
             not_before, expires = int(claims["nbf"]), int(claims["exp"])
-            found = (_actor(claims), not_before, expires)
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
+            found = Known(_actor(claims), not_before, expires, str(claims.get("sid", "")), float(claims["iat"]))
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise Unauthenticated() from error
-        if found[0].role is Role.SERVICE or expires - not_before > MOST_SECONDS:
+        if found.actor.role is Role.SERVICE or expires - not_before > MOST_SECONDS:
             raise Unauthenticated()
         self._checked[token] = found
         if len(self._checked) > CACHE_SIZE:
@@ -133,6 +157,11 @@ def _imported(version: Version) -> OKPKey:
 
 def _set_of(versions: Sequence[Version]) -> KeySet:
     return KeySet([_imported(version) for version in key_files.trusted(versions, key_files.now())])
+
+
+def seconds_until(end: datetime | None, most: int) -> int:
+    """How long a token may live that must not outlive something."""
+    return most if end is None else max(0, min(most, int((end - clock.now()).total_seconds())))
 
 
 def _actor(claims: Mapping[str, Any]) -> Actor:

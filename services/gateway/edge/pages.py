@@ -18,9 +18,8 @@ PublicKeys = Callable[[], Sequence[dict[str, Any]]]
 MINUTE = {"cache-control": "public, max-age=60"}
 
 
-def routes(house: House, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
+def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
     """The pages. `public_keys` are those that codes are checked with, beside the issuer's own."""
-    issuer = Issuer.of(house)
     documents: list[Documents] = []
 
     def of(request: Request) -> Documents:

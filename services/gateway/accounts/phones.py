@@ -1,0 +1,136 @@
+"""Codes to phones: who says that a phone is theirs proves it by what was sent there."""
+
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from services.gateway.accounts import attempts, rules
+from services.gateway.accounts.tables import AccountRow, ChallengeRow, PhoneCodeRow
+from shared.ids import new_id
+from shared.regions import OUTSIDE
+from shared.work import Work
+
+LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(encode(:phone, 'hex'), 7))")
+
+
+@dataclass(frozen=True)
+class Message:
+    """A code that is to be sent, once the work that made it is committed."""
+
+    phone: str
+    code: str
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A challenge: what only who asked knows, and what is to be sent."""
+
+    id: UUID
+    secret: str
+    message: Message | None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of a try: the phone if it is proven; a longer code to send if it was guessed at too often."""
+
+    phone: str | None = None
+    is_over: bool = False
+    message: Message | None = None
+
+
+def index_of(work: Work, phone: str) -> bytes:
+    """The blind index of a phone."""
+    return work.house.keyring.index("phone", phone)
+
+
+async def open_challenge(work: Work, phone: str, network: str) -> Opened | int:
+    """Let somebody prove that a phone is theirs; or the seconds to wait."""
+    index = index_of(work, phone)
+    if wait := await attempts.take(work, rules.challenge_lanes(index, network)):
+        return wait
+    message = await _code_for(work, phone, index)
+    secret = rules.new_secret()
+    challenge = ChallengeRow(
+        id=new_id(), secret=rules.digest(secret), phone_index=index, expires_at=work.now + rules.LONG_CODE_LIFETIME
+    )
+    challenge.phone = phone
+    work.session.add(challenge)
+    await work.session.flush()
+    return Opened(challenge.id, secret, message)
+
+
+async def _code_for(work: Work, phone: str, index: bytes) -> Message | None:
+    """The code to send: the one that is still good, again, or a new one. None if it was sent just now."""
+    await work.session.execute(LOCK, {"phone": index})
+    kept = (await work.session.scalars(select(PhoneCodeRow).filter_by(phone_index=index))).one_or_none()
+    if kept is None or work.now >= kept.expires_at:
+        return await _new_code(work, phone, index, kept)
+    if not rules.may_send_again(kept.sent_at, kept.sends, work.now):
+        return None
+    kept.sent_at, kept.sends = work.now, kept.sends + 1
+    return _message(phone, kept, work)
+
+
+async def _new_code(work: Work, phone: str, index: bytes, kept: PhoneCodeRow | None) -> Message:
+    guesses, longer_since = (0, None) if kept is None else (kept.guesses, kept.longer_since)
+    digits = rules.code_digits(guesses, longer_since, work.now)
+    row = kept or PhoneCodeRow(id=new_id(), phone_index=index)
+    row.code = rules.new_code(digits)
+    row.digits, row.sent_at, row.sends, row.guesses = digits, work.now, 1, 0
+    row.expires_at = work.now + rules.lifetime_of(digits)
+    if digits == rules.LONG_DIGITS and guesses >= rules.GUESSES_BEFORE_LONGER:
+        row.longer_since = work.now
+    work.session.add(row)
+    await work.session.flush()
+    return _message(phone, row, work)
+
+
+def _message(phone: str, row: PhoneCodeRow, work: Work) -> Message:
+    return Message(phone, row.code or "", max(1, int((row.expires_at - work.now).total_seconds()) // 60))
+
+
+async def try_code(work: Work, challenge_id: UUID, secret: str | None, code: str) -> Tried:
+    """Take a try at a challenge. `secret` is None where the browser's cookie has shown whose it is."""
+    challenge = await work.session.get(ChallengeRow, challenge_id, with_for_update=True, populate_existing=True)
+    if challenge is None or (secret is not None and not hmac.compare_digest(challenge.secret, rules.digest(secret))):
+        return Tried(is_over=True)
+    if work.now >= challenge.expires_at or challenge.tries >= rules.TRIES:
+        return Tried(is_over=True)
+    challenge.tries += 1
+    index, phone = challenge.phone_index, challenge.phone or ""
+    await work.session.execute(LOCK, {"phone": index})
+    asked = select(PhoneCodeRow).filter_by(phone_index=index).execution_options(populate_existing=True)
+    kept = (await work.session.scalars(asked)).one_or_none()
+    if kept is None or work.now >= kept.expires_at:
+        return Tried(is_over=True)
+    given = "".join(code.split())
+    if hmac.compare_digest((kept.code or "").encode(), given.encode("utf-8", "surrogatepass")):
+        kept.expires_at = work.now  # a code is good once
+        await work.session.delete(challenge)
+        return Tried(phone=phone)
+    kept.guesses += 1
+    message = None
+    if kept.digits == rules.SHORT_DIGITS and kept.guesses >= rules.GUESSES_BEFORE_LONGER:
+        message = await _new_code(work, phone, index, kept)
+    return Tried(is_over=challenge.tries >= rules.TRIES, message=message)
+
+
+async def account_with(work: Work, phone: str) -> AccountRow:
+    """The account of a phone that was proven, made if there is none."""
+    index = index_of(work, phone)
+    row = AccountRow(region=OUTSIDE, kind="resident", phone_index=index)
+    row.phone = phone
+    values = {
+        "id": row.id,
+        "region": OUTSIDE,
+        "kind": "resident",
+        "phone_index": index,
+        "phone_sealed": row.phone_sealed,
+    }
+    await work.run(insert(AccountRow).values(values).on_conflict_do_nothing(constraint="phone_taken"))
+    return (await work.session.scalars(select(AccountRow).filter_by(phone_index=index))).one()

@@ -1,0 +1,214 @@
+"""How people prove who they are, and how guessing is made hopeless without shutting anybody out. Pure.
+
+Nobody's account is ever locked. A wrong guess costs the *lane* it came through: a person and a network, or a person and
+a device on which that person has signed in before. Strangers at a thousand addresses fill a thousand lanes of their own
+and never the owner's. Where all strangers together must be bounded too (the six digits of an authenticator, once the
+password is known), they share one lane; a known device and a recovery code do not go through it.
+
+A code sent to a phone is guessed at by whoever opened a *challenge*, five times each. Guesses of others neither use up
+one's tries nor void the code: they make it longer, so that no number of addresses is enough.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+import pyotp
+
+from shared.problems import Text
+
+PASSWORD_CHARACTERS = range(12, 129)
+"""NIST SP 800-63B-4, 3.1.1: length, not kinds of characters."""
+
+STEP_SECONDS = 30
+STEPS_EITHER_SIDE = 1
+AUTHENTICATOR_DIGITS = 6
+
+RECOVERY_CODES = 10
+LINK_LIFETIME = timedelta(hours=24)
+
+CODE_LIFETIME = timedelta(minutes=5)
+LONG_CODE_LIFETIME = timedelta(minutes=30)
+RESEND_AFTER = timedelta(seconds=60)
+MOST_SENDS = 3
+TRIES = 5
+SHORT_DIGITS, LONG_DIGITS = 6, 10
+GUESSES_BEFORE_LONGER = 20
+"""Wrong guesses at a short code, by all together: 20 in 1,000,000."""
+LONGER_FOR = timedelta(hours=24)
+
+_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
+_COMMON = ("password", "fangxian", "jinjiang", "xintang", "123456", "qwerty", "111111", "abc123", "admin")
+
+
+class Lane(NamedTuple):
+    """Where guesses are counted: at most `most` within `window`, from the first of them."""
+
+    key: bytes
+    most: int
+    window: timedelta
+
+
+def network_of(address: str) -> str:
+    """The network an address stands for: itself, or the 64 bits of IPv6 that one subscriber is given."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(IPv6Address(int(found) >> 64 << 64))
+    return str(found)
+
+
+def password_lanes(who: str, network: str, device: str | None) -> Sequence[Lane]:
+    """The lanes of a guess at a password; `device` is given if the person signed in on it before."""
+    if device is not None:
+        return [_lane("password", who, "device", device, most=10, minutes=15)]
+    return [_lane("password", who, "network", network, most=5, minutes=15)]
+
+
+def authenticator_lanes(who: UUID, network: str, device: str | None) -> Sequence[Lane]:
+    """The lanes of a guess at an authenticator's digits, which only follows a right password."""
+    if device is not None:
+        return [_lane("authenticator", who, "device", device, most=10, minutes=15)]
+    own = _lane("authenticator", who, "network", network, most=5, minutes=15)
+    return [own, _lane("authenticator", who, "strangers", most=10, minutes=60)]
+
+
+def recovery_lanes(who: UUID, network: str) -> Sequence[Lane]:
+    """The lane of a recovery code: 80 random bits need no more than that nobody floods us."""
+    return [_lane("recovery", who, "network", network, most=10, minutes=15)]
+
+
+def challenge_lanes(phone: bytes, network: str) -> Sequence[Lane]:
+    """The lanes of asking for a code to be sent: the same phone from one place, and any phones from one place."""
+    return [
+        _lane("challenge", phone.hex(), network, most=5, minutes=10),
+        _lane("challenges", network, most=60, minutes=10),
+    ]
+
+
+def recognition_lanes(account: UUID) -> Sequence[Lane]:
+    """The lane of saying which resident one is."""
+    return [_lane("recognition", account, most=5, minutes=60)]
+
+
+def wait_seconds(count: int, since: datetime, lane: Lane, now: datetime) -> int:
+    """Seconds until this lane takes another guess; 0 if it takes this one, the `count`-th since `since`."""
+    return 0 if count <= lane.most else max(1, int((since + lane.window - now).total_seconds()) + 1)
+
+
+def code_digits(guesses: int, longer_since: datetime | None, now: datetime) -> int:
+    """How long the next code to a phone is."""
+    is_guessed_at = guesses >= GUESSES_BEFORE_LONGER or (longer_since is not None and now < longer_since + LONGER_FOR)
+    return LONG_DIGITS if is_guessed_at else SHORT_DIGITS
+
+
+def lifetime_of(digits: int) -> timedelta:
+    """How long a code is good for: a long one needs no second message while it lasts."""
+    return LONG_CODE_LIFETIME if digits == LONG_DIGITS else CODE_LIFETIME
+
+
+def new_code(digits: int) -> str:
+    """Random digits."""
+    return f"{secrets.randbelow(10**digits):0{digits}d}"
+
+
+def may_send_again(sent_at: datetime, sends: int, now: datetime) -> bool:
+    """Whether a code that is still good is sent once more: not at every stranger's wish."""
+    return sends < MOST_SENDS and now >= sent_at + RESEND_AFTER
+
+
+def mobile_number(text: str) -> str | None:
+    """A number that messages can be sent to: a mainland mobile as dialled at home, others with a +; None if not one."""
+    digits = re.sub(r"[ \u3000().-]", "", text.translate(_NARROW))
+    digits = re.sub(r"^(\+|00)?86(?=1[3-9][0-9]{9}$)", "", digits)
+    digits = re.sub(r"^00", "+", digits)
+    return digits if re.fullmatch(r"1[3-9][0-9]{9}|\+(?!86)[1-9][0-9]{6,14}", digits) else None
+
+
+def is_login(text: str) -> bool:
+    """Whether staff can have this name to sign in with."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9._-]{2,49}", text) is not None
+
+
+def masked(phone: str) -> str:
+    """A number as a screen or a log may show it: `138****5678`."""
+    return f"{phone[:3]}****{phone[-4:]}"
+
+
+Fault = Literal["short", "long", "common", "login"]
+
+FAULTS: dict[Fault, Text] = {
+    "short": Text(zh="密码至少 12 个字符", en="A password needs at least 12 characters"),
+    "long": Text(zh="密码最多 128 个字符", en="A password takes at most 128 characters"),
+    "common": Text(zh="该密码太常见", en="This password is too common"),
+    "login": Text(zh="密码不得包含用户名", en="A password must not contain the sign-in name"),
+}
+
+
+def password_fault(password: str, login: str) -> Fault | None:
+    """What is wrong with a new password."""
+    if len(password) < PASSWORD_CHARACTERS.start:
+        return "short"
+    if len(password) >= PASSWORD_CHARACTERS.stop:
+        return "long"
+    lower = password.lower()
+    if login and login.lower() in lower:
+        return "login"
+    rest = lower
+    for word in _COMMON:
+        rest = rest.replace(word, "")
+    return "common" if len(rest) < 6 or len(set(lower)) < 5 else None
+
+
+def authenticator_step(secret: str, code: str, now: datetime, after: int) -> int | None:
+    """The step (RFC 6238) that digits are of, one to either side of now; None if wrong or not after the last used."""
+    generator = pyotp.TOTP(secret, digits=AUTHENTICATOR_DIGITS, interval=STEP_SECONDS)
+    here = int(now.timestamp()) // STEP_SECONDS
+    given = "".join(code.split())
+    for step in range(here - STEPS_EITHER_SIDE, here + STEPS_EITHER_SIDE + 1):
+        if step > after and hmac.compare_digest(
+            generator.generate_otp(step).encode(), given.encode("utf-8", "surrogatepass")
+        ):
+            return step
+    return None
+
+
+def new_recovery_codes() -> list[str]:
+    """Ten codes of 80 bits, as they are written down."""
+    raw = (pyotp.random_base32(32)[:16].lower() for _ in range(RECOVERY_CODES))
+    return ["-".join(code[at : at + 4] for at in range(0, 16, 4)) for code in raw]
+
+
+def is_recovery_code(text: str) -> bool:
+    """Whether a text has the form of one, rather than of an authenticator's digits."""
+    return len(plain_recovery_code(text)) == 16
+
+
+def plain_recovery_code(text: str) -> str:
+    """A recovery code without what people add."""
+    return "".join(text.split()).replace("-", "").lower()
+
+
+def new_secret() -> str:
+    """A text of 256 random bits."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> bytes:
+    """How a random secret is kept. It is too long to guess, so that a plain hash is enough."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _lane(*parts: object, most: int, minutes: int) -> Lane:
+    name = "\x1f".join(map(str, parts))
+    return Lane(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest(), most, timedelta(minutes=minutes))

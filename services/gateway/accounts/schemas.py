@@ -1,0 +1,78 @@
+"""Accounts: what is said."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
+
+from services.gateway.accounts import rules
+from shared.contracts.resource import Said
+from shared.problems import Invalid, Text
+
+Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
+Login = Annotated[
+    str,
+    StringConstraints(to_lower=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{2,49}$"),
+    Field(description="The name to sign in with: letters, digits, `.`, `_`, `-`."),
+]
+
+
+class NewAccount(Said):
+    """Somebody of the staff."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"login": "lin.grid", "name": "林静", "region": "350582005001"}]}
+    )
+
+    login: Login
+    name: str = Field(min_length=1, max_length=60)
+    region: Region
+
+
+class Account(Said):
+    """A member of staff who can sign in. What they may do, their grants say."""
+
+    id: UUID
+    version: int
+    region: str
+    login: str
+    state: Literal["active", "closed"]
+    is_enrolled: bool = Field(description="Whether an authenticator is set up.")
+
+
+class AccountMade(Account):
+    """An account with the link by which its owner sets a password: shown this once, good for a day."""
+
+    link: str
+
+
+class PhoneAsked(Said):
+    """A phone that somebody says is theirs."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "13800005678"}]})
+
+    phone: str = Field(min_length=5, max_length=30, description="A mobile that can receive messages.")
+
+    @field_validator("phone")
+    @classmethod
+    def _is_mobile(cls, value: str) -> str:
+        number = rules.mobile_number(value)
+        if number is None:
+            raise Invalid("phone_form", Text(zh="应为能接收短信的手机号", en="This must be a mobile number"))
+        return number
+
+
+class Challenge(Said):
+    """What proves, together with the code that is sent, whose the phone is."""
+
+    challenge_id: UUID
+    challenge_secret: str = Field(description="For who asked alone: nobody else can use up the tries.")
+    expires_in: int = Field(description="Seconds.")
+
+
+class AccountChange(Said):
+    """Whether somebody can still sign in."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"state": "closed"}]})
+
+    state: Literal["active", "closed"]

@@ -1,0 +1,127 @@
+"""Accounts of staff: made by command within its range, opened by their owners through a one-time link."""
+
+from uuid import UUID
+
+from sqlalchemy import select, text
+
+from services.gateway.accounts import rules
+from services.gateway.accounts.schemas import Account, AccountChange, AccountMade, NewAccount
+from services.gateway.accounts.tables import AccountRow, LinkRow
+from services.gateway.issuer.ending import end_account
+from shared.house import House
+from shared.problems import Problem, Text
+from shared.work import Listed, Page, Work
+
+
+class LoginTaken(Problem):
+    """Somebody signs in by this name already."""
+
+    status = 409
+    code = "login_taken"
+    title = Text(zh="该用户名已被使用", en="This sign-in name is taken")
+    fix = Text(zh="请换一个用户名", en="Choose another name")
+
+
+class RegionBeyond(Problem):
+    """The region is wider than the caller's, or lies outside it."""
+
+    status = 403
+    code = "region_beyond"
+    title = Text(zh="超出您的辖区", en="The region lies outside yours")
+    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
+
+
+class OwnAccount(Problem):
+    """Nobody resets or closes their own account this way."""
+
+    status = 409
+    code = "own_account"
+    title = Text(zh="不能对自己的账号进行此操作", en="This cannot be done to one's own account")
+    fix = Text(zh="请由另一名指挥人员操作", en="Ask another member of command")
+
+
+async def add_account(work: Work, new: NewAccount) -> AccountMade:
+    _require_within(work, new.region)
+    row = AccountRow(region=new.region, kind="staff", login=new.login)
+    row.name = new.name
+    work.add(row)
+    await work.session.flush()
+    work.saw([row.id])
+    return AccountMade(**row.public().model_dump(), link=await _link_for(work, row.id))
+
+
+async def list_accounts(work: Work, page: Page) -> Listed[Account]:
+    return await work.page(select(AccountRow).where(AccountRow.kind == "staff"), page, AccountRow.public)
+
+
+async def get_account(work: Work, account_id: UUID) -> Account:
+    return (await work.get(AccountRow, account_id)).public()
+
+
+async def change_account(work: Work, account_id: UUID, change: AccountChange) -> Account:
+    row = await _others(work, account_id)
+    row.state = change.state
+    if change.state == "closed":
+        await end_account(work, row.id)
+    await work.session.flush()
+    return row.public()
+
+
+async def reset_account(work: Work, account_id: UUID) -> AccountMade:
+    """Whatever proved the owner proves nothing any more; a new link lets them begin again."""
+    row = await _others(work, account_id)
+    row.password_hash, row.authenticator, row.authenticator_step = None, None, 0
+    await work.session.flush()
+    await end_account(work, row.id)
+    return AccountMade(**row.public().model_dump(), link=await _link_for(work, row.id))
+
+
+async def _others(work: Work, account_id: UUID) -> AccountRow:
+    row = await work.lock(AccountRow, account_id)
+    if row.subject == work.actor.subject:
+        raise OwnAccount()
+    work.saw([row.id])
+    return row
+
+
+def _require_within(work: Work, region: str) -> None:
+    low, high = work.actor.range
+    if not low <= region < high:
+        raise RegionBeyond(at="/region")
+
+
+async def _link_for(work: Work, account_id: UUID) -> str:
+    secret = rules.new_secret()
+    work.session.add(
+        LinkRow(hash=rules.digest(secret), account_id=account_id, expires_at=work.now + rules.LINK_LIFETIME)
+    )
+    await work.session.flush()
+    return f"{work.house.settings.issuer_url}/sign-in/link/{secret}"
+
+
+async def forget_what_is_over(house: House) -> None:
+    """Drop what can prove nothing any more."""
+    async with house.system_work("forget sign-ins") as work:
+        for statement in OVER:
+            await work.run(statement, now=work.now)
+
+
+OVER = tuple(
+    text(statement)
+    for statement in (
+        "DELETE FROM attempts WHERE since < CAST(:now AS timestamptz) - interval '2 days'",
+        "DELETE FROM phone_codes WHERE expires_at < CAST(:now AS timestamptz) - interval '2 days'",
+        "DELETE FROM challenges WHERE expires_at < :now",
+        "DELETE FROM interactions WHERE expires_at < :now",
+        "DELETE FROM authorization_codes WHERE expires_at < CAST(:now AS timestamptz) - interval '1 day'",
+        "DELETE FROM assertions WHERE expires_at < :now",
+        "DELETE FROM links WHERE expires_at < :now",
+        "DELETE FROM endings WHERE at < CAST(:now AS timestamptz) - interval '1 day'",
+        "DELETE FROM devices WHERE seen_at < CAST(:now AS timestamptz) - interval '180 days'",
+        """
+        DELETE FROM refresh_tokens USING sessions
+        WHERE sessions.id = session_id
+          AND (sessions.ended_at IS NOT NULL OR sessions.expires_at < :now)
+        """,
+    )
+)

@@ -1,0 +1,59 @@
+"""Clients: what callers may ask (G1)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path
+
+from services.gateway.accounts.use_cases import RegionBeyond
+from services.gateway.clients import use_cases
+from services.gateway.clients.schemas import Client, ClientMade, NewClient
+from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PublicKeyInvalid
+from shared.actors import Role
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/gateway/v1/clients", tags=["sign-in"])
+
+READERS = Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR
+ClientId = Annotated[UUID, Path(description="Id of a client.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"])]
+
+
+@router.post(
+    "",
+    role=Role.COMMAND,
+    raises=[ClientTaken, RegionBeyond, PublicKeyInvalid],
+    status=201,
+    location="/gateway/v1/clients/{id}",
+)
+async def add_client(new: NewClient, work: Work) -> ClientMade:
+    """Register a program that signs people in, or a machine that signs in itself.
+
+    A machine's role, party and region are what its tokens say, whatever it asks for. Its secret is shown this once.
+    """
+    return await use_cases.add_client(work, new)
+
+
+@router.get("", role=READERS)
+async def list_clients(work: Work, page: PageAsked) -> Listed[Client]:
+    """List the programs and machines within the caller's range."""
+    return await use_cases.list_clients(work, page)
+
+
+@router.get("/{client_id}", role=READERS, raises=[NotFound])
+async def get_client(client_id: ClientId, work: Work) -> Client:
+    """Show a client."""
+    return await use_cases.get_client(work, client_id)
+
+
+@router.post("/{client_id}/rotate", role=Role.COMMAND, raises=[NotFound, ClientRevoked])
+async def rotate_client(client_id: ClientId, work: Work) -> ClientMade:
+    """Give a machine a new secret, shown this once. The one before stays valid for a day."""
+    return await use_cases.rotate_client(work, client_id)
+
+
+@router.post("/{client_id}/revoke", role=Role.COMMAND, raises=[NotFound])
+async def revoke_client(client_id: ClientId, work: Work) -> Client:
+    """Let a client sign in no more; a machine's tokens stop working within a second."""
+    return await use_cases.revoke_client(work, client_id)

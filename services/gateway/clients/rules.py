@@ -1,0 +1,73 @@
+"""Clients: the programs that sign people in, and the machines that sign in themselves. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from shared.actors import Role
+
+Kind = Literal["app", "machine"]
+
+MACHINES = Role.MACHINE | Role.DOOR
+"""What a client can be that signs in itself. A turnstile is a door."""
+
+OVERLAP = timedelta(hours=24)
+"""How long the secret before stays valid while it is changed, so that no request is lost."""
+
+MOST_SECRETS = 2
+MOST_REDIRECTS = 10
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,60}")
+_REFUSED = frozenset({"javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss"})
+
+
+class Kept(NamedTuple):
+    """One secret, hashed, and until when it is taken; None for the newest."""
+
+    hash: str
+    until: datetime | None
+
+
+def valid_hashes(kept: Sequence[Mapping[str, Any]], now: datetime) -> list[bytes]:
+    """The secrets in use."""
+    return [bytes.fromhex(one.hash) for one in _read(kept) if one.until is None or now < one.until]
+
+
+def with_new(kept: Sequence[Mapping[str, Any]], new: bytes, now: datetime) -> list[dict[str, Any]]:
+    """What is kept after a new secret: it, and the newest of those before for a day."""
+    old = [Kept(one.hash, min(one.until or now + OVERLAP, now + OVERLAP)) for one in _read(kept)]
+    still = [one for one in old if one.until and now < one.until][: MOST_SECRETS - 1]
+    return [_written(one) for one in (Kept(new.hex(), None), *still)]
+
+
+def is_redirect(uri: str) -> bool:
+    """Whether an address can be sent a code: https, this machine's own over http, or an app's own scheme; no fragment.
+
+    Source: RFC 9700, 2.1 and 4.1; RFC 8252, 7.
+    """
+    try:
+        parts = urlsplit(uri)
+        host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    except ValueError:
+        return False
+    if len(uri) > 500 or not uri.isascii() or not uri.isprintable() or " " in uri or "#" in uri or "\\" in uri:
+        return False
+    if parts.username is not None or not _SCHEME.fullmatch(parts.scheme) or parts.scheme in _REFUSED:
+        return False
+    if parts.scheme in ("http", "https"):
+        return bool(host) and (parts.scheme == "https" or host in LOOPBACK)
+    return "." in parts.scheme
+
+
+def _read(kept: Sequence[Mapping[str, Any]]) -> list[Kept]:
+    untils = (one.get("until") for one in kept)
+    return [
+        Kept(str(one["hash"]), None if until is None else datetime.fromisoformat(until))
+        for one, until in zip(kept, untils, strict=True)
+    ]
+
+
+def _written(one: Kept) -> dict[str, Any]:
+    return {"hash": one.hash, "until": None if one.until is None else one.until.isoformat()}

@@ -1,0 +1,66 @@
+"""Clients: what is kept. Of secrets only hashes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.gateway.base import Base, Row
+from services.gateway.clients import rules
+from services.gateway.clients.schemas import Client
+from shared.actors import Actor, Role
+from shared.db import REGION
+from shared.regions import range_of
+
+
+class ClientRow(Row):
+    """One program or machine. `region` is whom it serves, and a machine's scope."""
+
+    __tablename__ = "clients"
+
+    client_id: Mapped[str] = mapped_column(REGION)
+    kind: Mapped[rules.Kind] = mapped_column(REGION)
+    name: Mapped[str]
+    redirect_uris: Mapped[list[str]] = mapped_column(JSONB)
+    role: Mapped[str | None] = mapped_column(REGION)
+    party: Mapped[str]
+    secrets: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    public_keys: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("client_id", name="client_taken"),
+        CheckConstraint("kind IN ('app', 'machine')", name="client_kind"),
+        CheckConstraint("(kind = 'machine') = (role IS NOT NULL)", name="client_role"),
+    )
+
+    def actor(self) -> Actor:
+        """The machine, as it acts."""
+        assert self.role is not None
+        return Actor(f"client:{self.client_id}", Role.named(self.role), range_of(self.region), party=self.party)
+
+    def public(self) -> Client:
+        """As the API says it."""
+        return Client(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            client_id=self.client_id,
+            kind=self.kind,
+            name=self.name,
+            redirect_uris=self.redirect_uris,
+            role=self.role,
+            party=self.party,
+            revoked_at=self.revoked_at,
+        )
+
+
+class AssertionRow(Base):
+    """An assertion (private_key_jwt) that was used: it is taken once."""
+
+    __tablename__ = "assertions"
+
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,178 @@
+"""Clients: registered by command within its range, known by their secret or their key."""
+
+import hmac
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import JWKRegistry
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from services.gateway.accounts.rules import digest, new_secret
+from services.gateway.accounts.use_cases import RegionBeyond
+from services.gateway.clients import rules
+from services.gateway.clients.schemas import Client, ClientMade, NewClient
+from services.gateway.clients.tables import AssertionRow, ClientRow
+from services.gateway.edge.issuer_rules import KINDS, keys_of_set, peek
+from services.gateway.issuer.ending import end_tokens
+from shared.problems import Problem, Text
+from shared.work import Listed, Page, Work
+
+ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "PS256", "RS256")
+ASSERTION_SECONDS = 300
+LONGEST_ASSERTION = 4_096
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class ClientTaken(Problem):
+    """There is a client of this id already, or was."""
+
+    status = 409
+    code = "client_taken"
+    title = Text(zh="该 client_id 已登记", en="This client_id is registered already")
+    fix = Text(zh="请换一个 client_id；更换密钥请用 rotate", en="Choose another; rotate it if a new secret is needed")
+
+
+class ClientRevoked(Problem):
+    """It is no client any more."""
+
+    status = 409
+    code = "client_revoked"
+    title = Text(zh="该客户端已撤销", en="This client has been revoked")
+    fix = Text(zh="请登记新的客户端", en="Register a new one")
+
+
+class PublicKeyInvalid(Problem):
+    """A public key cannot be used to check an assertion."""
+
+    status = 422
+    code = "public_key_invalid"
+    title = Text(zh="公钥不可用", en="A public key cannot be used")
+    fix = Text(
+        zh="请提供 P-256、Ed25519 或 RSA 2048 位以上的公开 JWK，带 kid 和 alg，不含私钥",
+        en="Give public JWKs with kid and alg: P-256, Ed25519, or RSA of 2048 bits and more, without the private part",
+    )
+
+
+async def add_client(work: Work, new: NewClient) -> ClientMade:
+    low, high = work.actor.range
+    if not low <= new.region < high:
+        raise RegionBeyond(at="/region")
+    row, secret = made_of(new, work)
+    work.add(row)
+    await work.session.flush()
+    work.saw([row.id])
+    return ClientMade(**row.public().model_dump(), client_secret=secret)
+
+
+def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:
+    """A new client, and its secret if it is a machine."""
+    if not all(map(_is_usable, new.public_keys)):
+        raise PublicKeyInvalid(at="/public_keys")
+    secret = new_secret() if new.kind == "machine" else None
+    row = ClientRow(
+        region=new.region,
+        client_id=new.client_id,
+        kind=new.kind,
+        name=new.name,
+        redirect_uris=list(new.redirect_uris),
+        role=new.role,
+        party=new.party,
+        secrets=[] if secret is None else rules.with_new([], digest(secret), work.now),
+        public_keys=[dict(key) for key in new.public_keys],
+    )
+    return row, secret
+
+
+async def list_clients(work: Work, page: Page) -> Listed[Client]:
+    return await work.page(select(ClientRow), page, ClientRow.public)
+
+
+async def get_client(work: Work, client_id: UUID) -> Client:
+    return (await work.get(ClientRow, client_id)).public()
+
+
+async def rotate_client(work: Work, client_id: UUID) -> ClientMade:
+    row = await work.lock(ClientRow, client_id)
+    if row.revoked_at is not None or row.kind != "machine":
+        raise ClientRevoked()
+    secret = new_secret()
+    row.secrets = rules.with_new(row.secrets, digest(secret), work.now)
+    await work.session.flush()
+    work.saw([row.id])
+    return ClientMade(**row.public().model_dump(), client_secret=secret)
+
+
+async def revoke_client(work: Work, client_id: UUID) -> Client:
+    """It signs in no more, nobody signs in through it, and a machine's tokens stop working within a second."""
+    row = await work.lock(ClientRow, client_id)
+    row.revoked_at = row.revoked_at or work.now
+    await work.session.flush()
+    await end_tokens(work, row.id, for_good=True)
+    work.saw([row.id])
+    return row.public()
+
+
+async def client_named(work: Work, client_id: str) -> ClientRow | None:
+    """The client of a name, if it may still sign in."""
+    asked = select(ClientRow).where(ClientRow.client_id == client_id, ClientRow.revoked_at.is_(None))
+    return (await work.session.scalars(asked)).one_or_none()
+
+
+def has_secret(client: ClientRow | None, secret: str, work: Work) -> bool:
+    """Whether a secret is one of the client's."""
+    given = digest(secret)
+    hashes = [] if client is None else rules.valid_hashes(client.secrets, work.now)
+    return any(hmac.compare_digest(given, kept) for kept in hashes)
+
+
+async def has_asserted(work: Work, client: ClientRow | None, assertion: str, audiences: set[str]) -> bool:
+    """Whether an assertion (RFC 7523) is the client's, for us, of now, and new."""
+    peeked = peek(assertion, LONGEST_ASSERTION)
+    if client is None or peeked is None or peeked.algorithm not in ASSERTION_ALGORITHMS:
+        return False
+    keys = keys_of_set({"keys": client.public_keys}, peeked.algorithm)
+    if peeked.key_id not in keys:
+        return False
+    try:
+        key = JWKRegistry.import_key(keys[peeked.key_id])
+        claims = jwt.decode(assertion, key, algorithms=[peeked.algorithm]).claims
+        if not _is_for_now(claims, client.client_id, audiences, work.now.timestamp()):
+            return False
+    except (JoseError, ValueError, KeyError, TypeError):
+        return False
+    # Its jti would do, if all clients made good ones; the signed text as a whole does in any case.
+    values = {
+        "hash": digest(assertion.rsplit(".", 1)[0]),
+        "expires_at": work.now + timedelta(seconds=ASSERTION_SECONDS * 2),
+    }
+    return await work.run(insert(AssertionRow).values(values).on_conflict_do_nothing()) == 1
+
+
+def _is_for_now(claims: Mapping[str, Any], client_id: str, audiences: set[str], now: float) -> bool:
+    said = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+    return (
+        claims["iss"] == claims["sub"] == client_id
+        and not audiences.isdisjoint(said)
+        and now < float(claims["exp"]) <= now + ASSERTION_SECONDS
+        and float(claims.get("nbf", now)) <= now + 5
+        and bool(claims["jti"])
+    )
+
+
+def _is_usable(key: Mapping[str, Any]) -> bool:
+    algorithm = str(key.get("alg"))
+    if algorithm not in ASSERTION_ALGORITHMS or algorithm not in KINDS or not key.get("kid"):
+        return False
+    if {"d", "p", "q", "k"} & key.keys():
+        return False
+    try:
+        return all(JWKRegistry.import_key(one) for one in keys_of_set({"keys": [key]}, algorithm).values()) and bool(
+            keys_of_set({"keys": [key]}, algorithm)
+        )
+    except (JoseError, ValueError, TypeError):
+        return False

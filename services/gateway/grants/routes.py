@@ -1,0 +1,70 @@
+"""Grants: what callers may ask (G1)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path, Query
+
+from services.gateway.accounts.use_cases import RegionBeyond
+from services.gateway.grants import use_cases
+from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
+from services.gateway.grants.use_cases import GrantDecided, GrantExists, GrantOwn, SecondPersonNeeded
+from shared.actors import Role
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/gateway/v1/grants", tags=["sign-in"])
+
+READERS = Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR
+EXAMPLE_ID = "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"
+GrantId = Annotated[UUID, Path(description="Id of a grant.", examples=[EXAMPLE_ID])]
+
+
+@router.post(
+    "",
+    role=Role.COMMAND,
+    raises=[NotFound, RegionBeyond, GrantExists, GrantOwn],
+    status=201,
+    location="/gateway/v1/grants/{id}",
+)
+async def give_grant(new: NewGrant, work: Work) -> Grant:
+    """Let somebody be something, somewhere, for a time.
+
+    Nobody gives more than they have. A grant of `command` is `proposed` until another member of command approves it.
+    """
+    return await use_cases.give_grant(work, new)
+
+
+@router.get("", role=READERS)
+async def list_grants(
+    work: Work,
+    page: PageAsked,
+    account_id: Annotated[UUID | None, Query(description="Only those of one account.", examples=[EXAMPLE_ID])] = None,
+) -> Listed[Grant]:
+    """List who may act as what within the caller's range, also what has ended."""
+    return await use_cases.list_grants(work, account_id, page)
+
+
+@router.get("/{grant_id}", role=READERS, raises=[NotFound])
+async def get_grant(grant_id: GrantId, work: Work) -> Grant:
+    """Show a grant."""
+    return await use_cases.get_grant(work, grant_id)
+
+
+@router.post("/{grant_id}/approve", role=Role.COMMAND, raises=[NotFound, GrantDecided, SecondPersonNeeded])
+async def approve_grant(grant_id: GrantId, work: Work) -> Grant:
+    """Let a proposed grant take effect; never by who proposed it, nor by who receives it."""
+    return await use_cases.decide_grant(work, grant_id, approved=True)
+
+
+@router.post("/{grant_id}/refuse", role=Role.COMMAND, raises=[NotFound, GrantDecided, SecondPersonNeeded])
+async def refuse_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
+    """Let a proposed grant come to nothing."""
+    return await use_cases.decide_grant(work, grant_id, approved=False, why=reason.why)
+
+
+@router.post("/{grant_id}/end", role=Role.COMMAND, raises=[NotFound, GrantDecided])
+async def end_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
+    """End a grant at once: no new token is given in it, and those that are out stop working within a second."""
+    return await use_cases.end_grant(work, grant_id, reason)

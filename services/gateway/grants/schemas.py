@@ -1,0 +1,79 @@
+"""Grants: what is said."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator, model_validator
+
+from services.gateway.grants import rules
+from shared.actors import Role
+from shared.contracts.resource import Said
+from shared.problems import Invalid, Text
+
+Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
+ROLES = tuple(role.label for role in rules.GIVEN)
+
+EXAMPLE: dict[str, Any] = {
+    "account_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+    "role": "grid_worker",
+    "region": "3505820050010101",
+    "valid_until": "2026-12-31T00:00:00+08:00",
+    "why": "2026 年网格安排",
+}
+
+
+class NewGrant(Said):
+    """What somebody shall be, where, until when and why."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    account_id: UUID
+    role: str = Field(json_schema_extra={"enum": list(ROLES)})
+    region: Region
+    party: str = Field("", max_length=100, description="For doors: the service point.")
+    valid_from: AwareDatetime | None = Field(None, description="Now by default.")
+    valid_until: AwareDatetime | None = Field(None, description="Until it is ended by default.")
+    why: str = Field(min_length=1, max_length=200)
+
+    @field_validator("role")
+    @classmethod
+    def _is_a_role(cls, value: str) -> str:
+        if value not in ROLES:
+            raise Invalid("role_unknown", Text(zh="没有这个角色", en="There is no such role"))
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if Role.named(self.role) is Role.DOORKEEPER and not self.party:
+            raise Invalid("party_needed", Text(zh="验码员需要服务点", en="A doorkeeper needs a service point"))
+        if self.valid_until and self.valid_from and self.valid_until <= self.valid_from:
+            raise Invalid("ends_before_start", Text(zh="结束早于开始", en="It ends before it begins"))
+        return self
+
+
+class GrantReason(Said):
+    """Why it is refused or ended."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"why": "已调离"}]})
+
+    why: str = Field(min_length=1, max_length=200)
+
+
+class Grant(Said):
+    """That somebody is something somewhere for a time."""
+
+    id: UUID
+    version: int
+    region: str
+    account_id: UUID
+    role: str
+    party: str
+    valid_from: datetime
+    valid_until: datetime | None
+    why: str
+    state: Literal["proposed", "active", "refused", "ended"] = Field(description="Proposed: a second person decides.")
+    given_by: str
+    decided_by: str | None
+    ended_by: str | None
+    ended_why: str | None

@@ -1,0 +1,134 @@
+"""Grants: given, decided and ended, each by somebody whose own range holds it."""
+
+from uuid import UUID
+
+from sqlalchemy import or_, select
+
+from services.gateway.accounts.tables import AccountRow, subject_of
+from services.gateway.accounts.use_cases import RegionBeyond
+from services.gateway.grants import rules
+from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
+from services.gateway.grants.tables import GrantRow
+from services.gateway.issuer.ending import end_grant as end_sessions_of
+from shared.actors import Role
+from shared.problems import NotFound, Problem, Text
+from shared.work import Listed, Page, Work
+
+
+class GrantExists(Problem):
+    """The person has it already, or it waits to be decided."""
+
+    status = 409
+    code = "grant_exists"
+    title = Text(zh="该授权已存在或待批准", en="This grant is there already, or waits to be decided")
+    fix = Text(zh="如需更改期限，请先结束原授权", en="End it first if its time shall change")
+
+
+class GrantOwn(Problem):
+    """Nobody gives a role to themselves."""
+
+    status = 403
+    code = "grant_own"
+    title = Text(zh="不能给自己授权", en="Nobody gives a role to themselves")
+    fix = Text(zh="请由另一名指挥人员授权", en="Ask another member of command")
+
+
+class SecondPersonNeeded(Problem):
+    """Who proposed it, or receives it, does not decide it."""
+
+    status = 403
+    code = "second_person_needed"
+    title = Text(zh="须由另一人决定", en="Another person has to decide this")
+    fix = Text(zh="请由提出者和被授权者以外的指挥人员决定", en="Ask command other than who proposed or receives it")
+
+
+class GrantDecided(Problem):
+    """There is nothing to decide, or nothing to end."""
+
+    status = 409
+    code = "grant_decided"
+    title = Text(zh="该授权已决定或已结束", en="This grant has been decided, or has ended")
+    fix = Text(zh="请重新读取后核对", en="Fetch it again and compare")
+
+
+async def give_grant(work: Work, new: NewGrant) -> Grant:
+    role = Role.named(new.role)
+    # Looked at before this work begins: who else commands may lie beyond the caller's range.
+    alone = role in rules.NEEDS_TWO and not await _somebody_else_commands(work)
+    if not rules.is_within(new.region, work.actor.range):
+        raise RegionBeyond(at="/region")
+    account = await work.get(AccountRow, new.account_id)
+    if account.kind != "staff":
+        raise NotFound()
+    if account.subject == work.actor.subject:
+        raise GrantOwn()
+    row = GrantRow(
+        region=new.region,
+        account_id=account.id,
+        role=new.role,
+        party=new.party,
+        valid_from=new.valid_from or work.now,
+        valid_until=new.valid_until,
+        why=new.why,
+        state=rules.first_state(role, alone),
+        given_by=work.actor.subject,
+    )
+    work.add(row)
+    await work.session.flush()
+    work.saw([account.id])
+    return row.public()
+
+
+async def _somebody_else_commands(work: Work) -> bool:
+    """Whether there is a second member of command anywhere, who could decide."""
+    in_force = (
+        GrantRow.role == Role.COMMAND.label,
+        GrantRow.state == "active",
+        or_(GrantRow.valid_until.is_(None), GrantRow.valid_until > work.now),
+    )
+    async with work.house.system_work("who commands") as anywhere:
+        accounts = (
+            await anywhere.session.scalars(select(GrantRow.account_id).where(*in_force).distinct().limit(2))
+        ).all()
+    return any(subject_of(account) != work.actor.subject for account in accounts)
+
+
+async def decide_grant(work: Work, grant_id: UUID, approved: bool, why: str | None = None) -> Grant:
+    row = await work.lock(GrantRow, grant_id)
+    if row.state != "proposed":
+        raise GrantDecided()
+    if not rules.may_decide(work.actor.subject, row.given_by, subject_of(row.account_id)):
+        raise SecondPersonNeeded()
+    row.state, row.decided_by, row.ended_why = ("active" if approved else "refused"), work.actor.subject, why
+    await work.session.flush()
+    work.saw([row.account_id])
+    return row.public()
+
+
+async def end_grant(work: Work, grant_id: UUID, reason: GrantReason) -> Grant:
+    """End it at once: no new token, and those that are out stop working within a second."""
+    row = await work.lock(GrantRow, grant_id)
+    if row.state not in ("proposed", "active"):
+        raise GrantDecided()
+    row.state, row.ended_by, row.ended_why = "ended", work.actor.subject, reason.why
+    await work.session.flush()
+    await end_sessions_of(work, row.id, "grant")
+    work.saw([row.account_id])
+    return row.public()
+
+
+async def list_grants(work: Work, account_id: UUID | None, page: Page) -> Listed[Grant]:
+    statement = select(GrantRow)
+    if account_id is not None:
+        statement = statement.where(GrantRow.account_id == account_id)
+    return await work.page(statement, page, GrantRow.public)
+
+
+async def get_grant(work: Work, grant_id: UUID) -> Grant:
+    return (await work.get(GrantRow, grant_id)).public()
+
+
+async def grants_of(work: Work, account_id: UUID) -> list[GrantRow]:
+    """The grants a person can act in now."""
+    asked = select(GrantRow).where(GrantRow.account_id == account_id, GrantRow.state == "active").order_by(GrantRow.seq)
+    return [row for row in await work.session.scalars(asked) if row.holds(work.now)]

@@ -1,0 +1,114 @@
+"""Signing in without a page, for apps of residents: by a code to a phone, or by a mini-program's login code.
+
+The mini-program's platform is asked before the work begins, so that no transaction waits for it. Its `code2session`
+answers with the person's `openid`, of which only a blind index is kept; its session key is not looked at.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+import structlog
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from services.gateway.accounts import phones
+from services.gateway.accounts.tables import AccountRow
+from services.gateway.clients.tables import ClientRow
+from services.gateway.issuer.rules import RefusedError, is_uuid
+from services.gateway.issuer.use_cases import Answer, Given, Provider, begin_session, give
+from shared.ids import new_id
+from shared.regions import OUTSIDE
+from shared.settings import Settings
+from shared.work import Work
+
+log = structlog.get_logger()
+
+PLATFORM_SECONDS = 5.0
+MOST_BYTES = 16 << 10
+LONGEST_CODE = 200
+CODE_OF_NOBODY = frozenset({40029, 40163, 40226})
+"""The platform's words for a code that is wrong, was used, or is of a blocked user."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whom the platform says a login code is of."""
+
+    open_id: str
+
+
+@dataclass(frozen=True)
+class MiniProgram:
+    """The platform of a mini-program: one call, `code2session`."""
+
+    url: str
+    app_id: str
+    secret: str
+    transport: httpx.AsyncBaseTransport | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "MiniProgram":
+        """As the settings say."""
+        return cls(settings.mini_program_url, settings.mini_program_id, settings.mini_program_secret.get_secret_value())
+
+    async def proof(self, code: str) -> Proof:
+        """Whose a login code is. RefusedError if it is nobody's, or if the platform does not say."""
+        if not self.app_id:
+            raise RefusedError("unsupported_grant_type", "no mini-program is set up here")
+        if not code or len(code) > LONGEST_CODE:
+            raise RefusedError("invalid_grant", "the login code is not one")
+        asked = {"appid": self.app_id, "secret": self.secret, "js_code": code, "grant_type": "authorization_code"}
+        try:
+            async with (
+                asyncio.timeout(PLATFORM_SECONDS),
+                httpx.AsyncClient(transport=self.transport, trust_env=False) as client,
+            ):
+                answer = await client.get(f"{self.url}/sns/jscode2session", params=asked)
+            found = answer.raise_for_status().json() if len(answer.content) <= MOST_BYTES else {}
+            fault, open_id = int(found.get("errcode", 0)), found.get("openid")
+        except (httpx.HTTPError, TimeoutError, ValueError, TypeError, AttributeError) as error:
+            # Its address holds the secret: only the kind of the error is told.
+            log.warning("mini_program.away", error=type(error).__name__)
+            raise RefusedError("temporarily_unavailable", "the platform does not answer", 503, 5) from None
+        if fault in CODE_OF_NOBODY:
+            raise RefusedError("invalid_grant", "the login code is wrong or was used")
+        if fault or not isinstance(open_id, str) or not open_id:
+            log.warning("mini_program.refuses", code=fault)
+            raise RefusedError("temporarily_unavailable", "the platform does not answer", 503, 5)
+        return Proof(open_id)
+
+
+async def by_mini_program(work: Work, provider: Provider, client: ClientRow, proof: Proof, agent: str) -> Answer:
+    """Sign in whom the platform names; the account is made when they first come."""
+    index = work.house.keyring.index("open_id", proof.open_id)
+    values = {"id": new_id(), "region": OUTSIDE, "kind": "resident", "open_id_index": index}
+    await work.run(insert(AccountRow).values(values).on_conflict_do_nothing(constraint="open_id_taken"))
+    account = (await work.session.scalars(select(AccountRow).filter_by(open_id_index=index))).one()
+    return await _begin(work, provider, client, account, ["mini_program"], agent)
+
+
+async def by_phone_code(
+    work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str], agent: str
+) -> tuple[Answer, phones.Message | None]:
+    """Sign in who was sent a code and knows the challenge's secret; and what is to be sent, if it was guessed at."""
+    challenge = asked.get("challenge_id", "")
+    if not is_uuid(challenge):
+        raise RefusedError("invalid_request", "challenge_id is no UUID")
+    tried = await phones.try_code(work, UUID(challenge), asked.get("challenge_secret", ""), asked.get("code", ""))
+    if tried.phone is None:
+        words = "the challenge is over; ask for another code" if tried.is_over else "the code is wrong"
+        return RefusedError("invalid_grant", words), tried.message
+    account = await phones.account_with(work, tried.phone)
+    return await _begin(work, provider, client, account, ["sms"], agent), None
+
+
+async def _begin(
+    work: Work, provider: Provider, client: ClientRow, account: AccountRow, amr: list[str], agent: str
+) -> Given:
+    if account.state != "active":
+        raise RefusedError("invalid_grant", "the account is closed")
+    session = await begin_session(work, account, None, client.client_id, amr, agent)
+    return await give(work, provider, account, None, session)

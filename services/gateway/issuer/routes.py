@@ -1,0 +1,34 @@
+"""Sessions: what their owners may ask (G1)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path
+
+from services.gateway.accounts.tables import account_of
+from services.gateway.issuer import use_cases
+from services.gateway.issuer.schemas import Session
+from shared.actors import Role
+from shared.http.router import Caller, PageAsked, Router, TheHouse
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/gateway/v1/sessions", tags=["sign-in"])
+
+SessionId = Annotated[UUID, Path(description="Id of a session.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"])]
+
+# A session belongs to a person, not to a region: these look as the service itself, for the caller's own only.
+
+
+@router.get("", role=Role.PEOPLE)
+async def list_sessions(caller: Caller, page: PageAsked, house: TheHouse) -> Listed[Session]:
+    """List where the caller is signed in."""
+    async with house.system_work("GET /gateway/v1/sessions") as work:
+        return await use_cases.list_sessions(work, account_of(caller.subject), page)
+
+
+@router.delete("/{session_id}", role=Role.PEOPLE, raises=[NotFound], status=204)
+async def end_session(session_id: SessionId, caller: Caller, house: TheHouse) -> None:
+    """Sign out somewhere: what that session was given stops working within a second."""
+    async with house.system_work("DELETE /gateway/v1/sessions/{session_id}") as work:
+        await use_cases.end_own_session(work, account_of(caller.subject), session_id)

@@ -1,0 +1,179 @@
+"""The protocol: what an authorization request may be, and what proves that a code is the asker's. Pure.
+
+OpenID Connect Core 1.0, authorization code flow; OAuth 2.0 as RFC 9700 says it should be used: PKCE with S256 only
+(RFC 7636), redirect URIs compared exactly, `iss` in the answer (RFC 9207), refresh tokens used once.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from uuid import UUID
+
+MOST_PARAMETERS = 40
+LONGEST_STATE = 1_000
+LONGEST_NONCE = 500
+MOST_SCOPES = 20
+
+SCOPES = ("openid",)
+CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+class RefusedError(Exception):
+    """An error of the protocol: a code of RFC 6749 or OpenID Connect, and what is wrong, in ASCII."""
+
+    def __init__(self, error: str, description: str, status: int = 400, retry_after: int | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.description = description
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Asked(NamedTuple):
+    """An authorization request that is in order."""
+
+    client_id: str
+    redirect_uri: str
+    code_challenge: str
+    state: str | None = None
+    nonce: str | None = None
+    scope: str = ""
+    grant_id: str | None = None
+
+
+def parameters_of(text: str) -> dict[str, str]:
+    """The parameters of a query or a form; each may be there once (RFC 6749, 3.1)."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS, errors="strict")
+    except ValueError:
+        raise RefusedError("invalid_request", "the parameters cannot be read") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found:
+            raise RefusedError("invalid_request", "a parameter is there twice")
+        if value and "\0" not in value:
+            found[name] = value
+    return found
+
+
+def check_redirect(asked: Mapping[str, str], registered: Sequence[str]) -> str:
+    """The redirect URI, exactly as it is registered. What is wrong with it is never sent there."""
+    uri = asked.get("redirect_uri")
+    if uri is None and len(registered) == 1:
+        return registered[0]
+    if uri not in registered or uri is None:
+        raise RefusedError("invalid_request", "the redirect_uri is not registered")
+    return uri
+
+
+def check_request(asked: Mapping[str, str], redirect_uri: str) -> Asked:
+    """An authorization request whose client and redirect URI are in order."""
+    for name in ("request", "request_uri"):
+        if name in asked:
+            raise RefusedError(f"{name}_not_supported", f"{name} is not supported")
+    if asked.get("response_type") != "code" or asked.get("response_mode", "query") != "query":
+        raise RefusedError("unsupported_response_type", "response_type is code, response_mode is query")
+    if asked.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(asked.get("code_challenge", "")):
+        raise RefusedError("invalid_request", "a code_challenge with code_challenge_method S256 is needed")
+    if len(asked.get("state", "")) > LONGEST_STATE or len(asked.get("nonce", "")) > LONGEST_NONCE:
+        raise RefusedError("invalid_request", "state or nonce is too long")
+    scopes = asked.get("scope", "").split()
+    if len(scopes) > MOST_SCOPES:
+        raise RefusedError("invalid_scope", "too many scopes")
+    if asked.get("prompt") == "none":
+        raise RefusedError("login_required", "nobody is signed in here without a page")
+    grant_id = asked.get("grant_id")
+    if grant_id is not None and not is_uuid(grant_id):
+        raise RefusedError("invalid_request", "grant_id is no UUID")
+    return Asked(
+        client_id=asked["client_id"],
+        redirect_uri=redirect_uri,
+        code_challenge=asked["code_challenge"],
+        state=asked.get("state"),
+        nonce=asked.get("nonce"),
+        scope=" ".join(scope for scope in SCOPES if scope in scopes),
+        grant_id=grant_id,
+    )
+
+
+def subject_of_assertion(assertion: str) -> str:
+    """The client an assertion says it is of, before anybody has checked it."""
+    try:
+        part = assertion.split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
+def proves(verifier: str, challenge: str) -> bool:
+    """Whether a code verifier is the one a challenge was made from."""
+    if not VERIFIER.fullmatch(verifier):
+        return False
+    made = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+    return hmac.compare_digest(made, challenge.encode("utf-8", "surrogatepass"))
+
+
+def answer_to(redirect_uri: str, issuer: str, state: str | None, **said: str) -> str:
+    """The redirect URI with an answer: the state as it was given, and who answers (RFC 9207)."""
+    values = {**said, **({} if state is None else {"state": state}), "iss": issuer}
+    return redirect_uri + ("&" if urlsplit(redirect_uri).query else "?") + urlencode(values)
+
+
+def origin_of(uri: str) -> str:
+    """What a content security policy calls the place of a redirect URI."""
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is an id."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def discovery(issuer: str) -> dict[str, Any]:
+    """What clients need to know (OpenID Connect Discovery 1.0, RFC 8414)."""
+    return {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/sign-in/authorize",
+        "token_endpoint": f"{issuer}/oauth/token",
+        "revocation_endpoint": f"{issuer}/oauth/revoke",
+        "userinfo_endpoint": f"{issuer}/oauth/userinfo",
+        "end_session_endpoint": f"{issuer}/sign-in/end",
+        "jwks_uri": f"{issuer}/oauth/jwks",
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": list(GRANT_TYPES),
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "scopes_supported": list(SCOPES),
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "amr", "sid"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": [
+            "none",
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "Ed25519", "PS256", "RS256"],
+        "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+        "authorization_response_iss_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "claims_parameter_supported": False,
+        "ui_locales_supported": ["zh-CN", "en"],
+    }
+
+
+PHONE_CODE = "urn:fangxian:params:oauth:grant-type:phone-code"
+MINI_PROGRAM = "urn:fangxian:params:oauth:grant-type:mini-program"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", PHONE_CODE, MINI_PROGRAM)

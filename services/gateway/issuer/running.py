@@ -1,0 +1,57 @@
+"""The issuer as it runs in one process: its addresses, and what goes on beside the requests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from starlette.routing import BaseRoute
+
+from services.gateway.accounts.sending import Sender, sender_of
+from services.gateway.edge.issuers import Trust
+from services.gateway.issuer import ending
+from services.gateway.issuer.direct import MiniProgram
+from services.gateway.issuer.endpoints import Endpoints
+from services.gateway.issuer.keys import SigningKeys
+from services.gateway.issuer.sign_in import SignIn
+from services.gateway.issuer.use_cases import Provider
+from shared.house import House
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class SigningIn:
+    """The issuer of one process."""
+
+    provider: Provider
+    ended: dict[str, float]
+    send: Sender
+    mini_program: MiniProgram
+
+    @classmethod
+    def of(cls, settings: Settings, trust: Trust) -> Self:
+        """An issuer that is not started yet."""
+        provider = Provider(settings.issuer_url, trust.own, SigningKeys())
+        return cls(provider, trust.ended, sender_of(settings), MiniProgram.of(settings))
+
+    def routes(self, house: House) -> Sequence[BaseRoute]:
+        """Where people and clients come."""
+        return [
+            *SignIn(house, self.provider, self.send).routes(),
+            *Endpoints(house, self.provider, self.send, self.mini_program).routes(),
+        ]
+
+    @asynccontextmanager
+    async def running(self, house: House) -> AsyncIterator[None]:
+        """Knowing the signing keys, and what has ended."""
+        tasks = [
+            asyncio.create_task(self.provider.keys.keep_reading(house)),
+            asyncio.create_task(ending.keep_reading(house, self.ended)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

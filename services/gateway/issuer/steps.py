@@ -1,0 +1,249 @@
+"""Signing in, step by step: each takes what a person gave, in transactions of its own, and says how it went.
+
+A step that fails has counted the failure and committed it. Passwords are checked between two transactions, so that no
+connection waits for argon2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import pyotp
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from services.gateway.accounts import attempts, passwords, phones, rules
+from services.gateway.accounts.rules import digest
+from services.gateway.accounts.tables import AccountRow, DeviceRow, RecoveryCodeRow
+from services.gateway.accounts.traces import trace
+from services.gateway.clients.use_cases import client_named
+from services.gateway.grants.tables import GrantRow
+from services.gateway.grants.use_cases import grants_of
+from services.gateway.issuer.tables import InteractionRow, Stage
+from services.gateway.issuer.use_cases import new_authorization_code
+from shared.house import House
+from shared.work import Work
+
+LIFETIME = timedelta(minutes=30)
+
+Fault = Literal["wrong", "wait", "over", "phone_form", "no_grant", "gone"]
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Whoever is at the other end: where from, with what cookies."""
+
+    network: str
+    browser: str
+    """The cookie this sign-in began with."""
+    device: str
+    """The cookie that knows a browser again in which somebody has signed in."""
+    agent: str
+
+
+@dataclass(frozen=True)
+class Went:
+    """How a step went: on to the next stage, or what was wrong."""
+
+    fault: Fault | None = None
+    wait: int = 0
+    message: phones.Message | None = None
+    recovery_codes: tuple[str, ...] = ()
+
+
+ON = Went()
+
+USE_RECOVERY_CODE = text("""
+    UPDATE recovery_codes SET used_at = :now WHERE account_id = :account AND hash = :hash AND used_at IS NULL
+""")
+FORGET_RECOVERY_CODES = text("DELETE FROM recovery_codes WHERE account_id = :account")
+
+
+async def begin(work: Work, asked: Mapping[str, Any], browser: str) -> UUID:
+    """A sign-in begins."""
+    row = InteractionRow(browser=digest(browser), asked=dict(asked), amr=[], expires_at=work.now + LIFETIME)
+    work.session.add(row)
+    await work.session.flush()
+    return row.id
+
+
+async def current(
+    work: Work, interaction_id: UUID, visitor: Visitor, *stages: Stage, lock: bool = False
+) -> InteractionRow | None:
+    """The sign-in under way, if it is this browser's and at one of these stages."""
+    row = await work.session.get(InteractionRow, interaction_id, with_for_update=lock or None, populate_existing=lock)
+    if row is None or row.browser != digest(visitor.browser) or work.now >= row.expires_at:
+        return None
+    return row if not stages or row.stage in stages else None
+
+
+async def give_password(house: House, interaction_id: UUID, visitor: Visitor, login: str, password: str) -> Went:
+    """Name and password of staff."""
+    login = login.strip().lower()
+    async with house.system_work("sign in") as work:
+        if await current(work, interaction_id, visitor, "start") is None:
+            return Went("gone")
+        account = (await work.session.scalars(select(AccountRow).filter_by(login=login))).one_or_none()
+        device = await _known_device(work, account, visitor)
+        lanes = rules.password_lanes(login, visitor.network, device)
+        if wait := await attempts.take(work, lanes):
+            return Went("wait", wait)
+    kept = account.password_hash if account is not None and account.state == "active" else None
+    is_right = await passwords.is_right(kept, password)
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "start", lock=True)
+        if row is None or account is None or not is_right:
+            if account is not None:
+                trace(work, "sign_in_failed", account.id)
+            return Went("wrong" if row else "gone")
+        await attempts.clear(work, lanes)
+        row.account_id, row.amr = account.id, ["pwd"]
+        row.stage = "enrol" if account.authenticator_sealed is None else "authenticator"
+        if row.stage == "enrol":
+            row.authenticator = pyotp.random_base32()
+    return ON
+
+
+async def give_digits(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
+    """The digits of an authenticator, or a recovery code in their place."""
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "authenticator", lock=True)
+        if row is None or row.account_id is None:
+            return Went("gone")
+        account = await work.lock(AccountRow, row.account_id)
+        device = await _known_device(work, account, visitor)
+        by_recovery = rules.is_recovery_code(code)
+        lanes = (
+            rules.recovery_lanes(account.id, visitor.network)
+            if by_recovery
+            else rules.authenticator_lanes(account.id, visitor.network, device)
+        )
+        if wait := await attempts.take(work, lanes):
+            return Went("wait", wait)
+        if not await (_use_recovery_code(work, account, code) if by_recovery else _use_digits(work, account, code)):
+            trace(work, "sign_in_failed", account.id)
+            return Went("wrong")
+        await attempts.clear(work, lanes)
+        row.stage, row.amr = "grant", [*row.amr, "otp"]
+        await remember_device(work, account.id, visitor)
+    return ON
+
+
+async def _use_digits(work: Work, account: AccountRow, code: str) -> bool:
+    step = rules.authenticator_step(account.authenticator or "", code, work.now, account.authenticator_step)
+    if step is None:
+        return False
+    account.authenticator_step = step
+    return True
+
+
+async def _use_recovery_code(work: Work, account: AccountRow, code: str) -> bool:
+    hash_ = digest(rules.plain_recovery_code(code))
+    return await work.run(USE_RECOVERY_CODE, account=account.id, hash=hash_, now=work.now) == 1
+
+
+async def enrol(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
+    """The first digits of a new authenticator; recovery codes are given out, this once."""
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "enrol", lock=True)
+        if row is None or row.account_id is None:
+            return Went("gone")
+        account = await work.lock(AccountRow, row.account_id)
+        if account.authenticator_sealed is not None:
+            return Went("gone")
+        lanes = rules.authenticator_lanes(account.id, visitor.network, None)[:1]
+        if wait := await attempts.take(work, lanes):
+            return Went("wait", wait)
+        step = rules.authenticator_step(row.authenticator or "", code, work.now, 0)
+        if step is None:
+            return Went("wrong")
+        await attempts.clear(work, lanes)
+        account.authenticator, account.authenticator_step, row.authenticator = row.authenticator, step, None
+        codes = tuple(rules.new_recovery_codes())
+        await work.run(FORGET_RECOVERY_CODES, account=account.id)
+        hashes = [digest(rules.plain_recovery_code(one)) for one in codes]
+        await work.insert_all(RecoveryCodeRow, [{"account_id": account.id, "hash": one} for one in hashes])
+        row.stage, row.amr = "grant", [*row.amr, "otp"]
+        await remember_device(work, account.id, visitor)
+        trace(work, "authenticator_set", account.id)
+    return Went(recovery_codes=codes)
+
+
+async def give_phone(house: House, interaction_id: UUID, visitor: Visitor, phone: str) -> Went:
+    """A resident's phone: a code goes there."""
+    number = rules.mobile_number(phone)
+    if number is None:
+        return Went("phone_form")
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "start", "phone", lock=True)
+        if row is None:
+            return Went("gone")
+        opened = await phones.open_challenge(work, number, visitor.network)
+        if isinstance(opened, int):
+            return Went("wait", opened)
+        row.stage, row.challenge_id = "phone", opened.id
+    return Went(message=opened.message)
+
+
+async def give_phone_code(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
+    """The code that was sent to a resident's phone."""
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "phone", lock=True)
+        if row is None or row.challenge_id is None:
+            return Went("gone")
+        tried = await phones.try_code(work, row.challenge_id, None, code)
+        if tried.phone is None:
+            if tried.is_over:
+                row.stage, row.challenge_id = "start", None
+            return Went("over" if tried.is_over else "wrong", message=tried.message)
+        account = await phones.account_with(work, tried.phone)
+        row.stage, row.account_id, row.amr = "grant", account.id, ["sms"]
+        trace(work, "phone_proven", account.id)
+    return ON
+
+
+async def choices(work: Work, row: InteractionRow) -> list[GrantRow]:
+    """The grants the person can act in; only the one the client asked for, if it did."""
+    assert row.account_id is not None
+    found = await grants_of(work, row.account_id)
+    wanted = row.asked.get("grant_id")
+    return [grant for grant in found if wanted in (None, str(grant.id))]
+
+
+async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Went | tuple[Any, str]:
+    """Everything is proven: a code for the client, and what it asked for. `no_grant` if there is nothing to be."""
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "grant", lock=True)
+        if row is None or row.account_id is None:
+            return Went("gone")
+        account = await work.get(AccountRow, row.account_id)
+        grant = None
+        if account.kind == "staff":
+            grants = await choices(work, row)
+            if not grants:
+                return Went("no_grant")
+            grant = next((one for one in grants if len(grants) == 1 or str(one.id) == chosen), None)
+            if grant is None:
+                return ON
+        if account.state != "active" or await client_named(work, row.asked["client_id"]) is None:
+            return Went("gone")
+        row.stage = "done"
+        code = await new_authorization_code(work, row.asked, account, grant, list(row.amr), visitor.agent)
+        return row.asked, code
+
+
+async def _known_device(work: Work, account: AccountRow | None, visitor: Visitor) -> str | None:
+    """The name of the lane of a browser in which this person has signed in before."""
+    if account is None or not visitor.device:
+        return None
+    hash_ = digest(visitor.device)
+    return hash_.hex() if await work.session.get(DeviceRow, (account.id, hash_)) else None
+
+
+async def remember_device(work: Work, account_id: UUID, visitor: Visitor) -> None:
+    """Know this browser again: strangers' guesses do not slow it down."""
+    values = {"account_id": account_id, "hash": digest(visitor.device), "seen_at": work.now}
+    kept = insert(DeviceRow).values(values)
+    await work.run(kept.on_conflict_do_update(constraint="devices_pkey", set_={"seen_at": work.now}))

@@ -1,0 +1,114 @@
+"""The issuer: sign-ins under way, sessions, and what they were given. Of codes and tokens only hashes."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.gateway.base import Base, Row
+from services.gateway.issuer.schemas import Session
+from shared.db import REGION
+from shared.ids import new_id
+from shared.sealing import Sealed
+
+Stage = Literal["start", "phone", "authenticator", "enrol", "grant", "done"]
+
+
+class InteractionRow(Base):
+    """One sign-in on its way through the pages: what the client asked for, and how far the person has come."""
+
+    __tablename__ = "interactions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    browser: Mapped[bytes] = mapped_column(comment="Hash of the cookie of the browser it began in.")
+    asked: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The authorization request, checked.")
+    stage: Mapped[Stage] = mapped_column(REGION, default="start", server_default="start")
+    account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
+    challenge_id: Mapped[UUID | None]
+    authenticator_sealed: Mapped[bytes | None]
+    authenticator = Sealed()
+    amr: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = (
+        CheckConstraint(
+            "stage IN ('start', 'phone', 'authenticator', 'enrol', 'grant', 'done')", name="interaction_stage"
+        ),
+    )
+
+
+class SessionRow(Row):
+    """One sign-in of one person through one client, until it ends."""
+
+    __tablename__ = "sessions"
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("gateway.accounts.id"), index=True)
+    grant_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.grants.id"), index=True)
+    client_id: Mapped[str]
+    amr: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    agent: Mapped[str]
+    used_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_why: Mapped[str | None]
+
+    def public(self) -> Session:
+        """As its owner sees it."""
+        return Session(
+            id=self.id,
+            client_id=self.client_id,
+            grant_id=self.grant_id,
+            began_at=self.created_at,
+            used_at=self.used_at,
+            expires_at=self.expires_at,
+            agent=self.agent,
+        )
+
+
+class AuthorizationCodeRow(Base):
+    """A code that a client exchanges for tokens, once and soon."""
+
+    __tablename__ = "authorization_codes"
+
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    asked: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
+    grant_id: Mapped[UUID | None]
+    amr: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    agent: Mapped[str]
+    proved_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    session_id: Mapped[UUID | None] = mapped_column(comment="The session it was exchanged for.")
+
+
+class RefreshTokenRow(Base):
+    """A refresh token: used once, then another one follows it."""
+
+    __tablename__ = "refresh_tokens"
+
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("gateway.sessions.id", ondelete="CASCADE"), index=True)
+    used_at: Mapped[datetime | None]
+
+
+class EndingRow(Base):
+    """What ended lately: its tokens made until then no longer hold, though they have not expired."""
+
+    __tablename__ = "endings"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
+class IssuerKeyRow(Base):
+    """A key that id_tokens are signed with."""
+
+    __tablename__ = "issuer_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    private_sealed: Mapped[bytes]
+    private = Sealed()
+    made_at: Mapped[datetime]

@@ -1,0 +1,257 @@
+"""Guessing leads nowhere, and locks nobody out: a thousand strangers against one person."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from services.gateway.accounts import rules
+from services.gateway.accounts.passwords import MOST_WAITING
+from tests.gateway.signing_in import Browser, Person, Pkce, app, bearer, outside, person, refreshed, tokens_of
+from tests.harness import District
+
+PHONE = "15400005678"
+STRANGERS = [f"198.51.{n // 250}.{n % 250}" for n in range(1_000)]
+PHONE_CODE = "urn:fangxian:params:oauth:grant-type:phone-code"
+
+
+@pytest.fixture
+async def client(district: District) -> AsyncIterator[httpx.AsyncClient]:
+    await app(district)
+    async with outside(district, "203.0.113.7") as found:
+        yield found
+
+
+async def at_once(calls: Sequence[Any], most: int = 5) -> list[Any]:
+    gate = asyncio.Semaphore(most)
+
+    async def one(call: Any) -> Any:
+        async with gate:
+            return await call
+
+    return await asyncio.gather(*map(one, calls))
+
+
+# Residents: codes to a phone ----------------------------------------------------------------------------------------
+
+
+async def challenge(client: httpx.AsyncClient, phone: str = PHONE) -> dict[str, Any]:
+    answer = await client.post("/gateway/v1/phone-challenges", json={"phone": phone})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def answer_it(client: httpx.AsyncClient, opened: dict[str, Any], code: str) -> httpx.Response:
+    asked = {name: opened[name] for name in ("challenge_id", "challenge_secret")}
+    return await client.post(
+        "/oauth/token", data={"grant_type": PHONE_CODE, "client_id": "grid-app", "code": code, **asked}
+    )
+
+
+def codes_in(logs: list[Any]) -> list[str]:
+    return [entry["code"] for entry in logs if entry["event"] == "phone.code"]
+
+
+async def test_a_resident_signs_in_by_phone_at_the_page(district: District, client: httpx.AsyncClient) -> None:
+    pkce = Pkce()
+    browser = await Browser.at(client, pkce.asked())
+    await browser.submit("phone", phone="123")
+    assert "mobile number that can receive" in browser.text
+    with capture_logs() as logs:
+        await browser.submit("phone", phone="+86 154 0000 5678")
+    assert "sent to 154****5678" in browser.text
+    (code,) = codes_in(logs)
+    assert re.fullmatch(r"[0-9]{6}", code)
+    assert PHONE not in str(logs)
+    await browser.submit("phone_code", code="000000" if code != "000000" else "000001")
+    assert "not right" in browser.text
+    await browser.submit("phone_code", code=code)
+    tokens = await tokens_of(client, browser.answer["code"], pkce)
+    who = (await client.get("/oauth/userinfo", headers=bearer(tokens["access_token"]))).json()
+    assert (who["role"], who["residents"]) == ("resident", [])
+    assert (await client.get("/gateway/v1/code", headers=bearer(tokens["access_token"]))).status_code == 404
+    assert (await refreshed(client, tokens["refresh_token"])).status_code == 200
+
+
+async def test_an_app_signs_a_resident_in_and_the_account_stays_the_same(
+    district: District, client: httpx.AsyncClient
+) -> None:
+    subjects = set()
+    for _ in range(2):
+        with capture_logs() as logs:
+            opened = await challenge(client)
+        tokens = (await answer_it(client, opened, codes_in(logs)[-1])).json()
+        subjects.add((await client.get("/oauth/userinfo", headers=bearer(tokens["access_token"]))).json()["sub"])
+        again = await answer_it(client, opened, codes_in(logs)[-1])
+        assert again.json()["error"] == "invalid_grant"
+        district.move_clock(minutes=6)
+    assert len(subjects) == 1
+    (kept,) = await district.sql("SELECT phone_sealed FROM gateway.accounts")
+    assert PHONE.encode() not in kept["phone_sealed"]
+
+
+async def test_a_code_is_good_for_five_minutes_and_five_tries(district: District, client: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        opened = await challenge(client)
+    (code,) = codes_in(logs)
+    wrong = f"{(int(code) + 1) % 1_000_000:06d}"
+    for tries in range(5):
+        answer = await answer_it(client, opened, wrong)
+        assert ("over" in answer.json()["error_description"]) is (tries == 4)
+    assert (await answer_it(client, opened, code)).json()["error"] == "invalid_grant"
+    other = await challenge(client)  # the code is still the same
+    district.move_clock(minutes=5)
+    assert "over" in (await answer_it(client, other, code)).json()["error_description"]
+
+
+async def test_a_challenge_is_who_asked_alone(client: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        opened = await challenge(client)
+    (code,) = codes_in(logs)
+    for changed in ({"challenge_secret": "x"}, {"challenge_id": str(uuid4())}, {"challenge_id": "x"}):
+        assert (await answer_it(client, {**opened, **changed}, code)).status_code == 400
+    assert (await answer_it(client, opened, code)).status_code == 200
+
+
+async def test_of_the_same_code_at_once_one_signs_in(district: District, client: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        opened = await challenge(client)
+    answers = await asyncio.gather(*(answer_it(client, opened, codes_in(logs)[0]) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 7
+    assert len(await district.sql("SELECT FROM gateway.accounts")) == 1
+
+
+async def test_a_thousand_strangers_neither_get_in_nor_lock_the_resident_out(
+    district: District, client: httpx.AsyncClient
+) -> None:
+    """One bad code from each of a thousand addresses, while the owner signs in for the first time."""
+    with capture_logs() as logs:
+        mine = await challenge(client)
+        first = codes_in(logs)[0]
+
+        async def guess(address: str) -> int:
+            async with outside(district, address) as stranger:
+                opened = await challenge(stranger)
+                wrong = "000000" if first != "000000" else "000001"
+                return (await answer_it(stranger, opened, wrong)).status_code
+
+        statuses = await at_once([guess(address) for address in STRANGERS])
+    assert set(statuses) == {400}
+    sent = codes_in(logs)
+    # Twenty guesses at six digits, and then ten digits: a thousand guesses more are one in ten million.
+    assert [len(code) for code in sent] == [6, 10]
+    assert (await answer_it(client, mine, first)).json()["error"] == "invalid_grant"
+    assert (await answer_it(client, mine, sent[1])).status_code == 200
+    with capture_logs() as logs:
+        again = await challenge(client)
+    assert len(codes_in(logs)[0]) == 10
+    assert (await answer_it(client, again, codes_in(logs)[0])).status_code == 200
+
+
+async def test_a_phone_is_not_flooded_with_messages(district: District, client: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        for minute in range(5):
+            district.move_clock(seconds=minute * 59)
+            for n in range(20):
+                async with outside(district, f"198.51.100.{minute * 20 + n}") as stranger:
+                    await challenge(stranger)
+    assert 1 < len(codes_in(logs)) <= rules.MOST_SENDS
+    assert len(set(codes_in(logs))) == 1
+
+
+async def test_one_address_asks_for_a_few_codes_only(client: httpx.AsyncClient) -> None:
+    asked = [(await client.post("/gateway/v1/phone-challenges", json={"phone": PHONE})) for _ in range(6)]
+    assert [answer.status_code for answer in asked] == [200] * 5 + [429]
+    assert 500 < int(asked[-1].headers["retry-after"]) <= 601
+    assert (await client.post("/gateway/v1/phone-challenges", json={"phone": "12345"})).status_code == 422
+
+
+# Staff: passwords and authenticators --------------------------------------------------------------------------------
+
+
+async def guess_password(district: District, address: str, login: str, password: str) -> int:
+    async with outside(district, address) as stranger:
+        browser = await Browser.at(stranger, Pkce().asked())
+        answer = await browser.submit("password", login=login, password=password)
+        return answer.status_code
+
+
+async def test_an_address_that_guesses_has_to_wait_and_nobody_else(
+    district: District, client: httpx.AsyncClient
+) -> None:
+    someone = await person(district)
+    statuses = [await guess_password(district, "198.51.100.1", someone.login, "wrong wrong wrong") for _ in range(7)]
+    assert statuses == [422] * 5 + [429] * 2
+    assert await guess_password(district, "198.51.100.1", someone.login, someone.password) == 429
+    assert "code" in (await someone.sign_in(client, Pkce())).answer
+    district.move_clock(minutes=15, seconds=1)
+    assert await guess_password(district, "198.51.100.1", someone.login, "wrong wrong wrong") == 422
+
+
+async def test_an_unknown_name_is_answered_as_a_wrong_password(district: District, client: httpx.AsyncClient) -> None:
+    await person(district)
+    pages = []
+    for login in ("lin.grid", "nobody.here"):
+        browser = await Browser.at(client, Pkce().asked())
+        await browser.submit("password", login=login, password="wrong wrong wrong")
+        pages.append(re.sub(r'value="[0-9a-f]+"', "", browser.text))
+    assert pages[0] == pages[1]
+    assert await guess_password(district, "198.51.100.2", "nobody.here", "wrong wrong wrong") == 422
+
+
+async def test_strangers_who_know_the_password_share_ten_tries_and_the_owner_has_their_own(
+    district: District, client: httpx.AsyncClient
+) -> None:
+    someone = await person(district)
+    await someone.sign_in(client, Pkce())  # this browser is known from now on
+    district.move_clock(minutes=1)
+
+    async def guess(address: str) -> int:
+        async with outside(district, address) as stranger:
+            browser = await Browser.at(stranger, Pkce().asked())
+            await browser.submit("password", login=someone.login, password=someone.password)
+            wrong = "000000" if someone.digits() != "000000" else "000001"
+            return (await browser.submit("digits", code=wrong)).status_code
+
+    statuses = await at_once([guess(address) for address in STRANGERS[:40]])
+    assert sorted(statuses) == [422] * 10 + [429] * 30
+    async with outside(district, "198.51.100.77") as thief:
+        browser = await Browser.at(thief, Pkce().asked())
+        await browser.submit("password", login=someone.login, password=someone.password)
+        assert (await browser.submit("digits", code=someone.digits())).status_code == 429
+    assert "code" in (await someone.sign_in(client, Pkce())).answer
+    async with outside(district, "192.0.2.1") as new_phone:
+        browser = await Browser.at(new_phone, Pkce().asked())
+        await browser.submit("password", login=someone.login, password=someone.password)
+        await browser.submit("digits", code=someone.recovery_codes[3])
+        assert "code" in browser.answer
+        browser = await Browser.at(new_phone, Pkce().asked())
+        await browser.submit("password", login=someone.login, password=someone.password)
+        assert "not right" in (await browser.submit("digits", code=someone.recovery_codes[3])).text
+
+
+async def test_digits_are_good_once(district: District, client: httpx.AsyncClient) -> None:
+    someone: Person = await person(district)
+    await someone.sign_in(client, Pkce())
+    browser = await Browser.at(client, Pkce().asked())
+    await browser.submit("password", login=someone.login, password=someone.password)
+    await browser.submit("digits", code=someone.digits())
+    assert "not right" in browser.text
+    district.move_clock(seconds=31)
+    await browser.submit("digits", code=someone.digits())
+    assert "code" in browser.answer
+
+
+async def test_a_flood_of_passwords_is_turned_away_before_it_is_computed(district: District) -> None:
+    await app(district)
+    statuses = await at_once(
+        [guess_password(district, address, "nobody", "wrong wrong wrong") for address in STRANGERS[:120]], most=120
+    )
+    assert set(statuses) <= {422, 503}
+    assert statuses.count(422) >= MOST_WAITING

@@ -1,0 +1,427 @@
+"""G1: staff sign in at the pages; what a client is given, for how long, and what ends it."""
+
+import asyncio
+
+import pytest
+
+from shared.actors import Role
+from tests.gateway.signing_in import (
+    REDIRECT,
+    Browser,
+    Pkce,
+    app,
+    bearer,
+    first_link,
+    outside,
+    person,
+    refreshed,
+    set_password,
+    tokens_of,
+)
+from tests.harness import District
+
+REGIONS = "/registry/v1/regions/350582005"
+
+
+async def test_staff_sign_in_with_password_and_authenticator(district: District) -> None:
+    await app(district)
+    someone = await person(district)
+    async with outside(district) as client:
+        pkce = Pkce()
+        browser = await someone.sign_in(client, pkce)
+        assert len(set(someone.recovery_codes)) == 10
+        assert browser.answer["state"] == pkce.state
+        assert browser.answer["iss"] == district.houses["gateway"].settings.issuer_url
+        tokens = await tokens_of(client, browser.answer["code"], pkce)
+        assert tokens["token_type"] == "Bearer"
+        assert tokens["expires_in"] <= 600
+        assert tokens["scope"] == "openid"
+        shown = await client.get(REGIONS, headers=bearer(tokens["access_token"]))
+        assert shown.status_code == 200
+        who = await client.get("/oauth/userinfo", headers=bearer(tokens["access_token"]))
+        assert who.json() == {"sub": someone.account_id, "role": "grid_worker", "party": "", "residents": []}
+
+        district.move_clock(seconds=60)
+        again = await someone.sign_in(client, Pkce())
+        assert "code" in again.answer
+
+
+async def test_the_first_administrator_comes_by_a_link_that_is_good_once(district: District) -> None:
+    await app(district)
+    link = await first_link(district)
+    other = await first_link(district)
+    done = await set_password(district, link, "a long walk along the wall", login="Chen.Admin", name="陈")
+    assert "You can sign in now" in done.text
+    async with outside(district) as client:
+        for gone in (link, other, link[:-1] + "x"):
+            answer = await client.get(gone.removeprefix("http://gateway"))
+            assert (answer.status_code, "wrong, used, or too old" in answer.text) == (404, True)
+        from tests.gateway.signing_in import Person
+
+        pkce = Pkce()
+        browser = await Person("chen.admin").sign_in(client, pkce)
+        token = (await tokens_of(client, browser.answer["code"], pkce))["access_token"]
+        grants = (await client.get("/gateway/v1/grants", headers=bearer(token))).json()["items"]
+        assert [(one["role"], one["region"], one["state"], one["given_by"]) for one in grants] == [
+            ("command", "", "active", "installation")
+        ]
+
+
+async def test_two_who_race_for_the_first_link_are_one_administrator(district: District) -> None:
+    link = await first_link(district)
+    asked = [set_password(district, link, "a long walk along the wall", login=f"admin{n}", name="x") for n in range(6)]
+    answers = await asyncio.gather(*asked)
+    assert sorted(answer.status_code for answer in answers) == [200, 404, 404, 404, 404, 404]
+    assert len(await district.sql("SELECT FROM gateway.accounts")) == 1
+    assert len(await district.sql("SELECT FROM gateway.grants")) == 1
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [
+        ("short", "at least 12 characters"),
+        ("x" * 129, "at most 128 characters"),
+        ("password123456", "too common"),
+        ("aaaaaaaaaaaaaaaa", "too common"),
+        ("my.name.lin.grid", "must not contain the sign-in name"),
+    ],
+    ids=["short", "long", "common", "one letter", "login"],
+)
+async def test_a_password_that_is_soon_guessed_is_not_taken(district: District, password: str, words: str) -> None:
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    new = {"login": "lin.grid", "name": "林静", "region": ""}
+    link = (await command.post("/gateway/v1/accounts", json=new)).json()["link"]
+    answer = await set_password(district, link, password)
+    assert (answer.status_code, words in answer.text) == (422, True)
+    assert "You can sign in now" in (await set_password(district, link, "a long walk along the wall")).text
+
+
+async def test_a_link_is_good_for_a_day(district: District) -> None:
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    new = {"login": "lin.grid", "name": "林静", "region": ""}
+    link = (await command.post("/gateway/v1/accounts", json=new)).json()["link"]
+    district.move_clock(hours=24, seconds=1)
+    async with outside(district) as client:
+        assert (await client.get(link.partition("8000")[2])).status_code == 404
+
+
+# What clients may ask -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"client_id": "nobody"},
+        {"redirect_uri": REDIRECT + "/"},
+        {"redirect_uri": REDIRECT + "?x=1"},
+        {"redirect_uri": "https://app.example.com.evil.example/signed-in"},
+        {"redirect_uri": "javascript:alert(1)"},
+    ],
+    ids=lambda changed: "-".join(changed.values()),
+)
+async def test_nobody_is_sent_where_the_client_is_not(district: District, changed: dict[str, str]) -> None:
+    await app(district)
+    async with outside(district) as client:
+        answer = await client.get("/sign-in/authorize", params=Pkce().asked(**changed))
+        assert (answer.status_code, "location" in answer.headers) == (400, False)
+        assert "redirect address differs" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"response_mode": "fragment"}, "unsupported_response_type"),
+        ({"code_challenge": None}, "invalid_request"),
+        ({"code_challenge_method": "plain"}, "invalid_request"),
+        ({"code_challenge_method": None}, "invalid_request"),
+        ({"scope": " ".join(f"s{n}" for n in range(1_000))}, "invalid_scope"),
+        ({"nonce": "n" * 501}, "invalid_request"),
+        ({"prompt": "none"}, "login_required"),
+        ({"request": "e30.e30."}, "request_not_supported"),
+        ({"request_uri": "http://169.254.169.254/"}, "request_uri_not_supported"),
+        ({"grant_id": "x' OR 1=1"}, "invalid_request"),
+    ],
+    ids=str,
+)
+async def test_what_a_client_may_not_ask_it_is_told(
+    district: District, changed: dict[str, str | None], error: str
+) -> None:
+    await app(district)
+    async with outside(district) as client:
+        pkce = Pkce()
+        browser = await Browser.at(client, pkce.asked(**changed))
+        assert browser.answer["error"] == error
+        assert browser.answer["state"] == pkce.state
+        assert browser.answer["iss"]
+
+
+async def test_a_code_is_the_askers_alone_and_good_once(district: District) -> None:
+    await app(district)
+    await app(district, client_id="other-app")
+    someone = await person(district)
+    async with outside(district) as client:
+        pkce = Pkce()
+        code = (await someone.sign_in(client, pkce)).answer["code"]
+        asked = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": REDIRECT,
+            "client_id": "grid-app",
+            "code_verifier": pkce.verifier,
+        }
+        for changed in (
+            {"code_verifier": Pkce().verifier},
+            {"code_verifier": ""},
+            {"redirect_uri": REDIRECT + "/"},
+            {"redirect_uri": ""},
+            {"client_id": "other-app"},
+            {"code": code[:-1] + "_"},
+        ):
+            answer = await client.post("/oauth/token", data={**asked, **changed})
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant"), changed
+            assert answer.headers["cache-control"] == "no-store"
+        racing = await asyncio.gather(*(client.post("/oauth/token", data=asked) for _ in range(8)))
+        good = [answer.json() for answer in racing if answer.status_code == 200]
+        assert len(good) == 1
+        # The code was used again: whoever has its tokens may not be the one who was meant.
+        assert (await refreshed(client, good[0]["refresh_token"])).json()["error"] == "invalid_grant"
+        await until_refused(client, good[0]["access_token"])
+
+
+async def test_a_code_is_good_for_a_minute(district: District) -> None:
+    await app(district)
+    someone = await person(district)
+    async with outside(district) as client:
+        pkce = Pkce()
+        code = (await someone.sign_in(client, pkce)).answer["code"]
+        district.move_clock(seconds=61)
+        asked = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT, "client_id": "grid-app"}
+        answer = await client.post("/oauth/token", data={**asked, "code_verifier": pkce.verifier})
+        assert answer.json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("grant_type=password&client_id=grid-app", "unsupported_grant_type"),
+        ("client_id=grid-app", "unsupported_grant_type"),
+        ("grant_type=refresh_token&grant_type=refresh_token&client_id=grid-app", "invalid_request"),
+        ("grant_type=refresh_token&client_id=grid-app&refresh_token=%ff", "invalid_request"),
+        ("&".join(f"p{n}=1" for n in range(41)), "invalid_request"),
+        ("grant_type=refresh_token&client_id=nobody", "invalid_client"),
+        ("grant_type=client_credentials&client_id=grid-app", "unauthorized_client"),
+        ("grant_type=refresh_token&client_id=grid-app&refresh_token=x", "invalid_grant"),
+    ],
+    ids=lambda text: str(text)[:60],
+)
+async def test_a_token_request_that_makes_no_sense_has_a_name(district: District, body: str, error: str) -> None:
+    await app(district)
+    async with outside(district, **{"content-type": "application/x-www-form-urlencoded"}) as client:
+        answer = await client.post("/oauth/token", content=body)
+        assert answer.json()["error"] == error
+        assert answer.status_code == (401 if error == "invalid_client" else 400)
+        as_json = await client.post("/oauth/token", json={}, headers={"content-type": "application/json"})
+        assert as_json.json()["error"] == "invalid_request"
+
+
+# How sessions go on and end -----------------------------------------------------------------------------------------
+
+
+async def until_refused(client: object, token: str, path: str = REGIONS) -> None:
+    """An ended session's token stops working within a second; given three, for a busy machine."""
+    for _ in range(60):
+        answer = await client.get(path, headers=bearer(token))  # type: ignore[attr-defined]
+        if answer.status_code == 401:
+            assert answer.json()["code"] == "unauthenticated"
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the token still works")
+
+
+async def signed_in(district: District, client: object, **grant: object) -> tuple[object, dict[str, str]]:
+    someone = await person(district, **grant)  # type: ignore[arg-type]
+    pkce = Pkce()
+    browser = await someone.sign_in(client, pkce)  # type: ignore[arg-type]
+    return someone, await tokens_of(client, browser.answer["code"], pkce)  # type: ignore[arg-type]
+
+
+async def test_a_refresh_token_is_good_once_and_a_second_use_ends_the_session(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        _, first = await signed_in(district, client)
+        second = (await refreshed(client, first["refresh_token"])).json()
+        assert (await client.get(REGIONS, headers=bearer(second["access_token"]))).status_code == 200
+        reused = await refreshed(client, first["refresh_token"])
+        assert (reused.status_code, reused.json()["error"]) == (400, "invalid_grant")
+        assert (await refreshed(client, second["refresh_token"])).json()["error"] == "invalid_grant"
+        await until_refused(client, second["access_token"])
+
+
+async def test_of_many_refreshes_at_once_one_wins_and_the_session_ends(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        _, first = await signed_in(district, client)
+        answers = await asyncio.gather(*(refreshed(client, first["refresh_token"]) for _ in range(10)))
+        assert sorted(answer.status_code for answer in answers) == [200] + [400] * 9
+        (ended,) = await district.sql("SELECT ended_why FROM gateway.sessions")
+        assert ended["ended_why"] == "refresh_token_reused"
+
+
+async def test_an_owner_lists_and_ends_their_sessions_and_nobody_elses(district: District) -> None:
+    await app(district)
+    async with outside(district, **{"user-agent": "Phone"}) as client:
+        _, tokens = await signed_in(district, client)
+        _, others = await signed_in(district, client, login="wu.other")
+        mine = (await client.get("/gateway/v1/sessions", headers=bearer(tokens["access_token"]))).json()["items"]
+        assert [(one["client_id"], one["agent"]) for one in mine] == [("grid-app", "Phone")]
+        path = f"/gateway/v1/sessions/{mine[0]['id']}"
+        assert (await client.delete(path, headers=bearer(others["access_token"]))).status_code == 404
+        assert (await client.get(REGIONS, headers=bearer(tokens["access_token"]))).status_code == 200
+        assert (await client.delete(path, headers=bearer(tokens["access_token"]))).status_code == 204
+        await until_refused(client, tokens["access_token"])
+        assert (await refreshed(client, tokens["refresh_token"])).json()["error"] == "invalid_grant"
+        assert (await client.get(REGIONS, headers=bearer(others["access_token"]))).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
+async def test_a_revoked_token_ends_its_session(district: District, kind: str) -> None:
+    await app(district)
+    await app(district, client_id="other-app")
+    async with outside(district) as client:
+        _, tokens = await signed_in(district, client)
+        for client_id in ("other-app", "grid-app"):
+            assert (await client.get(REGIONS, headers=bearer(tokens["access_token"]))).status_code == 200
+            answer = await client.post("/oauth/revoke", data={"token": tokens[kind], "client_id": client_id})
+            assert answer.status_code == 200
+        await until_refused(client, tokens["access_token"])
+        unknown = await client.post("/oauth/revoke", data={"token": "x", "client_id": "grid-app"})
+        assert unknown.status_code == 200
+
+
+async def test_a_client_signs_somebody_out_by_their_id_token(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        _, tokens = await signed_in(district, client)
+        asked = {"id_token_hint": tokens["id_token"], "post_logout_redirect_uri": REDIRECT, "state": "s"}
+        forged = {**asked, "id_token_hint": tokens["id_token"][:-8] + "AAAAAAAA"}
+        assert (await client.get("/sign-in/end", params=forged)).status_code == 400
+        elsewhere = await client.get(
+            "/sign-in/end", params={**asked, "post_logout_redirect_uri": "https://evil.example"}
+        )
+        assert (elsewhere.status_code, "location" in elsewhere.headers) == (200, False)
+        answer = await client.get("/sign-in/end", params=asked)
+        assert answer.headers["location"].startswith(REDIRECT + "?state=s")
+        await until_refused(client, tokens["access_token"])
+
+
+async def test_a_session_of_staff_lasts_a_shift(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        _, tokens = await signed_in(district, client)
+        district.move_clock(hours=11, minutes=55)
+        again = (await refreshed(client, tokens["refresh_token"])).json()
+        assert again["expires_in"] <= 300
+        district.move_clock(hours=12, seconds=1)
+        assert (await refreshed(client, again["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+# Pages --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_is_its_browsers_alone(district: District) -> None:
+    await app(district)
+    await person(district)
+    async with outside(district) as mine, outside(district) as theirs:
+        browser = await Browser.at(mine, Pkce().asked())
+        filled = browser.filled("password", login="lin.grid", password="a long walk along the wall")
+        await Browser.at(theirs, Pkce().asked())
+        assert (await theirs.get(browser.address)).status_code == 400
+        assert (await theirs.post(browser.address, data=filled)).status_code == 400
+        foreign = await mine.post(browser.address, data=filled, headers={"origin": "https://evil.example"})
+        assert (foreign.status_code, "did not come from this page" in foreign.text) == (400, True)
+        assert (await mine.post(browser.address, data=filled, headers={"origin": "null"})).status_code == 400
+        assert (await mine.post(browser.address, data={**filled, "token": "0" * 64})).status_code == 400
+        assert (await mine.post(browser.address, json=filled)).status_code == 400
+        assert (await mine.post(browser.address, data=filled, headers={"origin": "http://gateway"})).status_code == 303
+
+
+async def test_a_page_runs_no_script_and_repeats_nothing_unescaped(district: District) -> None:
+    await app(district, name="<script>alert(1)</script>")
+    async with outside(district) as client:
+        browser = await Browser.at(client, Pkce().asked())
+        assert browser.page is not None
+        assert "<script" not in browser.page.text
+        assert 'lang="en"' in browser.page.text
+        policy = browser.page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert "form-action 'self' https://app.example.com; frame-ancestors 'none'" in policy
+        cookies = browser.client.cookies.jar
+        assert {cookie.name for cookie in cookies} == {"fangxian_sign_in", "fangxian_device"}
+        assert all(cookie.path == "/sign-in/" and cookie.has_nonstandard_attr("HttpOnly") for cookie in cookies)
+        chinese = await client.get(browser.address, headers={"accept-language": "zh"})
+        assert 'lang="zh-CN"' in chinese.text
+        assert "登录" in chinese.text
+
+
+async def test_a_cookie_opens_no_api(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        await signed_in(district, client)
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+        for path in (REGIONS, "/gateway/v1/sessions", "/oauth/userinfo"):
+            assert (await client.get(path, headers={"cookie": cookies})).status_code == 401
+
+
+async def test_a_sign_in_lasts_half_an_hour(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        browser = await Browser.at(client, Pkce().asked())
+        district.move_clock(minutes=31)
+        assert (await client.get(browser.address)).status_code == 400
+
+
+async def test_who_lost_everything_gets_a_new_link_and_the_old_proves_nothing(district: District) -> None:
+    await app(district)
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    async with outside(district) as client:
+        someone, tokens = await signed_in(district, client)
+        reset = await command.post(f"/gateway/v1/accounts/{someone.account_id}/reset")  # type: ignore[attr-defined]
+        await until_refused(client, tokens["access_token"])
+        browser = await Browser.at(client, Pkce().asked())
+        await browser.submit("password", login="lin.grid", password="a long walk along the wall")
+        assert "That is not right" in browser.text
+        await set_password(district, reset.json()["link"], "another walk along the wall")
+        someone.password, someone.authenticator = "another walk along the wall", ""  # type: ignore[attr-defined]
+        assert "code" in (await someone.sign_in(client, Pkce())).answer  # type: ignore[attr-defined]
+
+
+async def test_a_closed_account_is_out_within_a_second(district: District) -> None:
+    await app(district)
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    async with outside(district) as client:
+        someone, tokens = await signed_in(district, client)
+        path = f"/gateway/v1/accounts/{someone.account_id}"  # type: ignore[attr-defined]
+        assert (await command.patch(path, json={"state": "closed"})).json()["state"] == "closed"
+        await until_refused(client, tokens["access_token"])
+        assert (await refreshed(client, tokens["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_what_it_leaves_in_the_audit(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        someone, tokens = await signed_in(district, client)
+        await refreshed(client, tokens["refresh_token"])
+        await client.post("/oauth/revoke", data={"token": tokens["access_token"], "client_id": "grid-app"})
+        account = someone.account_id  # type: ignore[attr-defined]
+    rows = await district.sql(
+        "SELECT operation, subjects FROM gateway.audit WHERE actor = $1 ORDER BY seq", f"account:{account}"
+    )
+    assert [row["operation"] for row in rows] == [
+        "password_set",
+        "authenticator_set",
+        "signed_in",
+        "refreshed",
+        "signed_out",
+    ]
+    assert all([str(one) for one in row["subjects"]] == [account] for row in rows)
