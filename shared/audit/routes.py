@@ -21,7 +21,7 @@ HEADS = "/internal/audit/heads"
 
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")]
-Text = Annotated[str | None, Query(min_length=1, max_length=200)]
+Text = Annotated[str | None, Query(description="Who acted, as in the entry.", min_length=1, max_length=200)]
 
 
 def audit_routers(service: Service) -> list[Router]:
@@ -45,7 +45,7 @@ def _searching(service: Service) -> Router:
         operation: Annotated[
             str | None, Query(description="As in the entry: the method and the form of the address.", max_length=200)
         ] = None,
-        kind: Kind | None = None,
+        kind: Annotated[Kind | None, Query(description="Only acts of one kind.")] = None,
         since: Annotated[AwareDatetime | None, Query(description="From this instant on.")] = None,
         before: Annotated[AwareDatetime | None, Query(description="Before this instant.")] = None,
         cursor: Cursor = None,

@@ -1,6 +1,7 @@
 """What is said of the audit: to auditors all of it; to residents what concerns them, and never who it was."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
@@ -54,27 +55,24 @@ class AuditEntry(Said):
     subjects_total: int
 
 
+LOOKED_AT: dict[str, Any] = {
+    "id": "registry-1204",
+    "service": "registry",
+    "at": "2021-01-21T01:30:00.000000Z",
+    "kind": "look",
+    "operation": "GET /registry/v1/residents/{resident_id}",
+    "role": "grid_worker",
+    "organisation": "",
+    "region": "3505820050010101",
+    "purpose": "door visit",
+    "residents": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"],
+}
+
+
 class LookedAt(Said):
     """Somebody looked at, or did something with, one's own data or that of somebody one acts for."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "registry-1204",
-                    "service": "registry",
-                    "at": "2021-01-21T01:30:00.000000Z",
-                    "kind": "look",
-                    "operation": "GET /registry/v1/residents/{resident_id}",
-                    "role": "grid_worker",
-                    "organisation": "",
-                    "region": "3505820050010101",
-                    "purpose": "door visit",
-                    "residents": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [LOOKED_AT]})
 
     id: str = Field(description="What to name when asking about it.")
     service: str

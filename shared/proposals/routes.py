@@ -17,7 +17,7 @@ from shared.proposals.use_cases import PROBLEMS, Decision, Kind, Proposal, Propo
 from shared.settings import Service
 from shared.work import Listed
 
-ProposalId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
+ProposalId = Annotated[UUID, Path(description="The proposal.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
 
 
 class Withdrawal(Said):
@@ -41,7 +41,9 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
     async def list_proposals(
         work: Work,
         page: PageAsked,
-        kind: Annotated[str | None, Query(max_length=40, examples=[kinds[0].name])] = None,
+        kind: Annotated[
+            str | None, Query(max_length=40, description="Only of one kind.", examples=[kinds[0].name])
+        ] = None,
         open: Annotated[bool, Query(description="Only those that wait for a decision.")] = False,  # noqa: A002
     ) -> Listed[Proposal]:
         """List what was proposed within one's scope, and what came of it."""

@@ -12,7 +12,9 @@ import pytest
 
 from services.gateway.app import API
 from services.gateway.edge import services as protected
+from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.issuers import Trust
 from services.gateway.edge.protection import Gate, Point
 from services.gateway.tokens.rules import Key
 from services.gateway.verifications import receipts
@@ -65,7 +67,8 @@ async def edge(district: District, upstream: tuple[Upstream, int]) -> AsyncItera
 
     house = district.houses["gateway"]
     gate = Gate(find, lambda: {KEY.id: KEY.receipt_secret})
-    api = replace(API, hot_routes=lambda _: protected.routes(house, gate))
+    authenticate = outside_tokens(Trust.of(house.settings))
+    api = replace(API, hot_routes=lambda _: protected.routes(house, gate), authenticate=authenticate)
     app = build(house.settings, api, house)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:

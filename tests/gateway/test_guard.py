@@ -133,7 +133,7 @@ async def test_a_person_is_limited_by_role_and_by_operation(district: District) 
     with pytest.raises(TooManyRequests):
         await one.admit_person(somebody, "GET", "/testing/v1/my-samples")
     officer = Actor(str(new_id()), Role.COMMAND)
-    for _ in range(6):
+    for _ in range(20):
         await one.admit_person(officer, "POST", "/gateway/v1/policies/trials")
     with pytest.raises(TooManyRequests):
         await one.admit_person(officer, "POST", "/gateway/v1/policies/trials/")

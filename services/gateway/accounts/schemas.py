@@ -1,6 +1,6 @@
 """Accounts: what is said."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
@@ -15,6 +15,16 @@ Login = Annotated[
     StringConstraints(to_lower=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{2,49}$"),
     Field(description="The name to sign in with: letters, digits, `.`, `_`, `-`."),
 ]
+
+
+EXAMPLE: dict[str, Any] = {
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+    "version": 1,
+    "region": "350582005001",
+    "login": "lin.grid",
+    "state": "active",
+    "is_enrolled": True,
+}
 
 
 class NewAccount(Said):
@@ -32,6 +42,8 @@ class NewAccount(Said):
 class Account(Said):
     """A member of staff who can sign in. What they may do, their grants say."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
     id: UUID
     version: int
     region: str
@@ -42,6 +54,14 @@ class Account(Said):
 
 class AccountMade(Account):
     """An account with the link by which its owner sets a password: shown this once, good for a day."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {**EXAMPLE, "is_enrolled": False, "link": "https://gateway.example.cn/sign-in/links/3f1f6b2d8e10"}
+            ]
+        }
+    )
 
     link: str
 
@@ -64,6 +84,18 @@ class PhoneAsked(Said):
 
 class Challenge(Said):
     """What proves, together with the code that is sent, whose the phone is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "challenge_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e11",
+                    "challenge_secret": "q3Jm0r5b0jWk2m8uYp1v7A",
+                    "expires_in": 300,
+                }
+            ]
+        }
+    )
 
     challenge_id: UUID
     challenge_secret: str = Field(description="For who asked alone: nobody else can use up the tries.")

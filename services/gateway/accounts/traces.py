@@ -4,12 +4,11 @@ from dataclasses import replace
 from uuid import UUID
 
 from services.gateway.accounts.tables import subject_of
+from shared.audit.kinds import Kind
 from shared.work import Work
 
 
-def trace(work: Work, kind: str, account_id: UUID) -> None:
-    """Note that this work is a person's own act upon their account."""
-    # The transaction has begun as the service's own; only what the audit says of it is changed.
-    work.actor = replace(work.actor, subject=subject_of(account_id))
-    work.operation = kind
-    work.saw([account_id])
+def trace(work: Work, what: str, account_id: UUID) -> None:
+    """Note that this work is a person's own act upon their account: the transaction is the service's own."""
+    actor = replace(work.actor, subject=subject_of(account_id))
+    work.audit(kind=Kind.SIGN_IN, subjects=[account_id], reason=what, actor=actor)

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from shared.audit.heads import EXAMPLE, Head
-from shared.audit.schemas import LookedAt
+from shared.audit.schemas import LOOKED_AT, LookedAt
 from shared.contracts.resource import Said
 
 MISSING = "Services that did not answer in time: ask again later for what is theirs."
@@ -36,6 +36,10 @@ class Heads(Said):
 
 class WhoLooked(Said):
     """One page of who looked at oneself, of all services, the latest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [LOOKED_AT], "next_cursor": None, "missing": []}]}
+    )
 
     items: list[LookedAt]
     next_cursor: str | None

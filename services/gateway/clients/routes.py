@@ -10,6 +10,7 @@ from services.gateway.clients import use_cases
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PublicKeyInvalid
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.work import Listed
@@ -22,6 +23,7 @@ ClientId = Annotated[UUID, Path(description="Id of a client.", examples=["0199c2
 
 @router.post(
     "",
+    audit=Kind.KEYS,
     role=Role.COMMAND,
     raises=[ClientTaken, RegionBeyond, PublicKeyInvalid],
     status=201,
@@ -47,13 +49,13 @@ async def get_client(client_id: ClientId, work: Work) -> Client:
     return await use_cases.get_client(work, client_id)
 
 
-@router.post("/{client_id}/rotate", role=Role.COMMAND, raises=[NotFound, ClientRevoked])
+@router.post("/{client_id}/rotate", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound, ClientRevoked])
 async def rotate_client(client_id: ClientId, work: Work) -> ClientMade:
     """Give a machine a new secret, shown this once. The one before stays valid for a day."""
     return await use_cases.rotate_client(work, client_id)
 
 
-@router.post("/{client_id}/revoke", role=Role.COMMAND, raises=[NotFound])
+@router.post("/{client_id}/revoke", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound])
 async def revoke_client(client_id: ClientId, work: Work) -> Client:
     """Let a client sign in no more; a machine's tokens stop working within a second."""
     return await use_cases.revoke_client(work, client_id)

@@ -29,6 +29,14 @@ EXAMPLE_MACHINE: dict[str, Any] = {
     "party": "lab-jinjiang",
 }
 
+EXAMPLE: dict[str, Any] = {
+    **EXAMPLE_MACHINE,
+    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e30",
+    "version": 1,
+    "redirect_uris": [],
+    "revoked_at": None,
+}
+
 ClientName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{2,99}$")]
 Redirect = Annotated[str, Field(max_length=500)]
 
@@ -81,6 +89,8 @@ class NewClient(Said):
 class Client(Said):
     """A program that signs people in, or a machine."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
     id: UUID
     version: int
     region: str
@@ -95,5 +105,9 @@ class Client(Said):
 
 class ClientMade(Client):
     """A client with its secret: shown this once. Apps have none: they prove themselves by PKCE."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**EXAMPLE, "client_secret": "kQ0o7mXb0o1m0c5rW7b0N2yq9Q"}]}
+    )
 
     client_secret: str | None

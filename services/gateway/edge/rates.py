@@ -31,7 +31,7 @@ REDIS_REST_SECONDS = 5.0
 OPERATIONS: Mapping[tuple[str, str], int] = {
     ("POST", "/registry/v1/residents/search"): 60,
     ("POST", "/registry/v1/imports"): 10,
-    ("POST", "/gateway/v1/policies/trials"): 6,
+    ("POST", "/gateway/v1/policies/trials"): 20,
 }
 """Operations a person may ask for less often, each a minute."""
 

@@ -8,7 +8,7 @@ class Urgency(enum.IntEnum):
     """Classes of requests, the most urgent first."""
 
     CARE = 0
-    """Medical need, a fever referral, the door, one's own code: served before everything else."""
+    """Medical need, a fever referral, the door, one's own code and the way to it: served before everything else."""
     ORDINARY = 1
     REPORT = 2
     """Counts, lists for offices, files: whoever waits for them can wait."""
@@ -18,6 +18,8 @@ _CARE = (
     "(POST|GET) /gateway/v1/(verifications|code|code.svg|forward-auth|hooks/[^/]+)",
     "[A-Z]+ /services/.*",
     "(GET|POST) /observation/v1/referrals(/.*)?",
+    "[A-Z]+ /(oauth|sign-in)/.*",
+    "POST /gateway/v1/phone-challenges",
 )
 _REPORT = (
     "GET /[a-z]+/v1/(.+/)?(population|counts|progress|missing|errors|deliveries|exports?|audit)",

@@ -10,6 +10,7 @@ from services.gateway.grants import use_cases
 from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
 from services.gateway.grants.use_cases import GrantDecided, GrantExists, GrantOwn, SecondPersonNeeded
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.work import Listed
@@ -23,6 +24,7 @@ GrantId = Annotated[UUID, Path(description="Id of a grant.", examples=[EXAMPLE_I
 
 @router.post(
     "",
+    audit=Kind.GRANT,
     role=Role.COMMAND,
     raises=[NotFound, RegionBeyond, GrantExists, GrantOwn],
     status=201,
@@ -52,19 +54,23 @@ async def get_grant(grant_id: GrantId, work: Work) -> Grant:
     return await use_cases.get_grant(work, grant_id)
 
 
-@router.post("/{grant_id}/approve", role=Role.COMMAND, raises=[NotFound, GrantDecided, SecondPersonNeeded])
+@router.post(
+    "/{grant_id}/approve", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided, SecondPersonNeeded]
+)
 async def approve_grant(grant_id: GrantId, work: Work) -> Grant:
     """Let a proposed grant take effect; never by who proposed it, nor by who receives it."""
     return await use_cases.decide_grant(work, grant_id, approved=True)
 
 
-@router.post("/{grant_id}/refuse", role=Role.COMMAND, raises=[NotFound, GrantDecided, SecondPersonNeeded])
+@router.post(
+    "/{grant_id}/refuse", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided, SecondPersonNeeded]
+)
 async def refuse_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
     """Let a proposed grant come to nothing."""
     return await use_cases.decide_grant(work, grant_id, approved=False, why=reason.why)
 
 
-@router.post("/{grant_id}/end", role=Role.COMMAND, raises=[NotFound, GrantDecided])
+@router.post("/{grant_id}/end", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided])
 async def end_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
     """End a grant at once: no new token is given in it, and those that are out stop working within a second."""
     return await use_cases.end_grant(work, grant_id, reason)

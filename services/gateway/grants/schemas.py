@@ -63,6 +63,25 @@ class GrantReason(Said):
 class Grant(Said):
     """That somebody is something somewhere for a time."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **EXAMPLE,
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e20",
+                    "version": 1,
+                    "party": "",
+                    "valid_from": "2026-01-01T00:00:00+08:00",
+                    "state": "active",
+                    "given_by": "account:0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e01",
+                    "decided_by": None,
+                    "ended_by": None,
+                    "ended_why": None,
+                }
+            ]
+        }
+    )
+
     id: UUID
     version: int
     region: str

@@ -20,7 +20,7 @@ from shared.work import Listed
 router = Router(prefix="/gateway/v1/policies", tags=["policies"])
 
 Version = Annotated[int, Path(ge=1, le=1_000_000, description="The version of the policy.", examples=[1])]
-TrialId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2db1"])]
+TrialId = Annotated[UUID, Path(description="The trial.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2db1"])]
 
 
 @router.get("", role=Role.ANYONE)

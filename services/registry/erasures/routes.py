@@ -14,7 +14,7 @@ from shared.problems import NotFound, language_of
 router = Router(prefix="/registry/v1/residents", tags=["retention"])
 
 Spoken = Annotated[str | None, Header(alias="Accept-Language", description="zh-CN or en.", max_length=200)]
-ResidentId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
+ResidentId = Annotated[UUID, Path(description="The person.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 
 
 @router.post("/{resident_id}/erasure", role=Role.RESIDENT | Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound])

@@ -16,7 +16,7 @@ from shared.work import Listed
 router = Router(prefix="/registry/v1/legal-holds", tags=["retention"])
 
 KEEPERS = Role.COMMAND | Role.AUDITOR
-HoldId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2dc1"])]
+HoldId = Annotated[UUID, Path(description="The hold.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2dc1"])]
 
 
 @router.post("", role=KEEPERS, status=201, raises=[NotFound, HoldEnded])
