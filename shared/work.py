@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
 
+import asyncpg
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Executable, Select, TextClause, event, text
+from sqlalchemy import Connection, Executable, Result, Select, TextClause, event, text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
-from shared import bulk, clock
+from shared import bulk, clock, straight
 from shared.actors import Actor, Role
 from shared.audit import entries
 from shared.audit.kinds import Kind
@@ -97,6 +98,8 @@ class Work:
         self.operation = operation
         self.now = now or clock.now()
         self.session = AsyncSession(house.engine, expire_on_commit=False, autoflush=False)
+        self._driver: asyncpg.Connection | None = None
+        self._driver_within: SessionTransaction | None = None
         self._entries: list[log.Entry] = []
         self.trail = Trail(actor, Kind.CHANGE if actor.role is Role.SERVICE else Kind.LOOK)
         event.listen(self.session.sync_session, "after_begin", self._enter)
@@ -179,14 +182,31 @@ class Work:
 
     async def rows(self, statement: TextClause | Select[Any], **values: Any) -> Sequence[RowMapping]:
         """What a statement returns, as mappings. Pending rows are written first."""
-        await self.session.flush()
-        return (await self.session.execute(statement, values)).mappings().all()
+        await self._flush()
+        if isinstance(statement, TextClause):
+            return await straight.rows(await self._connection(), statement, values)
+        result: Result[Any] = await self.session.execute(statement, values)
+        return result.mappings().all()
 
     async def run(self, statement: Executable, given: Mapping[str, Any] | None = None, /, **values: Any) -> int:
         """Carry out a statement; how many rows it touched."""
-        await self.session.flush()
-        result: Any = await self.session.execute(statement, {**(given or {}), **values})
+        await self._flush()
+        given = {**(given or {}), **values}
+        if isinstance(statement, TextClause):
+            return await straight.run(await self._connection(), statement, given)
+        result: Any = await self.session.execute(statement, given)
         return int(result.rowcount)
+
+    async def _flush(self) -> None:
+        if self.session.new or self.session.dirty or self.session.deleted:
+            await self.session.flush()
+
+    async def _connection(self) -> asyncpg.Connection:
+        # The session sets a savepoint when it is first asked for the connection within it.
+        within = self.session.sync_session.get_nested_transaction()
+        if self._driver is None or within is not self._driver_within:
+            self._driver, self._driver_within = await straight.connection_of(self.session), within
+        return self._driver
 
     async def publish(self, row: Publishable[R], *, change: str, urgent: bool = False) -> R:
         """Put a changed row's public face on the feed, and return it as the answer."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
+import asyncpg
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
@@ -145,7 +146,7 @@ class Route(APIRoute):
         async def checked(request: Request) -> Response:
             try:
                 return await run(request)
-            except IntegrityError as error:
+            except (IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
                 problem = problem_of(error)
                 check_declared(problem, self)
                 raise problem from error
