@@ -1,0 +1,55 @@
+"""The page for operators names what there is: every setting, every metric, every command, and every page by a link."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from typer.main import get_command
+
+from deploy.cli import app
+from shared import telemetry
+from shared.settings import Settings
+
+FOR_TESTS_ONLY = {"publish", "wake_subscribers"}
+GIVEN_BY_THE_COMMAND = {"service"}
+PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("running", "integrating", "feed")))
+LINK = re.compile(r"\]\(([^)#:]*)(#[^)]*)?\)")
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    return (repository / "docs" / "running.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_told_and_no_other(page: str) -> None:
+    (table,) = re.findall(r"^\| variable \|.*?\n\n", page, re.MULTILINE | re.DOTALL)
+    told = {
+        name.lower()
+        for row in table.strip().splitlines()
+        for name in re.findall(r"`FANGXIAN_(\w+)`", row.split("|")[1])
+    }
+    assert told == set(Settings.model_fields) - FOR_TESTS_ONLY - GIVEN_BY_THE_COMMAND
+
+
+def test_every_metric_is_told_and_no_other(page: str) -> None:
+    (table,) = re.findall(r"^\| metric \|.*?\n\n", page, re.MULTILINE | re.DOTALL)
+    there = {metric._name for metric in vars(telemetry).values() if isinstance(metric, MetricWrapperBase)}
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == there
+
+
+def test_every_command_is_told(page: str) -> None:
+    there = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert set(re.findall(r"`fangxian (\w+)", page)) >= there
+    assert set(re.findall(r"`fangxian (\w+)", page)) <= there
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(repository: Path, name: str) -> None:
+    document = repository / name
+    for path, anchor in LINK.findall(document.read_text(encoding="utf-8")):
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor[1:] in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
