@@ -7,12 +7,17 @@ the place of each fault. So the quick one need not be exact, only careful.
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from contextlib import aclosing
+from typing import Any, NoReturn, cast
 
 import msgspec
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from shared.problems import MalformedJson, Text, pointer
+from shared.sealed_files import Spool
 
 MAX_DEPTH = 32
 """Objects and arrays within each other."""
@@ -28,13 +33,34 @@ _BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
 class StrictRequest(Request):
-    """A request whose `json()` refuses what could be read in two ways."""
+    """A request whose `json()` refuses what could be read in two ways, and whose files lie nowhere in clear."""
+
+    async def _get_form(self, **limits: Any) -> FormData:
+        if self._form is None and self.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            try:
+                async with aclosing(self.stream()) as stream:
+                    self._form = await _SealedParts(self.headers, stream, **limits).parse()
+            except MultiPartException as error:
+                raise HTTPException(400, error.message) from error
+        return await super()._get_form(**limits)
 
     async def json(self) -> Any:
         """The body as a value, read once."""
         if not hasattr(self, "_json"):
             self._json = loads(await self.body())
         return self._json
+
+
+class _SealedParts(MultiPartParser):
+    """Keeps the files of a form in memory, and the large ones sealed on the disk."""
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        upload = self._current_part.file
+        if upload is not None:
+            upload.file.close()
+            upload.file = spool = cast("Any", Spool(max_size=self.spool_max_size))
+            self._files_to_close_on_error[-1] = spool
 
 
 def loads(body: bytes) -> Any:
