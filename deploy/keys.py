@@ -1,4 +1,4 @@
-"""Keys and passwords of one installation: made on its first start, 0600 in directories of 0700, never overwritten.
+"""Keys and passwords of one installation: made on its first start, 0600 in directories of 0700, never made anew.
 
 `owner/` holds them all, for the supervisor. Each service has a directory of its own with copies of what it needs and
 nothing more, so that a process can be shut in with its own. Ed25519 keys are JWKs (RFC 8037).

@@ -20,7 +20,7 @@ from shared.actors import system
 from shared.clock import now as clock_now
 from shared.ids import new_id
 from shared.key_files import SPREAD_SECONDS
-from shared.masters import MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
+from shared.masters import LocalMasters, MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
 from shared.sealing import key_after, month_of
 from shared.settings import SERVICES, Service
 
@@ -77,7 +77,7 @@ class Rotation:
             )
             for row in rows:
                 bound_to = data_keys.bound_to(service, row["id"])
-                key = await self.masters.unwrap(Wrapped(row["master"], row["wrapped"]), bound_to)
+                key = await self._unwrapped(Wrapped(row["master"], row["wrapped"]), bound_to)
                 wrapped = await self.masters.wrap(key, bound_to)
                 # Destroyed meanwhile, it stays so.
                 await self.connection.execute(
@@ -88,6 +88,13 @@ class Rotation:
                 )
                 count += 1
         self.say(f"{count} data keys are wrapped by master key {newest}.")
+
+    async def _unwrapped(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
+        """A data key; also one that the file's master key wrapped, on the way from there into a KMS."""
+        try:
+            return await self.masters.unwrap(wrapped, bound_to)
+        except MasterKeyError:
+            return await LocalMasters.from_file(self.keys / "owner" / "master.key").unwrap(wrapped, bound_to)
 
     async def masters_in_use(self) -> set[str]:
         """The versions of the master key that still wrap something."""

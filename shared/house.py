@@ -53,6 +53,8 @@ class House:
     peers: Peers
     waker: Waker
     is_open: bool = False
+    can_look: bool = True
+    """Whether the last look at the data keys went well: what goes wrong is said once, not every two seconds."""
     refreshed: list[Callable[[], None]] = field(default_factory=list)
     """What follows its key files: called every two seconds, and again when it failed."""
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
@@ -140,7 +142,11 @@ class House:
         try:
             await self.open()
         except Exception as error:  # the database may be away in a hundred ways; each is met by trying again
-            log.warning("house.cannot_open", error=type(error).__name__)
+            if self.can_look:
+                log.warning("house.cannot_open", error=type(error).__name__)
+            self.can_look = False
+        else:
+            self.can_look = True
 
     async def close(self) -> None:
         """Let go of everything, in order."""

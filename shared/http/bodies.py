@@ -6,22 +6,27 @@ number, no number for a date, no `1` for true. Dates, times and ids are texts in
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from contextlib import aclosing
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError, WrapValidator
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from shared.http import strict_json
 from shared.http.strict_json import Body
 from shared.http.texts import faults_of
 from shared.problems import InvalidInput
+from shared.sealed_files import Spool
 
 M = TypeVar("M", bound=BaseModel)
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class StrictRequest(Request):
-    """A request whose `json()` refuses what could be read in two ways."""
+    """A request whose `json()` refuses what could be read in two ways, and whose files lie nowhere in clear."""
 
     async def json(self) -> Body:
         """The body, read once."""
@@ -30,6 +35,27 @@ class StrictRequest(Request):
             self._json = Body(strict_json.loads(written), written)
         found: Body = self._json
         return found
+
+    async def _get_form(self, **limits: Any) -> FormData:
+        if self._form is None and self.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            try:
+                async with aclosing(self.stream()) as stream:
+                    self._form = await _SealedParts(self.headers, stream, **limits).parse()
+            except MultiPartException as error:
+                raise HTTPException(400, error.message) from error
+        return await super()._get_form(**limits)
+
+
+class _SealedParts(MultiPartParser):
+    """Keeps the files of a form in memory, and the large ones sealed on the disk."""
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        upload = self._current_part.file
+        if upload is not None:
+            upload.file.close()
+            upload.file = spool = cast("Any", Spool(max_size=self.spool_max_size))
+            self._files_to_close_on_error[-1] = spool
 
 
 def parsed(model: type[M], written: bytes) -> M:

@@ -59,7 +59,8 @@ Observe = Callable[[Scope, int, float], None]
 
 logger = structlog.get_logger()
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+# An id is logged and audited: one that is, or holds, a telephone or an ID number is none.
+_REQUEST_ID = re.compile(rb"(?!.*(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9]))[A-Za-z0-9._-]{8,64}")
 _READ = frozenset({b"x-request-id", b"x-deadline-ms", b"content-length", b"content-encoding", b"accept"})
 
 

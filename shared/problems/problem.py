@@ -16,6 +16,8 @@ MAX_ERRORS = 100
 MAX_STEP = 200
 """Characters of one step in a JSON Pointer that are repeated to the caller."""
 
+_REPEATABLE = re.compile(r"(?!.*[0-9]{8})[\x20-\x7e]*")
+
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,62}")  # PostgreSQL keeps 63 bytes of a name
 
 
@@ -52,11 +54,12 @@ class Fault:
 def pointer(*steps: str | int) -> str:
     """A JSON Pointer from its steps: `pointer("items", 3, "a/b")` is `/items/3/a~1b`.
 
-    A step of more than `MAX_STEP` characters ends it early, at what holds it: keys come from the caller.
+    A step of more than `MAX_STEP` characters, or one that may be a name or a number of a person, ends it early, at what
+    holds it: keys come from the caller, and answers are logged and shown by others.
     """
     at = ""
     for step in map(str, steps):
-        if len(step) > MAX_STEP:
+        if len(step) > MAX_STEP or not _REPEATABLE.fullmatch(step):
             break
         at += "/" + step.replace("~", "~0").replace("/", "~1")
     return at

@@ -1,6 +1,7 @@
 """Keys: who may read them, that each is where it is needed and nowhere else, and that none is ever replaced."""
 
 import base64
+import contextlib
 import json
 import os
 import stat
@@ -11,9 +12,13 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, OKPKey
 
-from deploy import keys, secret_files
+from deploy import key_versions, keys, secret_files
 from deploy.trouble import Trouble
+from services.gateway.edge.issuer import Issuer
+from services.gateway.tokens.keys import Keys
+from shared.actors import Actor, Role, system
 from shared.settings import SERVICES
+from shared.tokens import Signer
 
 
 @pytest.fixture
@@ -107,3 +112,54 @@ def test_of_writers_at_once_one_wins_and_the_file_is_whole(tmp_path: Path) -> No
     assert won.count(True) == 1
     assert path.read_text() == texts[won.index(True)]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in key_versions.KINDS if kind != "data"])
+def test_a_rotated_key_is_wherever_the_old_one_was_and_nowhere_else(made: Path, kind: str) -> None:
+    before = content(made)
+    if kind in key_versions.BEGINS_IN:
+        key_versions.rotate_signing(made, kind)
+    else:
+        key_versions.add_symmetric(made, kind)
+    after = content(made)
+    assert after.keys() == before.keys(), "no file more, and none half made"
+    changed = {name for name in after if after[name] != before[name]}
+    new = key_versions.versions(made, kind)[0]
+    secret = str(new.jwk.get("d") or new.jwk["k"]).encode()
+    assert {name for name in after if secret in after[name]} == changed - {
+        name for name in changed if name.endswith("services.jwks")
+    }
+    for path in made.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize("kind", ["registry", "issuer", "code"])
+@pytest.mark.parametrize("written", range(9))
+def test_stopped_at_any_file_all_services_still_know_each_other(
+    made: Path, monkeypatch: pytest.MonkeyPatch, kind: str, written: int
+) -> None:
+    replace, left = secret_files.replace, [written]
+
+    def dies(path: Path, text: str) -> None:
+        if left[0] == 0:
+            raise OSError(28, "No space left on device")
+        left[0] -= 1
+        replace(path, text)
+
+    monkeypatch.setattr(secret_files, "replace", dies)
+    with contextlib.suppress(OSError):
+        key_versions.rotate_signing(made, kind, 0)
+    monkeypatch.setattr(secret_files, "replace", replace)
+    signers = {service: Signer.from_files(service, made / service) for service in SERVICES}
+    for service in SERVICES:
+        token = signers[service].token_for("testing", system(service))
+        assert signers["testing"].actor_of(token)
+    issuer = Issuer.from_files(made / "gateway")
+    assert issuer.actor_of(issuer.issue(Actor("x", Role.COMMAND), None, 60))
+    assert Keys.from_files(made / "gateway").current.id in Keys.from_files(made / "gateway").secrets
+
+
+def test_a_second_rotation_waits_until_the_first_has_begun(made: Path) -> None:
+    key_versions.rotate_signing(made, "issuer")
+    with pytest.raises(Trouble, match="begins in a moment"):
+        key_versions.rotate_signing(made, "issuer")

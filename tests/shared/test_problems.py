@@ -152,7 +152,8 @@ def test_no_accept_language_breaks(header: str) -> None:
 def test_pointers_are_escaped() -> None:
     assert pointer("a/b", 0, "m~n") == "/a~1b/0/m~0n"
     assert fragment("/姓名/a b") == "#/%E5%A7%93%E5%90%8D/a%20b"
-    assert fragment(pointer("\ud800")) == "#/?"
+    assert fragment(pointer("\ud800")) == "#"
+    assert [pointer("items", step, 1) for step in ("姓名", "13900000001", "张三")] == ["/items"] * 3
     assert pointer("items", "k" * 1_000, 2) == "/items"
 
 

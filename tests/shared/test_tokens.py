@@ -1,6 +1,7 @@
 """Internal tokens: 60 seconds, one audience, and only the gateway speaks for people."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from deploy import keys
+from deploy import key_versions, keys
 from shared.actors import Actor, Role, system
 from shared.problems import Unauthenticated
 from shared.settings import SERVICES
@@ -37,7 +38,7 @@ def forged(signer: Signer, *, expires_in: int = 60, **claims: Any) -> str:
         "party": "",
         "purpose": "",
     } | claims
-    header = {"alg": "Ed25519", "kid": signer.service}
+    header = {"alg": "Ed25519", "kid": signer.own.kid}
     return jwt.encode(header, values, signer.own, algorithms=["Ed25519"])
 
 
@@ -114,3 +115,69 @@ def test_the_cache_forgets_what_has_expired(signers: dict[str, Signer], monkeypa
 def test_keys_are_read_only_from_their_own_directory(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Signer.from_files("registry", tmp_path)
+
+
+# While a key is rotated ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    keys.make(tmp_path / "keys")
+    return tmp_path / "keys"
+
+
+def both(directory: Path) -> tuple[Signer, Signer]:
+    return Signer.from_files("gateway", directory / "gateway"), Signer.from_files("registry", directory / "registry")
+
+
+def test_a_new_key_is_known_before_it_signs_and_the_old_one_after(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, registry = both(directory)
+    now = time.time()
+    new, begins, ends = key_versions.rotate_signing(directory, "gateway", 10)
+    for signer in (gateway, registry):
+        signer.refresh()
+    assert gateway.own.kid == "gateway"
+    assert {key.kid for key in registry.public.keys} >= {"gateway", new.id}
+    old_token = gateway.token_for("registry", GRID_WORKER)
+
+    monkeypatch.setattr(time, "time", lambda: begins + 1)
+    gateway.refresh()
+    assert gateway.own.kid == new.id
+    another = replace(GRID_WORKER, subject="another")
+    for token in (old_token, gateway.token_for("registry", another)):
+        assert registry.actor_of(token)
+
+    monkeypatch.setattr(time, "time", lambda: ends + 1)
+    registry.refresh()
+    assert new.id in {key.kid for key in registry.public.keys}
+    assert "gateway" not in {key.kid for key in registry.public.keys}
+    assert begins > now + 9
+
+
+def test_a_rotated_key_still_speaks_for_its_own_service_alone(directory: Path) -> None:
+    key_versions.rotate_signing(directory, "testing", 0)
+    testing = Signer.from_files("testing", directory / "testing")
+    assert testing.own.kid.startswith("testing.")
+    _, registry = both(directory)
+    assert registry.actor_of(testing.token_for("registry", system("testing"))).role is Role.SERVICE
+    for claims in ({"iss": "gateway"}, {"iss": testing.own.kid}):
+        with pytest.raises(Unauthenticated):
+            registry.actor_of(forged(testing, **claims))
+
+
+def test_a_revoked_key_signs_nothing_more(directory: Path) -> None:
+    key_versions.rotate_signing(directory, "gateway", 0)
+    key_versions.remove(directory, "gateway", "gateway")
+    gateway, registry = both(directory)
+    assert registry.actor_of(gateway.token_for("registry", GRID_WORKER))
+    assert "gateway" not in {key.kid for key in registry.public.keys}
+
+
+def test_to_revoke_the_key_that_signs_lets_the_next_begin_at_once(directory: Path) -> None:
+    new, *_ = key_versions.rotate_signing(directory, "gateway", 3600)
+    key_versions.remove(directory, "gateway", "gateway")
+    gateway, registry = both(directory)
+    assert gateway.own.kid == new.id
+    assert registry.actor_of(gateway.token_for("registry", GRID_WORKER))

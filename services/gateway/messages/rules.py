@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from standardwebhooks import Webhook
@@ -23,6 +23,14 @@ OVERLAP = timedelta(hours=24)
 
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
+
+KNOWN_TEXTS = frozenset({"referral_id", "region", "hospital"})
+MOST_TEXT = 100
+MOST_NUMBER = 10**9
+"""A telephone number is longer."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_PERSONAL = re.compile(r"(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9])")
 
 Fault = Literal["invalid", "expired"]
 
@@ -74,6 +82,22 @@ def sign_all(all_secrets: Iterable[str], message_id: str, sent_at: datetime, bod
         "webhook-timestamp": str(int(sent_at.timestamp())),
         "webhook-signature": " ".join(sign(secret, message_id, sent_at, body) for secret in all_secrets),
     }
+
+
+def impersonal(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a message may be kept: the texts we know by name, and small numbers.
+
+    Another system may send people's names and numbers whatever it was told; a message is kept, published and passed on,
+    so what is not known to be harmless is left out of it.
+    """
+    return {name: value for name, value in data.items() if _is_impersonal(name, value)}
+
+
+def _is_impersonal(name: str, value: object) -> bool:
+    if isinstance(value, str):
+        return name in KNOWN_TEXTS and len(value) <= MOST_TEXT and not _PERSONAL.search(value)
+    is_number = value is None or isinstance(value, bool | int | float)
+    return is_number and bool(_NAME.fullmatch(name)) and abs(value or 0) < MOST_NUMBER  # type: ignore[arg-type]
 
 
 class Secret(msgspec.Struct, frozen=True):

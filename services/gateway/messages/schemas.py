@@ -65,7 +65,9 @@ class Posted(BaseModel):
 
     type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)
     timestamp: Instant = Field(description="When it happened, by the sender's clock.")
-    data: dict[str, Any] = Field(description="The sender's, without names, numbers, phones or addresses of people.")
+    data: dict[str, Any] = Field(
+        description="The sender's. `referral_id`, `region`, `hospital` and small numbers are kept, all else is not."
+    )
 
     @field_validator("timestamp")
     @classmethod

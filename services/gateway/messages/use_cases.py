@@ -96,7 +96,7 @@ async def receive(work: Work, source: Source, headers: Mapping[str, str], body: 
         "kind": posted.type,
         "occurred_at": posted.timestamp,
         "received_at": work.now,
-        "data": posted.data,
+        "data": rules.impersonal(posted.data),
         "fingerprint": fingerprint,
     }
     kept = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")

@@ -6,7 +6,6 @@ last chunk that was committed; the rows before are only looked at again, to know
 
 import asyncio
 import gc
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from services.registry.residents import writing
 from services.registry.residents.rules import Person
 from services.registry.residents.use_cases import request_of
 from services.registry.residents.writing import Prepared
-from shared import clock
+from shared import clock, sealed_files
 from shared.contracts.registry import Resident
 from shared.house import House
 from shared.jobs import Run
@@ -77,7 +76,7 @@ class Chunk:
 
 async def take_file(job: Run) -> None:
     """Take in the file of a job on behalf of who sent it."""
-    with _few_collections(), tempfile.TemporaryFile() as unnamed:
+    with _few_collections(), sealed_files.temporary() as unnamed:
         spool = Spool(unnamed)
         await _fill(job, spool)
         if job.total is None:
@@ -109,7 +108,7 @@ def _few_collections() -> Iterator[None]:
 
 
 async def _fill(job: Run, spool: Spool) -> None:
-    with tempfile.TemporaryFile() as file:
+    with sealed_files.temporary() as file:
         async for part in job.file():
             file.write(part)
         try:

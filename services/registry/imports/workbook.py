@@ -5,13 +5,13 @@ full rectangle, so that one cell in the last corner costs gigabytes. Hence the a
 limits, into a plain copy; every cell's place is looked at; and only that copy is given to the reader.
 """
 
+import io
+import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
 from datetime import date, datetime, time, timedelta
-from pathlib import Path
 from typing import IO, BinaryIO, TypeAlias
 from xml.parsers import expat
 
@@ -37,16 +37,30 @@ EXACT_DIGITS = 15
 
 def read_workbook(file: BinaryIO, *, rows: int) -> Generator[tuple[int, list[str]], None, None]:
     """The rows of the first visible sheet as text, each with its row number, from 1."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "copy.xlsx"
+    with _in_memory() as copy:
         _copy(file, copy, rows)
         for number, cells in enumerate(_sheet_rows(copy), start=1):
             yield number, [_text(cell) for cell in cells]
 
 
-def _sheet_rows(path: Path) -> Iterator[list[Cell]]:
+def _in_memory() -> BinaryIO:
+    """A file that lies in memory only, for what is in it is in clear, and yet has a name for the reader."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("workbook"), "w+b")
+    return io.BytesIO()
+
+
+def _opened(copy: BinaryIO) -> CalamineWorkbook:
+    copy.flush()
+    copy.seek(0)
+    if isinstance(copy, io.BytesIO):
+        return CalamineWorkbook.from_filelike(copy)
+    return CalamineWorkbook.from_path(f"/proc/self/fd/{copy.fileno()}")
+
+
+def _sheet_rows(copy: BinaryIO) -> Iterator[list[Cell]]:
     try:
-        with CalamineWorkbook.from_path(path) as book:
+        with _opened(copy) as book:
             sheets = (
                 index
                 for index, sheet in enumerate(book.sheets_metadata)
@@ -61,7 +75,7 @@ def _sheet_rows(path: Path) -> Iterator[list[Cell]]:
         raise FileFault("not_a_table") from None
 
 
-def _copy(file: BinaryIO, to: Path, rows: int) -> None:
+def _copy(file: BinaryIO, to: BinaryIO, rows: int) -> None:
     """Unpack an archive's XML under the limits into one that is not compressed."""
     try:
         with zipfile.ZipFile(file) as archive, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as plain:
