@@ -95,7 +95,7 @@ def _upgrade(connection: Connection, passwords: Mapping[str, str]) -> None:
             connection.commit()
             command.upgrade(_config(service, connection), "head")
             connection.execute(text(BEGIN_EPOCH.format(schema=service)))
-            connection.execute(text(f"SELECT {service}.keep_partitions(14)"))
+            connection.execute(text(f"SELECT {service}.keep_partitions(14), {service}.keep_audit_partitions()"))
             connection.commit()
     finally:
         connection.rollback()

@@ -6,7 +6,7 @@ by whom), the auditor's role reads what was done in the name of its region or in
 
 from alembic import op
 
-from migrations.house import run_script
+from migrations.house import KEEP_PARTITIONS, run_script
 from migrations.roles import allow
 from shared.db import AUDIT_ROLES, group_of
 from shared.settings import Service
@@ -40,7 +40,7 @@ CREATE TABLE {s}.audit (
 ) PARTITION BY RANGE (at);
 CREATE INDEX audit_order_idx ON {s}.audit (epoch, xid, seq);
 CREATE INDEX audit_subjects_idx ON {s}.audit USING gin (subjects);
-COMMENT ON TABLE {s}.audit IS 'Who did what, to whose data: one entry an act, by day, append-only.';
+COMMENT ON TABLE {s}.audit IS 'Who did what, to whose data: one entry an act, by month, append-only.';
 COMMENT ON COLUMN {s}.audit.target IS 'The path asked for, or of what came to be.';
 COMMENT ON COLUMN {s}.audit.scope IS 'The region acted in the name of; ~ for none.';
 COMMENT ON COLUMN {s}.audit.subjects IS 'Whose data it was about.';
@@ -66,7 +66,7 @@ CREATE TABLE {s}.audit_sealed (
 );
 COMMENT ON TABLE {s}.audit_sealed IS 'How far the sealer has come: every entry up to there is in a chain.';
 
-SELECT {s}.keep_partitions(14);
+SELECT {s}.keep_audit_partitions();
 INSERT INTO {s}.audit (
     at, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
 )
@@ -101,8 +101,38 @@ CREATE POLICY audited ON {s}.audit FOR SELECT TO fangxian_{s}_auditor USING (
 CREATE POLICY sealed ON {s}.audit FOR SELECT TO fangxian_{s}_sealer, fangxian_{s}_system USING (true);
 """
 
+# Kept for years, and read over all of them: hundreds of partitions would cost more than they save.
+KEEP_MONTHS = """
+CREATE FUNCTION {s}.keep_audit_partitions() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'Asia/Shanghai' AS $$
+DECLARE
+    parent text;
+    month date;
+    child text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('{s}.keep_partitions'));
+    FOREACH parent IN ARRAY ARRAY['audit', 'audit_seals'] LOOP
+        EXECUTE format('CREATE TABLE IF NOT EXISTS {s}.%I PARTITION OF {s}.%I DEFAULT', parent || '_default', parent);
+        FOR month IN
+            SELECT generate_series(date_trunc('month', current_date - 2), current_date + 31, '1 month')::date
+        LOOP
+            child := parent || to_char(month, '_YYYYMMDD');
+            IF to_regclass(format('{s}.%I', child)) IS NULL THEN
+                EXECUTE format(
+                    'CREATE TABLE {s}.%I PARTITION OF {s}.%I FOR VALUES FROM (%L) TO (%L)',
+                    child, parent, month::timestamptz, (month + interval '1 month')::timestamptz
+                );
+            END IF;
+        END LOOP;
+    END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION {s}.keep_audit_partitions FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {s}.keep_audit_partitions TO fangxian_{s}_system;
+"""
+
 BEFORE = """
 DROP FUNCTION {s}.audit_about;
+DROP FUNCTION {s}.keep_audit_partitions;
 DROP TABLE {s}.audit_sealed;
 DROP TABLE {s}.audit_seals;
 ALTER TABLE {s}.audit RENAME TO audit_after;
@@ -130,6 +160,8 @@ DROP TABLE {s}.audit_after;
 
 def create_audit(service: Service) -> None:
     """Make the audit of a schema, with the entries there were before it was chained."""
+    run_script(KEEP_PARTITIONS.format(s=service, by_month="{audit,audit_seals}"))
+    run_script(KEEP_MONTHS.format(s=service))
     run_script(TABLES.format(s=service))
     for role in AUDIT_ROLES:
         op.execute(f"GRANT USAGE ON SCHEMA {service} TO {group_of(service, role)}")
@@ -150,6 +182,7 @@ def create_audit(service: Service) -> None:
 def drop_audit(service: Service) -> None:
     """Back to entries without a chain. Those about nobody are lost: the older form has no place for them."""
     run_script(BEFORE.format(s=service))
+    run_script(KEEP_PARTITIONS.format(s=service, by_month="{}"))
     allow(service, "audit", "INSERT")
     auditor, sealer = (group_of(service, role) for role in AUDIT_ROLES)
     op.execute(f"REVOKE ALL ON {service}.feed_epochs FROM {auditor}, {sealer}")

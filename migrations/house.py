@@ -167,7 +167,7 @@ COMMENT ON COLUMN {s}.proposals.content IS 'What exactly is decided. Never chang
 
 # Days are Shanghai's. What is older than the oldest partition, or newer than the newest, goes to the default one.
 KEEP_PARTITIONS = """
-CREATE FUNCTION {s}.keep_partitions(retention_days integer) RETURNS void
+CREATE OR REPLACE FUNCTION {s}.keep_partitions(retention_days integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'Asia/Shanghai' AS $$
 DECLARE
     parent text;
@@ -177,7 +177,8 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{s}.keep_partitions'));
     FOR parent IN
-        SELECT relname FROM pg_class WHERE relkind = 'p' AND relnamespace = '{s}'::regnamespace ORDER BY relname
+        SELECT relname FROM pg_class
+        WHERE relkind = 'p' AND relnamespace = '{s}'::regnamespace AND relname <> ALL ('{by_month}') ORDER BY relname
     LOOP
         EXECUTE format('CREATE TABLE IF NOT EXISTS {s}.%I PARTITION OF {s}.%I DEFAULT', parent || '_default', parent);
         FOR day IN SELECT generate_series(current_date - 2, current_date + 14, '1 day')::date LOOP
@@ -228,7 +229,7 @@ def create_house(service: Service) -> None:
     """Make the common tables of a schema, and say who may do what with them."""
     open_schema(service)
     run_script(TABLES.format(s=service))
-    run_script(KEEP_PARTITIONS.format(s=service))
+    run_script(KEEP_PARTITIONS.format(s=service, by_month="{}"))
     allow(service, "feed", "INSERT")
     allow(service, "feed", "SELECT", "system")
     allow(service, "feed_epochs", "SELECT")

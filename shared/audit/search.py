@@ -8,7 +8,19 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, DateTime, Select, column, func, select, table, text, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Select,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+    text,
+    tuple_,
+)
 
 from shared.audit.canonical import ENTRY_FIELDS
 from shared.audit.kinds import Kind
@@ -23,9 +35,9 @@ EVER = datetime(2000, 1, 1, tzinfo=UTC)
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
 
 # Whom of the caller's own an entry is about; of the others nothing is said.
-OWN = text("""
-    ARRAY(SELECT unnest(subjects) INTERSECT SELECT unnest(current_setting('scope.residents')::uuid[])) AS residents
-""")
+OWN: ColumnElement[Any] = literal_column(
+    "ARRAY(SELECT unnest(subjects) INTERSECT SELECT unnest(current_setting('scope.residents')::uuid[]))"
+).label("residents")
 
 
 class Place(NamedTuple):
@@ -85,7 +97,7 @@ class AuditFilter:
 async def search(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
     """Entries within the auditor's scope, or in no region's name, the latest first."""
     await work.rows(AS_AUDITOR, role=group_of(work.house.settings.service, "auditor"))
-    rows = await _latest(work, select(AUDIT).where(*where.clauses()), after, limit)
+    rows = await _latest(work, AUDIT, select(AUDIT).where(*where.clauses()), after, limit)
     service = work.house.settings.service
     entries = [_entry(service, row) for row in rows[:limit]]
     shown = {subject for entry in entries for subject in entry.subjects}
@@ -97,21 +109,23 @@ async def search(work: Work, where: AuditFilter, after: Place | None, limit: int
 async def who_looked(work: Work, after: Place | None, limit: int) -> Listed[LookedAt]:
     """What was done with the data of the caller and of those the caller acts for, the latest first."""
     service = work.house.settings.service
-    asked = select(
-        *(AUDIT.c[name] for name in ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose")), OWN
-    )
-    rows = await _latest(work, asked.select_from(AUDIT), after, limit)
+    told = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose")
+    # First all that concerns them, by its index, and only then the latest of it: the other way round reads everything.
+    mine = select(*(AUDIT.c[name] for name in told), OWN).select_from(AUDIT).cte("mine").prefix_with("MATERIALIZED")
+    rows = await _latest(work, mine, select(mine), after, limit)
     return Listed(
         items=[_looked(service, row) for row in rows[:limit]],
         next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None,
     )
 
 
-async def _latest(work: Work, asked: Select[Any], after: Place | None, limit: int) -> list[Mapping[str, Any]]:
+async def _latest(
+    work: Work, source: FromClause, asked: Select[Any], after: Place | None, limit: int
+) -> list[Mapping[str, Any]]:
     """One more than is asked for, so that one knows whether there are more."""
     if after is not None:
-        asked = asked.where(tuple_(AUDIT.c.at, AUDIT.c.seq) < (after.at, after.seq))
-    rows = await work.rows(asked.order_by(AUDIT.c.at.desc(), AUDIT.c.seq.desc()).limit(limit + 1))
+        asked = asked.where(tuple_(source.c.at, source.c.seq) < (after.at, after.seq))
+    rows = await work.rows(asked.order_by(source.c.at.desc(), source.c.seq.desc()).limit(limit + 1))
     return [dict(row) for row in rows]
 
 

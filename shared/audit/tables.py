@@ -49,7 +49,7 @@ def add_audit_tables(metadata: MetaData) -> None:
         Index("audit_order_idx", "epoch", "xid", "seq"),
         Index("audit_subjects_idx", "subjects", postgresql_using="gin"),
         postgresql_partition_by="RANGE (at)",
-        comment="Who did what, to whose data: one entry an act, by day, append-only.",
+        comment="Who did what, to whose data: one entry an act, by month, append-only.",
     )
     Table(
         "audit_seals",

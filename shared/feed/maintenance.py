@@ -11,7 +11,7 @@ from shared.house import House
 from shared.http import idempotency
 from shared.work import Work
 
-PARTITIONS = text("SELECT keep_partitions(:retention_days)")
+PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 
 LAG = text("""
     SELECT owner, lane, cursor, extract(epoch FROM now() - moved_at)::float8 AS age_seconds FROM feed_cursors
@@ -30,7 +30,7 @@ OLDEST = text("""
 
 
 async def keep_partitions(house: House) -> None:
-    """Make the partitions of the next 14 days; drop the feed's that are past retention."""
+    """Make the partitions of the next days and months; drop the feed's that are past retention."""
     async with house.system_work("keep_partitions") as work:
         await work.rows(PARTITIONS, retention_days=house.settings.feed_retention_days)
 

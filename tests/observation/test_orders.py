@@ -368,7 +368,8 @@ async def test_residents_see_their_own_and_change_nothing(district: District, ho
 async def test_looking_at_people_is_audited(district: District, home: Home, officer: httpx.AsyncClient) -> None:
     await tell(district, tube(new_id(), [home.case], "positive"))
     await officer.get("/observation/v1/orders")
-    rows = await district.sql("SELECT subjects, operation FROM observation.audit")
-    assert [(set(row["subjects"]), row["operation"]) for row in rows] == [
-        (set(home.others), "GET /observation/v1/orders")
+    rows = await district.sql("SELECT kind, reason, subjects, operation FROM observation.audit ORDER BY seq")
+    assert [(row["kind"], row["reason"], set(row["subjects"]), row["operation"]) for row in rows] == [
+        ("restriction", "order.open", set(home.others), "feed testing"),
+        ("look", "", set(home.others), "GET /observation/v1/orders"),
     ]

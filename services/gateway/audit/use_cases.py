@@ -30,8 +30,9 @@ WITHIN_SECONDS = 2.0
 async def heads(work: Work, day: date) -> Heads:
     """The heads of a day, of every service that answers."""
     house = work.house
+    await work.become(system("gateway"))
     # The peers first: until its first statement this work holds no connection.
-    asked = await _ask_all(house, system("gateway"), dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
+    asked = await _ask_all(house, work.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
     found = {name: Head.model_validate(answer) for name, answer in asked.items() if answer is not None}
     found["gateway"] = await head_now(work, day)
     return Heads(
