@@ -59,7 +59,7 @@ class House:
             engine=engine_of(settings),
             keyring=Keyring.from_files(settings.service, settings.keys),
             signer=signer,
-            peers=Peers(settings, signer, transports or {}),
+            peers=Peers(settings, signer, {} if transports is None else transports),
             waker=Waker(settings.redis_url.get_secret_value(), subscribers_of(settings)),
         )
 

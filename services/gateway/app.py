@@ -42,6 +42,7 @@ API = Api(
     body_bytes={**proxy.BODY_BYTES, hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
     authenticate=outside_tokens,
     openapi_path="/gateway/openapi.json",
+    is_edge=True,
 )
 
 
