@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from shared import telemetry
-from shared.actors import Actor
+from shared.actors import Actor, Role, system
 from shared.audit.routes import audit_routers
 from shared.contracts.resource import Resource
 from shared.feed import maintenance
@@ -63,6 +63,8 @@ class Api:
     openapi_path: str = "/openapi.json"
     proposals: Sequence[Kind[Any]] = ()
     """What two people decide here, beside how long data is kept."""
+    is_edge: bool = False
+    """Whether everybody reaches it, so that its figures are asked for behind it."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -104,10 +106,13 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         retention_router(settings.service),
         *audit_routers(settings.service),
         feed_router(api.snapshots),
+        _figures(house),
     ]
     for router in [*api.routers, *of_every_service]:
         app.include_router(router)
     _add_health(app, house)
+    if not api.is_edge:
+        _add_metrics(app, house)
     describe(app)
     handlers.install(app)
     api.within(app)
@@ -159,11 +164,37 @@ def _add_health(app: FastAPI, house: House) -> None:
         """All that can go wrong here, for the pages of the edge."""
         return catalogue(language_of(request.headers.get("accept-language")))
 
+
+def _figures(house: House) -> Router:
+    """The figures of this process, for our own services."""
+    router = Router(prefix="/internal", tags=["figures"])
+
+    @router.get("/metrics", role=Role.SERVICE, include_in_schema=False, response_class=Response)
+    async def read_figures() -> Response:
+        """Figures for Prometheus."""
+        return await _measured(house)
+
+    return router
+
+
+def _add_metrics(app: FastAPI, house: House) -> None:
+    """Figures for Prometheus, at an address that only the inside reaches: the edge passes it on to nobody."""
+
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        """Figures for Prometheus."""
-        await _check(maintenance.measure(house), seconds=5)
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        """This process's own."""
+        return await _measured(house)
+
+    @app.get("/metrics/gateway", include_in_schema=False)
+    async def metrics_of_the_edge() -> Response:
+        """Those of the edge, whose own port is everybody's."""
+        answer = await house.peers.call("gateway", "GET", "/internal/metrics", system(house.settings.service))
+        return Response(answer.content, answer.status_code, media_type=CONTENT_TYPE_LATEST)
+
+
+async def _measured(house: House) -> Response:
+    await _check(maintenance.measure(house), seconds=5)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _observe(service: str) -> limits.Observe:

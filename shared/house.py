@@ -77,7 +77,7 @@ class House:
             masters=masters_of(settings),
             signer=signer,
             refreshed=[signer.refresh, follow_index],
-            peers=Peers(settings, signer, transports or {}),
+            peers=Peers(settings, signer, {} if transports is None else transports),
             waker=Waker(settings.redis_url.get_secret_value(), subscribers_of(settings)),
         )
 

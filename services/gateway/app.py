@@ -67,6 +67,7 @@ API = Api(
         endpoints.PREFIX: endpoints.BODY_BYTES,
     },
     openapi_path="/gateway/openapi.json",
+    is_edge=True,
 )
 
 

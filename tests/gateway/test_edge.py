@@ -207,7 +207,10 @@ DETOURS = [
     "/registry/v1/%5c..%5cinternal",
     "/registry/v1/regions%0d%0ax",
     "/registry/internal/feed",
+    "/metrics",
+    "/metrics/gateway",
     "/registry/metrics",
+    "/registry/metrics/gateway",
     "/registry/readyz",
     "/registry/openapi.json",
     "/registry/",
@@ -410,3 +413,20 @@ async def test_too_large_is_refused_without_reading_it(upstream: Upstream, outsi
     answer = await outside.post("/testing/v1/uploads", content=b"", headers=headers)
     assert answer.status_code == 413
     assert upstream.seen == []
+
+
+async def test_figures_are_for_the_inside(district: District, outside: httpx.AsyncClient) -> None:
+    """The gateway's own port is everybody's: its figures are asked for behind it, with a token of ours."""
+    assert (await outside.get("/metrics")).status_code == 404
+    assert (await outside.get("/internal/metrics")).status_code == 401
+    token = await token_of(outside, role="command", region="")
+    answer = await outside.get("/internal/metrics", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+    for service in ("registry", "testing", "observation"):
+        transport = httpx.ASGITransport(district.apps[service])
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{service}") as inside:
+            own = await inside.get("/metrics")
+            edge = await inside.get("/metrics/gateway")
+        assert own.status_code == edge.status_code == 200, edge.text
+        assert edge.headers["content-type"] == own.headers["content-type"]
+        assert "fangxian_request_seconds_count" in edge.text

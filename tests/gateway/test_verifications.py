@@ -308,7 +308,10 @@ async def test_hot_routes_are_declared_and_meet_the_surroundings_of_all(district
         assert (unknown.status_code, unknown.json()["code"]) == (401, "unauthenticated")
         assert unknown.json()["request_id"] == unknown.headers["x-request-id"]
         document = (await client.get("/gateway/openapi.json")).json()
-        metrics = (await client.get("/metrics")).text
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(district.apps["testing"]), base_url="http://x"
+    ) as inside:
+        metrics = (await inside.get("/metrics/gateway")).text
     verify = document["paths"][VERIFICATIONS]["post"]
     assert verify["x-roles"] == ["doorkeeper", "checkpoint"]
     assert {"201", "401", "403", "404", "409", "422"} <= verify["responses"].keys()
