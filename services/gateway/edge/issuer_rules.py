@@ -59,7 +59,8 @@ def keys_of_set(published: Mapping[str, Any], algorithm: str) -> dict[str, dict[
         and (curve is None or key.get("crv") == curve)
         and key.get("use", "sig") == "sig"
         and key.get("alg", algorithm) == algorithm
-        and (kind != "RSA" or len(str(key.get("n", ""))) in RSA_MODULUS_CHARACTERS)
+        and all(isinstance(value, str) for value in key.values() if not isinstance(value, list))
+        and (kind != "RSA" or len(key.get("n", "")) in RSA_MODULUS_CHARACTERS)
     }
 
 

@@ -6,6 +6,7 @@ is slow, away or answers nonsense keeps only its own people waiting.
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import OrderedDict
@@ -99,10 +100,9 @@ class ForeignIssuer:
                 self._keys = found
             self._fetched = time.monotonic()
             await asyncio.sleep(AGAIN_SECONDS)
-            try:
-                await asyncio.wait_for(self._wanted.wait(), REFRESH_SECONDS if self._keys else AGAIN_SECONDS)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REFRESH_SECONDS if self._keys else AGAIN_SECONDS):
+                    await self._wanted.wait()
 
     async def _fetch(self) -> dict[str, Key]:
         async with httpx.AsyncClient(transport=self.transport, trust_env=False, timeout=FETCH_SECONDS) as client:
