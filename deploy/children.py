@@ -52,11 +52,14 @@ def serve(app: Any, listener: socket.socket) -> None:
     """Serve an ASGI application until SIGTERM."""
     import uvicorn
 
+    from shared.http.hot import App
+    from shared.http.protocol import HotProtocol
+
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=HotProtocol if isinstance(app, App) else "httptools",
             ws="none",
             lifespan="on",
             access_log=False,

@@ -71,7 +71,7 @@ class Issuer:
         """The bearer of a token. Raises `Unauthenticated`; a token once found good is remembered until it ends."""
         known = self._checked.get(token) or self._check(token)
         actor, not_before, expires = known
-        if not not_before - SKEW_SECONDS <= clock.now().timestamp() < expires:
+        if not not_before - SKEW_SECONDS <= clock.seconds() < expires:
             self._checked.pop(token, None)
             raise Unauthenticated()
         return actor
