@@ -57,6 +57,9 @@ def serve(app: Any, listener: socket.socket) -> None:
     """Serve an ASGI application until SIGTERM."""
     import uvicorn
 
+    from shared.http.hot import App
+    from shared.http.protocol import HotProtocol
+
     # uvicorn drains, and then raises the signal once more: by then it is to end us in good order, not to kill us.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
@@ -64,7 +67,7 @@ def serve(app: Any, listener: socket.socket) -> None:
         uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=HotProtocol if isinstance(app, App) else "httptools",
             ws="none",
             lifespan="on",
             access_log=False,

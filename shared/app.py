@@ -39,6 +39,9 @@ UPLOAD_SECONDS = 300.0
 CHECK_SECONDS = 0.5
 """How long a health check waits for a server: one that hangs must not make whoever asks us hang."""
 
+YOUNG_OBJECTS = 20_000
+"""How many new objects the collector waits for: requests leave few cycles behind, and each look for them costs."""
+
 Authenticate = Callable[[Mapping[str, Any]], Actor]
 """Takes an ASGI scope, or a request, which reads as its scope."""
 
@@ -78,6 +81,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         # What is here now stays: the collector need not look at it again and again while requests come.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         try:
             if api.lifespan is None:
                 yield

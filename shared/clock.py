@@ -3,6 +3,7 @@
 Rules never ask for the time; they are given `now`. Everything else asks `clock.now()`, which tests can move.
 """
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,11 @@ _shift = timedelta(0)
 def now() -> datetime:
     """The present instant, in UTC."""
     return datetime.now(UTC) + _shift
+
+
+def seconds() -> float:
+    """The present instant in Unix seconds, for what is compared with such: a quarter of `now().timestamp()`."""
+    return time.time() + _shift.total_seconds()
 
 
 def day_of(instant: datetime) -> date:

@@ -31,10 +31,14 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", JSON),)
+    """But for the length, and for what every answer carries."""
 
 
 Handle = Callable[[Scope, bytes], Awaitable[Answer]]
-"""Takes the scope and the whole body. What it raises is answered as a problem."""
+"""Takes the scope and the whole body. What it raises is answered as a problem.
+
+It may run without a task (protocol.py), so it waits for futures only: no tasks of its own, no `asyncio.timeout`.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,8 @@ class Hot:
     """The longest body; 0 where there is none to read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self.answer(scope, receive)
-        await _send(send, answer)
-
-    async def answer(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request."""
         body = await _body(scope, receive, self.body_bytes) if self.body_bytes else b""
-        return await self.handle(scope, body)
+        await _send(send, await self.handle(scope, body))
 
 
 def hot(declared: Router, endpoint: Hot) -> Route:
@@ -87,7 +86,7 @@ class App(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.hot: dict[tuple[str, str], _Surrounded] = {}
+        self.hot: dict[tuple[str, str], Surrounded] = {}
         self.for_browsers = False
         """Whether what a web page asks goes the ordinary way, where it is told who may read the answer."""
 
@@ -97,18 +96,25 @@ class App(FastAPI):
             if isinstance(route, Route) and route.hot is not None:
                 method = _only(route)
                 observed = observe(method, route.path)
-                self.hot[method, route.path] = _Surrounded(self, route, request_timeout_seconds, observed)
+                self.hot[method, route.path] = Surrounded(self, route, request_timeout_seconds, observed)
+
+    def hot_route(self, scope: Scope) -> "Surrounded | None":
+        """The hot route that answers a request, if one does."""
+        found = self.hot.get((scope["method"], scope["path"]))
+        if found and self.for_browsers and any(name == b"origin" for name, _ in scope["headers"]):
+            return None
+        return found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        surrounded = self.hot.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if surrounded is None or (self.for_browsers and any(name == b"origin" for name, _ in scope["headers"])):
+        surrounded = self.hot_route(scope) if scope["type"] == "http" else None
+        if surrounded is None:
             await super().__call__(scope, receive, send)
         else:
             await surrounded(scope, receive, send)
 
 
-class _Surrounded:
-    """What surrounds a hot route: limits.py's work in one function."""
+class Surrounded:
+    """A hot route with what surrounds it, as an ASGI application: the way of all servers but ours."""
 
     def __init__(self, app: FastAPI, route: Route, seconds: float, observe: Observe) -> None:
         self.app = app
@@ -118,58 +124,68 @@ class _Surrounded:
         self.observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.monotonic()
+        exchange = Exchange(self, scope)
         status = 0
-        scope["app"] = self.app
-        state = scope.setdefault("state", {})
-        headers, size = limits.read_headers(scope)
-        state["request_id"] = request_id = limits.request_id_of(headers)
         try:
-            limits.check(scope, headers, size, self.endpoint.body_bytes or limits.BODY_BYTES, is_json=True)
-            budget = limits.budget_of(headers, self.seconds)
-            state["deadline"] = began + budget
-            answer = await self._within(budget, scope, receive)
+            try:
+                async with asyncio.timeout(exchange.budget):
+                    answer = await exchange.answer(receive)
+            except TimeoutError:  # whatever else goes wrong is an answer
+                answer = exchange.refusal(UpstreamTimeout())
             status = answer.status
-            await _send(send, answer, request_id)
-        except Exception as error:
-            if status:
-                raise
-            response = respond(scope, error)
-            status = response.status_code
-            complete = limits.completing(send, request_id)
-            await response(scope, receive, complete)
+            await _send(send, answer, exchange.request_id)
         finally:
-            self.observe(status, time.monotonic() - began)
+            exchange.end(status)
 
-    async def _within(self, budget: float, scope: Scope, receive: Receive) -> Answer:
-        """The answer within its time. As `asyncio.timeout` does it, at a third of its cost."""
-        loop = asyncio.get_running_loop()  # once: each time is a system call
-        task = cast("asyncio.Task[None]", asyncio.current_task(loop))
-        overdue = False
 
-        def expire() -> None:
-            nonlocal overdue
-            overdue = True
-            task.cancel()
+class Exchange:
+    """One request to a hot route, until it is answered: limits.py's work in one place."""
 
-        timer = loop.call_later(budget, expire)
+    __slots__ = ("_began", "_headers", "_hot", "_scope", "_size", "budget", "request_id")
+
+    def __init__(self, hot: Surrounded, scope: Scope) -> None:
+        self._began = time.monotonic()
+        self._hot = hot
+        self._scope = scope
+        self._headers, self._size = limits.read_headers(scope)
+        self.request_id = limits.request_id_of(self._headers)
+        self.budget = limits.budget_of(self._headers, hot.seconds)
+        """Seconds it may take; whoever runs it ends it then."""
+        scope["app"] = hot.app
+        state = scope.setdefault("state", {})
+        state["request_id"] = self.request_id
+        state["deadline"] = self._began + self.budget
+
+    async def answer(self, receive: Receive) -> Answer:
+        """The answer, whatever it is. Waits for what it asks of others and for the body, and for nothing else."""
+        endpoint = self._hot.endpoint
         try:
-            return await self.endpoint.answer(scope, receive)
-        except Problem as problem:
-            router.check_declared(problem, self.route)
-            raise
-        except asyncio.CancelledError:
-            if overdue and task.uncancel() == 0:
-                raise UpstreamTimeout() from None
-            raise
-        finally:
-            timer.cancel()
+            most = endpoint.body_bytes
+            limits.check(self._scope, self._headers, self._size, most or limits.BODY_BYTES, is_json=True)
+            try:
+                body = await _body(self._scope, receive, most) if most else b""
+                return await endpoint.handle(self._scope, body)
+            except Problem as problem:
+                router.check_declared(problem, self._hot.route)
+                raise
+        except Exception as error:
+            return self.refusal(error)
+
+    def refusal(self, error: Exception) -> Answer:
+        """How an exception is answered."""
+        response = respond(self._scope, error)
+        kept = (header for header in response.raw_headers if header[0] != b"content-length")
+        return Answer(response.status_code, bytes(response.body), tuple(kept))
+
+    def end(self, status: int) -> None:
+        """It is answered; 0 if it never was."""
+        self._hot.observe(status, time.monotonic() - self._began)
 
 
 async def _send(send: Send, answer: Answer, request_id: str | None = None) -> None:
     headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
     if request_id is not None:
-        headers += ((b"x-request-id", request_id.encode("ascii")), *limits.OF_EVERY_ANSWER)
+        headers = limits.completed(headers, request_id)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 

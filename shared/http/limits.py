@@ -6,7 +6,7 @@ One plain ASGI middleware for all of it: it also stands before the hot routes, w
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
@@ -51,8 +51,6 @@ _ALL_OFFERED = (*OFFERED, *ALSO_OFFERED)
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
-OF_EVERY_ANSWER = (_NO_SNIFFING, _NO_STORE)
-"""What an answer carries beside its request id, where it says nothing else."""
 
 Observe = Callable[[Scope, int, float], None]
 """Told of each answered request: its scope, the status, and the seconds it took."""
@@ -219,7 +217,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            message = {**message, "headers": _completed(message.get("headers", ()), self.request_id)}
+            message = {**message, "headers": completed(message.get("headers", ()), self.request_id)}
         elif self.head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
@@ -240,27 +238,14 @@ def check(scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int, *
         raise NotAcceptable(offered=", ".join(OFFERED))
 
 
-def completing(send: Send, request_id: str) -> Send:
-    """The way out of an answer that is made elsewhere: with what each of ours carries."""
-
-    async def complete(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": _completed(message.get("headers", ()), request_id)}
-        await send(message)
-
-    return complete
-
-
-def _completed(given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
+def completed(given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
     """The headers of an answer, and what each of ours carries."""
-    headers = [
-        *given,
-        (b"x-request-id", request_id.encode("ascii")),
-        _NO_SNIFFING,
-    ]
-    if not any(name == b"cache-control" for name, _ in given):
-        headers.append(_NO_STORE)
-    return headers
+    return [*given, (b"x-request-id", request_id.encode("ascii")), *beside(given)]
+
+
+def beside(given: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """What an answer with such headers carries beside its request id."""
+    return (_NO_SNIFFING,) if any(name == b"cache-control" for name, _ in given) else (_NO_SNIFFING, _NO_STORE)
 
 
 async def _fail(scope: Scope, exchange: _Exchange, error: Exception) -> None:

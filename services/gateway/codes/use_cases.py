@@ -279,7 +279,7 @@ def _stored(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
 
 
 def _reasons(stored: list[dict[str, Any]]) -> list[Reason]:
-    return msgspec.convert(stored, list[Reason])
+    return msgspec.convert(stored, list[Reason]) if stored else []
 
 
 def _explained(reason: Reason, policy: Policy, language: Language) -> ReasonShown:

@@ -124,7 +124,7 @@ class Issuer:
         """As `actor_of`, with what else the token says."""
         found = self._checked.get(token) or self._check(token)
         actor, not_before, expires, session, issued = found
-        if not not_before - SKEW_SECONDS <= clock.now().timestamp() < expires:
+        if not not_before - SKEW_SECONDS <= clock.seconds() < expires:
             self._checked.pop(token, None)
             raise Unauthenticated()
         if session and self.ended and issued <= max(self.ended.get(session, 0), self.ended.get(actor.subject, 0)):

@@ -19,9 +19,7 @@ import enum
 import hashlib
 import hmac
 import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as BadBase64
-from binascii import crc_hqx
+from binascii import a2b_base64, b2a_base64, crc_hqx
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +27,7 @@ from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -58,6 +57,12 @@ class Kind(enum.IntEnum):
     PROXY = 2
     PRINTED = 3
 
+
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
+"""Makes URL-safe base64 ordinary, and what is not URL-safe no base64 at all."""
 
 _SIZES: dict[int, int] = {kind: _HEAD.size + _TAIL + (16 if kind is Kind.PROXY else 0) for kind in Kind}
 
@@ -178,7 +183,7 @@ def whose_online(
     """Whose code it is, by its seal; raises BadToken. For the door, which asks the rest where it is true."""
     body = _unsealed(text, secrets)
     _check_time(body, now, printed_seconds)
-    return Whose(UUID(bytes=body[5:21]), _shown_by(body))
+    return Whose(_id(body[5:21]), _shown_by(body))
 
 
 def read_offline(
@@ -220,20 +225,28 @@ def _packed(subject: Subject, kind: Kind, key: Key, now: datetime, step: int, sh
 def _signed(body: bytes, key: Key) -> str:
     signed = body + sealed(body, key.secret, _SEAL)
     raw = signed + key.private.sign(signed)
-    return PREFIX + urlsafe_b64encode(raw + _check(raw)).rstrip(b"=").decode()
+    return PREFIX + to_text(raw + _check(raw))
+
+
+def to_text(raw: bytes) -> str:
+    """URL-safe base64 with no padding, without the layers above the one function that makes it."""
+    return b2a_base64(raw, newline=False).translate(_TO_URL_SAFE, b"=").decode()
 
 
 def sealed(body: bytes, secret: bytes, size: int) -> bytes:
-    """HMAC-SHA-256 of a body, cut to a size."""
-    mac = _begun(secret).copy()
-    mac.update(body)
-    return mac.digest()[:size]
+    """HMAC-SHA-256 of a body (RFC 2104), cut to a size. Of its two hashes, begun already: half the cost of `hmac`."""
+    begun_inner, begun_outer = _begun(secret)
+    inner, outer = begun_inner.copy(), begun_outer.copy()
+    inner.update(body)
+    outer.update(inner.digest())
+    return outer.digest()[:size]
 
 
 @lru_cache(maxsize=64)
-def _begun(secret: bytes) -> hmac.HMAC:
-    """A seal with nothing in it yet: to begin one costs OpenSSL twice what to end it does."""
-    return hmac.new(secret, digestmod="sha256")
+def _begun(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+    """The inner and the outer hash of a seal with nothing in it yet. A secret is never longer than a block."""
+    block = secret.ljust(64, b"\0")
+    return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
 def _check(raw: bytes) -> bytes:
@@ -244,13 +257,14 @@ def _opened(text: str) -> bytes:
     """The bytes of a text, if it is whole and of one of our kinds."""
     if not text.startswith(PREFIX) or len(text) > LONGEST:
         raise BadToken("malformed")
-    coded = text[len(PREFIX) :]
     try:
-        raw = urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
-    except (BadBase64, ValueError):
+        coded = text[len(PREFIX) :].encode().translate(_TO_STANDARD)
+        coded += b"=" * (-len(coded) % 4)
+        raw = a2b_base64(coded)
+    except ValueError:
         raise BadToken("malformed") from None
     whole = len(raw) > 4 and _SIZES.get(raw[4]) == len(raw)
-    if not whole or _check(raw[:-_CHECK]) != raw[-_CHECK:] or urlsafe_b64encode(raw).rstrip(b"=") != coded.encode():
+    if not whole or _check(raw[:-_CHECK]) != raw[-_CHECK:] or b2a_base64(raw, newline=False) != coded:
         raise BadToken("malformed")
     return raw
 
@@ -268,14 +282,19 @@ def _unsealed(text: str, secrets: Mapping[bytes, bytes]) -> bytes:
 
 
 def _shown_by(body: bytes) -> UUID | None:
-    return UUID(bytes=body[_HEAD.size :]) if body[4] == Kind.PROXY else None
+    return _id(body[_HEAD.size :]) if body[4] == Kind.PROXY else None
+
+
+def _id(raw: bytes) -> UUID:
+    """A UUID of its bytes, at a quarter of what its own constructor takes."""
+    return msgspec.convert(raw.hex(), UUID)
 
 
 def _unpacked(body: bytes) -> Shown:
     key_id, kind, resident, issued, colours, until, last_negative = _HEAD.unpack_from(body)
     return Shown(
         Kind(kind),
-        UUID(bytes=resident),
+        _id(resident),
         _shown_by(body),
         datetime.fromtimestamp(issued, UTC),
         _colour(colours & 15),

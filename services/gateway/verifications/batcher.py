@@ -97,9 +97,10 @@ class Batcher(Generic[Asked, Answered]):
 
     async def ask(self, item: Asked) -> Answered:
         """The answer to one request, once its batch is committed. Raises Unavailable, or this item's own error."""
-        if self._loop is None or not self.ready or len(self._waiting) >= self._longest_queue:
+        loop = self._loop
+        if loop is None or not self.ready or len(self._waiting) >= self._longest_queue:
             raise Unavailable()
-        future: asyncio.Future[Answered] = self._loop.create_future()
+        future: asyncio.Future[Answered] = loop.create_future()
         self._waiting.append((item, future))
         if self._idle:
             _settle(self._idle.pop(), None)

@@ -5,9 +5,9 @@ there is no cache of codes or points. The answer is what the visit says and noth
 answered from its visit, as before, and is one visit.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
@@ -135,12 +135,12 @@ class Door:
     async def __aexit__(self, *_: object) -> None:
         await self._batcher.stop()
 
-    async def verify(self, scan: Scan) -> Visit:
+    def verify(self, scan: Scan) -> Coroutine[Any, Any, Visit]:
         """The visit of a scan, once it is on disk. Raises Unavailable, ServicePointNotFound or ScanIdTaken.
 
         A caller that goes away while its scan is being written leaves a visit behind; that is what happened.
         """
-        return await self._batcher.ask(scan)
+        return self._batcher.ask(scan)
 
     async def _prepare(self, connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
         record = await connection.prepare(RECORD_VISITS)

@@ -96,7 +96,7 @@ class VerificationEndpoint:
         verdict, why = visit.said
         said: Verified = {
             "scan_id": visit.scan_id,
-            "verdict": verdict.label,
+            "verdict": _LABELS[verdict],
             "word": verdict.word,
             "decided_at": visit.decided_at,
         }
@@ -110,6 +110,8 @@ class VerificationEndpoint:
             said["why"] = why.label
         return said
 
+
+_LABELS = {verdict: verdict.label for verdict in Verdict}
 
 _encode = msgspec.json.Encoder().encode
 

@@ -8,13 +8,13 @@ receipt of one second lasts one; *lasts* is what the point gave at that moment, 
 
 import hmac
 import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from services.gateway.tokens.rules import BadToken, Key, sealed
+from services.gateway.tokens.rules import BadToken, Key, sealed, to_text
 
 PREFIX = "FXR."
 LASTS = timedelta(minutes=10)
@@ -48,7 +48,7 @@ def write(receipt: Receipt, key: Key) -> str:
     ids = (receipt.resident_id.bytes, receipt.point_id.bytes, receipt.scan_id.bytes)
     decided = (receipt.decided_at - _BEGINNING) // _MICROSECOND
     body = _BODY.pack(key.id, *ids, decided, receipt.lasts_seconds)
-    return PREFIX + urlsafe_b64encode(body + sealed(body, key.receipt_secret, _SEAL)).decode()
+    return PREFIX + to_text(body + sealed(body, key.receipt_secret, _SEAL))
 
 
 def read(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Receipt:
@@ -75,6 +75,6 @@ def _opened(text: str) -> bytes:
         raw = urlsafe_b64decode(text[len(PREFIX) :])
     except ValueError:
         raise BadToken("malformed") from None
-    if urlsafe_b64encode(raw).decode() != text[len(PREFIX) :]:
+    if to_text(raw) != text[len(PREFIX) :]:
         raise BadToken("malformed")
     return raw

@@ -178,6 +178,7 @@ def made_at(scan_id: UUID) -> datetime:
     A visit is filed under this instant, which no repetition can change: so a scan is one visit for ever, also when it
     is sent again after midnight. Raises ValueError for any other kind of UUID.
     """
-    if scan_id.version != 7:
+    number = scan_id.int
+    if number >> 76 & 15 != 7 or number >> 62 & 3 != 2:  # its version and its variant
         raise ValueError("a scan id is a UUIDv7")
-    return datetime.fromtimestamp((scan_id.int >> 80) / 1000, UTC)
+    return datetime.fromtimestamp((number >> 80) / 1000, UTC)
