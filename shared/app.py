@@ -19,6 +19,7 @@ from shared import telemetry
 from shared.actors import Actor
 from shared.contracts.resource import Resource
 from shared.feed import maintenance
+from shared.feed.reader import Reaction
 from shared.feed.routes import Snapshot, feed_router
 from shared.house import House
 from shared.http import handlers, limits
@@ -54,6 +55,8 @@ class Api:
     authenticate: Callable[[House], Authenticate] | None = None
     """How callers are known; by the internal token, where a service stands behind the edge."""
     openapi_path: str = "/openapi.json"
+    reactions: Sequence[Reaction] = ()
+    """What the service's worker reads, for the gauge of how far it has come."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -86,7 +89,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
     for router in [*api.routers, feed_router(api.snapshots)]:
         app.include_router(router)
-    _add_health(app, house)
+    _add_health(app, house, api)
     describe(app)
     handlers.install(app)
     limits.install(
@@ -118,7 +121,7 @@ def bearer_token(scope: Mapping[str, Any]) -> str:
     return token.strip()
 
 
-def _add_health(app: FastAPI, house: House) -> None:
+def _add_health(app: FastAPI, house: House, api: Api) -> None:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
         """Whether the process runs."""
@@ -140,7 +143,7 @@ def _add_health(app: FastAPI, house: House) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Figures for Prometheus."""
-        await _check(maintenance.measure(house), seconds=5)
+        await _check(maintenance.measure(house, api.reactions), seconds=5)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -20,6 +20,7 @@ from services.gateway.points.use_cases import finder
 from services.gateway.tokens import routes as tokens
 from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
+from services.gateway.worker import WORKER
 from shared.app import Api, build
 from shared.contracts.gateway import Code, Message
 from shared.feed.snapshots import rows_of
@@ -42,6 +43,7 @@ API = Api(
     body_bytes={**proxy.BODY_BYTES, hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
     authenticate=outside_tokens,
     openapi_path="/gateway/openapi.json",
+    reactions=WORKER.reactions,
 )
 
 

@@ -9,6 +9,7 @@ from services.observation.people import tables as _people  # noqa: F401 - declar
 from services.observation.protocols import routes as protocols
 from services.observation.referrals import routes as referrals
 from services.observation.referrals.tables import ReferralRow
+from services.observation.worker import WORKER
 from shared.app import Api, build
 from shared.contracts.observation import Order, Referral
 from shared.feed.snapshots import rows_of
@@ -19,6 +20,7 @@ API = Api(
     title="Fangxian observation",
     routers=[protocols.router, orders.router, referrals.router, messages.router],
     snapshots={Order: rows_of(OrderRow), Referral: rows_of(ReferralRow)},
+    reactions=WORKER.reactions,
 )
 
 
