@@ -20,6 +20,7 @@ from shared.actors import Actor, Role, system
 from shared.audit.routes import audit_routers
 from shared.contracts.resource import Resource
 from shared.feed import maintenance
+from shared.feed.reader import Reaction
 from shared.feed.routes import Snapshot, feed_router
 from shared.house import House
 from shared.http import handlers, limits
@@ -68,6 +69,8 @@ class Api:
     """What two people decide here, beside how long data is kept."""
     is_edge: bool = False
     """Whether everybody reaches it, so that its figures are asked for behind it."""
+    reactions: Sequence[Reaction] = ()
+    """What the service's worker reads, for the gauge of how far it has come."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -110,13 +113,13 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         retention_router(settings.service),
         *audit_routers(settings.service),
         feed_router(api.snapshots),
-        _figures(house),
+        _figures(house, api),
     ]
     for router in [*api.routers, *of_every_service]:
         app.include_router(router)
     _add_health(app, house)
     if not api.is_edge:
-        _add_metrics(app, house)
+        _add_metrics(app, house, api)
     describe(app)
     handlers.install(app)
     api.within(app)
@@ -149,7 +152,7 @@ def bearer_token(scope: Mapping[str, Any]) -> str:
     return token.strip()
 
 
-def _add_health(app: FastAPI, house: House) -> None:
+def _add_health(app: FastAPI, house: House, api: Api) -> None:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
         """Whether the process runs."""
@@ -169,25 +172,25 @@ def _add_health(app: FastAPI, house: House) -> None:
         return catalogue(language_of(request.headers.get("accept-language")))
 
 
-def _figures(house: House) -> Router:
+def _figures(house: House, api: Api) -> Router:
     """The figures of this process, for our own services."""
     router = Router(prefix="/internal", tags=["figures"])
 
     @router.get("/metrics", role=Role.SERVICE, include_in_schema=False, response_class=Response)
     async def read_figures() -> Response:
         """Figures for Prometheus."""
-        return await _measured(house)
+        return await _measured(house, api.reactions)
 
     return router
 
 
-def _add_metrics(app: FastAPI, house: House) -> None:
+def _add_metrics(app: FastAPI, house: House, api: Api) -> None:
     """Figures for Prometheus, at an address that only the inside reaches: the edge passes it on to nobody."""
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """This process's own."""
-        return await _measured(house)
+        return await _measured(house, api.reactions)
 
     @app.get("/metrics/gateway", include_in_schema=False)
     async def metrics_of_the_edge() -> Response:
@@ -196,8 +199,8 @@ def _add_metrics(app: FastAPI, house: House) -> None:
         return Response(answer.content, answer.status_code, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _measured(house: House) -> Response:
-    await _check(maintenance.measure(house), seconds=5)
+async def _measured(house: House, reactions: Sequence[Reaction]) -> Response:
+    await _check(maintenance.measure(house, reactions), seconds=5)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

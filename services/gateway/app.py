@@ -32,6 +32,7 @@ from services.gateway.policies.use_cases import POLICY
 from services.gateway.tokens import routes as tokens
 from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
+from services.gateway.worker import WORKER
 from shared.app import Api, build
 from shared.contracts.gateway import Code, Message
 from shared.feed.snapshots import rows_of
@@ -68,6 +69,7 @@ API = Api(
     },
     openapi_path="/gateway/openapi.json",
     is_edge=True,
+    reactions=WORKER.reactions,
 )
 
 

@@ -10,6 +10,7 @@ from services.observation.protocols import routes as protocols
 from services.observation.protocols.use_cases import PROTOCOL
 from services.observation.referrals import routes as referrals
 from services.observation.referrals.tables import ReferralRow
+from services.observation.worker import WORKER
 from shared.app import Api, build
 from shared.contracts.observation import Order, Referral
 from shared.feed.snapshots import rows_of
@@ -21,6 +22,7 @@ API = Api(
     routers=[protocols.router, orders.router, referrals.router, messages.router],
     proposals=[PROTOCOL],
     snapshots={Order: rows_of(OrderRow), Referral: rows_of(ReferralRow)},
+    reactions=WORKER.reactions,
 )
 
 

@@ -12,6 +12,7 @@ from services.testing.retests import routes as retests
 from services.testing.retests.tables import RetestRow
 from services.testing.tubes import routes as tubes
 from services.testing.tubes.said import tubes_after
+from services.testing.worker import WORKER
 from shared.app import Api, build
 from shared.contracts.testing import Campaign, Retest, Tube
 from shared.feed.snapshots import rows_of
@@ -22,6 +23,7 @@ API = Api(
     title="Fangxian testing",
     routers=[campaigns.router, tubes.router, boxes.router, results.router, retests.router],
     snapshots={Campaign: rows_of(CampaignRow), Tube: tubes_after, Retest: rows_of(RetestRow)},
+    reactions=WORKER.reactions,
 )
 
 

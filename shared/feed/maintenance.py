@@ -1,22 +1,25 @@
 """Partitions made ahead and dropped by retention, old keys forgotten, and the figures an operator watches."""
 
+import asyncio
+import math
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from sqlalchemy import text
 
 from shared import telemetry
 from shared.audit import sealer
-from shared.house import House
+from shared.feed.log import LANES
+from shared.feed.reader import Reaction, Reader
+from shared.house import House, owners_read_by
 from shared.http import idempotency
+from shared.problems import Problem
 from shared.work import Work
 
 PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 
-LAG = text("""
-    SELECT owner, lane, cursor, extract(epoch FROM now() - moved_at)::float8 AS age_seconds FROM feed_cursors
-    ORDER BY owner, lane
-""")
 PARKED = text("""
     SELECT type, subject, version, region, error, attempts, parked_at FROM feed_parked
     ORDER BY parked_at LIMIT :limit
@@ -41,22 +44,30 @@ async def forget_old_keys(house: House) -> None:
         await work.run(idempotency.FORGET, before=work.now - timedelta(hours=24))
 
 
-async def lag(work: Work) -> list[dict[str, Any]]:
-    """How old each cursor of this service is."""
-    return [dict(row) for row in await work.rows(LAG)]
-
-
 async def parked(work: Work, limit: int = 100) -> list[dict[str, Any]]:
     """What could not be handled, oldest first."""
     return [dict(row) for row in await work.rows(PARKED, limit=limit)]
 
 
-async def measure(house: House) -> None:
+async def measure(house: House, reactions: Sequence[Reaction]) -> None:
     """Set the gauges that `/metrics` shows."""
+    readers = (Reader(house, owner, reactions) for owner in owners_read_by(house.settings.service))
+    await asyncio.gather(_measure_own(house), *(_measure_lag(reader) for reader in readers if reader.types))
+
+
+async def _measure_lag(reader: Reader) -> None:
+    """Ask the owner, who knows what is there; while it does not answer, nobody knows."""
+    try:
+        found = await reader.unread()
+    except (Problem, httpx.HTTPError):
+        found = dict.fromkeys(LANES, math.nan)
+    for lane, seconds in found.items():
+        telemetry.FEED_LAG.labels(reader.house.settings.service, reader.owner, lane).set(seconds)
+
+
+async def _measure_own(house: House) -> None:
     service = house.settings.service
     async with house.system_work("metrics") as work:
-        for row in await lag(work):
-            telemetry.FEED_LAG.labels(service, row["owner"], row["lane"]).set(row["age_seconds"])
         telemetry.FEED_PARKED.labels(service).set((await work.session.execute(COUNT_PARKED)).scalar_one())
         telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(OPEN_JOBS)).scalar_one())
         await sealer.measure(work)

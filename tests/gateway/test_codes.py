@@ -1,5 +1,6 @@
 """G2: codes follow from facts, and from nothing else."""
 
+import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,12 +8,14 @@ from uuid import UUID
 
 import pytest
 
+from services.gateway.codes.use_cases import forget_negatives
 from shared import clock
 from shared.actors import Role
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
 from shared.contracts.resource import Resource
 from shared.contracts.testing import Result, Sample, Tube
+from shared.feed.reader import Reader
 from shared.ids import new_id
 from tests.harness import District
 
@@ -209,12 +212,64 @@ async def test_any_order_of_a_history_gives_the_same_codes(district: District) -
     assert outcomes == [["green"] * 4 + ["red", "yellow"]] * 6
 
 
+async def last_negatives(district: District, people: list[UUID]) -> list[datetime | None]:
+    found = [(await code(district, one))["last_negative_at"] for one in people]
+    return [one and datetime.fromisoformat(one) for one in found]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_latest_negative_in_force_counts_in_any_order(district: District, seed: int) -> None:
+    """Of three rounds the newest is withdrawn for one person, an older is corrected for the other, ever again."""
+    chance = random.Random(seed)
+    one, other = new_id(), new_id()
+    day = timedelta(days=1)
+    first, second = tube([one, other], "negative", at=NOW - 3 * day), tube([one, other], "negative", at=NOW - 2 * day)
+    last = tube([one], "negative", at=NOW - day)
+    withdrawn = last.model_copy(update={"version": 2, "state": "discarded"})
+    assert second.result is not None
+    worse = second.model_copy(update={"version": 2, "result": second.result.model_copy(update={"outcome": "positive"})})
+    history: list[Resource] = [resident(one), resident(other), first, second, worse, last, withdrawn]
+    told = history + chance.choices(history, k=4)
+    chance.shuffle(told)
+    for start in range(0, len(told), 2):
+        await tell(district, *told[start : start + 2])
+    swabbed = first.samples[0].sampled_at
+    assert await last_negatives(district, [one, other]) == [swabbed, swabbed]
+    assert await colours(district, [one, other]) == ["yellow", "yellow"]
+
+
+async def test_negatives_too_old_to_count_are_forgotten_and_nothing_else(district: District) -> None:
+    person, mate = new_id(), new_id()
+    old = tube([person], "negative", at=NOW - timedelta(days=40))
+    pool = tube([person, mate], "positive", at=NOW - timedelta(days=50))
+    answer = tube([person], "negative", at=NOW - timedelta(days=45), answers=(pool.id,))
+    recent = tube([mate], "negative")
+    await tell(district, resident(person), resident(mate), old, pool, answer, recent)
+    before = await colours(district, [person, mate]), await last_negatives(district, [person, mate])
+    assert before == (["green", "yellow"], [None, recent.samples[0].sampled_at])
+    await forget_negatives(district.houses["gateway"])
+    kept = {row["subject"] for row in await district.sql("SELECT subject FROM gateway.facts")}
+    assert kept == {pool.id, answer.id, recent.id}
+    await tell(district, resident(person, version=2), resident(mate, version=2))
+    assert (await colours(district, [person, mate]), await last_negatives(district, [person, mate])) == before
+
+
+@pytest.mark.parametrize("attempt", range(4))
+async def test_a_person_and_their_fact_at_the_same_time(district: District, attempt: int) -> None:
+    """Two readers, neither of which can see yet what the other is writing."""
+    people = [new_id() for _ in range(50)]
+    await tell(district, *map(resident, people), *(tube([one], "positive") for one in people), settle=False)
+    await district.until_served()
+    reactions = district.workers["gateway"].reactions
+    await asyncio.gather(
+        *(Reader(district.houses["gateway"], owner, reactions).drain() for owner in ("registry", "testing"))
+    )
+    rows = await district.sql("SELECT colour FROM gateway.codes")
+    assert [row["colour"] for row in rows] == [3] * 50
+
+
 async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
     """A tube and an order about the same people, applied by two readers at the same time."""
-    import asyncio
-
-    from shared.feed.reader import Reader
-
     people = [new_id() for _ in range(200)]
     await tell(district, *map(resident, people))
     tubes = [tube([one], "positive") for one in people]

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from shared.actors import Role
 from shared.contracts.registry import Resident
 from shared.feed import log, maintenance
 from shared.feed.reader import Reader, alone, reacts_to
@@ -278,3 +279,23 @@ async def _keep_resident(district: District, one: Resident) -> None:
         one.version,
         one.id.bytes,
     )
+
+
+async def lag_shown(district: District, lane: str) -> float:
+    """What the gauge of testing's API says of the registry's feed."""
+    answer = await district.caller("testing", Role.STAFF).get("/metrics")
+    name = f'fangxian_feed_lag_seconds{{lane="{lane}",owner="registry",service="testing"}} '
+    (line,) = [line for line in answer.text.splitlines() if line.startswith(name)]
+    return float(line.removeprefix(name))
+
+
+async def test_the_lag_is_the_age_of_the_oldest_unread_entry(district: District, owner: House, reader: Reader) -> None:
+    assert await lag_shown(district, "normal") == 0, "nothing is unread"
+    await publish(owner, resident())
+    await district.sql("UPDATE registry.feed SET at = at - interval '5 minutes'")
+    await publish(owner, resident())
+    assert 300 <= await lag_shown(district, "normal") < 400
+    assert await lag_shown(district, "urgent") == 0
+    await drain(district, reader)
+    await district.sql("UPDATE testing.feed_cursors SET moved_at = moved_at - interval '1 hour'")
+    assert await lag_shown(district, "normal") == 0, "however long ago it was read"

@@ -76,7 +76,11 @@ async def follow_referrals(work: Work, referrals: Sequence[Referral]) -> None:
 
 
 async def _follow(work: Work, resources: Sequence[Any], facts_of: Callable[[Any], Iterable[FactValues]]) -> None:
-    rows = [row | {"number": number} for resource in resources for number, row in enumerate(facts_of(resource))]
+    rows = list[FactValues]()
+    for resource in resources:
+        for number, row in enumerate(facts_of(resource)):
+            row["number"] = number
+            rows.append(row)
     await _replace(work, [resource.id for resource in resources], rows)
 
 
