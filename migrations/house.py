@@ -134,6 +134,37 @@ CREATE TABLE {s}.uploads (
 COMMENT ON TABLE {s}.uploads IS 'The file of a job, sealed in parts, until the job has ended.';
 """
 
+PROPOSALS = """
+CREATE TABLE {s}.proposals (
+    id uuid PRIMARY KEY,
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+    version bigint NOT NULL DEFAULT 1,
+    region text COLLATE "C" NOT NULL,
+    kind text NOT NULL,
+    content jsonb NOT NULL,
+    content_hash text NOT NULL,
+    reason_sealed bytea NOT NULL,
+    state text NOT NULL DEFAULT 'proposed',
+    proposed_by text NOT NULL,
+    proposed_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    decided_by text,
+    decided_at timestamptz,
+    decision_sealed bytea,
+    CONSTRAINT proposals_id_state_key UNIQUE (id, state),
+    CONSTRAINT proposal_state CHECK (state IN ('proposed', 'approved', 'refused', 'withdrawn', 'expired')),
+    CONSTRAINT proposal_same_person CHECK (state NOT IN ('approved', 'refused') OR decided_by <> proposed_by),
+    CONSTRAINT proposal_decision CHECK (
+        (state IN ('approved', 'refused', 'withdrawn')) = (decided_by IS NOT NULL AND decided_at IS NOT NULL)
+    )
+);
+CREATE INDEX proposals_region_idx ON {s}.proposals (region);
+CREATE INDEX proposals_open_idx ON {s}.proposals (expires_at) WHERE state = 'proposed';
+COMMENT ON TABLE {s}.proposals
+    IS 'What one person proposed and another decides. An effect refers to (id, ''approved'').';
+COMMENT ON COLUMN {s}.proposals.content IS 'What exactly is decided. Never changed.';
+"""
+
 # Days are Shanghai's. What is older than the oldest partition, or newer than the newest, goes to the default one.
 KEEP_PARTITIONS = """
 CREATE FUNCTION {s}.keep_partitions(retention_days integer) RETURNS void
@@ -221,6 +252,13 @@ def drop_house(service: Service) -> None:
         op.execute(f"DROP TABLE {service}.{table}")
 
 
+def create_proposals(service: Service) -> None:
+    """Make the table of what two people decide: of an entry only the decision can change, and none can be removed."""
+    run_script(PROPOSALS.format(s=service))
+    decision = "SELECT, UPDATE (state, decided_by, decided_at, decision_sealed, version)"
+    protect(service, "proposals", staff=f"INSERT, {decision}", system=decision)
+
+
 def run_script(script: str) -> None:
     """Run statements separated by semicolons at line ends; a function's body is one."""
     statement: list[str] = []
@@ -272,9 +310,12 @@ def several_data_keys(service: Service) -> None:
     """Let a month have several data keys, and a key be destroyed; let workers seal anew what is kept."""
     run_script(SEVERAL_DATA_KEYS.format(s=service))
     allow(service, "uploads", "UPDATE", "system")
+    allow(service, "proposals", "UPDATE (reason_sealed)", "system")
 
 
 def one_data_key(service: Service) -> None:
     """Take that back."""
-    op.execute(f"REVOKE UPDATE ON {service}.uploads FROM {group_of(service, 'system')}")
+    system = group_of(service, "system")
+    op.execute(f"REVOKE UPDATE ON {service}.uploads FROM {system}")
+    op.execute(f"REVOKE UPDATE (reason_sealed) ON {service}.proposals FROM {system}")
     run_script(ONE_DATA_KEY.format(s=service))

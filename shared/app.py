@@ -26,6 +26,10 @@ from shared.http.hot import App
 from shared.http.openapi import describe
 from shared.http.router import Router
 from shared.problems import Unauthenticated, catalogue, language_of
+from shared.proposals.routes import proposals_router
+from shared.proposals.use_cases import Kind
+from shared.retention.routes import retention_router
+from shared.retention.use_cases import RETENTION
 from shared.settings import Settings
 
 UPLOAD_SECONDS = 300.0
@@ -53,7 +57,11 @@ class Api:
     body_bytes: Mapping[str, int] = field(default_factory=dict)
     authenticate: Callable[[House], Authenticate] | None = None
     """How callers are known; by the internal token, where a service stands behind the edge."""
+    within: Callable[[FastAPI], None] = lambda _: None
+    """Adds what stands between the surroundings and the routes."""
     openapi_path: str = "/openapi.json"
+    proposals: Sequence[Kind[Any]] = ()
+    """What two people decide here, beside how long data is kept."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
@@ -84,11 +92,17 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     for route in api.hot_routes(house):
         app.router.routes.append(route)
     app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
-    for router in [*api.routers, feed_router(api.snapshots)]:
+    of_every_service = [
+        proposals_router(settings.service, [*api.proposals, RETENTION]),
+        retention_router(settings.service),
+        feed_router(api.snapshots),
+    ]
+    for router in [*api.routers, *of_every_service]:
         app.include_router(router)
     _add_health(app, house)
     describe(app)
     handlers.install(app)
+    api.within(app)
     limits.install(
         app,
         request_timeout_seconds=settings.request_timeout_seconds,

@@ -1,12 +1,15 @@
-"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads."""
+"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads, proposals, retention."""
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
+    Date,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -14,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -22,12 +26,14 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from shared.db import REGION
 from shared.feed.tables import add_feed_tables
 
+PROPOSAL_STATES = ("proposed", "approved", "refused", "withdrawn", "expired")
 JOB_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
 def add_house_tables(metadata: MetaData) -> None:
     """Declare the common tables in a service's schema."""
     add_feed_tables(metadata)
+    _add_retention(metadata)
     Table(
         "idempotency",
         metadata,
@@ -78,4 +84,71 @@ def add_house_tables(metadata: MetaData) -> None:
         Column("part", Integer, primary_key=True, autoincrement=False),
         Column("sealed", LargeBinary, nullable=False),
         comment="The file of a job, sealed in parts, until the job has ended.",
+    )
+    Table(
+        "proposals",
+        metadata,
+        Column("id", UUID, primary_key=True),
+        Column("seq", BigInteger, Identity(always=True), unique=True),
+        Column("version", BigInteger, nullable=False, server_default="1"),
+        Column("region", REGION, nullable=False, index=True),
+        Column("kind", Text, nullable=False),
+        Column("content", JSONB, nullable=False, comment="What exactly is decided. Never changed."),
+        Column("content_hash", Text, nullable=False),
+        Column("reason_sealed", LargeBinary, nullable=False),
+        Column("state", Text, nullable=False, server_default="proposed"),
+        Column("proposed_by", Text, nullable=False),
+        Column("proposed_at", DateTime(timezone=True), nullable=False),
+        Column("expires_at", DateTime(timezone=True), nullable=False),
+        Column("decided_by", Text),
+        Column("decided_at", DateTime(timezone=True)),
+        Column("decision_sealed", LargeBinary),
+        CheckConstraint(f"state IN {PROPOSAL_STATES}", name="proposal_state"),
+        CheckConstraint(
+            "state NOT IN ('approved', 'refused') OR decided_by <> proposed_by", name="proposal_same_person"
+        ),
+        CheckConstraint(
+            "(state IN ('approved', 'refused', 'withdrawn')) = (decided_by IS NOT NULL AND decided_at IS NOT NULL)",
+            name="proposal_decision",
+        ),
+        UniqueConstraint("id", "state", name="proposals_id_state_key"),
+        Index("proposals_open_idx", "expires_at", postgresql_where=text("state = 'proposed'")),
+        comment="What one person proposed and another decides. An effect refers to (id, 'approved').",
+    )
+
+
+def _add_retention(metadata: MetaData) -> None:
+    """How long data is kept, what is held, and what was removed."""
+    Table(
+        "retention_periods",
+        metadata,
+        Column("kind", Text(collation="C"), primary_key=True),
+        Column("days", Integer, nullable=False),
+        Column("source", Text, nullable=False),
+        Column("proposal_id", UUID),
+        Column("approved", Text, Computed("'approved'", persisted=True), nullable=False),
+        CheckConstraint("days BETWEEN 1 AND 3650", name="retention_days"),
+        ForeignKeyConstraint(
+            ["proposal_id", "approved"],
+            [f"{metadata.schema}.proposals.id", f"{metadata.schema}.proposals.state"],
+            name="retention_periods_proposal_fkey",
+        ),
+        comment="How long each kind of data is kept. A period other than the first rests on an approved proposal.",
+    )
+    Table(
+        "legal_holds",
+        metadata,
+        Column("subject", UUID, primary_key=True),
+        Column("resident_id", UUID, nullable=False, index=True),
+        Column("region", REGION, nullable=False),
+        Column("until", DateTime(timezone=True), nullable=False),
+        comment="Whose data must not be removed yet, by the registry's holds.",
+    )
+    Table(
+        "purges",
+        metadata,
+        Column("kind", Text(collation="C"), primary_key=True),
+        Column("day", Date, primary_key=True),
+        Column("rows", BigInteger, nullable=False),
+        comment="How many rows of each kind were removed on each day.",
     )

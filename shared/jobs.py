@@ -6,7 +6,7 @@ worker goes on where it stopped.
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from shared.house import House
 from shared.http.failures import account_of, is_transient, problem_of
 from shared.ids import new_id
 from shared.problems import InternalError, NotFound, Problem, Text
+from shared.regions import Range
 from shared.work import Work
 
 logger = structlog.get_logger()
@@ -87,9 +88,13 @@ DROP_FILE = text("DELETE FROM uploads WHERE job_id = :id")
 DROP_LEFT = text("DELETE FROM uploads USING jobs WHERE jobs.id = uploads.job_id AND jobs.finished_at IS NOT NULL")
 
 
-async def add(work: Work, kind: str, region: str, values: Mapping[str, Any]) -> Job:
-    """Queue a job on behalf of the caller. `values` hold no personal data: files go by `keep_file`."""
-    actor = asdict(work.actor) | {"role": work.actor.role.label, "residents": [str(r) for r in work.actor.residents]}
+async def add(work: Work, kind: str, region: str, values: Mapping[str, Any], scope: Range | None = None) -> Job:
+    """Queue a job on behalf of the caller, within the caller's scope unless the act itself has a wider one.
+
+    `values` hold no personal data: files go by `keep_file`.
+    """
+    caller = replace(work.actor, range=scope) if scope else work.actor
+    actor = asdict(caller) | {"role": work.actor.role.label, "residents": [str(r) for r in work.actor.residents]}
     rows = await work.rows(
         ADD, id=new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
     )

@@ -1,5 +1,6 @@
 """Settings of one process: made by the supervisor, or read from `FANGXIAN_…` where a process is started by hand."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self, get_args
 
@@ -39,6 +40,23 @@ class Settings(BaseSettings):
     demonstration_ids: bool = Field(default=False, description="Whether ID numbers of the reserved kind are accepted.")
 
     reveals_per_hour: int = Field(default=30, ge=0, description="How often one person may see somebody in clear.")
+
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description='Networks of our own that webhooks may go to, as JSON: ["10.20.0.0/16"].'
+    )
+
+    requests_a_minute_per_client: int = Field(
+        default=6_000, ge=1, description="Of one network address, behind it many."
+    )
+    requests_a_minute_per_resident: int = Field(default=120, ge=1)
+    requests_a_minute_per_staff: int = Field(default=1_200, ge=1)
+    requests_a_minute_per_machine: int = Field(default=6_000, ge=1, description="Of a machine or a door.")
+    proxy_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description="Where our own reverse proxies are: only their X-Forwarded-For is believed, as JSON."
+    )
+    browser_origins: tuple[str, ...] = Field(
+        default=(), description='Web pages that may call us (CORS), as JSON: ["https://console.example.cn"].'
+    )
 
     database_pool: int = Field(default=6, ge=1, le=50, description="Connections this process may hold.")
     transaction_timeout_seconds: float = Field(default=5, gt=0)

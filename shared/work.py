@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shared.house import House
 
 T = TypeVar("T")
+F = TypeVar("F")
 Public = TypeVar("Public", bound=Resource, covariant=True)
 RowT = TypeVar("RowT", bound=Row)
 
@@ -222,10 +223,7 @@ class Work:
         """One page of a list of rows, in the order in which the server wrote them."""
         kind: type[RowT] = statement.column_descriptions[0]["entity"]
         asked = statement.where(kind.seq > page.after).order_by(kind.seq).limit(page.limit + 1)
-        found = (await self.session.scalars(asked)).all()
-        more = len(found) > page.limit
-        kept = found[: page.limit]
-        return Listed(items=[say(row) for row in kept], next_cursor=cursor_of(kept[-1].seq) if more else None)
+        return listed((await self.session.scalars(asked)).all(), page, say, lambda row: row.seq)
 
     async def insert_all(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows in one statement."""
@@ -250,6 +248,13 @@ class Work:
         """Refuse a change of something the caller has not seen in its present version (`If-Match`)."""
         if if_match is not None and if_match.strip().removeprefix("W/").strip('"') not in {"*", str(row.version)}:
             raise VersionMismatch()
+
+
+def listed(found: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], int]) -> Listed[T]:
+    """One page of what was found by asking for one more than its limit."""
+    kept = found[: page.limit]
+    following = cursor_of(place(kept[-1])) if len(found) > page.limit else None
+    return Listed(items=[say(row) for row in kept], next_cursor=following)
 
 
 def cursor_of(seq: int) -> str:

@@ -24,6 +24,8 @@ from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
 from shared.house import House, owners_read_by
 from shared.jobs import JobFunction, run_open_jobs
+from shared.proposals.use_cases import expire_proposals
+from shared.retention.use_cases import purge
 from shared.settings import Settings
 from shared.wakes import deserialize, queue_of, redis_settings, serialize
 
@@ -104,7 +106,13 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
     jobs = {**worker.jobs, resealing.KIND: resealing.reseal}
     loops.append(Loop("jobs", lambda: run_open_jobs(house, jobs), LOOK_SECONDS))
     loops += [_watching(house, watch) for watch in worker.watches]
-    ticks = [*worker.ticks, Tick(maintenance.keep_partitions, 3600), Tick(maintenance.forget_old_keys, 3600)]
+    ticks = [
+        *worker.ticks,
+        Tick(maintenance.keep_partitions, 3600),
+        Tick(maintenance.forget_old_keys, 3600),
+        Tick(expire_proposals, 60),
+        Tick(purge, 3600),
+    ]
     loops += [
         Loop(tick.run.__name__, lambda tick=tick: tick.run(house), tick.every_seconds, tick.on_wake)  # type: ignore[misc]
         for tick in ticks

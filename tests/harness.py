@@ -31,6 +31,9 @@ TEMPLATE = "fangxian"
 PASSWORDS = {service: f"test-{service}" for service in SERVICES}
 XINTANG = "350582005"
 
+LIMITS = tuple(f"requests_a_minute_per_{who}" for who in ("client", "resident", "staff", "machine"))
+"""Tests ask as fast as they can; what limits do has tests of its own."""
+
 RequestHook = Callable[[httpx.Request], Awaitable[None]]
 
 
@@ -74,6 +77,8 @@ class Database:
             "redis_url": self.redis_url,
             "keys": self.keys / service,
             "demonstration_ids": True,
+            **dict.fromkeys(LIMITS, 1_000_000),
+            "webhook_networks": ("127.0.0.0/8",),
             "wake_subscribers": False,
             **values,
         }
@@ -207,7 +212,7 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-KEPT = ("alembic_version", "feed_epochs", "data_keys", "policies", "protocols", "regions")
+KEPT = ("alembic_version", "feed_epochs", "data_keys", "policies", "protocols", "regions", "retention_periods")
 """Tables whose first rows come by migration."""
 
 # Rows are deleted where there are any: truncating hundreds of partitions takes longer than most tests.

@@ -37,6 +37,8 @@ class Load:
     statuses: Counter[int] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
     """Seconds, shortest first."""
+    accepted: list[float] = field(default_factory=list)
+    """The same, of answers that are no refusals."""
 
     @property
     def count(self) -> int:
@@ -86,6 +88,7 @@ async def load(
         for line in lines:
             line.close()
     done.latencies.sort()
+    done.accepted.sort()
     return done
 
 
@@ -152,6 +155,8 @@ class _Line(asyncio.Protocol):
         now = time.perf_counter()
         status = int(self._buffer[9:12])
         self._done.latencies.append(now - self._sent)
+        if status < 400:
+            self._done.accepted.append(now - self._sent)
         self._done.statuses[status] += 1
         if self._keep is not None:
             self._keep(status, self._buffer[self._body_from : self._size])

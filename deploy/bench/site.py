@@ -29,6 +29,9 @@ from shared.tokens import Signer
 
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",
+    # One address asks for a whole city here.
+    **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
+    "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
     "FANGXIAN_DEVELOPMENT_ISSUER": "true",
     # Figures are of the embedded servers, whatever else the environment names.
     "DATABASE_URL": "",

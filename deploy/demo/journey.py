@@ -31,7 +31,13 @@ from shared import clock
 MEGABYTE = 1024**2
 PLAIN_WIDTH = 140
 """Characters of a line where there is no terminal to ask."""
-SETTINGS = {"FANGXIAN_DEMONSTRATION_IDS": "true", "FANGXIAN_DEVELOPMENT_ISSUER": "true"}
+SETTINGS = {
+    "FANGXIAN_DEMONSTRATION_IDS": "true",
+    "FANGXIAN_DEVELOPMENT_ISSUER": "true",
+    # One address asks for all parties here, and a device takes in an hour what would take it days.
+    **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
+    "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
+}
 """What the demo's installation allows and no production one does."""
 
 

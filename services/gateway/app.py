@@ -8,15 +8,18 @@ from starlette.routing import BaseRoute
 
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
-from services.gateway.edge import development, pages, proxy
+from services.gateway.edge import browsers, development, pages, proxy
 from services.gateway.edge import services as protected
 from services.gateway.edge.authentication import outside_tokens
+from services.gateway.edge.guard import Guard
 from services.gateway.edge.protection import Gate
 from services.gateway.hot import Engines
 from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
 from services.gateway.points import routes as points
 from services.gateway.points.use_cases import finder
+from services.gateway.policies import routes as policies
+from services.gateway.policies.use_cases import POLICY
 from services.gateway.tokens import routes as tokens
 from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
@@ -34,9 +37,11 @@ API = Api(
         hooks.sources,
         hooks.messages,
         points.router,
+        policies.router,
         visits.router,
         webhooks.router,
     ],
+    proposals=[POLICY],
     snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
     upload_paths=proxy.UPLOADS,
     body_bytes={**proxy.BODY_BYTES, hooks.HOOKS: hooks.BODY_BYTES, protected.SERVICES: protected.BODY_BYTES},
@@ -60,6 +65,11 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
             *proxy.routes(house),
         ]
 
+    def within(app: FastAPI) -> None:
+        """What every request from outside passes, but those of the hot routes."""
+        app.add_middleware(Guard, settings=settings)
+        browsers.let_in(app, settings)
+
     own = [tokens.picture(engines.codes, engines.keys), *([development.router] if settings.development_issuer else [])]
-    api = replace(API, routers=[*API.routers, *own], hot_routes=beside, lifespan=engines.running)
+    api = replace(API, within=within, routers=[*API.routers, *own], hot_routes=beside, lifespan=engines.running)
     return build(settings, api, house)

@@ -2,7 +2,9 @@
 
 from services.gateway.codes import reactions
 from services.gateway.codes.use_cases import end_what_time_has_ended
+from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_application, run_trial
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
+from shared.retention.reactions import follow_legal_holds
 from shared.settings import Settings
 from shared.worker import Tick, Watch, Worker
 from shared.worker import run as run_worker
@@ -13,7 +15,9 @@ WORKER = Worker(
         reactions.follow_tubes,
         reactions.follow_orders,
         reactions.follow_referrals,
+        follow_legal_holds,
     ],
+    jobs={TRIAL: run_trial, APPLICATION: run_application},
     ticks=[Tick(end_what_time_has_ended, every_seconds=60), Tick(forget_deliveries, every_seconds=3600)],
     watches=[Watch(deliver)],
 )

@@ -7,6 +7,7 @@ from services.observation.orders import routes as orders
 from services.observation.orders.tables import OrderRow
 from services.observation.people import tables as _people  # noqa: F401 - declares its tables
 from services.observation.protocols import routes as protocols
+from services.observation.protocols.use_cases import PROTOCOL
 from services.observation.referrals import routes as referrals
 from services.observation.referrals.tables import ReferralRow
 from shared.app import Api, build
@@ -18,6 +19,7 @@ from shared.settings import Settings
 API = Api(
     title="Fangxian observation",
     routers=[protocols.router, orders.router, referrals.router, messages.router],
+    proposals=[PROTOCOL],
     snapshots={Order: rows_of(OrderRow), Referral: rows_of(ReferralRow)},
 )
 

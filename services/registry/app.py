@@ -2,6 +2,9 @@
 
 from fastapi import FastAPI
 
+from services.registry.erasures import routes as erasures
+from services.registry.holds import routes as holds
+from services.registry.holds.tables import HoldRow
 from services.registry.imports import routes as imports
 from services.registry.imports import tables as import_tables
 from services.registry.population import routes as population
@@ -10,7 +13,7 @@ from services.registry.regions.tables import RegionRow
 from services.registry.residents import routes as residents
 from services.registry.residents.tables import ResidentRow
 from shared.app import Api, build
-from shared.contracts.registry import Region, Resident
+from shared.contracts.registry import LegalHold, Region, Resident
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
@@ -26,8 +29,10 @@ API = Api(
         residents.transfers_router,
         imports.router,
         population.router,
+        holds.router,
+        erasures.router,
     ],
-    snapshots={Region: rows_of(RegionRow), Resident: rows_of(ResidentRow)},
+    snapshots={Region: rows_of(RegionRow), Resident: rows_of(ResidentRow), LegalHold: rows_of(HoldRow)},
     upload_paths=["/registry/v1/imports"],
 )
 

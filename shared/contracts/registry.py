@@ -1,6 +1,6 @@
 """What the registry says in public: regions and residents, never a name, number, phone or address."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -70,3 +70,26 @@ class Resident(Resource, type="registry.resident.v1"):
     state: Literal["active", "closed"]
     household_id: UUID | None = Field(description="People of one household share it.")
     tags: tuple[Tag, ...] = ()
+
+
+class LegalHold(Resource, type="registry.legal_hold.v1"):
+    """A person's data must not be removed before a day, whatever retention says. `region` is the person's."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2dc1",
+                    "version": 1,
+                    "region": "3505820050010101",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "until": "2022-01-20T00:00:00+08:00",
+                    "state": "active",
+                }
+            ]
+        }
+    )
+
+    resident_id: UUID
+    until: datetime
+    state: Literal["active", "released"]

@@ -80,6 +80,8 @@ class App(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hot: dict[tuple[str, str], _Surrounded] = {}
+        self.for_browsers = False
+        """Whether what a web page asks goes the ordinary way, where it is told who may read the answer."""
 
     def surround(self, request_timeout_seconds: float, observe: Callable[[str, str], Observe]) -> None:
         """Take the hot routes out of the others. Call it once, when all are there."""
@@ -91,7 +93,7 @@ class App(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         surrounded = self.hot.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if surrounded is None:
+        if surrounded is None or (self.for_browsers and any(name == b"origin" for name, _ in scope["headers"])):
             await super().__call__(scope, receive, send)
         else:
             await surrounded(scope, receive, send)

@@ -28,7 +28,13 @@ from shared.settings import SERVICES
 
 T = TypeVar("T")
 
-SETTINGS = {"FANGXIAN_DEMONSTRATION_IDS": "true", "DATABASE_URL": "", "REDIS_URL": ""}
+SETTINGS = {
+    "FANGXIAN_DEMONSTRATION_IDS": "true",
+    **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
+    "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+}
 PROCESSES = (*SERVICES, *(f"{service}-worker" for service in SERVICES))
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1

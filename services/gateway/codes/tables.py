@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, SmallInteger, func, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKeyConstraint, Index, SmallInteger, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -87,6 +87,17 @@ class PolicyRow(Base):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     document: Mapped[dict[str, Any]] = mapped_column(JSONB)
     published_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    proposal_id: Mapped[UUID | None] = mapped_column(unique=True)
+    approved: Mapped[str] = mapped_column(Computed("'approved'", persisted=True))
+
+    __table_args__ = (
+        CheckConstraint("version = 1 OR proposal_id IS NOT NULL", name="policy_proposed"),
+        ForeignKeyConstraint(
+            ["proposal_id", "approved"],
+            ["gateway.proposals.id", "gateway.proposals.state"],
+            name="policies_proposal_fkey",
+        ),
+    )
 
 
 def say(code: Any) -> contracts.Code:

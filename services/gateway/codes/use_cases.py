@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -92,9 +92,7 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
     codes = await work.rows(LOCK, ids=ids)
     known = [code["resident_id"] for code in codes]
     policy = await policy_now(work)
-    facts: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in await work.rows(FACTS, ids=known):
-        facts[row["resident_id"]].append(_fact(row))
+    facts = await facts_of(work, known)
     decided = [(code, rules.evaluate(facts[code["resident_id"]], policy, work.now)) for code in codes]
     changed = [(code, decision) for code, decision in decided if not _is_same(code, decision, policy)]
     if not changed:
@@ -117,6 +115,14 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
     if told:
         await work.run(REMEMBER, ids=told, now=work.now)
         work.publish_all([say(row) for row in await _read(work, told)], change="evaluated", urgent=len(told) <= 100)
+
+
+async def facts_of(work: Work, ids: Sequence[UUID]) -> Mapping[UUID, list[Fact]]:
+    """All that is asserted about each of these people; nothing, of whom nobody asserts anything."""
+    facts: dict[UUID, list[Fact]] = defaultdict(list)
+    for row in await work.rows(FACTS, ids=ids):
+        facts[row["resident_id"]].append(_fact(row))
+    return facts
 
 
 async def end_what_time_has_ended(house: House) -> None:

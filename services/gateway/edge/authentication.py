@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.gateway.edge.issuer import Issuer
-from shared.actors import Actor
+from services.gateway.edge.rates import Often
+from shared.actors import Actor, Role
 from shared.app import Authenticate, bearer, bearer_token
 from shared.house import House
 
@@ -12,11 +13,18 @@ INTERNAL = "/internal/"
 
 
 def hot_tokens(house: House) -> Authenticate:
-    """How the hot routes know their callers: as all do, but for the request id, which nothing there carries on."""
+    """How the hot routes know their callers: as all do, but for the request id, which nothing there carries on.
+
+    They stand before the guard, so how often a resident asks is counted here.
+    """
     issuer = Issuer.of(house)
+    often = Often(house.settings.requests_a_minute_per_resident)
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:
-        return issuer.actor_of(bearer_token(scope))
+        actor = issuer.actor_of(bearer_token(scope))
+        if actor.role is Role.RESIDENT:
+            often.count(actor.subject)
+        return actor
 
     return authenticate
 

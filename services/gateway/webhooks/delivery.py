@@ -20,6 +20,7 @@ from services.gateway.webhooks.feeds import Idle, place_of
 from services.gateway.webhooks.sending import client_of
 from services.gateway.webhooks.turn import Ended, Turn
 from shared.house import House
+from shared.http.addresses import Judge
 from shared.ids import new_id
 
 logger = structlog.get_logger()
@@ -64,9 +65,11 @@ class Deliverer:
     _busy: set[UUID] = field(default_factory=set)
     _clients: dict[UUID, httpx.AsyncClient] = field(default_factory=dict)
     _tls: ssl.SSLContext | None = None
+    _judge: Judge = field(init=False)
     _idle: Idle = field(init=False)
 
     def __post_init__(self) -> None:
+        self._judge = Judge(self.house.settings.webhook_networks)
         self._idle = Idle(self.house)
 
     async def look(self) -> Sequence[UUID]:
@@ -138,5 +141,5 @@ class Deliverer:
     def _client(self, endpoint_id: UUID) -> httpx.AsyncClient:
         if endpoint_id not in self._clients:
             self._tls = self._tls or ssl.create_default_context()
-            self._clients[endpoint_id] = client_of(self._tls)
+            self._clients[endpoint_id] = client_of(self._tls, self._judge)
         return self._clients[endpoint_id]

@@ -16,7 +16,7 @@ from services.gateway.webhooks.schemas import (
     Replay,
     Replayed,
 )
-from services.gateway.webhooks.use_cases import EndpointsFull
+from services.gateway.webhooks.use_cases import EndpointsFull, WebhookAddressForbidden
 from shared.actors import Role
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
@@ -34,7 +34,7 @@ EndpointId = Annotated[
 @router.post(
     "",
     role=OWNERS,
-    raises=[EndpointsFull, RegionOutside],
+    raises=[EndpointsFull, RegionOutside, WebhookAddressForbidden],
     status=201,
     location="/gateway/v1/webhooks/{id}",
 )

@@ -13,6 +13,7 @@ import httpx
 from services.gateway.messages.rules import sign_all
 from services.gateway.webhooks.rules import Kind, Outcome, kind_of, retry_after_of
 from shared import clock
+from shared.http.addresses import AddressForbiddenError, Judge, JudgedTransport
 
 IN_FLIGHT = 8
 SECONDS = 5.0
@@ -39,15 +40,15 @@ class Event:
     cursor: str = ""
 
 
-def client_of(tls: ssl.SSLContext) -> httpx.AsyncClient:
+def client_of(tls: ssl.SSLContext, judge: Judge) -> httpx.AsyncClient:
     """The connections to one endpoint: its own, so that a slow one takes none of another's."""
+    limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT, keepalive_expiry=30)
     return httpx.AsyncClient(
-        verify=tls,
+        transport=JudgedTransport(judge, tls, limits),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         follow_redirects=False,
         trust_env=False,
         timeout=SECONDS,
-        limits=httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT, keepalive_expiry=30),
     )
 
 
@@ -60,6 +61,8 @@ async def send(client: httpx.AsyncClient, url: str, secrets: Sequence[str], even
             response = await client.send(request, stream=True)
             async with aclosing(response):
                 await _read_a_little(response)
+    except AddressForbiddenError:
+        return Outcome(Kind.UNAVAILABLE, error="address_forbidden")
     except (TimeoutError, httpx.TimeoutException):
         return Outcome(Kind.UNAVAILABLE, error="timeout")
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:

@@ -1,5 +1,6 @@
 """Webhooks: what happens when somebody manages endpoints."""
 
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import func, select, text
@@ -10,6 +11,7 @@ from services.gateway.webhooks.schemas import Delivery, DeliveryState, Endpoint,
 from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.feed import log
+from shared.http.addresses import literal, may_be_called
 from shared.problems import Problem, Text
 from shared.work import Listed, Page, Work, place_of
 
@@ -23,6 +25,18 @@ class EndpointsFull(Problem):
     code = "webhooks_full"
     title = Text(zh="推送地址已满", en="There are too many webhook endpoints")
     fix = Text(zh="请删除不再使用的推送地址", en="Remove endpoints that are no longer used")
+
+
+class WebhookAddressForbidden(Problem):
+    """The URL leads to a machine of our own network, or to this one."""
+
+    status = 422
+    code = "webhook_address_forbidden"
+    title = Text(zh="推送地址不可用", en="Webhooks are not sent to that address")
+    fix = Text(
+        zh="请使用公网地址；如属政务内网，请由运维人员将其网段加入 FANGXIAN_WEBHOOK_NETWORKS",
+        en="Use a public address, or let an operator add the city intranet's network to FANGXIAN_WEBHOOK_NETWORKS",
+    )
 
 
 # A new endpoint begins where the gateway itself has read to: nothing that happens from here on can be missed.
@@ -50,6 +64,10 @@ async def add_endpoint(work: Work, new: NewEndpoint) -> EndpointMade:
     low, high = work.actor.range
     if not low <= new.region < high:
         raise RegionOutside(at="/region")
+    # A name is judged each time it is resolved, by whoever sends.
+    address = literal(urlsplit(new.url).hostname or "")
+    if address is not None and not may_be_called(address, work.house.settings.webhook_networks):
+        raise WebhookAddressForbidden(at="/url")
     if (await work.session.execute(select(func.count()).select_from(EndpointRow))).scalar_one() >= MOST_ENDPOINTS:
         raise EndpointsFull()
     secret, kept = with_new_secret(None, work.now)

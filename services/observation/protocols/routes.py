@@ -6,9 +6,11 @@ from fastapi import Path
 
 from services.observation.protocols import use_cases
 from services.observation.protocols.rules import Protocol
+from services.observation.protocols.schemas import ProtocolProposed
 from shared.actors import Role
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
+from shared.proposals.use_cases import Proposal, propose
 from shared.work import Listed
 
 router = Router(prefix="/observation/v1/protocols", tags=["protocols"])
@@ -26,3 +28,12 @@ async def get_protocol(number: Number, work: Work) -> Protocol:
 async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
     """List all versions of the observation protocol. An order keeps the version it was opened under."""
     return await use_cases.list_protocols(work, page)
+
+
+@router.post("", role=Role.COMMAND, status=201, location="/observation/v1/proposals/{id}")
+async def propose_protocol(proposed: ProtocolProposed, work: Work) -> Proposal:
+    """Propose a new version of the observation protocol. It is published when a second person approves.
+
+    National protocols changed four times in nineteen months: the figures are data, each with its source.
+    """
+    return await propose(work, use_cases.PROTOCOL, proposed.protocol, proposed.reason)

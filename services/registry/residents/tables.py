@@ -20,7 +20,7 @@ from shared.sealing import Sealed, Slots
 
 
 class ResidentRow(Row):
-    """One person, for ever: closed, never deleted."""
+    """One person: closed, and removed when retention says so."""
 
     __tablename__ = "residents"
 
@@ -49,6 +49,7 @@ class ResidentRow(Row):
     state: Mapped[Literal["active", "closed"]] = mapped_column(REGION, default="active", server_default="active")
     closed_reason: Mapped[ClosedReason | None] = mapped_column(REGION)
     since: Mapped[datetime] = mapped_column(comment="Since when what population counts look at is as it is.")
+    erasure_asked_at: Mapped[datetime | None]
 
     __table_args__ = (
         UniqueConstraint("document_index", name="resident_exists"),

@@ -2,8 +2,8 @@
 
 from migrations.house import one_data_key, several_data_keys
 
-revision = "0030"
-down_revision = "0006"
+revision = "0040"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

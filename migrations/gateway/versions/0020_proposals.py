@@ -1,0 +1,18 @@
+"""What two people decide: the two-person rule."""
+
+from alembic import op
+
+from migrations.house import create_proposals
+
+revision = "0020"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    create_proposals("gateway")
+
+
+def downgrade() -> None:
+    op.execute("DROP TABLE gateway.proposals")

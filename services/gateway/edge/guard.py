@@ -1,0 +1,68 @@
+"""What every request from outside passes first: is there room for it, and is its caller within limits?"""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.gateway.edge.authentication import INTERNAL
+from services.gateway.edge.rates import Rates, client_of
+from services.gateway.edge.shedding import Shedder
+from services.gateway.edge.urgency import urgency_of
+from shared.actors import Actor
+from shared.http.handlers import respond
+from shared.problems import TooManyRequests, Unauthenticated, Unavailable
+from shared.settings import Settings
+
+ALWAYS_OPEN = ("/livez", "/readyz", "/metrics", INTERNAL)
+"""What operators and our own services ask."""
+
+
+class Guard:
+    """The middleware itself. It stands within the surroundings, which answer what it raises."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self._proxies = settings.proxy_networks
+        self._rates = Rates(settings)
+        self._shedder = Shedder()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_OPEN):
+            await self.app(scope, receive, send)
+            return
+        try:
+            leave = self._shedder.enter(urgency_of(scope["method"], scope["path"]))
+        except Unavailable as problem:
+            await self._shedder.hold()
+            await respond(scope, problem)(scope, receive, send)
+            return
+        try:
+            refused = await self._refused(scope)
+            answer = self.app if refused is None else respond(scope, refused)
+            await answer(scope, receive, send)
+        finally:
+            leave()
+
+    async def _refused(self, scope: Scope) -> TooManyRequests | None:
+        try:
+            await self._count(scope)
+        except TooManyRequests as problem:
+            return problem
+        return None
+
+    async def _count(self, scope: Scope) -> None:
+        await self._rates.admit_client(self._client(scope))
+        if (actor := _caller(scope)) is not None:
+            await self._rates.admit_person(actor, scope["method"], scope["path"])
+
+    def _client(self, scope: Scope) -> str:
+        peer = (scope.get("client") or ("",))[0]
+        forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        return client_of(peer, forwarded.decode("latin-1"), self._proxies)
+
+
+def _caller(scope: Scope) -> Actor | None:
+    """Who asks, if that is known: whether they must be is the route's matter."""
+    try:
+        actor: Actor = scope["app"].state.authenticate(scope)
+    except Unauthenticated:
+        return None
+    return actor

@@ -1,0 +1,137 @@
+"""Rate limits: how often one caller may ask in a minute, so that none takes what belongs to all.
+
+A caller is counted in this process first. Only who asks for more than a fair part of the limit is counted in Redis
+too, over all processes: an ordinary request costs no call, and a flood is met by all replicas together. Without Redis
+each process keeps the whole limit by itself: never no limit, never a full stop.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+import structlog
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from shared.actors import Actor, Role
+from shared.problems import TooManyRequests
+from shared.settings import Settings
+
+logger = structlog.get_logger()
+
+LOCAL_PART = 5
+"""A fifth of a limit is counted here alone: five replicas at most are fair to each other by themselves."""
+REDIS_SECONDS = 0.1
+REDIS_REST_SECONDS = 5.0
+"""How long Redis is left alone after it failed to answer."""
+
+OPERATIONS: Mapping[tuple[str, str], int] = {
+    ("POST", "/registry/v1/residents/search"): 60,
+    ("POST", "/registry/v1/imports"): 10,
+    ("POST", "/gateway/v1/policies/trials"): 6,
+}
+"""Operations a person may ask for less often, each a minute."""
+
+
+@dataclass
+class Rates:
+    """The limits of one process."""
+
+    settings: Settings
+    _local: FixedWindowRateLimiter = field(init=False)
+    _shared: FixedWindowRateLimiter = field(init=False)
+    _rest_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._local = FixedWindowRateLimiter(MemoryStorage())
+        self._shared = FixedWindowRateLimiter(_redis(self.settings.redis_url.get_secret_value()))
+
+    async def admit_client(self, address: str) -> None:
+        """Count a request of a network address, whoever it is. Raises `TooManyRequests`."""
+        await self._admit(self.settings.requests_a_minute_per_client, "client", address)
+
+    async def admit_person(self, actor: Actor, method: str, path: str) -> None:
+        """Count a request of a known caller, and of the operation if that has a limit. Raises `TooManyRequests`."""
+        await self._admit(self._most_of(actor.role), "person", actor.subject)
+        operation = (method, path.rstrip("/"))
+        if (most := OPERATIONS.get(operation)) is not None:
+            await self._admit(most, "operation", actor.subject, *operation)
+
+    def _most_of(self, role: Role) -> int:
+        settings = self.settings
+        if role is Role.RESIDENT:
+            return settings.requests_a_minute_per_resident
+        return settings.requests_a_minute_per_staff if role in Role.STAFF else settings.requests_a_minute_per_machine
+
+    async def _admit(self, most: int, *who: str) -> None:
+        limit = RateLimitItemPerMinute(most)
+        if await self._is_within(limit, who):
+            return
+        ends = (await self._local.get_window_stats(limit, *who)).reset_time
+        raise TooManyRequests(retry_after=max(1, int(ends - time.time()) + 1))
+
+    async def _is_within(self, limit: RateLimitItem, who: Sequence[str]) -> bool:
+        if not await self._local.hit(limit, *who):
+            return False
+        left = (await self._local.get_window_stats(limit, *who)).remaining
+        used = limit.amount - left
+        if used * LOCAL_PART <= limit.amount or time.monotonic() < self._rest_until:
+            return True
+        try:
+            return await self._shared.hit(limit, *who)
+        except Exception as error:  # Redis holds no truth: whatever is wrong with it, the local limit stands
+            self._rest_until = time.monotonic() + REDIS_REST_SECONDS
+            logger.warning("rates.redis_away", error=type(error).__name__)
+            return True
+
+
+@dataclass
+class Often:
+    """The limit of the hot routes: this process's alone, a fixed minute, and a third of a microsecond."""
+
+    most: int
+    _minute: int = 0
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def count(self, who: str) -> None:
+        """Count a request. Raises `TooManyRequests`."""
+        now = time.time()
+        minute = int(now) // 60
+        if minute != self._minute:
+            self._minute, self._counts = minute, {}
+        self._counts[who] = asked = self._counts.get(who, 0) + 1
+        if asked > self.most:
+            raise TooManyRequests(retry_after=60 - int(now) % 60)
+
+
+def _redis(url: str) -> RedisStorage:
+    scheme = "async+redis+" if url.startswith("unix:") else "async+"
+    waits: dict[str, Any] = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    return RedisStorage(scheme + url, implementation="redispy", key_prefix="fangxian:rates", **waits)
+
+
+def client_of(peer: str, forwarded: str, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
+    """The address a request came from: the peer's, or the last that no proxy of ours wrote into X-Forwarded-For.
+
+    An IPv6 client is its /64, which is one household's or one machine's.
+    """
+    client = peer
+    for said in reversed(forwarded.split(",")):
+        if not _is_proxy(client, proxies) or not said.strip():
+            break
+        client = said.strip()
+    try:
+        address = ip_address(client)
+    except ValueError:
+        return peer
+    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client
+
+
+def _is_proxy(address: str, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:
+    try:
+        return any(ip_address(address) in network for network in proxies)
+    except ValueError:
+        return False

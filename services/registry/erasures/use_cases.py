@@ -1,0 +1,60 @@
+"""Erasures: what happens. A request is kept until it can be carried out; the purge carries it out."""
+
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+from sqlalchemy import text
+
+from services.registry.erasures import rules
+from services.registry.erasures.rules import Outcome
+from services.registry.residents.tables import ResidentRow
+from shared.contracts.resource import Said
+from shared.problems import Language
+from shared.settings import SERVICES
+from shared.work import Work
+
+
+class Erasure(Said):
+    """What becomes of a person's request to be forgotten."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "asked_at": "2022-12-20T09:00:00+08:00",
+                    "outcome": "when_closed",
+                    "why": rules.WHY["when_closed"].zh,
+                    "remains": ["/testing/v1/retention"],
+                }
+            ]
+        }
+    )
+
+    resident_id: UUID
+    asked_at: datetime
+    outcome: Outcome
+    why: str
+    remains: list[str] = Field(description="Where it is said how long each service keeps what it has of the person.")
+
+
+ASK = text("""
+    UPDATE residents SET erasure_asked_at = coalesce(erasure_asked_at, :now) WHERE id = :id RETURNING erasure_asked_at
+""")
+HELD = text("SELECT is_held(:id) AS held")
+
+
+async def ask_for_erasure(work: Work, resident_id: UUID, language: Language) -> Erasure:
+    row = await work.get(ResidentRow, resident_id)
+    (asked,) = await work.rows(ASK, id=resident_id, now=work.now)
+    (found,) = await work.rows(HELD, id=resident_id)
+    outcome = rules.outcome_of(closed=row.state == "closed", held=found["held"])
+    work.saw([resident_id])
+    return Erasure(
+        resident_id=resident_id,
+        asked_at=asked["erasure_asked_at"],
+        outcome=outcome,
+        why=getattr(rules.WHY[outcome], language[:2]),
+        remains=[f"/{service}/v1/retention" for service in SERVICES],
+    )

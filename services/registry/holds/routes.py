@@ -1,0 +1,40 @@
+"""Legal holds: what callers may ask (G9)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path
+
+from services.registry.holds import use_cases
+from services.registry.holds.schemas import Hold, NewHold
+from services.registry.holds.use_cases import HoldEnded
+from shared.actors import Role
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/registry/v1/legal-holds", tags=["retention"])
+
+KEEPERS = Role.COMMAND | Role.AUDITOR
+HoldId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2dc1"])]
+
+
+@router.post("", role=KEEPERS, status=201, raises=[NotFound, HoldEnded])
+async def hold_data(new: NewHold, work: Work) -> Hold:
+    """Keep all data of a person until a day, whatever retention says, on the order of a court or authority.
+
+    Source: Personal Information Protection Law, article 47, last paragraph.
+    """
+    return await use_cases.hold(work, new)
+
+
+@router.get("", role=KEEPERS)
+async def list_holds(work: Work, page: PageAsked) -> Listed[Hold]:
+    """List the holds within one's scope, also those that have ended."""
+    return await use_cases.list_holds(work, page)
+
+
+@router.post("/{hold_id}/release", role=KEEPERS, raises=[NotFound, HoldEnded])
+async def release_hold(hold_id: HoldId, work: Work) -> Hold:
+    """End a hold: retention goes on as for everybody."""
+    return await use_cases.release(work, hold_id)

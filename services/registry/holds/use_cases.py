@@ -1,0 +1,58 @@
+"""Legal holds: what happens. A hold travels to all services, and none of them removes the person's data meanwhile."""
+
+from uuid import UUID
+
+from sqlalchemy import select
+
+from services.registry.holds.schemas import Hold, NewHold
+from services.registry.holds.tables import HoldRow
+from services.registry.residents.tables import ResidentRow
+from shared.problems import Problem, Text
+from shared.retention.reactions import forget_holds, keep
+from shared.work import Listed, Page, Work
+
+
+class HoldEnded(Problem):
+    """It lies in the past, or was released before."""
+
+    status = 409
+    code = "hold_ended"
+    title = Text(zh="该保全期限已过或已解除", en="The hold has ended")
+    fix = Text(zh="如仍有需要，请另行登记，期限须在将来", en="Register another one that ends in the future")
+
+
+async def hold(work: Work, new: NewHold) -> Hold:
+    if new.until <= work.now:
+        raise HoldEnded(at="/until")
+    person = await work.get(ResidentRow, new.resident_id)
+    row = work.add(
+        HoldRow(
+            region=person.region,
+            resident_id=person.id,
+            reason=new.reason,
+            ordered_by=new.ordered_by,
+            until=new.until,
+        )
+    )
+    await keep(work, await work.publish(row, change="held", urgent=True))
+    work.saw([person.id])
+    return row.shown()
+
+
+async def release(work: Work, hold_id: UUID) -> Hold:
+    row = await work.lock(HoldRow, hold_id)
+    if row.released_at is not None:
+        raise HoldEnded()
+    row.released_at = work.now
+    await work.publish(row, change="released")
+    await forget_holds(work, [row.id])
+    work.saw([row.resident_id])
+    return row.shown()
+
+
+async def list_holds(work: Work, page: Page) -> Listed[Hold]:
+    def shown(row: HoldRow) -> Hold:
+        work.saw([row.resident_id])
+        return row.shown()
+
+    return await work.page(select(HoldRow), page, shown)

@@ -1,0 +1,72 @@
+"""Proposals: what callers may ask, in each service that has something for two people to decide."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Query
+from pydantic import ConfigDict, Field
+
+from shared.actors import Role
+from shared.contracts.resource import Said
+from shared.http.router import PageAsked, Router, Work
+from shared.problems import NotFound
+from shared.proposals import use_cases
+from shared.proposals.use_cases import PROBLEMS, Decision, Kind, Proposal, ProposalDecided, ProposalExpired
+from shared.settings import Service
+from shared.work import Listed
+
+ProposalId = Annotated[UUID, Path(examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
+
+
+class Withdrawal(Said):
+    """Why a proposal is taken back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "文字有误，另行提出"}]})
+
+    reason: str = Field(min_length=1, max_length=1_000)
+
+
+def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
+    """The operations of one service's proposals. What may be proposed is a matter of each capability's own routes."""
+    router = Router(prefix=f"/{service}/v1/proposals", tags=["proposals"])
+    by_name = {kind.name: kind for kind in kinds}
+    deciders = Role(0)
+    for kind in kinds:
+        deciders |= kind.deciders
+    raises = [NotFound, *PROBLEMS, *(problem for kind in kinds for problem in kind.raises)]
+
+    @router.get("", role=Role.STAFF)
+    async def list_proposals(
+        work: Work,
+        page: PageAsked,
+        kind: Annotated[str | None, Query(max_length=40, examples=[kinds[0].name])] = None,
+        open: Annotated[bool, Query(description="Only those that wait for a decision.")] = False,  # noqa: A002
+    ) -> Listed[Proposal]:
+        """List what was proposed within one's scope, and what came of it."""
+        return await use_cases.list_proposals(work, kind, open, page)
+
+    @router.get("/{proposal_id}", role=Role.STAFF, raises=[NotFound])
+    async def get_proposal(proposal_id: ProposalId, work: Work) -> Proposal:
+        """Show what exactly is proposed, by whom and why."""
+        return await use_cases.get_proposal(work, proposal_id)
+
+    @router.post("/{proposal_id}/approve", role=deciders, raises=raises)
+    async def approve_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
+        """Approve what another person proposed: it has its effect at once, and exactly once.
+
+        `content_hash` says what exactly was seen. Nobody approves their own proposal, in whatever role.
+        """
+        return await use_cases.approve(work, by_name, proposal_id, decision)
+
+    @router.post("/{proposal_id}/refuse", role=deciders, raises=[NotFound, *PROBLEMS])
+    async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
+        """Refuse what another person proposed, with the reason. It has no effect, now or later."""
+        return await use_cases.refuse(work, by_name, proposal_id, decision)
+
+    @router.post("/{proposal_id}/withdraw", role=Role.STAFF, raises=[NotFound, ProposalDecided, ProposalExpired])
+    async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
+        """Take back what one proposed oneself, while nobody has decided it."""
+        return await use_cases.withdraw(work, proposal_id, withdrawal.reason)
+
+    return router

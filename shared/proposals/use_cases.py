@@ -1,0 +1,268 @@
+"""Proposals: what happens. The decision and its effect are one transaction: there is exactly one effect, or none."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from shared.actors import Role
+from shared.contracts.resource import Said
+from shared.house import House
+from shared.ids import new_id
+from shared.problems import Forbidden, NotFound, Problem, Text
+from shared.proposals import rules
+from shared.proposals.rules import Move, State
+from shared.work import Listed, Page, Work, listed
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class ProposalDecided(Problem):
+    """It was approved, refused or withdrawn before."""
+
+    status = 409
+    code = "proposal_decided"
+    title = Text(zh="该提案已有结论", en="The proposal has been decided already")
+    what = Text(zh="该提案已有结论：{state}", en="The proposal has been decided already: {state}")
+    fix = Text(zh="如仍有需要，请重新提出", en="Propose it anew if it is still needed")
+
+
+class ProposalExpired(Problem):
+    """Nobody decided it in time."""
+
+    status = 409
+    code = "proposal_expired"
+    title = Text(zh="该提案已过期", en="The proposal has expired")
+    fix = Text(zh="如仍有需要，请重新提出", en="Propose it anew if it is still needed")
+
+
+class ProposalSamePerson(Problem):
+    """Whoever proposes does not decide, in whatever role."""
+
+    status = 403
+    code = "proposal_same_person"
+    title = Text(zh="提出人不能审批自己的提案", en="Nobody decides what they proposed themselves")
+    fix = Text(zh="请由另一人审批；如不再需要，可撤回", en="Let somebody else decide, or withdraw it")
+
+
+class ProposalContentDiffers(Problem):
+    """What the decider saw is not what is proposed."""
+
+    status = 409
+    code = "proposal_content_differs"
+    title = Text(zh="所审批的内容与提案不符", en="What you decided on is not what is proposed")
+    fix = Text(
+        zh="请重新查看提案，并带上其 content_hash", en="Look at the proposal again and send the content_hash it shows"
+    )
+
+
+PROBLEMS = (ProposalDecided, ProposalExpired, ProposalSamePerson, ProposalContentDiffers)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Content]):
+    """One kind of act that needs two people.
+
+    `happen` has the effect, in the transaction of the approval, on behalf of whoever approves; a problem it raises
+    leaves the proposal as it was.
+    """
+
+    name: str
+    content: type[Content]
+    deciders: Role
+    happen: Callable[[Work, Content, UUID], Awaitable[None]]
+    raises: Sequence[type[Problem]] = ()
+    days: int = 7
+
+
+Kinds = Mapping[str, Kind[Any]]
+
+
+class Decision(Said):
+    """Approval or refusal of exactly what was seen."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"content_hash": "9f" * 32, "reason": "与市指挥部第3号通告一致"}]}
+    )
+
+    content_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="As the proposal shows it.")
+    reason: str = Field(min_length=1, max_length=1_000)
+
+
+class Proposal(Said):
+    """What somebody proposes, and what came of it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1",
+                    "kind": "policy",
+                    "region": "350582005",
+                    "state": "proposed",
+                    "content": {"version": 2},
+                    "content_hash": "9f" * 32,
+                    "reason": "第九版防控方案",
+                    "proposed_by": "officer-17",
+                    "proposed_at": "2022-06-28T09:00:00+08:00",
+                    "expires_at": "2022-07-05T09:00:00+08:00",
+                    "decided_by": None,
+                    "decided_at": None,
+                    "decision": None,
+                }
+            ]
+        }
+    )
+
+    id: UUID
+    kind: str
+    region: str = Field(description="The scope of whoever proposed it: who decides has one at least as wide.")
+    state: State
+    content: dict[str, Any]
+    content_hash: str = Field(description="SHA-256 of the content: JSON, keys sorted, no spaces, UTF-8.")
+    reason: str
+    proposed_by: str
+    proposed_at: datetime
+    expires_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
+    decision: str | None = Field(description="Why it was approved, refused or withdrawn.")
+
+
+ADD = text("""
+    INSERT INTO proposals (id, region, kind, content, content_hash, reason_sealed, proposed_by, proposed_at, expires_at)
+    VALUES (:id, :region, :kind, CAST(:content AS jsonb), :content_hash, :reason, :by, :now, :expires_at)
+    RETURNING *
+""")
+LOOK = text("SELECT * FROM proposals WHERE id = :id")
+LOCK = text("SELECT * FROM proposals WHERE id = :id FOR UPDATE")
+LIST = text("""
+    SELECT * FROM proposals
+    WHERE seq > :after AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (NOT :open OR state = 'proposed')
+    ORDER BY seq LIMIT :limit
+""")
+DECIDE = text("""
+    UPDATE proposals SET state = :state, decided_by = :by, decided_at = :now, decision_sealed = :decision,
+        version = version + 1
+    WHERE id = :id
+    RETURNING *
+""")
+EXPIRE = text("""
+    UPDATE proposals SET state = 'expired', version = version + 1 WHERE state = 'proposed' AND expires_at <= :now
+""")
+
+
+async def propose(work: Work, kind: Kind[Content], content: Content, reason: str) -> Proposal:
+    """Propose something for another person to decide, within the proposer's scope."""
+    id_ = new_id()
+    said = content.model_dump(mode="json")
+    (row,) = await work.rows(
+        ADD,
+        id=id_,
+        region=work.actor.range[0],
+        kind=kind.name,
+        content=json.dumps(said),
+        content_hash=rules.hash_of(said),
+        reason=work.house.keyring.seal("proposals.reason", id_, reason),
+        by=work.actor.subject,
+        now=work.now,
+        expires_at=work.now + timedelta(days=kind.days),
+    )
+    return _say(work, row)
+
+
+async def get_proposal(work: Work, id: UUID) -> Proposal:  # noqa: A002
+    return _say(work, _one(await work.rows(LOOK, id=id)))
+
+
+async def list_proposals(work: Work, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
+    rows = await work.rows(LIST, after=page.after, kind=kind, open=only_open, limit=page.limit + 1)
+    return listed(rows, page, lambda row: _say(work, row), lambda row: int(row["seq"]))
+
+
+async def approve(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+    """Approve exactly what was seen. Its effect is in this transaction; of two who approve at once one has it."""
+    row = await _decidable(work, kinds, id, decision)
+    kind = kinds[row["kind"]]
+    decided = await _decide(work, row, "approve", decision.reason)
+    await kind.happen(work, kind.content.model_validate_json(json.dumps(row["content"])), id)
+    return decided
+
+
+async def refuse(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+    row = await _decidable(work, kinds, id, decision)
+    return await _decide(work, row, "refuse", decision.reason)
+
+
+async def withdraw(work: Work, id: UUID, reason: str) -> Proposal:  # noqa: A002
+    """Take back what one proposed oneself."""
+    row = _one(await work.rows(LOCK, id=id))
+    if not rules.is_same_person(row["proposed_by"], work.actor.subject):
+        raise Forbidden()
+    return await _decide(work, row, "withdraw", reason)
+
+
+async def expire_proposals(house: House) -> None:
+    """Write down which proposals nobody decided in time. Readers need it not: they go by their own clock."""
+    async with house.system_work("expire_proposals") as work:
+        await work.run(EXPIRE, now=work.now)
+
+
+async def _decidable(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
+    row = _one(await work.rows(LOCK, id=id))
+    if work.actor.role not in kinds[row["kind"]].deciders:
+        raise Forbidden()
+    if rules.is_same_person(row["proposed_by"], work.actor.subject):
+        raise ProposalSamePerson()
+    # The stored content is hashed again: whoever changed it behind our back gets no approval for it.
+    if not decision.content_hash == row["content_hash"] == rules.hash_of(row["content"]):
+        raise ProposalContentDiffers(at="/content_hash")
+    return row
+
+
+async def _decide(work: Work, row: RowMapping, move: Move, why: str) -> Proposal:
+    state = rules.state_at(row["state"], row["expires_at"], work.now)
+    to = rules.MOVES.get((state, move))
+    if to is None:
+        raise ProposalExpired() if state == "expired" else ProposalDecided(state=state)
+    (decided,) = await work.rows(
+        DECIDE,
+        id=row["id"],
+        state=to,
+        by=work.actor.subject,
+        now=work.now,
+        decision=work.house.keyring.seal("proposals.decision", row["id"], why),
+    )
+    return _say(work, decided)
+
+
+def _one(rows: Any) -> RowMapping:
+    if not rows:
+        raise NotFound()
+    row: RowMapping = rows[0]
+    return row
+
+
+def _say(work: Work, row: RowMapping) -> Proposal:
+    ring, id_, decision = work.house.keyring, row["id"], row["decision_sealed"]
+    return Proposal(
+        id=id_,
+        kind=row["kind"],
+        region=row["region"],
+        state=rules.state_at(row["state"], row["expires_at"], work.now),
+        content=row["content"],
+        content_hash=row["content_hash"],
+        reason=ring.say("proposals.reason", id_, row["reason_sealed"]),
+        proposed_by=row["proposed_by"],
+        proposed_at=row["proposed_at"],
+        expires_at=row["expires_at"],
+        decided_by=row["decided_by"],
+        decided_at=row["decided_at"],
+        decision=None if decision is None else ring.say("proposals.decision", id_, decision),
+    )

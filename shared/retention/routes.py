@@ -1,0 +1,29 @@
+"""Retention: what callers may ask, in each service."""
+
+from shared.actors import Role
+from shared.http.router import Router, Work
+from shared.problems import NotFound
+from shared.proposals.use_cases import Proposal
+from shared.retention import use_cases
+from shared.retention.use_cases import PeriodProposed, Retention
+from shared.settings import Service
+
+
+def retention_router(service: Service) -> Router:
+    """The operations on one service's retention."""
+    router = Router(prefix=f"/{service}/v1/retention", tags=["retention"])
+
+    @router.get("", role=Role.PEOPLE | Role.MACHINE)
+    async def get_retention(work: Work) -> Retention:
+        """Show how long each kind of data is kept, on whose word, and what was removed in the last year.
+
+        Whoever's data is kept may know how long. Source: Personal Information Protection Law, articles 17 and 19.
+        """
+        return await use_cases.get_retention(work)
+
+    @router.post("", role=Role.COMMAND, status=201, location=f"/{service}/v1/proposals/{{id}}", raises=[NotFound])
+    async def propose_period(proposed: PeriodProposed, work: Work) -> Proposal:
+        """Propose another period for one kind of data. It holds when a second person approves."""
+        return await use_cases.propose_period(work, proposed.period, proposed.reason)
+
+    return router

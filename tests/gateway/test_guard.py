@@ -1,0 +1,216 @@
+"""G1: the edge under attack: what goes first, how often one may ask, and which web pages may call."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import httpx
+import pytest
+
+from services.gateway.app import create_app
+from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.rates import Often, Rates, client_of
+from services.gateway.edge.shedding import Shedder
+from services.gateway.edge.urgency import Urgency, urgency_of
+from shared.actors import Actor, Role
+from shared.ids import new_id
+from shared.problems import TooManyRequests, Unavailable
+from shared.regions import range_of
+from tests.harness import District
+
+ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"
+
+
+@pytest.mark.parametrize(
+    ("asked", "urgency"),
+    [
+        ("POST /observation/v1/referrals", Urgency.CARE),
+        (f"GET /observation/v1/referrals/{ID}", Urgency.CARE),
+        ("POST /gateway/v1/hooks/desk_120", Urgency.CARE),
+        ("GET /gateway/v1/code", Urgency.CARE),
+        ("GET /gateway/v1/code.svg", Urgency.CARE),
+        ("POST /gateway/v1/verifications", Urgency.CARE),
+        ("GET /services/fever-clinic/register", Urgency.CARE),
+        ("POST /testing/v1/samples", Urgency.ORDINARY),
+        ("GET /gateway/v1/codes/counts", Urgency.REPORT),
+        (f"GET /gateway/v1/codes/{ID}", Urgency.ORDINARY),
+        ("GET /registry/v1/population", Urgency.REPORT),
+        ("POST /registry/v1/imports", Urgency.REPORT),
+        (f"GET /testing/v1/campaigns/{ID}/progress", Urgency.REPORT),
+        ("POST /registry/v1/residents/search", Urgency.ORDINARY),
+    ],
+)
+def test_care_goes_first_and_reports_last(asked: str, urgency: Urgency) -> None:
+    assert urgency_of(*asked.split(" ")) is urgency
+
+
+def test_what_is_too_much_is_refused_by_class_and_leaves_room_again() -> None:
+    shedder = Shedder({Urgency.CARE: 3, Urgency.ORDINARY: 2, Urgency.REPORT: 1})
+    leave = [shedder.enter(Urgency.ORDINARY) for _ in range(2)]
+    with pytest.raises(Unavailable) as refused:
+        shedder.enter(Urgency.ORDINARY)
+    assert 1 <= (refused.value.wait or 0) <= 5
+    shedder.enter(Urgency.REPORT)
+    for _ in range(3):
+        shedder.enter(Urgency.CARE)
+    leave[0]()
+    shedder.enter(Urgency.ORDINARY)
+
+
+PROXIES = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("1.2.3.4", "", "1.2.3.4"),
+        ("1.2.3.4", "9.9.9.9", "1.2.3.4"),  # not from a proxy of ours: believed by nobody
+        ("10.0.0.1", "5.6.7.8", "5.6.7.8"),
+        ("10.0.0.1", "9.9.9.9, 5.6.7.8", "5.6.7.8"),  # what the client wrote itself comes first
+        ("10.0.0.1", "5.6.7.8, 10.0.0.2", "5.6.7.8"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "rubbish", "10.0.0.1"),
+        ("::1", "240e:1:2:3:4:5:6:7", "240e:1:2:3::/64"),
+        ("240e:1:2:3::9", "", "240e:1:2:3::/64"),
+    ],
+)
+def test_a_client_is_who_no_proxy_of_ours_is(peer: str, forwarded: str, client: str) -> None:
+    assert client_of(peer, forwarded, PROXIES) == client
+
+
+def rates(district: District, **limits: Any) -> Rates:
+    settings = district.houses["gateway"].settings
+    return Rates(settings.model_copy(update={f"requests_a_minute_per_{who}": most for who, most in limits.items()}))
+
+
+async def admitted(one: Rates, address: str, times: int) -> int:
+    count = 0
+    for _ in range(times):
+        with contextlib.suppress(TooManyRequests):
+            await one.admit_client(address)
+            count += 1
+    return count
+
+
+async def test_an_address_that_asks_too_often_is_told_when_to_come_back(district: District) -> None:
+    one = rates(district, client=10)
+    address = str(new_id())
+    assert await admitted(one, address, 15) == 10
+    with pytest.raises(TooManyRequests) as refused:
+        await one.admit_client(address)
+    assert 1 <= (refused.value.wait or 0) <= 61
+    assert await admitted(one, str(new_id()), 3) == 3
+
+
+async def test_replicas_keep_one_limit_together(district: District) -> None:
+    replicas = [rates(district, client=20) for _ in range(3)]
+    address = str(new_id())
+    total = sum([await admitted(one, address, 20) for one in replicas])
+    assert 20 <= total <= 20 + 3 * 4  # each counts a fifth by itself first
+
+
+async def test_without_redis_each_keeps_the_limit_by_itself(district: District) -> None:
+    settings = district.houses["gateway"].settings
+    away = settings.model_copy(
+        update={
+            "redis_url": type(settings.redis_url)("redis://127.0.0.1:1/0"),
+            "requests_a_minute_per_client": 10,
+        }
+    )
+    assert await admitted(Rates(away), "1.2.3.4", 15) == 10
+
+
+async def test_a_person_is_limited_by_role_and_by_operation(district: District) -> None:
+    one = rates(district, resident=5, staff=1_000)
+    somebody = Actor(str(new_id()), Role.RESIDENT)
+    for _ in range(5):
+        await one.admit_person(somebody, "GET", "/testing/v1/my-samples")
+    with pytest.raises(TooManyRequests):
+        await one.admit_person(somebody, "GET", "/testing/v1/my-samples")
+    officer = Actor(str(new_id()), Role.COMMAND)
+    for _ in range(6):
+        await one.admit_person(officer, "POST", "/gateway/v1/policies/trials")
+    with pytest.raises(TooManyRequests):
+        await one.admit_person(officer, "POST", "/gateway/v1/policies/trials/")
+    await one.admit_person(officer, "GET", "/gateway/v1/policies")
+
+
+def test_the_hot_limit_begins_anew_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("services.gateway.edge.rates.time.time", lambda: now)
+    often = Often(2)
+    often.count("a")
+    often.count("a")
+    often.count("b")
+    with pytest.raises(TooManyRequests) as refused:
+        often.count("a")
+    assert refused.value.wait == 60 - 1_000_000 % 60
+    now += 60
+    often.count("a")
+
+
+@asynccontextmanager
+async def gateway(district: District, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Another process of the gateway, with settings of its own."""
+    house = district.houses["gateway"]
+    house = replace(house, settings=house.settings.model_copy(update=settings))
+    app = create_app(house.settings, house)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client
+
+
+def token(district: District, role: Role, **who: Any) -> dict[str, str]:
+    actor = Actor(subject=str(new_id()), role=role, range=range_of("350582005"), **who)
+    region = None if role is Role.RESIDENT else "350582005"
+    issued = Issuer.from_files(district.houses["gateway"].settings.keys).issue(actor, region, 600)
+    return {"authorization": f"Bearer {issued}", "accept-language": "en"}
+
+
+async def test_who_asks_too_often_gets_a_problem_with_the_time_to_come_back(district: District) -> None:
+    async with gateway(district, requests_a_minute_per_staff=3) as client:
+        headers = token(district, Role.COMMAND)
+        answers = [await client.get("/gateway/v1/policies/1", headers=headers) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert answers[-1].json()["code"] == "too_many_requests"
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
+        assert answers[-1].headers["x-request-id"]
+        others = await client.get("/gateway/v1/policies/1", headers=token(district, Role.COMMAND))
+        assert others.status_code == 200
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_resident_asks_for_the_own_code_as_often_as_is_sensible(district: District) -> None:
+    if time.time() % 60 > 58:
+        await asyncio.sleep(2)  # the minute must not change meanwhile
+    async with gateway(district, requests_a_minute_per_resident=3) as client:
+        headers = token(district, Role.RESIDENT, residents=(new_id(),))
+        codes = [(await client.get("/gateway/v1/code", headers=headers)).status_code for _ in range(4)]
+    assert codes[3] == 429
+    assert 429 not in codes[:3]
+
+
+ORIGIN = "https://console.example.cn"
+
+
+@pytest.mark.parametrize("path", ["/gateway/v1/policies/1", "/gateway/v1/code"])
+async def test_named_pages_may_call_and_others_read_nothing(district: District, path: str) -> None:
+    async with gateway(district, browser_origins=(ORIGIN,)) as client:
+        for origin, shown in ((ORIGIN, ORIGIN), ("https://evil.example.cn", None), ("null", None)):
+            answer = await client.get(path, headers={"origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == shown
+            assert "access-control-allow-credentials" not in answer.headers
+            asked = {"origin": origin, "access-control-request-method": "POST"}
+            preflight = await client.options(path, headers=asked)
+            assert preflight.headers.get("access-control-allow-origin") == shown
+
+
+async def test_without_named_pages_no_page_may_call(district: District) -> None:
+    async with gateway(district) as client:
+        answer = await client.get("/gateway/v1/policies/1", headers={"origin": ORIGIN})
+    assert "access-control-allow-origin" not in answer.headers

@@ -1,0 +1,254 @@
+"""G9: what is past its period is really gone, nothing else is, and two people change a period."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from services.registry.erasures.rules import outcome_of
+from shared.actors import Role
+from shared.ids import new_id
+from shared.retention.use_cases import purge
+from shared.settings import SERVICES, Service
+from tests.harness import District
+from tests.registry.people import register
+
+NOW = datetime.now(UTC)
+HOLDS = "/registry/v1/legal-holds"
+
+VISIT = """
+    INSERT INTO gateway.visits
+        (scan_id, at, point_id, resident_id, region, colour, outcome, receipt_seconds, decided_at)
+    VALUES (gen_random_uuid(), $1, gen_random_uuid(), $2, '3505820050010101', 1, 1, 600, $1)
+"""
+TUBE = """
+    INSERT INTO testing.tubes (id, region, campaign_id, number, capacity, drill, state, updated_at, laboratory,
+        manifest, sealed_at, received_at, outcome, revision, tested_at, reported_at)
+    VALUES ($1::uuid, '350582005001', $2, 'T' || $1::uuid::text, 10, false, 'resulted', $3, 'lab-1', '{}', $3, $3,
+        'negative', 1, $3, $3)
+"""
+CAMPAIGN = """
+    INSERT INTO testing.campaigns (id, region, name, round, pool_size, opens_at, closes_at, state, drill, expected,
+        opened_at, ended_at)
+    VALUES ($1, '350582005', 'x', 1, 10, $2::timestamptz - interval '1 day', $2, 'closed', false, 1, $2, $2)
+"""
+SAMPLE = """
+    INSERT INTO testing.samples (id, campaign_id, tube_id, resident_id, region, sampled_at, offline, retest, counted,
+        kept_at)
+    VALUES (gen_random_uuid(), $1, $2, $3, '350582005001', $4, false, false, true, $4)
+"""
+
+
+def days_ago(days: float) -> datetime:
+    return NOW - timedelta(days=days)
+
+
+async def visit(district: District, days: float, resident_id: UUID) -> None:
+    await district.sql(VISIT, days_ago(days), resident_id)
+
+
+async def visitors(district: District) -> set[UUID]:
+    return {row["resident_id"] for row in await district.sql("SELECT resident_id FROM gateway.visits")}
+
+
+async def count_of(district: District, table: str) -> int:
+    (row,) = await district.sql(f"SELECT count(*) AS rows FROM {table}")
+    return int(row["rows"])
+
+
+async def test_visits_past_their_period_are_gone_and_no_others(district: District) -> None:
+    old, young = new_id(), new_id()
+    await visit(district, 28.1, old)
+    await visit(district, 27.9, young)
+    removed = await purge(district.houses["gateway"])
+    assert (removed["visits"], await visitors(district)) == (1, {young})
+    assert (await purge(district.houses["gateway"]))["visits"] == 0
+    async with district.caller("gateway", Role.RESIDENT, residents=(young,)) as somebody:
+        shown = (await somebody.get("/gateway/v1/retention")).json()
+    assert [(one["kind"], one["rows"]) for one in shown["removed"]] == [("visits", 1)]
+    assert {one["kind"]: one["days"] for one in shown["periods"]}["visits"] == 28
+
+
+async def test_batches_go_on_until_nothing_is_left(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.retention.use_cases.BATCH", 3)
+    for _ in range(10):
+        await visit(district, 40, new_id())
+    assert (await purge(district.houses["gateway"]))["visits"] == 10
+    (row,) = await district.sql("SELECT rows FROM gateway.purges")
+    assert row["rows"] == 10
+
+
+async def test_a_tube_goes_with_its_results_but_never_before_its_samples(district: District) -> None:
+    campaign, tube, held = new_id(), new_id(), new_id()
+    await district.sql(CAMPAIGN, campaign, days_ago(200))
+    await district.sql(TUBE, tube, campaign, days_ago(200))
+    await district.sql("INSERT INTO testing.results VALUES ($1, 1, '3505', 'lab-1', 'negative', $2, $2)", tube, NOW)
+    for person in (held, new_id()):
+        await district.sql(SAMPLE, campaign, tube, person, days_ago(200))
+    await district.sql("INSERT INTO testing.legal_holds VALUES (gen_random_uuid(), $1, '3505', $2)", held, days_ago(-1))
+    removed = await purge(district.houses["testing"])
+    assert (removed["samples"], removed["tubes"]) == (1, 0)
+    await district.sql("DELETE FROM testing.legal_holds")
+    for _ in range(2):
+        await purge(district.houses["testing"])
+    for table in ("samples", "tubes", "results"):
+        assert await count_of(district, f"testing.{table}") == 0
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_kind_of_data_can_be_purged(district: District, service: Service) -> None:
+    removed = await purge(district.houses[service])
+    kinds = {row["kind"] for row in await district.sql(f"SELECT kind FROM {service}.retention_periods")}
+    assert removed == dict.fromkeys(kinds, 0)
+    assert "jobs" in kinds
+
+
+async def test_nothing_at_run_time_removes_what_is_too_young(district: District) -> None:
+    await visit(district, 1, new_id())
+    async with district.houses["gateway"].system_work("test") as work:
+        (row,) = await work.rows(text("SELECT purge('visits', 100) AS removed"))
+    assert row["removed"] == 0
+    for statement in ("UPDATE retention_periods SET days = 1", "DELETE FROM code_changes"):
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with district.houses["gateway"].system_work("test") as work:
+                await work.run(text(statement))
+
+
+# Legal holds ----------------------------------------------------------------------------------------------------------
+
+
+async def held(command: httpx.AsyncClient, resident_id: str, until: datetime | None = None) -> httpx.Response:
+    body = {
+        "resident_id": resident_id,
+        "reason": "调取证据",
+        "ordered_by": "晋江市人民法院",
+        "until": (until or days_ago(-30)).isoformat(),
+    }
+    return await command.post(HOLDS, json=body)
+
+
+async def test_a_hold_keeps_a_persons_data_everywhere_until_it_is_released(district: District) -> None:
+    async with district.caller("registry", Role.COMMAND) as command:
+        person = await register(district, command)
+        made = await held(command, person)
+        assert made.status_code == 201, made.text
+        await visit(district, 40, UUID(person))
+        await visit(district, 40, new_id())
+        await district.settle()
+        await purge(district.houses["gateway"])
+        assert await visitors(district) == {UUID(person)}
+        assert [one["state"] for one in (await command.get(HOLDS)).json()["items"]] == ["active"]
+        path = f"{HOLDS}/{made.json()['id']}/release"
+        assert (await command.post(path)).json()["state"] == "released"
+        assert (await command.post(path)).json()["code"] == "hold_ended"
+    await district.settle()
+    await purge(district.houses["gateway"])
+    assert await visitors(district) == set()
+
+
+async def test_a_hold_ends_by_itself_and_begins_in_no_past(district: District) -> None:
+    async with district.caller("registry", Role.COMMAND) as command:
+        person = await register(district, command)
+        answer = await held(command, person, until=days_ago(1))
+        assert (answer.status_code, answer.json()["code"]) == (409, "hold_ended")
+        assert (await held(command, person)).status_code == 201
+    await district.settle()
+    await district.sql("UPDATE gateway.legal_holds SET until = now() - interval '1 minute'")
+    await visit(district, 40, UUID(person))
+    assert (await purge(district.houses["gateway"]))["visits"] == 1
+
+
+async def test_whom_one_cannot_see_one_cannot_hold(district: District) -> None:
+    async with district.caller("registry", Role.COMMAND) as command:
+        person = await register(district, command)
+    async with district.caller("registry", Role.COMMAND, scope="350583") as elsewhere:
+        assert (await held(elsewhere, person)).status_code == 404
+
+
+# Erasure --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("closed", "held_", "outcome"),
+    [
+        (False, False, "when_closed"),
+        (True, False, "removed_soon"),
+        (False, True, "when_released"),
+        (True, True, "when_released"),
+    ],
+)
+def test_what_becomes_of_a_request(closed: bool, held_: bool, outcome: str) -> None:
+    assert outcome_of(closed=closed, held=held_) == outcome
+
+
+async def test_a_person_is_told_what_stays_and_why_and_is_forgotten_as_soon_as_may_be(district: District) -> None:
+    async with district.caller("registry", Role.COMMAND) as command:
+        person = await register(district, command)
+        path = f"/registry/v1/residents/{person}"
+        async with district.caller("registry", Role.RESIDENT, residents=(UUID(person),)) as somebody:
+            asked = (await somebody.post(f"{path}/erasure")).json()
+        assert (asked["outcome"], "article 13" in asked["why"]) == ("when_closed", True)
+        assert (await purge(district.houses["registry"]))["closed_residents"] == 0
+        version = (await command.get(path)).headers["etag"]
+        closing = await command.post(f"{path}/close", json={"reason": "moved_away"}, headers={"if-match": version})
+        assert closing.status_code == 200, closing.text
+        again = (await command.post(f"{path}/erasure")).json()
+        assert (again["outcome"], again["asked_at"]) == ("removed_soon", asked["asked_at"])
+        assert (await purge(district.houses["registry"]))["closed_residents"] == 1
+        assert (await command.get(path)).status_code == 404
+    assert await count_of(district, "registry.resident_history") == 0
+
+
+async def test_nobody_asks_for_somebody_else(district: District) -> None:
+    async with district.caller("registry", Role.COMMAND) as command:
+        person = await register(district, command)
+    async with district.caller("registry", Role.RESIDENT, residents=(new_id(),)) as other:
+        assert (await other.post(f"/registry/v1/residents/{person}/erasure")).status_code == 404
+
+
+async def test_a_closed_record_goes_after_its_period(district: District) -> None:
+    async with district.caller("registry", Role.COMMAND) as command:
+        people = [await register(district, command, place=place) for place in range(1, 4)]
+        for person in people[:2]:
+            path = f"/registry/v1/residents/{person}"
+            version = (await command.get(path)).headers["etag"]
+            await command.post(f"{path}/close", json={"reason": "died"}, headers={"if-match": version})
+    await district.sql(
+        "UPDATE registry.residents SET updated_at = now() - interval '200 days' WHERE id = ANY($1)",
+        [UUID(one) for one in (people[0], people[2])],
+    )
+    assert (await purge(district.houses["registry"]))["closed_residents"] == 1
+    left = {str(row["id"]) for row in await district.sql("SELECT id FROM registry.residents")}
+    assert left == set(people[1:])
+
+
+# Periods --------------------------------------------------------------------------------------------------------------
+
+
+async def test_two_people_change_a_period(district: District) -> None:
+    await visit(district, 20, new_id())
+    async with (
+        district.caller("gateway", Role.COMMAND, subject="lin") as lin,
+        district.caller("gateway", Role.COMMAND, subject="wang") as wang,
+    ):
+        period: dict[str, Any] = {"kind": "visits", "days": 14, "source": "local decision"}
+        asked = await lin.post("/gateway/v1/retention", json={"period": period, "reason": "缩短"})
+        assert asked.status_code == 201, asked.text
+        assert (await purge(district.houses["gateway"]))["visits"] == 0
+        decision = {"content_hash": asked.json()["content_hash"], "reason": "同意"}
+        path = f"{asked.headers['location']}/approve"
+        assert (await lin.post(path, json=decision)).json()["code"] == "proposal_same_person"
+        assert (await wang.post(path, json=decision)).status_code == 200
+    assert (await purge(district.houses["gateway"]))["visits"] == 1
+    await district.sql("UPDATE gateway.retention_periods SET days = 28, proposal_id = NULL WHERE kind = 'visits'")
+
+
+async def test_there_is_no_period_of_what_is_not_kept(district: District) -> None:
+    async with district.caller("testing", Role.COMMAND) as command:
+        period = {"kind": "faces", "days": 1, "source": "x"}
+        answer = await command.post("/testing/v1/retention", json={"period": period, "reason": "x"})
+    assert answer.status_code == 404
