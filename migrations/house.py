@@ -311,9 +311,12 @@ def several_data_keys(service: Service) -> None:
     """Let a month have several data keys, and a key be destroyed; let workers seal anew what is kept."""
     run_script(SEVERAL_DATA_KEYS.format(s=service))
     allow(service, "uploads", "UPDATE", "system")
+    allow(service, "proposals", "UPDATE (reason_sealed)", "system")
 
 
 def one_data_key(service: Service) -> None:
     """Take that back."""
-    op.execute(f"REVOKE UPDATE ON {service}.uploads FROM {group_of(service, 'system')}")
+    system = group_of(service, "system")
+    op.execute(f"REVOKE UPDATE ON {service}.uploads FROM {system}")
+    op.execute(f"REVOKE UPDATE (reason_sealed) ON {service}.proposals FROM {system}")
     run_script(ONE_DATA_KEY.format(s=service))

@@ -152,7 +152,7 @@ def bearer_token(scope: Mapping[str, Any]) -> str:
     return token.strip()
 
 
-def _add_health(app: FastAPI, house: House, api: Api) -> None:
+def _add_health(app: FastAPI, house: House) -> None:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
         """Whether the process runs."""

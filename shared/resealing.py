@@ -38,6 +38,7 @@ class Place:
 
 OF_THE_HOUSE = (
     Place("idempotency", (("answer", "idempotency.answer"),)),
+    Place("proposals", (("reason_sealed", "proposals.reason"), ("decision_sealed", "proposals.decision"))),
     Place("uploads", (("sealed", "uploads.{part}"),), (("job_id", "uuid"), ("part", "integer")), "job_id", rows=8),
 )
 """What every service has. Parts of files are of a megabyte."""

@@ -258,11 +258,11 @@ def _say(work: Work, row: RowMapping) -> Proposal:
         state=rules.state_at(row["state"], row["expires_at"], work.now),
         content=row["content"],
         content_hash=row["content_hash"],
-        reason=ring.open("proposals.reason", id_, row["reason_sealed"]),
+        reason=ring.say("proposals.reason", id_, row["reason_sealed"]),
         proposed_by=row["proposed_by"],
         proposed_at=row["proposed_at"],
         expires_at=row["expires_at"],
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
-        decision=None if decision is None else ring.open("proposals.decision", id_, decision),
+        decision=None if decision is None else ring.say("proposals.decision", id_, decision),
     )

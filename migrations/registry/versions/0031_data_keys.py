@@ -9,7 +9,11 @@ from alembic import op
 from migrations.house import one_data_key, run_script, several_data_keys
 from migrations.roles import allow
 
+<<<<<<<< HEAD:migrations/registry/versions/0031_data_keys.py
 revision = "0031"
+========
+revision = "0040"
+>>>>>>>> w-rest:migrations/registry/versions/0040_data_keys.py
 down_revision = "0030"
 branch_labels = None
 depends_on = None
@@ -35,10 +39,12 @@ def upgrade() -> None:
     run_script(TABLES)
     allow("registry", "reveals", "SELECT, INSERT, UPDATE", "staff")
     allow("registry", "import_errors", "UPDATE", "system")
+    allow("registry", "holds", "UPDATE (reason_sealed)", "system")
 
 
 def downgrade() -> None:
     op.execute("REVOKE UPDATE ON registry.import_errors FROM fangxian_registry_system")
+    op.execute("REVOKE UPDATE (reason_sealed) ON registry.holds FROM fangxian_registry_system")
     op.execute("DROP TABLE registry.reveals")
     op.execute("DROP INDEX registry.resident_exists_b")
     op.execute("ALTER TABLE registry.residents DROP CONSTRAINT resident_index")

@@ -39,7 +39,7 @@ class HoldRow(Row):
         """As the API says it."""
         return Hold(
             **self.public().model_dump(),
-            reason=self.reason or "",
+            reason=HoldRow.reason.masked(self, str) or "",
             ordered_by=self.ordered_by,
             created_at=self.created_at,
             released_at=self.released_at,
