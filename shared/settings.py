@@ -63,11 +63,6 @@ class Settings(BaseSettings):
     development_issuer: bool = Field(default=True, description="Whether POST /gateway/v1/development/tokens exists.")
     demonstration_ids: bool = Field(default=False, description="Whether ID numbers of the reserved kind are accepted.")
 
-<<<<<<< HEAD
-=======
-    reveals_per_hour: int = Field(default=30, ge=0, description="How often one person may see somebody in clear.")
-
->>>>>>> w-rest
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description='Networks of our own that webhooks may go to, as JSON: ["10.20.0.0/16"].'
     )
@@ -84,10 +79,7 @@ class Settings(BaseSettings):
     browser_origins: tuple[str, ...] = Field(
         default=(), description='Web pages that may call us (CORS), as JSON: ["https://console.example.cn"].'
     )
-<<<<<<< HEAD
     reveals_per_hour: int = Field(default=30, ge=0, description="How often one person may see somebody in clear.")
-=======
->>>>>>> w-rest
 
     database_pool: int = Field(default=6, ge=1, le=50, description="Connections this process may hold.")
     transaction_timeout_seconds: float = Field(default=5, gt=0)

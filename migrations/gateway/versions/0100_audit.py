@@ -3,7 +3,7 @@
 from migrations.audit import create_audit, drop_audit
 
 revision = "0100"
-down_revision = "0031"
+down_revision = "0040"
 branch_labels = None
 depends_on = None
 

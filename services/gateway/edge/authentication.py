@@ -12,21 +12,12 @@ from shared.house import House
 INTERNAL = "/internal/"
 
 
-<<<<<<< HEAD
 def hot_tokens(trust: Trust, requests_a_minute_per_resident: int) -> Authenticate:
-=======
-def hot_tokens(house: House) -> Authenticate:
->>>>>>> w-rest
     """How the hot routes know their callers: as all do, but for the request id, which nothing there carries on.
 
     They stand before the guard, so how often a resident asks is counted here.
     """
-<<<<<<< HEAD
     often = Often(requests_a_minute_per_resident)
-=======
-    issuer = Issuer.of(house)
-    often = Often(house.settings.requests_a_minute_per_resident)
->>>>>>> w-rest
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:
         actor = trust.actor_of(bearer_token(scope))
