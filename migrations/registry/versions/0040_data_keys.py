@@ -9,11 +9,7 @@ from alembic import op
 from migrations.house import one_data_key, run_script, several_data_keys
 from migrations.roles import allow
 
-<<<<<<<< HEAD:migrations/registry/versions/0031_data_keys.py
-revision = "0031"
-========
 revision = "0040"
->>>>>>>> w-rest:migrations/registry/versions/0040_data_keys.py
 down_revision = "0030"
 branch_labels = None
 depends_on = None
