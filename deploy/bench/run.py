@@ -22,14 +22,14 @@ from deploy.bench.city import NEEDS, City, Round, bring_in, open_round
 from deploy.bench.cores import Cores
 from deploy.bench.needs import Missing, Operations
 from deploy.bench.page import Figure, Page, not_measured
-from deploy.bench.paths import door, feed, flood, memory, registering, results, upload, webhooks
+from deploy.bench.paths import audit, door, feed, flood, memory, registering, results, upload, webhooks
 from deploy.bench.site import Site, started
 from deploy.bench.timing import FULL, QUICK, Effort
 from deploy.demo.parties import Parties, Party, parties_at
 from deploy.demo.population import TOWNSHIP
 from deploy.trouble import Trouble
 
-AT_THE_DOOR = ("verify", "code", "growth", "generator", "webhooks", "flood")
+AT_THE_DOOR = ("verify", "code", "growth", "generator", "audit", "webhooks", "flood")
 IN_THE_CITY = ("import", "upload", "results", "positive", "feed", "latency", "memory")
 NAMES = (*AT_THE_DOOR, *IN_THE_CITY)
 PEOPLE = (20_000, 100_000)
@@ -130,6 +130,11 @@ async def _at_the_door(run: Bench, site: Site) -> None:
             await run.take(
                 "verify",
                 lambda: door.measure(site, ground.operations, ground.database, ground.command, run.effort),
+            )
+        if "audit" in run.wanted:
+            await run.take(
+                "audit",
+                lambda: audit.measure(site, ground.operations, ground.database, ground.command, run.effort),
             )
         if "webhooks" in run.wanted:
             await run.take("webhooks", lambda: webhooks.measure(site, ground.command, run.effort))

@@ -27,8 +27,7 @@ async def write(session: AsyncSession, operation: str, trail: Trail) -> None:
     if not entries:
         return
     # Past SQLAlchemy's layers, which cost more than the entry itself: every request that shows a person pays this.
-    connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection
+    driver: Any = await session.run_sync(lambda within: within.connection().connection.driver_connection)
     for act, subjects in entries:
         await driver.execute(WRITE, *_values(operation, trail.target, act, subjects))
 

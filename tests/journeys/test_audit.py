@@ -1,0 +1,102 @@
+"""The audit as its operator meets it: real processes, a killed worker, an export, and somebody who tampers."""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from deploy import data as directories
+from deploy import status
+from deploy.demo.installation import running
+from deploy.feed import installed
+from deploy.up import options
+from shared.clock import day_of
+from tests.deploy.starting import ROOT, clean_environment
+
+SETTINGS = {"FANGXIAN_DEVELOPMENT_ISSUER": "true", "DATABASE_URL": "", "REDIS_URL": ""}
+HEADS = "/gateway/v1/audit/heads"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="fa"))
+    path.chmod(0o711)
+    yield path / "data"
+    if (path / "data").exists():
+        directories.remove(directories.at(path / "data"))
+
+
+def fangxian(*words: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "deploy.cli", *words]
+    done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def sizes(client: httpx.Client) -> dict[str, int]:
+    answer: dict[str, Any] = client.get(HEADS).raise_for_status().json()
+    return {head["service"]: head["size"] for head in answer["heads"]}
+
+
+def wait_for(client: httpx.Client, service: str, size: int) -> float:
+    """Seconds until so many entries are sealed."""
+    began = time.monotonic()
+    while sizes(client)[service] < size:
+        assert time.monotonic() - began < 60
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def tamper(place: Path, statement: str) -> None:
+    async def act() -> None:
+        connection = await asyncpg.connect(installed(options(place, environment={})).owner_url)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(act())
+
+
+def test_from_an_act_to_whoever_tampers_with_its_trace(place: Path, tmp_path: Path) -> None:
+    today = day_of(datetime.now(UTC)).isoformat()
+    file, kept = tmp_path / "export", tmp_path / "heads.json"
+    with running(place, None, SETTINGS) as found, httpx.Client(base_url=found.url) as client:
+        for _ in range(5):
+            asked = {"role": "command", "region": "350582005"}
+            client.post("/gateway/v1/development/tokens", json=asked).raise_for_status()
+        wait_for(client, "gateway", 5)
+        state: Any = status.read(directories.at(place).status)
+        (worker,) = (one["pid"] for one in state["processes"] if one["name"] == "gateway-worker")
+        os.kill(worker, signal.SIGKILL)
+        client.post("/gateway/v1/development/tokens", json=asked).raise_for_status()
+        wait_for(client, "gateway", 6)
+        kept.write_text(client.get(HEADS).text)
+
+        code, said = fangxian("audit", "export", "--day", today, "--out", str(file), "--data", str(place))
+        assert code == 0, said
+        assert f"entries of {today} are in {file}." in said
+        code, said = fangxian("audit", "verify", str(file), "--head", str(kept), "--data", str(place))
+        assert code == 0, said
+        # The export's own entry may be sealed already.
+        assert re.search(rf"gateway {today}: [67] entries, whole; signed by gateway", said), said
+        wait_for(client, "registry", 1)  # that it was exported is in the audit
+        assert fangxian("audit", "verify", "--head", str(kept), "--data", str(place))[0] == 0
+
+        tamper(place, "UPDATE gateway.audit SET actor = 'x' WHERE seq = (SELECT min(seq) FROM gateway.audit)")
+        code, said = fangxian("audit", "verify", "--data", str(place))
+        assert code == 1
+        assert f"gateway {today}: CHANGED: entry 1 was changed" in said
+        tamper(place, "DELETE FROM gateway.audit; DELETE FROM gateway.audit_seals")
+        code, said = fangxian("audit", "verify", "--day", today, "--head", str(kept), "--data", str(place))
+        assert code == 1
+        assert f"gateway {today}: TRUNCATED" in said, said
