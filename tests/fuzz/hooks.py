@@ -18,4 +18,4 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     """
     key = case.headers.get(KEY) if case.headers else None
     if isinstance(key, str) and re.fullmatch(r"[\x21-\x7e]{8,128}", key):
-        case.headers[KEY] = str(uuid4())
+        kwargs["headers"] = {**(kwargs.get("headers") or {}), KEY: str(uuid4())}
