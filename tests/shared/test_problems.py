@@ -192,8 +192,11 @@ def test_openapi_has_an_example_of_each_problem() -> None:
     assert set(content["examples"]) == {"test_shelf_full", "conflict"}
     schemas = openapi_schemas()
     root = {"$ref": content["schema"]["$ref"], "components": {"schemas": schemas}}
-    for code, example in openapi_examples(content["examples"]).items():
-        assert content["examples"][code]["$ref"].endswith(f"/{code}")
+    named = openapi_examples(content["examples"])
+    assert {code: example["$ref"] for code, example in content["examples"].items()} == {
+        code: f"#/components/examples/{code}" for code in named
+    }
+    for example in named.values():
         Draft202012Validator(root).validate(example["value"])
 
 
