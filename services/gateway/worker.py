@@ -3,6 +3,7 @@
 from services.gateway.accounts.use_cases import forget_what_is_over
 from services.gateway.codes import reactions
 from services.gateway.codes.use_cases import end_what_time_has_ended
+from services.gateway.guardianships.reactions import follow_proxies
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.settings import Settings
 from shared.worker import Tick, Watch, Worker
@@ -14,6 +15,7 @@ WORKER = Worker(
         reactions.follow_tubes,
         reactions.follow_orders,
         reactions.follow_referrals,
+        follow_proxies,
     ],
     ticks=[
         Tick(end_what_time_has_ended, every_seconds=60),

@@ -5,12 +5,14 @@ from fastapi import FastAPI
 from services.registry.imports import routes as imports
 from services.registry.imports import tables as import_tables
 from services.registry.population import routes as population
+from services.registry.proxies import routes as proxies
+from services.registry.proxies.tables import ProxyRow
 from services.registry.regions import routes as regions
 from services.registry.regions.tables import RegionRow
 from services.registry.residents import routes as residents
 from services.registry.residents.tables import ResidentRow
 from shared.app import Api, build
-from shared.contracts.registry import Region, Resident
+from shared.contracts.registry import Proxy, Region, Resident
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
@@ -26,8 +28,9 @@ API = Api(
         residents.transfers_router,
         imports.router,
         population.router,
+        proxies.router,
     ],
-    snapshots={Region: rows_of(RegionRow), Resident: rows_of(ResidentRow)},
+    snapshots={Proxy: rows_of(ProxyRow), Region: rows_of(RegionRow), Resident: rows_of(ResidentRow)},
     upload_paths=["/registry/v1/imports"],
 )
 
