@@ -262,6 +262,67 @@ def audit_verify(
         raise typer.Exit(found)
 
 
+clients = typer.Typer(
+    help="The programs that sign people in, and the machines that sign in themselves.", no_args_is_help=True
+)
+app.add_typer(clients, name="clients")
+
+
+@clients.command("list")
+def clients_list(data: Data = None) -> None:
+    """Show who is registered."""
+    from deploy import administration
+
+    _print_table(
+        ("client", "kind", "role", "party", "region", "revoked"), administration.list_clients(_owner_url(data))
+    )
+
+
+@clients.command("add")
+def clients_add(
+    client_id: Annotated[str, typer.Argument(help="Its name: small letters, digits, `.`, `_`, `-`.")],
+    name: Annotated[str, typer.Option(help="As people see it.")],
+    region: Annotated[str, typer.Option(help="Whom it serves; the whole if not given.")] = "",
+    redirect: Annotated[
+        list[str] | None, typer.Option(help="Where people are sent back to: makes it an app. May be given often.")
+    ] = None,
+    role: Annotated[str | None, typer.Option(help="laboratory, hospital, …: makes it a machine.")] = None,
+    party: Annotated[str, typer.Option(help="Of a machine: whose tubes, episodes or lists.")] = "",
+    data: Data = None,
+) -> None:
+    """Register a client. A machine's secret is shown this once."""
+    from deploy import administration
+
+    kind = "app" if redirect else "machine"
+    given = {"kind": kind, "name": name, "region": region, "redirect_uris": redirect or [], "role": role}
+    secret = administration.add_client(_owner_url(data), client_id=client_id, party=party, **given)
+    typer.echo(secret or f"{client_id} is registered; it needs no secret, and proves itself by PKCE.")
+
+
+@clients.command("rotate")
+def clients_rotate(client_id: str, data: Data = None) -> None:
+    """Give a machine another secret, shown this once. The one before stays good for a day."""
+    from deploy import administration
+
+    typer.echo(administration.rotate_client(_owner_url(data), client_id))
+
+
+@clients.command("revoke")
+def clients_revoke(client_id: str, data: Data = None) -> None:
+    """Let a client sign in no more; what it was given stops working within a second."""
+    from deploy import administration
+
+    administration.revoke_client(_owner_url(data), client_id)
+    typer.echo(f"{client_id} signs in no more.")
+
+
+def _owner_url(data: Path | None) -> str:
+    from deploy import feed as feeds
+    from deploy.up import options
+
+    return feeds.installed(options(data)).owner_url
+
+
 def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -317,6 +378,8 @@ def _announce(installation: "Installation") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from deploy.administration import first_link
+
     table = Table("what", "where", box=None)
     for service, url in installation.options.urls.items():
         table.add_row(service, url)
@@ -326,6 +389,9 @@ def _announce(installation: "Installation") -> None:
     table.add_row("data", str(installation.directory.path))
     console = Console()
     console.print(table)
+    if link := first_link(installation.owner_url, installation.settings("gateway").issuer_url):
+        console.print("Nobody administers this installation yet. Become the first, once and within a day:")
+        console.print(link, soft_wrap=True, highlight=False)
     console.print("Running; Ctrl-C stops it.")
     console.file.flush()
 

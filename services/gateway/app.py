@@ -105,7 +105,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
 
     own = [
         tokens.picture(engines.codes, engines.keys),
-        accounts.challenges(signing_in.send),
+        accounts.of_residents(signing_in.send),
         *([development.router] if settings.development_issuer else []),
     ]
     api = replace(

@@ -3,6 +3,7 @@
 from services.gateway.accounts.use_cases import forget_what_is_over
 from services.gateway.codes import reactions
 from services.gateway.codes.use_cases import end_what_time_has_ended, forget_negatives
+from services.gateway.guardianships.reactions import follow_proxies
 from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_application, run_trial
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.retention.reactions import follow_legal_holds
@@ -16,6 +17,7 @@ WORKER = Worker(
         reactions.follow_tubes,
         reactions.follow_orders,
         reactions.follow_referrals,
+        follow_proxies,
         follow_legal_holds,
     ],
     jobs={TRIAL: run_trial, APPLICATION: run_application},

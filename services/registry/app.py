@@ -8,12 +8,14 @@ from services.registry.holds.tables import HoldRow
 from services.registry.imports import routes as imports
 from services.registry.imports import tables as import_tables
 from services.registry.population import routes as population
+from services.registry.proxies import routes as proxies
+from services.registry.proxies.tables import ProxyRow
 from services.registry.regions import routes as regions
 from services.registry.regions.tables import RegionRow
 from services.registry.residents import routes as residents
 from services.registry.residents.tables import ResidentRow
 from shared.app import Api, build
-from shared.contracts.registry import LegalHold, Region, Resident
+from shared.contracts.registry import LegalHold, Proxy, Region, Resident
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
@@ -31,8 +33,14 @@ API = Api(
         population.router,
         holds.router,
         erasures.router,
+        proxies.router,
     ],
-    snapshots={Region: rows_of(RegionRow), Resident: rows_of(ResidentRow), LegalHold: rows_of(HoldRow)},
+    snapshots={
+        Region: rows_of(RegionRow),
+        Resident: rows_of(ResidentRow),
+        LegalHold: rows_of(HoldRow),
+        Proxy: rows_of(ProxyRow),
+    },
     upload_paths=["/registry/v1/imports"],
 )
 

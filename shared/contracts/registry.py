@@ -93,3 +93,26 @@ class LegalHold(Resource, type="registry.legal_hold.v1"):
     resident_id: UUID
     until: datetime
     state: Literal["active", "released"]
+
+
+class Proxy(Resource, type="registry.proxy.v1"):
+    """That a guardian may act for a dependant (R2), as in showing their code. `region` is the dependant's."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55",
+                    "version": 1,
+                    "region": "350582005001",
+                    "guardian_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "dependant_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d12",
+                    "state": "active",
+                }
+            ]
+        }
+    )
+
+    guardian_id: UUID
+    dependant_id: UUID
+    state: Literal["active", "ended"]

@@ -5,7 +5,7 @@ from alembic import op
 from migrations.house import create_proposals
 
 revision = "0020"
-down_revision = "0005"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

@@ -24,6 +24,7 @@ KINDS = {
             ),
             history AS (DELETE FROM resident_history USING gone WHERE resident_id = gone.id),
             transferred AS (DELETE FROM transfers USING gone WHERE resident_id = gone.id),
+            guarded AS (DELETE FROM proxies USING gone WHERE gone.id IN (guardian_id, dependant_id)),
             registered AS (DELETE FROM registrations USING gone WHERE resident_id = gone.id)
             DELETE FROM residents USING gone WHERE residents.id = gone.id
         """,

@@ -5,12 +5,21 @@ from uuid import UUID
 
 from fastapi import Path, Request
 
-from services.gateway.accounts import phones, rules, use_cases
-from services.gateway.accounts.schemas import Account, AccountChange, AccountMade, Challenge, NewAccount, PhoneAsked
+from services.gateway.accounts import binding, phones, rules, use_cases
+from services.gateway.accounts.schemas import (
+    Account,
+    AccountChange,
+    AccountMade,
+    Bound,
+    Challenge,
+    NewAccount,
+    PhoneAsked,
+    WhoIAm,
+)
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.use_cases import LoginTaken, OwnAccount, RegionBeyond
 from shared.actors import Role
-from shared.http.router import PageAsked, Router, TheHouse, Work
+from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import NotFound, TooManyRequests
 from shared.work import Listed
 
@@ -57,11 +66,20 @@ async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
     return await use_cases.reset_account(work, account_id)
 
 
-def challenges(send: Sender) -> Router:
-    """Where apps of residents ask for a code; the pages do so by themselves."""
-    router = Router(prefix="/gateway/v1/phone-challenges", tags=["sign-in"])
+def of_residents(send: Sender) -> Router:
+    """Where apps of residents ask for a code, and residents say who they are."""
+    router = Router(prefix="/gateway/v1", tags=["sign-in"])
 
-    @router.post("", role=Role.ANYONE, open=True)
+    @router.post("/account/resident", role=Role.RESIDENT, raises=binding.PROBLEMS)
+    async def bind_account(who: WhoIAm, caller: Caller, house: TheHouse) -> Bound:
+        """Say which resident one is.
+
+        The phone one signed in by and the document must be on one record. Five tries an hour; whichever is wrong, the
+        answer is the same. Afterwards refresh the token: it then acts for the resident.
+        """
+        return await binding.bind(house, caller, who, send)
+
+    @router.post("/phone-challenges", role=Role.ANYONE, open=True)
     async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
         """Have a code sent to a phone.
 

@@ -108,3 +108,27 @@ class AccountChange(Said):
     model_config = ConfigDict(json_schema_extra={"examples": [{"state": "closed"}]})
 
     state: Literal["active", "closed"]
+
+
+class PhoneProof(Said):
+    """An answered challenge: `POST /gateway/v1/phone-challenges`, and the code that was sent."""
+
+    challenge_id: UUID
+    challenge_secret: str = Field(max_length=200)
+    code: str = Field(max_length=20)
+
+
+class WhoIAm(Said):
+    """What shows which resident somebody is, beside their phone."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"document_number": "003582199003070019"}]})
+
+    document_type: Literal[10, 14, 15, 20, 34, 99] = 10
+    document_number: str = Field(min_length=3, max_length=40)
+    phone: PhoneProof | None = Field(None, description="Needed where the account has no phone yet.")
+
+
+class Bound(Said):
+    """Which resident an account is. Refresh the token to act as them."""
+
+    resident_id: UUID

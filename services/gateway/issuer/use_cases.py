@@ -15,6 +15,7 @@ from services.gateway.clients.tables import ClientRow
 from services.gateway.edge.issuer import Issuer, seconds_until
 from services.gateway.grants.tables import GrantRow
 from services.gateway.grants.use_cases import grants_of
+from services.gateway.guardianships.tables import GuardianshipRow
 from services.gateway.issuer import rules
 from services.gateway.issuer.ending import ACCESS_SECONDS, end_session
 from services.gateway.issuer.keys import SigningKeys
@@ -146,12 +147,20 @@ async def give(
     await work.session.flush()
     seconds = seconds_until(session.expires_at, ACCESS_SECONDS)
     if grant is None:
-        residents = () if account.resident_id is None else (account.resident_id,)
+        residents = await _acts_for(work, account.resident_id)
         actor, region = Actor(account.subject, Role.RESIDENT, residents=residents), None
     else:
         actor, region = grant.actor(account.subject), grant.region
         seconds = seconds_until(grant.valid_until, seconds)
     return Given(provider.issuer.issue(actor, region, seconds, session.id), seconds, secret)
+
+
+async def _acts_for(work: Work, resident_id: UUID | None) -> tuple[UUID, ...]:
+    """The resident, and those whose guardian they are."""
+    if resident_id is None:
+        return ()
+    asked = select(GuardianshipRow.dependant_id).where(GuardianshipRow.guardian_id == resident_id)
+    return (resident_id, *(await work.session.scalars(asked.order_by(GuardianshipRow.id))))
 
 
 def machine_token(provider: Provider, client: ClientRow) -> Given:

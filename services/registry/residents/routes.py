@@ -21,6 +21,8 @@ from services.registry.residents.schemas import (
     Move,
     Moved,
     NewResident,
+    Recognise,
+    Recognised,
     Registration,
     ResidentChange,
     ResidentShown,
@@ -75,6 +77,15 @@ async def register_resident(new: NewResident, work: Work) -> Registration:
 async def find_residents(asked: Search, work: Work) -> Found:
     """Find people within the caller's scope by their exact document number or phone. Every search is in the audit."""
     return await use_cases.find_residents(work, asked)
+
+
+@router.post("/recognise", role=Role.SERVICE)
+async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
+    """Say which resident has this phone and this document on record.
+
+    For the gateway, which has proven the phone and counts the tries; no token from outside opens it.
+    """
+    return await use_cases.recognise_resident(work, asked)
 
 
 @router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound])

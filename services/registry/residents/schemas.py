@@ -111,6 +111,24 @@ class Close(Said):
     reason: ClosedReason
 
 
+class Recognise(Said):
+    """What somebody who signed in has shown: a phone that is theirs, and the number of a document."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"document_number": EXAMPLE_NUMBER, "phone": "15412345678"}]}
+    )
+
+    document_type: DocumentCode = 10
+    document_number: DocumentNumber
+    phone: Phone
+
+
+class Recognised(Said):
+    """The one resident of whom both are on record, or nobody: in the same words whichever was wrong."""
+
+    resident_id: UUID | None
+
+
 class Search(Said):
     """Whom somebody looks for: by exactly one of document and phone, whole and exact."""
 

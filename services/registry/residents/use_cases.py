@@ -18,6 +18,8 @@ from services.registry.residents.schemas import (
     Move,
     Moved,
     NewResident,
+    Recognise,
+    Recognised,
     Registration,
     ResidentChange,
     ResidentShown,
@@ -26,7 +28,7 @@ from services.registry.residents.schemas import (
 from services.registry.residents.tables import RegistrationRow, ResidentHistoryRow, ResidentRow, TransferRow
 from services.registry.residents.words import invalid
 from shared.clock import day_of
-from shared.problems import PreconditionRequired
+from shared.problems import PreconditionRequired, Problem
 from shared.regions import range_of
 from shared.work import Listed, Page, Work
 
@@ -117,6 +119,23 @@ async def find_residents(work: Work, asked: Search) -> Found:
         key = _document(work, asked.document_type, asked.document_number or "")
         statement = statement.where(_has(work, key))
     return Found(items=[_shown(work, row) for row in await work.session.scalars(statement)])
+
+
+async def recognise_resident(work: Work, asked: Recognise) -> Recognised:
+    """Both must be on the record of one person who lives here. Nobody learns which of the two was wrong."""
+    try:
+        ring = work.house.keyring
+        phone = ring.index("phone", _phone(asked.phone))
+        document = ring.index("document", _document(work, asked.document_type, asked.document_number))
+    except Problem:
+        return Recognised(resident_id=None)
+    statement = select(ResidentRow.id).where(
+        ResidentRow.document_index == document, ResidentRow.phone_index == phone, ResidentRow.state == "active"
+    )
+    found = (await work.session.scalars(statement)).one_or_none()
+    if found is not None:
+        work.saw([found])
+    return Recognised(resident_id=found)
 
 
 async def change_resident(work: Work, resident_id: UUID, change: ResidentChange, if_match: str | None) -> ResidentShown:

@@ -1,0 +1,132 @@
+"""What only the operator may do, with a shell on the machine: the first administrator's link, and clients."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import asyncpg
+from pydantic import ValidationError
+
+from deploy.own_servers import as_role
+from deploy.trouble import Trouble
+from services.gateway.accounts.rules import LINK_LIFETIME, digest, new_secret
+from services.gateway.clients import rules
+from services.gateway.clients.schemas import NewClient
+from shared.ids import new_id
+
+T = TypeVar("T")
+
+HAS_ADMINISTRATOR = "SELECT EXISTS (SELECT FROM gateway.grants WHERE role = 'command' AND state = 'active')"
+ADD_CLIENT = """
+    INSERT INTO gateway.clients
+        (id, region, client_id, kind, name, redirect_uris, role, party, secrets, public_keys)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]')
+"""
+LIST = """
+    SELECT client_id, kind, coalesce(role, '') AS role, party, region, revoked_at
+    FROM gateway.clients ORDER BY client_id
+"""
+REVOKE = """
+    WITH revoked AS (
+        UPDATE gateway.clients SET revoked_at = coalesce(revoked_at, now()), version = version + 1
+        WHERE client_id = $1 RETURNING id
+    )
+    INSERT INTO gateway.endings AS kept (id, at) SELECT id, now() + interval '10 minutes' FROM revoked
+    ON CONFLICT (id) DO UPDATE SET at = greatest(kept.at, excluded.at)
+"""
+TRACE = """
+    INSERT INTO gateway.audit (at, actor, role, scope, purpose, request_id, operation, subjects)
+    SELECT now(), 'operator', 'service', '', '', '', $2, ARRAY[id] FROM gateway.clients WHERE client_id = $1
+"""
+
+
+def first_link(owner_url: str, issuer_url: str) -> str | None:
+    """A link by which the first administrator comes to be; None where somebody commands already."""
+
+    async def run(owner: asyncpg.Connection) -> str | None:
+        if await owner.fetchval(HAS_ADMINISTRATOR):
+            return None
+        secret = new_secret()
+        await owner.execute("DELETE FROM gateway.links WHERE account_id IS NULL")
+        values = new_id(), digest(secret), datetime.now(UTC) + LINK_LIFETIME
+        await owner.execute("INSERT INTO gateway.links (id, hash, expires_at) VALUES ($1, $2, $3)", *values)
+        return f"{issuer_url}/sign-in/link/{secret}"
+
+    return _as_owner(owner_url, run)
+
+
+def add_client(owner_url: str, **given: Any) -> str | None:
+    """Register a client; its secret, if it is a machine."""
+    try:
+        new = NewClient(**given)
+    except ValidationError as error:
+        codes = (f"{'.'.join(map(str, one['loc']))} {one['type']}".strip() for one in error.errors(include_url=False))
+        raise Trouble(f"The client cannot be registered: {', '.join(codes)}.") from None
+    secret = new_secret() if new.kind == "machine" else None
+    kept = [] if secret is None else rules.with_new([], digest(secret), datetime.now(UTC))
+
+    async def run(owner: asyncpg.Connection) -> None:
+        redirects = json.dumps(new.redirect_uris)
+        values = new.region, new.client_id, new.kind, new.name, redirects, new.role, new.party, json.dumps(kept)
+        try:
+            await owner.execute(ADD_CLIENT, new_id(), *values)
+        except asyncpg.UniqueViolationError:
+            raise Trouble(f"There is a client {new.client_id} already.") from None
+        await owner.execute(TRACE, new.client_id, "clients add")
+
+    _as_owner(owner_url, run)
+    return secret
+
+
+def rotate_client(owner_url: str, client_id: str) -> str:
+    """Give a machine another secret; the one before stays good for a day."""
+    secret = new_secret()
+
+    async def run(owner: asyncpg.Connection) -> None:
+        asked = "SELECT secrets FROM gateway.clients WHERE client_id = $1 AND kind = 'machine' AND revoked_at IS NULL"
+        kept = await owner.fetchval(f"{asked} FOR UPDATE", client_id)
+        if kept is None:
+            raise Trouble(f"There is no machine {client_id} that still signs in.")
+        secrets_ = json.dumps(rules.with_new(json.loads(kept), digest(secret), datetime.now(UTC)))
+        change = "UPDATE gateway.clients SET secrets = $2, version = version + 1 WHERE client_id = $1"
+        await owner.execute(change, client_id, secrets_)
+        await owner.execute(TRACE, client_id, "clients rotate")
+
+    _as_owner(owner_url, run)
+    return secret
+
+
+def revoke_client(owner_url: str, client_id: str) -> None:
+    """Let a client sign in no more."""
+
+    async def run(owner: asyncpg.Connection) -> None:
+        if await owner.execute(REVOKE, client_id) == "INSERT 0 0":
+            raise Trouble(f"There is no client {client_id}.")
+        await owner.execute(TRACE, client_id, "clients revoke")
+
+    _as_owner(owner_url, run)
+
+
+def list_clients(owner_url: str) -> list[tuple[str, ...]]:
+    """The clients there are, for a table."""
+
+    async def run(owner: asyncpg.Connection) -> list[Any]:
+        found: list[Any] = await owner.fetch(LIST)
+        return found
+
+    rows = _as_owner(owner_url, run)
+    return [tuple(str(value or "") for value in row.values()) for row in rows]
+
+
+def _as_owner(owner_url: str, run: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    async def connected() -> T:
+        owner = await asyncpg.connect(as_role(owner_url))
+        try:
+            async with owner.transaction():
+                return await run(owner)
+        finally:
+            await owner.close()
+
+    return asyncio.run(connected())

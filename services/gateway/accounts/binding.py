@@ -1,0 +1,116 @@
+"""Which resident an account is: shown by a phone that is theirs and a document, both on one record of the registry.
+
+One account per resident, one resident per account. The registry is asked between two transactions.
+"""
+
+from uuid import UUID
+
+from services.gateway.accounts import attempts, phones, rules
+from services.gateway.accounts.schemas import Bound, WhoIAm
+from services.gateway.accounts.sending import Sender
+from services.gateway.accounts.tables import AccountRow, account_of
+from services.gateway.accounts.traces import trace
+from shared.actors import Actor, system
+from shared.house import House
+from shared.problems import Forbidden, Problem, Text, TooManyRequests, UpstreamFailed
+
+
+class AccountBound(Problem):
+    """The account is a resident already."""
+
+    status = 409
+    code = "account_bound"
+    title = Text(zh="该账号已绑定居民", en="This account is a resident already")
+    fix = Text(zh="如有误，请联系社区", en="If it is wrong, ask your community")
+
+
+class ResidentBound(Problem):
+    """The resident has an account already."""
+
+    status = 409
+    code = "resident_bound"
+    title = Text(zh="该居民已有账号", en="This resident has an account already")
+    fix = Text(zh="请用原账号登录，或联系社区", en="Sign in with that one, or ask your community")
+
+
+class PhoneTaken(Problem):
+    """The phone is another account's."""
+
+    status = 409
+    code = "phone_taken"
+    title = Text(zh="该手机号已有账号", en="This phone has an account already")
+    fix = Text(zh="请用该手机号登录", en="Sign in by that phone")
+
+
+class PhoneUnproven(Problem):
+    """Nobody has shown that a phone is theirs, or the code was wrong."""
+
+    status = 422
+    code = "phone_unproven"
+    title = Text(zh="手机号未验证或验证码有误", en="The phone is not proven, or the code is wrong")
+    fix = Text(zh="请获取验证码后重试", en="Ask for a code and send it along")
+
+
+class NotRecognised(Problem):
+    """No one record has both."""
+
+    status = 422
+    code = "not_recognised"
+    title = Text(zh="未能核实身份", en="You were not recognised")
+    fix = Text(
+        zh="请核对证件号码；若手机号与登记的不同，请联系社区更新",
+        en="Check the document number; if another phone is on record, ask your community to change it",
+    )
+
+
+PROBLEMS = (AccountBound, ResidentBound, PhoneTaken, PhoneUnproven, NotRecognised)
+
+
+async def bind(house: House, caller: Actor, who: WhoIAm, send: Sender) -> Bound:
+    """Make an account the resident its owner has shown to be."""
+    account_id = account_of(caller.subject)
+    if account_id is None:
+        raise Forbidden()
+    phone = await _proven_phone(house, account_id, who, send)
+    asked = {"document_type": who.document_type, "document_number": who.document_number, "phone": phone}
+    path = "/registry/v1/residents/recognise"
+    answer = await house.peers.call("registry", "POST", path, system("gateway").during(caller.request_id), json=asked)
+    if answer.status_code != 200:
+        raise UpstreamFailed()
+    found = answer.json()["resident_id"]
+    if found is None:
+        raise NotRecognised()
+    resident_id = UUID(found)
+    async with house.system_work("bind") as work:
+        account = await work.lock(AccountRow, account_id)
+        if account.resident_id is not None:
+            raise AccountBound()
+        account.resident_id = resident_id
+        trace(work, "account_bound", account_id)
+        work.saw([resident_id])
+    return Bound(resident_id=resident_id)
+
+
+async def _proven_phone(house: House, account_id: UUID, who: WhoIAm, send: Sender) -> str:
+    """The account's phone, after counting the try; one that is proven only now becomes the account's."""
+    tried = phones.Tried()
+    async with house.system_work("recognise") as work:
+        wait = await attempts.take(work, rules.recognition_lanes(account_id))
+        account = await work.lock(AccountRow, account_id)
+        known, is_bound = account.phone, account.resident_id is not None
+        if who.phone is not None and not (wait or is_bound or known):
+            proof = who.phone
+            tried = await phones.try_code(work, proof.challenge_id, proof.challenge_secret, proof.code)
+    if tried.message is not None:
+        await send(tried.message)
+    if wait:
+        raise TooManyRequests(retry_after=wait)
+    if is_bound:
+        raise AccountBound()
+    if known is None and tried.phone is None:
+        raise PhoneUnproven()
+    if known is None:
+        async with house.system_work("recognise") as work:
+            account = await work.lock(AccountRow, account_id)
+            account.phone, account.phone_index = tried.phone, phones.index_of(work, tried.phone or "")
+    return known or tried.phone or ""

@@ -1,0 +1,50 @@
+"""Proxies: what callers may ask (R2)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Path
+
+from services.registry.proxies import use_cases
+from services.registry.proxies.schemas import NewProxy
+from services.registry.proxies.use_cases import ProxyExists, ProxyLimit, ProxySelf
+from services.registry.residents.routes import KEEPERS
+from shared.actors import Role
+from shared.contracts.registry import Proxy
+from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
+from shared.problems import NotFound
+from shared.work import Listed
+
+router = Router(prefix="/registry/v1/proxies", tags=["proxies"])
+
+ProxyId = Annotated[UUID, Path(description="Id of a proxy.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"])]
+
+
+@router.post(
+    "",
+    role=KEEPERS,
+    raises=[NotFound, ProxyExists, ProxyLimit, ProxySelf],
+    status=201,
+    location="/registry/v1/proxies/{id}",
+)
+async def give_proxy(new: NewProxy, caller: Caller, work: Work, house: TheHouse) -> Proxy:
+    """Let a guardian act for a child or an elder; both live within the caller's range, and the evidence was seen."""
+    return await use_cases.give_proxy(house, caller, work, new)
+
+
+@router.get("", role=KEEPERS | Role.RESIDENT)
+async def list_proxies(work: Work, page: PageAsked) -> Listed[Proxy]:
+    """List who acts for whom: staff for dependants within their range, residents for themselves."""
+    return await use_cases.list_proxies(work, page)
+
+
+@router.get("/{proxy_id}", role=KEEPERS | Role.RESIDENT, raises=[NotFound])
+async def get_proxy(proxy_id: ProxyId, work: Work) -> Proxy:
+    """Show a proxy."""
+    return await use_cases.get_proxy(work, proxy_id)
+
+
+@router.post("/{proxy_id}/end", role=KEEPERS | Role.RESIDENT, raises=[NotFound])
+async def end_proxy(proxy_id: ProxyId, caller: Caller, work: Work, house: TheHouse) -> Proxy:
+    """End it, from either side: the guardian's tokens stop working within seconds, and the next act for one less."""
+    return await use_cases.end_proxy(house, caller, work, proxy_id)

@@ -1,0 +1,44 @@
+"""Proxies: what is kept. One that ended stays, so that who could act for whom stays known."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.registry.base import Row
+from shared.contracts.registry import Proxy
+from shared.db import REGION
+
+
+class ProxyRow(Row):
+    """One guardian of one dependant."""
+
+    __tablename__ = "proxies"
+
+    guardian_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), index=True)
+    dependant_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), index=True)
+    state: Mapped[Literal["active", "ended"]] = mapped_column(REGION, default="active", server_default="active")
+    evidence: Mapped[str]
+    given_by: Mapped[str]
+    ended_by: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("guardian_id <> dependant_id", name="proxy_self"),
+        CheckConstraint("state IN ('active', 'ended')", name="proxy_state"),
+        CheckConstraint("(state = 'ended') = (ended_at IS NOT NULL)", name="proxy_ended"),
+        Index("proxy_exists", "guardian_id", "dependant_id", unique=True, postgresql_where=text("state = 'active'")),
+    )
+
+    def public(self) -> Proxy:
+        """As the API and the feed say it."""
+        return Proxy(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            guardian_id=self.guardian_id,
+            dependant_id=self.dependant_id,
+            state=self.state,
+        )

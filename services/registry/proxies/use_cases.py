@@ -1,0 +1,110 @@
+"""Proxies: given by staff who have seen the evidence, ended by either side."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from services.registry.proxies import rules
+from services.registry.proxies.schemas import NewProxy
+from services.registry.proxies.tables import ProxyRow
+from services.registry.residents.tables import ResidentRow
+from shared.actors import Actor, Role
+from shared.contracts.registry import Proxy
+from shared.house import House
+from shared.problems import NotFound, Problem, Text
+from shared.regions import EVERYTHING
+from shared.work import Listed, Page, Work
+
+
+class ProxyExists(Problem):
+    """The guardian acts for this dependant already."""
+
+    status = 409
+    code = "proxy_exists"
+    title = Text(zh="已是其代办人", en="This guardian acts for them already")
+    fix = Text(zh="无需重复登记", en="Nothing is to be done")
+
+
+class ProxySelf(Problem):
+    """Everybody acts for themselves anyway."""
+
+    status = 422
+    code = "proxy_self"
+    title = Text(zh="代办人不能是本人", en="Nobody is their own guardian")
+    fix = Text(zh="请选择另一人", en="Choose another person")
+
+
+class ProxyLimit(Problem):
+    """The guardian has as many dependants, or the dependant as many guardians, as is allowed."""
+
+    status = 409
+    code = "proxy_limit"
+    title = Text(zh="代办人或被代办人数已满", en="There are as many dependants or guardians as is allowed")
+    fix = Text(
+        zh="一人最多代办 8 人，一人最多 3 位代办人；请先结束其他代办",
+        en="A guardian has at most 8 dependants, a dependant at most 3 guardians: end another first",
+    )
+
+
+async def give_proxy(house: House, caller: Actor, work: Work, new: NewProxy) -> Proxy:
+    """Both are to be within the caller's range; how many there are already is counted everywhere."""
+    if new.guardian_id == new.dependant_id:
+        raise ProxySelf()
+    for one in (new.guardian_id, new.dependant_id):
+        if (await work.get(ResidentRow, one)).state != "active":
+            raise NotFound()
+    await work.session.rollback()
+    async with _anywhere(house, caller, "POST /registry/v1/proxies") as everywhere:
+        # Locked in the order of their ids, so that of many at once each sees how many there are.
+        for one in sorted((new.guardian_id, new.dependant_id)):
+            await everywhere.lock(ResidentRow, one)
+        dependants = await _count(everywhere, ProxyRow.guardian_id == new.guardian_id)
+        guardians = await _count(everywhere, ProxyRow.dependant_id == new.dependant_id)
+        if not rules.has_room(dependants, guardians):
+            raise ProxyLimit()
+        dependant = await everywhere.get(ResidentRow, new.dependant_id)
+        row = everywhere.add(
+            ProxyRow(
+                region=dependant.region,
+                guardian_id=new.guardian_id,
+                dependant_id=new.dependant_id,
+                evidence=new.evidence,
+                given_by=caller.subject,
+            )
+        )
+        everywhere.saw([new.guardian_id, new.dependant_id])
+        return await everywhere.publish(row, change="given")
+
+
+async def end_proxy(house: House, caller: Actor, work: Work, proxy_id: UUID) -> Proxy:
+    """By who acts, by for whom they act, or by staff. What has ended already stays as it is."""
+    found = await work.get(ProxyRow, proxy_id)
+    if caller.role is Role.RESIDENT and caller.resident_id not in (found.guardian_id, found.dependant_id):
+        raise NotFound()
+    await work.session.rollback()
+    async with _anywhere(house, caller, "POST /registry/v1/proxies/{proxy_id}/end") as everywhere:
+        row = await everywhere.lock(ProxyRow, proxy_id)
+        if row.state == "ended":
+            return row.public()
+        row.state, row.ended_by, row.ended_at = "ended", caller.subject, everywhere.now
+        everywhere.saw([row.guardian_id, row.dependant_id])
+        return await everywhere.publish(row, change="ended", urgent=True)
+
+
+async def list_proxies(work: Work, page: Page) -> Listed[Proxy]:
+    return await work.page(select(ProxyRow).where(ProxyRow.state == "active"), page, ProxyRow.public)
+
+
+async def get_proxy(work: Work, proxy_id: UUID) -> Proxy:
+    return (await work.get(ProxyRow, proxy_id)).public()
+
+
+async def _count(work: Work, condition: object) -> int:
+    asked = select(func.count()).select_from(ProxyRow).where(condition, ProxyRow.state == "active")  # type: ignore[arg-type]
+    return int((await work.session.execute(asked)).scalar_one())
+
+
+def _anywhere(house: House, caller: Actor, operation: str) -> Work:
+    """The caller's own act, once it is shown to be theirs to do, seen beyond their range."""
+    return house.work(replace(caller, role=Role.SERVICE, range=EVERYTHING, residents=()), operation)

@@ -1,0 +1,65 @@
+"""What the operator does with a shell: the first administrator's link, and clients."""
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from deploy import administration
+from deploy.trouble import Trouble
+from shared import clock
+from tests.gateway.signing_in import REDIRECT, outside, set_password
+from tests.gateway.test_clients import ask
+from tests.harness import District
+
+URL = "http://gateway"
+LAB = {"client_id": "lab-1", "name": "检验科", "kind": "machine", "role": "laboratory", "party": "lab-1", "region": ""}
+
+
+async def test_the_link_is_there_until_somebody_commands(district: District) -> None:
+    owner = district.database.owner_url
+    first = await asyncio.to_thread(administration.first_link, owner, URL)
+    second = await asyncio.to_thread(administration.first_link, owner, URL)
+    assert first is not None
+    assert second is not None
+    async with outside(district) as client:
+        assert (await client.get(first.removeprefix(URL))).status_code == 404  # the newer one took its place
+        (kept,) = await district.sql("SELECT hash, expires_at FROM gateway.links")
+        assert second.rsplit("/", 1)[1].encode() not in kept["hash"]
+        assert timedelta(hours=23) < kept["expires_at"] - clock.now() <= timedelta(hours=24)
+    assert (
+        await set_password(district, second, "a long walk along the wall", login="chen", name="陈")
+    ).status_code == 200
+    assert await asyncio.to_thread(administration.first_link, owner, URL) is None
+
+
+async def test_clients_are_added_rotated_and_revoked(district: District) -> None:
+    owner = district.database.owner_url
+    secret = await asyncio.to_thread(lambda: administration.add_client(owner, **LAB))
+    assert secret is not None
+    async with outside(district) as client:
+        assert (await ask(client, secret, "lab-1")).status_code == 200
+        rotated = await asyncio.to_thread(administration.rotate_client, owner, "lab-1")
+        assert [(await ask(client, one, "lab-1")).status_code for one in (secret, rotated)] == [200, 200]
+        await asyncio.to_thread(administration.revoke_client, owner, "lab-1")
+        refused: httpx.Response = await ask(client, rotated, "lab-1")
+        assert refused.json()["error"] == "invalid_client"
+    assert len(await district.sql("SELECT FROM gateway.endings")) == 1
+    (row,) = await asyncio.to_thread(administration.list_clients, owner)
+    assert row[:4] == ("lab-1", "machine", "laboratory", "lab-1")
+    for act in (administration.rotate_client, administration.revoke_client):
+        with pytest.raises(Trouble):
+            await asyncio.to_thread(act, owner, "nobody")
+    with pytest.raises(Trouble, match="already"):
+        await asyncio.to_thread(lambda: administration.add_client(owner, **LAB))
+    operations = await district.sql("SELECT operation FROM gateway.audit ORDER BY seq")
+    assert [row["operation"] for row in operations] == ["clients add", "clients rotate", "clients revoke"]
+
+
+async def test_an_app_has_no_secret_and_nonsense_is_named(district: District) -> None:
+    owner = district.database.owner_url
+    app = {"client_id": "grid-app", "name": "网格", "kind": "app", "region": "", "redirect_uris": [REDIRECT]}
+    assert await asyncio.to_thread(lambda: administration.add_client(owner, **app)) is None
+    with pytest.raises(Trouble, match="value_error"):
+        await asyncio.to_thread(lambda: administration.add_client(owner, **{**LAB, "role": "command"}))
