@@ -1,7 +1,8 @@
 """Writing many people at once: sealed, compared with what is known, in the order of their blind indexes.
 
 Everything that writes people goes this way, one or a thousand: requests to register, transfers and imports. A person
-is identified by the blind index of their document; everybody locks in its order, so that two files never deadlock.
+is identified by the blind index of their document. Everybody adds in the order of the documents, which is the same
+whichever index keys are known, and then locks in the order of the indexes: so two files never deadlock.
 """
 
 from collections.abc import Collection, Sequence
@@ -149,7 +150,7 @@ def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
     indexed = {slots.key: (slots, person) for person in people if (slots := ring.slots("document", person.document))}
     rows, faces = [], {}
-    for key in sorted(indexed):
+    for key in sorted(indexed, key=lambda key: indexed[key][1].document):
         row = _new_row(ring, *indexed[key], today)
         rows.append(row)
         counted = Counted(
