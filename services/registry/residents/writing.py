@@ -1,7 +1,8 @@
 """Writing many people at once: sealed, compared with what is known, in the order of their blind indexes.
 
 Everything that writes people goes this way, one or a thousand: requests to register, transfers and imports. A person
-is identified by the blind index of their document; everybody locks in its order, so that two files never deadlock.
+is identified by the blind index of their document. Everybody adds in the order of the documents, which is the same
+whichever index keys are known, and then locks in the order of the indexes: so two files never deadlock.
 """
 
 from collections.abc import Collection, Sequence
@@ -134,7 +135,7 @@ def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
     both = [(ring.slots("document", person.document), person) for person in people]
     indexed = {slots.key: (slots, person) for slots, person in both}
-    keys = sorted(indexed)
+    keys = sorted(indexed, key=lambda key: indexed[key][1].document)
     ids, ordered = new_ids(len(keys)), [indexed[key][1] for key in keys]
     return Prepared(
         people={key: person for key, (_, person) in indexed.items()},
