@@ -8,8 +8,8 @@ their queries, user agents, texts of errors. So every span passes `bare` on its 
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -109,6 +109,10 @@ class Tracing:
         """Make each call a span, and hand its trace on."""
         HTTPXClientInstrumentor.instrument_client(client, tracer_provider=self.provider)
 
+    def statement(self, sql: str) -> AbstractContextManager[None]:
+        """A span of a statement that goes straight to the driver."""
+        return Statements(self.tracer).within(sql)
+
     def follow_engine(self, engine: AsyncEngine) -> None:
         """Make each statement a span."""
         statements = Statements(self.tracer)
@@ -190,11 +194,9 @@ class Statements:
 
     def begin(self, connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
         """A statement begins."""
-        if not trace.get_current_span().is_recording():
-            return
-        operation = (statement.split(None, 1) or ["?"])[0].upper()
-        told = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
-        connection.info[SPAN] = self.tracer.start_span(operation, kind=SpanKind.CLIENT, attributes=told)
+        span = self._begun(statement)
+        if span is not None:
+            connection.info[SPAN] = span
 
     def end(self, connection: Connection, *_others: Any) -> None:
         """It has ended."""
@@ -206,9 +208,34 @@ class Statements:
         """It has failed: of the error its kind is told, for its text may quote a person's data."""
         span: Span | None = failure.connection.info.pop(SPAN, None) if failure.connection else None
         if span is not None:
-            span.set_attribute("error.type", type(failure.original_exception).__name__)
-            span.set_status(StatusCode.ERROR)
+            self._failed(span, failure.original_exception)
             span.end()
+
+    @contextmanager
+    def within(self, statement: str) -> Iterator[None]:
+        """A statement that goes straight to the driver."""
+        span = self._begun(statement)
+        try:
+            yield
+        except BaseException as error:
+            if span is not None:
+                self._failed(span, error)
+            raise
+        finally:
+            if span is not None:
+                span.end()
+
+    def _begun(self, statement: str) -> Span | None:
+        if not trace.get_current_span().is_recording():
+            return None
+        operation = (statement.split(None, 1) or ["?"])[0].upper()
+        told = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
+        return self.tracer.start_span(operation, kind=SpanKind.CLIENT, attributes=told)
+
+    @staticmethod
+    def _failed(span: Span, error: BaseException) -> None:
+        span.set_attribute("error.type", type(error).__name__)
+        span.set_status(StatusCode.ERROR)
 
 
 class Requests(Sampler):

@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared import tracing
+
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 
@@ -36,14 +38,16 @@ async def rows(
 ) -> Sequence[RowMapping]:
     """What a text returns. The driver's records are read as SQLAlchemy's rows are: by the names of their columns."""
     sent = _sent(statement)
-    found: Sequence[RowMapping] = await connection.fetch(sent.sql, *(values[name] for name in sent.names))
+    with tracing.statement(sent.sql):
+        found: Sequence[RowMapping] = await connection.fetch(sent.sql, *(values[name] for name in sent.names))
     return found
 
 
 async def run(connection: asyncpg.Connection, statement: TextClause, values: Mapping[str, Any]) -> int:
     """Carry out a text; how many rows it touched."""
     sent = _sent(statement)
-    said = await connection.execute(sent.sql, *(values[name] for name in sent.names))
+    with tracing.statement(sent.sql):
+        said = await connection.execute(sent.sql, *(values[name] for name in sent.names))
     count = said.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0
 

@@ -28,6 +28,7 @@ MOST_CAUSES = 8
 log = logging.getLogger(__name__)
 
 _tracing: "Tracing | None" = None
+_untraced = contextlib.nullcontext()
 _causes: ContextVar[Sequence[str]] = ContextVar("causes", default=())
 
 
@@ -73,6 +74,11 @@ def follow_engine(engine: AsyncEngine) -> None:
     """Make each statement a span."""
     if _tracing:
         _tracing.follow_engine(engine)
+
+
+def statement(sql: str) -> AbstractContextManager[None]:
+    """Around a statement that goes straight to the driver, past the engine: a span, if that is wanted."""
+    return _tracing.statement(sql) if _tracing else _untraced
 
 
 def here() -> str | None:

@@ -7,7 +7,7 @@ Feed entries, the audit entry and the idempotency record commit with it. No netw
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
@@ -28,6 +28,7 @@ from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
 from shared.feed import log
 from shared.problems import NotFound, Problem, Text, VersionMismatch
+from shared.regions import EVERYTHING
 
 if TYPE_CHECKING:
     from shared.house import House
@@ -158,6 +159,12 @@ class Work:
     async def become(self, actor: Actor) -> None:
         """Go on on behalf of somebody else: the caller came without a name and has shown who it is."""
         self.actor = self.trail.actor = actor
+        if self.session.in_transaction():
+            await self.session.execute(ENTER, self._scope())
+
+    async def go_everywhere(self) -> None:
+        """Go on under the service's own scope, still on the caller's behalf: for what must be counted everywhere."""
+        self.actor = replace(self.actor, role=Role.SERVICE, range=EVERYTHING, residents=())
         if self.session.in_transaction():
             await self.session.execute(ENTER, self._scope())
 

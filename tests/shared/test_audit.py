@@ -426,10 +426,10 @@ async def test_the_age_of_what_is_not_sealed_is_measured(district: District, hou
     gauge = AUDIT_UNSEALED.labels("registry")
     await act(house, new_id())
     await asyncio.sleep(0.05)
-    await maintenance.measure(house)
+    await maintenance.measure(house, ())
     assert 0.04 < gauge._value.get() < 60
     await seal(district, house)
-    await maintenance.measure(house)
+    await maintenance.measure(house, ())
     assert gauge._value.get() == 0
 
 

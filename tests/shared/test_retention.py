@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
 
 from services.registry.erasures.rules import outcome_of
 from shared.actors import Role
@@ -113,7 +113,7 @@ async def test_nothing_at_run_time_removes_what_is_too_young(district: District)
         (row,) = await work.rows(text("SELECT purge('visits', 100) AS removed"))
     assert row["removed"] == 0
     for statement in ("UPDATE retention_periods SET days = 1", "DELETE FROM code_changes"):
-        with pytest.raises(ProgrammingError, match="permission denied"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             async with district.houses["gateway"].system_work("test") as work:
                 await work.run(text(statement))
 
