@@ -57,7 +57,6 @@ def serve(app: Any, listener: socket.socket) -> None:
     """Serve an ASGI application until SIGTERM."""
     import uvicorn
 
-    from shared.http.hot import App
     from shared.http.protocol import HotProtocol
 
     # uvicorn drains, and then raises the signal once more: by then it is to end us in good order, not to kill us.
@@ -67,7 +66,7 @@ def serve(app: Any, listener: socket.socket) -> None:
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=HotProtocol if isinstance(app, App) else "httptools",
+            http=HotProtocol,
             ws="none",
             lifespan="on",
             access_log=False,

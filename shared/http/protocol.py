@@ -4,6 +4,9 @@ uvicorn makes a task of each request, and passes its body and its answer on as m
 For a hot route that costs as much as the answer itself. So here its coroutine is moved on by the very futures it waits
 for, and its answer is written in one piece. All else goes uvicorn's own way, to the same application: what comes in
 pieces, stands in line behind another request, waits for `100 Continue`, or is asked by a client that reads too slowly.
+
+A client that does not come to the end of a request's head is cut off: uvicorn would wait for ever. Only a new
+connection and a head that came in pieces cost a timer.
 """
 
 import asyncio
@@ -20,13 +23,29 @@ from shared.problems import UpstreamTimeout
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+HEAD_SECONDS = 10.0
+"""How long the head of a request may take, from the connection or from its first byte; as nginx has it in front."""
+
 
 class HotProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a shorter way for hot routes."""
+    """uvicorn's protocol, with a shorter way for hot routes, and with less patience."""
 
+    head_seconds = HEAD_SECONDS
+    _head_timer: asyncio.TimerHandle | None = None
     _reading = False
     _begun: tuple[RequestResponseCycle, Surrounded] | None = None
     """A request to a hot route whose body is still being read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has come, and is to say what they want."""
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """They have gone."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Something has come. What of it is not a whole request goes the ordinary way."""
@@ -37,6 +56,26 @@ class HotProtocol(HttpToolsProtocol):
             cycle, _ = self._begun
             self._begun = None
             super()._start_asgi_task(cycle, self.app)
+        if self._awaits_head():
+            self._head_timer = self._head_timer or self.loop.call_later(self.head_seconds, self._cut_off)
+        elif self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _awaits_head(self) -> bool:
+        """Whether nothing of ours is under way or counts the time: half a head has come, or none though bytes have."""
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope:
+            return True
+        return cycle.response_complete and self.timeout_keep_alive_task is None
+
+    def _cut_off(self) -> None:
+        """Close the connection of a client that took too long; not while it still waits for an earlier answer."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._head_timer = None
+            self.transport.close()
+        else:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
 
     def on_message_complete(self) -> None:
         """A request is whole."""

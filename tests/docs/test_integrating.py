@@ -84,7 +84,8 @@ class Field:
 
 @pytest.fixture
 def field() -> Iterator[Field]:
-    with installation.running(None, None, {"FANGXIAN_DEMONSTRATION_IDS": "true"}) as running:
+    settings = {"FANGXIAN_DEMONSTRATION_IDS": "true", "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]'}
+    with installation.running(None, None, settings) as running:
         yield Field(running.url)
 
 

@@ -13,7 +13,12 @@ from shared.settings import Settings
 
 FOR_TESTS_ONLY = {"publish", "wake_subscribers"}
 GIVEN_BY_THE_COMMAND = {"service"}
-PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in ("running", "integrating", "feed")))
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *(f"docs/{name}.md" for name in ("running", "integrating", "feed", "security", "dependencies")),
+)
 LINK = re.compile(r"\]\(([^)#:]*)(#[^)]*)?\)")
 
 
