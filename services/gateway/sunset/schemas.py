@@ -2,11 +2,11 @@
 
 from datetime import date, datetime
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from shared.contracts.resource import Said
 
-DECREE = {"declared_on": "2022-12-26", "decree": "国家卫生健康委公告2022年第7号"}
+DECREE: dict[str, JsonValue] = {"declared_on": "2022-12-26", "decree": "国家卫生健康委公告2022年第7号"}
 
 
 class Declaration(Said):
