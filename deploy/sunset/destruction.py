@@ -18,6 +18,8 @@ from shared.settings import SERVICES, Service
 BLOCKS = 500
 """Pages of a table that one transaction goes over: some ten thousand rows."""
 PATIENCE_SECONDS = 120
+MOST_PASSES = 3
+"""Over everything: what was still being written during one is found by the next."""
 
 DECLARED = "SELECT declared_on, decree, proposal_id, approved_at, progress FROM gateway.sunset"
 TELL = """
@@ -95,15 +97,22 @@ class Destruction:
     async def purge(self) -> None:
         """Remove what there is of everybody who is not held, whatever its period."""
         held = [row["resident_id"] for row in await self.holds()]
-        for service, tables in GOES.items():
-            for table, stays in tables.items():
-                await self._purge(service, table, stays, held)
-            self.rotation.say(f"{service}: {sum((await self.removed(service)).values())} rows are removed.")
+        for _ in range(MOST_PASSES):
+            if not sum([await self._purge_service(service, held) for service in SERVICES]):
+                break
         for service, tables in GOES.items():
             for table in tables:
                 await self.connection.execute(f"VACUUM (FULL) {service}.{table}")
         with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
             await self.connection.execute("CHECKPOINT")
+
+    async def _purge_service(self, service: Service, held: list[UUID]) -> int:
+        before = sum((await self.removed(service)).values())
+        for table, stays in GOES[service].items():
+            await self._purge(service, table, stays.format(s=service), held)
+        after = sum((await self.removed(service)).values())
+        self.rotation.say(f"{service}: {after} rows are removed.")
+        return after - before
 
     async def _purge(self, service: Service, table: str, stays: str, held: list[UUID]) -> None:
         if table == "feed":
@@ -151,10 +160,12 @@ class Destruction:
             await self.connection.execute(f"VACUUM (FULL) {service}.data_keys")
 
     async def _doom(self) -> None:
-        """Note which keys end, before they do."""
-        if "keys" not in await self.progress():
-            found = {kind: [one.id for one in key_versions.versions(self.rotation.keys, kind)] for kind in KINDS}
-            await self.note(keys=found)
+        """Note which keys end, before they do; those of a run that was stopped as well."""
+        before = (await self.progress()).get("keys", {"index": [], "master": []})
+        index = [one.id for one in key_versions.versions(self.rotation.keys, "index")]
+        master = await self.rotation.masters_in_use() - {""}
+        found = {"index": sorted({*before["index"], *index}), "master": sorted({*before["master"], *master})}
+        await self.note(keys=found)
 
     async def _live(self, service: Service) -> list[int]:
         """The keys that have sealed something, or could have: those of the months to come have not."""
@@ -178,6 +189,3 @@ class Destruction:
     async def note(self, **values: Any) -> None:
         """Note something that a later run must know."""
         await self.connection.execute(NOTE, json.dumps(values))
-
-
-KINDS = ("index", "master")

@@ -1,7 +1,7 @@
 """What a sunset removes, and what it leaves and why. Every table of every service is in one of the two.
 
 A table that goes has a condition of what stays in it: `$1` is the people held for a court or an inquiry. The order is
-that of the references between the tables.
+that of the references between the tables. `{s}` is the schema.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from shared.settings import Service
 
 NOTHING = "false"
+AFTER_THE_FLOOR = "(one.epoch, one.xid, one.seq) > (SELECT epoch, xid, seq FROM {s}.feed_floor)"
 OF_THE_HELD = "one.resident_id = ANY($1::uuid[])"
 BOTH_HELD = "one.guardian_id = ANY($1::uuid[]) AND one.dependant_id = ANY($1::uuid[])"
 SELF_HELD = "one.id = ANY($1::uuid[])"
@@ -20,7 +21,7 @@ OF_EVERY_SERVICE = {
     "idempotency": NOTHING,
     "feed_parked": NOTHING,
     "feed_held": NOTHING,
-    "feed": NOTHING,
+    "feed": AFTER_THE_FLOOR,
     "jobs": "one.kind IN ('reseal', 'reindex')",
     "legal_holds": "one.until > now() AND one.resident_id = ANY($1::uuid[])",
 }

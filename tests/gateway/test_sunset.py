@@ -9,7 +9,7 @@ import pytest
 from shared.actors import Role
 from shared.ids import new_id
 from shared.settings import SERVICES, Service
-from shared.sunset.rules import stays_open
+from shared.sunset.rules import STAYS_OPEN, stays_open
 from tests.harness import District
 
 SUNSET = "/gateway/v1/sunset"
@@ -97,6 +97,19 @@ OPEN = (
     ("POST", "/observation/v1/orders/0190/end"),
     ("DELETE", "/gateway/v1/sessions/0190"),
 )
+
+
+async def test_all_that_stays_open_is_there(district: District) -> None:
+    """No opening is left over for something that will come to have its address."""
+    operations = {
+        path
+        for service in SERVICES
+        for path, item in district.apps[service].openapi()["paths"].items()
+        if set(item) & {"post", "put", "patch", "delete"}
+    }
+    inside = {"/registry/v1/residents/recognise", "/gateway/v1/development/tokens"}
+    for one in STAYS_OPEN:
+        assert any(one.fullmatch(path) for path in operations | inside), one.pattern
 
 
 @pytest.mark.parametrize("what", COLLECTING)
