@@ -262,6 +262,27 @@ def audit_verify(
         raise typer.Exit(found)
 
 
+@app.command()
+def sunset(
+    out: Annotated[Path, typer.Option("--out", help="A directory for the audit and the report, to be kept outside.")],
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the number of the decree.")] = False,
+) -> None:
+    """End it: destroy all that was collected about people, once two of the command have declared the emergency over.
+
+    Keeps the audit as files, removes everybody whom no court holds, destroys the keys so that no backup opens any more,
+    and reports. There is no way back. Stopped halfway, call it again.
+    """
+    from deploy.sunset import command
+    from deploy.up import options
+
+    chosen = options(data)
+    decree = command.declared(chosen)["decree"]
+    if not yes and typer.prompt(f"Type the number of the decree, {decree!r}, to destroy everything") != decree:
+        raise Trouble("Nothing was destroyed.")
+    command.sunset(chosen, out, typer.echo)
+
+
 clients = typer.Typer(
     help="The programs that sign people in, and the machines that sign in themselves.", no_args_is_help=True
 )

@@ -221,13 +221,13 @@ class Rotation:
         for service, key_ids in doomed.items():
             await self.connection.execute(DESTROY.format(service=service), key_ids)
         await self.rotate_master()
-        await self._forget_masters()
+        await self.forget_masters()
         for service in SERVICES:
             await self.connection.execute(f"VACUUM FULL {service}.data_keys")
         await asyncio.sleep(FOLLOWED_SECONDS)
         self.say(f"{sum(map(len, doomed.values()))} data keys are destroyed, and what they sealed with them.")
 
-    async def _forget_masters(self) -> None:
+    async def forget_masters(self) -> None:
         newest = await self.masters.newest()
         if isinstance(self.masters, TransitMasters):
             await self.masters.forget_before(newest)

@@ -8,6 +8,7 @@ from alembic import op
 
 from migrations.house import run_script
 from migrations.roles import allow, protect
+from shared.db import group_of
 from shared.settings import Service
 
 
@@ -108,3 +109,127 @@ def drop_retention(service: Service) -> None:
     op.execute(f"DROP FUNCTION {service}.is_held")
     for table in ("purges", "legal_holds", "retention_periods"):
         op.execute(f"DROP TABLE {service}.{table}")
+
+
+# An audit month goes with its seals, once nobody held is spoken of in it and all of it is chained: a chain with holes
+# would prove nothing. How each of its days ended stays. What lies in the default partitions is older than any month.
+DROP_AUDIT = """
+CREATE TABLE {s}.audit_heads (
+    day date PRIMARY KEY,
+    size bigint NOT NULL,
+    hash bytea NOT NULL
+);
+COMMENT ON TABLE {s}.audit_heads IS 'How the chains of the days ended whose entries are past their period and gone.';
+GRANT SELECT ON {s}.audit_heads TO fangxian_{s}_system;
+
+CREATE FUNCTION {s}.is_audit_kept(entries regclass) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kept boolean;
+BEGIN
+    EXECUTE format(
+        'SELECT EXISTS (
+            SELECT FROM {s}.legal_holds AS hold JOIN %1$s AS entry ON entry.subjects @> ARRAY[hold.resident_id]
+            WHERE hold.until > now()
+        ) OR NOT EXISTS (SELECT FROM {s}.audit_sealed)
+        OR EXISTS (SELECT FROM %1$s WHERE (epoch, xid, seq) > (SELECT epoch, xid, seq FROM {s}.audit_sealed))', entries
+    ) INTO kept;
+    RETURN kept;
+END $$;
+REVOKE ALL ON FUNCTION {s}.is_audit_kept FROM PUBLIC;
+
+CREATE FUNCTION {s}.drop_audit(before timestamptz) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET timezone = 'Asia/Shanghai' SET lock_timeout = '500ms' AS $$
+DECLARE
+    last date := date_trunc('month', before);
+    month date;
+    entries regclass;
+    seals regclass;
+    found bigint;
+    removed bigint := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('{s}.keep_partitions'));
+    FOR entries, seals, month IN
+        SELECT one.oid, to_regclass('{s}.' || replace(one.relname, 'audit_', 'audit_seals_')),
+            to_date(right(one.relname, 8), 'YYYYMMDD')
+        FROM pg_class AS one JOIN pg_inherits ON inhrelid = one.oid
+        WHERE inhparent = '{s}.audit'::regclass AND one.relname ~ '^audit_[0-9]{{8}}$'
+          AND to_date(right(one.relname, 8), 'YYYYMMDD') < last
+        ORDER BY 3
+    LOOP
+        CONTINUE WHEN {s}.is_audit_kept(entries);
+        EXECUTE format('SELECT count(*) FROM %s', entries) INTO found;
+        EXECUTE format(
+            'INSERT INTO {s}.audit_heads
+            SELECT DISTINCT ON (day) day, position, hash FROM %s ORDER BY day, position DESC', seals
+        );
+        EXECUTE format('DROP TABLE %s', entries);
+        EXECUTE format('DROP TABLE %s', seals);
+        removed := removed + found;
+    END LOOP;
+    IF EXISTS (SELECT FROM {s}.audit_default WHERE at < last) AND NOT {s}.is_audit_kept('{s}.audit_default') THEN
+        INSERT INTO {s}.audit_heads
+        SELECT DISTINCT ON (day) day, position, hash FROM {s}.audit_seals_default WHERE day < last
+        ORDER BY day, position DESC;
+        DELETE FROM {s}.audit_seals_default WHERE day < last;
+        DELETE FROM {s}.audit_default WHERE at < last;
+        GET DIAGNOSTICS found = ROW_COUNT;
+        removed := removed + found;
+    END IF;
+    RETURN removed;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 0;
+END $$;
+REVOKE ALL ON FUNCTION {s}.drop_audit FROM PUBLIC;
+"""
+
+PURGE_WHOLE = """
+ALTER FUNCTION {s}.purge RENAME TO purge_rows;
+REVOKE ALL ON FUNCTION {s}.purge_rows FROM fangxian_{s}_system;
+CREATE FUNCTION {s}.purge(asked text, most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {s}, pg_catalog, pg_temp AS $$
+DECLARE
+    before timestamptz;
+    removed bigint;
+BEGIN
+    SELECT now() - make_interval(days => days) INTO STRICT before FROM retention_periods WHERE kind = asked;
+    IF asked = 'audit' THEN
+        removed := drop_audit(before);
+        IF removed > 0 THEN
+            INSERT INTO purges AS counted (kind, day, rows)
+            VALUES (asked, (now() AT TIME ZONE 'Asia/Shanghai')::date, removed)
+            ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows;
+        END IF;
+        RETURN removed;
+    END IF;
+    removed := purge_rows(asked, most);
+{after}
+    RETURN removed;
+END $$;
+REVOKE ALL ON FUNCTION {s}.purge FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {s}.purge TO fangxian_{s}_system;
+"""
+
+AUDIT = Kept(
+    1095, "local decision: three years; Personal Information Protection Law, article 56, asks the same of records", ""
+)
+
+
+def purge_whole_partitions(service: Service, after: str = "") -> None:
+    """Let the purge drop what lies in partitions of its own; `after` is said when rows of a kind were removed."""
+    run_script(DROP_AUDIT.format(s=service))
+    run_script(PURGE_WHOLE.format(s=service, after=after))
+    periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
+    op.bulk_insert(periods, [{"kind": "audit", "days": AUDIT.days, "source": AUDIT.source}])
+
+
+def purge_rows_alone(service: Service) -> None:
+    """Take that back. How the days ended that are gone is known no more."""
+    op.execute(f"DELETE FROM {service}.retention_periods WHERE kind = 'audit'")  # noqa: S608
+    op.execute(f"DROP FUNCTION {service}.purge")
+    op.execute(f"ALTER FUNCTION {service}.purge_rows RENAME TO purge")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {service}.purge TO {group_of(service, 'system')}")
+    op.execute(f"DROP FUNCTION {service}.drop_audit")
+    op.execute(f"DROP FUNCTION {service}.is_audit_kept")
+    op.execute(f"DROP TABLE {service}.audit_heads")

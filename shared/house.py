@@ -34,6 +34,7 @@ KEYS_LOOK_SECONDS = 2.0
 """How soon a key that was made, rotated or destroyed elsewhere is followed. No restart is needed."""
 RETRY_SECONDS = 1.0
 
+OVER = text("SELECT EXISTS (SELECT FROM sunset) AS is_over")
 RESTORED = text("""
     SELECT count(*) = 0 FROM feed_epochs
     WHERE epoch = (SELECT max(epoch) FROM feed_epochs)
@@ -53,6 +54,8 @@ class House:
     peers: Peers
     waker: Waker
     is_open: bool = False
+    is_over: bool = False
+    """Whether the emergency is over: looked at with the keys, every two seconds."""
     can_look: bool = True
     """Whether the last look at the data keys went well: what goes wrong is said once, not every two seconds."""
     refreshed: list[Callable[[], None]] = field(default_factory=list)
@@ -123,6 +126,7 @@ class House:
             restored = (await work.session.execute(RESTORED)).scalar_one()
             if restored:
                 raise Unavailable()
+            self.is_over = (await work.rows(OVER))[0]["is_over"]
             return await work.rows(data_keys.KEYS)
 
     async def _keep_open(self) -> None:

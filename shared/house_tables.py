@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
@@ -130,6 +131,18 @@ def _add_retention(metadata: MetaData) -> None:
         Column("region", REGION, nullable=False),
         Column("until", DateTime(timezone=True), nullable=False),
         comment="Whose data must not be removed yet, by the registry's holds.",
+    )
+    Table(
+        "sunset",
+        metadata,
+        Column("only", Boolean, primary_key=True, server_default=text("true")),
+        Column("declared_on", Date, nullable=False),
+        Column("decree", Text, nullable=False),
+        Column("proposal_id", UUID, nullable=False),
+        Column("approved_at", DateTime(timezone=True), nullable=False),
+        Column("progress", JSONB, nullable=False, server_default=text("'{}'")),
+        CheckConstraint('"only"', name="sunset_once"),
+        comment="That the emergency is over. Where this has its row, nothing is collected.",
     )
     Table(
         "purges",

@@ -38,6 +38,7 @@ UNSEALED = """
       AND NOT EXISTS (SELECT FROM {s}.audit_seals AS seal WHERE seal.day = $3 AND seal.seq = entry.seq)
     ORDER BY seq
 """
+GONE = "SELECT EXISTS (SELECT FROM {s}.audit_heads WHERE day = $1)"
 FIELDS = ", ".join(ENTRY_FIELDS)
 RECORD = """
     INSERT INTO {s}.audit (
@@ -55,8 +56,11 @@ def export(options: Options, day: date, services: Sequence[Service], out: Path, 
 
     async def act(connection: asyncpg.Connection, installation: Installation) -> int:
         count = 0
+        there = [one for one in services if not await connection.fetchval(GONE.format(s=one), day)]
+        if not there:
+            raise Trouble(f"The entries of {day} are past their period and gone. Their heads say how the day ended.")
         with out.open("wb") as file:
-            for service in services:
+            for service in there:
                 await _record(connection, service, f"fangxian audit {command}", day)
                 signer = Signer.from_files(service, installation.directory.keys / service)
                 async with connection.transaction(isolation="repeatable_read", readonly=True):

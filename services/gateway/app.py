@@ -29,6 +29,8 @@ from services.gateway.points import routes as points
 from services.gateway.points.use_cases import finder
 from services.gateway.policies import routes as policies
 from services.gateway.policies.use_cases import POLICY
+from services.gateway.sunset import routes as sunset
+from services.gateway.sunset.use_cases import SUNSET
 from services.gateway.tokens import routes as tokens
 from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
@@ -54,10 +56,11 @@ API = Api(
         points.router,
         policies.router,
         sessions.router,
+        sunset.router,
         visits.router,
         webhooks.router,
     ],
-    proposals=[POLICY],
+    proposals=[POLICY, SUNSET],
     snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
     upload_paths=proxy.UPLOADS,
     body_bytes={

@@ -44,7 +44,7 @@ class Engines:
         authenticate = hot_tokens(trust, house.settings.requests_a_minute_per_resident)
         house.refreshed.append(self.keys.refresh)
         return [
-            VerificationEndpoint(self.door, authenticate, self.keys, clock.now).route(),
+            VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: house.is_over).route(),
             OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now).route(),
         ]
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ConfigDict, Field
+from sqlalchemy import text
 
 from shared.audit.canonical import canonical, head_of
 from shared.audit.sealer import end_of
@@ -40,9 +41,14 @@ class Head(Said):
     signature: str = Field(description="Ed25519 over the canonical JSON of all other fields; base64url.")
 
 
+KEPT = text("SELECT size, hash FROM audit_heads WHERE day = :day")
+
+
 async def head_now(work: Work, day: date) -> Head:
-    """The head of a day as far as it is sealed, signed by the service."""
+    """The head of a day as far as it is sealed, signed by the service; also of a day whose entries are gone."""
     size, end = await end_of(work, day)
+    if not size and (kept := await work.rows(KEPT, day=day)):
+        size, end = kept[0]["size"], bytes(kept[0]["hash"])
     signer = work.house.signer
     return Head.model_validate(signed(signer, head_of(signer.service, day, size, end, work.now, key_of(signer))))
 

@@ -73,3 +73,11 @@ def add_audit_tables(metadata: MetaData) -> None:
         Column("at", DateTime(timezone=True), nullable=False),
         comment="How far the sealer has come: every entry up to there is in a chain.",
     )
+    Table(
+        "audit_heads",
+        metadata,
+        Column("day", Date, primary_key=True),
+        Column("size", BigInteger, nullable=False),
+        Column("hash", LargeBinary, nullable=False),
+        comment="How the chains of the days ended whose entries are past their period and gone.",
+    )

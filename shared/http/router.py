@@ -38,6 +38,7 @@ from shared.problems import (
     NotAcceptable,
     PayloadTooLarge,
     Problem,
+    Sunset,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
@@ -50,6 +51,7 @@ from shared.problems import (
     VersionMismatch,
     openapi_responses,
 )
+from shared.sunset.rules import stays_open
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -92,6 +94,8 @@ class Contract:
     unkept: bool = False
     audit: Kind | None = None
     """The kind of its entry in the audit. None leaves an entry of a look, and only where somebody was seen."""
+    collects: bool = False
+    """Whether it ends when the emergency is over."""
 
 
 class Route(APIRoute):
@@ -123,6 +127,8 @@ class Route(APIRoute):
             house: House = request.app.state.house
             actor = _caller(request, contract)
             request.state.actor = actor
+            if contract.collects and house.is_over:
+                raise Sunset()
             # The body is here before the transaction begins: a slow client holds no connection to the database.
             body = await _body_of(request)
             # Whoever comes without a token has no name that a key could be kept under.
@@ -260,10 +266,11 @@ class Router(APIRouter):
         def declare(endpoint: Endpoint) -> Endpoint:
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
             endpoint = strictly(endpoint)
-            problems = _problems(method, endpoint, raises, open)
+            collects = not stays_open(method, self.prefix + path)
+            problems = _problems(method, endpoint, [*raises, *([Sunset] if collects else [])], open)
             if open or unkept:
                 problems = tuple(kind for kind in problems if kind not in idempotency.PROBLEMS)
-            contract = Contract(role, problems, keyed, location, open, unkept, audit)
+            contract = Contract(role, problems, keyed, location, open, unkept, audit, collects)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:

@@ -200,6 +200,18 @@ class PreconditionRequired(Problem):
     fix = Text(zh="请先读取，并把它的 ETag 作为 If-Match 一起提交", en="Fetch it first and send its ETag as If-Match")
 
 
+class Sunset(Problem):
+    """The emergency is over: what collects data about people has ended."""
+
+    status = 410
+    code = "sunset"
+    title = Text(zh="应急状态已结束，不再收集信息", en="The emergency is over: nothing is collected any more")
+    fix = Text(
+        zh="健康码、登记和检测均已停止；仍可查看和删除本人信息",
+        en="Codes, registration and testing have ended; you can still see your data and have it removed",
+    )
+
+
 class DataDestroyed(Problem):
     """The key that sealed it was destroyed, and what it sealed with it."""
 

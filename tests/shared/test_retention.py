@@ -1,6 +1,6 @@
 """G9: what is past its period is really gone, nothing else is, and two people change a period."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,8 +9,12 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from deploy.audit import export, verify_audit
 from services.registry.erasures.rules import outcome_of
 from shared.actors import Role
+from shared.audit import sealer
+from shared.audit.heads import head_now, public_keys
+from shared.clock import day_of
 from shared.ids import new_id
 from shared.retention.use_cases import purge
 from shared.settings import SERVICES, Service
@@ -116,6 +120,133 @@ async def test_nothing_at_run_time_removes_what_is_too_young(district: District)
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             async with district.houses["gateway"].system_work("test") as work:
                 await work.run(text(statement))
+
+
+# Whole partitions -----------------------------------------------------------------------------------------------------
+
+JANUARY = date(2020, 1, 15)
+OLD_MONTH = (
+    """
+    CREATE TABLE IF NOT EXISTS registry.audit_20200101 PARTITION OF registry.audit
+        FOR VALUES FROM ('2020-01-01 00:00+08') TO ('2020-02-01 00:00+08')
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS registry.audit_seals_20200101 PARTITION OF registry.audit_seals
+        FOR VALUES FROM ('2020-01-01') TO ('2020-02-01')
+    """,
+)
+OLD_ENTRY = """
+    INSERT INTO registry.audit
+        (at, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects)
+    SELECT $1, max(epoch), 'look', '', '', '', '', '', '', '', '', '', ARRAY[$2::uuid] FROM registry.feed_epochs
+"""
+
+
+async def old_month(district: District, *subjects: UUID) -> None:
+    """Entries of January 2020, chained."""
+    for statement in OLD_MONTH:
+        await district.sql(statement)
+    for place, subject in enumerate(subjects):
+        await district.sql(OLD_ENTRY, datetime(2020, 1, 15, 9, place, tzinfo=UTC), subject)
+    await district.until_served()
+    await sealer.seal(district.houses["registry"])
+
+
+async def months(district: District) -> int:
+    """How many of both tables of January 2020 there are."""
+    names = "'registry.audit_20200101', 'registry.audit_seals_20200101'"
+    (row,) = await district.sql(f"SELECT count(to_regclass(name)) AS n FROM unnest(ARRAY[{names}]) AS name")
+    return int(row["n"])
+
+
+async def test_an_audit_month_past_its_period_goes_with_its_seals_and_leaves_its_heads(district: District) -> None:
+    house = district.houses["registry"]
+    await old_month(district, new_id(), new_id())
+    async with house.system_work("test") as work:
+        before = await head_now(work, JANUARY)
+    assert (before.size, await months(district)) == (2, 2)
+    assert (await purge(house))["audit"] == 2
+    assert await months(district) == 0
+    async with house.system_work("test") as work:
+        after = await head_now(work, JANUARY)
+    assert (after.size, after.hash) == (before.size, before.hash)
+    (entry,) = await district.sql("SELECT kind, reason FROM registry.audit")
+    assert tuple(entry) == ("purge", "audit: 2")
+    assert (await purge(house))["audit"] == 0
+
+
+async def test_what_is_left_of_the_audit_still_verifies(district: District) -> None:
+    house = district.houses["registry"]
+    await old_month(district, new_id())
+    await purge(house)
+    await district.until_served()
+    await sealer.seal(house)
+    days = [row["day"] for row in await district.sql("SELECT DISTINCT day FROM registry.audit_seals")]
+    assert days == [day_of(datetime.now(UTC))]
+    owner = await asyncpg.connect(district.database.owner_url)
+    try:
+        async with owner.transaction():
+            file = b"".join([line + b"\n" async for line in export.lines(owner, house.signer, days[0])])
+    finally:
+        await owner.close()
+    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(house.signer)}), [])
+    assert found == []
+
+
+@pytest.mark.parametrize("why", ["held", "unsealed"])
+async def test_an_audit_month_is_kept_while_it_is_needed(district: District, why: str) -> None:
+    house, person = district.houses["registry"], new_id()
+    await old_month(district, person)
+    if why == "held":
+        values = "gen_random_uuid(), $1, '3505', $2"
+        await district.sql(f"INSERT INTO registry.legal_holds VALUES ({values})", person, days_ago(-1))
+    else:
+        await district.sql(OLD_ENTRY, datetime(2020, 1, 16, tzinfo=UTC), person)
+    assert ((await purge(house))["audit"], await months(district)) == (0, 2)
+    await district.sql("DELETE FROM registry.legal_holds")
+    await district.until_served()
+    await sealer.seal(house)
+    assert (await purge(house))["audit"] == (1 if why == "held" else 2)
+
+
+@pytest.mark.parametrize("is_held", [False, True], ids=["nobody-held", "somebody-held"])
+async def test_days_of_visits_that_hold_nothing_any_more_are_dropped(district: District, is_held: bool) -> None:
+    old, person = days_ago(40), new_id()
+    day = day_of(old)
+    name = f"gateway.visits_{day:%Y%m%d}"
+    await district.sql(
+        f"CREATE TABLE {name} PARTITION OF gateway.visits "
+        f"FOR VALUES FROM ('{day} 00:00+08') TO ('{day + timedelta(days=1)} 00:00+08')"
+    )
+    await visit(district, 40, person)
+    if is_held:
+        values = "gen_random_uuid(), $1, '3505', $2"
+        await district.sql(f"INSERT INTO gateway.legal_holds VALUES ({values})", person, days_ago(-1))
+    await purge(district.houses["gateway"])
+    (row,) = await district.sql("SELECT to_regclass($1) IS NOT NULL AS is_there", name)
+    assert (row["is_there"], await visitors(district)) == (is_held, {person} if is_held else set())
+    await district.sql(f"DROP TABLE IF EXISTS {name}")
+
+
+async def test_a_door_is_not_kept_waiting_for_a_partition_to_go(district: District) -> None:
+    """Somebody reads the visits for long: the purge goes on without dropping, and in no time."""
+    day = day_of(days_ago(40))
+    name = f"gateway.visits_{day:%Y%m%d}"
+    await district.sql(
+        f"CREATE TABLE {name} PARTITION OF gateway.visits "
+        f"FOR VALUES FROM ('{day} 00:00+08') TO ('{day + timedelta(days=1)} 00:00+08')"
+    )
+    reader = await asyncpg.connect(district.database.owner_url)
+    try:
+        async with reader.transaction():
+            await reader.fetch("SELECT 1 FROM gateway.visits LIMIT 1")
+            assert (await purge(district.houses["gateway"]))["visits"] == 0
+            assert await reader.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
+    finally:
+        await reader.close()
+    await purge(district.houses["gateway"])
+    (row,) = await district.sql("SELECT to_regclass($1) IS NULL AS is_gone", name)
+    assert row["is_gone"]
 
 
 # Legal holds ----------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from services.gateway.edge.paths import upstream_path
 from shared.actors import Actor
 from shared.house import House
 from shared.http.limits import UPLOAD_BYTES
-from shared.problems import NoSuchPath
+from shared.problems import NoSuchPath, Sunset
 from shared.settings import Service
+from shared.sunset.rules import stays_open
 
 BEHIND: tuple[Service, ...] = ("registry", "testing", "observation")
 UPLOADS = ("/registry/v1/imports",)
@@ -34,6 +35,8 @@ class Proxy:
         path = upstream_path(scope["path"], self._service)
         if path is None:
             raise NoSuchPath()
+        if self._house.is_over and not stays_open(scope["method"], path):
+            raise Sunset()
         peers = self._house.peers
         client: httpx.AsyncClient = peers.client(self._service)
         url = address(str(client.base_url), path, scope["query_string"])

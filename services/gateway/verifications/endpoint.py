@@ -27,7 +27,7 @@ from shared.actors import Actor, Role
 from shared.http import bodies, strict_json
 from shared.http.hot import Answer, Hot, hot
 from shared.http.router import Route, Router
-from shared.problems import ClockAhead, Forbidden
+from shared.problems import ClockAhead, Forbidden, Sunset
 
 LONGEST_BODY_BYTES = 2_048
 
@@ -48,12 +48,15 @@ class VerificationEndpoint:
     authenticate: Callable[[Scope], Actor]
     keys: Keys
     now: Callable[[], datetime]
+    is_over: Callable[[], bool] = lambda: False
 
     async def handle(self, scope: Scope, body: bytes) -> Answer:
         """The answer to one scan, once its visit is on disk."""
         actor = self.authenticate(scope)
         if actor.role not in Role.DOOR:
             raise Forbidden()
+        if self.is_over():
+            raise Sunset()
         visit = await self.door.verify(self._scan(_parsed(body), actor))
         return Answer(201, _encode(self._answer(visit, actor)))
 

@@ -1,0 +1,1 @@
+"""`fangxian sunset`: the end of what was collected, once two people have declared the emergency over."""

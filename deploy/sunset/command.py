@@ -1,0 +1,84 @@
+"""The steps of `fangxian sunset`, in order. Stopped halfway, it is called again."""
+
+import asyncio
+import getpass
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploy.audit import export
+from deploy.feed import installed
+from deploy.rotation import Rotation, with_rotation
+from deploy.sunset import report
+from deploy.sunset.destruction import Destruction
+from deploy.trouble import Trouble
+from deploy.up import Options
+from shared import clock
+from shared.audit.kinds import Kind
+from shared.settings import SERVICES
+from shared.tokens import Signer
+
+RECORD = """
+    INSERT INTO {s}.audit (
+        epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
+    )
+    VALUES (
+        (SELECT max(epoch) FROM {s}.feed_epochs), $1, 'fangxian sunset', 'sunset', $2, 'owner', '', '~', '', $3, '',
+        '{{}}'
+    )
+"""
+Say = Callable[[str], None]
+
+
+def declared(options: Options) -> Any:
+    """What two people declared. Trouble if they did not."""
+    return _run(options, lambda _: None, Destruction.declared)
+
+
+def sunset(options: Options, out: Path, say: Say) -> None:
+    """Keep the audit, remove the data, destroy the keys, report. Trouble if the emergency is not over."""
+    declared(options)
+    out.mkdir(parents=True, exist_ok=True)
+    progress = _run(options, say, Destruction.progress)
+    if "report" not in progress:
+        keep_audit(options, out, say)
+    report.write(progress.get("report") or _run(options, say, _destroy), out)
+    say(f"The report is in {out}: keep it, and the audit beside it, outside.")
+
+
+def keep_audit(options: Options, out: Path, say: Say) -> None:
+    """The audit of every day as files that were checked. Trouble if one does not hold: that is looked into first."""
+    for day in export.sealed_days(options):
+        path = out / f"audit-{day}.jsonl"
+        count = export.export(options, day, SERVICES, path)
+        if export.verify(options, path, [], None):
+            raise Trouble(f"The audit of {day} does not hold, see {path}: nothing was destroyed.")
+        say(f"{count} entries of {day} are in {path} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}).")
+
+
+async def _destroy(one: Destruction) -> dict[str, Any]:
+    await one.stop_collecting()
+    await one.purge()
+    await one.destroy_keys()
+    counts = (
+        {service: await one.removed(service) for service in SERVICES},
+        {service: await one.remaining(service) for service in SERVICES},
+    )
+    made = report.report_of(await one.declared(), counts, await one.holds(), await one.destroyed(), clock.now())
+    keys = one.rotation.keys / "gateway"
+    done = report.finished(made, Signer.from_files("gateway", keys))
+    async with one.connection.transaction():
+        for service in SERVICES:
+            reason = f"{sum(counts[0][service].values())} rows; report {done['hash']}"
+            statement = RECORD.format(s=service)
+            await one.connection.execute(statement, Kind.PURGE.value, f"owner:{getpass.getuser()}", reason)
+        await one.note(report=done)
+    return done
+
+
+def _run(options: Options, say: Say, act: Callable[[Destruction], Any]) -> Any:
+    async def within(rotation: Rotation) -> Any:
+        return await act(Destruction(rotation))
+
+    return asyncio.run(with_rotation(installed(options), say, within))

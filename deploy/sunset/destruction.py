@@ -1,0 +1,191 @@
+"""The destruction itself. Each step can be stopped anywhere and done again: what is gone is counted once."""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from deploy import feed, key_versions
+from deploy.rotation import DESTROY, FOLLOWED_SECONDS, LIVE, Rotation
+from deploy.sunset.scope import GOES, STAYS
+from deploy.trouble import Trouble
+from shared.settings import SERVICES, Service
+
+BLOCKS = 500
+"""Pages of a table that one transaction goes over: some ten thousand rows."""
+PATIENCE_SECONDS = 120
+MOST_PASSES = 3
+"""Over everything: what was still being written during one is found by the next."""
+
+DECLARED = "SELECT declared_on, decree, proposal_id, approved_at, progress FROM gateway.sunset"
+TELL = """
+    INSERT INTO {s}.sunset (declared_on, decree, proposal_id, approved_at)
+    SELECT declared_on, decree, proposal_id, approved_at FROM gateway.sunset ON CONFLICT DO NOTHING
+"""
+CANCEL = """
+    UPDATE {s}.jobs SET state = 'cancelled', finished_at = now(), version = version + 1
+    WHERE state IN ('queued', 'running') AND kind NOT IN ('reseal', 'reindex')
+"""
+HELD = """
+    SELECT id, resident_id, ordered_by, until FROM registry.holds
+    WHERE released_at IS NULL AND until > now() ORDER BY until, id
+"""
+LEAVES = """
+    SELECT relid::regclass::text AS name, pg_relation_size(relid) / current_setting('block_size')::int AS blocks
+    FROM pg_partition_tree($1::regclass) WHERE isleaf
+"""
+REMOVE = "DELETE FROM {table} AS one WHERE {within} AND ({stays}) IS NOT TRUE"
+COUNT = """
+    INSERT INTO {s}.purges AS counted (kind, day, rows)
+    VALUES ($1, (now() AT TIME ZONE 'Asia/Shanghai')::date, $2)
+    ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows
+"""
+# Whoever has not read so far reads anew, and finds what is left.
+RAISE_FLOOR = """
+    INSERT INTO {s}.feed_floor AS floor (epoch, xid, seq)
+    SELECT epoch, xid, seq FROM {s}.feed ORDER BY epoch DESC, xid DESC, seq DESC LIMIT 1
+    ON CONFLICT ("only") DO UPDATE SET epoch = excluded.epoch, xid = excluded.xid, seq = excluded.seq
+        WHERE (floor.epoch, floor.xid, floor.seq) < (excluded.epoch, excluded.xid, excluded.seq)
+"""
+NOTE = "UPDATE gateway.sunset SET progress = progress || $1::jsonb"
+REMOVED = "SELECT substring(kind FROM 8) AS name, sum(rows)::bigint AS rows FROM {s}.purges WHERE kind LIKE 'sunset:%' "
+REMOVED += "GROUP BY 1 ORDER BY 1"
+DESTROYED = "SELECT id FROM {s}.data_keys WHERE wrapped IS NULL ORDER BY id"
+
+
+@dataclass
+class Destruction:
+    """One sunset, on a running installation."""
+
+    rotation: Rotation
+
+    @property
+    def connection(self) -> asyncpg.Connection:
+        """The database, as its owner."""
+        return self.rotation.connection
+
+    async def declared(self) -> Any:
+        """What two people declared. Trouble if they did not."""
+        row = await self.connection.fetchrow(DECLARED)
+        if row is None:
+            raise Trouble("The emergency is not over: two people declare that at POST /gateway/v1/sunset.")
+        return row
+
+    async def stop_collecting(self) -> None:
+        """Let every service know, end what is queued, and wait until what was said before has arrived everywhere."""
+        for service in SERVICES:
+            await self.connection.execute(TELL.format(s=service))
+            await self.connection.execute(CANCEL.format(s=service))
+        await asyncio.sleep(FOLLOWED_SECONDS)
+        for _ in range(PATIENCE_SECONDS):
+            if not sum(lag.entries for lag in await feed.lag_of(self.connection)):
+                return
+            await asyncio.sleep(1)
+        raise Trouble("Some service has not read all feeds yet: see `fangxian feed lag`, and call this again.")
+
+    async def holds(self) -> list[Any]:
+        """Whose data a court or an inquiry holds."""
+        found: list[Any] = await self.connection.fetch(HELD)
+        return found
+
+    # The data -----------------------------------------------------------------------------------------------------
+
+    async def purge(self) -> None:
+        """Remove what there is of everybody who is not held, whatever its period."""
+        held = [row["resident_id"] for row in await self.holds()]
+        for _ in range(MOST_PASSES):
+            if not sum([await self._purge_service(service, held) for service in SERVICES]):
+                break
+        for service, tables in GOES.items():
+            for table in tables:
+                await self.connection.execute(f"VACUUM (FULL) {service}.{table}")
+        with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+            await self.connection.execute("CHECKPOINT")
+
+    async def _purge_service(self, service: Service, held: list[UUID]) -> int:
+        before = sum((await self.removed(service)).values())
+        for table, stays in GOES[service].items():
+            await self._purge(service, table, stays.format(s=service), held)
+        after = sum((await self.removed(service)).values())
+        self.rotation.say(f"{service}: {after} rows are removed.")
+        return after - before
+
+    async def _purge(self, service: Service, table: str, stays: str, held: list[UUID]) -> None:
+        if table == "feed":
+            await self.connection.execute(RAISE_FLOOR.format(s=service))
+        for leaf in await self.connection.fetch(LEAVES, f"{service}.{table}"):
+            for block in range(0, leaf["blocks"], BLOCKS):
+                within = f"one.ctid >= '({block},0)'::tid AND one.ctid < '({block + BLOCKS},0)'::tid"
+                await self._remove(service, table, leaf["name"], within, stays, held)
+        # What came while the pages were gone over.
+        await self._remove(service, table, f"{service}.{table}", "true", stays, held)
+
+    async def _remove(
+        self, service: Service, table: str, place: str, within: str, stays: str, held: list[UUID]
+    ) -> None:
+        statement = REMOVE.format(table=place, within=within, stays=stays)
+        async with self.connection.transaction():
+            tag = await self.connection.execute(statement, *([held] if "$1" in stays else []))
+            count = int(tag.rsplit(" ", 1)[1])
+            if count:
+                await self.connection.execute(COUNT.format(s=service), f"sunset:{table}", count)
+
+    async def removed(self, service: Service) -> dict[str, int]:
+        """How many rows of each table were removed so far, by all runs."""
+        return {row["name"]: row["rows"] for row in await self.connection.fetch(REMOVED.format(s=service))}
+
+    async def remaining(self, service: Service) -> dict[str, int]:
+        """How many rows each table has."""
+        tables = [*GOES[service], *STAYS[service]]
+        return {table: await self.connection.fetchval(f"SELECT count(*) FROM {service}.{table}") for table in tables}  # noqa: S608
+
+    # The keys -----------------------------------------------------------------------------------------------------
+
+    async def destroy_keys(self) -> None:
+        """Seal anew what is left, and destroy every key before: no backup and no write-ahead log opens any more."""
+        await self._doom()
+        old = {service: await self._live(service) for service in SERVICES}
+        await self.rotation.rotate_data()
+        for service, key_ids in old.items():
+            # A key that is left has sealed what does not open; it goes as well.
+            await self.connection.execute(DESTROY.format(service=service), key_ids)
+        await self.rotation.rotate_index()
+        await self.rotation.rotate_master()
+        await self.rotation.forget_masters()
+        for service in SERVICES:
+            await self.connection.execute(f"VACUUM (FULL) {service}.data_keys")
+
+    async def _doom(self) -> None:
+        """Note which keys end, before they do; those of a run that was stopped as well."""
+        before = (await self.progress()).get("keys", {"index": [], "master": []})
+        index = [one.id for one in key_versions.versions(self.rotation.keys, "index")]
+        master = await self.rotation.masters_in_use() - {""}
+        found = {"index": sorted({*before["index"], *index}), "master": sorted({*before["master"], *master})}
+        await self.note(keys=found)
+
+    async def _live(self, service: Service) -> list[int]:
+        """The keys that have sealed something, or could have: those of the months to come have not."""
+        return [row["id"] for row in await self.connection.fetch(LIVE.format(service=service))]
+
+    async def destroyed(self) -> dict[str, Any]:
+        """The ids of the keys that are no more."""
+        data = {
+            service: [str(row["id"]) for row in await self.connection.fetch(DESTROYED.format(s=service))]
+            for service in SERVICES
+        }
+        return {"data": data, **(await self.progress())["keys"]}
+
+    # What was done ------------------------------------------------------------------------------------------------
+
+    async def progress(self) -> dict[str, Any]:
+        """What was noted by this run, or one before."""
+        found: dict[str, Any] = json.loads((await self.declared())["progress"])
+        return found
+
+    async def note(self, **values: Any) -> None:
+        """Note something that a later run must know."""
+        await self.connection.execute(NOTE, json.dumps(values))
