@@ -7,7 +7,7 @@ Feed entries, the audit entry and the idempotency record commit with it. No netw
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from uuid import UUID
@@ -28,6 +28,7 @@ from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
 from shared.feed import log
 from shared.problems import NotFound, Problem, Text, VersionMismatch
+from shared.regions import EVERYTHING
 
 if TYPE_CHECKING:
     from shared.house import House
@@ -160,6 +161,20 @@ class Work:
         self.actor = self.trail.actor = actor
         if self.session.in_transaction():
             await self.session.execute(ENTER, self._scope())
+
+    @asynccontextmanager
+    async def everywhere(self) -> AsyncIterator[None]:
+        """Go on beyond the caller's range for a while: for what follows from an act that was shown to be theirs."""
+        caller = self.actor
+        await self.session.flush()
+        await self.become(replace(caller, role=Role.SERVICE, range=EVERYTHING, residents=()))
+        try:
+            yield
+            await self.session.flush()
+        except BaseException:
+            self.actor = self.trail.actor = caller  # the transaction ends, and the scope with it
+            raise
+        await self.become(caller)
 
     def add(self, row: RowT) -> RowT:
         """Keep a new row."""

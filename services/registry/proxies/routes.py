@@ -11,7 +11,7 @@ from services.registry.proxies.use_cases import ProxyExists, ProxyLimit, ProxySe
 from services.registry.residents.routes import KEEPERS
 from shared.actors import Role
 from shared.contracts.registry import Proxy
-from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
+from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.work import Listed
 
@@ -27,9 +27,12 @@ ProxyId = Annotated[UUID, Path(description="Id of a proxy.", examples=["018f3c1e
     status=201,
     location="/registry/v1/proxies/{id}",
 )
-async def give_proxy(new: NewProxy, caller: Caller, work: Work, house: TheHouse) -> Proxy:
-    """Let a guardian act for a child or an elder; both live within the caller's range, and the evidence was seen."""
-    return await use_cases.give_proxy(house, caller, work, new)
+async def give_proxy(new: NewProxy, work: Work) -> Proxy:
+    """Let a guardian act for a child or an elder; both live within the caller's range, and the evidence was seen.
+
+    It ends by itself when the record of either is closed, and moves with the dependant.
+    """
+    return await use_cases.give_proxy(work, new)
 
 
 @router.get("", role=KEEPERS | Role.RESIDENT)
@@ -45,6 +48,6 @@ async def get_proxy(proxy_id: ProxyId, work: Work) -> Proxy:
 
 
 @router.post("/{proxy_id}/end", role=KEEPERS | Role.RESIDENT, raises=[NotFound])
-async def end_proxy(proxy_id: ProxyId, caller: Caller, work: Work, house: TheHouse) -> Proxy:
+async def end_proxy(proxy_id: ProxyId, work: Work) -> Proxy:
     """End it, from either side: the guardian's tokens stop working within seconds, and the next act for one less."""
-    return await use_cases.end_proxy(house, caller, work, proxy_id)
+    return await use_cases.end_proxy(work, proxy_id)

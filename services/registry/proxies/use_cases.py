@@ -1,6 +1,5 @@
 """Proxies: given by staff who have seen the evidence, ended by either side."""
 
-from dataclasses import replace
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -9,11 +8,8 @@ from services.registry.proxies import rules
 from services.registry.proxies.schemas import NewProxy
 from services.registry.proxies.tables import ProxyRow
 from services.registry.residents.tables import ResidentRow
-from shared.actors import Actor, Role
 from shared.contracts.registry import Proxy
-from shared.house import House
 from shared.problems import NotFound, Problem, Text
-from shared.regions import EVERYTHING
 from shared.work import Listed, Page, Work
 
 
@@ -47,49 +43,45 @@ class ProxyLimit(Problem):
     )
 
 
-async def give_proxy(house: House, caller: Actor, work: Work, new: NewProxy) -> Proxy:
+async def give_proxy(work: Work, new: NewProxy) -> Proxy:
     """Both are to be within the caller's range; how many there are already is counted everywhere."""
     if new.guardian_id == new.dependant_id:
         raise ProxySelf()
-    for one in (new.guardian_id, new.dependant_id):
-        if (await work.get(ResidentRow, one)).state != "active":
-            raise NotFound()
-    await work.session.rollback()
-    async with _anywhere(house, caller, "POST /registry/v1/proxies") as everywhere:
+    both = sorted((new.guardian_id, new.dependant_id))
+    for one in both:
+        await work.get(ResidentRow, one)
+    async with work.everywhere():
         # Locked in the order of their ids, so that of many at once each sees how many there are.
-        for one in sorted((new.guardian_id, new.dependant_id)):
-            await everywhere.lock(ResidentRow, one)
-        dependants = await _count(everywhere, ProxyRow.guardian_id == new.guardian_id)
-        guardians = await _count(everywhere, ProxyRow.dependant_id == new.dependant_id)
+        people = {one: await work.lock(ResidentRow, one) for one in both}
+        if any(person.state != "active" for person in people.values()):
+            raise NotFound()
+        dependants = await _count(work, ProxyRow.guardian_id == new.guardian_id)
+        guardians = await _count(work, ProxyRow.dependant_id == new.dependant_id)
         if not rules.has_room(dependants, guardians):
             raise ProxyLimit()
-        dependant = await everywhere.get(ResidentRow, new.dependant_id)
-        row = everywhere.add(
+        row = work.add(
             ProxyRow(
-                region=dependant.region,
+                region=people[new.dependant_id].region,
                 guardian_id=new.guardian_id,
                 dependant_id=new.dependant_id,
                 evidence=new.evidence,
-                given_by=caller.subject,
+                given_by=work.actor.subject,
             )
         )
-        everywhere.saw([new.guardian_id, new.dependant_id])
-        return await everywhere.publish(row, change="given")
+        work.saw(both)
+        return await work.publish(row, change="given")
 
 
-async def end_proxy(house: House, caller: Actor, work: Work, proxy_id: UUID) -> Proxy:
+async def end_proxy(work: Work, proxy_id: UUID) -> Proxy:
     """By who acts, by for whom they act, or by staff. What has ended already stays as it is."""
-    found = await work.get(ProxyRow, proxy_id)
-    if caller.role is Role.RESIDENT and caller.resident_id not in (found.guardian_id, found.dependant_id):
-        raise NotFound()
-    await work.session.rollback()
-    async with _anywhere(house, caller, "POST /registry/v1/proxies/{proxy_id}/end") as everywhere:
-        row = await everywhere.lock(ProxyRow, proxy_id)
+    await work.get(ProxyRow, proxy_id)
+    async with work.everywhere():
+        row = await work.lock(ProxyRow, proxy_id)
         if row.state == "ended":
             return row.public()
-        row.state, row.ended_by, row.ended_at = "ended", caller.subject, everywhere.now
-        everywhere.saw([row.guardian_id, row.dependant_id])
-        return await everywhere.publish(row, change="ended", urgent=True)
+        row.state, row.ended_by, row.ended_at = "ended", work.actor.subject, work.now
+        work.saw([row.guardian_id, row.dependant_id])
+        return await work.publish(row, change="ended", urgent=True)
 
 
 async def list_proxies(work: Work, page: Page) -> Listed[Proxy]:
@@ -103,8 +95,3 @@ async def get_proxy(work: Work, proxy_id: UUID) -> Proxy:
 async def _count(work: Work, condition: object) -> int:
     asked = select(func.count()).select_from(ProxyRow).where(condition, ProxyRow.state == "active")  # type: ignore[arg-type]
     return int((await work.session.execute(asked)).scalar_one())
-
-
-def _anywhere(house: House, caller: Actor, operation: str) -> Work:
-    """The caller's own act, once it is shown to be theirs to do, seen beyond their range."""
-    return house.work(replace(caller, role=Role.SERVICE, range=EVERYTHING, residents=()), operation)
