@@ -55,7 +55,7 @@ _NO_PAGE = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""For browsers: an answer is no page, but where its route says otherwise. Hot routes, which no browser shows, spare it."""
+"""For browsers: an answer is no page, unless its route says otherwise. Hot routes, which no browser shows, spare it."""
 
 Observe = Callable[[Scope, int, float], None]
 """Told of each answered request: its scope, the status, and the seconds it took."""
