@@ -306,6 +306,33 @@ ALTER TABLE {s}.data_keys RENAME COLUMN id TO month;
 COMMENT ON TABLE {s}.data_keys IS 'The key that seals personal data of a month, wrapped by the master key.';
 """
 
+FILES_BEFORE_JOBS = """
+ALTER TABLE {s}.uploads DROP CONSTRAINT uploads_job_id_fkey, ADD COLUMN kept_at timestamptz NOT NULL DEFAULT now();
+COMMENT ON COLUMN {s}.uploads.job_id IS 'The job''s id, which is added after its file.';
+REVOKE INSERT ON {s}.uploads FROM fangxian_{s}_staff;
+"""
+
+FILES_AFTER_JOBS = """
+DELETE FROM {s}.uploads WHERE job_id NOT IN (SELECT id FROM {s}.jobs);
+ALTER TABLE {s}.uploads
+    DROP COLUMN kept_at,
+    ADD CONSTRAINT uploads_job_id_fkey FOREIGN KEY (job_id) REFERENCES {s}.jobs (id) ON DELETE CASCADE;
+COMMENT ON COLUMN {s}.uploads.job_id IS NULL;
+REVOKE INSERT ON {s}.uploads FROM fangxian_{s}_system;
+"""
+
+
+def files_before_jobs(service: Service) -> None:
+    """Let a file be kept in transactions of its own, before the one that adds its job."""
+    run_script(FILES_BEFORE_JOBS.format(s=service))
+    allow(service, "uploads", "INSERT", "system")
+
+
+def files_after_jobs(service: Service) -> None:
+    """Take that back."""
+    run_script(FILES_AFTER_JOBS.format(s=service))
+    allow(service, "uploads", "INSERT", "staff")
+
 
 def several_data_keys(service: Service) -> None:
     """Let a month have several data keys, and a key be destroyed; let workers seal anew what is kept."""

@@ -67,6 +67,8 @@ class Api:
     openapi_path: str = "/openapi.json"
     proposals: Sequence[Kind[Any]] = ()
     """What two people decide here, beside how long data is kept."""
+    foreign_paths: Sequence[str] = ()
+    """Where others answer through us, whose pages are their own."""
     is_edge: bool = False
     """Whether everybody reaches it, so that its figures are asked for behind it."""
     reactions: Sequence[Reaction] = ()
@@ -81,10 +83,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         telemetry.configure_logs(settings.service, "api")
         await house.start()
-        # What is here now stays: the collector need not look at it again and again while requests come.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS)
+        collect_rarely()
         try:
             if api.lifespan is None:
                 yield
@@ -129,9 +128,17 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         upload_paths=api.upload_paths,
         body_bytes=api.body_bytes,
         timeouts=dict.fromkeys(api.upload_paths, UPLOAD_SECONDS),
+        foreign_paths=api.foreign_paths,
         observe=_observe(settings.service),
     )
     return app
+
+
+def collect_rarely() -> None:
+    """What is here now stays: the collector need not look at it again and again while requests come."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def bearer(house: House) -> Authenticate:

@@ -8,7 +8,6 @@ from sqlalchemy import (
     Computed,
     Date,
     DateTime,
-    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -68,9 +67,10 @@ def add_house_tables(metadata: MetaData) -> None:
     Table(
         "uploads",
         metadata,
-        Column("job_id", UUID, ForeignKey(f"{metadata.schema}.jobs.id", ondelete="CASCADE"), primary_key=True),
+        Column("job_id", UUID, primary_key=True, comment="The job's id, which is added after its file."),
         Column("part", Integer, primary_key=True, autoincrement=False),
         Column("sealed", LargeBinary, nullable=False),
+        Column("kept_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         comment="The file of a job, sealed in parts, until the job has ended.",
     )
     Table(

@@ -6,7 +6,7 @@ worker goes on where it stopped.
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -105,30 +105,73 @@ END = text("""
 DROP_FILE = text("DELETE FROM uploads WHERE job_id = :id")
 # Who cancels a job cannot remove its file, and a cancelled job is never run again.
 DROP_LEFT = text("DELETE FROM uploads USING jobs WHERE jobs.id = uploads.job_id AND jobs.finished_at IS NOT NULL")
+DROP_UNCLAIMED = text("""
+    DELETE FROM uploads WHERE job_id = :id AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = uploads.job_id)
+""")
+# No request takes nearly as long, so that the job of what is older will never be added.
+DROP_LOST = text("""
+    DELETE FROM uploads
+    WHERE kept_at < now() - interval '1 hour' AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = uploads.job_id)
+""")
 
 
-async def add(work: Work, kind: str, region: str, values: Mapping[str, Any], scope: Range | None = None) -> Job:
+async def add(
+    work: Work,
+    kind: str,
+    region: str,
+    values: Mapping[str, Any],
+    scope: Range | None = None,
+    file: UUID | None = None,
+) -> Job:
     """Queue a job on behalf of the caller, within the caller's scope unless the act itself has a wider one.
 
-    `values` hold no personal data: files go by `keep_file`.
+    `values` hold no personal data: that goes in a `file`, which was kept by `keeping_file`.
     """
     caller = replace(work.actor, range=scope) if scope else work.actor
     actor = asdict(caller) | {"role": work.actor.role.label, "residents": [str(r) for r in work.actor.residents]}
     actor["trace"] = tracing.here()
     rows = await work.rows(
-        ADD, id=new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
+        ADD, id=file or new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
     )
     work.house.waker.wake(work.house.settings.service)
     return Job(**rows[0])
 
 
-async def keep_file(work: Work, job_id: UUID, chunks: AsyncIterable[bytes]) -> None:
-    """Keep the file of a job, sealed in parts."""
+@asynccontextmanager
+async def keeping_file(house: House, chunks: AsyncIterable[bytes]) -> AsyncIterator[UUID]:
+    """Keep a file, sealed in parts, for a job that is added (`add(…, file=id)`) before this ends.
+
+    Each part is a transaction: a large file on a slow disk takes longer than one transaction may. A file that no job
+    took is removed at the end, or within some hour where the process died or nobody knows what became of the job.
+    """
+    id_ = new_id()
+    try:
+        await _keep(house, id_, chunks)
+        yield id_
+    except Exception as failure:
+        if not is_transient(failure):  # the job may be there nevertheless
+            await _drop_unclaimed(house, id_)
+        raise
+    else:
+        await _drop_unclaimed(house, id_)
+
+
+async def _keep(house: House, id_: UUID, chunks: AsyncIterable[bytes]) -> None:
     part = 0
     async for chunk in chunks:
-        sealed = work.house.keyring.seal_bytes(f"uploads.{part}", job_id, chunk)
-        await work.run(ADD_PART, job_id=job_id, part=part, sealed=sealed)
+        sealed = house.keyring.seal_bytes(f"uploads.{part}", id_, chunk)
+        async with house.system_work() as work:
+            await work.run(ADD_PART, job_id=id_, part=part, sealed=sealed)
         part += 1
+
+
+async def _drop_unclaimed(house: House, id_: UUID) -> None:
+    try:
+        async with house.system_work() as work:
+            await work.run(DROP_UNCLAIMED, id=id_)
+    except Exception as failure:
+        if not is_transient(failure):  # otherwise the worker does it later, and the answer stands
+            raise
 
 
 async def get(work: Work, id: UUID, *kinds: str) -> Job:  # noqa: A002
@@ -218,6 +261,7 @@ async def run_open_jobs(house: House, functions: Mapping[str, JobFunction]) -> N
     """Run every job that waits or was left behind, one at a time, unless another worker has it."""
     async with house.system_work() as work:
         await work.run(DROP_LEFT)
+        await work.run(DROP_LOST)
         ids = [row["id"] for row in await work.rows(OPEN, kinds=list(functions))]
     for id_ in ids:
         async with alone(house, f"job:{id_}") as got:

@@ -3,6 +3,7 @@
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, Self, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,7 +51,9 @@ class Settings(BaseSettings):
     observation_url: str = "http://127.0.0.1:8003"
     gateway_url: str = "http://127.0.0.1:8000"
 
-    public_url: str = Field(default="", description="Where people reach the gateway; its own address if empty.")
+    public_url: str = Field(
+        default="", description="Where people reach the gateway, in production by https; its own address if empty."
+    )
     issuers: tuple[TrustedIssuer, ...] = Field(default=(), description="OpenID providers beside our own, as JSON.")
 
     phone_gateway_url: str = Field(default="", description="Where codes to phones are posted; the log if empty.")
@@ -94,6 +97,9 @@ class Settings(BaseSettings):
             raise ValueError(
                 "FANGXIAN_PRODUCTION needs FANGXIAN_DEVELOPMENT_ISSUER=false and FANGXIAN_DEMONSTRATION_IDS=false"
             )
+        public = urlsplit(self.public_url)
+        if self.production and not (public.scheme == "https" and public.hostname):
+            raise ValueError("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL, the https:// address of the gateway")
         if self.production and not (self.publish and self.wake_subscribers):
             raise ValueError("FANGXIAN_PUBLISH and FANGXIAN_WAKE_SUBSCRIBERS are test-only switches")
         return self

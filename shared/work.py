@@ -162,11 +162,19 @@ class Work:
         if self.session.in_transaction():
             await self.session.execute(ENTER, self._scope())
 
-    async def go_everywhere(self) -> None:
-        """Go on under the service's own scope, still on the caller's behalf: for what must be counted everywhere."""
-        self.actor = replace(self.actor, role=Role.SERVICE, range=EVERYTHING, residents=())
-        if self.session.in_transaction():
-            await self.session.execute(ENTER, self._scope())
+    @asynccontextmanager
+    async def everywhere(self) -> AsyncIterator[None]:
+        """Go on beyond the caller's range for a while: for what follows from an act that was shown to be theirs."""
+        caller = self.actor
+        await self.session.flush()
+        await self.become(replace(caller, role=Role.SERVICE, range=EVERYTHING, residents=()))
+        try:
+            yield
+            await self.session.flush()
+        except BaseException:
+            self.actor = self.trail.actor = caller  # the transaction ends, and the scope with it
+            raise
+        await self.become(caller)
 
     def add(self, row: RowT) -> RowT:
         """Keep a new row."""

@@ -1,13 +1,18 @@
-"""The floors that are servers: `python -m deploy.bench.floors hello|empty`, served exactly as our own services are.
+"""The floors that are servers: `python -m deploy.bench.floors hello|empty`.
 
 `hello` is FastAPI's first example; `empty` an ASGI application that does nothing, to show what the generator can do.
+
+Like our own services they are one process on the same core, served by uvicorn on uvloop and httptools with the same
+options, log no request, and keep the collector from what was there at the start. Unlike ours they have uvicorn's own
+protocol, without our shorter way for hot routes; no middleware, no database, no keys, no log but uvicorn's warnings;
+and a process that was started and not forked.
 """
 
 import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +23,7 @@ from deploy.bench.cores import Cores
 from deploy.bench.generator import request
 from deploy.children import listen, serve
 from deploy.embedded.server import die_with_parent
+from shared.app import collect_rarely
 
 REQUEST = request("GET", "/")
 EMPTY: list[Message] = [
@@ -28,7 +34,13 @@ EMPTY: list[Message] = [
 
 def hello() -> FastAPI:
     """FastAPI's hello world."""
-    app = FastAPI()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        collect_rarely()
+        yield
+
+    app = FastAPI(lifespan=lifespan)
 
     @app.get("/")
     async def say_hello() -> dict[str, str]:
@@ -41,6 +53,7 @@ def hello() -> FastAPI:
 async def empty(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer every request with nothing."""
     if scope["type"] == "lifespan":
+        collect_rarely()
         for stage in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{stage}.complete"})

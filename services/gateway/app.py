@@ -70,6 +70,7 @@ API = Api(
         sign_in.PREFIX: sign_in.BODY_BYTES,
         endpoints.PREFIX: endpoints.BODY_BYTES,
     },
+    foreign_paths=[protected.SERVICES],
     openapi_path="/gateway/openapi.json",
     is_edge=True,
     reactions=WORKER.reactions,

@@ -51,6 +51,11 @@ _ALL_OFFERED = (*OFFERED, *ALSO_OFFERED)
 
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_NO_PAGE = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""For browsers: an answer is no page, unless its route says otherwise. Hot routes, which no browser shows, spare it."""
 
 Observe = Callable[[Scope, int, float], None]
 """Told of each answered request: its scope, the status, and the seconds it took."""
@@ -70,12 +75,14 @@ def install(
     body_bytes: Mapping[str, int] | None = None,
     timeouts: Mapping[str, float] | None = None,
     json_paths: Sequence[str] = JSON_PATHS,
+    foreign_paths: Sequence[str] = (),
     observe: Observe | None = None,
 ) -> None:
     """Surround an application. Add it last: what is added later stands before it.
 
     `upload_paths` are prefixes whose bodies may have 256 MiB; `body_bytes` and `timeouts` set other limits for
-    prefixes, the longest wins; `observe` takes the place of a second middleware that measures.
+    prefixes, the longest wins; under `foreign_paths` others answer through us, whose pages are theirs to guard;
+    `observe` takes the place of a second middleware that measures.
     """
     app.add_middleware(
         Surroundings,
@@ -83,6 +90,7 @@ def install(
         body_bytes=dict.fromkeys(upload_paths, UPLOAD_BYTES) | dict(body_bytes or {}),
         timeouts=timeouts or {},
         json_paths=tuple(json_paths),
+        foreign_paths=tuple(foreign_paths),
         observe=observe,
     )
 
@@ -131,6 +139,7 @@ class Surroundings:
         body_bytes: Mapping[str, int],
         timeouts: Mapping[str, float],
         json_paths: tuple[str, ...],
+        foreign_paths: tuple[str, ...],
         observe: Observe | None,
     ) -> None:
         self.app = app
@@ -138,6 +147,7 @@ class Surroundings:
         self.body_bytes = _longest_first(body_bytes)
         self.timeouts = _longest_first(timeouts)
         self.json_paths = json_paths
+        self.foreign_paths = foreign_paths
         self.observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,6 +160,7 @@ class Surroundings:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         exchange = _Exchange(receive, send, request_id, scope["method"] == "HEAD")
+        exchange.foreign = scope["path"].startswith(self.foreign_paths)
         if exchange.head:  # answered as GET is, without the body
             scope = {**scope, "method": "GET"}
         bound = bind_contextvars(request_id=request_id)
@@ -193,13 +204,14 @@ class Surroundings:
 class _Exchange:
     """One request's way in and out: counts what comes, completes what leaves."""
 
-    __slots__ = ("_receive", "_send", "head", "limit", "received", "request_id", "started", "status")
+    __slots__ = ("_receive", "_send", "foreign", "head", "limit", "received", "request_id", "started", "status")
 
     def __init__(self, receive: Receive, send: Send, request_id: str, head: bool) -> None:
         self._receive = receive
         self._send = send
         self.request_id = request_id
         self.head = head
+        self.foreign = False
         self.limit = 0
         self.received = 0
         self.started = False
@@ -217,7 +229,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
-            message = {**message, "headers": completed(message.get("headers", ()), self.request_id)}
+            headers = completed(message.get("headers", ()), self.request_id)
+            message = {**message, "headers": headers if self.foreign else [*headers, *_closed(headers)]}
         elif self.head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
@@ -241,6 +254,12 @@ def check(scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int, *
 def completed(given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
     """The headers of an answer, and what each of ours carries."""
     return [*given, (b"x-request-id", request_id.encode("ascii")), *beside(given)]
+
+
+def _closed(given: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    """What keeps a browser from making a page of an answer, but for what the route says of it itself."""
+    said = {name for name, _ in given}
+    return (header for header in _NO_PAGE if header[0] not in said)
 
 
 def beside(given: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -54,6 +55,8 @@ from shared.problems import (
 from shared.sunset.rules import stays_open
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]
+"""What surrounds a request's transaction: it has the caller (`request.state.actor`) and the body."""
 
 ALWAYS: tuple[type[Problem], ...] = (
     Forbidden,
@@ -96,6 +99,7 @@ class Contract:
     """The kind of its entry in the audit. None leaves an entry of a look, and only where somebody was seen."""
     collects: bool = False
     """Whether it ends when the emergency is over."""
+    before: Before | None = None
 
 
 class Route(APIRoute):
@@ -136,7 +140,8 @@ class Route(APIRoute):
             key = request.headers.get("idempotency-key") if keeps else None
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
-            async with house.work(actor, operation) as work:
+            before = contract.before(house, request) if contract.before else nullcontext()
+            async with before, house.work(actor, operation) as work:
                 request.state.work = work
                 claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
@@ -252,13 +257,14 @@ class Router(APIRouter):
         open: bool = False,  # noqa: A002 - reads as a sentence where it is said
         unkept: bool = False,
         audit: Kind | None = None,
+        before: Before | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
         """`open` lets callers in without a token: what such a route trusts, it checks by itself.
 
         `unkept` keeps no answer under an idempotency key, for what must not be kept at all. `audit` is the kind of the
         entry each call leaves: a change, if nothing is said; a question leaves one of a look where it shows somebody's
-        data, and one of another kind always.
+        data, and one of another kind always. `before` surrounds the transaction, for what takes longer than one may.
         """
         if audit is None and method != "GET":
             audit = Kind.CHANGE
@@ -270,7 +276,7 @@ class Router(APIRouter):
             problems = _problems(method, endpoint, [*raises, *([Sunset] if collects else [])], open)
             if open or unkept:
                 problems = tuple(kind for kind in problems if kind not in idempotency.PROBLEMS)
-            contract = Contract(role, problems, keyed, location, open, unkept, audit, collects)
+            contract = Contract(role, problems, keyed, location, open, unkept, audit, collects, before)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
             if not summary:

@@ -81,9 +81,9 @@ def ask(url: str, token: str = "", **body: object) -> dict[str, object]:
 def test_an_installation_of_single_processes(alone: Alone) -> None:
     """Keys, migrations, two APIs and two workers; a fact goes from one service to the other; all end in good order."""
     keys = alone.place / "state" / "keys"
-    assert alone.run("keys", str(keys))[0] == 0
+    assert alone.run("keys", "make", str(keys))[0] == 0
     before = (keys / "owner" / "master.key").read_bytes()
-    assert alone.run("keys", str(keys))[0] == 0
+    assert alone.run("keys", "make", str(keys))[0] == 0
     assert (keys / "owner" / "master.key").read_bytes() == before
     owner = {"DATABASE_URL": alone.servers.owner_url}
     assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")

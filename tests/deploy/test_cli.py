@@ -92,6 +92,23 @@ def test_doctor_sees_what_does_not_belong_into_production(run: Run, place: Path)
     assert "FANGXIAN_DEMONSTRATION_IDS=false" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [("", True), ("http://fangxian.example", True), ("https://", True), ("https://fangxian.example", False)],
+    ids=["none", "http", "no-host", "https"],
+)
+def test_doctor_sees_where_people_reach_it_in_production(run: Run, place: Path, url: str, refused: bool) -> None:
+    done = run(
+        "doctor",
+        "--data",
+        str(place / "data"),
+        FANGXIAN_PRODUCTION="true",
+        FANGXIAN_DEVELOPMENT_ISSUER="false",
+        FANGXIAN_PUBLIC_URL=url,
+    )
+    assert ("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL" in done.stdout) == refused, done.stdout
+
+
 def test_logs_of_one_process_and_of_all(run: Run, start: Start) -> None:
     one = start()
     one.wait_until_running()

@@ -49,21 +49,6 @@ def test_wrong_digits(code: str) -> None:
     assert rules.authenticator_step(SECRET, code, datetime.fromtimestamp(1111111111, UTC), 0) is None
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [
-        ("203.0.113.7", "203.0.113.7"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
-        ("not an address", "unknown"),
-        ("", "unknown"),
-    ],
-)
-def test_what_stands_for_a_network(address: str, network: str) -> None:
-    assert rules.network_of(address) == network
-
-
 def test_strangers_fill_lanes_of_their_own() -> None:
     who = uuid4()
     for lanes in (rules.password_lanes, rules.authenticator_lanes):

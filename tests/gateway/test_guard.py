@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from services.gateway.app import create_app
+from services.gateway.edge.clients import address_of
 from services.gateway.edge.issuer import Issuer
-from services.gateway.edge.rates import Often, Rates, client_of
+from services.gateway.edge.rates import Often, Rates
 from services.gateway.edge.shedding import Shedder
 from services.gateway.edge.urgency import Urgency, urgency_of
 from shared.actors import Actor, Role
@@ -77,10 +78,16 @@ PROXIES = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
         ("10.0.0.1", "rubbish", "10.0.0.1"),
         ("::1", "240e:1:2:3:4:5:6:7", "240e:1:2:3::/64"),
         ("240e:1:2:3::9", "", "240e:1:2:3::/64"),
+        ("240e:1:2:3:ffff::", "", "240e:1:2:3::/64"),
+        ("::ffff:203.0.113.7", "9.9.9.9", "203.0.113.7"),
+        ("::ffff:10.0.0.1", "5.6.7.8", "5.6.7.8"),
+        ("10.0.0.1", "::ffff:5.6.7.8, ::ffff:10.0.0.2", "5.6.7.8"),
+        ("fe80::1%eth0", "", "fe80::/64"),
+        ("", "", ""),
     ],
 )
 def test_a_client_is_who_no_proxy_of_ours_is(peer: str, forwarded: str, client: str) -> None:
-    assert client_of(peer, forwarded, PROXIES) == client
+    assert address_of(peer, forwarded, PROXIES) == client
 
 
 def rates(district: District, **limits: Any) -> Rates:

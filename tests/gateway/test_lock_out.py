@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
@@ -257,3 +258,35 @@ async def test_a_flood_of_passwords_is_turned_away_before_it_is_computed(distric
     )
     assert set(statuses) <= {422, 503}
     assert statuses.count(422) >= MOST_WAITING
+
+
+# Behind a proxy of ours -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def behind_proxy(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = district.houses["gateway"]
+    networks = (ip_network("10.0.0.0/8"),)
+    monkeypatch.setattr(house, "settings", house.settings.model_copy(update={"proxy_networks": networks}))
+
+
+async def test_guesses_behind_one_proxy_shut_out_nobody_else(district: District, behind_proxy: None) -> None:
+    await app(district)
+    made = await person(district)
+    said = {}
+    for who, tries in (("198.51.100.1", 6), ("198.51.100.2", 1)):
+        async with outside(district, "10.0.0.1", **{"x-forwarded-for": who}) as client:
+            browser = await Browser.at(client, Pkce().asked())
+            for _ in range(tries):
+                await browser.submit("password", login=made.login, password="a long guess along the wall")
+            said[who] = browser.text
+    assert "Too many" in said["198.51.100.1"]
+    assert "Too many" not in said["198.51.100.2"]
+
+
+async def test_codes_asked_for_behind_one_proxy_cost_nobody_else(district: District, behind_proxy: None) -> None:
+    answers = []
+    for who, times in (("198.51.100.1", 6), ("198.51.100.2", 1)):
+        async with outside(district, "10.0.0.1", **{"x-forwarded-for": who}) as client:
+            answers += [await client.post("/gateway/v1/phone-challenges", json={"phone": PHONE}) for _ in range(times)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429, 200]

@@ -1,5 +1,7 @@
 """O1: orders that follow from positives, and what people may do with them."""
 
+import base64
+import hashlib
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -317,6 +319,9 @@ async def test_the_notice_can_be_printed(district: District, home: Home, officer
     path = f"/observation/v1/orders/{order['id']}/notice"
     shown = await officer.get(path)
     assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    style = shown.text.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in shown.headers["content-security-policy"]
     for words in (
         "居家医学观察告知书",
         "2021年1月21日（第 0 天）",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.registry.residents.birthdays import follow_birthdays
-from services.registry.residents.identity import child_until, elder_from
+from services.registry.residents.identity import CHILD_YEARS, ELDER_YEARS, birthday
 from services.registry.residents.rules import born_to_change_on
 from shared import clock
 from shared.actors import Role
@@ -18,14 +18,14 @@ from tests.registry.people import published, register
 
 @given(st.dates(date(1905, 1, 1), date(2040, 12, 31)))
 def test_who_changes_on_a_day_is_found_by_birth_date(born: date) -> None:
-    assert born in born_to_change_on(elder_from(born))
-    assert born in born_to_change_on(child_until(born) + timedelta(days=1))
+    assert born in born_to_change_on(birthday(born, ELDER_YEARS))
+    assert born in born_to_change_on(birthday(born, CHILD_YEARS + 1))
 
 
 @given(st.dates(date(1970, 1, 1), date(2090, 12, 31)))
 def test_nobody_else_is_found(day: date) -> None:
     for born in born_to_change_on(day):
-        assert day in (elder_from(born), child_until(born) + timedelta(days=1))
+        assert day in (birthday(born, ELDER_YEARS), birthday(born, CHILD_YEARS + 1))
 
 
 @pytest.mark.parametrize(("years", "before", "after"), [(60, [], ["elder"]), (15, ["child"], [])])

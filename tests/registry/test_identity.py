@@ -285,27 +285,25 @@ def test_a_mask_keeps_the_length_and_hides_something(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("born", "child_until", "elder_from"),
+    ("born", "fifteen", "sixty"),
     [
-        (date(2006, 1, 21), date(2021, 1, 20), date(2066, 1, 21)),
-        (date(2006, 1, 1), date(2020, 12, 31), date(2066, 1, 1)),
-        (date(2008, 2, 29), date(2023, 2, 27), date(2068, 2, 29)),
-        (date(1904, 2, 29), date(1919, 2, 27), date(1964, 2, 29)),
+        (date(2006, 1, 21), date(2021, 1, 21), date(2066, 1, 21)),
+        (date(2006, 1, 1), date(2021, 1, 1), date(2066, 1, 1)),
+        (date(2008, 2, 29), date(2023, 2, 28), date(2068, 2, 29)),
+        (date(1904, 2, 29), date(1919, 2, 28), date(1964, 2, 29)),
         # Sixty years after 1840 is 1900, which was no leap year.
-        (date(1840, 2, 29), date(1855, 2, 27), date(1900, 2, 28)),
-        (date(2009, 2, 28), date(2024, 2, 27), date(2069, 2, 28)),
-        (date(2009, 3, 1), date(2024, 2, 29), date(2069, 3, 1)),
+        (date(1840, 2, 29), date(1855, 2, 28), date(1900, 2, 28)),
+        (date(2009, 2, 28), date(2024, 2, 28), date(2069, 2, 28)),
+        (date(2009, 3, 1), date(2024, 3, 1), date(2069, 3, 1)),
     ],
 )
-def test_when_somebody_is_a_child_or_an_elder(born: date, child_until: date, elder_from: date) -> None:
-    assert identity.child_until(born) == child_until
-    assert identity.elder_from(born) == elder_from
+def test_on_which_day_somebody_turns_so_many_years_old(born: date, fifteen: date, sixty: date) -> None:
+    assert identity.birthday(born, identity.CHILD_YEARS + 1) == fifteen
+    assert identity.birthday(born, identity.ELDER_YEARS) == sixty
 
 
-@given(st.dates(date(1850, 1, 1), date(2100, 1, 1)))
-def test_child_and_elder_agree_with_age(born: date) -> None:
-    last, first = identity.child_until(born), identity.elder_from(born)
-    day = timedelta(days=1)
-    assert (identity.age_on(born, last), identity.age_on(born, last + day)) == (14, 15)
-    assert (identity.age_on(born, first - day), identity.age_on(born, first)) == (59, 60)
+@given(st.dates(date(1850, 1, 1), date(2100, 1, 1)), st.integers(1, 90))
+def test_birthdays_agree_with_age(born: date, years: int) -> None:
+    turns = identity.birthday(born, years)
+    assert (identity.age_on(born, turns - timedelta(days=1)), identity.age_on(born, turns)) == (years - 1, years)
     assert identity.age_on(born, born) == 0

@@ -118,14 +118,46 @@ async def test_the_file_of_a_job_is_sealed_and_gone_at_its_end(district: Distric
         yield content[:7]
         yield content[7:]
 
-    async with house.work(COMMAND) as work:
-        job = await jobs.add(work, "probe", "350582005", {})
-        await jobs.keep_file(work, job.id, parts())
+    async with jobs.keeping_file(house, parts()) as file, house.work(COMMAND) as work:
+        await jobs.add(work, "probe", "350582005", {}, file=file)
     stored = await district.sql("SELECT sealed FROM registry.uploads")
     assert all("张三".encode() not in row["sealed"] for row in stored)
     await run_open_jobs(house, {"probe": read_file})
     assert read == content
     assert await district.sql("SELECT 1 FROM registry.uploads") == []
+
+
+class Killed(BaseException):
+    """As if the process died: nothing may catch it."""
+
+
+@pytest.mark.parametrize(
+    ("failure", "left"), [(Killed, 1), (Unavailable, 1), (Conflict, 0)], ids=["killed", "in-doubt", "refused"]
+)
+async def test_a_file_that_no_job_took_does_not_stay(
+    district: District, house: House, failure: type[BaseException], left: int
+) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a part"
+
+    with pytest.raises(failure):
+        async with jobs.keeping_file(house, parts()):
+            raise failure
+    for age, remaining in (("59 minutes", left), ("61 minutes", 0)):
+        await district.sql(f"UPDATE registry.uploads SET kept_at = now() - interval '{age}'")
+        await run_open_jobs(house, {})
+        assert len(await district.sql("SELECT 1 FROM registry.uploads")) == remaining
+
+
+async def test_the_file_of_a_job_that_waits_stays_however_long(district: District, house: House) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"a part"
+
+    async with jobs.keeping_file(house, parts()) as file, house.work(COMMAND) as work:
+        await jobs.add(work, "probe", "350582005", {}, file=file)
+    await district.sql("UPDATE registry.uploads SET kept_at = now() - interval '3 days'")
+    await run_open_jobs(house, {})
+    assert [row["job_id"] for row in await district.sql("SELECT job_id FROM registry.uploads")] == [file]
 
 
 async def test_a_job_is_seen_within_its_region_only(district: District, house: House) -> None:

@@ -37,6 +37,16 @@ def add_answers(app: FastAPI) -> None:
     async def cached() -> Response:
         return Response("x", headers={"Cache-Control": "max-age=60"})
 
+    @app.get("/registry/v1/page")
+    async def page() -> Response:
+        return Response(
+            "x", headers={"Content-Security-Policy": "default-src 'self'", "Referrer-Policy": "same-origin"}
+        )
+
+    @app.get("/foreign/page")
+    async def foreign() -> Response:
+        return Response("<p>")
+
     @app.post("/registry/v1/typed")
     async def typed(request: Request) -> None:
         check_content_type(request, ["application/json", "text/csv"])
@@ -147,6 +157,23 @@ async def test_answers_are_not_kept_unless_they_say_so() -> None:
         cached = await http.get("/registry/v1/cached")
     assert (plain.headers["cache-control"], plain.headers["x-content-type-options"]) == ("no-store", "nosniff")
     assert cached.headers.get_list("cache-control") == ["max-age=60"]
+
+
+@pytest.mark.parametrize(
+    ("path", "policy", "referrer"),
+    [
+        ("/registry/v1/things", "default-src 'none'; frame-ancestors 'none'", "no-referrer"),
+        ("/registry/v1/nothing", "default-src 'none'; frame-ancestors 'none'", "no-referrer"),
+        ("/registry/v1/page", "default-src 'self'", "same-origin"),
+        ("/foreign/page", None, None),
+    ],
+    ids=["answer", "problem", "page-of-its-own", "foreign"],
+)
+async def test_a_browser_makes_no_page_of_an_answer(path: str, policy: str | None, referrer: str | None) -> None:
+    async with client(foreign_paths=["/foreign/"]) as http:
+        headers = (await http.get(path)).headers
+    expected = [[] if said is None else [said] for said in (policy, referrer)]
+    assert [headers.get_list("content-security-policy"), headers.get_list("referrer-policy")] == expected
 
 
 @pytest.mark.parametrize("path", ["/registry/v1/echo", "/registry/v1/hot"])

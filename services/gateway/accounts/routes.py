@@ -18,6 +18,7 @@ from services.gateway.accounts.schemas import (
 )
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.use_cases import LoginTaken, OwnAccount, RegionBeyond
+from services.gateway.edge.clients import client_of
 from shared.actors import Role
 from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import NotFound, TooManyRequests
@@ -86,7 +87,7 @@ def of_residents(send: Sender) -> Router:
         The answer is the same whoever's phone it is. The code goes to `/oauth/token`, with `challenge_id` and
         `challenge_secret`: `grant_type=urn:fangxian:params:oauth:grant-type:phone-code`.
         """
-        network = rules.network_of(request.client.host if request.client else "")
+        network = client_of(request, house.settings.proxy_networks)
         async with house.system_work("phone challenge") as work:
             opened = await phones.open_challenge(work, asked.phone, network)
         if isinstance(opened, int):

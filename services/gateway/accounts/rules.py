@@ -15,7 +15,6 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -53,19 +52,6 @@ class Lane(NamedTuple):
     key: bytes
     most: int
     window: timedelta
-
-
-def network_of(address: str) -> str:
-    """The network an address stands for: itself, or the 64 bits of IPv6 that one subscriber is given."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(IPv6Address(int(found) >> 64 << 64))
-    return str(found)
 
 
 def password_lanes(who: str, network: str, device: str | None) -> Sequence[Lane]:

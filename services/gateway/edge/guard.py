@@ -3,7 +3,8 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.edge.authentication import INTERNAL
-from services.gateway.edge.rates import Rates, client_of
+from services.gateway.edge.clients import client_of
+from services.gateway.edge.rates import Rates
 from services.gateway.edge.shedding import Shedder
 from services.gateway.edge.urgency import urgency_of
 from shared.actors import Actor
@@ -49,14 +50,9 @@ class Guard:
         return None
 
     async def _count(self, scope: Scope) -> None:
-        await self._rates.admit_client(self._client(scope))
+        await self._rates.admit_client(client_of(scope, self._proxies))
         if (actor := _caller(scope)) is not None:
             await self._rates.admit_person(actor, scope["method"], scope["path"])
-
-    def _client(self, scope: Scope) -> str:
-        peer = (scope.get("client") or ("",))[0]
-        forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-        return client_of(peer, forwarded.decode("latin-1"), self._proxies)
 
 
 def _caller(scope: Scope) -> Actor | None:

@@ -8,7 +8,6 @@ each process keeps the whole limit by itself: never no limit, never a full stop.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import structlog
@@ -111,27 +110,3 @@ def _redis(url: str) -> RedisStorage:
     scheme = "async+redis+" if url.startswith("unix:") else "async+"
     waits: dict[str, Any] = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
     return RedisStorage(scheme + url, implementation="redispy", key_prefix="fangxian:rates", **waits)
-
-
-def client_of(peer: str, forwarded: str, proxies: Sequence[IPv4Network | IPv6Network]) -> str:
-    """The address a request came from: the peer's, or the last that no proxy of ours wrote into X-Forwarded-For.
-
-    An IPv6 client is its /64, which is one household's or one machine's.
-    """
-    client = peer
-    for said in reversed(forwarded.split(",")):
-        if not _is_proxy(client, proxies) or not said.strip():
-            break
-        client = said.strip()
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return peer
-    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else client
-
-
-def _is_proxy(address: str, proxies: Sequence[IPv4Network | IPv6Network]) -> bool:
-    try:
-        return any(ip_address(address) in network for network in proxies)
-    except ValueError:
-        return False

@@ -21,7 +21,7 @@ from services.gateway.clients.tables import ClientRow
 from services.gateway.clients.use_cases import ASSERTION, client_named, has_asserted, has_secret
 from services.gateway.issuer import direct, rules, use_cases
 from services.gateway.issuer.rules import RefusedError
-from services.gateway.issuer.sign_in import FORM, visitor_of
+from services.gateway.issuer.sign_in import FORM, agent_of
 from services.gateway.issuer.use_cases import Answer, Provider
 from shared.actors import Actor
 from shared.house import House
@@ -76,7 +76,7 @@ class Endpoints:
             proof = await self.mini_program.proof(asked.get("code", "")) if grant_type == rules.MINI_PROGRAM else None
             async with self.house.system_work(f"token {grant_type[:60]}") as work:
                 client = await self._client(work, request, asked)
-                answer, message = await self._give(work, client, asked, proof, visitor_of(request).agent)
+                answer, message = await self._give(work, client, asked, proof, agent_of(request))
             if isinstance(answer, RefusedError):
                 raise answer
         except RefusedError as refused:

@@ -21,6 +21,7 @@ from services.gateway.accounts.phones import Message
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, ChallengeRow
 from services.gateway.clients.use_cases import client_named
+from services.gateway.edge.clients import Networks, client_of
 from services.gateway.issuer import links, pages, rules, steps
 from services.gateway.issuer.ending import end_session
 from services.gateway.issuer.pages import Pages
@@ -97,7 +98,7 @@ class SignIn:
         """One sign-in under way: shows where it stands, or takes a step."""
         said = Pages(language_of(request.headers.get("accept-language")))
         interaction_id: UUID = request.path_params["id"]
-        visitor = visitor_of(request)
+        visitor = visitor_of(request, self.house.settings.proxy_networks)
         if request.method != "POST":
             return await self._show(said, interaction_id, visitor)
         form = await self._form(request, str(interaction_id), visitor)
@@ -236,14 +237,19 @@ class SignIn:
         response.set_cookie(name, value, seconds, path=PREFIX, secure=secure, httponly=True, samesite="lax")
 
 
-def visitor_of(request: Request) -> Visitor:
-    """Who is at the other end."""
+def visitor_of(request: Request, proxies: Networks) -> Visitor:
+    """Who is at the other end, behind proxies of ours perhaps."""
     return Visitor(
-        network=proofs.network_of(request.client.host if request.client else ""),
+        network=client_of(request, proxies),
         browser=request.cookies.get(BROWSER, ""),
         device=request.cookies.get(DEVICE, ""),
-        agent=request.headers.get("user-agent", "")[:120],
+        agent=agent_of(request),
     )
+
+
+def agent_of(request: Request) -> str:
+    """What the other end says it is."""
+    return request.headers.get("user-agent", "")[:120]
 
 
 def token_of(visitor: Visitor | None, what: str) -> str:

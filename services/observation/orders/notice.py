@@ -3,6 +3,8 @@
 Observation holds no names: name, address and phone are blank lines, filled in by hand or by the caller's own page.
 """
 
+import base64
+import hashlib
 from datetime import date, datetime, timedelta
 from html import escape
 from string import Template
@@ -31,19 +33,25 @@ COMMON = (
     "需要食品、药品、就医等帮助，请联系工作专班。就医、核酸采样、申诉不受限制。",
 )
 
-PAGE = Template("""<!doctype html>
-<html lang="zh-CN">
-<head>
-<meta charset="utf-8">
-<title>$title</title>
-<style>
+STYLE = """
 body { font: 12pt/1.8 serif; max-width: 42em; margin: 2em auto; }
 h1 { text-align: center; }
 dl { display: grid; grid-template-columns: 8em 1fr; }
 dd { margin: 0; border-bottom: 1px solid #999; min-height: 1.8em; }
 .sign { margin-top: 3em; text-align: right; }
 @page { size: A4; margin: 20mm; }
-</style>
+"""
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+
+HEADERS = {"content-security-policy": f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; frame-ancestors 'none'"}
+"""What the page is sent with: its own style, and nothing else."""
+
+PAGE = Template("""<!doctype html>
+<html lang="zh-CN">
+<head>
+<meta charset="utf-8">
+<title>$title</title>
+<style>$style</style>
 </head>
 <body>
 <h1>$title</h1>
@@ -73,6 +81,7 @@ def render(order: Order, protocol: Protocol, end_reason: str | None, extra_days:
     """The notice that fits the order's state: of observation while it is open, of its end afterwards."""
     title, lines, text = _opening(order, protocol, extra_days) if order.state == "open" else _ending(order, end_reason)
     return PAGE.substitute(
+        style=STYLE,
         title=escape(title),
         order=escape(str(order.id)),
         resident=escape(str(order.resident_id)),

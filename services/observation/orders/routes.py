@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Path, Query
 from fastapi.responses import HTMLResponse
 
-from services.observation.orders import use_cases
+from services.observation.orders import notice, use_cases
 from services.observation.orders.schemas import Conversion, Extension, OrderPlan
 from services.observation.orders.use_cases import (
     OrderDaysIncomplete,
@@ -71,7 +71,7 @@ async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
     It carries the resident's number. Name, address and phone are blank lines, because this service holds none: they
     are filled in by hand, or by the page that shows it. Source: article 10.
     """
-    return HTMLResponse(await use_cases.notice_of_order(work, order_id))
+    return HTMLResponse(await use_cases.notice_of_order(work, order_id), headers=notice.HEADERS)
 
 
 @router.post("/{order_id}/end", role=TEAM, raises=[NotFound, OrderEnded, OrderDaysIncomplete, OrderTestsMissing])

@@ -1,15 +1,19 @@
 """Imports: what callers may ask (R2, article 11)."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import File, Form, Path, Request, UploadFile
 from fastapi.responses import StreamingResponse
+from starlette.datastructures import UploadFile as StarletteUploadFile
 
 from services.registry.imports import use_cases
 from services.registry.imports.words import FILE_PROBLEMS
 from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.house import House
 from shared.http.limits import check_accept, check_content_type
 from shared.http.router import Router, TheHouse, Work
 from shared.jobs import Job, JobEnded
@@ -50,12 +54,25 @@ ERRORS = {
 ImportId = Annotated[UUID, Path(description="Id of an import.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d55"])]
 
 
+@asynccontextmanager
+async def keeping_file(house: House, request: Request) -> AsyncIterator[None]:
+    """Keep the file before the transaction of the request begins."""
+    check_content_type(request, ["multipart/form-data"])
+    file = (await request.form()).get("file")
+    if not isinstance(file, StarletteUploadFile):
+        yield  # the endpoint says what is missing
+        return
+    async with use_cases.keeping_file(house, file) as request.state.file:
+        yield
+
+
 @router.post(
     "",
     role=IMPORTERS,
     raises=[*FILE_PROBLEMS.values(), PayloadTooLarge],
     status=202,
     location="/registry/v1/imports/{id}",
+    before=keeping_file,
     extra=FILE,
 )
 async def start_import(
@@ -74,8 +91,7 @@ async def start_import(
     unchanged and failed; a person who lives elsewhere is asked for there, and counted as any new one. The same file
     sent twice changes nothing. Source: article 11.
     """
-    check_content_type(request, ["multipart/form-data"])
-    return await use_cases.start_import(work, file, dry_run)
+    return await use_cases.start_import(work, request.state.file, dry_run)
 
 
 @router.get("/{import_id}", role=IMPORTERS, raises=[NotFound])

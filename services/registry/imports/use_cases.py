@@ -3,10 +3,11 @@
 import asyncio
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import BinaryIO
 from uuid import UUID
 
-from fastapi import UploadFile
+from starlette.datastructures import UploadFile
 
 from services.registry.imports import taking
 from services.registry.imports.error_file import write_errors
@@ -26,15 +27,20 @@ LOOK_BYTES = 4 << 20
 """A file up to this size is read up to its first row at once, so that who sends nonsense hears of it at once."""
 
 
-async def start_import(work: Work, file: UploadFile, dry_run: bool) -> Job:
-    """Keep the file sealed, and leave the work to the worker."""
+@asynccontextmanager
+async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[UUID]:
+    """Keep a file sealed, unless it can be seen to be wrong, for the import that is started before this ends."""
     try:
         await asyncio.to_thread(_look, file.file, file.size or 0)
     except FileFault as fault:
         raise problem_of(fault) from None
-    job = await jobs.add(work, KIND, work.actor.range[0], {"dry_run": dry_run})
-    await jobs.keep_file(work, job.id, _parts(file))
-    return job
+    async with jobs.keeping_file(house, _parts(file)) as id_:
+        yield id_
+
+
+async def start_import(work: Work, file: UUID, dry_run: bool) -> Job:
+    """Leave the work to the worker."""
+    return await jobs.add(work, KIND, work.actor.range[0], {"dry_run": dry_run}, file=file)
 
 
 def _look(file: BinaryIO, size: int) -> None:

@@ -28,7 +28,10 @@ ProxyId = Annotated[UUID, Path(description="Id of a proxy.", examples=["018f3c1e
     location="/registry/v1/proxies/{id}",
 )
 async def give_proxy(new: NewProxy, work: Work) -> Proxy:
-    """Let a guardian act for a child or an elder; both live within the caller's range, and the evidence was seen."""
+    """Let a guardian act for a child or an elder; both live within the caller's range, and the evidence was seen.
+
+    It ends by itself when the record of either is closed, and moves with the dependant.
+    """
     return await use_cases.give_proxy(work, new)
 
 

@@ -8,7 +8,6 @@ from services.registry.proxies import rules
 from services.registry.proxies.schemas import NewProxy
 from services.registry.proxies.tables import ProxyRow
 from services.registry.residents.tables import ResidentRow
-from shared.actors import Role
 from shared.contracts.registry import Proxy
 from shared.problems import NotFound, Problem, Text
 from shared.work import Listed, Page, Work
@@ -48,43 +47,41 @@ async def give_proxy(work: Work, new: NewProxy) -> Proxy:
     """Both are to be within the caller's range; how many there are already is counted everywhere."""
     if new.guardian_id == new.dependant_id:
         raise ProxySelf()
-    for one in (new.guardian_id, new.dependant_id):
-        if (await work.get(ResidentRow, one)).state != "active":
+    both = sorted((new.guardian_id, new.dependant_id))
+    for one in both:
+        await work.get(ResidentRow, one)
+    async with work.everywhere():
+        # Locked in the order of their ids, so that of many at once each sees how many there are.
+        people = {one: await work.lock(ResidentRow, one) for one in both}
+        if any(person.state != "active" for person in people.values()):
             raise NotFound()
-    await work.go_everywhere()
-    # Locked in the order of their ids, so that of many at once each sees how many there are.
-    for one in sorted((new.guardian_id, new.dependant_id)):
-        await work.lock(ResidentRow, one)
-    dependants = await _count(work, ProxyRow.guardian_id == new.guardian_id)
-    guardians = await _count(work, ProxyRow.dependant_id == new.dependant_id)
-    if not rules.has_room(dependants, guardians):
-        raise ProxyLimit()
-    dependant = await work.get(ResidentRow, new.dependant_id)
-    row = work.add(
-        ProxyRow(
-            region=dependant.region,
-            guardian_id=new.guardian_id,
-            dependant_id=new.dependant_id,
-            evidence=new.evidence,
-            given_by=work.actor.subject,
+        dependants = await _count(work, ProxyRow.guardian_id == new.guardian_id)
+        guardians = await _count(work, ProxyRow.dependant_id == new.dependant_id)
+        if not rules.has_room(dependants, guardians):
+            raise ProxyLimit()
+        row = work.add(
+            ProxyRow(
+                region=people[new.dependant_id].region,
+                guardian_id=new.guardian_id,
+                dependant_id=new.dependant_id,
+                evidence=new.evidence,
+                given_by=work.actor.subject,
+            )
         )
-    )
-    work.saw([new.guardian_id, new.dependant_id])
-    return await work.publish(row, change="given")
+        work.saw(both)
+        return await work.publish(row, change="given")
 
 
 async def end_proxy(work: Work, proxy_id: UUID) -> Proxy:
     """By who acts, by for whom they act, or by staff. What has ended already stays as it is."""
-    found, caller = await work.get(ProxyRow, proxy_id), work.actor
-    if caller.role is Role.RESIDENT and caller.resident_id not in (found.guardian_id, found.dependant_id):
-        raise NotFound()
-    await work.go_everywhere()
-    row = await work.lock(ProxyRow, proxy_id)
-    if row.state == "ended":
-        return row.public()
-    row.state, row.ended_by, row.ended_at = "ended", caller.subject, work.now
-    work.saw([row.guardian_id, row.dependant_id])
-    return await work.publish(row, change="ended", urgent=True)
+    await work.get(ProxyRow, proxy_id)
+    async with work.everywhere():
+        row = await work.lock(ProxyRow, proxy_id)
+        if row.state == "ended":
+            return row.public()
+        row.state, row.ended_by, row.ended_at = "ended", work.actor.subject, work.now
+        work.saw([row.guardian_id, row.dependant_id])
+        return await work.publish(row, change="ended", urgent=True)
 
 
 async def list_proxies(work: Work, page: Page) -> Listed[Proxy]:

@@ -13,7 +13,7 @@ digits are free, and it is accepted only where `demonstration` is set.
 import enum
 import re
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from operator import mul
 from typing import Literal, TypeAlias, get_args
 
@@ -226,13 +226,3 @@ def age_on(born: date, day: date) -> int:
     """Full years of age on a day that is not before the birth."""
     years = day.year - born.year
     return years if birthday(born, years) <= day else years - 1
-
-
-def child_until(born: date) -> date:
-    """The last day on which somebody counts as a child: the day before the fifteenth birthday."""
-    return birthday(born, CHILD_YEARS + 1) - timedelta(days=1)
-
-
-def elder_from(born: date) -> date:
-    """The first day on which somebody counts as an elder: the sixtieth birthday."""
-    return birthday(born, ELDER_YEARS)

@@ -5,6 +5,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import ColumnElement, or_, select, text
 
+from services.registry.proxies.following import end_with
 from services.registry.regions.tables import RegionRow
 from services.registry.regions.use_cases import RegionUnknown
 from services.registry.residents import rules, writing
@@ -173,6 +174,7 @@ async def close_resident(work: Work, resident_id: UUID, close: Close, if_match: 
     row, before = await _open(work, resident_id, if_match)
     row.state, row.closed_reason = "closed", close.reason
     shown = await _edited(work, row, before, "closed")
+    await end_with(work, row.id)
     if close.reason == "moved_away" and await work.run(LET_GO, id=row.id):
         work.house.waker.wake(work.house.settings.service)
     return shown

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.engine import RowMapping
 
+from services.registry.proxies.following import move_with
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
 from shared.clock import day_of
 from shared.contracts.registry import Resident
@@ -293,9 +294,10 @@ def _columns(rows: Sequence[Change]) -> Columns:
 
 
 async def follow(work: Work, ids: Sequence[UUID]) -> None:
-    """Let the claims on people be decided where they live now."""
+    """Let the claims on people be decided, and the proxies for them be kept, where they live now."""
     if ids:
         await work.run(FOLLOW, ids=list(ids))
+        await move_with(work, ids)
 
 
 def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
