@@ -1,10 +1,12 @@
 """Imports: what callers may ask (R2, article 11)."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import File, Form, Path, Request, UploadFile
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
 
 from services.registry.imports import use_cases
 from services.registry.imports.words import FILE_PROBLEMS
@@ -18,6 +20,12 @@ from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_o
 IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
 router = Router(prefix="/registry/v1/imports", tags=["imports"])
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticKnownError("bool_parsing")
+    return value
 
 
 class Csv(StreamingResponse):
@@ -63,7 +71,9 @@ async def start_import(
     work: Work,
     file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
     dry_run: Annotated[
-        bool, Form(description="Look at all and say what would come of it, but change nothing.")
+        bool,
+        BeforeValidator(_truth),
+        Form(description="Look at all and say what would come of it, but change nothing."),
     ] = False,
 ) -> Job:
     """Import people from a file: new ones are created, known ones changed where the file says something else.
