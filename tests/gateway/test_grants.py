@@ -159,6 +159,7 @@ async def test_a_grant_out_of_range_cannot_be_seen_decided_or_ended(district: Di
         ({"role": "laboratory"}, "role_unknown"),
         ({"role": "doorkeeper"}, "party_needed"),
         ({"valid_from": "2026-02-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"}, "ends_before_start"),
+        ({"valid_until": "2000-01-01T00:00:00Z"}, "ends_before_start"),
     ],
     ids=str,
 )
