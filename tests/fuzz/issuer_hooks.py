@@ -24,7 +24,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     body = case.body
     if case.path != "/sign-in/{id}" or case.method != "POST" or not isinstance(body, dict) or len(str(body)) % 10 == 0:
         return
-    with httpx.Client(base_url=str(context.operation.base_url)) as browser:
+    with httpx.Client(base_url=str(case.operation.base_url)) as browser:
         page = browser.get(browser.get("/sign-in/authorize", params=BEGIN).headers["location"])
         case.path_parameters["id"] = page.url.path.rsplit("/", 1)[-1]
         case.cookies = dict(browser.cookies)
