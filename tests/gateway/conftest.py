@@ -1,4 +1,4 @@
-"""What a door needs: a database of its own that tells it no more than a door may know."""
+"""What a door needs, a database of its own that tells it no more than a door may know; and what webhooks need."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -6,12 +6,17 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import pytest
 
 from deploy import embedded
 from services.gateway.verifications.door import Door, connector
 from services.gateway.verifications.rules import outcomes
+from services.gateway.webhooks.delivery import Deliverer
+from shared.actors import Role
 from tests.gateway.doors import NOW, POINTS, POLICIES, REGION, TABLES
+from tests.gateway.receivers import Receiver, listening
+from tests.harness import District
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +53,21 @@ async def owner(owner_url: str, door_url: str) -> AsyncIterator[asyncpg.Connecti
 async def door(door_url: str, owner: asyncpg.Connection) -> AsyncIterator[Door]:
     async with Door(connector(door_url), lambda: NOW) as door:
         yield door
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with listening(Receiver()) as made:
+        yield made
+
+
+@pytest.fixture
+def command(district: District) -> httpx.AsyncClient:
+    return district.caller("gateway", Role.COMMAND)
+
+
+@pytest.fixture
+async def deliverer(district: District) -> AsyncIterator[Deliverer]:
+    made = Deliverer(district.houses["gateway"])
+    yield made
+    await made.close()
