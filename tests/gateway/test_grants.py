@@ -12,8 +12,19 @@ from services.gateway.grants import rules
 from shared import clock
 from shared.actors import Role
 from shared.regions import range_of
-from tests.gateway.signing_in import Browser, Person, Pkce, app, bearer, outside, person, refreshed, tokens_of
-from tests.gateway.test_sign_in import REGIONS, until_refused
+from tests.gateway.signing_in import (
+    REGIONS,
+    Browser,
+    Person,
+    Pkce,
+    app,
+    bearer,
+    outside,
+    person,
+    refreshed,
+    tokens_of,
+    until_refused,
+)
 from tests.harness import District
 
 XINTANG = "350582005"
