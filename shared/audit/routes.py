@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime
 
 from shared.actors import Role
 from shared.audit import search as use_cases
@@ -13,9 +12,10 @@ from shared.audit.heads import Head, head_now
 from shared.audit.kinds import Kind
 from shared.audit.schemas import AuditEntry, LookedAt
 from shared.audit.search import AuditFilter, place_of
+from shared.contracts.times import Instant
 from shared.http.router import Router, Work
 from shared.settings import Service
-from shared.work import MOST_PER_PAGE, Listed
+from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 HEADS = "/internal/audit/heads"
 
@@ -37,7 +37,7 @@ def looked_at(service: Service) -> str:
 def _searching(service: Service) -> Router:
     router = Router(prefix=f"/{service}/v1/audit", tags=["audit"])
 
-    @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH)
+    @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH, raises=[InvalidCursor])
     async def search_audit(
         work: Work,
         subject: Annotated[UUID | None, Query(description="Whose data it was about.")] = None,
@@ -46,8 +46,8 @@ def _searching(service: Service) -> Router:
             str | None, Query(description="As in the entry: the method and the form of the address.", max_length=200)
         ] = None,
         kind: Annotated[Kind | None, Query(description="Only acts of one kind.")] = None,
-        since: Annotated[AwareDatetime | None, Query(description="From this instant on.")] = None,
-        before: Annotated[AwareDatetime | None, Query(description="Before this instant.")] = None,
+        since: Annotated[Instant | None, Query(description="From this instant on.")] = None,
+        before: Annotated[Instant | None, Query(description="Before this instant.")] = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listed[AuditEntry]:
@@ -64,7 +64,7 @@ def _searching(service: Service) -> Router:
 def _looking(service: Service) -> Router:
     router = Router(prefix=looked_at(service), tags=["audit"])
 
-    @router.get("", role=Role.RESIDENT)
+    @router.get("", role=Role.RESIDENT, raises=[InvalidCursor])
     async def who_looked_here(work: Work, cursor: Cursor = None, limit: Limit = 50) -> Listed[LookedAt]:
         """Who looked at one's own data here, or did something with it, or with that of those one acts for.
 

@@ -1,7 +1,8 @@
 """Request bodies: what JSON says is taken for what it is, and nothing that could pass for it.
 
 `strict_json` has found that a text means one thing only; then Pydantic reads it as a model, strictly: no text for a
-number, no number for a date, no `1` for true. Dates, times and ids are texts in JSON, and are read as such.
+number, no number for a date, no `1` for true. Dates, times and ids are texts in JSON, and are read as such. A number is
+what it says, however it is written: `17.0` is the integer 17, as in JSON Schema.
 """
 
 import inspect
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Annotated, Any, TypeVar, cast
 
+import msgspec
 from pydantic import BaseModel, ValidationError, WrapValidator
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
@@ -62,7 +64,7 @@ def parsed(model: type[M], written: bytes) -> M:
     """A body as a model, for routes without a framework. Raises MalformedJson or InvalidInput."""
     value = strict_json.loads(written)
     try:
-        return model.model_validate_json(written, strict=True)
+        return _read(model, Body(value, written))
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
         raise InvalidInput(errors=faults_of(faults, value)) from None
@@ -83,6 +85,25 @@ def strictly(endpoint: Endpoint) -> Endpoint:
 
 def _reader(model: type[BaseModel]) -> Callable[[Any, Callable[[Any], Any]], Any]:
     def read(value: Any, otherwise: Callable[[Any], Any]) -> Any:
-        return model.model_validate_json(value.written, strict=True) if isinstance(value, Body) else otherwise(value)
+        return _read(model, value) if isinstance(value, Body) else otherwise(value)
 
     return read
+
+
+def _read(model: type[M], body: Body) -> M:
+    try:
+        return model.model_validate_json(body.written, strict=True)
+    except ValidationError as error:
+        if not any(isinstance(fault["input"], float) for fault in error.errors(include_url=False)):
+            raise
+    return model.model_validate_json(msgspec.json.encode(_with_plain_integers(body.value)), strict=True)
+
+
+def _with_plain_integers(value: Any) -> Any:
+    """A value with its whole numbers written as integers, if they fit into 64 bits: Pydantic refuses `17.0`."""
+    if isinstance(value, dict):
+        return {key: _with_plain_integers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_plain_integers(item) for item in value]
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < strict_json.MAX_INTEGER
+    return int(value) if is_whole else value

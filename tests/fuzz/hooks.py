@@ -1,4 +1,4 @@
-"""What Schemathesis cannot know of the API: that an idempotency key is new with each act."""
+"""What Schemathesis cannot know of the API: that an idempotency key is new with each act, and that null is no id."""
 
 import re
 from typing import Any
@@ -17,6 +17,9 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     A key of the wrong form is sent as it is, and so is a case without its token: a change would put the token back.
     What repetitions do is tested in tests/shared/test_work.py.
     """
+    for name, value in (case.path_parameters or {}).items():
+        if name.endswith("_id") and value in (None, "null"):  # from another answer's `"resident_id": null`
+            case.path_parameters[name] = str(uuid4())
     left_out = getattr(case.meta.phase.data, "parameter", None) if case.meta else None
     key = case.headers.get(KEY) if case.headers else None
     if left_out != "Authorization" and isinstance(key, str) and re.fullmatch(r"[\x21-\x7e]{8,128}", key):

@@ -1,5 +1,6 @@
 """People at the sign-in pages: a browser without script, and what it takes to be somebody there."""
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -19,6 +20,7 @@ from shared.ids import new_id
 from tests.harness import District
 
 REDIRECT = "https://app.example.com/signed-in"
+REGIONS = "/registry/v1/regions/350582005"
 PASSWORD = "a long walk along the wall"
 SECRET = re.compile(r"<code>([A-Z2-7]{32})</code>")
 
@@ -204,3 +206,21 @@ async def first_link(district: District) -> str:
 def bearer(token: str) -> dict[str, str]:
     """An Authorization header."""
     return {"authorization": f"Bearer {token}"}
+
+
+async def until_refused(client: object, token: str, path: str = REGIONS) -> None:
+    """An ended session's token stops working within a second; given three, for a busy machine."""
+    for _ in range(60):
+        answer = await client.get(path, headers=bearer(token))  # type: ignore[attr-defined]
+        if answer.status_code == 401:
+            assert answer.json()["code"] == "unauthenticated"
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the token still works")
+
+
+async def signed_in(district: District, client: object, **grant: object) -> tuple[object, dict[str, str]]:
+    someone = await person(district, **grant)  # type: ignore[arg-type]
+    pkce = Pkce()
+    browser = await someone.sign_in(client, pkce)  # type: ignore[arg-type]
+    return someone, await tokens_of(client, browser.answer["code"], pkce)  # type: ignore[arg-type]

@@ -248,7 +248,9 @@ async def test_the_search_is_paged(district: District) -> None:
     assert len({item["id"] for item in found}) == len(found) == 5
 
 
-@pytest.mark.parametrize("asked", [{"kind": "x"}, {"subject": "x"}, {"since": "2021-01-21T00:00:00"}, {"cursor": "x"}])
+@pytest.mark.parametrize(
+    "asked", [{"kind": "x"}, {"subject": "x"}, {"since": "2021-01-21T00:00:00"}, {"before": "0"}, {"cursor": "x"}]
+)
 async def test_a_search_that_cannot_be_understood_is_refused(district: District, asked: dict[str, str]) -> None:
     answer = await district.caller("registry", Role.AUDITOR).get(audit_of("registry"), params=asked)
     assert answer.status_code == 422
@@ -282,3 +284,8 @@ async def test_looking_at_ones_own_code_leaves_no_entry_and_at_anothers_does(dis
     assert (await me.get(f"/gateway/v1/codes/{child}")).status_code == 200
     ((subjects,),) = await district.sql("SELECT subjects FROM gateway.audit")
     assert subjects == [child]
+
+
+async def test_a_count_of_seconds_is_no_day(anybody: httpx.AsyncClient) -> None:
+    answer = await anybody.get(HEADS, params={"day": "0"})
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "date_parsing")

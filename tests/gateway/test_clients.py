@@ -13,8 +13,7 @@ from services.gateway.edge.issuer import Issuer
 from shared import clock
 from shared.actors import Actor, Role
 from shared.ids import new_id
-from tests.gateway.signing_in import outside
-from tests.gateway.test_sign_in import until_refused
+from tests.gateway.signing_in import outside, until_refused
 from tests.harness import District
 
 LAB = {

@@ -12,8 +12,19 @@ from services.gateway.grants import rules
 from shared import clock
 from shared.actors import Role
 from shared.regions import range_of
-from tests.gateway.signing_in import Browser, Person, Pkce, app, bearer, outside, person, refreshed, tokens_of
-from tests.gateway.test_sign_in import REGIONS, until_refused
+from tests.gateway.signing_in import (
+    REGIONS,
+    Browser,
+    Person,
+    Pkce,
+    app,
+    bearer,
+    outside,
+    person,
+    refreshed,
+    tokens_of,
+    until_refused,
+)
 from tests.harness import District
 
 XINTANG = "350582005"
@@ -159,6 +170,7 @@ async def test_a_grant_out_of_range_cannot_be_seen_decided_or_ended(district: Di
         ({"role": "laboratory"}, "role_unknown"),
         ({"role": "doorkeeper"}, "party_needed"),
         ({"valid_from": "2026-02-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"}, "ends_before_start"),
+        ({"valid_until": "2000-01-01T00:00:00Z"}, "ends_before_start"),
     ],
     ids=str,
 )

@@ -118,6 +118,13 @@ async def test_a_dry_run_says_what_would_come_of_it(district: District, command)
     assert counts(await take_in(district, command, table(rows))) == (1, 1, 1, 1)
 
 
+@pytest.mark.parametrize("text", ["yes", "1", "True", " true", "null"])
+async def test_what_is_neither_true_nor_false_is_no_dry_run(command, text: str) -> None:
+    answer = await send(command, table(crowd(1)), dry_run=text)
+    [fault] = answer.json()["errors"]
+    assert (answer.status_code, fault["pointer"], fault["code"]) == (422, "#/dry_run", "bool_parsing")
+
+
 BAD_ROWS = [
     ({"document_number": "003582199003070018"}, "id_check_digit", "document_number"),
     ({"document_number": "00358219900307001"}, "id_length", "document_number"),

@@ -6,9 +6,8 @@ import pytest
 
 from services.registry.residents.transfers import settle_requests
 from shared.actors import Role
-from tests.gateway.signing_in import app, bearer, outside, refreshed
+from tests.gateway.signing_in import app, bearer, outside, refreshed, until_refused
 from tests.gateway.test_residents_sign_in import bind, by_phone
-from tests.gateway.test_sign_in import until_refused
 from tests.harness import District
 from tests.registry.people import ELSEWHERE, HOUKU, SHATANG, person, register, table, take_in
 

@@ -3,14 +3,12 @@
 import asyncio
 import statistics
 import time
-from datetime import date
 from uuid import UUID, uuid4
 
 import pytest
 
 from services.registry.app import API
 from services.registry.residents import rules
-from services.registry.residents.rules import Validity, mask_address, retag
 from services.registry.residents.transfers import settle_requests
 from shared.actors import Role
 from shared.contracts.registry import Resident
@@ -355,62 +353,3 @@ async def test_the_snapshot_says_what_the_feed_said(district: District, command)
     (entry,) = await published(district)
     assert str(resident.id) == id_
     assert resident == Resident.model_validate_json(entry["data"])
-
-
-# Rules
-
-
-@pytest.mark.parametrize(
-    ("address", "masked"),
-    [
-        ("晋江市新塘街道沙塘社区1区5号", "晋江市新塘街道沙塘社区****"),
-        ("新塘街道荆山村祠堂边", "新塘街道荆山村****"),
-        ("5号楼李家村", "****"),
-        ("某处", "****"),
-    ],
-)
-def test_an_address_is_masked_down_to_its_community(address: str, masked: str) -> None:
-    assert mask_address(address) == masked
-
-
-TODAY, FIRST, YESTERDAY = date(2021, 1, 20), date(2021, 1, 1), date(2021, 1, 19)
-
-
-@pytest.mark.parametrize(
-    ("held", "said", "after"),
-    [
-        (Validity(), None, Validity()),
-        (Validity(), True, Validity(TODAY)),
-        (Validity(), False, Validity()),
-        (Validity(FIRST), None, Validity(FIRST)),
-        (Validity(FIRST), True, Validity(FIRST)),
-        (Validity(FIRST), False, Validity(FIRST, YESTERDAY)),
-        (Validity(TODAY), False, Validity()),
-        (Validity(FIRST, YESTERDAY), True, Validity(TODAY)),
-        (Validity(FIRST, YESTERDAY), False, Validity(FIRST, YESTERDAY)),
-        (Validity(FIRST, TODAY), True, Validity(FIRST, TODAY)),
-    ],
-)
-def test_a_tag_changes_only_when_something_else_is_said(held: Validity, said: bool | None, after: Validity) -> None:
-    assert retag(held, said, TODAY) == after
-
-
-@pytest.mark.parametrize(
-    ("region", "state", "reason", "verdict"),
-    [
-        (SHATANG, "active", None, "exists"),
-        (SHATANG, "closed", "died", "exists"),
-        (SHATANG, "closed", "moved_away", "returns"),
-        (ELSEWHERE, "active", None, "claim"),
-        (ELSEWHERE, "closed", "died", "claim"),
-        (ELSEWHERE, "closed", "moved_away", "returns"),
-    ],
-)
-def test_what_a_request_comes_to(region, state, reason, verdict) -> None:
-    assert rules.verdict(region, state, reason, "350582005", "350582005~") == verdict
-
-
-def test_transfers_are_decided_once() -> None:
-    states, moves = ("asked", "accepted", "refused", "done"), ("accept", "refuse", "carry_out")
-    allowed = {(state, move) for state in states for move in moves if (state, move) in rules.TRANSFER_MOVES}
-    assert allowed == {("asked", "accept"), ("asked", "refuse"), ("accepted", "carry_out")}

@@ -27,7 +27,8 @@ SAMPLE = {"id": ID, "campaign_id": ID, "tube_number": "000000000130", "resident_
     [
         ({"round": "1"}, "int_type"),
         ({"round": True}, "int_type"),
-        ({"round": 1.0}, "int_type"),
+        ({"round": 1.5}, "int_type"),
+        ({"round": 1e30}, "int_type"),
         ({"drill": 1}, "bool_type"),
         ({"drill": "yes"}, "bool_type"),
         ({"name": 7}, "string_type"),
@@ -43,6 +44,16 @@ async def test_nothing_passes_for_something_else(district: District, changed: di
     assert answer.status_code == 422
     [fault] = answer.json()["errors"]
     assert (fault["pointer"], fault["code"]) == (f"#/{next(iter(changed))}", code)
+
+
+async def test_a_whole_number_is_an_integer_however_it_is_written(district: District) -> None:
+    command = district.caller("testing", Role.COMMAND)
+    made = await command.post("/testing/v1/campaigns", json=CAMPAIGN | {"round": 1.0, "pool_size": 1e1})
+    assert (made.status_code, made.json()["round"], made.json()["pool_size"]) == (201, 1, 10)
+    door = district.caller("gateway", Role.DOORKEEPER, party=ID)
+    scan = {"scan_id": str(new_id()), "token": "FX1.x", "temperature_celsius": 37.0, "surplus": 2.0}
+    answer = await door.post("/gateway/v1/verifications", json=scan)
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["#/surplus"]
 
 
 async def test_a_place_within_a_list_keeps_its_pointer(district: District) -> None:

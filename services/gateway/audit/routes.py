@@ -1,6 +1,5 @@
 """The audits of all services at one address: what anybody may ask, and what residents may (G9)."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import Query
@@ -10,7 +9,9 @@ from services.gateway.audit.schemas import Heads, WhoLooked
 from shared.actors import Role
 from shared.audit.routes import Limit, looked_at
 from shared.clock import day_of
+from shared.contracts.times import Day
 from shared.http.router import Router, Work
+from shared.work import InvalidCursor
 
 published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
 looking = Router(prefix=looked_at("gateway"), tags=["audit"])
@@ -18,7 +19,7 @@ looking = Router(prefix=looked_at("gateway"), tags=["audit"])
 
 @published.get("", role=Role.ANYONE, open=True)
 async def get_audit_heads(
-    work: Work, day: Annotated[date | None, Query(description="In Asia/Shanghai; today if none is named.")] = None
+    work: Work, day: Annotated[Day | None, Query(description="In Asia/Shanghai; today if none is named.")] = None
 ) -> Heads:
     """The signed heads of all services' audits, for everybody to keep. They hold no personal data.
 
@@ -27,7 +28,7 @@ async def get_audit_heads(
     return await use_cases.heads(work, day or day_of(work.now))
 
 
-@looking.get("", role=Role.RESIDENT)
+@looking.get("", role=Role.RESIDENT, raises=[InvalidCursor])
 async def who_looked_at_me(
     work: Work,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=800)] = None,

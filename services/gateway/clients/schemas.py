@@ -53,7 +53,7 @@ class NewClient(Said):
     redirect_uris: list[Redirect] = Field([], max_length=rules.MOST_REDIRECTS, description="Compared exactly.")
     role: str | None = Field(None, description="Of a machine.", json_schema_extra={"enum": [*ROLES, None]})
     party: str = Field("", max_length=100, description="Of a machine: whose tubes, episodes or lists; a door's point.")
-    public_keys: list[dict[str, Any]] = Field(
+    public_keys: list[dict[str, str | list[str]]] = Field(
         [], max_length=5, description="Of a machine: public JWKs, to sign in by private_key_jwt instead of the secret."
     )
 

@@ -11,6 +11,8 @@ from shared.actors import Role
 from shared.contracts.resource import Said
 from shared.problems import Invalid, Text
 
+ENDS_BEFORE_START = Text(zh="结束早于开始", en="It ends before it begins")
+
 Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
 ROLES = tuple(role.label for role in rules.GIVEN)
 
@@ -47,8 +49,6 @@ class NewGrant(Said):
     def _is_whole(self) -> Self:
         if Role.named(self.role) is Role.DOORKEEPER and not self.party:
             raise Invalid("party_needed", Text(zh="验码员需要服务点", en="A doorkeeper needs a service point"))
-        if self.valid_until and self.valid_from and self.valid_until <= self.valid_from:
-            raise Invalid("ends_before_start", Text(zh="结束早于开始", en="It ends before it begins"))
         return self
 
 

@@ -7,11 +7,11 @@ from sqlalchemy import or_, select
 from services.gateway.accounts.tables import AccountRow, subject_of
 from services.gateway.accounts.use_cases import RegionBeyond
 from services.gateway.grants import rules
-from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
+from services.gateway.grants.schemas import ENDS_BEFORE_START, Grant, GrantReason, NewGrant
 from services.gateway.grants.tables import GrantRow
 from services.gateway.issuer.ending import end_grant as end_sessions_of
 from shared.actors import Role
-from shared.problems import NotFound, Problem, Text
+from shared.problems import Fault, InvalidInput, NotFound, Problem, Text
 from shared.work import Listed, Page, Work
 
 
@@ -57,6 +57,8 @@ async def give_grant(work: Work, new: NewGrant) -> Grant:
     alone = role in rules.NEEDS_TWO and not await _somebody_else_commands(work)
     if not rules.is_within(new.region, work.actor.range):
         raise RegionBeyond(at="/region")
+    if new.valid_until and new.valid_until <= (new.valid_from or work.now):
+        raise InvalidInput(errors=[Fault("ends_before_start", ENDS_BEFORE_START, at="/valid_until")])
     account = await work.get(AccountRow, new.account_id)
     if account.kind != "staff":
         raise NotFound()

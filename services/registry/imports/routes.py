@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import File, Form, Path, Request, UploadFile
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
+from pydantic_core import PydanticKnownError
 from starlette.datastructures import UploadFile as StarletteUploadFile
 
 from services.registry.imports import use_cases
@@ -22,6 +24,12 @@ from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_o
 IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
 router = Router(prefix="/registry/v1/imports", tags=["imports"])
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticKnownError("bool_parsing")
+    return value
 
 
 class Csv(StreamingResponse):
@@ -80,7 +88,9 @@ async def start_import(
     work: Work,
     file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
     dry_run: Annotated[
-        bool, Form(description="Look at all and say what would come of it, but change nothing.")
+        bool,
+        BeforeValidator(_truth),
+        Form(description="Look at all and say what would come of it, but change nothing."),
     ] = False,
 ) -> Job:
     """Import people from a file: new ones are created, known ones changed where the file says something else.

@@ -1,0 +1,115 @@
+"""The pages of the sign-in: their browser's alone, without script, and over when an account is."""
+
+from shared.actors import Role
+from tests.gateway.signing_in import (
+    REGIONS,
+    Browser,
+    Pkce,
+    app,
+    outside,
+    person,
+    refreshed,
+    set_password,
+    signed_in,
+    until_refused,
+)
+from tests.harness import District
+
+
+async def test_a_page_is_its_browsers_alone(district: District) -> None:
+    await app(district)
+    await person(district)
+    async with outside(district) as mine, outside(district) as theirs:
+        browser = await Browser.at(mine, Pkce().asked())
+        filled = browser.filled("password", login="lin.grid", password="a long walk along the wall")
+        await Browser.at(theirs, Pkce().asked())
+        assert (await theirs.get(browser.address)).status_code == 400
+        assert (await theirs.post(browser.address, data=filled)).status_code == 400
+        foreign = await mine.post(browser.address, data=filled, headers={"origin": "https://evil.example"})
+        assert (foreign.status_code, "did not come from this page" in foreign.text) == (400, True)
+        assert (await mine.post(browser.address, data=filled, headers={"origin": "null"})).status_code == 400
+        assert (await mine.post(browser.address, data={**filled, "token": "0" * 64})).status_code == 400
+        assert (await mine.post(browser.address, json=filled)).status_code == 400
+        assert (await mine.post(browser.address, data=filled, headers={"origin": "http://gateway"})).status_code == 303
+
+
+async def test_a_page_runs_no_script_and_repeats_nothing_unescaped(district: District) -> None:
+    await app(district, name="<script>alert(1)</script>")
+    async with outside(district) as client:
+        browser = await Browser.at(client, Pkce().asked())
+        assert browser.page is not None
+        assert "<script" not in browser.page.text
+        assert 'lang="en"' in browser.page.text
+        policy = browser.page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert "form-action 'self' https://app.example.com; frame-ancestors 'none'" in policy
+        cookies = browser.client.cookies.jar
+        assert {cookie.name for cookie in cookies} == {"fangxian_sign_in", "fangxian_device"}
+        assert all(cookie.path == "/sign-in/" and cookie.has_nonstandard_attr("HttpOnly") for cookie in cookies)
+        chinese = await client.get(browser.address, headers={"accept-language": "zh"})
+        assert 'lang="zh-CN"' in chinese.text
+        assert "登录" in chinese.text
+
+
+async def test_a_cookie_opens_no_api(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        await signed_in(district, client)
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+        for path in (REGIONS, "/gateway/v1/sessions", "/oauth/userinfo"):
+            assert (await client.get(path, headers={"cookie": cookies})).status_code == 401
+
+
+async def test_a_sign_in_lasts_half_an_hour(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        browser = await Browser.at(client, Pkce().asked())
+        district.move_clock(minutes=31)
+        assert (await client.get(browser.address)).status_code == 400
+
+
+async def test_who_lost_everything_gets_a_new_link_and_the_old_proves_nothing(district: District) -> None:
+    await app(district)
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    async with outside(district) as client:
+        someone, tokens = await signed_in(district, client)
+        reset = await command.post(f"/gateway/v1/accounts/{someone.account_id}/reset")  # type: ignore[attr-defined]
+        await until_refused(client, tokens["access_token"])
+        browser = await Browser.at(client, Pkce().asked())
+        await browser.submit("password", login="lin.grid", password="a long walk along the wall")
+        assert "That is not right" in browser.text
+        await set_password(district, reset.json()["link"], "another walk along the wall")
+        someone.password, someone.authenticator = "another walk along the wall", ""  # type: ignore[attr-defined]
+        assert "code" in (await someone.sign_in(client, Pkce())).answer  # type: ignore[attr-defined]
+
+
+async def test_a_closed_account_is_out_within_a_second(district: District) -> None:
+    await app(district)
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    async with outside(district) as client:
+        someone, tokens = await signed_in(district, client)
+        path = f"/gateway/v1/accounts/{someone.account_id}"  # type: ignore[attr-defined]
+        assert (await command.patch(path, json={"state": "closed"})).json()["state"] == "closed"
+        await until_refused(client, tokens["access_token"])
+        assert (await refreshed(client, tokens["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_what_it_leaves_in_the_audit(district: District) -> None:
+    await app(district)
+    async with outside(district) as client:
+        someone, tokens = await signed_in(district, client)
+        await refreshed(client, tokens["refresh_token"])
+        await client.post("/oauth/revoke", data={"token": tokens["access_token"], "client_id": "grid-app"})
+        account = someone.account_id  # type: ignore[attr-defined]
+    rows = await district.sql(
+        "SELECT reason, subjects FROM gateway.audit WHERE actor = $1 AND kind = 'sign_in' ORDER BY seq",
+        f"account:{account}",
+    )
+    assert [row["reason"] for row in rows] == [
+        "password_set",
+        "authenticator_set",
+        "signed_in",
+        "refreshed",
+        "signed_out",
+    ]
+    assert all([str(one) for one in row["subjects"]] == [account] for row in rows)

@@ -1,0 +1,12 @@
+"""A problem to test problems by."""
+
+from shared.problems import Problem, Text
+
+
+class ShelfFull(Problem):
+    """A problem of these tests."""
+
+    status = 409
+    code = "test_shelf_full"
+    title = Text(zh="架子已满", en="The shelf is full")
+    fix = Text(zh="请换 {number}", en="Use {number}")
