@@ -15,7 +15,7 @@ from shared.audit.schemas import AuditEntry, LookedAt
 from shared.audit.search import AuditFilter, place_of
 from shared.http.router import Router, Work
 from shared.settings import Service
-from shared.work import MOST_PER_PAGE, Listed
+from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 HEADS = "/internal/audit/heads"
 
@@ -37,7 +37,7 @@ def looked_at(service: Service) -> str:
 def _searching(service: Service) -> Router:
     router = Router(prefix=f"/{service}/v1/audit", tags=["audit"])
 
-    @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH)
+    @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH, raises=[InvalidCursor])
     async def search_audit(
         work: Work,
         subject: Annotated[UUID | None, Query(description="Whose data it was about.")] = None,
@@ -53,7 +53,8 @@ def _searching(service: Service) -> Router:
     ) -> Listed[AuditEntry]:
         """Search this service's audit, the latest entry first.
 
-        Auditors see what was done in the name of their region, and in none. The search itself leaves an entry.
+        Auditors see what was done in the name of their region; those of the whole, also in the name of
+        none. The search itself leaves an entry.
         """
         where = AuditFilter(subject, actor, operation, kind, since, before)
         return await use_cases.search(work, where, place_of(cursor), limit)
@@ -64,7 +65,7 @@ def _searching(service: Service) -> Router:
 def _looking(service: Service) -> Router:
     router = Router(prefix=looked_at(service), tags=["audit"])
 
-    @router.get("", role=Role.RESIDENT)
+    @router.get("", role=Role.RESIDENT, raises=[InvalidCursor])
     async def who_looked_here(work: Work, cursor: Cursor = None, limit: Limit = 50) -> Listed[LookedAt]:
         """Who looked at one's own data here, or did something with it, or with that of those one acts for.
 

@@ -50,8 +50,8 @@ class Operation:
         """As people say it."""
         return f"{self.method} {self.path}"
 
-    def requests(self, things: Things, file: bytes) -> Iterator[Asked]:
-        """The operation on those things, and once more for each thing it can be asked to narrow its answer to."""
+    def requests(self, things: Things, file: bytes, own: str | None) -> Iterator[Asked]:
+        """On those things; again for each of them that narrows the answer; and in a region of one's own."""
         path = self.path
         for name in self.parameters:
             path = path.replace(f"{{{name}}}", self.thing(things, name))
@@ -61,6 +61,8 @@ class Operation:
         for name in self.queries:
             if (thing := things.get(f"{self.service} {name}") or things.get(name)) is not None:
                 yield Asked(self.method, path, {name: thing}, body, upload)
+        if own is not None and isinstance(body, dict) and body.keys() & things_of_bodies(things) > {"region"}:
+            yield Asked(self.method, path, {}, body | {"region": own}, upload)
 
     def thing(self, things: Things, name: str) -> str:
         """What a parameter of the path is. LookupError if the state holds no such thing."""
@@ -82,6 +84,20 @@ def _value(name: str, value: Any, things: Things) -> Any:
     if known is None:
         return filled(value, things)
     return [known] if isinstance(value, list) else known
+
+
+def things_of_bodies(things: Things) -> set[str]:
+    """The fields of bodies that things are known for."""
+    return {name.removeprefix("body ") for name in things if name.startswith("body ")}
+
+
+def texts_of(body: Any) -> Iterator[str]:
+    """Every text in a body, but the shortest."""
+    if isinstance(body, dict | list):
+        for part in body.values() if isinstance(body, dict) else body:
+            yield from texts_of(part)
+    elif isinstance(body, str) and len(body) > 5:
+        yield body
 
 
 def operations_of(document: dict[str, Any]) -> list[Operation]:

@@ -30,8 +30,8 @@ MARK = "秘"
 LABORATORY, DESK = "lab-of-theirs", "desk-of-theirs"
 OPEN_TABLES = ("registry.regions", "testing.campaigns", "observation.protocols", "gateway.policies")
 """What everybody may read holds no secret: see the list of the walk."""
-PASSING = ("audit", "audit_seals", "audit_sealed", "idempotency", "feed_cursors", "uploads")
-"""Tables that say what was asked, not what is the case."""
+PASSING = ("audit", "audit_seals", "audit_sealed", "idempotency", "feed_cursors", "uploads", "tube_serials")
+"""Tables that say what was asked, or count it, not what is the case."""
 
 
 @dataclass
@@ -60,15 +60,19 @@ async def populate(district: District) -> State:
     await _deliver(district)
     await district.settle()
     await _found(district, things)
+    [case] = await district.sql(
+        "SELECT id::text FROM observation.referrals WHERE reason = 'positive' ORDER BY seq LIMIT 1"
+    )
+    things["referral_id of the case"] = case["id"]
     needles = (await _uuids(district)) - before | words
     return State(things, frozenset(needles), neighbour)
 
 
 async def _registry(district: District, things: dict[str, str], words: set[str]) -> None:
-    """A family: one of them held, revealed and looked up, one offered to a neighbouring community; an import; a proxy."""
+    """A family: one of them under a hold, one offered to a neighbouring community; an import; a proxy."""
     command = district.caller("registry", Role.COMMAND, subject="their-command")
     for code in (GRID[:14], GRID):
-        await _done(command, "/registry/v1/regions", {"code": code, "name": f"{MARK}网格"})
+        await _done(command, "/registry/v1/regions", {"code": code, "name": "第七网格"})
     family = {"region": GRID, "household": "H77777", "phone": "15498765432", "address": f"{MARK}巷7号"}
     made = [await register(district, command, place=place, name=f"{MARK}人甲", **family) for place in (51, 52, 53)]
     case, other, mover = made
@@ -76,8 +80,10 @@ async def _registry(district: District, things: dict[str, str], words: set[str])
     things |= {"body resident_id": case, "body guardian_id": case, "body dependant_id": mover}
     shown = (await command.get(f"/registry/v1/residents/{case}")).json()
     things["household_id"] = shown["household_id"]
-    words |= {str(shown[name]) for name in ("name", "document_number", "phone", "address") if shown.get(name)}
-    await _done(command, "/registry/v1/proxies", {"guardian_id": case, "dependant_id": other, "evidence": f"{MARK}户口簿"})
+    words |= {str(shown[name]) for name in ("name", "document_number", "phone") if shown.get(name)}
+    await _done(
+        command, "/registry/v1/proxies", {"guardian_id": case, "dependant_id": other, "evidence": f"{MARK}户口簿"}
+    )
     hold = {"resident_id": case, "reason": f"{MARK}案", "ordered_by": f"{MARK}法院"}
     await _done(command, "/registry/v1/legal-holds", hold | {"until": (clock.now() + timedelta(days=9)).isoformat()})
     officer = district.caller("registry", Role.COMMUNITY_OFFICER, scope=SHATANG)
@@ -99,7 +105,7 @@ async def _periods(district: District) -> None:
 
 
 async def _testing(district: District, things: dict[str, str], words: set[str]) -> None:
-    """A round: a positive of one's own tube, a mixed one with its retests, a box on its way, a swab that was refused."""
+    """A round: a positive of one's own tube, a mixed one with its retests, boxes, a swab that was refused."""
     command = district.caller("testing", Role.COMMAND)
     new = {"name": "第一轮", "round": 1, "region": TOWNSHIP, "pool_size": 10}
     new |= {"opens_at": (clock.now() - timedelta(hours=9)).isoformat()}
@@ -242,5 +248,9 @@ async def rows_of(district: District, names: Iterable[str]) -> set[tuple[str, st
 
 
 async def _uuids(district: District) -> set[str]:
-    names = [name for name in await tables(district) if name not in OPEN_TABLES]
-    return {one for _, row in await rows_of(district, names) for one in UUIDS.findall(row)}
+    rows = await rows_of(district, await tables(district))
+    secret, known = (
+        {one for name, row in rows if (name in OPEN_TABLES) is is_open for one in UUIDS.findall(row)}
+        for is_open in (False, True)
+    )
+    return secret - known

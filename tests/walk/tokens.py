@@ -1,6 +1,8 @@
 """Everybody who might ask for what is not theirs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
@@ -28,9 +30,12 @@ class Token:
     name: str
     kind: Kind
     role: str
-    bearer: str | None
+    bearer: Callable[[], str | None]
+    """Fresh each time: what a service gives lives shorter than a walk."""
     to: Service = "gateway"
     """Which door it knocks at: the edge, or a service's own."""
+    region: str | None = None
+    """Its own region, if it has one."""
 
 
 def tokens(district: District, neighbour: UUID) -> list[Token]:
@@ -47,10 +52,11 @@ def _foreigners(district: District, neighbour: UUID) -> list[Token]:
         for where, region in SCOPES.items():
             party = str(new_id()) if role in Role.DOOR else PARTY
             actor = Actor(f"walker:{role.label}", role, range_of(region), party=party)
-            made.append(Token(f"{role.label} of {where}", "foreigner", role.label, issuer.issue(actor, region, 3600)))
+            bearer = partial(issuer.issue, actor, region, 3600)
+            made.append(Token(f"{role.label} of {where}", "foreigner", role.label, bearer, region=region))
     for name, residents in {"another resident": (neighbour,), "a resident bound to nobody": ()}.items():
         actor = Actor(f"walker:{name}", Role.RESIDENT, residents=residents)
-        made.append(Token(name, "foreigner", Role.RESIDENT.label, issuer.issue(actor, None, 3600)))
+        made.append(Token(name, "foreigner", Role.RESIDENT.label, partial(issuer.issue, actor, None, 3600)))
     return made
 
 
@@ -60,18 +66,20 @@ def _nobodies(district: District) -> list[Token]:
     issuer = Issuer.from_files(house.settings.keys)
     command = Actor("walker:nobody", Role.COMMAND, range_of(""))
     stranger = Issuer(OKPKey.generate_key("Ed25519", {"kid": str(issuer.key.kid)}))
-    good = issuer.issue(command, "", 3600)
-    others = {
-        "none": None,
-        "empty": "",
-        "expired": issuer.issue(command, "", -60),
-        "of another issuer": _signed(issuer, iss="https://elsewhere.example"),
-        "for another audience": _signed(issuer, aud="elsewhere"),
-        "of the role of a service": _signed(issuer, role="service"),
-        "signed by another key": stranger.issue(command, "", 3600),
-        "signed by none": f"eyJhbGciOiJub25lIn0.{good.split('.')[1]}.",
-        "made for the inside": house.signer.token_for("gateway", command),
-        "of a service, at the edge": district.houses["testing"].signer.token_for("gateway", _service("testing")),
+    inside = partial(house.signer.token_for, "gateway", command)
+    others: dict[str, Callable[[], str | None]] = {
+        "none": lambda: None,
+        "empty": lambda: "",
+        "expired": partial(issuer.issue, command, "", -60),
+        "of another issuer": partial(_signed, issuer, iss="https://elsewhere.example"),
+        "for another audience": partial(_signed, issuer, aud="elsewhere"),
+        "of the role of a service": partial(_signed, issuer, role="service"),
+        "signed by another key": partial(stranger.issue, command, "", 3600),
+        "signed by none": lambda: f"eyJhbGciOiJub25lIn0.{issuer.issue(command, '', 3600).split('.')[1]}.",
+        "made for the inside": inside,
+        "of a service, at the edge": partial(
+            district.houses["testing"].signer.token_for, "gateway", _service("testing")
+        ),
     }
     return [Token(name, "nobody", "", bearer) for name, bearer in others.items()]
 
@@ -86,15 +94,15 @@ def _signed(issuer: Issuer, **changed: str) -> str:
 def _services(district: District) -> list[Token]:
     """At each service's own door: another service's token for it, the same meant for another, and one from outside."""
     issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
-    outside = issuer.issue(Actor("walker:nobody", Role.COMMAND, range_of("")), "", 3600)
+    outside = partial(issuer.issue, Actor("walker:nobody", Role.COMMAND, range_of("")), "", 3600)
     made = []
     for service in SERVICES:
         if service == "gateway":
             continue
         sender: Service = "testing" if service != "testing" else "observation"
         signer = district.houses[sender].signer
-        elsewhere = signer.token_for("gateway", _service(sender))
-        given = signer.token_for(service, _service(sender))
+        elsewhere = partial(signer.token_for, "gateway", _service(sender))
+        given = partial(signer.token_for, service, _service(sender))
         made += [
             Token(f"{sender}, at {service}", "service", "service", given, service),
             Token(f"{sender}, meant for another, at {service}", "nobody", "", elsewhere, service),

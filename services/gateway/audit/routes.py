@@ -11,6 +11,7 @@ from shared.actors import Role
 from shared.audit.routes import Limit, looked_at
 from shared.clock import day_of
 from shared.http.router import Router, Work
+from shared.work import InvalidCursor
 
 published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
 looking = Router(prefix=looked_at("gateway"), tags=["audit"])
@@ -27,7 +28,7 @@ async def get_audit_heads(
     return await use_cases.heads(work, day or day_of(work.now))
 
 
-@looking.get("", role=Role.RESIDENT)
+@looking.get("", role=Role.RESIDENT, raises=[InvalidCursor])
 async def who_looked_at_me(
     work: Work,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=800)] = None,
