@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +84,7 @@ async def _measured(database: asyncpg.Connection, contest: Contest, rows: int) -
 
 
 @asynccontextmanager
-async def _as_staff(database: asyncpg.Connection) -> Any:
+async def _as_staff(database: asyncpg.Connection) -> AsyncIterator[None]:
     """One transaction within the scope, entered as the service enters it."""
     async with database.transaction():
         await database.fetch(ENTER, group_of("gateway", "staff"), LOW, HIGH)
