@@ -95,7 +95,7 @@ CREATE POLICY writes ON {s}.audit FOR INSERT WITH CHECK (true);
 CREATE POLICY told ON {s}.audit FOR SELECT TO fangxian_{s}_resident
     USING (subjects && (SELECT current_setting('scope.residents'))::uuid[]);
 CREATE POLICY audited ON {s}.audit FOR SELECT TO fangxian_{s}_auditor USING (
-    scope = '~'
+    scope = '~' AND (SELECT current_setting('scope.low')) = ''
     OR scope >= (SELECT current_setting('scope.low')) AND scope < (SELECT current_setting('scope.high'))
 );
 CREATE POLICY sealed ON {s}.audit FOR SELECT TO fangxian_{s}_sealer, fangxian_{s}_system USING (true);

@@ -22,14 +22,14 @@ from deploy.bench.city import NEEDS, City, Round, bring_in, open_round
 from deploy.bench.cores import Cores
 from deploy.bench.needs import Missing, Operations
 from deploy.bench.page import Figure, Page, not_measured
-from deploy.bench.paths import audit, door, feed, flood, memory, registering, results, upload, webhooks
+from deploy.bench.paths import audit, door, feed, flood, memory, registering, results, scope, upload, webhooks
 from deploy.bench.site import Site, started
 from deploy.bench.timing import FULL, QUICK, Effort
 from deploy.demo.parties import Parties, Party, parties_at
 from deploy.demo.population import TOWNSHIP
 from deploy.trouble import Trouble
 
-AT_THE_DOOR = ("verify", "code", "growth", "generator", "audit", "webhooks", "flood")
+AT_THE_DOOR = ("verify", "code", "growth", "generator", "audit", "webhooks", "flood", "scope")
 IN_THE_CITY = ("import", "upload", "results", "positive", "feed", "latency", "memory")
 NAMES = (*AT_THE_DOOR, *IN_THE_CITY)
 PEOPLE = (20_000, 100_000)
@@ -140,6 +140,8 @@ async def _at_the_door(run: Bench, site: Site) -> None:
             await run.take("webhooks", lambda: webhooks.measure(site, ground.command, run.effort))
         if "flood" in run.wanted:
             await run.take("flood", lambda: flood.measure(site, ground.database, run.effort))
+        if "scope" in run.wanted:
+            await run.take("scope", lambda: scope.measure(ground.database, run.effort))
 
 
 async def _in_the_city(run: Bench, site: Site, people: int, *, first: bool) -> None:

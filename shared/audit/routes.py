@@ -53,7 +53,8 @@ def _searching(service: Service) -> Router:
     ) -> Listed[AuditEntry]:
         """Search this service's audit, the latest entry first.
 
-        Auditors see what was done in the name of their region, and in none. The search itself leaves an entry.
+        Auditors see what was done in the name of their region; those of the whole, also in the name of
+        none. The search itself leaves an entry.
         """
         where = AuditFilter(subject, actor, operation, kind, since, before)
         return await use_cases.search(work, where, place_of(cursor), limit)

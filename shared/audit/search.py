@@ -95,7 +95,7 @@ class AuditFilter:
 
 
 async def search(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
-    """Entries within the auditor's scope, or in no region's name, the latest first."""
+    """Entries within the auditor's scope, the whole's with those in no region's name; the latest first."""
     await work.rows(AS_AUDITOR, role=group_of(work.house.settings.service, "auditor"))
     rows = await _latest(work, AUDIT, select(AUDIT).where(*where.clauses()), after, limit)
     service = work.house.settings.service

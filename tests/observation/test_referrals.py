@@ -89,12 +89,32 @@ async def test_the_limit_of_a_fever_is_the_protocols(doctor: httpx.AsyncClient) 
         assert (await doctor.post(REFERRALS, json=fever(new_id(), celsius))).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("role", "values"),
+    [
+        (Role.HOSPITAL, {"scope": "350583", "party": "hospital-elsewhere"}),
+        (Role.GRID_WORKER, {"scope": "350582005002"}),
+        (Role.DOORKEEPER, {"scope": "350582005002"}),
+    ],
+    ids=["hospital", "grid_worker", "doorkeeper"],
+)
+async def test_who_may_not_see_an_episode_is_not_told_that_it_is_a_positives(
+    district: District, role: Role, values: dict[str, str]
+) -> None:
+    who, place = new_id(), "350582005002"
+    await tell(district, resident(who, new_id()), tube(new_id(), [who], "positive"))
+    told = (await district.caller("observation", role, **values).post(REFERRALS, json=fever(who, region=place))).json()
+    (episode,) = await referrals_of(district, [who])
+    assert (told["id"], told["state"]) == (str(episode["id"]), "reported")
+    assert (told["reason"], told["evidence_type"], told["evidence_id"], told["region"]) == ("fever", None, None, place)
+
+
 async def test_a_second_report_joins_the_open_episode(district: District, doctor: httpx.AsyncClient) -> None:
     who = new_id()
     first = (await doctor.post(REFERRALS, json=fever(who, 37.5))).json()
     elsewhere = district.caller("observation", Role.GRID_WORKER, scope="350582005002")
     second = await elsewhere.post(REFERRALS, json=fever(who, 39.0, "350582005002"))
-    assert (second.status_code, second.json()) == (201, first), "also where it was reported outside one's scope"
+    assert (second.status_code, second.json()) == (201, first | {"region": "350582005002"}), "also outside one's scope"
     assert (await elsewhere.get(f"{REFERRALS}/{first['id']}")).status_code == 404
     rows = await district.sql("SELECT celsius::float AS celsius FROM observation.fevers ORDER BY seq")
     assert [row["celsius"] for row in rows] == [37.5, 39.0]

@@ -47,7 +47,8 @@ READERS = Role.STAFF | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
 async def report_fever(new: NewFever, work: Work) -> Referral:
     """Report a fever: the person waits where they are, and 120 comes.
 
-    A person has one episode at a time: a second report adds its reading to the open one and is answered with it. No
+    A person has one episode at a time: a second report adds its reading to the open one and is answered with it; who
+    may not see it is told its number and stage alone, as if for the fever reported and where it was read. No
     colour, scope of residence or gap in the registry keeps anybody from being reported. What counts as a fever is the
     protocol's (37.3 °C by default). Source: article 2.
     """

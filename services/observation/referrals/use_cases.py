@@ -90,6 +90,8 @@ class ReferralFilter:
 # reported, and no more. Locks it, so that the reading cannot join an episode that ends meanwhile.
 FIND_OPEN = text("SELECT * FROM open_referral_of(:resident)")
 
+SEEN = text("SELECT 1 FROM referrals WHERE id = :id")
+
 ADD_FEVER = text("""
     INSERT INTO fevers (id, region, referral_id, resident_id, party, role, celsius, symptoms, measured_at)
     VALUES (:id, :region, :referral_id, :resident_id, :party, :role, :celsius, CAST(:symptoms AS text[]), :measured_at)
@@ -122,7 +124,21 @@ async def report_fever(work: Work, new: NewFever) -> Referral:
     work.saw([new.resident_id])
     if opened:
         work.publish_all([referral], change="reported", urgent=True)
-    return referral
+        return referral
+    return referral if await _may_see(work, referral) else told_of(referral, new)
+
+
+async def _may_see(work: Work, referral: Referral) -> bool:
+    if work.actor.role.database_role == "door":
+        return False
+    return bool(await work.rows(SEEN, id=referral.id))
+
+
+def told_of(referral: Referral, new: NewFever) -> Referral:
+    """An episode as somebody is told of it who may not see it: that 120 comes, not why, on what evidence, or where."""
+    return referral.model_copy(
+        update={"region": new.region, "reason": "fever", "evidence_type": None, "evidence_id": None}
+    )
 
 
 async def _episode(work: Work, protocol: Protocol, new: NewFever) -> tuple[Referral, bool]:
