@@ -3,7 +3,7 @@
 from migrations.retention import purge_rows_alone, purge_whole_partitions
 
 revision = "0110"
-down_revision = "0100"
+down_revision = "0105"
 branch_labels = None
 depends_on = None
 

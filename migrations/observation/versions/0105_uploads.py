@@ -2,15 +2,15 @@
 
 from migrations.house import files_after_jobs, files_before_jobs
 
-revision = "0110"
+revision = "0105"
 down_revision = "0100"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    files_before_jobs("registry")
+    files_before_jobs("observation")
 
 
 def downgrade() -> None:
-    files_after_jobs("registry")
+    files_after_jobs("observation")

@@ -2,7 +2,7 @@
 
 from migrations.house import files_after_jobs, files_before_jobs
 
-revision = "0110"
+revision = "0105"
 down_revision = "0100"
 branch_labels = None
 depends_on = None
