@@ -1,4 +1,4 @@
-"""What a door needs, a database of its own that tells it no more than a door may know; and what webhooks need."""
+"""What a door needs, a database of its own that tells it no more than it may know; receivers of webhooks; a caller."""
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
@@ -71,3 +71,12 @@ async def deliverer(district: District) -> AsyncIterator[Deliverer]:
     made = Deliverer(district.houses["gateway"])
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def outside(district: District) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody without a token."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(district.apps["gateway"], raise_app_exceptions=False), base_url="http://gateway"
+    ) as client:
+        yield client

@@ -12,6 +12,7 @@ from services.registry.residents.identity import check_digit
 from services.registry.residents.transfers import settle_requests
 from tests.harness import District
 
+IMPORTS = "/registry/v1/imports"
 SHATANG, HOUKU = "350582005001", "350582005002"
 ELSEWHERE = "350582004001"
 PHONE = "15412345678"
@@ -86,3 +87,17 @@ async def everything_kept(district: District) -> str:
             for line in await district.sql(f"SELECT t::text AS line FROM registry.{row['tablename']} t")
         ]
     return "\n".join(found)
+
+
+def crowd(count: int, **values: Any) -> list[dict[str, Any]]:
+    return [person(place, **values) for place in range(1, count + 1)]
+
+
+async def errors_of(client, job: dict[str, Any], language: str = "en") -> list[dict[str, str]]:
+    answer = await client.get(f"{IMPORTS}/{job['id']}/errors", headers={"accept-language": language})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+
+
+def counts(job: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(job["result"][name] for name in ("created", "updated", "unchanged", "failed"))

@@ -1,7 +1,5 @@
 """R2: a file of people is taken in once, resumed where it stopped, and answered row by row."""
 
-import asyncio
-import csv
 import io
 import zipfile
 from typing import Any
@@ -16,14 +14,17 @@ from services.registry.residents.identity import REASONS
 from services.registry.residents.transfers import settle_requests
 from shared.actors import Role
 from shared.contracts.registry import Resident
-from shared.jobs import run_open_jobs
 from tests.harness import District
 from tests.registry.people import (
     ADDRESS,
     ELSEWHERE,
     HOUKU,
+    IMPORTS,
     PHONE,
     SHATANG,
+    counts,
+    crowd,
+    errors_of,
     everything_kept,
     number,
     person,
@@ -34,26 +35,10 @@ from tests.registry.people import (
     take_in,
 )
 
-IMPORTS = "/registry/v1/imports"
-
 
 @pytest.fixture
 def command(district: District):
     return district.caller("registry", Role.COMMAND)
-
-
-def crowd(count: int, **values: Any) -> list[dict[str, Any]]:
-    return [person(place, **values) for place in range(1, count + 1)]
-
-
-async def errors_of(client, job: dict[str, Any], language: str = "en") -> list[dict[str, str]]:
-    answer = await client.get(f"{IMPORTS}/{job['id']}/errors", headers={"accept-language": language})
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
-
-
-def counts(job: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(job["result"][name] for name in ("created", "updated", "unchanged", "failed"))
 
 
 async def test_a_file_is_taken_in_and_the_same_file_again_changes_nothing(district: District, command) -> None:
@@ -271,78 +256,6 @@ async def test_what_is_no_upload(command) -> None:
 async def test_every_fault_has_words_in_both_languages() -> None:
     assert words.FILE_PROBLEMS.keys() == set(FILE_CODES)
     assert words.WORDS.keys() >= {*ROW_CODES, *REASONS}
-
-
-class Killed(BaseException):
-    """As if the process died: nothing may catch it."""
-
-
-async def test_a_killed_import_goes_on_where_it_stopped(
-    district: District, command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "CHUNK", 3)
-    rows = [*crowd(7), person(1, name="又一次"), person(9)]
-    answer = await send(command, table(rows))
-    house, worker = district.houses["registry"], district.workers["registry"]
-    real, calls = taking._write, 0
-
-    async def dies(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        written = await real(*arguments)
-        if calls == 2:
-            raise Killed
-        return written
-
-    monkeypatch.setattr(taking, "_write", dies)
-    with pytest.raises(Killed):
-        await run_open_jobs(house, worker.jobs)
-    job = (await command.get(answer.headers["location"])).json()
-    assert (job["state"], job["total"], job["done"], counts(job)) == ("running", 9, 3, (3, 0, 0, 0))
-    assert len(await published(district)) == 3
-    await run_open_jobs(house, worker.jobs)
-    job = (await command.get(answer.headers["location"])).json()
-    assert (job["state"], job["done"], counts(job)) == ("succeeded", 9, (8, 0, 0, 1))
-    assert "line 2" in (await errors_of(command, job))[0]["错误"]
-    assert len(await published(district)) == len(await district.sql("SELECT * FROM registry.residents")) == 8
-
-
-async def test_a_cancelled_import_stops_after_its_chunk(
-    district: District, command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spool, "CHUNK", 2)
-    answer = await send(command, table(crowd(6)))
-    url = answer.headers["location"]
-    real = taking._write
-
-    async def cancels(*arguments: Any) -> Any:
-        if not (await command.get(url)).json()["done"]:
-            return await real(*arguments)
-        assert (await command.post(f"{url}/cancel")).json()["state"] == "cancelled"
-        return await real(*arguments)
-
-    monkeypatch.setattr(taking, "_write", cancels)
-    await district.settle()
-    job = (await command.get(url)).json()
-    assert (job["state"], job["done"], counts(job)) == ("cancelled", 2, (2, 0, 0, 0))
-    assert len(await district.sql("SELECT * FROM registry.residents")) == 2
-    assert (await command.post(f"{url}/cancel")).json()["code"] == "job_ended"
-    await district.settle()
-    assert await district.sql("SELECT * FROM registry.uploads") == []
-
-
-async def test_two_imports_of_one_file_at_once(district: District, command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "CHUNK", 5)
-    rows = crowd(40)
-    answers = [await send(command, table(rows)), await send(command, table(list(reversed(rows))))]
-    house, worker = district.houses["registry"], district.workers["registry"]
-    await asyncio.gather(*(run_open_jobs(house, worker.jobs) for _ in range(2)))
-    await district.settle()
-    jobs = [(await command.get(answer.headers["location"])).json() for answer in answers]
-    assert [job["state"] for job in jobs] == ["succeeded"] * 2
-    assert tuple(map(sum, zip(*map(counts, jobs), strict=True))) == (40, 0, 40, 0)
-    people = await district.sql("SELECT version FROM registry.residents")
-    assert (len(people), {row["version"] for row in people}, len(await published(district))) == (40, {1}, 40)
 
 
 async def test_who_lives_elsewhere_is_counted_as_anybody_new(district: District, command) -> None:

@@ -1,10 +1,7 @@
 """The audit: no act without a trace, nothing that can be taken back, and a chain that skips nobody."""
 
-import asyncio
 import contextlib
-from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -13,16 +10,10 @@ from fastapi.routing import APIRoute
 from httpx import ASGITransport, AsyncClient
 from sqlalchemy import text
 
-from deploy.audit import export, verify_audit
-from shared import clock
 from shared.actors import Actor, Role
-from shared.audit import sealer
-from shared.audit.canonical import beginning, chained, entry_of
 from shared.audit.entries import scope_of
-from shared.audit.heads import head_now, public_keys
 from shared.audit.kinds import Kind
 from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
-from shared.feed import maintenance
 from shared.house import House
 from shared.http import handlers
 from shared.http.router import Route
@@ -30,46 +21,15 @@ from shared.ids import new_id
 from shared.problems import NotFound
 from shared.regions import NOTHING, range_of
 from shared.settings import SERVICES, Service
-from shared.telemetry import AUDIT_UNSEALED
 from tests.harness import XINTANG, District
+from tests.shared.audited import FIELDS, STAFF, act, entries
 
-STAFF = Actor("staff:7", Role.GRID_WORKER, range_of(XINTANG), purpose="door visit", request_id="req-12345")
-FIELDS = "kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects"
 REGIONS = "/registry/v1/regions"
 
 
 @pytest.fixture
 async def house(district: District) -> House:
     return district.houses["registry"]
-
-
-async def entries(district: District, service: Service = "registry") -> list[Any]:
-    return await district.sql(f"SELECT {FIELDS} FROM {service}.audit ORDER BY seq")
-
-
-async def act(house: House, *subjects: UUID) -> None:
-    async with house.work(STAFF, "GET /registry/v1/residents") as work:
-        work.saw(subjects)
-
-
-async def seal(district: District, house: House) -> None:
-    await district.until_served()
-    await sealer.seal(house)
-
-
-async def chain(district: District) -> list[tuple[int, int]]:
-    """Position and number of every sealed entry; the hashes are checked as they are read."""
-    rows = await district.sql("SELECT day, position, seq, hash FROM registry.audit_seals ORDER BY day, position")
-    found = {row["seq"]: row for row in await district.sql("SELECT * FROM registry.audit")}
-    ends: dict[date, bytes] = {}
-    for row in rows:
-        day = row["day"]
-        ends[day] = chained(ends.get(day, beginning("registry", day)), entry_of(dict(found[row["seq"]])))
-        assert row["hash"] == ends[day]
-    return [(row["position"], row["seq"]) for row in rows]
-
-
-# What leaves an entry -------------------------------------------------------------------------------------------------
 
 
 async def test_a_look_is_one_entry_with_all_it_saw(district: District, house: House) -> None:
@@ -316,192 +276,3 @@ async def test_only_the_sealer_seals_and_nobody_sets_the_time_or_the_place(
             await connection.execute("RESET ROLE")
     finally:
         await connection.close()
-
-
-# The sealer ----------------------------------------------------------------------------------------------------------
-
-
-async def test_every_entry_is_sealed_once_in_the_order_of_commits(district: District, house: House) -> None:
-    for _ in range(5):
-        await act(house, new_id())
-    await seal(district, house)
-    await act(house, new_id(), new_id())
-    await seal(district, house)
-    await seal(district, house)
-    sealed = await chain(district)
-    assert [position for position, _ in sealed] == [1, 2, 3, 4, 5, 6]
-    assert len({seq for _, seq in sealed}) == 6
-
-
-async def test_more_than_one_batch(district: District, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealer, "AT_ONCE", 3)
-    for _ in range(8):
-        await act(house, new_id())
-    await seal(district, house)
-    assert len(await chain(district)) == 8
-
-
-async def test_a_late_commit_is_waited_for_and_not_skipped(district: District, house: House) -> None:
-    async with house.work(STAFF, "late") as slow:
-        await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
-        slow.saw([new_id()])
-        await act(house, new_id())
-        await sealer.seal(house)
-        assert await chain(district) == []
-    await seal(district, house)
-    assert len(await chain(district)) == 2
-
-
-async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(district: District, house: House) -> None:
-    """The lower number has the higher transaction id, and commits last."""
-    late = await asyncpg.connect(district.database.owner_url)
-    try:
-        await late.execute("BEGIN")
-        (number,) = await late.fetchrow("SELECT nextval('registry.audit_seq_seq')")
-        await act(house, new_id())
-        await seal(district, house)
-        await late.execute(
-            f"INSERT INTO registry.audit (seq, epoch, {FIELDS}) OVERRIDING SYSTEM VALUE "
-            "SELECT $1, max(epoch), 'look', '', '', '', '', '', '', '', '', '', '{}' FROM registry.feed_epochs",
-            number,
-        )
-        await late.execute("COMMIT")
-    finally:
-        await late.close()
-    await seal(district, house)
-    sealed = await chain(district)
-    assert [position for position, _ in sealed] == [1, 2]
-    assert sealed[0][1] > sealed[1][1] == number
-
-
-async def test_many_sealers_at_once_make_one_chain(district: District, house: House) -> None:
-    async def busy() -> None:
-        for _ in range(10):
-            await act(house, new_id())
-
-    async def sealing() -> None:
-        for _ in range(20):
-            await sealer.seal(house)
-
-    await asyncio.gather(busy(), busy(), sealing(), sealing())
-    await seal(district, house)
-    assert [position for position, _ in await chain(district)] == list(range(1, 21))
-
-
-async def test_a_sealer_that_dies_leaves_nothing_half_done(
-    district: District, house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await act(house, new_id())
-
-    async def die(*_: Any) -> None:
-        raise ConnectionResetError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sealer, "_move", die)
-        await district.until_served()
-        with pytest.raises(ConnectionResetError):
-            await sealer.seal(house)
-    assert await chain(district) == []
-    await seal(district, house)
-    assert [position for position, _ in await chain(district)] == [1]
-
-
-async def test_days_have_chains_of_their_own(district: District, house: House) -> None:
-    """A transaction begun before midnight in Shanghai belongs to the day it began on, whenever it is sealed."""
-    today = clock.day_of(datetime.now(UTC))
-    await act(house, new_id())
-    await act(house, new_id())
-    await district.sql(
-        "UPDATE registry.audit SET at = at - interval '1 day' WHERE seq = (SELECT min(seq) FROM registry.audit)"
-    )
-    await act(house, new_id())
-    await seal(district, house)
-    days = await district.sql("SELECT day, position FROM registry.audit_seals ORDER BY day, position")
-    yesterday = today - timedelta(days=1)
-    assert [(row["day"], row["position"]) for row in days] == [(yesterday, 1), (today, 1), (today, 2)]
-    await chain(district)
-
-
-async def test_the_age_of_what_is_not_sealed_is_measured(district: District, house: House) -> None:
-    gauge = AUDIT_UNSEALED.labels("registry")
-    await act(house, new_id())
-    await asyncio.sleep(0.05)
-    await maintenance.measure(house, ())
-    assert 0.04 < gauge._value.get() < 60
-    await seal(district, house)
-    await maintenance.measure(house, ())
-    assert gauge._value.get() == 0
-
-
-async def test_a_head_is_signed_over_all_that_is_sealed(district: District, house: House) -> None:
-    for _ in range(3):
-        await act(house, new_id())
-    await seal(district, house)
-    today = clock.day_of(datetime.now(UTC))
-    async with house.system_work() as work:
-        head = (await head_now(work, today)).model_dump()
-        empty = (await head_now(work, date(2021, 1, 21))).model_dump()
-    keys = verify_audit.keys_of({"keys": public_keys(house.signer)})
-    assert (head["size"], head["service"], head["day"]) == (3, "registry", today.isoformat())
-    assert (empty["size"], empty["hash"]) == (0, beginning("registry", date(2021, 1, 21)).hex())
-    for one in (head, empty):
-        verify_audit.check_signature(one, keys, "the head")
-
-
-# The export ----------------------------------------------------------------------------------------------------------
-
-
-async def exported(district: District, house: House) -> bytes:
-    connection = await asyncpg.connect(district.database.owner_url)
-    try:
-        async with connection.transaction():
-            day = clock.day_of(datetime.now(UTC))
-            return b"".join([line + b"\n" async for line in export.lines(connection, house.signer, day)])
-    finally:
-        await connection.close()
-
-
-@pytest.fixture
-async def sealed(district: District, house: House) -> House:
-    for _ in range(6):
-        await act(house, new_id())
-    await seal(district, house)
-    return house
-
-
-def found_in(file: bytes, house: House) -> list[tuple[str, int | None]]:
-    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(house.signer)}))
-    return [(finding.kind, finding.position) for _, finding in found]
-
-
-async def test_an_export_is_whole(district: District, sealed: House) -> None:
-    await act(sealed, new_id())  # not sealed yet, and so not in it
-    file = await exported(district, sealed)
-    assert found_in(file, sealed) == []
-    assert file.count(b"\n") == 1 + 6 + 1
-
-
-TAMPERINGS = {
-    "changed": ("UPDATE registry.audit SET actor = 'x' WHERE seq = $1", ("changed", 3)),
-    "a subject removed": ("UPDATE registry.audit SET subjects = '{}' WHERE seq = $1", ("changed", 3)),
-    "deleted": ("DELETE FROM registry.audit WHERE seq = $1", ("missing", 3)),
-    "deleted with its seal": (
-        "WITH gone AS (DELETE FROM registry.audit WHERE seq = $1) DELETE FROM registry.audit_seals WHERE seq = $1",
-        ("missing", 3),
-    ),
-    "moved to another day": ("UPDATE registry.audit SET at = at - interval '1 day' WHERE seq = $1", ("missing", 3)),
-    "added behind the sealer's back": (
-        "INSERT INTO registry.audit (xid, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, "
-        "request_id, subjects) SELECT xid, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, "
-        "request_id, subjects FROM registry.audit WHERE seq = $1",
-        ("added", 7),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TAMPERINGS)
-async def test_whoever_owns_the_database_is_found_out(district: District, sealed: House, name: str) -> None:
-    statement, expected = TAMPERINGS[name]
-    (third,) = await district.sql("SELECT seq FROM registry.audit_seals WHERE position = 3")
-    await district.sql(statement, third["seq"])
-    assert found_in(await exported(district, sealed), sealed)[0] == expected

@@ -131,4 +131,6 @@ class WhoIAm(Said):
 class Bound(Said):
     """Which resident an account is. Refresh the token to act as them."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"}]})
+
     resident_id: UUID
