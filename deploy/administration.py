@@ -37,8 +37,13 @@ REVOKE = """
     ON CONFLICT (id) DO UPDATE SET at = greatest(kept.at, excluded.at)
 """
 TRACE = """
-    INSERT INTO gateway.audit (at, actor, role, scope, purpose, request_id, operation, subjects)
-    SELECT now(), 'operator', 'service', '', '', '', $2, ARRAY[id] FROM gateway.clients WHERE client_id = $1
+    INSERT INTO gateway.audit (
+        epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
+    )
+    SELECT
+        (SELECT max(epoch) FROM gateway.feed_epochs), 'keys', $2, 'clients', 'operator', 'owner', '', '~', '', '', '',
+        ARRAY[id]
+    FROM gateway.clients WHERE client_id = $1
 """
 
 
