@@ -47,6 +47,12 @@ def range_of(scope: str) -> Range:
     return EVERYTHING if scope == "" else (scope, scope + "~")
 
 
+def covers(wide: Range, scope: str) -> bool:
+    """Whether a range holds a scope with everything under it."""
+    low, high = range_of(scope)
+    return wide[0] <= low and high <= wide[1]
+
+
 def lies_under(code: str, scope: str) -> bool:
     """Whether a region is the scope or lies under it."""
     low, high = range_of(scope)

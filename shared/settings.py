@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     development_issuer: bool = Field(default=True, description="Whether POST /gateway/v1/development/tokens exists.")
     demonstration_ids: bool = Field(default=False, description="Whether ID numbers of the reserved kind are accepted.")
 
+    region: str = Field(
+        default="",
+        pattern=r"^([0-9]{2,16})?$",
+        description="What this installation serves: who commands all of it decides for it.",
+    )
+
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description='Networks of our own that webhooks may go to, as JSON: ["10.20.0.0/16"].'
     )

@@ -78,6 +78,7 @@ class Database:
             "keys": self.keys / service,
             "demonstration_ids": True,
             **dict.fromkeys(LIMITS, 1_000_000),
+            "region": XINTANG,
             "webhook_networks": ("127.0.0.0/8",),
             "wake_subscribers": False,
             **values,

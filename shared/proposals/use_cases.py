@@ -18,6 +18,7 @@ from shared.ids import new_id
 from shared.problems import Forbidden, NotFound, Problem, Text
 from shared.proposals import rules
 from shared.proposals.rules import Move, State
+from shared.regions import covers
 from shared.work import Listed, Page, Work, listed
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -159,7 +160,12 @@ EXPIRE = text("""
 
 
 async def propose(work: Work, kind: Kind[Content], content: Content, reason: str) -> Proposal:
-    """Propose something for another person to decide, within the proposer's scope."""
+    """Propose something for another person to decide. It binds the whole installation, and so does who may propose it.
+
+    Who decides sees it only with a scope at least as wide.
+    """
+    if not covers(work.actor.range, work.house.settings.region):
+        raise Forbidden()
     id_ = new_id()
     said = content.model_dump(mode="json")
     (row,) = await work.rows(

@@ -127,6 +127,13 @@ async def test_a_proposal_out_of_scope_is_not_there(district: District) -> None:
         assert (await elsewhere.get(PROPOSALS)).json()["items"] == []
 
 
+@pytest.mark.parametrize("scope", ["350582005001", "3505820050010101", "350583"])
+async def test_who_commands_a_part_proposes_nothing_for_the_whole(district: District, scope: str) -> None:
+    async with person(district, "lin", scope=scope) as proposer:
+        answer = await proposer.post(PROTOCOLS, json={"protocol": second(), "reason": "x"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
 async def test_approving_something_else_than_what_is_proposed_has_no_effect(district: District) -> None:
     proposal = await proposed(district)
     async with person(district, "wang") as approver:

@@ -48,7 +48,7 @@ OWN_ACTS: Mapping[str, str] = {
     "POST /observation/v1/referrals": "a fever is never refused: it joins the person's episode, or opens one",
     "POST /gateway/v1/retention": "as above",
     "POST /gateway/v1/policies": "as above",
-    "POST /gateway/v1/sunset": "as above, also from a narrow scope, as with policies, protocols, periods",
+    "POST /gateway/v1/sunset": "as above",
     "POST /gateway/v1/policies/trials": "a trial over one's own scope, which changes no code",
     "POST /gateway/v1/phone-challenges": "open to everybody who has a phone: it says the same of every number",
 }
