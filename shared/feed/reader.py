@@ -205,8 +205,7 @@ class Reader:
 
     async def unread(self) -> dict[str, float]:
         """The seconds for which the oldest unread entry of each lane has been there; 0 if there is none."""
-        if not self._cursors:
-            await self._find_cursors()
+        await self._find_cursors()  # another worker may have moved them, or an operator put them back
         asked = {"types": self.types} | {lane: self._cursor(lane) for lane in log.LANES}
         found: dict[str, float] = (await self._ask("/internal/unread", asked)).raise_for_status().json()
         return found
