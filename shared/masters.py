@@ -111,6 +111,8 @@ class TransitMasters:
         return Wrapped(ciphertext.split(":")[1], ciphertext.encode())
 
     async def unwrap(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
+        if not wrapped.key.isascii():
+            raise MasterKeyError("a data key is wrapped by another master key than the KMS's")
         asked = {"ciphertext": wrapped.key.decode("ascii"), "associated_data": b64encode(bound_to).decode()}
         return b64decode(str((await self._ask("POST", f"decrypt/{self._key}", asked))["plaintext"]))
 

@@ -135,7 +135,18 @@ async def test_a_kms_that_refuses_or_is_away_is_named_and_never_quoted(kms: Tran
     assert TOKEN not in str(refused.value)
 
 
-async def test_a_service_seals_with_keys_that_the_kms_wraps(district: District, kms: Transit) -> None:
+async def test_what_another_master_wrapped_is_named(kms: Transit) -> None:
+    with pytest.raises(MasterKeyError, match="another master key"):
+        await TransitMasters(kms.url, TOKEN, "fangxian").unwrap(Wrapped("4c43107e", b"\xee\x9b"), b"x")
+
+
+async def test_a_service_seals_with_keys_that_the_kms_wraps(
+    district: District, kms: Transit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stays_as_it_is() -> None:
+        """The service that runs beside makes no keys of its own meanwhile."""
+
+    monkeypatch.setattr(district.houses["observation"], "open", stays_as_it_is)
     settings = district.database.settings(
         "observation", master_keys="kms", kms_url=kms.url, kms_token=TOKEN, kms_key="fangxian"
     )
