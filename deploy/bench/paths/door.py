@@ -93,8 +93,8 @@ class Contender:
 class Contest:
     """Loads contenders in turns."""
 
-    def __init__(self, site: Site, effort: Effort) -> None:
-        self.site, self.effort = site, effort
+    def __init__(self, site: Site, effort: Effort, connections: int = CONNECTIONS) -> None:
+        self.site, self.effort, self.connections = site, effort, connections
 
     async def run(self, *contenders: Contender) -> dict[str, Rounds]:
         """Warm each up, then measure each in every round."""
@@ -110,7 +110,7 @@ class Contest:
         return results
 
     async def _load(self, one: Contender, seconds: float) -> Load:
-        return await load(one.port, one.requests(), connections=CONNECTIONS, seconds=seconds)
+        return await load(one.port, one.requests(), connections=self.connections, seconds=seconds)
 
 
 class Scanning:
