@@ -6,18 +6,15 @@ import json
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 
-if TYPE_CHECKING:
-    from deploy.supervisor import Child
 
-
-def write(path: Path, facts: Mapping[str, object], children: Iterable["Child"]) -> None:
+def write(path: Path, facts: Mapping[str, object], processes: Iterable[Mapping[str, object]]) -> None:
     """Put down the state of every process. On a full disk the last one stays."""
-    state = {**facts, "processes": [_of(child) for child in children]}
+    state = {**facts, "processes": list(processes)}
     half_made = path.with_suffix(".half")
     with contextlib.suppress(OSError):
         half_made.touch(mode=0o600)
@@ -32,15 +29,6 @@ def read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return state
-
-
-def _of(child: "Child") -> dict[str, object]:
-    return {
-        "name": child.name,
-        "pid": child.running.pid if child.running else None,
-        "since": child.since,
-        "restarts": child.restarts,
-    }
 
 
 def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:

@@ -51,6 +51,11 @@ class Child:
     due: float = 0.0
     """When it is to be started again, by the monotonic clock."""
 
+    def state(self) -> dict[str, object]:
+        """What the status file says of it."""
+        pid = self.running.pid if self.running else None
+        return {"name": self.name, "pid": pid, "since": self.since, "restarts": self.restarts}
+
 
 class Supervisor:
     """Holds the children of one data directory. Use it as a context: leaving it ends every child."""
@@ -273,4 +278,4 @@ class Supervisor:
                 os.kill(child.running.pid, number)
 
     def _write_status(self) -> None:
-        status.write(self._status_file, self._facts, self.children)
+        status.write(self._status_file, self._facts, (child.state() for child in self.children))

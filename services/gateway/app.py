@@ -86,7 +86,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     def beside(house: House) -> Sequence[BaseRoute]:
         """What stands beside FastAPI: the hot routes, and the ways through the edge."""
         house.refreshed.append(trust.own.refresh)
-        gate = Gate(finder(house), lambda: engines.keys.receipt_secrets)
+        gate = Gate(finder(house), lambda: engines.keys.receipt_secrets, lambda: house.is_over)
         return [
             *engines.routes(house, trust),
             *signing_in.routes(house),

@@ -207,8 +207,9 @@ class Sunset(Problem):
     code = "sunset"
     title = Text(zh="应急状态已结束，不再收集信息", en="The emergency is over: nothing is collected any more")
     fix = Text(
-        zh="健康码、登记和检测均已停止；仍可查看和删除本人信息",
-        en="Codes, registration and testing have ended; you can still see your data and have it removed",
+        zh="健康码、登记和检测均已停止，办事无需再验码，就医请照常前往或拨打 120；仍可查看和删除本人信息",
+        en="Codes, registration and testing have ended: no service asks for a code, care is there as ever (call 120), "
+        "and you can still see your data and have it removed",
     )
 
 

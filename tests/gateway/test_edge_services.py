@@ -139,7 +139,7 @@ async def test_a_receipt_ends(edge: httpx.AsyncClient, bearer: dict[str, str]) -
     assert (answer.status_code, answer.json()["code"]) == (403, "receipt_expired")
 
 
-async def test_seeking_care_is_open_to_everybody_who_says_who_they_are(
+async def test_seeking_care_is_open_to_everybody(
     district: District, edge: httpx.AsyncClient, upstream: tuple[Upstream, int], bearer: dict[str, str]
 ) -> None:
     assert (await edge.get("/services/clinic/x", headers=bearer)).status_code == 303
@@ -148,7 +148,13 @@ async def test_seeking_care_is_open_to_everybody_who_says_who_they_are(
     doctor = {"authorization": f"Bearer {token(district, Role.VILLAGE_DOCTOR)}"}
     assert (await edge.get("/services/clinic/x", headers=doctor)).status_code == 303
     assert "x-fangxian-resident" not in upstream[0].seen[2][1]
-    assert (await edge.get("/services/clinic/x")).status_code == 401
+    for nobody in ({}, {"authorization": "Bearer expired"}, {"authorization": "Basic x"}):
+        said = nobody | {"x-fangxian-resident": str(OTHER)}
+        assert (await edge.get("/services/clinic/x", headers=said)).status_code == 303
+        assert "x-fangxian-resident" not in upstream[0].seen[-1][1]
+        assert (await edge.get("/gateway/v1/forward-auth/clinic", headers=said)).status_code == 204
+        assert (await edge.get("/services/window/x", headers=said | receipt())).status_code == 401
+        assert (await edge.get("/services/nothing/x", headers=said)).status_code == 401
 
 
 async def test_a_receipt_is_of_use_to_its_resident_only(district: District, edge: httpx.AsyncClient) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
+from services.gateway.points.schemas import NewServicePoint
+from services.gateway.points.tables import PointRow
 from shared.actors import Role
 from shared.ids import new_id
 from shared.settings import SERVICES, Service
@@ -63,6 +65,22 @@ async def test_the_door_keeps_no_visit_any_more(district: District) -> None:
         answer = await door.post("/gateway/v1/verifications", json={"scan_id": str(new_id()), "token": "x"})
     assert (answer.status_code, answer.json()["code"]) == (410, "sunset")
     assert await district.sql("SELECT 1 FROM gateway.visits") == []
+
+
+async def test_no_protected_service_asks_for_a_code_any_more(district: District) -> None:
+    house = district.houses["gateway"]
+    asked = NewServicePoint(name="窗口", region="350582005001", slug="after", upstream_url="http://127.0.0.1:9/")
+    async with house.system_work() as work:
+        row = PointRow(region=asked.region)
+        row.ask(asked)
+        work.add(row)
+    path = "/gateway/v1/forward-auth/after"
+    async with district.caller("gateway", Role.RESIDENT, residents=(new_id(),)) as somebody:
+        assert (await somebody.get(path)).json()["code"] == "receipt_missing"
+        await approve(district, await propose(district))
+        await know(district)
+        assert (await somebody.get(path)).status_code == 204
+        assert (await somebody.get(path, headers={"authorization": ""})).status_code == 204
 
 
 @pytest.mark.parametrize("service", ["registry", "testing", "observation"])

@@ -1,7 +1,8 @@
 """Verify the code before the service (articles 4 and 6): who may go through to a protected service.
 
 A verification at a service point gave a receipt; the edge asks for it before it lets a request through. Seeking care is
-open to everybody: a medical point asks for none, whatever the colour.
+open to everybody: a medical point asks for none, whatever the colour, and not even for a token that is good. When the
+emergency is over, no point asks for anything.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +14,7 @@ from uuid import UUID
 from services.gateway.tokens.rules import BadToken
 from services.gateway.verifications import receipts
 from shared.actors import Actor, Role
-from shared.problems import NotFound, Problem, Text
+from shared.problems import NotFound, Problem, Text, Unauthenticated
 
 RECEIPT_HEADER = "x-visit-receipt"
 
@@ -63,21 +64,42 @@ Secrets = Callable[[], Mapping[bytes, bytes]]
 """What receipts are sealed with, by key id."""
 
 
+class Admitted(NamedTuple):
+    """Somebody may go through."""
+
+    point: Point
+    resident_id: UUID | None
+    """Who it is. Nobody's name where the point asks for none and the caller gave none that is good."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """Decides who goes through."""
 
     find: FindPoint
     secrets: Secrets
+    is_over: Callable[[], bool] = lambda: False
 
-    async def admit(self, actor: Actor, slug: str, receipt: str | None, now: datetime) -> tuple[Point, UUID | None]:
-        """The point, and the resident who goes through. Raises NotFound, or why not."""
+    async def admit(self, identify: Callable[[], Actor], slug: str, receipt: str | None, now: datetime) -> Admitted:
+        """Who goes through to which point. `identify` is what tells or refuses the caller.
+
+        Raises Unauthenticated, NotFound, or why the receipt does not do.
+        """
         point = await self.find(slug)
+        if point is not None and (point.medical or self.is_over()):
+            return Admitted(point, resident_of(identify))
+        actor = identify()
         if point is None:
             raise NotFound()
-        if point.medical:
-            return point, actor.resident_id
-        return point, check(receipt, actor=actor, point_id=point.id, secrets=self.secrets(), now=now)
+        return Admitted(point, check(receipt, actor=actor, point_id=point.id, secrets=self.secrets(), now=now))
+
+
+def resident_of(identify: Callable[[], Actor]) -> UUID | None:
+    """The resident who calls, if they say so with a token that is good."""
+    try:
+        return identify().resident_id
+    except Unauthenticated:
+        return None
 
 
 def check(text: str | None, *, actor: Actor, point_id: UUID, secrets: Mapping[bytes, bytes], now: datetime) -> UUID:

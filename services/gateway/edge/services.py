@@ -1,6 +1,7 @@
 """Protected services: foreign applications behind a service point, reached with the receipt of a verification."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import httpx
@@ -14,6 +15,7 @@ from services.gateway.edge.forwarding import Forwarding
 from services.gateway.edge.paths import is_plain, joined
 from services.gateway.edge.protection import (
     RECEIPT_HEADER,
+    Admitted,
     Gate,
     ReceiptExpired,
     ReceiptForeign,
@@ -21,8 +23,9 @@ from services.gateway.edge.protection import (
 )
 from services.gateway.edge.proxy import METHODS
 from shared import clock
-from shared.actors import Actor, Role
+from shared.actors import Role
 from shared.house import House
+from shared.http.handlers import request_id_of
 from shared.http.hot import answered
 from shared.http.router import Router
 from shared.problems import Forbidden, NoSuchPath, NotFound
@@ -41,18 +44,22 @@ class Protected:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        actor: Actor = request.app.state.authenticate(scope)
         path = request.path_params.get("path", "")
         if path and not is_plain(path):
             raise NoSuchPath()
-        receipt = request.headers.get(RECEIPT_HEADER)
-        point, resident_id = await self._gate.admit(actor, request.path_params["slug"], receipt, clock.now())
-        headers = {"x-request-id": actor.request_id}
+        point, resident_id = await admit(self._gate, request)
+        headers = {"x-request-id": request_id_of(scope)}
         if resident_id is not None:
             headers[RESIDENT_HEADER] = str(resident_id)
         query = scope["query_string"].decode("ascii", "ignore")
         url = httpx.URL(joined(point.upstream_url, path) + (f"?{query}" if query else ""))
         await Forwarding(self._house.peers.outside, url, headers)(scope, receive, send)
+
+
+async def admit(gate: Gate, request: Request) -> Admitted:
+    """Who goes through, by what the request says."""
+    identify = partial(request.app.state.authenticate, request.scope)
+    return await gate.admit(identify, request.path_params["slug"], request.headers.get(RECEIPT_HEADER), clock.now())
 
 
 def routes(house: House, gate: Gate) -> Sequence[BaseRoute]:
@@ -61,10 +68,8 @@ def routes(house: House, gate: Gate) -> Sequence[BaseRoute]:
 
     async def forward_auth(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        actor: Actor = request.app.state.authenticate(scope)
-        receipt = request.headers.get(RECEIPT_HEADER)
         try:
-            _, resident_id = await gate.admit(actor, request.path_params["slug"], receipt, clock.now())
+            _, resident_id = await admit(gate, request)
         except NotFound:  # who asks understands 204, 401 and 403 only
             raise Forbidden() from None
         headers = {RESIDENT_HEADER: str(resident_id)} if resident_id else {}
@@ -97,7 +102,7 @@ ADMISSION = (ReceiptMissing, ReceiptForeign, ReceiptExpired)
 RESIDENT_SAID = {
     "headers": {
         "X-Fangxian-Resident": {
-            "description": "Who goes through; missing where a point of care lets somebody in who is no resident.",
+            "description": "Who goes through; missing where a point of care lets somebody in who is unknown.",
             "schema": {"type": "string", "format": "uuid"},
         }
     }
@@ -138,7 +143,7 @@ def declared_services() -> Router:
             """Ask a protected service, with the receipt of a verification at its service point.
 
             The service learns who the resident is (X-Fangxian-Resident) and gets no token of ours. Points of care ask
-            for no receipt. Source: articles 2 and 4.
+            for neither receipt nor token; nor does any when the emergency is over. Source: articles 2 and 4.
             """
 
         endpoint.__name__ = f"{method.lower()}_protected_service"
