@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     requests_a_minute_per_resident: int = Field(default=120, ge=1)
     requests_a_minute_per_staff: int = Field(default=1_200, ge=1)
     requests_a_minute_per_machine: int = Field(default=6_000, ge=1, description="Of a machine or a door.")
+    requests_in_flight: int = Field(
+        default=8,
+        ge=2,
+        description="Ordinary requests one gateway works on at once, reports half as many; care is free.",
+    )
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description="Where our own reverse proxies are: only their X-Forwarded-For is believed, as JSON."
     )

@@ -60,7 +60,10 @@ def test_what_is_too_much_is_refused_by_class_and_leaves_room_again() -> None:
     for _ in range(3):
         shedder.enter(Urgency.CARE)
     leave[0]()
+    leave[0]()  # who leaves twice makes room once
     shedder.enter(Urgency.ORDINARY)
+    with pytest.raises(Unavailable):
+        shedder.enter(Urgency.ORDINARY)
 
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
@@ -200,6 +203,57 @@ async def test_a_resident_asks_for_the_own_code_as_often_as_is_sensible(district
         codes = [(await client.get("/gateway/v1/code", headers=headers)).status_code for _ in range(4)]
     assert codes[3] == 429
     assert 429 not in codes[:3]
+
+
+async def test_who_sends_slowly_keeps_nobody_out(district: District) -> None:
+    begun, end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def dribbling() -> AsyncIterator[bytes]:
+        yield b"{"
+        begun.release()
+        await end.wait()
+        yield b"}"
+
+    async with gateway(district, requests_in_flight=2) as client, asyncio.TaskGroup() as tasks:
+        slow = [tasks.create_task(client.post("/registry/v1/residents/search", content=dribbling())) for _ in range(4)]
+        for _ in slow:
+            await begun.acquire()
+        answer = await client.get("/gateway/v1/policies/1", headers=token(district, Role.COMMAND))
+        end.set()
+    assert answer.status_code == 200
+    assert [(await one).status_code for one in slow] == [401] * 4
+
+
+async def test_who_reads_slowly_keeps_nobody_out(district: District) -> None:
+    begun, end = asyncio.Semaphore(0), asyncio.Event()
+
+    async def unread(_: Any) -> None:
+        begun.release()
+        await end.wait()
+
+    async with gateway(district, requests_in_flight=2) as client, asyncio.TaskGroup() as tasks:
+        app = client._transport.app  # type: ignore[attr-defined]
+        request = {"type": "http", "method": "GET", "path": "/openapi.json", "query_string": b"", "headers": []}
+        for _ in range(4):
+            tasks.create_task(app({**request, "state": {}}, asyncio.Event().wait, unread))
+        for _ in range(4):
+            await asyncio.wait_for(begun.acquire(), 10)
+        answer = await client.get("/gateway/v1/policies/1", headers=token(district, Role.COMMAND))
+        end.set()
+    assert answer.status_code == 200
+
+
+async def test_what_is_too_much_comes_back_later(district: District) -> None:
+    async with gateway(district, requests_in_flight=2) as client:
+        headers = token(district, Role.COMMAND)
+        asked = [client.get("/gateway/v1/policies/1", headers=headers) for _ in range(12)]
+        care = [client.get("/services/none/x") for _ in range(12)]
+        answers, cared = await asyncio.gather(asyncio.gather(*asked), asyncio.gather(*care))
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(refused) >= 6
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in refused)
+    assert {answer.status_code for answer in cared} == {401}
 
 
 ORIGIN = "https://console.example.cn"

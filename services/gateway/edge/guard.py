@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.gateway.edge.authentication import INTERNAL
 from services.gateway.edge.clients import client_of
 from services.gateway.edge.rates import Rates
-from services.gateway.edge.shedding import Shedder
+from services.gateway.edge.shedding import Shedder, arrived, leaving, most_in_flight
 from services.gateway.edge.urgency import urgency_of
 from shared.actors import Actor
 from shared.http.handlers import respond
@@ -23,12 +23,13 @@ class Guard:
         self.app = app
         self._proxies = settings.proxy_networks
         self._rates = Rates(settings)
-        self._shedder = Shedder()
+        self._shedder = Shedder(most_in_flight(settings.requests_in_flight))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith(ALWAYS_OPEN):
             await self.app(scope, receive, send)
             return
+        receive = await arrived(scope, receive)
         try:
             leave = self._shedder.enter(urgency_of(scope["method"], scope["path"]))
         except Unavailable as problem:
@@ -38,7 +39,7 @@ class Guard:
         try:
             refused = await self._refused(scope)
             answer = self.app if refused is None else respond(scope, refused)
-            await answer(scope, receive, send)
+            await answer(scope, receive, leaving(send, leave))
         finally:
             leave()
 

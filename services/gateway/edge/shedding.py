@@ -3,19 +3,24 @@
 Each class may have so many requests in flight, beside those of more urgent classes. A request that would be one too
 many is answered 503 with a time to come back at, spread so that all do not come back at once. The refusal is held
 back a little: who asks again at once, whatever the answer says, can then only do so five times a second.
+
+A request takes room from when its body is here until its answer begins: who sends or reads slowly keeps nobody out.
 """
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
 
 from prometheus_client import Counter, Gauge
+from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.edge.urgency import Urgency
 from shared.problems import Unavailable
 
-MOST_IN_FLIGHT: Mapping[Urgency, int] = {Urgency.CARE: 1_000, Urgency.ORDINARY: 12, Urgency.REPORT: 4}
+CARE_IN_FLIGHT = 1_000
+AWAITED_BYTES = 64 << 10
+"""How much of a body is awaited before it takes room; of a larger one, the rest comes while it is worked on."""
 BACK_IN_SECONDS = (1, 5)
 HELD_SECONDS = 0.2
 MOST_HELD = 2_000
@@ -25,21 +30,34 @@ SHED = Counter("fangxian_shed_total", "Requests refused because there was too mu
 IN_FLIGHT = Gauge("fangxian_in_flight", "Requests being answered, by class.", ["urgency"])
 
 
+def most_in_flight(ordinary: int) -> Mapping[Urgency, int]:
+    """How many requests of each class are worked on at once, where so many ordinary ones are."""
+    return {Urgency.CARE: CARE_IN_FLIGHT, Urgency.ORDINARY: ordinary, Urgency.REPORT: max(1, ordinary // 2)}
+
+
 class Shedder:
     """Counts what is in flight in one process, and refuses what is too much."""
 
-    def __init__(self, most: Mapping[Urgency, int] = MOST_IN_FLIGHT) -> None:
+    def __init__(self, most: Mapping[Urgency, int]) -> None:
         self._most = most
         self._in_flight = dict.fromkeys(Urgency, 0)
         self._held = 0
 
     def enter(self, urgency: Urgency) -> Callable[[], None]:
-        """Let one request in; what is returned lets it out. Raises `Unavailable` if there are too many of its class."""
+        """Let one request in; what is returned lets it out, once. Raises `Unavailable` if there are too many."""
         if self._in_flight[urgency] >= self._most[urgency]:
             SHED.labels(urgency.name.lower()).inc()
             raise Unavailable(retry_after=random.randint(*BACK_IN_SECONDS))  # noqa: S311
         self._count(urgency, 1)
-        return partial(self._count, urgency, -1)
+        is_in = True
+
+        def leave() -> None:
+            nonlocal is_in
+            if is_in:
+                is_in = False
+                self._count(urgency, -1)
+
+        return leave
 
     async def hold(self) -> None:
         """Hold a refusal back."""
@@ -53,3 +71,30 @@ class Shedder:
     def _count(self, urgency: Urgency, by: int) -> None:
         self._in_flight[urgency] += by
         IN_FLIGHT.labels(urgency.name.lower()).set(self._in_flight[urgency])
+
+
+async def arrived(scope: Scope, receive: Receive) -> Receive:
+    """Wait for the body of a request, or for the first 64 KiB of it; what is returned receives it again."""
+    if not any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]):
+        return receive
+    came: deque[Message] = deque()
+    size, more = 0, True
+    while more and size < AWAITED_BYTES:
+        came.append(message := await receive())
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+
+    async def again() -> Message:
+        return came.popleft() if came else await receive()
+
+    return again
+
+
+def leaving(send: Send, leave: Callable[[], None]) -> Send:
+    """Leave as soon as the answer begins."""
+
+    async def leaving_send(message: Message) -> None:
+        leave()
+        await send(message)
+
+    return leaving_send
