@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Identity, LargeBinary, MetaData, Text, func
+from sqlalchemy import BigInteger, DateTime, Identity, Index, LargeBinary, MetaData, Table, Text, func
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -65,18 +65,25 @@ def metadata_of(service: Service) -> MetaData:
 class Row:
     """What every table of things has: an id, an order, a version, a region.
 
-    `seq` is the order in which the server wrote rows; lists are paged by it. `version` counts the changes; statements
-    that change many rows add one themselves.
+    `seq` is the order in which the server wrote rows. Lists are read by region and then by it, with the index that each
+    table gets here: a scope is one range of it. `version` counts the changes; statements that change many rows add one
+    themselves.
     """
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-10)
     seq: Mapped[int] = mapped_column(Identity(always=True), unique=True, sort_order=-9)
     version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=-8)
-    region: Mapped[str] = mapped_column(REGION, index=True, sort_order=-7)
+    region: Mapped[str] = mapped_column(REGION, sort_order=-7)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=90)
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=91)
 
     __mapper_args__: ClassVar[Mapping[str, Any]] = {"version_id_col": version, "eager_defaults": True}
+
+    @classmethod
+    def __table_cls__(cls, name: str, metadata: MetaData, *parts: Any, **options: Any) -> Table:
+        table = Table(name, metadata, *parts, **options)
+        Index(None, table.c.region, table.c.seq)
+        return table
 
     def __init__(self, **values: Any) -> None:
         # The id comes first: sealed columns are bound to it.

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
 import asyncpg
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Executable, Result, Select, TextClause, event, text
+from sqlalchemy import Connection, Executable, Result, Select, TextClause, event, text, tuple_
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
@@ -41,7 +41,7 @@ RowT = TypeVar("RowT", bound=Row)
 MOST_PER_PAGE = 200
 
 
-CURSOR = r"^s[0-9a-f]{1,15}$"
+CURSOR = r"^[0-9~]{0,16}s[0-9a-f]{1,15}$"
 """What a cursor looks like, for the documents; to callers it is a word that means nothing."""
 
 
@@ -64,11 +64,21 @@ class Publishable(Protocol[Public]):
         """What the API answers and the feed carries of this row."""
 
 
+class Place(NamedTuple):
+    """Where a row stands in a list: by region, and within it in the order in which the server wrote it."""
+
+    region: str = ""
+    seq: int = 0
+
+
+START = Place()
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Which part of a list is asked for."""
 
-    after: int = 0
+    after: Place = START
     limit: int = 50
 
 
@@ -247,10 +257,14 @@ class Work:
         self.trail.add(kind, subjects, reason, actor)
 
     async def page(self, statement: Select[RowT], page: Page, say: Callable[[RowT], T]) -> Listed[T]:
-        """One page of a list of rows, in the order in which the server wrote them."""
+        """One page of a list of rows, by region and then in the order in which the server wrote them.
+
+        So a scope is one range of the index that the list is read by, and its page costs what a page of all does.
+        """
         kind: type[RowT] = statement.column_descriptions[0]["entity"]
-        asked = statement.where(kind.seq > page.after).order_by(kind.seq).limit(page.limit + 1)
-        return listed((await self.session.scalars(asked)).all(), page, say, lambda row: row.seq)
+        place = (kind.region, kind.seq)
+        asked = statement.where(tuple_(*place) > page.after).order_by(*place).limit(page.limit + 1)
+        return listed((await self.session.scalars(asked)).all(), page, say, lambda row: Place(row.region, row.seq))
 
     async def insert_all(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows in one statement."""
@@ -281,25 +295,26 @@ class Work:
             raise VersionMismatch()
 
 
-def listed(found: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], int]) -> Listed[T]:
+def listed(found: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:
     """One page of what was found by asking for one more than its limit."""
     kept = found[: page.limit]
     following = cursor_of(place(kept[-1])) if len(found) > page.limit else None
     return Listed(items=[say(row) for row in kept], next_cursor=following)
 
 
-def cursor_of(seq: int) -> str:
+def cursor_of(place: Place) -> str:
     """A place in a list, as callers carry it."""
-    return f"s{seq:x}"
+    return f"{place.region}s{place.seq:x}"
 
 
-def place_of(cursor: str | None) -> int:
+def place_of(cursor: str | None) -> Place:
     """The place a caller's cursor names. Raises `InvalidCursor`."""
     if cursor is None:
-        return 0
+        return START
     if not re.fullmatch(CURSOR, cursor, re.ASCII):
         raise InvalidCursor()
-    return int(cursor[1:], 16)
+    region, _, seq = cursor.partition("s")
+    return Place(region, int(seq, 16))
 
 
 async def scalar(work: Work, statement: Any) -> Any:

@@ -19,7 +19,7 @@ from shared.problems import Forbidden, NotFound, Problem, Text
 from shared.proposals import rules
 from shared.proposals.rules import Move, State
 from shared.regions import covers
-from shared.work import Listed, Page, Work, listed
+from shared.work import Listed, Page, Place, Work, listed
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -188,8 +188,8 @@ async def get_proposal(work: Work, id: UUID) -> Proposal:  # noqa: A002
 
 
 async def list_proposals(work: Work, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
-    rows = await work.rows(LIST, after=page.after, kind=kind, open=only_open, limit=page.limit + 1)
-    return listed(rows, page, lambda row: _say(work, row), lambda row: int(row["seq"]))
+    rows = await work.rows(LIST, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
+    return listed(rows, page, lambda row: _say(work, row), lambda row: Place(seq=row["seq"]))
 
 
 async def approve(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002

@@ -13,6 +13,7 @@ from deploy.bench.page import Aim, Figure, milliseconds
 from deploy.bench.timing import Effort, median
 from shared.db import group_of
 from shared.regions import range_of
+from shared.settings import Service
 
 AIM = Aim("at most", 1.2)
 COMMUNITIES = 100
@@ -22,11 +23,21 @@ ROUNDS = 15
 
 # One township of another county, so that what other paths have added is not among them; a hundredth in each community,
 # mixed as an import in any order would leave them.
-ADD = f"""
-    INSERT INTO gateway.codes (resident_id, region, colour, policy, last_negative)
-    SELECT gen_random_uuid(), '{TOWNSHIP}' || lpad((number % {COMMUNITIES})::text, 3, '0') || '0101', 1, 1, now()
-    FROM generate_series(1, $1::bigint) AS number
-"""  # noqa: S608
+ADD = {
+    "gateway.codes": """
+        INSERT INTO gateway.codes (resident_id, region, colour, policy, last_negative)
+        SELECT gen_random_uuid(), $2 || lpad((number % $3)::text, 3, '0') || '0101', 1, 1, now()
+        FROM generate_series(1, $1::bigint) AS number
+    """,
+    "observation.orders": """
+        INSERT INTO observation.orders (
+            id, region, resident_id, kind, state, protocol, evidence_type, evidence_id, day_0, opened_at, ends_at
+        )
+        SELECT gen_random_uuid(), $2 || lpad((number % $3)::text, 3, '0') || '0101', gen_random_uuid(), 'home', 'open',
+            1, 'testing.tube.v1', gen_random_uuid(), current_date, now(), now() + interval '14 days'
+        FROM generate_series(1, $1::bigint) AS number
+    """,
+}
 ENTER = """
     SELECT set_config('role', $1, true), set_config('scope.low', $2, true), set_config('scope.high', $3, true)
 """
@@ -39,36 +50,38 @@ class Contest:
     """One question, asked under scope and without."""
 
     what: str
+    service: Service
     scoped: str
     plain: str
 
 
 COUNT = "SELECT colour, count(*) FROM gateway.codes {} GROUP BY colour"
 LIST = "SELECT resident_id, region, colour, until FROM gateway.codes {}"
-PAGE = "SELECT resident_id, region, colour, until FROM gateway.codes {} ORDER BY resident_id LIMIT 50"
+PAGE = "SELECT * FROM observation.orders {} ORDER BY region, seq LIMIT 51"
 CONTESTS = (
-    Contest("count under a community", COUNT.format(""), COUNT.format(PLAIN)),
-    Contest("list a community", LIST.format(""), LIST.format(PLAIN)),
-    Contest("a page of a community", PAGE.format(""), PAGE.format(PLAIN)),
-    Contest("a page of a community, against one of all", PAGE.format(""), PAGE.format("")),
+    Contest("count under a community", "gateway", COUNT.format(""), COUNT.format(PLAIN)),
+    Contest("list a community", "gateway", LIST.format(""), LIST.format(PLAIN)),
+    Contest("a page of a community", "observation", PAGE.format(""), PAGE.format(PLAIN)),
+    Contest("a page of a community, against one of all", "observation", PAGE.format(""), PAGE.format("")),
 )
 
 
 async def measure(database: asyncpg.Connection, effort: Effort) -> list[Figure]:
     """Each question in turns, as staff within a scope and as the owner, who sees all."""
-    await database.execute(ADD, effort.growth)
-    await database.execute("VACUUM ANALYZE gateway.codes")
+    for table, add in ADD.items():
+        await database.execute(add, effort.growth, TOWNSHIP, COMMUNITIES)
+        await database.execute(f"VACUUM ANALYZE {table}")
     return [await _measured(database, contest, effort.growth) for contest in CONTESTS]
 
 
 async def _measured(database: asyncpg.Connection, contest: Contest, rows: int) -> Figure:
     scoped, plain = [], []
     for _ in range(ROUNDS):
-        async with _as_staff(database):
+        async with _as_staff(database, contest.service):
             scoped.append(await _seconds(database, contest.scoped))
         async with database.transaction():
             plain.append(await _seconds(database, contest.plain))
-    async with _as_staff(database):
+    async with _as_staff(database, contest.service):
         nodes = await plan_of(database, contest.scoped)
     ours, theirs = median(scoped), median(plain)
     return Figure(
@@ -84,10 +97,10 @@ async def _measured(database: asyncpg.Connection, contest: Contest, rows: int) -
 
 
 @asynccontextmanager
-async def _as_staff(database: asyncpg.Connection) -> AsyncIterator[None]:
+async def _as_staff(database: asyncpg.Connection, service: Service) -> AsyncIterator[None]:
     """One transaction within the scope, entered as the service enters it."""
     async with database.transaction():
-        await database.fetch(ENTER, group_of("gateway", "staff"), LOW, HIGH)
+        await database.fetch(ENTER, group_of(service, "staff"), LOW, HIGH)
         yield
 
 

@@ -36,7 +36,7 @@ CREATE TABLE gateway.points (
     CONSTRAINT point_receipt CHECK (receipt_seconds BETWEEN 1 AND 43200),
     CONSTRAINT point_protects CHECK ((slug IS NULL) = (upstream_url IS NULL))
 );
-CREATE INDEX points_region_idx ON gateway.points (region);
+CREATE INDEX points_region_seq_idx ON gateway.points (region, seq);
 CREATE UNIQUE INDEX slug_taken ON gateway.points (slug) WHERE closed_at IS NULL;
 
 CREATE TABLE gateway.visits (

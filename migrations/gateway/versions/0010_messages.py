@@ -25,7 +25,7 @@ CREATE TABLE gateway.hook_sources (
     CONSTRAINT hook_source_taken UNIQUE (source, party),
     CONSTRAINT hook_source_kind CHECK (source IN ('desk_120', 'hospital', 'municipal'))
 );
-CREATE INDEX hook_sources_region_idx ON gateway.hook_sources (region);
+CREATE INDEX hook_sources_region_seq_idx ON gateway.hook_sources (region, seq);
 
 CREATE TABLE gateway.messages (
     id uuid PRIMARY KEY,
@@ -44,7 +44,7 @@ CREATE TABLE gateway.messages (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT message_id_reused UNIQUE (source, party, message_id)
 );
-CREATE INDEX messages_region_idx ON gateway.messages (region);
+CREATE INDEX messages_region_seq_idx ON gateway.messages (region, seq);
 """
 
 

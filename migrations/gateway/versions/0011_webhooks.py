@@ -35,7 +35,7 @@ CREATE TABLE gateway.webhook_endpoints (
     CONSTRAINT webhook_state CHECK (state IN ('enabled', 'disabled')),
     CONSTRAINT webhook_disabled_reason CHECK ((disabled_reason IS NOT NULL) = (state = 'disabled'))
 );
-CREATE INDEX webhook_endpoints_region_idx ON gateway.webhook_endpoints (region);
+CREATE INDEX webhook_endpoints_region_seq_idx ON gateway.webhook_endpoints (region, seq);
 
 CREATE TABLE gateway.webhook_cursors (
     endpoint_id uuid NOT NULL CONSTRAINT webhook_cursors_endpoint_id_fkey
@@ -72,8 +72,8 @@ CREATE TABLE gateway.webhook_deliveries (
     CONSTRAINT webhook_delivery_state CHECK (state IN ('delivered', 'parked', 'dead')),
     CONSTRAINT webhook_delivery_body CHECK (body IS NOT NULL OR state = 'delivered')
 );
-CREATE INDEX webhook_deliveries_region_idx ON gateway.webhook_deliveries (region);
-CREATE INDEX webhook_deliveries_list_idx ON gateway.webhook_deliveries (endpoint_id, seq);
+CREATE INDEX webhook_deliveries_region_seq_idx ON gateway.webhook_deliveries (region, seq);
+CREATE INDEX webhook_deliveries_list_idx ON gateway.webhook_deliveries (endpoint_id, region, seq);
 CREATE INDEX webhook_deliveries_parked_idx ON gateway.webhook_deliveries (endpoint_id, subject, next_attempt_at)
     WHERE state = 'parked';
 CREATE INDEX webhook_deliveries_created_at_idx ON gateway.webhook_deliveries (created_at);

@@ -39,7 +39,7 @@ CREATE TABLE gateway.accounts (
     CONSTRAINT account_phone CHECK ((phone_sealed IS NULL) = (phone_index IS NULL)),
     CONSTRAINT account_resident CHECK (kind = 'resident' OR resident_id IS NULL)
 );
-CREATE INDEX accounts_region_idx ON gateway.accounts (region);
+CREATE INDEX accounts_region_seq_idx ON gateway.accounts (region, seq);
 COMMENT ON COLUMN gateway.accounts.open_id_index IS 'Blind index of a mini-program''s name for the person.';
 COMMENT ON COLUMN gateway.accounts.resident_id IS 'The one resident this account is, by evidence.';
 

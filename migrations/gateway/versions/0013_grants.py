@@ -33,7 +33,7 @@ CREATE TABLE gateway.grants (
     CONSTRAINT grant_order CHECK (valid_until IS NULL OR valid_from < valid_until),
     CONSTRAINT grant_two_people CHECK (decided_by IS DISTINCT FROM given_by)
 );
-CREATE INDEX grants_region_idx ON gateway.grants (region);
+CREATE INDEX grants_region_seq_idx ON gateway.grants (region, seq);
 CREATE INDEX grants_account_id_idx ON gateway.grants (account_id);
 CREATE UNIQUE INDEX grant_exists ON gateway.grants (account_id, role, region, party)
     WHERE state IN ('proposed', 'active');

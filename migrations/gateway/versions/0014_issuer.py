@@ -31,7 +31,7 @@ CREATE TABLE gateway.clients (
     CONSTRAINT client_kind CHECK (kind IN ('app', 'machine')),
     CONSTRAINT client_role CHECK ((kind = 'machine') = (role IS NOT NULL))
 );
-CREATE INDEX clients_region_idx ON gateway.clients (region);
+CREATE INDEX clients_region_seq_idx ON gateway.clients (region, seq);
 
 CREATE TABLE gateway.assertions (
     hash bytea PRIMARY KEY,
@@ -73,7 +73,7 @@ CREATE TABLE gateway.sessions (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX sessions_region_idx ON gateway.sessions (region);
+CREATE INDEX sessions_region_seq_idx ON gateway.sessions (region, seq);
 CREATE INDEX sessions_account_id_idx ON gateway.sessions (account_id);
 CREATE INDEX sessions_grant_id_idx ON gateway.sessions (grant_id);
 

@@ -29,7 +29,7 @@ CREATE TABLE observation.protocols (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX protocols_region_idx ON observation.protocols (region);
+CREATE INDEX protocols_region_seq_idx ON observation.protocols (region, seq);
 """
 
 

@@ -40,7 +40,7 @@ CREATE TABLE observation.orders (
     CONSTRAINT order_end_reason CHECK ((state = 'open') = (end_reason IS NULL)),
     CONSTRAINT order_extra_days CHECK (extra_days BETWEEN 0 AND 60)
 );
-CREATE INDEX orders_region_idx ON observation.orders (region);
+CREATE INDEX orders_region_seq_idx ON observation.orders (region, seq);
 CREATE INDEX orders_resident_id_idx ON observation.orders (resident_id);
 CREATE INDEX orders_evidence_id_idx ON observation.orders (evidence_id);
 CREATE UNIQUE INDEX order_open ON observation.orders (resident_id) WHERE state = 'open';

@@ -48,7 +48,7 @@ CREATE TABLE observation.referrals (
     CONSTRAINT referral_evidence CHECK (reason <> 'positive' OR evidence_id IS NOT NULL),
     CONSTRAINT referral_cancel_reason CHECK ((cancelled_at IS NULL) = (cancel_reason IS NULL))
 );
-CREATE INDEX referrals_region_idx ON observation.referrals (region);
+CREATE INDEX referrals_region_seq_idx ON observation.referrals (region, seq);
 CREATE INDEX referrals_resident_id_idx ON observation.referrals (resident_id);
 CREATE INDEX referrals_evidence_id_idx ON observation.referrals (evidence_id);
 CREATE UNIQUE INDEX referral_open ON observation.referrals (resident_id) WHERE closed_at IS NULL;
@@ -79,7 +79,7 @@ CREATE TABLE observation.fevers (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT fever_celsius CHECK (celsius BETWEEN 30 AND 45)
 );
-CREATE INDEX fevers_region_idx ON observation.fevers (region);
+CREATE INDEX fevers_region_seq_idx ON observation.fevers (region, seq);
 CREATE INDEX fevers_referral_id_idx ON observation.fevers (referral_id);
 CREATE INDEX fevers_resident_id_idx ON observation.fevers (resident_id);
 COMMENT ON COLUMN observation.fevers.party IS 'The machine that reported it; empty for people.';

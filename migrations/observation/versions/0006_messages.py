@@ -30,7 +30,7 @@ CREATE TABLE observation.messages (
     CONSTRAINT message_state CHECK (state IN ('applied', 'rejected')),
     CONSTRAINT message_reason CHECK ((state = 'rejected') = (reason IS NOT NULL))
 );
-CREATE INDEX messages_region_idx ON observation.messages (region);
+CREATE INDEX messages_region_seq_idx ON observation.messages (region, seq);
 CREATE INDEX messages_referral_id_idx ON observation.messages (referral_id) WHERE referral_id IS NOT NULL;
 """
 

@@ -32,7 +32,7 @@ CREATE TABLE registry.regions (
         WHEN 12 THEN 'community' WHEN 14 THEN 'patch' WHEN 16 THEN 'grid' END),
     CONSTRAINT region_parent CHECK (parent IS NULL OR starts_with(region, parent))
 );
-CREATE INDEX regions_region_idx ON registry.regions (region);
+CREATE INDEX regions_region_seq_idx ON registry.regions (region, seq);
 """
 
 

@@ -45,7 +45,7 @@ CREATE TABLE registry.residents (
     CONSTRAINT resident_dependent
         CHECK (dependent_until IS NULL OR (dependent_from IS NOT NULL AND dependent_from <= dependent_until))
 );
-CREATE INDEX residents_region_idx ON registry.residents (region);
+CREATE INDEX residents_region_seq_idx ON registry.residents (region, seq);
 CREATE INDEX residents_phone_index_idx ON registry.residents (phone_index);
 CREATE INDEX residents_household_id_idx ON registry.residents (household_id);
 COMMENT ON COLUMN registry.residents.document_index IS 'Blind index of document type and number.';
@@ -89,7 +89,7 @@ CREATE TABLE registry.registrations (
     CONSTRAINT registration_person CHECK ((state = 'received') = (person_sealed IS NOT NULL)),
     CONSTRAINT registration_resident CHECK (state <> 'settled' OR resident_id IS NOT NULL)
 );
-CREATE INDEX registrations_region_idx ON registry.registrations (region);
+CREATE INDEX registrations_region_seq_idx ON registry.registrations (region, seq);
 CREATE INDEX registrations_document_index_idx ON registry.registrations (document_index) WHERE state = 'received';
 CREATE INDEX registrations_transfer_id_idx ON registry.registrations (transfer_id) WHERE state = 'received';
 CREATE INDEX registrations_waiting_idx
@@ -115,7 +115,7 @@ CREATE TABLE registry.transfers (
     CONSTRAINT transfer_state CHECK (state IN ('asked', 'accepted', 'refused', 'done')),
     CONSTRAINT transfer_kind CHECK (kind IN ('claim', 'offer'))
 );
-CREATE INDEX transfers_region_idx ON registry.transfers (region);
+CREATE INDEX transfers_region_seq_idx ON registry.transfers (region, seq);
 CREATE INDEX transfers_from_region_idx ON registry.transfers (from_region);
 CREATE UNIQUE INDEX transfer_open ON registry.transfers (resident_id, to_region) WHERE state IN ('asked', 'accepted');
 CREATE INDEX transfers_accepted_idx ON registry.transfers (seq) WHERE state = 'accepted';

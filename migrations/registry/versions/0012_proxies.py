@@ -29,7 +29,7 @@ CREATE TABLE registry.proxies (
     CONSTRAINT proxy_state CHECK (state IN ('active', 'ended')),
     CONSTRAINT proxy_ended CHECK ((state = 'ended') = (ended_at IS NOT NULL))
 );
-CREATE INDEX proxies_region_idx ON registry.proxies (region);
+CREATE INDEX proxies_region_seq_idx ON registry.proxies (region, seq);
 CREATE INDEX proxies_guardian_id_idx ON registry.proxies (guardian_id);
 CREATE INDEX proxies_dependant_id_idx ON registry.proxies (dependant_id);
 CREATE UNIQUE INDEX proxy_exists ON registry.proxies (guardian_id, dependant_id) WHERE state = 'active';

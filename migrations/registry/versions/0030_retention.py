@@ -86,7 +86,7 @@ CREATE TABLE registry.holds (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX holds_region_idx ON registry.holds (region);
+CREATE INDEX holds_region_seq_idx ON registry.holds (region, seq);
 CREATE INDEX holds_resident_id_idx ON registry.holds (resident_id);
 COMMENT ON COLUMN registry.holds.ordered_by IS 'The court or authority.';
 """

@@ -35,7 +35,7 @@ CREATE TABLE testing.campaigns (
     CONSTRAINT campaign_ended CHECK ((ended_at IS NOT NULL) = (state IN ('closed', 'cancelled'))),
     CONSTRAINT campaign_opened CHECK (opened_at IS NOT NULL OR state IN ('planned', 'cancelled'))
 );
-CREATE INDEX campaigns_region_idx ON testing.campaigns (region);
+CREATE INDEX campaigns_region_seq_idx ON testing.campaigns (region, seq);
 COMMENT ON COLUMN testing.campaigns.ended_at IS 'When it was closed or cancelled.';
 
 CREATE TABLE testing.campaign_people (

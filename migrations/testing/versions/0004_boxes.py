@@ -29,7 +29,7 @@ CREATE TABLE testing.boxes (
     CONSTRAINT box_received CHECK ((received_at IS NOT NULL) = (state = 'received')),
     CONSTRAINT box_tubes CHECK (tubes > 0)
 );
-CREATE INDEX boxes_region_idx ON testing.boxes (region);
+CREATE INDEX boxes_region_seq_idx ON testing.boxes (region, seq);
 CREATE INDEX boxes_open_idx ON testing.boxes (laboratory) WHERE state <> 'received';
 COMMENT ON COLUMN testing.boxes.tubes IS 'How many were packed.';
 COMMENT ON COLUMN testing.boxes.unexpected IS 'Numbers that were found in it and not packed into it.';

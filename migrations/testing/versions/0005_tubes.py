@@ -31,7 +31,7 @@ CREATE TABLE testing.rolls (
     CONSTRAINT roll_capacity CHECK (capacity IN (1, 5, 10, 20)),
     CONSTRAINT roll_range CHECK (first <= last)
 );
-CREATE INDEX rolls_region_idx ON testing.rolls (region);
+CREATE INDEX rolls_region_seq_idx ON testing.rolls (region, seq);
 CREATE INDEX rolls_campaign_id_idx ON testing.rolls (campaign_id);
 
 CREATE TABLE testing.tubes (
@@ -85,7 +85,7 @@ CREATE TABLE testing.tubes (
     CONSTRAINT tube_discarded CHECK ((discarded_at IS NULL) = (state <> 'discarded')),
     CONSTRAINT tube_answers CHECK (answers = '{}' OR capacity = 1)
 ) WITH (fillfactor = 80);
-CREATE INDEX tubes_region_idx ON testing.tubes (region);
+CREATE INDEX tubes_region_seq_idx ON testing.tubes (region, seq);
 CREATE INDEX tubes_campaign_id_idx ON testing.tubes (campaign_id);
 CREATE INDEX tubes_box_id_idx ON testing.tubes (box_id);
 CREATE INDEX tubes_laboratory_idx ON testing.tubes (laboratory) WHERE laboratory IS NOT NULL;
@@ -140,7 +140,7 @@ CREATE TABLE testing.refused_samples (
     updated_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (sample_id, reason)
 );
-CREATE INDEX refused_samples_region_idx ON testing.refused_samples (region);
+CREATE INDEX refused_samples_region_seq_idx ON testing.refused_samples (region, seq);
 COMMENT ON COLUMN testing.refused_samples.reason IS 'The code of the problem.';
 COMMENT ON COLUMN testing.refused_samples.resolved_at IS 'When the same record was kept after all.';
 """

@@ -32,7 +32,7 @@ CREATE TABLE testing.retests (
     CONSTRAINT retest_sampled CHECK (tube_id IS NOT NULL OR state IN ('called', 'withdrawn')),
     CONSTRAINT retest_called CHECK (tube_id IS NULL OR state <> 'called')
 );
-CREATE INDEX retests_region_idx ON testing.retests (region);
+CREATE INDEX retests_region_seq_idx ON testing.retests (region, seq);
 CREATE INDEX retests_resident_id_idx ON testing.retests (resident_id);
 CREATE INDEX retests_tube_id_idx ON testing.retests (tube_id);
 CREATE INDEX retests_open_idx ON testing.retests (due_at) WHERE state IN ('called', 'sampled');

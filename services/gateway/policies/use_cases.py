@@ -19,7 +19,7 @@ from shared.problems import NotFound, Problem, Text
 from shared.proposals.rules import hash_of
 from shared.proposals.use_cases import Kind, Proposal, propose
 from shared.regions import EVERYTHING
-from shared.work import Listed, Page, Work, listed
+from shared.work import Listed, Page, Place, Work, listed
 
 TRIAL, APPLICATION = "try_policy", "apply_policy"
 CHUNK = 5_000
@@ -62,8 +62,10 @@ PEOPLE = text("""
 
 
 async def list_policies(work: Work, page: Page) -> Listed[PolicyPublished]:
-    after = select(PolicyRow).where(PolicyRow.version > page.after).order_by(PolicyRow.version).limit(page.limit + 1)
-    return listed((await work.session.scalars(after)).all(), page, _say, lambda row: row.version)
+    after = (
+        select(PolicyRow).where(PolicyRow.version > page.after.seq).order_by(PolicyRow.version).limit(page.limit + 1)
+    )
+    return listed((await work.session.scalars(after)).all(), page, _say, lambda row: Place(seq=row.version))
 
 
 async def get_policy(work: Work, version: int) -> PolicyPublished:

@@ -84,7 +84,7 @@ class DeliveryRow(Row):
         UniqueConstraint("endpoint_id", "event_id", name="webhook_delivery_twice"),
         CheckConstraint("state IN ('delivered', 'parked', 'dead')", name="webhook_delivery_state"),
         CheckConstraint("body IS NOT NULL OR state = 'delivered'", name="webhook_delivery_body"),
-        Index("webhook_deliveries_list_idx", "endpoint_id", "seq"),
+        Index("webhook_deliveries_list_idx", "endpoint_id", "region", "seq"),
         Index(
             "webhook_deliveries_parked_idx",
             "endpoint_id",

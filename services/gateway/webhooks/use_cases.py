@@ -127,4 +127,6 @@ async def list_deliveries(work: Work, endpoint_id: UUID, state: DeliveryState | 
 
 async def replay(work: Work, endpoint_id: UUID, asked: Replay) -> int:
     await work.get(EndpointRow, endpoint_id)
-    return await work.run(REPLAY, endpoint_id=endpoint_id, now=work.now, since=asked.since, after=place_of(asked.after))
+    return await work.run(
+        REPLAY, endpoint_id=endpoint_id, now=work.now, since=asked.since, after=place_of(asked.after).seq
+    )

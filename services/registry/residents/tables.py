@@ -25,7 +25,7 @@ class ResidentRow(Row):
     __tablename__ = "residents"
 
     region: Mapped[str] = mapped_column(
-        REGION, ForeignKey("registry.regions.region", name="region_unknown"), index=True, sort_order=-7
+        REGION, ForeignKey("registry.regions.region", name="region_unknown"), sort_order=-7
     )
     document_type: Mapped[int] = mapped_column(SmallInteger)
     document_index: Mapped[bytes | None] = mapped_column(comment="Blind index of document type and number.")
@@ -140,7 +140,7 @@ class RegistrationRow(Row):
     __tablename__ = "registrations"
 
     region: Mapped[str] = mapped_column(
-        REGION, ForeignKey("registry.regions.region", name="region_unknown"), index=True, sort_order=-7
+        REGION, ForeignKey("registry.regions.region", name="region_unknown"), sort_order=-7
     )
     document_index: Mapped[bytes]
     person_sealed: Mapped[bytes | None]
@@ -194,7 +194,6 @@ class TransferRow(Row):
 
     region: Mapped[str] = mapped_column(
         REGION,
-        index=True,
         sort_order=-7,
         comment="Where it is decided: a claim where the person lives, an offer where they go.",
     )

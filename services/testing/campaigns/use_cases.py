@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select, text
+from sqlalchemy.engine import RowMapping
 
 from services.testing.campaigns import rules
 from services.testing.campaigns.rules import CampaignMove
@@ -14,7 +15,7 @@ from services.testing.problems import CampaignMoveForbidden, CampaignTooLarge
 from services.testing.scope import service_hands, within
 from shared.contracts.testing import Campaign, CampaignState
 from shared.regions import range_of
-from shared.work import Listed, Page, Work, cursor_of, scalar
+from shared.work import Listed, Page, Place, Work, listed, scalar
 
 COUNT = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
 
@@ -99,7 +100,7 @@ PROGRESS = text("""
 # Not swabbed: no regular sample of the round, and none with an exception in a tube that still stands.
 MISSING = text("""
     SELECT seq, resident_id, region FROM campaign_people AS expected
-    WHERE campaign_id = :campaign_id AND region >= :low AND region < :high AND seq > :after
+    WHERE campaign_id = :campaign_id AND region >= :low AND region < :high AND (region, seq) > (:region, :seq)
       AND NOT EXISTS (
           SELECT FROM samples
           WHERE samples.campaign_id = :campaign_id AND samples.resident_id = expected.resident_id AND counted
@@ -110,7 +111,7 @@ MISSING = text("""
             AND exception IS NOT NULL AND undone_at IS NULL
             AND tubes.state <> 'discarded' AND tubes.outcome IS DISTINCT FROM 'invalid'
       )
-    ORDER BY seq LIMIT :limit
+    ORDER BY region, seq LIMIT :limit
 """)
 
 
@@ -172,11 +173,12 @@ async def missing(work: Work, campaign_id: UUID, region: str | None, page: Page)
     low, high = within(work.actor, region)
     async with service_hands(work):
         rows = await work.rows(
-            MISSING, campaign_id=campaign_id, low=low, high=high, after=page.after, limit=page.limit + 1
+            MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
         )
-    kept = rows[: page.limit]
-    work.saw(row["resident_id"] for row in kept)
-    return Listed(
-        items=[Missing(resident_id=row["resident_id"], region=row["region"]) for row in kept],
-        next_cursor=cursor_of(kept[-1]["seq"]) if len(rows) > page.limit else None,
-    )
+    found = listed(rows, page, _say_missing, lambda row: Place(row["region"], row["seq"]))
+    work.saw(one.resident_id for one in found.items)
+    return found
+
+
+def _say_missing(row: RowMapping) -> Missing:
+    return Missing(resident_id=row["resident_id"], region=row["region"])
