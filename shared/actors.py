@@ -71,7 +71,7 @@ class Actor:
 
     `range` is the half-open range of region codes staff may see. `residents` are the people a resident may act for:
     the resident first, then at most 8 dependants. `party` is whose tubes, episodes or lists a machine may see; for a
-    door it is its service point.
+    door it is its service point, for staff the organisation they act for, which residents read.
     """
 
     subject: str
@@ -86,6 +86,11 @@ class Actor:
     def resident_id(self) -> UUID | None:
         """The resident who acts, if one does."""
         return self.residents[0] if self.residents else None
+
+    @property
+    def machine(self) -> str:
+        """The party of a machine; empty for everybody else."""
+        return self.party if self.role in Role.MACHINE else ""
 
     def during(self, request_id: str) -> Self:
         """The same actor in another request."""

@@ -31,7 +31,10 @@ TEMPLATE = "fangxian"
 PASSWORDS = {service: f"test-{service}" for service in SERVICES}
 XINTANG = "350582005"
 
-LIMITS = tuple(f"requests_a_minute_per_{who}" for who in ("client", "resident", "staff", "machine"))
+LIMITS = (
+    *(f"requests_a_minute_per_{who}" for who in ("client", "resident", "staff", "machine")),
+    "requests_in_flight",
+)
 """Tests ask as fast as they can; what limits do has tests of its own."""
 
 RequestHook = Callable[[httpx.Request], Awaitable[None]]

@@ -27,7 +27,7 @@ class AuditEntry(Said):
                     "target": "/registry/v1/residents/018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
                     "actor": "staff:42",
                     "role": "grid_worker",
-                    "party": "",
+                    "party": "新塘街道社区卫生服务中心",
                     "scope": "3505820050010101",
                     "purpose": "door visit",
                     "reason": "",
@@ -62,7 +62,7 @@ LOOKED_AT: dict[str, Any] = {
     "kind": "look",
     "operation": "GET /registry/v1/residents/{resident_id}",
     "role": "grid_worker",
-    "organisation": "",
+    "organisation": "新塘街道社区卫生服务中心",
     "region": "3505820050010101",
     "purpose": "door visit",
     "residents": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"],
@@ -80,7 +80,7 @@ class LookedAt(Said):
     kind: Kind
     operation: str
     role: str
-    organisation: str = Field(description="The laboratory, hospital, desk or service point; empty for staff.")
+    organisation: str = Field(description="The community, clinic, laboratory, desk or service point they acted for.")
     region: str | None = Field(description="The region it was done in the name of; null for none.")
     purpose: str
     residents: list[UUID] = Field(description="Whom of one's own it was about.")

@@ -169,6 +169,9 @@ async def app(district: District, **changed: Any) -> None:
     assert answer.status_code == 201, answer.text
 
 
+ORGANISATION = "新塘街道社区卫生服务中心"
+
+
 async def person(district: District, login: str = "lin.grid", role: str = "grid_worker", **grant: Any) -> Person:
     """A member of staff with a password and one grant."""
     command = district.caller("gateway", Role.COMMAND, scope="")
@@ -177,7 +180,14 @@ async def person(district: District, login: str = "lin.grid", role: str = "grid_
     assert made.status_code == 201, made.text
     someone = Person(login, account_id=made.json()["id"])
     await set_password(district, made.json()["link"], someone.password)
-    given = {"account_id": someone.account_id, "role": role, "region": region, "why": "test", **grant}
+    given = {
+        "account_id": someone.account_id,
+        "role": role,
+        "region": region,
+        "party": ORGANISATION,
+        "why": "test",
+        **grant,
+    }
     answer = await command.post("/gateway/v1/grants", json=given)
     assert answer.status_code == 201, answer.text
     return someone

@@ -105,7 +105,7 @@ async def test_a_resident_sees_who_looked_in_any_service(
 ) -> None:
     own, child, client = me
     stranger = new_id()
-    await look(district, "registry", own, stranger)
+    await look(district, "registry", own, stranger, party="新塘街道社区卫生服务中心")
     await look(district, "testing", child, role=Role.LABORATORY, party="lab-1", range=("~", ""))
     await look(district, "gateway", own, child, kind=Kind.RESTRICTION)
     await look(district, "observation", stranger)
@@ -115,7 +115,7 @@ async def test_a_resident_sees_who_looked_in_any_service(
     assert [(item["service"], item["kind"], item["role"], item["organisation"], item["region"]) for item in items] == [
         ("gateway", "restriction", "grid_worker", "", XINTANG),
         ("testing", "look", "laboratory", "lab-1", None),
-        ("registry", "look", "grid_worker", "", XINTANG),
+        ("registry", "look", "grid_worker", "新塘街道社区卫生服务中心", XINTANG),
     ]
     assert [item["residents"] for item in items] == [
         sorted([str(own), str(child)]),

@@ -13,6 +13,7 @@ from shared import clock
 from shared.actors import Role
 from shared.regions import range_of
 from tests.gateway.signing_in import (
+    ORGANISATION,
     REGIONS,
     Browser,
     Person,
@@ -44,7 +45,14 @@ async def token_of(client: httpx.AsyncClient, someone: Person, **asked: str) -> 
 
 
 async def give(district: District, someone: Person, **changed: object) -> httpx.Response:
-    given = {"account_id": someone.account_id, "role": "sampler", "region": XINTANG, "why": "test", **changed}
+    given = {
+        "account_id": someone.account_id,
+        "role": "sampler",
+        "region": XINTANG,
+        "party": ORGANISATION,
+        "why": "test",
+        **changed,
+    }
     return await district.caller("gateway", Role.COMMAND, scope="").post("/gateway/v1/grants", json=given)
 
 
@@ -135,7 +143,7 @@ async def test_a_grant_that_ends_stops_what_was_given_in_it(district: District, 
 async def test_nobody_gives_more_than_they_have(district: District) -> None:
     someone = await person(district)
     command = district.caller("gateway", Role.COMMAND, scope=XINTANG)
-    given = {"account_id": someone.account_id, "role": "sampler", "why": "test"}
+    given = {"account_id": someone.account_id, "role": "sampler", "party": ORGANISATION, "why": "test"}
     for region in ("", "350582", "350582004", "3505820"):
         answer = await command.post("/gateway/v1/grants", json={**given, "region": region})
         assert (answer.status_code, answer.json()["code"]) == (403, "region_beyond"), region
@@ -168,14 +176,21 @@ async def test_a_grant_out_of_range_cannot_be_seen_decided_or_ended(district: Di
         ({"role": "service"}, "role_unknown"),
         ({"role": "resident"}, "role_unknown"),
         ({"role": "laboratory"}, "role_unknown"),
-        ({"role": "doorkeeper"}, "party_needed"),
+        ({"party": ""}, "string_too_short"),
         ({"valid_from": "2026-02-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"}, "ends_before_start"),
         ({"valid_until": "2000-01-01T00:00:00Z"}, "ends_before_start"),
     ],
     ids=str,
 )
 async def test_a_grant_that_makes_no_sense(district: District, changed: dict[str, str], code: str) -> None:
-    given = {"account_id": str(uuid4()), "role": "sampler", "region": "", "why": "test", **changed}
+    given = {
+        "account_id": str(uuid4()),
+        "role": "sampler",
+        "region": "",
+        "party": ORGANISATION,
+        "why": "test",
+        **changed,
+    }
     answer = await district.caller("gateway", Role.COMMAND, scope="").post("/gateway/v1/grants", json=given)
     assert [error["code"] for error in answer.json()["errors"]] == [code]
 
@@ -227,7 +242,7 @@ async def test_a_refused_grant_comes_to_nothing(district: District) -> None:
 async def test_nobody_gives_a_role_to_themselves(district: District) -> None:
     first = await person(district, login="first", role="command", region="")
     own = district.caller("gateway", Role.COMMAND, scope="", subject=f"account:{first.account_id}")
-    given = {"account_id": first.account_id, "role": "sampler", "region": "", "why": "test"}
+    given = {"account_id": first.account_id, "role": "sampler", "region": "", "party": ORGANISATION, "why": "test"}
     assert (await own.post("/gateway/v1/grants", json=given)).json()["code"] == "grant_own"
     closed = await own.patch(f"/gateway/v1/accounts/{first.account_id}", json={"state": "closed"})
     assert closed.json()["code"] == "own_account"

@@ -11,14 +11,21 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.app import create_app
 from services.gateway.edge.clients import address_of
+from services.gateway.edge.guard import Guard
 from services.gateway.edge.issuer import Issuer
 from services.gateway.edge.rates import Often, Rates
-from services.gateway.edge.shedding import Shedder
+from services.gateway.edge.shedding import MOST_WAITING, WAIT_SECONDS, Shedder
 from services.gateway.edge.urgency import Urgency, urgency_of
 from shared.actors import Actor, Role
+from shared.app import bearer
 from shared.ids import new_id
 from shared.problems import TooManyRequests, Unavailable
 from shared.regions import range_of
@@ -50,20 +57,63 @@ def test_care_goes_first_and_reports_last(asked: str, urgency: Urgency) -> None:
     assert urgency_of(*asked.split(" ")) is urgency
 
 
-def test_what_is_too_much_is_refused_by_class_and_leaves_room_again() -> None:
+async def test_what_is_too_much_is_refused_by_class_and_leaves_room_again() -> None:
     shedder = Shedder({Urgency.CARE: 3, Urgency.ORDINARY: 2, Urgency.REPORT: 1})
-    leave = [shedder.enter(Urgency.ORDINARY) for _ in range(2)]
+    leave = [await shedder.enter(Urgency.ORDINARY) for _ in range(2)]
     with pytest.raises(Unavailable) as refused:
-        shedder.enter(Urgency.ORDINARY)
+        await shedder.enter(Urgency.ORDINARY)
     assert 1 <= (refused.value.wait or 0) <= 5
-    shedder.enter(Urgency.REPORT)
+    await shedder.enter(Urgency.REPORT)
     for _ in range(3):
-        shedder.enter(Urgency.CARE)
+        await shedder.enter(Urgency.CARE)
     leave[0]()
     leave[0]()  # who leaves twice makes room once
-    shedder.enter(Urgency.ORDINARY)
+    await shedder.enter(Urgency.ORDINARY)
     with pytest.raises(Unavailable):
-        shedder.enter(Urgency.ORDINARY)
+        await shedder.enter(Urgency.ORDINARY)
+
+
+async def test_a_burst_waits_a_moment_in_the_order_it_came() -> None:
+    shedder = Shedder({Urgency.ORDINARY: 1})
+    served: list[int] = []
+
+    async def ask(number: int) -> None:
+        leave = await shedder.enter(Urgency.ORDINARY)
+        served.append(number)
+        await asyncio.sleep(0)
+        leave()
+
+    await asyncio.gather(*map(ask, range(MOST_WAITING + 1)))
+    assert served == list(range(MOST_WAITING + 1))
+
+
+@pytest.mark.parametrize("gives_up", ["before", "in the same moment", "overdue"])
+async def test_who_gives_up_waiting_takes_no_room_along(gives_up: str) -> None:
+    shedder = Shedder({Urgency.ORDINARY: 1})
+    leave = await shedder.enter(Urgency.ORDINARY)
+    waits = asyncio.create_task(shedder.enter(Urgency.ORDINARY))
+    await asyncio.sleep(0)
+    if gives_up == "in the same moment":
+        leave()
+    if gives_up != "overdue":
+        waits.cancel()
+    with pytest.raises((asyncio.CancelledError, Unavailable)):
+        await waits
+    leave()
+    (await shedder.enter(Urgency.ORDINARY))()
+    (await shedder.enter(Urgency.ORDINARY))()
+
+
+async def test_more_than_may_wait_are_refused_at_once() -> None:
+    shedder = Shedder({Urgency.ORDINARY: 1})
+    await shedder.enter(Urgency.ORDINARY)
+    waiting = [asyncio.create_task(shedder.enter(Urgency.ORDINARY)) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await shedder.enter(Urgency.ORDINARY)
+    assert time.monotonic() - began < WAIT_SECONDS / 2
+    assert {type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)} == {Unavailable}
 
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
@@ -243,17 +293,26 @@ async def test_who_reads_slowly_keeps_nobody_out(district: District) -> None:
     assert answer.status_code == 200
 
 
-async def test_what_is_too_much_comes_back_later(district: District) -> None:
-    async with gateway(district, requests_in_flight=2) as client:
-        headers = token(district, Role.COMMAND)
-        asked = [client.get("/gateway/v1/policies/1", headers=headers) for _ in range(12)]
-        care = [client.get("/services/none/x") for _ in range(12)]
-        answers, cared = await asyncio.gather(asyncio.gather(*asked), asyncio.gather(*care))
-    refused = [answer for answer in answers if answer.status_code == 503]
-    assert len(refused) >= 6
-    assert {answer.status_code for answer in answers} == {200, 503}
-    assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in refused)
-    assert {answer.status_code for answer in cared} == {401}
+async def test_what_is_too_much_comes_back_later_and_care_is_served(district: District) -> None:
+    end = asyncio.Event()
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        await end.wait()
+        await Response(status_code=200)(scope, receive, send)
+
+    settings = district.houses["gateway"].settings.model_copy(update={"requests_in_flight": 2})
+    app = Starlette(routes=[Mount("/", busy)], middleware=[Middleware(Guard, settings=settings)])
+    app.state.authenticate = bearer(district.houses["gateway"])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        asked = [asyncio.create_task(client.get("/registry/v1/regions")) for _ in range(MOST_WAITING + 12)]
+        care = [asyncio.create_task(client.get("/services/clinic/x")) for _ in range(12)]
+        done, _ = await asyncio.wait(asked, timeout=2)
+        end.set()
+        answers, cared = await asyncio.gather(*asked), await asyncio.gather(*care)
+    assert len(done) == MOST_WAITING + 10
+    assert sorted(answer.status_code for answer in answers) == [200] * 2 + [503] * (MOST_WAITING + 10)
+    assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in answers if answer.status_code == 503)
+    assert {answer.status_code for answer in cared} == {200}
 
 
 ORIGIN = "https://console.example.cn"

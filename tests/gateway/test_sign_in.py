@@ -6,6 +6,7 @@ import pytest
 
 from shared.actors import Role
 from tests.gateway.signing_in import (
+    ORGANISATION,
     REDIRECT,
     REGIONS,
     Browser,
@@ -40,7 +41,8 @@ async def test_staff_sign_in_with_password_and_authenticator(district: District)
         shown = await client.get(REGIONS, headers=bearer(tokens["access_token"]))
         assert shown.status_code == 200
         who = await client.get("/oauth/userinfo", headers=bearer(tokens["access_token"]))
-        assert who.json() == {"sub": someone.account_id, "role": "grid_worker", "party": "", "residents": []}
+        said = {"sub": someone.account_id, "role": "grid_worker", "party": ORGANISATION, "residents": []}
+        assert who.json() == said
 
         district.move_clock(seconds=60)
         again = await someone.sign_in(client, Pkce())

@@ -38,7 +38,9 @@ class TokenAsked(Said):
         None, description="The scope of staff and doors: they reach what lies under it; an empty text is the whole."
     )
     resident_id: UUID | None = Field(None, description="The resident, for the role resident.")
-    party: str = Field("", max_length=100, description="A machine's party, or the service point of a door.")
+    party: str = Field(
+        "", max_length=100, description="A machine's party, the service point of a door, or the organisation of staff."
+    )
     subject: str = Field("", max_length=100, description="Who it is in the audit; made from the role if empty.")
     lifetime_seconds: int = Field(MOST_SECONDS, ge=1, le=MOST_SECONDS)
 

@@ -31,7 +31,7 @@ class Guard:
             return
         receive = await arrived(scope, receive)
         try:
-            leave = self._shedder.enter(urgency_of(scope["method"], scope["path"]))
+            leave = await self._shedder.enter(urgency_of(scope["method"], scope["path"]))
         except Unavailable as problem:
             await self._shedder.hold()
             await respond(scope, problem)(scope, receive, send)

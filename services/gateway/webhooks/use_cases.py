@@ -71,7 +71,7 @@ async def add_endpoint(work: Work, new: NewEndpoint) -> EndpointMade:
     if (await work.session.execute(select(func.count()).select_from(EndpointRow))).scalar_one() >= MOST_ENDPOINTS:
         raise EndpointsFull()
     secret, kept = with_new_secret(None, work.now)
-    row = work.add(EndpointRow(url=new.url, types=new.types, region=new.region, party=work.actor.party, secrets=kept))
+    row = work.add(EndpointRow(url=new.url, types=new.types, region=new.region, party=work.actor.machine, secrets=kept))
     await work.session.flush()
     owners = {owner_of(type_name) for type_name in new.types}
     lanes = list(log.LANES)

@@ -53,7 +53,7 @@ async def open_referrals(
         evidence_type=Tube.type if positive else None,
         reason="positive" if positive else "fever",
         protocol=protocol.number,
-        reporter=work.actor.party if work.actor.role.database_role == "machine" else "",
+        reporter=work.actor.machine,
         desk=DESK,
         now=work.now,
         due_at=due,

@@ -115,7 +115,7 @@ async def report_fever(work: Work, new: NewFever) -> Referral:
         region=new.region,
         referral_id=referral.id,
         resident_id=new.resident_id,
-        party=work.actor.party if work.actor.role.database_role == "machine" else "",
+        party=work.actor.machine,
         role=work.actor.role.label,
         celsius=new.celsius,
         symptoms=sorted(set(new.symptoms)),
