@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.rules import Subject, issue
+from services.gateway.tokens.rules import LONGEST, Subject, issue
 from services.gateway.verifications import receipts
 from services.gateway.verifications.door import Door, connector
 from services.gateway.verifications.endpoint import LONGEST_BODY_BYTES, VerificationEndpoint
@@ -156,6 +156,7 @@ WHOLE = b'"scan_id": "01775bbf-4e00-7a9e-afcd-d587dfc3802e", "token": "FX1.x"'
     [
         (b"{%s}" % WHOLE, {}, 422, "code_malformed"),
         (b'{%s, "temperature_celsius": null}' % WHOLE, {}, 422, "code_malformed"),
+        (b"{%s}" % WHOLE.replace(b"FX1.x", b"\\ud83e\\udda0" * LONGEST), {}, 422, "code_malformed"),
         (b'{%s, "token": "FX1.y"}' % WHOLE, {}, 400, "malformed_json"),
         (b'{%s, "token" : "FX1.y"}' % WHOLE.replace(b":", b" :"), {}, 400, "malformed_json"),
         (b'{%s, "temperature_celsius" : 36, "temperature_celsius" : null}' % WHOLE, {}, 400, "malformed_json"),

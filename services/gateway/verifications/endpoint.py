@@ -29,7 +29,8 @@ from shared.http.hot import Answer, Hot, hot
 from shared.http.router import Route, Router
 from shared.problems import ClockAhead, Forbidden, Sunset
 
-LONGEST_BODY_BYTES = 2_048
+LONGEST_BODY_BYTES = 4_096
+"""The longest token whose every character is a pair of escapes, 12 bytes each, and the rest."""
 
 
 class _Asked(msgspec.Struct, forbid_unknown_fields=True, gc=False):
