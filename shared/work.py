@@ -237,12 +237,19 @@ class Work:
         """Put a changed row's public face on the feed, and return it as the answer."""
         await self.session.flush()
         resource = row.public()
-        self._entries.append(log.Entry(resource, change, urgent))
+        self._entries.append(log.Entry(resource.type, *log.Written.of(resource), change, urgent))
         return resource
 
     def publish_all(self, resources: Iterable[Resource], *, change: str, urgent: bool = False) -> None:
         """Put resources made from what statements returned on the feed."""
-        self._entries.extend(log.Entry(resource, change, urgent) for resource in resources)
+        for resource in resources:
+            self._entries.append(log.Entry(resource.type, *log.Written.of(resource), change, urgent))
+
+    def publish_written(
+        self, kind: type[Resource], resource: log.Written, *, change: str, urgent: bool = False
+    ) -> None:
+        """Put a resource on the feed that a statement has written down whole."""
+        self._entries.append(log.Entry(kind.type, *resource, change, urgent))
 
     def saw(self, ids: Iterable[UUID]) -> None:
         """Note whose personal data this work looks at or changes. One audit entry holds them all."""

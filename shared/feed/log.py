@@ -5,13 +5,13 @@ transaction that got its id early and commits late is waited for, never skipped.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.bulk import literal
 from shared.contracts.resource import Resource
 
 LANES = ("urgent", "normal")
@@ -37,11 +37,28 @@ class Cursor(NamedTuple):
         return f"{self.epoch}.{self.xid}.{self.seq}"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Written(NamedTuple):
+    """A resource as text, as the feed carries it and a statement may have made it."""
+
+    id: UUID
+    version: int
+    region: str
+    data: str
+
+    @classmethod
+    def of(cls, resource: Resource) -> Self:
+        """A resource, written down."""
+        return cls(resource.id, resource.version, resource.region, resource.model_dump_json())
+
+
+class Entry(NamedTuple):
     """One change of one resource, about to be written."""
 
-    resource: Resource
+    type: str
+    subject: UUID
+    version: int
+    region: str
+    data: str
     change: str
     urgent: bool
 
@@ -55,28 +72,18 @@ WRITE = text("""
     INSERT INTO feed (epoch, type, subject, version, region, change, urgent, data)
     SELECT (SELECT max(epoch) FROM feed_epochs), type, subject, version, region, change, urgent, data::json
     FROM unnest(
-        CAST(:type AS text[]), CAST(:subject AS uuid[]), CAST(:version AS bigint[]), CAST(:region AS text[]),
-        CAST(:change AS text[]), CAST(:urgent AS boolean[]), CAST(:data AS text[])
+        CAST(:type AS text[]), CAST(CAST(:subject AS text) AS uuid[]), CAST(:version AS bigint[]),
+        CAST(:region AS text[]), CAST(:change AS text[]), CAST(:urgent AS boolean[]), CAST(:data AS text[])
     ) AS entry (type, subject, version, region, change, urgent, data)
 """)
 
 
 async def write(session: AsyncSession, entries: Iterable[Entry]) -> None:
     """Append entries; of several for one subject only the last is kept."""
-    last = {(entry.resource.type, entry.resource.id): entry for entry in entries}.values()
+    last = {(entry.type, entry.subject): entry for entry in entries}.values()
     if last:
-        await session.execute(
-            WRITE,
-            {
-                "type": [entry.resource.type for entry in last],
-                "subject": [entry.resource.id for entry in last],
-                "version": [entry.resource.version for entry in last],
-                "region": [entry.resource.region for entry in last],
-                "change": [entry.change for entry in last],
-                "urgent": [entry.urgent for entry in last],
-                "data": [entry.resource.model_dump_json() for entry in last],
-            },
-        )
+        columns = dict(zip(Entry._fields, zip(*last, strict=True), strict=True))
+        await session.execute(WRITE, {**columns, "subject": literal(columns["subject"])})
 
 
 HORIZON = text("""

@@ -15,7 +15,7 @@ from shared.problems import Problem, Text
 from shared.work import InvalidCursor
 from shared.work import Work as AnyWork
 
-Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource]]]
+Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource | log.Written]]]
 """The current state of subjects after an id, at most so many, in the order of their ids."""
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
@@ -79,8 +79,8 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
     ) -> Response:
         """The current state and version of all subjects of a type, a page at a time."""
         found = await by_type[kind](work, after, limit)
-        body = b"[" + b",".join(resource.model_dump_json().encode() for resource in found) + b"]"
-        return Response(body, media_type="application/json")
+        states = (one if isinstance(one, log.Written) else log.Written.of(one) for one in found)
+        return Response(f"[{','.join(state.data for state in states)}]", media_type="application/json")
 
     return router
 

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.actors import Role
+from shared.contracts.testing import Tube
 from shared.ids import new_id
 from tests.harness import District
-from tests.testing.conftest import LAB, MakeRound, Round, residents
+from tests.testing.conftest import LAB, MakeRound, Round, minutes_ago, residents
 
 Event = Callable[[], Awaitable[Any]]
 
@@ -165,3 +166,18 @@ async def test_a_snapshot_says_what_the_feed_said_last(
     newest = {entry["subject"]: json.loads(entry["data"]) for entry in await ring.feed() if entry["type"] == type_name}
     assert {one["id"]: one for one in found} == newest
     assert found
+
+
+@pytest.mark.parametrize("microseconds", ["", ".5", ".120000", ".123456", ".000007"])
+async def test_the_feed_writes_a_tube_as_its_model_would(
+    district: District, make_round: MakeRound, microseconds: str
+) -> None:
+    """What a statement writes goes out unread: it must have every field, and say times as answers do."""
+    people = await residents(district, 2)
+    ring = await make_round()
+    at = f"{minutes_ago(30):%Y-%m-%dT%H:%M:%S}{microseconds}+00:00"
+    tube, _ = await ring.filled(people, sampled_at=at, offline=True)
+    await ring.report(ring.result_of(tube, "negative", tested_at=at))
+    data = (await ring.feed())[-1]["data"]
+    assert data == Tube.model_validate_json(data).model_dump_json()
+    assert json.loads(data) == await ring.tube(tube)

@@ -1,15 +1,16 @@
 """What follows from what is known of a tube: the one place that decides it, whether a result, a correction, or a late
 record of a swab brought the news. Runs in the service's hands, in the transaction that brought it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
 
 from services.testing.retests import use_cases as retests
 from services.testing.retests.rules import calls_members
-from services.testing.tubes.said import say_tubes
+from services.testing.tubes.said import look_at_tubes, written
 from shared.contracts.testing import Outcome, Tube
 from shared.feed.log import uuids
 from shared.work import Work
@@ -52,25 +53,21 @@ async def follow(work: Work, news: dict[UUID, News]) -> None:
     """
     if not news:
         return
-    tubes = await say_tubes(work, news)
+    tubes = await look_at_tubes(work, news)
     await _keep_places(work, tubes, news)
-    calling = any(calls_members(_outcome(tube), tube.capacity, drill=tube.drill) for tube in tubes)
+    calling = any(calls_members(tube["outcome"], tube["capacity"], drill=tube["drill"]) for tube in tubes)
     answering = await retests.follow_tubes(work, uuids(news), calling=calling)
     if answering:
-        tubes = await say_tubes(work, [*news, *answering])
+        tubes = await look_at_tubes(work, [*news, *answering])
     for tube in tubes:
-        said = news.get(tube.id, News("answers"))
-        urgent = _outcome(tube) in URGENT or said.former in URGENT
-        work.publish_all([tube], change=said.change, urgent=urgent)
+        said = news.get(tube["id"], News("answers"))
+        urgent = tube["outcome"] in URGENT or said.former in URGENT
+        work.publish_written(Tube, written(tube), change=said.change, urgent=urgent)
 
 
-async def _keep_places(work: Work, tubes: list[Tube], news: dict[UUID, News]) -> None:
+async def _keep_places(work: Work, tubes: Sequence[RowMapping], news: dict[UUID, News]) -> None:
     ids = uuids(news)
-    if any(_outcome(tube) == "invalid" or tube.state == "discarded" for tube in tubes):
+    if any(tube["outcome"] == "invalid" or tube["state"] == "discarded" for tube in tubes):
         await work.run(TAKE_PLACES, tubes=ids)
     if any(one.former == "invalid" for one in news.values()):
         await work.run(GIVE_PLACES, tubes=ids)
-
-
-def _outcome(tube: Tube) -> Outcome | None:
-    return tube.result.outcome if tube.result else None

@@ -15,10 +15,12 @@ from services.testing.results import consequences, rules
 from services.testing.results.consequences import News
 from services.testing.results.rules import Refused, Report, TubeFacts
 from services.testing.results.schemas import NewResult, ResultAnswer, Revision
+from services.testing.results.tables import ResultRow
 from services.testing.scope import service_hands
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.tables import TubeRow
+from shared.bulk import literal
 from shared.contracts.testing import Outcome
 from shared.problems import ClockAhead, Language, Problem
 from shared.work import Work
@@ -38,28 +40,23 @@ SAID = text("""
     SELECT tube_id, revision, outcome, tested_at FROM results WHERE tube_id = ANY(CAST(:tubes AS uuid[]))
 """)
 
-KEEP = text("""
-    INSERT INTO results (tube_id, revision, region, laboratory, outcome, tested_at, reported_at)
-    SELECT tubes.id, report.revision, tubes.region, tubes.laboratory, report.outcome, report.tested_at, :now
-    FROM unnest(
-        CAST(:tubes AS uuid[]), CAST(:revisions AS bigint[]), CAST(:outcomes AS text[]), CAST(:tested AS timestamptz[])
-    ) AS report (tube_id, revision, outcome, tested_at)
-    JOIN tubes ON tubes.id = report.tube_id
-    ORDER BY tubes.id, report.revision
-""")
-
 # A positive that becomes a grey zone, or the other way, is suspect since it was first said to be: whoever has answered
-# it by a later swab has answered it. The exact time of each revision is in `results`.
+# it by a later swab has answered it. The exact time of each revision is in `results`. Each is looked up, and written at
+# the place (`ctid`) that its lock holds: joined, all tubes of the scope were read for each batch.
 REPORT = text("""
     UPDATE tubes SET state = 'resulted', outcome = report.outcome, revision = report.revision,
         tested_at = report.tested_at, reported_at = CASE
             WHEN tubes.outcome IN ('positive', 'inconclusive') AND report.outcome IN ('positive', 'inconclusive')
             THEN tubes.reported_at ELSE :now END,
         held = missing > 0, version = version + 1, updated_at = :now
-    FROM unnest(
-        CAST(:tubes AS uuid[]), CAST(:revisions AS bigint[]), CAST(:outcomes AS text[]), CAST(:tested AS timestamptz[])
-    ) AS report (tube_id, revision, outcome, tested_at)
-    WHERE tubes.id = report.tube_id
+    FROM (
+        SELECT * FROM unnest(
+            CAST(CAST(:tubes AS text) AS uuid[]), CAST(CAST(:revisions AS text) AS bigint[]), CAST(:outcomes AS text[]),
+            CAST(CAST(:tested AS text) AS timestamptz[])
+        ) AS report (tube_id, revision, outcome, tested_at)
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM tubes WHERE id = tube_id LIMIT 1) AS tube
+    ) AS report
+    WHERE tubes.ctid = report.place
 """)
 
 HISTORY = text("""
@@ -88,7 +85,7 @@ async def add_results(work: Work, items: Sequence[NewResult], language: Language
             for place, item in enumerate(items)
         ]
         if taken:
-            await _keep(work, taken)
+            await _keep(work, tubes, taken)
     return answers
 
 
@@ -128,22 +125,33 @@ def _take(
     return ResultAnswer(tube_number=item.tube_number, status="refused", problem=refusal(problem, language))
 
 
-async def _keep(work: Work, taken: Mapping[UUID, Taken]) -> None:
-    every = [(id_, report) for id_, one in taken.items() for report in one.reports]
-    await work.run(KEEP, now=work.now, **_arrays(every))
-    await work.run(REPORT, now=work.now, **_arrays([(id_, one.reports[-1]) for id_, one in taken.items()]))
+async def _keep(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUID, Taken]) -> None:
+    every = [
+        {
+            "tube_id": id_,
+            "revision": report.revision,
+            "region": tubes[id_]["region"],
+            "laboratory": tubes[id_]["laboratory"],
+            "outcome": report.outcome,
+            "tested_at": report.tested_at,
+            "reported_at": work.now,
+        }
+        for id_, one in taken.items()
+        for report in one.reports
+    ]
+    await work.insert_all(ResultRow, every)
+    last = [one.reports[-1] for one in taken.values()]
+    await work.run(
+        REPORT,
+        tubes=literal(list(taken)),
+        revisions=literal([report.revision for report in last]),
+        outcomes=[report.outcome for report in last],
+        tested=literal([report.tested_at for report in last]),
+        now=work.now,
+    )
     await consequences.follow(
         work, {id_: News("resulted" if one.former is None else "corrected", one.former) for id_, one in taken.items()}
     )
-
-
-def _arrays(reports: Sequence[tuple[UUID, Report]]) -> dict[str, list[object]]:
-    return {
-        "tubes": [id_ for id_, _ in reports],
-        "revisions": [report.revision for _, report in reports],
-        "outcomes": [report.outcome for _, report in reports],
-        "tested": [report.tested_at for _, report in reports],
-    }
 
 
 async def list_results(work: Work, tube_id: UUID) -> list[Revision]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.contracts.testing import CampaignState, SampleException, TubeState
@@ -74,8 +74,7 @@ Refused = Literal[
 """The codes of the problems a swab can be refused with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Swab:
+class Swab(NamedTuple):
     """One record of a device. `offline`: the swab has been taken already; else the device asks first."""
 
     id: UUID
@@ -129,8 +128,7 @@ class PersonFacts:
     """Pools because of which the person is called to a retest, and when each was reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of a swab: refused, or kept, perhaps with an exception, perhaps as a retest of pools."""
 
     refused: Refused | None = None

@@ -26,6 +26,7 @@ from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
 from services.testing.tubes.schemas import NewSample, SampleAnswer
+from shared.bulk import literal
 from shared.contracts.testing import SampleException
 from shared.problems import ClockAhead, Language, Problem, Unavailable
 from shared.work import Work
@@ -55,33 +56,37 @@ AT: Mapping[Refused, str] = {
 
 MOST_ROUNDS_OF_DECIDING = 3
 
-# One look at the primary key for each, here and in `KEEP`: the planner knows nothing of a scope, and would rather read
-# all of it.
+# One look at the primary key for each, here, in `KEEP` and in `FILL`: the planner knows nothing of a scope, and would
+# rather read all of it.
 PEOPLE = text("""
-    SELECT person.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    SELECT person.id, person.active FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
     CROSS JOIN LATERAL (SELECT id, active FROM people WHERE people.id = asked.id LIMIT 1) AS person
 """)
 
 HELD_ALREADY = text("""
     SELECT id, campaign_id, resident_id, tube_id, moved_from, exception, undone_at FROM samples
-    WHERE id = ANY(CAST(:ids AS uuid[]))
+    WHERE id = ANY(CAST(CAST(:ids AS text) AS uuid[]))
 """)
 
 # What each person has in each round so far: a counted sample, or any in one of the tubes at hand.
 IN_ROUND = text("""
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
-    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
+    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(CAST(:residents AS text) AS uuid[]))
+      AND counted
     UNION ALL
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
 """)
 
-OBSERVED = text("SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(:residents AS uuid[]))")
+OBSERVED = text("""
+    SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(CAST(:residents AS text) AS uuid[]))
+""")
 
 CALLED = text("""
     SELECT retests.resident_id, retests.pool_id,
         (SELECT tubes.reported_at FROM tubes WHERE tubes.id = retests.pool_id) AS reported_at
-    FROM retests WHERE retests.resident_id = ANY(CAST(:residents AS uuid[])) AND retests.state IN ('called', 'sampled')
+    FROM retests WHERE retests.resident_id = ANY(CAST(CAST(:residents AS text) AS uuid[]))
+      AND retests.state IN ('called', 'sampled')
 """)
 
 KEEP = text("""
@@ -90,9 +95,11 @@ KEEP = text("""
     SELECT new.id, new.campaign_id, new.tube_id, new.resident_id, new.region, expected.region, new.sampled_at,
         new.exception, new.offline, new.retest, new.counted, :now
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:campaigns AS uuid[]), CAST(:tubes AS uuid[]), CAST(:residents AS uuid[]),
-        CAST(:regions AS text[]), CAST(:sampled AS timestamptz[]), CAST(:exceptions AS text[]),
-        CAST(:offline AS boolean[]), CAST(:retests AS boolean[]), CAST(:counted AS boolean[])
+        CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:campaigns AS text) AS uuid[]),
+        CAST(CAST(:tubes AS text) AS uuid[]), CAST(CAST(:residents AS text) AS uuid[]), CAST(:regions AS text[]),
+        CAST(CAST(:sampled AS text) AS timestamptz[]), CAST(:exceptions AS text[]),
+        CAST(CAST(:offline AS text) AS boolean[]), CAST(CAST(:retests AS text) AS boolean[]),
+        CAST(CAST(:counted AS text) AS boolean[])
     ) AS new (id, campaign_id, tube_id, resident_id, region, sampled_at, exception, offline, retest, counted)
     LEFT JOIN LATERAL (
         SELECT region FROM campaign_people
@@ -103,14 +110,18 @@ KEEP = text("""
     RETURNING id
 """)
 
+# Written at the place (`ctid`) that the lock of each tube holds.
 FILL = text("""
     UPDATE tubes SET people = tubes.people + gain.people, missing = tubes.missing - gain.listed,
         held = tubes.outcome IS NOT NULL AND tubes.missing - gain.listed > 0,
         first_sampled_at = least(tubes.first_sampled_at, gain.first_at), version = version + 1, updated_at = :now
-    FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:people AS bigint[]), CAST(:listed AS bigint[]), CAST(:firsts AS timestamptz[])
-    ) AS gain (id, people, listed, first_at)
-    WHERE tubes.id = gain.id
+    FROM (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:people AS bigint[]), CAST(:listed AS bigint[]), CAST(:firsts AS timestamptz[])
+        ) AS gain (tube_id, people, listed, first_at)
+        CROSS JOIN LATERAL (SELECT ctid AS place FROM tubes WHERE id = tube_id LIMIT 1) AS tube
+    ) AS gain
+    WHERE tubes.ctid = gain.place
     RETURNING tubes.id, tubes.missing, tubes.outcome
 """)
 
@@ -168,7 +179,8 @@ async def add_samples(work: Work, items: Sequence[NewSample], language: Language
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     people = {
-        row["id"]: row["active"] for row in await work.rows(PEOPLE, ids=list({item.resident_id for item in items}))
+        row["id"]: row["active"]
+        for row in await work.rows(PEOPLE, ids=literal(list({item.resident_id for item in items})))
     }
     batch = Batch(items, named, people, language)
     async with service_hands(work):
@@ -217,7 +229,7 @@ async def _keep_all(
 async def _decide(work: Work, batch: Batch, places: Sequence[int], tubes: Mapping[UUID, TubeFacts]) -> list[Keep]:
     """Answer what can be answered, and list what should be kept."""
     items = [batch.items[place] for place in places]
-    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in items])}
+    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=literal([item.id for item in items]))}
     people = await _people(work, batch, items, tubes)
     wanted: dict[UUID, Keep] = {}
     for place in places:
@@ -267,7 +279,7 @@ async def _people(
     work: Work, batch: Batch, items: Sequence[NewSample], tubes: Mapping[UUID, TubeFacts]
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
     """What is known of each person in each round."""
-    residents = list({item.resident_id for item in items})
+    residents = literal(list({item.resident_id for item in items}))
     observed = {row["resident_id"] for row in await work.rows(OBSERVED, residents=residents)}
     called: dict[UUID, dict[UUID, datetime]] = {}
     for row in await work.rows(CALLED, residents=residents):
@@ -293,16 +305,16 @@ async def _people(
 async def _keep(work: Work, wanted: Sequence[Keep]) -> set[UUID]:
     rows = await work.rows(
         KEEP,
-        ids=[keep.item.id for keep in wanted],
-        campaigns=[keep.item.campaign_id for keep in wanted],
-        tubes=[keep.tube.id for keep in wanted],
-        residents=[keep.item.resident_id for keep in wanted],
+        ids=literal([keep.item.id for keep in wanted]),
+        campaigns=literal([keep.item.campaign_id for keep in wanted]),
+        tubes=literal([keep.tube.id for keep in wanted]),
+        residents=literal([keep.item.resident_id for keep in wanted]),
         regions=[keep.tube.region for keep in wanted],
-        sampled=[keep.item.sampled_at for keep in wanted],
+        sampled=literal([keep.item.sampled_at for keep in wanted]),
         exceptions=[keep.decision.exception for keep in wanted],
-        offline=[keep.item.offline for keep in wanted],
-        retests=[bool(keep.decision.answers) for keep in wanted],
-        counted=[keep.decision.counted for keep in wanted],
+        offline=literal([keep.item.offline for keep in wanted]),
+        retests=literal([bool(keep.decision.answers) for keep in wanted]),
+        counted=literal([keep.decision.counted for keep in wanted]),
         now=work.now,
     )
     return {row["id"] for row in rows}
