@@ -230,6 +230,9 @@ def audit_export(
     day: Annotated[datetime, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     service: Annotated[str | None, typer.Option(help="One service; all if none is named.")] = None,
+    visits: Annotated[
+        Path | None, typer.Option(help="A file for the visits sealed on that day, personal data.")
+    ] = None,
     data: Data = None,
 ) -> None:
     """Write a day's sealed entries to a file that `verify`, or deploy/audit/verify_audit.py anywhere, can check."""
@@ -242,6 +245,9 @@ def audit_export(
     services = [one for one in SERVICES if service in (None, one)]
     count = export.export(options(data), day.date(), services, out)
     typer.echo(f"{count} entries of {day.date()} are in {out}.")
+    if visits is not None:
+        count = export.export_visits(options(data), day.date(), visits)
+        typer.echo(f"{count} visits sealed on {day.date()} are in {visits}.")
 
 
 @audit.command("verify")
@@ -250,14 +256,15 @@ def audit_verify(
     day: Day = None,
     head: Annotated[list[Path] | None, typer.Option(help="Heads kept outside; may be given more than once.")] = None,
     keys: Annotated[Path | None, typer.Option(help="Public keys (JWKS); the installation's if none are named.")] = None,
+    visits: Annotated[Path | None, typer.Option(help="An export of the same day's visits, to be checked too.")] = None,
     data: Data = None,
 ) -> None:
-    """Look for entries that were changed, are missing, were added or moved. Ends with 1 if there are any."""
+    """Look for entries and visits that were changed, are missing, were added or moved. Ends with 1 if there are any."""
     from deploy.audit import export
     from deploy.up import options
 
     chosen, heads = options(data), [str(path) for path in head or []]
-    found = export.verify(chosen, file, heads, keys) if file else export.verify_all(chosen, day, heads)
+    found = export.verify(chosen, file, heads, keys, visits) if file else export.verify_all(chosen, day, heads)
     if found:
         raise typer.Exit(found)
 

@@ -95,6 +95,8 @@ def _upgrade(connection: Connection, passwords: Mapping[str, str]) -> None:
             connection.commit()
             command.upgrade(_config(service, connection), "head")
             connection.execute(text(BEGIN_EPOCH.format(schema=service)))
+            if service == "gateway":
+                connection.execute(text("SELECT gateway.begin_epoch_of_visits()"))
             connection.execute(text(f"SELECT {service}.keep_partitions(14), {service}.keep_audit_partitions()"))
             connection.commit()
     finally:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from deploy import data
-from deploy.audit import verify_audit
+from deploy.audit import verify_audit, verify_visits, visits
 from deploy.feed import installed
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
@@ -72,11 +72,28 @@ def export(options: Options, day: date, services: Sequence[Service], out: Path, 
     return asyncio.run(_as_owner(installed(options), act))
 
 
-def verify(options: Options, file: Path, heads: Sequence[str], keys: Path | None) -> int:
+def export_visits(options: Options, day: date, out: Path) -> int:
+    """Write the visits that were sealed on a day to a file; how many there are. It is in the audit first."""
+
+    async def act(connection: asyncpg.Connection, _: Installation) -> int:
+        await _record(connection, "gateway", "fangxian audit export visits", day)
+        count = 0
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            with out.open("wb") as file:
+                async for line in visits.lines(connection, day):
+                    file.write(line + b"\n")
+                    count += line.startswith(b'{"visit":')
+        return count
+
+    return asyncio.run(_as_owner(installed(options), act))
+
+
+def verify(options: Options, file: Path, heads: Sequence[str], keys: Path | None, of_visits: Path | None = None) -> int:
     """Check an export by the keys given, or by those of the installation if it is here; 1 if something is wrong."""
     believed = keys or own_keys(options.data)
     words = [word for path in heads for word in ("--head", path)]
-    return verify_audit.main([str(file), *words, *(("--keys", str(believed)) if believed else ())])
+    words = [str(file), *words, *(("--keys", str(believed)) if believed else ())]
+    return verify_visits.main([str(of_visits), *words]) if of_visits else verify_audit.main(words)
 
 
 def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> int:
@@ -93,7 +110,26 @@ def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> 
             export(options, one, SERVICES, path, "verify")
             of_day = [head for head in kept if head["day"] == one.isoformat()]
             found |= verify_audit.report(path.read_bytes(), public, of_day)
+            found |= asyncio.run(_as_owner(installed(options), _visits_of(one, path.read_bytes())))
     return found
+
+
+def _visits_of(day: date, audit: bytes) -> Callable[[asyncpg.Connection, Installation], Awaitable[int]]:
+    """The check of the visits in the database that were sealed on a day, by the seals in its audit."""
+
+    async def act(connection: asyncpg.Connection, _: Installation) -> int:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            data = b"".join([line + b"\n" async for line in visits.lines(connection, day)])
+            purged = await visits.purged_before(connection)
+        name = f"visits {day}"
+        try:
+            seals = verify_visits.seals_of(verify_visits.entries_in([audit]), day.isoformat())
+        except verify_visits.Finding as finding:
+            print(f"{name}: {finding.kind.upper()}: {finding}")
+            return 1
+        return verify_visits.report(data, seals, purged, name)
+
+    return act
 
 
 def own_keys(path: Path) -> Path | None:

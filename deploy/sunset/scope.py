@@ -67,6 +67,9 @@ GOES: Mapping[Service, Mapping[str, str]] = {
         "facts": OF_THE_HELD,
         "code_changes": OF_THE_HELD,
         "visits": OF_THE_HELD,
+        "visit_seals": "EXISTS (SELECT FROM gateway.visits AS visit "
+        "WHERE (visit.epoch, visit.xid) > (one.after_epoch, one.after_xid) "
+        "AND (visit.epoch, visit.xid) <= (one.epoch, one.xid))",
         "messages": NOTHING,
         "webhook_deliveries": NOTHING,
         "guardianships": BOTH_HELD,
@@ -106,7 +109,7 @@ STAYS: Mapping[Service, Mapping[str, str]] = {
         **dict.fromkeys(("policies", "points"), RULES),
         **dict.fromkeys(("recovery_codes", "links", "grants", "clients", "hook_sources"), STAFF),
         **dict.fromkeys(("webhook_endpoints", "webhook_cursors"), STAFF),
-        **dict.fromkeys(("assertions", "endings", "issuer_keys"), MACHINERY),
+        **dict.fromkeys(("assertions", "endings", "issuer_keys", "visits_sealed"), MACHINERY),
     },
 }
 

@@ -28,3 +28,5 @@ class Kind(StrEnum):
     """Keys or secrets were made, changed or destroyed."""
     PURGE = "purge"
     """Data was removed for good."""
+    VISITS = "visits"
+    """Visits were sealed: the entry is the seal of a batch."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -88,7 +87,9 @@ KNOWN = text("SELECT EXISTS (SELECT FROM retention_periods WHERE kind = :kind)")
 CHANGE = text("""
     UPDATE retention_periods SET days = :days, source = :source, proposal_id = :proposal_id WHERE kind = :kind
 """)
-PURGE = text("SELECT purge(:kind, :most) AS removed")
+PURGE = text("""
+    SELECT purge(:kind, :most) AS removed, (SELECT days FROM retention_periods WHERE kind = :kind) AS days
+""")
 
 
 async def get_retention(work: Work) -> Retention:
@@ -124,10 +125,11 @@ async def _purge(house: House, kind: str) -> int:
     total = 0
     for _ in range(MOST_BATCHES):
         async with house.system_work("purge") as work:
-            found: Any = (await work.session.execute(PURGE, {"kind": kind, "most": BATCH})).scalar_one()
+            (row,) = await work.rows(PURGE, kind=kind, most=BATCH)
+            found: int = row["removed"]
             if found:
-                work.audit(kind=Act.PURGE, reason=f"{kind}: {found}")
-        total += int(found)
+                work.audit(kind=Act.PURGE, reason=f"{kind}: {found} older than {row['days']} days")
+        total += found
         if found < BATCH:
             break
     return total

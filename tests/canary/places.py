@@ -1,7 +1,7 @@
 """Where it is looked for: everything an installation writes, keeps or says."""
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,11 @@ async def of_pages(site: Site) -> list[Finding]:
                 answer = await client.get(f"http://127.0.0.1:{gateway + offset}{page}")
                 found += search(f"{service}{page}", answer.content)
     return found
+
+
+def of_traces(bodies: Iterable[bytes]) -> list[Finding]:
+    """What a collector of traces was sent, as it came."""
+    return [one for body in bodies for one in search("traces", body)]
 
 
 def lines_of(events: dict[str, Any]) -> Iterator[tuple[str, str]]:

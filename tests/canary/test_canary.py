@@ -14,11 +14,16 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from deploy import data as directories
+from shared.otel import BareExporter
 from tests.canary import places
 from tests.canary.needles import ADDRESS, ALL, NAME, NUMBER, PHONE, STREET, VALUES, forms, search
 from tests.canary.story import Story
+from tests.collector import Collector, collecting
 from tests.faults.receiver import Subscriber
 from tests.faults.site import Site, installed
 
@@ -26,8 +31,14 @@ pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with installed() as running:
+def collector() -> Iterator[Collector]:
+    with collecting() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(collector: Collector) -> Iterator[Site]:
+    with installed(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="200") as running:
         yield running
 
 
@@ -84,8 +95,17 @@ async def test_the_installation_writes_it_nowhere(story: Story) -> None:
         found = await asyncio.to_thread(places.of_directory, "servers", servers)
         found += await asyncio.to_thread(places.of_directory, "data", site.data)
     finally:
-        await asyncio.to_thread(site.start)
+        await asyncio.to_thread(lambda: site.start(**site.settings))
     assert found == []
+
+
+async def test_no_trace_says_it(story: Story, collector: Collector) -> None:
+    """After the installation has stopped once: by then every process has sent all its spans."""
+    services = {"fangxian-gateway", "fangxian-registry", "fangxian-testing", "fangxian-observation"}
+    assert {span.service for span in collector.spans} == services
+    routes = {span.name for span in collector.spans}
+    assert {"POST /registry/v1/residents", "POST /registry/v1/residents/search"} <= routes
+    assert places.of_traces(collector.bodies) == []
 
 
 # The search finds what is there ---------------------------------------------------------------------------------------
@@ -171,6 +191,21 @@ async def test_a_leak_in_a_table_is_found(story: Story, kind: str) -> None:
 
 async def _found_in(owner: asyncpg.Connection) -> set[str]:
     return {one.place async for place, content in places.tables_of(owner) for one in search(place, content)}
+
+
+@pytest.mark.parametrize("exporter", [OTLPSpanExporter, BareExporter], ids=["as a library does", "as we do"])
+def test_a_leak_in_a_trace_is_found(exporter: type[OTLPSpanExporter]) -> None:
+    """Sent as an installation sends it: whole it is found, and what we send of it holds nothing more."""
+    with collecting() as collector:
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter(endpoint=f"{collector.url}/v1/traces")))
+        with provider.get_tracer("leak").start_as_current_span("GET") as span:
+            span.set_attribute("url.full", f"http://gateway/?phone={PHONE}")
+            span.add_event("exception", {"exception.message": f"Key (name)=({NAME}) already exists."})
+        provider.shutdown()
+    assert len(collector.spans) == 1
+    found = {one.what for one in places.of_traces(collector.bodies)}
+    assert found == (set() if exporter is BareExporter else {"name", "phone"})
 
 
 @pytest.mark.parametrize("kind", ["string", "list", "hash", "zset", "set", "key"])

@@ -16,6 +16,8 @@ from shared.audit.kinds import Kind
 from shared.ids import new_id
 from shared.regions import range_of
 from shared.settings import SERVICES, Service
+from tests.gateway.test_codes import resident, tell
+from tests.gateway.test_verifications import COMMUNITY, green_person, point, scan
 from tests.harness import XINTANG, District
 
 HEADS = "/gateway/v1/audit/heads"
@@ -141,6 +143,31 @@ async def test_pages_hold_everything_once(district: District, me: tuple[UUID, UU
             break
     assert len(found) == len({item["id"] for item in found}) == 11
     assert [item["at"] for item in found] == sorted((item["at"] for item in found), reverse=True)
+
+
+async def test_a_check_at_a_door_is_a_look_once_and_by_nobody_named(
+    district: District, me: tuple[UUID, UUID, httpx.AsyncClient]
+) -> None:
+    own, child, client = me
+    window = await point(district)
+    door = district.caller("gateway", Role.DOORKEEPER, party=window["id"])
+    await look(district, "registry", own)
+    other = await green_person(district)
+    await tell(district, resident(own), resident(child))
+    for person in (own, child, own, other):
+        await scan(district, door, person)
+    found, cursor = [], None
+    while not found or cursor:
+        page = (await client.get(ME, params={"limit": 2} | ({"cursor": cursor} if cursor else {}))).json()
+        found += page["items"]
+        cursor = page["next_cursor"]
+    assert [(one["role"], one["organisation"], one["region"], one["residents"]) for one in found] == [
+        *(("doorkeeper", "一号窗口", COMMUNITY, [str(person)]) for person in (own, child, own)),
+        ("grid_worker", "", XINTANG, [str(own)]),
+    ]
+    visits = (await client.get("/gateway/v1/visits")).json()["items"]
+    assert [one["id"] for one in found[:3]] == [f"visit-{visit['scan_id']}" for visit in visits]
+    assert len({one["id"] for one in found}) == 4
 
 
 async def test_a_service_that_is_down_is_named_and_hides_nothing_of_the_others(

@@ -171,7 +171,7 @@ async def test_an_audit_month_past_its_period_goes_with_its_seals_and_leaves_its
         after = await head_now(work, JANUARY)
     assert (after.size, after.hash) == (before.size, before.hash)
     (entry,) = await district.sql("SELECT kind, reason FROM registry.audit")
-    assert tuple(entry) == ("purge", "audit: 2")
+    assert tuple(entry) == ("purge", "audit: 2 older than 1095 days")
     assert (await purge(house))["audit"] == 0
 
 

@@ -36,7 +36,8 @@ async def who_looked_at_me(
 ) -> WhoLooked:
     """Who looked at one's own data in any service, or did something with it, or with that of those one acts for.
 
-    The role and organisation, the time and the purpose; never who it was. Who checked one's code at a door is in
+    The role and organisation, the time and the purpose; never who it was. A check of one's code at a door is a look of
+    a doorkeeper: the organisation is the service point, and the id names the visit; what came of it is in
     `/gateway/v1/visits`. A service that does not answer is named in `missing`.
     """
     return await use_cases.who_looked_at_me(work, cursor, limit)

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from services.gateway.audit.schemas import Heads, WhoLooked
+from services.gateway.verifications import use_cases as verifications
 from shared.actors import Actor, system
 from shared.audit.heads import Head, head_now, public_keys
 from shared.audit.routes import HEADS, looked_at
@@ -24,6 +25,8 @@ from shared.settings import SERVICES, Service
 from shared.work import InvalidCursor, Listed, Work
 
 PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
+DOORS = "doors"
+"""Whose looks are the visits themselves: they have no entries beside them."""
 WITHIN_SECONDS = 2.0
 
 
@@ -49,11 +52,12 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLoo
     asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit) for service in PEERS))
     pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
     own = await who_looked(work, place_of(after.get("gateway")), limit)
-    every = {**pages, "gateway": own}
+    visits = await verifications.looked_at_doors(work, after.get(DOORS), limit)
+    every = {**pages, "gateway": own, DOORS: visits}
     merged = heapq.merge(*(page.items for page in every.values()), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
     more = any(page.next_cursor for page in every.values()) or len(items) < sum(len(p.items) for p in every.values())
-    after |= {item.service: _place(item).cursor() for item in items}
+    after |= dict(_place(item) for item in items)
     return WhoLooked(
         items=items,
         next_cursor=_cursor(after) if more else None,
@@ -84,8 +88,11 @@ async def _ask_all(
     return dict(zip(paths, answers, strict=True))
 
 
-def _place(item: LookedAt) -> Place:
-    return Place(item.at, int(item.id.rpartition("-")[2]))
+def _place(item: LookedAt) -> tuple[str, str]:
+    """Whose it is, and where its next page begins if this is the last one shown."""
+    if item.id.startswith(verifications.VISIT):
+        return DOORS, verifications.place_at_doors(item)
+    return item.service, Place(item.at, int(item.id.rpartition("-")[2])).cursor()
 
 
 def _cursor(places: Mapping[str, str]) -> str:
@@ -101,7 +108,10 @@ def _places(cursor: str | None) -> dict[str, str]:
     except (ValueError, msgspec.MsgspecError) as error:
         raise InvalidCursor() from error
     for service, place in places.items():
-        if service not in SERVICES:
+        if service == DOORS:
+            verifications.place_of(place)
+        elif service in SERVICES:
+            place_of(place)
+        else:
             raise InvalidCursor()
-        place_of(place)
     return places

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, Integer, SmallInteger
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Integer, LargeBinary, SmallInteger, Table, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Base
@@ -11,6 +11,7 @@ from services.gateway.codes.tables import LABELS
 from services.gateway.verifications.rules import Outcome
 from services.gateway.verifications.schemas import Visit
 from shared.db import REGION
+from shared.feed.tables import Xid8
 
 
 class VisitRow(Base):
@@ -30,10 +31,14 @@ class VisitRow(Base):
     temperature_tenths: Mapped[int | None] = mapped_column(SmallInteger)
     receipt_seconds: Mapped[int] = mapped_column(Integer)
     decided_at: Mapped[datetime]
+    epoch: Mapped[int] = mapped_column(Integer, server_default=text("1"), deferred=True)
+    """With the transaction its place in the order of commits, in which it is sealed: the database's own."""
+    xid: Mapped[int] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"), deferred=True)
 
     __table_args__ = (
         Index("visits_resident_id_at_idx", "resident_id", "at"),
         Index("visits_region_at_idx", "region", "at"),
+        Index("visits_epoch_xid_idx", "epoch", "xid"),
         {"postgresql_partition_by": "RANGE (at)"},
     )
 
@@ -57,3 +62,27 @@ class VisitRow(Base):
                 "decided_at": self.decided_at,
             }
         )
+
+
+Table(
+    "visit_seals",
+    Base.metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("after_epoch", Integer, nullable=False),
+    Column("after_xid", Xid8, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("xid", Xid8, nullable=False),
+    Column("last_at", DateTime(timezone=True), nullable=False),
+    Column("leaves", LargeBinary, nullable=False, comment="Of each visit in order 32 bytes of hash and 8 of its time."),
+    comment="What each sealed batch of visits consists of, for as long as any of them is kept; "
+    "its seal is in the audit.",
+)
+Table(
+    "visits_sealed",
+    Base.metadata,
+    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("number", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("xid", Xid8, nullable=False),
+    comment="How far the sealer of visits has come: every visit up to there is in a batch.",
+)

@@ -10,11 +10,15 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.rules import made_at
 from services.gateway.verifications.schemas import Visit
 from services.gateway.verifications.tables import VisitRow
+from shared.actors import Role
+from shared.audit.kinds import Kind
+from shared.audit.schemas import LookedAt
 from shared.feed.log import uuids
 from shared.work import InvalidCursor, Listed, Work
 
 NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
 
+VISIT = "visit-"
 CURSOR = r"^0[0-9a-f]{11}7[0-9a-f]{3}[89ab][0-9a-f]{15}$"
 """The id of a scan: a UUIDv7 of this half millennium."""
 
@@ -23,6 +27,40 @@ async def list_visits(
     work: Work, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
 ) -> Listed[Visit]:
     """The latest first: by the scan's time, which is also the beginning of its id."""
+    listed = await _visits(work, point_id, resident_id, cursor, limit)
+    work.saw(visit.resident_id for visit in listed.items)
+    return listed
+
+
+async def looked_at_doors(work: Work, cursor: str | None, limit: int) -> Listed[LookedAt]:
+    """The caller's own visits as the looks that they are, the latest first. Its cursors are `place_at_doors`."""
+    listed = await _visits(work, None, None, cursor, limit)
+    return Listed(items=[_look(visit) for visit in listed.items], next_cursor=listed.next_cursor)
+
+
+def place_at_doors(look: LookedAt) -> str:
+    """Where one goes on after a look."""
+    return _cursor(UUID(look.id.removeprefix(VISIT)))
+
+
+def _look(visit: Visit) -> LookedAt:
+    return LookedAt(
+        id=f"{VISIT}{visit.scan_id}",
+        service="gateway",
+        at=visit.at,
+        kind=Kind.LOOK,
+        operation="POST /gateway/v1/verifications",
+        role=Role.DOORKEEPER.label,
+        organisation=visit.point_name,
+        region=visit.region,
+        purpose="",
+        residents=[visit.resident_id],
+    )
+
+
+async def _visits(
+    work: Work, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
+) -> Listed[Visit]:
     asked = select(VisitRow)
     if resident_id is not None:
         asked = asked.where(VisitRow.resident_id == resident_id)
@@ -31,13 +69,12 @@ async def list_visits(
         # The region says nothing new, and leads to an index.
         asked = asked.where(VisitRow.point_id == point_id, VisitRow.region == point.region)
     if cursor is not None:
-        before = _place(cursor)
+        before = place_of(cursor)
         asked = asked.where(tuple_(VisitRow.at, VisitRow.scan_id) < (made_at(before), before))
     asked = asked.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
     found = (await work.session.scalars(asked)).all()
     kept = found[:limit]
     names = {row["id"]: row["name"] for row in await work.rows(NAMES, ids=uuids(visit.point_id for visit in kept))}
-    work.saw(visit.resident_id for visit in kept)
     return Listed(
         items=[visit.public(names.get(visit.point_id, "")) for visit in kept],
         next_cursor=_cursor(kept[-1].scan_id) if len(found) > limit else None,
@@ -48,7 +85,8 @@ def _cursor(scan_id: UUID) -> str:
     return scan_id.hex
 
 
-def _place(cursor: str) -> UUID:
+def place_of(cursor: str) -> UUID:
+    """The scan a cursor names. Raises `InvalidCursor`."""
     if not re.fullmatch(CURSOR, cursor, re.ASCII):
         raise InvalidCursor()
     return UUID(cursor)

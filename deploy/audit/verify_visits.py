@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""Check an export of Fangxian's visits, anywhere: this file, verify_audit.py beside it and Python 3.11 are enough.
+
+    python3 verify_visits.py VISITS AUDIT... [--keys KEYS] [--head HEADS]...
+
+VISITS was made by `fangxian audit export --visits`, the first AUDIT is the audit of the same day: in it lie the seals.
+Visits that are past their period and gone are `purged` only where an entry of the audit says so; give the audits of the
+later days in which they went. Names the batch, and the visit, that was changed, is missing, was added or stands in
+another place. Ends with 1 if something is wrong, with 2 if it could not look. The format is described in docs/audit.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+
+try:
+    from deploy.audit import verify_audit
+except ImportError:
+    import verify_audit  # type: ignore[import-not-found,no-redef]
+
+EXPORT = "fangxian-visits-export-1"
+HASH_BYTES, LEAF_BYTES = 32, 40
+SEAL_FIELDS = {"after", "batch", "count", "hash", "last_at", "upto"}
+PURGED = re.compile(r"visits: [0-9]+ older than ([0-9]+) days")
+EVER = "0001-01-01T00:00:00.000000Z"
+Finding = verify_audit.Finding
+
+
+class Batch(NamedTuple):
+    """What an export holds of one batch; of none, if the number is None: visits that no batch has."""
+
+    number: int | None
+    leaves: bytes | None
+    visits: list[Any]
+
+
+def leaf_of(visit: Any) -> bytes:
+    """What stands for a visit: its SHA-256, and its time in microseconds since 1970."""
+    instant = datetime.strptime(visit["at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)  # noqa: UP017
+    since = instant - datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017
+    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return hashlib.sha256(verify_audit.canonical(visit)).digest() + microseconds.to_bytes(8, "big", signed=True)
+
+
+def time_in(leaf: bytes) -> str:
+    """The time in a leaf, as texts say it."""
+    microseconds = int.from_bytes(leaf[HASH_BYTES:], "big", signed=True)
+    instant = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=microseconds)  # noqa: UP017
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+def batches_of(data: bytes) -> tuple[str, list[Batch]]:
+    """The day of an export, and its batches."""
+    if not data.endswith(b"\n"):
+        raise Finding("truncated", "the file ends in the middle of a line")
+    found: list[Batch] = []
+    day = ""
+    for number, line in enumerate(data[:-1].split(b"\n"), 1):
+        try:
+            value = verify_audit.read_line(line)
+            if number == 1:
+                day = _day_of(value)
+            elif set(value) == {"batch", "leaves"}:
+                found.append(Batch(value["batch"], _bytes_of(value["leaves"]), []))
+            else:
+                leaf_of(value["visit"])
+                found[-1].visits.append(value["visit"])
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
+            raise Finding("changed", f"line {number} was changed: it is not as it was written", number) from None
+    return day, found
+
+
+def _bytes_of(value: Any) -> bytes | None:
+    """What hexadecimal digits say, written in the one canonical way."""
+    if value is None:
+        return None
+    found = bytes.fromhex(value)
+    if found.hex() != value:
+        raise ValueError("not as it was written")
+    return found
+
+
+def _day_of(value: dict[str, Any]) -> str:
+    if set(value) != {"day", "format"} or value["format"] != EXPORT:
+        raise ValueError("not the beginning of an export")
+    return str(value["day"])
+
+
+def entries_in(audits: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All entries of the gateway in some audits, each with its day."""
+    for data in audits:
+        for section in verify_audit.sections_of(data):
+            if section.service == "gateway":
+                yield from ((section.day, one["entry"]) for one in section.records if one["entry"])
+
+
+def seals_of(entries: Iterable[tuple[str, dict[str, Any]]], day: str) -> list[dict[str, Any]]:
+    """The seals of a day's batches, each of which goes on where the one before it ended."""
+    found: list[dict[str, Any]] = []
+    for entry in (entry for of, entry in entries if of == day and entry["kind"] == "visits"):
+        seal = seal_in(entry["reason"])
+        if seal is None:
+            raise Finding("form", f"entry {entry['seq']} of the audit is no seal")
+        if found and (seal["batch"], seal["after"]) != (found[-1]["batch"] + 1, found[-1]["upto"]):
+            raise Finding("added", f"entry {entry['seq']} of the audit seals what does not follow", seal["batch"])
+        found.append(seal)
+    return found
+
+
+def seal_in(reason: str) -> dict[str, Any] | None:
+    """The seal that an entry's reason says, if it says one."""
+    try:
+        seal = json.loads(reason)
+    except (ValueError, RecursionError):
+        return None
+    is_seal = isinstance(seal, dict) and set(seal) == SEAL_FIELDS
+    is_placed = is_seal and all(isinstance(seal[name], list) and len(seal[name]) == 2 for name in ("after", "upto"))
+    return seal if is_placed else None
+
+
+def purged_before(entries: Iterable[tuple[str, dict[str, Any]]]) -> str:
+    """Before which time visits may be gone, because an entry of the audit says that they were removed."""
+    last = EVER
+    for _, entry in entries:
+        if entry["kind"] == "purge":
+            last = max(last, removed_before(entry["operation"], entry["at"], entry["reason"]))
+    return last
+
+
+def removed_before(operation: str, at: str, reason: str) -> str:
+    """How far the removal went of which an entry tells."""
+    instant = datetime.fromisoformat(at)
+    if operation == "fangxian sunset":
+        instant += timedelta(days=1)  # whatever its time was: clocks of devices are ahead
+    elif (said := PURGED.fullmatch(reason)) and operation == "purge":
+        instant -= timedelta(days=int(said[1]))
+    else:
+        return EVER
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+# Checking -------------------------------------------------------------------------------------------------------------
+
+
+def check(data: bytes, seals: Sequence[dict[str, Any]], purged: str) -> tuple[list[Finding], int, int]:
+    """All that is wrong, how many visits there are, and how many of the sealed are purged."""
+    _, batches = batches_of(data)
+    found: list[Finding] = []
+    gone = 0
+    by_number = {batch.number: batch for batch in batches}
+    if len(by_number) < len(batches):
+        found.append(Finding("added", "a batch stands there twice"))
+    for seal in seals:
+        batch = by_number.pop(seal["batch"], Batch(seal["batch"], None, []))
+        wrong, absent = check_batch(seal, batch, purged)
+        found += wrong
+        gone += absent
+    for batch in by_number.values():
+        found += [
+            Finding("added", f"{name_of(visit)} was added: no batch has it", batch.number) for visit in batch.visits
+        ]
+    return found, sum(len(batch.visits) for batch in batches), gone
+
+
+def check_batch(seal: dict[str, Any], batch: Batch, purged: str) -> tuple[list[Finding], int]:
+    """What is wrong with a batch, and how many of its visits are purged."""
+    number = seal["batch"]
+    if batch.leaves is None:
+        if seal["last_at"] < purged and not batch.visits:
+            return [], int(seal["count"])
+        said = f"batch {number} is missing: what its {seal['count']} visits were is not there any more"
+        return [Finding("missing", said, number)], 0
+    if hashlib.sha256(batch.leaves).hexdigest() != seal["hash"]:
+        return [Finding("changed", f"batch {number} was changed: it does not match its seal", number)], 0
+    leaves = [batch.leaves[start : start + LEAF_BYTES] for start in range(0, len(batch.leaves), LEAF_BYTES)]
+    return compare(number, leaves, batch.visits, purged)
+
+
+def compare(number: int, leaves: Sequence[bytes], visits: Sequence[Any], purged: str) -> tuple[list[Finding], int]:
+    """Where visits differ from what was sealed: an unknown one in the place of one that is gone was changed."""
+    places = {leaf: place for place, leaf in enumerate(leaves)}
+    own = [places.get(leaf_of(visit)) for visit in visits]
+    gone = sorted(set(places.values()) - set(own))
+    found: list[Finding] = []
+    last = -1
+    for index, (visit, place) in enumerate(zip(visits, own, strict=True)):
+        kind = ""
+        if place is None:
+            following = next((one for one in own[index + 1 :] if one is not None), len(leaves))
+            instead = next((one for one in gone if last < one < following), None)
+            kind = "added" if instead is None else "changed"
+            last = last if instead is None else instead
+            gone = [one for one in gone if one != instead]
+        elif place <= last:
+            kind = "added" if place in own[:index] else "reordered"
+        else:
+            last = place
+        if kind:
+            found.append(Finding(kind, f"{name_of(visit)} in batch {number} was {kind}", number))
+    missing = [one for one in gone if not time_in(leaves[one]) < purged]
+    for one in missing:
+        said = f"visit {one + 1} of batch {number}, of {time_in(leaves[one])}, is missing"
+        found.append(Finding("missing", said, number))
+    return found, len(gone) - len(missing)
+
+
+def name_of(visit: Any) -> str:
+    """`visit 0199c2a4-…`."""
+    return f"visit {visit.get('scan_id')}"
+
+
+# From the command line ------------------------------------------------------------------------------------------------
+
+
+def report(data: bytes, seals: Sequence[dict[str, Any]], purged: str, name: str) -> int:
+    """Say what was found; 1 if something is wrong."""
+    try:
+        found, count, gone = check(data, seals, purged)
+    except Finding as unreadable:
+        found, count, gone = [unreadable], 0, 0
+    for finding in found:
+        print(f"{name}: {finding.kind.upper()}: {finding}")
+    if not found:
+        print(f"{name}: {count} visits in {len(seals)} batches, whole; {gone} purged")
+    return 1 if found else 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Check, and say what was found. What the seals say holds only if the audits do, so these come first."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("visits", help="file made by `fangxian audit export --visits`")
+    parser.add_argument("audits", nargs="+", help="files made by `fangxian audit export`")
+    parser.add_argument("--keys", help="JWK set with the services' public keys")
+    parser.add_argument("--head", action="append", default=[], help="heads kept outside; may be given more than once")
+    asked = parser.parse_args(words)
+    believed = [word for name in asked.head for word in ("--head", name)] + (
+        ["--keys", asked.keys] if asked.keys else []
+    )
+    wrong = max(verify_audit.main([audit, *believed]) for audit in asked.audits)
+    if wrong:
+        return int(wrong)
+    try:
+        data, audits = _read(asked.visits), [_read(audit) for audit in asked.audits]
+        day, _ = batches_of(data)
+        entries = list(entries_in(audits))
+        return report(data, seals_of(entries, day), purged_before(entries), f"visits {day}")
+    except OSError as error:
+        print(f"cannot look: {error}", file=sys.stderr)
+        return 2
+    except Finding as finding:
+        print(f"visits: {finding.kind.upper()}: {finding}")
+        return 1
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The visits of a day as a file, batch by batch as they were sealed, and the check of those in the database."""
+
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+
+from deploy.audit.verify_visits import EVER, EXPORT, removed_before, seal_in
+from shared.audit.canonical import canonical, said
+from shared.clock import start_of
+
+FIELDS = (
+    "at",
+    "colour",
+    "decided_at",
+    "epoch",
+    "outcome",
+    "point_id",
+    "receipt_seconds",
+    "region",
+    "resident_id",
+    "scan_id",
+    "shown_by",
+    "temperature_tenths",
+)
+SELECT = f"SELECT {', '.join(FIELDS)}, xid::text::bigint AS xid FROM gateway.visits"  # noqa: S608 (names of columns)
+SEALS = """
+    SELECT entry.reason FROM gateway.audit_seals AS seal
+    JOIN gateway.audit AS entry ON entry.at >= $2 AND entry.at < $3 AND entry.seq = seal.seq
+    WHERE seal.day = $1 AND entry.kind = 'visits' ORDER BY seal.position
+"""
+LEAVES = "SELECT leaves FROM gateway.visit_seals WHERE number = $1"
+BATCH = f"""
+    {SELECT} WHERE (epoch, xid) > ($1, ($2::text)::xid8) AND (epoch, xid) <= ($3, ($4::text)::xid8)
+    ORDER BY gateway.visits.epoch, gateway.visits.xid, scan_id, at
+"""
+# In no batch's range: of a transaction that never was, or as if from before visits were sealed, but decided later.
+STRAYS = f"""
+    {SELECT} WHERE at >= $1 AND at < $2 AND (
+        (epoch, xid) >= ((SELECT max(epoch) FROM gateway.feed_epochs), pg_snapshot_xmax(pg_current_snapshot()))
+        OR epoch < 1 AND decided_at >= (SELECT min(at) FROM gateway.audit WHERE kind = 'visits')
+    )
+    ORDER BY scan_id
+"""  # noqa: S608 (names of columns)
+PURGES = """
+    SELECT entry.operation, entry.at, entry.reason FROM gateway.audit AS entry
+    WHERE entry.kind = 'purge' AND EXISTS (SELECT FROM gateway.audit_seals AS seal WHERE seal.seq = entry.seq)
+"""
+
+
+async def lines(connection: asyncpg.Connection, day: date) -> AsyncIterator[bytes]:
+    """The batches that were sealed on a day, each followed by those of its visits that are there."""
+    bounds = start_of(day), start_of(day + timedelta(days=1))
+    yield canonical({"format": EXPORT, "day": day.isoformat()})
+    for row in await connection.fetch(SEALS, day, *bounds):
+        seal = seal_in(row["reason"])
+        if seal is None:  # the audit is wrong itself, and its own check says so
+            continue
+        (epoch, xid), (upto_epoch, upto_xid) = seal["after"], seal["upto"]
+        leaves = await connection.fetchval(LEAVES, seal["batch"])
+        yield canonical({"batch": seal["batch"], "leaves": None if leaves is None else leaves.hex()})
+        for visit in await connection.fetch(BATCH, epoch, str(xid), upto_epoch, str(upto_xid)):
+            yield canonical({"visit": visit_of(visit)})
+    if strays := await connection.fetch(STRAYS, *bounds):
+        yield canonical({"batch": None, "leaves": None})
+        for visit in strays:
+            yield canonical({"visit": visit_of(visit)})
+
+
+def visit_of(row: Any) -> dict[str, Any]:
+    """A visit as it is hashed and exported."""
+    texts = {name: str(row[name]) for name in ("point_id", "resident_id", "scan_id")}
+    times = {name: said(row[name]) for name in ("at", "decided_at")}
+    shown_by = row["shown_by"] and str(row["shown_by"])
+    return {**{name: row[name] for name in (*FIELDS, "xid")}, **texts, **times, "shown_by": shown_by}
+
+
+async def purged_before(connection: asyncpg.Connection) -> str:
+    """Before which time visits may be gone, by the sealed entries of the audit that tell of a purge."""
+    rows = await connection.fetch(PURGES)
+    told = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
+    return max(told, default=EVER)

@@ -1,0 +1,30 @@
+"""Visits at a point, sealed."""
+
+from uuid import UUID
+
+from services.gateway.verifications.seals import seal_visits
+from shared.audit import sealer
+from shared.ids import new_id
+from tests.harness import District
+
+VISIT = """
+    INSERT INTO gateway.visits
+        (scan_id, at, point_id, resident_id, region, colour, outcome, receipt_seconds, decided_at)
+    VALUES ($1, now() - make_interval(secs => $2), $3, $4, '3505820050010101', 1, 16, 600, now())
+"""
+
+
+async def visit(district: District, person: UUID | None = None, days: float = 0) -> UUID:
+    """One visit in a transaction of its own."""
+    scan_id = new_id()
+    await district.sql(VISIT, scan_id, days * 86_400, new_id(), person or new_id())
+    return scan_id
+
+
+async def seal(district: District) -> None:
+    """What the gateway's worker does each half second, and then once more for the audit."""
+    house = district.houses["gateway"]
+    await district.until_served()
+    await seal_visits(house)
+    await district.until_served()
+    await sealer.seal(house)
