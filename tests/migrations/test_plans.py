@@ -1,5 +1,7 @@
 """Scope is found by an index: who may see a part never pays for reading the whole."""
 
+import re
+
 import asyncpg
 import pytest
 
@@ -71,7 +73,8 @@ async def test_staff_page_within_the_range_of_their_scope(district: District, se
     found = await plans(district, service, PAGED, "ORDER BY region, seq LIMIT 50")
     assert len(found) >= 3, found
     for table, nodes in found.items():
-        assert nodes == ["Limit", f"Index Scan ({table}_region_seq_idx)"], table
+        assert "Sort" not in nodes, (table, nodes)
+        assert re.fullmatch(r"Index Scan \((region_taken|.*_region_seq_idx)\)", nodes[-1]), (table, nodes)
 
 
 async def test_a_table_without_that_index_is_found(district: District) -> None:

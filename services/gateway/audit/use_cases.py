@@ -57,7 +57,7 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLoo
     merged = heapq.merge(*(page.items for page in every.values()), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
     more = any(page.next_cursor for page in every.values()) or len(items) < sum(len(p.items) for p in every.values())
-    after |= dict(_place(item) for item in items)
+    after.update(map(_place, items))
     return WhoLooked(
         items=items,
         next_cursor=_cursor(after) if more else None,
