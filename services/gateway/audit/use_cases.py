@@ -53,7 +53,7 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLoo
     pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
     own = await who_looked(work, place_of(after.get("gateway")), limit)
     visits = await verifications.looked_at_doors(work, after.get(DOORS), limit)
-    every = {**pages, "gateway": own, DOORS: visits}
+    every: dict[str, Listed[LookedAt]] = {**pages, "gateway": own, DOORS: visits}
     merged = heapq.merge(*(page.items for page in every.values()), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
     more = any(page.next_cursor for page in every.values()) or len(items) < sum(len(p.items) for p in every.values())
