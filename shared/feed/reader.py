@@ -37,6 +37,10 @@ logger = structlog.get_logger()
 BATCH = 500
 SNAPSHOT_PAGE = 500
 IDLE_MOVE_SECONDS = 60
+"""After how long a lane with nothing in it is looked at again, a tenth more or less."""
+IDLE_REST_SECONDS = 15
+"""For how long an idle cursor stays, however often its lane is woken. Far below the time between two looks, so each
+of them moves it: were it as long, a look that came a little early would leave the cursor for a whole turn more."""
 
 Reaction = Callable[[Work, Sequence[Any]], Awaitable[None]]
 ReactionT = TypeVar("ReactionT", bound=Callable[..., Awaitable[None]])
@@ -213,7 +217,7 @@ class Reader:
     def _is_due(self, lane: str) -> bool:
         """Whether an idle cursor should follow the horizon now, so that retention never overtakes it."""
         now = time.monotonic()
-        if now - self._moved.get(lane, 0) < IDLE_MOVE_SECONDS:
+        if now - self._moved.get(lane, -IDLE_REST_SECONDS) < IDLE_REST_SECONDS:
             return False
         self._moved[lane] = now
         return True

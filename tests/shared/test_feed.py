@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +14,8 @@ from sqlalchemy import text
 from shared.actors import Role
 from shared.contracts.registry import Resident
 from shared.feed import log, maintenance
-from shared.feed.reader import Reader, alone, reacts_to
+from shared.feed import reader as reading
+from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, alone, reacts_to
 from shared.house import House
 from shared.ids import new_id
 from shared.work import Work
@@ -299,3 +301,28 @@ async def test_the_lag_is_the_age_of_the_oldest_unread_entry(district: District,
     await drain(district, reader)
     await district.sql("UPDATE testing.feed_cursors SET moved_at = moved_at - interval '1 hour'")
     assert await lag_shown(district, "normal") == 0, "however long ago it was read"
+
+
+async def moved_at(district: District) -> datetime:
+    (row,) = await district.sql(
+        "SELECT moved_at FROM testing.feed_cursors WHERE owner = 'registry' AND lane = 'urgent'"
+    )
+    return row["moved_at"]
+
+
+async def test_an_idle_cursor_moves_at_every_look_that_was_due(
+    district: District, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(reading, "time", SimpleNamespace(monotonic=lambda: now))
+    await drain(district, reader)
+    seen = await moved_at(district)
+    now += 1
+    await drain(district, reader)
+    assert await moved_at(district) == seen, "woken, and there was nothing"
+    for _ in range(3):
+        now += IDLE_MOVE_SECONDS * 0.9 - 1  # the earliest that a worker looks of itself
+        await drain(district, reader)
+        assert await moved_at(district) > seen
+        seen = await moved_at(district)
+        now += 1
