@@ -39,8 +39,8 @@ SNAPSHOT_PAGE = 500
 IDLE_MOVE_SECONDS = 60
 """After how long a lane with nothing in it is looked at again, a tenth more or less."""
 IDLE_REST_SECONDS = 15
-"""For how long an idle cursor stays, however often its lane is woken. Far below the time between two looks, so that
-each of those moves it: were it as long, a look that came a little early would leave the cursor for a whole turn."""
+"""For how long an idle cursor stays, however often its lane is woken. Far below the time between two looks, so each
+of them moves it: were it as long, a look that came a little early would leave the cursor for a whole turn more."""
 
 Reaction = Callable[[Work, Sequence[Any]], Awaitable[None]]
 ReactionT = TypeVar("ReactionT", bound=Callable[..., Awaitable[None]])
