@@ -3,18 +3,20 @@
 import os
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from deploy.keys_commands import keys
+from deploy.commands import Data, print_table, service_named
+from deploy.commands.audit import audit
+from deploy.commands.clients import clients
+from deploy.commands.feed import feed
+from deploy.commands.keys import keys
 from deploy.trouble import Trouble
 
 if TYPE_CHECKING:
     from deploy.up import Installation
-    from shared.settings import Service
 
 app = typer.Typer(
     name="fangxian",
@@ -24,10 +26,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
-]
+app.add_typer(feed, name="feed")
+app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
+app.add_typer(clients, name="clients")
+
 OneService = Annotated[str, typer.Argument(help="registry, testing, observation or gateway.")]
 Port = Annotated[int, typer.Option("--port", help="Port of the gateway; the other services take the three after it.")]
 
@@ -76,7 +79,7 @@ def serve(
     """Serve one API in this process, with FANGXIAN_… in the environment, until SIGTERM."""
     from deploy import alone
 
-    alone.serve(_known(service), host, port)
+    alone.serve(service_named(service), host, port)
 
 
 @app.command()
@@ -84,15 +87,12 @@ def work(service: OneService) -> None:
     """Do one service's background work in this process, with FANGXIAN_… in the environment, until SIGTERM."""
     from deploy import alone
 
-    alone.work(_known(service))
+    alone.work(service_named(service))
 
 
 @app.command()
 def status(data: Data = None) -> None:
     """Show what runs. Ends with 1 if nothing does."""
-    from rich.console import Console
-    from rich.table import Table
-
     from deploy import data as directories
     from deploy import status as states
 
@@ -102,10 +102,7 @@ def status(data: Data = None) -> None:
         raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
     if state is None:
         raise Trouble(f"Fangxian is starting on {directory.path}.")
-    table = Table("process", "pid", "state", "for", "restarts", "memory", box=None, title_justify="left")
-    for row in states.rows(state):
-        table.add_row(*row)
-    Console().print(table)
+    print_table(("process", "pid", "state", "for", "restarts", "memory"), states.rows(state))
 
 
 @app.command()
@@ -153,122 +150,6 @@ def logs(
             typer.echo(line)
 
 
-feed = typer.Typer(help="The feeds: how far they are read, what is parked, and reading anew.", no_args_is_help=True)
-app.add_typer(feed, name="feed")
-
-
-@feed.command("lag")
-def feed_lag(data: Data = None) -> None:
-    """Show how far each service has read the feeds it follows."""
-    from deploy import feed as feeds
-    from deploy.up import options
-
-    rows = feeds.lag(feeds.installed(options(data)))
-    _print_table(
-        ("reader", "owner", "lane", "entries behind", "oldest"),
-        [(row.reader, row.owner, row.lane, str(row.entries), str(row.oldest or "")) for row in rows],
-    )
-
-
-@feed.command("parked")
-def feed_parked(data: Data = None) -> None:
-    """Show what could not be handled. Ends with 1 if there is any."""
-    from deploy import feed as feeds
-    from deploy.up import options
-
-    rows = feeds.parked(feeds.installed(options(data)))
-    _print_table(
-        ("service", "type", "subject", "version", "error", "attempts", "since"),
-        [(r.service, r.type, r.subject, str(r.version), r.error, str(r.attempts), str(r.parked_at)) for r in rows],
-    )
-    if rows:
-        raise typer.Exit(1)
-
-
-@feed.command("retry")
-def feed_retry(data: Data = None) -> None:
-    """Try again what is parked."""
-    from deploy import feed as feeds
-    from deploy.up import options
-
-    typer.echo(f"{feeds.retry(feeds.installed(options(data)))} entries were tried again.")
-
-
-@feed.command("rebuild")
-def feed_rebuild(
-    service: Annotated[str, typer.Argument(help="The service that reads anew.")],
-    owner: Annotated[str, typer.Argument(help="The service whose resources it reads.")],
-    data: Data = None,
-) -> None:
-    """Fill what a service holds of another's resources anew, while it goes on."""
-    from deploy import feed as feeds
-    from deploy.up import options
-
-    count = feeds.rebuild(feeds.installed(options(data)), _known(service), _known(owner))
-    typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
-
-
-def _known(name: str) -> "Service":
-    from shared.settings import SERVICES
-
-    for service in SERVICES:
-        if service == name:
-            return service
-    raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
-
-
-app.add_typer(keys, name="keys")
-
-
-audit = typer.Typer(help="The audit: its export, and its verification.", no_args_is_help=True)
-app.add_typer(audit, name="audit")
-Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")]
-
-
-@audit.command("export")
-def audit_export(
-    day: Annotated[datetime, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
-    service: Annotated[str | None, typer.Option(help="One service; all if none is named.")] = None,
-    visits: Annotated[
-        Path | None, typer.Option(help="A file for the visits sealed on that day, personal data.")
-    ] = None,
-    data: Data = None,
-) -> None:
-    """Write a day's sealed entries to a file that `verify`, or deploy/audit/verify_audit.py anywhere, can check."""
-    from deploy.audit import export
-    from deploy.up import options
-    from shared.settings import SERVICES
-
-    if service is not None and service not in SERVICES:
-        raise Trouble(f"There is no service {service}: there are {', '.join(SERVICES)}.")
-    services = [one for one in SERVICES if service in (None, one)]
-    count = export.export(options(data), day.date(), services, out)
-    typer.echo(f"{count} entries of {day.date()} are in {out}.")
-    if visits is not None:
-        count = export.export_visits(options(data), day.date(), visits)
-        typer.echo(f"{count} visits sealed on {day.date()} are in {visits}.")
-
-
-@audit.command("verify")
-def audit_verify(
-    file: Annotated[Path | None, typer.Argument(help="An export; the database itself if none is named.")] = None,
-    day: Day = None,
-    head: Annotated[list[Path] | None, typer.Option(help="Heads kept outside; may be given more than once.")] = None,
-    keys: Annotated[Path | None, typer.Option(help="Public keys (JWKS); the installation's if none are named.")] = None,
-    visits: Annotated[Path | None, typer.Option(help="An export of the same day's visits, to be checked too.")] = None,
-    data: Data = None,
-) -> None:
-    """Look for entries and visits that were changed, are missing, were added or moved. Ends with 1 if there are any."""
-    from deploy.audit import export
-    from deploy.up import options
-
-    chosen, heads = options(data), [str(path) for path in head or []]
-    found = export.verify(chosen, file, heads, keys, visits) if file else export.verify_all(chosen, day, heads)
-    if found:
-        raise typer.Exit(found)
-
-
 @app.command()
 def sunset(
     out: Annotated[Path, typer.Option("--out", help="A directory for the audit and the report, to be kept outside.")],
@@ -288,77 +169,6 @@ def sunset(
     if not yes and typer.prompt(f"Type the number of the decree, {decree!r}, to destroy everything") != decree:
         raise Trouble("Nothing was destroyed.")
     command.sunset(chosen, out, typer.echo)
-
-
-clients = typer.Typer(
-    help="The programs that sign people in, and the machines that sign in themselves.", no_args_is_help=True
-)
-app.add_typer(clients, name="clients")
-
-
-@clients.command("list")
-def clients_list(data: Data = None) -> None:
-    """Show who is registered."""
-    from deploy import administration
-
-    _print_table(
-        ("client", "kind", "role", "party", "region", "revoked"), administration.list_clients(_owner_url(data))
-    )
-
-
-@clients.command("add")
-def clients_add(
-    client_id: Annotated[str, typer.Argument(help="Its name: small letters, digits, `.`, `_`, `-`.")],
-    name: Annotated[str, typer.Option(help="As people see it.")],
-    region: Annotated[str, typer.Option(help="Whom it serves; the whole if not given.")] = "",
-    redirect: Annotated[
-        list[str] | None, typer.Option(help="Where people are sent back to: makes it an app. May be given often.")
-    ] = None,
-    role: Annotated[str | None, typer.Option(help="laboratory, hospital, …: makes it a machine.")] = None,
-    party: Annotated[str, typer.Option(help="Of a machine: whose tubes, episodes or lists.")] = "",
-    data: Data = None,
-) -> None:
-    """Register a client. A machine's secret is shown this once."""
-    from deploy import administration
-
-    kind = "app" if redirect else "machine"
-    given = {"kind": kind, "name": name, "region": region, "redirect_uris": redirect or [], "role": role}
-    secret = administration.add_client(_owner_url(data), client_id=client_id, party=party, **given)
-    typer.echo(secret or f"{client_id} is registered; it needs no secret, and proves itself by PKCE.")
-
-
-@clients.command("rotate")
-def clients_rotate(client_id: str, data: Data = None) -> None:
-    """Give a machine another secret, shown this once. The one before stays good for a day."""
-    from deploy import administration
-
-    typer.echo(administration.rotate_client(_owner_url(data), client_id))
-
-
-@clients.command("revoke")
-def clients_revoke(client_id: str, data: Data = None) -> None:
-    """Let a client sign in no more; what it was given stops working within a second."""
-    from deploy import administration
-
-    administration.revoke_client(_owner_url(data), client_id)
-    typer.echo(f"{client_id} signs in no more.")
-
-
-def _owner_url(data: Path | None) -> str:
-    from deploy import feed as feeds
-    from deploy.up import options
-
-    return feeds.installed(options(data)).owner_url
-
-
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=None)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 @app.command()

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from deploy import embedded
-from shared.http import router
+from shared.http import route
 from tests.harness import Database, District, make_template
 
-router.strict_problems = True
+route.strict_problems = True
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.http import limits, router
+from shared.http import limits
 from shared.http.handlers import respond
-from shared.http.router import Route, Router
+from shared.http.route import Route, check_declared
+from shared.http.router import Router
 from shared.problems import PayloadTooLarge, Problem, UpstreamTimeout
 
 JSON = b"application/json"
@@ -166,7 +167,7 @@ class Exchange:
                 body = await _body(self._scope, receive, most) if most else b""
                 return await endpoint.handle(self._scope, body)
             except Problem as problem:
-                router.check_declared(problem, self._hot.route)
+                check_declared(problem, self._hot.route)
                 raise
         except Exception as error:
             return self.refusal(error)

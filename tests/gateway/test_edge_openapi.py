@@ -9,7 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
-from shared.http.router import ALWAYS, Route, Router
+from shared.http.route import Route
+from shared.http.router import ALWAYS, Router
 from tests.harness import District
 
 OPEN = {"unauthenticated", "forbidden"}
@@ -110,7 +111,7 @@ def documented(operation: dict[str, Any]) -> set[str]:
 
 
 async def test_every_problem_a_route_declares_is_documented(district: District, document: dict[str, Any]) -> None:
-    """What is raised without being declared is an error of the route in every test (`router.strict_problems`)."""
+    """What is raised without being declared is an error of the route in every test (`route.strict_problems`)."""
     operations = {operation["operationId"]: operation for _, operation in each(document)}
     seen = 0
     for app in district.apps.values():

@@ -17,7 +17,7 @@ from shared.audit.kinds import Kind
 from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
 from shared.house import House
 from shared.http import handlers
-from shared.http.router import Route
+from shared.http.route import Route
 from shared.ids import new_id
 from shared.problems import NotFound
 from shared.regions import NOTHING, range_of

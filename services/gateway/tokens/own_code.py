@@ -26,7 +26,8 @@ from services.gateway.tokens.rules import Key, Subject, issue
 from services.gateway.verifications.batcher import Batcher, RunBatch
 from shared.actors import Actor, Role
 from shared.http.hot import Answer, Hot, hot
-from shared.http.router import Route, Router
+from shared.http.route import Route
+from shared.http.router import Router
 from shared.problems import Fault, Forbidden, InvalidInput, NotFound, Text, language_of
 
 ENTER = "select set_config('scope.residents', $1, false)"

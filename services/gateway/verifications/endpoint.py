@@ -26,7 +26,8 @@ from services.gateway.verifications.schemas import Verification, Verified
 from shared.actors import Actor, Role
 from shared.http import bodies, strict_json
 from shared.http.hot import Answer, Hot, hot
-from shared.http.router import Route, Router
+from shared.http.route import Route
+from shared.http.router import Router
 from shared.problems import ClockAhead, Forbidden, Sunset
 
 LONGEST_BODY_BYTES = 4_096

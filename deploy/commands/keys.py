@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploy.commands import Data, installed, print_table
 from deploy.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ keys = typer.Typer(
     help="The keys: which there are, and how one takes another's place while everything runs.", no_args_is_help=True
 )
 
-Data = Annotated[
-    Path | None,
-    typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
-]
 Kind = Annotated[
     str,
     typer.Argument(help="master, data, index, issuer, code, or a service: registry, testing, observation, gateway."),
@@ -29,15 +26,10 @@ def keys_list(data: Data = None) -> None:
     """Show every key by its id, never the key: since when it is used, until when it is trusted, and what it holds."""
     import asyncio
 
-    from rich.console import Console
-    from rich.table import Table
-
     from deploy.key_listing import rows_of
 
-    table = Table("key", "id", "state", "from", "until", "holds", box=None)
-    for row in asyncio.run(rows_of(_installed(data))):
-        table.add_row(*row)
-    Console().print(table)
+    rows = asyncio.run(rows_of(installed(data)))
+    print_table(("key", "id", "state", "from", "until", "holds"), rows)
 
 
 @keys.command("make")
@@ -67,7 +59,7 @@ def keys_rotate(
     from deploy import key_versions
 
     _need_kind(kind)
-    installation = _installed(data)
+    installation = installed(data)
     if kind not in key_versions.BEGINS_IN:
         _with(installation, kind)
         return
@@ -88,7 +80,7 @@ def keys_revoke(
     from deploy.rotation import Rotation, with_rotation
 
     _need_kind(kind)
-    installation = _installed(data)
+    installation = installed(data)
     if kind == "index":
         raise Trouble("An index key ends with its rotation: `fangxian keys rotate index`.")
 
@@ -119,7 +111,7 @@ def keys_destroy(
     """
     if bool(month) == everything:
         raise Trouble("Say which: --month 202101, or --all.")
-    installation = _installed(data)
+    installation = installed(data)
     what = "all" if everything else " ".join(str(one) for one in month or [])
     if typer.prompt(f"Type {what!r} to destroy it") != what or typer.prompt("Type 'destroy'") != "destroy":
         raise Trouble("Nothing was destroyed.")
@@ -145,13 +137,6 @@ def _need_kind(kind: str) -> None:
 
     if kind not in KINDS:
         raise Trouble(f"There is no key {kind}: there are {', '.join(KINDS)}.")
-
-
-def _installed(data: Path | None) -> "Installation":
-    from deploy.feed import installed
-    from deploy.up import options
-
-    return installed(options(data))
 
 
 def _time(seconds: float) -> str:

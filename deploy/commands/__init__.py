@@ -1,0 +1,48 @@
+"""The commands of the console script that come in families, and what they have in common."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploy.trouble import Trouble
+
+if TYPE_CHECKING:
+    from deploy.up import Installation
+    from shared.settings import Service
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
+]
+"""Where an installation is, as every command asks for it."""
+
+
+def service_named(name: str) -> "Service":
+    """The service of a name. Raises Trouble if there is none."""
+    from shared.settings import SERVICES
+
+    for service in SERVICES:
+        if service == name:
+            return service
+    raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
+
+
+def installed(data: Path | None) -> "Installation":
+    """What is installed on a data directory. Raises Trouble if nothing is."""
+    from deploy.feed import installed as found
+    from deploy.up import options
+
+    return found(options(data))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under their columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

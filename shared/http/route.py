@@ -1,0 +1,171 @@
+"""A route: one request runs as one transaction on behalf of its caller.
+
+Authenticate, check the role, read the body, open the work, claim the idempotency key, call the use case, store the
+finished answer, commit, and only then answer.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import asyncpg
+import msgspec
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import IntegrityError
+from starlette.datastructures import FormData
+from starlette.routing import Match
+from starlette.types import Scope
+
+from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
+from shared.house import House
+from shared.http import idempotency
+from shared.http.bodies import StrictRequest
+from shared.http.handlers import problem_of
+from shared.problems import Forbidden, Problem, Sunset
+
+Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]
+"""What surrounds a request's transaction: it has the caller (`request.state.actor`) and the body."""
+
+NOBODY = Actor("nobody", Role(0))
+"""Who calls an open route: no role, and a scope that holds nothing."""
+
+strict_problems = False
+"""In tests a problem that leaves a route which did not declare it is an error of the route."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a route promises beside its types."""
+
+    role: Role
+    problems: tuple[type[Problem], ...]
+    keyed: bool
+    location: str | None
+    open: bool
+    unkept: bool = False
+    audit: Kind | None = None
+    """The kind of its entry in the audit. None leaves an entry of a look, and only where somebody was seen."""
+    collects: bool = False
+    """Whether it ends when the emergency is over."""
+    before: Before | None = None
+
+
+class Route(APIRoute):
+    """A route that runs as one transaction on behalf of its caller."""
+
+    siblings: "Sequence[Route]" = ()
+    """The routes declared beside it."""
+
+    hot: Any = None
+    """What answers in place of the endpoint, where that is only a declaration (hot.py)."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette has it, but `…/search` is never taken for the id of a thing, whatever the method."""
+        found = super().matches(scope)
+        is_named = self.param_convertors and any(
+            scope["path"] == one.path for one in self.siblings if not one.param_convertors
+        )
+        return (Match.NONE, {}) if is_named else found
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        contract: Contract = self.endpoint.__contract__  # type: ignore[attr-defined]
+        methods = self.methods or set()
+        operation = f"{'/'.join(sorted(methods))} {self.path}"
+        writes = not methods <= {"GET", "HEAD"}
+
+        async def run(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
+            house: House = request.app.state.house
+            actor = _caller(request, contract)
+            request.state.actor = actor
+            if contract.collects and house.is_over:
+                raise Sunset()
+            # The body is here before the transaction begins: a slow client holds no connection to the database.
+            body = await _body_of(request)
+            # Whoever comes without a token has no name that a key could be kept under.
+            keeps = writes and not contract.open and not contract.unkept
+            key = request.headers.get("idempotency-key") if keeps else None
+            if contract.keyed and key is None:
+                raise idempotency.KeyMissing()
+            before = contract.before(house, request) if contract.before else nullcontext()
+            async with before, house.work(actor, operation) as work:
+                request.state.work = work
+                claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
+                if claim and claim.answer:
+                    return claim.answer  # the act has its entry already
+                response = await handle(request)
+                if contract.location and response.status_code in (201, 202):
+                    response.headers["location"] = contract.location.format(**_said(response))
+                work.trail.ends(contract.audit, response.headers.get("location", request.url.path))
+                if claim:
+                    await idempotency.keep(work, claim, response)
+            return response
+
+        async def checked(request: Request) -> Response:
+            try:
+                return await run(request)
+            except (IntegrityError, asyncpg.IntegrityConstraintViolationError) as error:
+                problem = problem_of(error)
+                check_declared(problem, self)
+                raise problem from error
+            except Problem as problem:
+                check_declared(problem, self)
+                raise
+
+        return checked
+
+
+def _target(request: Request) -> str:
+    """What an act is done to, and what it starts from: another If-Match is another act."""
+    return f"{request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}"
+
+
+def _caller(request: Request, contract: Contract) -> Actor:
+    if contract.open:
+        return NOBODY.during(request.state.request_id)
+    actor: Actor = request.app.state.authenticate(request)
+    if actor.role not in contract.role:
+        raise Forbidden()
+    return actor
+
+
+def check_declared(problem: Problem, route: Route) -> None:
+    """In tests, an error if a route raises what it did not declare."""
+    if not strict_problems:
+        return
+    contract: Contract = route.endpoint.__contract__  # type: ignore[attr-defined]
+    if type(problem) not in contract.problems:
+        name = type(problem).__name__
+        raise AssertionError(f"{route.methods} {route.path} raises {name}, which it does not declare") from problem
+
+
+async def _body_of(request: Request) -> bytes:
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        # Spooled to disk, and kept on the request for the endpoint; for the idempotency key its digest stands for it.
+        return await asyncio.to_thread(_digest_of, await request.form())
+    return await request.body()
+
+
+def _digest_of(form: FormData) -> bytes:
+    digest = hashlib.sha256()
+    for name, value in form.multi_items():
+        digest.update(f"{name}\n".encode())
+        if isinstance(value, str):
+            digest.update(hashlib.sha256(value.encode()).digest())
+        else:
+            value.file.seek(0)
+            while block := value.file.read(1 << 20):
+                digest.update(block)
+            value.file.seek(0)
+    return digest.digest()
+
+
+def _said(response: Response) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(response.body)
+    return found
