@@ -21,7 +21,10 @@ DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def literal(values: Sequence[Any]) -> str:
-    """An array of ids, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`. Not of texts."""
+    """An array of ids, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`. Not of texts.
+
+    For `unnest`, which reads it once: in a condition (`= ANY(…)`) it may be read again for each row that is looked at.
+    """
     return "{" + msgspec.json.encode(values)[1:-1].decode() + "}"
 
 

@@ -65,28 +65,24 @@ PEOPLE = text("""
 
 HELD_ALREADY = text("""
     SELECT id, campaign_id, resident_id, tube_id, moved_from, exception, undone_at FROM samples
-    WHERE id = ANY(CAST(CAST(:ids AS text) AS uuid[]))
+    WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 # What each person has in each round so far: a counted sample, or any in one of the tubes at hand.
 IN_ROUND = text("""
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
-    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(CAST(:residents AS text) AS uuid[]))
-      AND counted
+    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
     UNION ALL
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
 """)
 
-OBSERVED = text("""
-    SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(CAST(:residents AS text) AS uuid[]))
-""")
+OBSERVED = text("SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(:residents AS uuid[]))")
 
 CALLED = text("""
     SELECT retests.resident_id, retests.pool_id,
         (SELECT tubes.reported_at FROM tubes WHERE tubes.id = retests.pool_id) AS reported_at
-    FROM retests WHERE retests.resident_id = ANY(CAST(CAST(:residents AS text) AS uuid[]))
-      AND retests.state IN ('called', 'sampled')
+    FROM retests WHERE retests.resident_id = ANY(CAST(:residents AS uuid[])) AND retests.state IN ('called', 'sampled')
 """)
 
 KEEP = text("""
@@ -229,7 +225,7 @@ async def _keep_all(
 async def _decide(work: Work, batch: Batch, places: Sequence[int], tubes: Mapping[UUID, TubeFacts]) -> list[Keep]:
     """Answer what can be answered, and list what should be kept."""
     items = [batch.items[place] for place in places]
-    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=literal([item.id for item in items]))}
+    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in items])}
     people = await _people(work, batch, items, tubes)
     wanted: dict[UUID, Keep] = {}
     for place in places:
@@ -279,7 +275,7 @@ async def _people(
     work: Work, batch: Batch, items: Sequence[NewSample], tubes: Mapping[UUID, TubeFacts]
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
     """What is known of each person in each round."""
-    residents = literal(list({item.resident_id for item in items}))
+    residents = list({item.resident_id for item in items})
     observed = {row["resident_id"] for row in await work.rows(OBSERVED, residents=residents)}
     called: dict[UUID, dict[UUID, datetime]] = {}
     for row in await work.rows(CALLED, residents=residents):
