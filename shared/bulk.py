@@ -4,7 +4,6 @@ A driver encodes an array value by value, in Python, and that was most of the ti
 PostgreSQL itself writes it, made in one go (`literal`); and a column that says the same in all rows travels once.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,9 +20,10 @@ DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def literal(values: Sequence[Any]) -> str:
-    """An array of ids, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`. Not of texts.
+    """An array of ids, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`.
 
     For `unnest`, which reads it once: in a condition (`= ANY(…)`) it may be read again for each row that is looked at.
+    Of texts only where none has a control character, such as codes and names of types: JSON alone escapes those.
     """
     return "{" + msgspec.json.encode(values)[1:-1].decode() + "}"
 
@@ -97,4 +97,4 @@ def _column(name: str, type_name: str, rows: Sequence[Mapping[str, Any]]) -> lis
     values = [row[name] for row in rows]
     if "JSON" not in type_name:
         return values
-    return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    return [None if value is None else msgspec.json.encode(value).decode() for value in values]

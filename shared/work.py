@@ -282,7 +282,7 @@ class Work:
         """Insert rows or replace those of the same key (`id` by default), in the order of the key."""
         if values:
             keys = key or ("id",)
-            ordered = sorted(values, key=lambda row: tuple(str(row[name]) for name in keys))
+            ordered = sorted(values, key=lambda row: tuple(_ordering(row[name]) for name in keys))
             await self.run(*bulk.insertion(kind, ordered, replace_by=keys))
 
     async def replace(
@@ -300,6 +300,11 @@ class Work:
         """Refuse a change of something the caller has not seen in its present version (`If-Match`)."""
         if if_match is not None and if_match.strip().removeprefix("W/").strip('"') not in {"*", str(row.version)}:
             raise VersionMismatch()
+
+
+def _ordering(value: Any) -> Any:
+    # An id is a number at once, and a text only after a while.
+    return value.int if isinstance(value, UUID) else str(value)
 
 
 def listed(found: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:

@@ -4,7 +4,6 @@ The place, the time and the transaction of an entry are the database's own: no r
 """
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.actors import Actor, Role
 from shared.audit.trail import Act, Trail
+from shared.bulk import literal
+from shared.ids import in_order
 from shared.regions import EVERYTHING, NOTHING
 
 WRITE = """
     INSERT INTO audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
-    VALUES ((SELECT max(epoch) FROM feed_epochs), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::uuid[])
+    VALUES ((SELECT max(epoch) FROM feed_epochs), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::uuid[])
 """
 
 
@@ -46,7 +47,7 @@ def _values(operation: str, target: str, act: Act, subjects: Iterable[UUID]) -> 
         actor.purpose,
         act.reason,
         actor.request_id,
-        sorted(subjects, key=attrgetter("int")),  # the same order, ten times as fast
+        literal(in_order(subjects)),
     )
 
 

@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared import tracing
 from shared.actors import system
+from shared.bulk import literal
 from shared.contracts.resource import RESOURCES, R, Resource, owner_of
 from shared.feed import log
 from shared.feed.routes import MORE, NEXT
@@ -35,6 +36,8 @@ from shared.work import Work, scalar
 logger = structlog.get_logger()
 
 BATCH = 500
+BATCH_OF_THE_REGISTRY = 1_000
+"""An entry of the registry is one person, while a tube is ten."""
 SNAPSHOT_PAGE = 500
 IDLE_MOVE_SECONDS = 60
 """After how long a lane with nothing in it is looked at again, a tenth more or less."""
@@ -87,8 +90,10 @@ MOVE = text("""
 # A version that is at least as new as what is parked of its subject removes it.
 HOLD = """
     WITH entry AS (
-        SELECT * FROM unnest(CAST(:types AS text[]), CAST(:subjects AS uuid[]), CAST(:versions AS bigint[]))
-            AS entry (type, subject, version)
+        SELECT * FROM unnest(
+            CAST(CAST(:types AS text) AS text[]), CAST(CAST(:subjects AS text) AS uuid[]),
+            CAST(CAST(:versions AS text) AS bigint[])
+        ) AS entry (type, subject, version)
     ), freed AS (
         DELETE FROM feed_parked AS parked USING entry
         WHERE parked.type = entry.type AND parked.subject = entry.subject AND parked.version <= entry.version
@@ -151,6 +156,10 @@ class Reader:
         """The resource types that have a reaction."""
         return sorted(self._by_type)
 
+    @property
+    def _batch(self) -> int:
+        return BATCH_OF_THE_REGISTRY if self.owner == "registry" else BATCH
+
     async def drain(self, lanes: Sequence[str] = log.LANES) -> int:
         """Apply all there is, the urgent first; how many entries were read. A lane that another reads makes 0."""
         return sum([await self._drain(lane) for lane in lanes]) if self.types else 0
@@ -183,7 +192,7 @@ class Reader:
     async def _fetch(self, lane: str, after: str | None = None) -> Batch | None:
         """The batch after a cursor. None after what retention has dropped, for then all has been read anew."""
         after = after or self._cursor(lane)
-        asked = {"types": self.types, "after": after, "lane": lane, "limit": str(BATCH)}
+        asked = {"types": self.types, "after": after, "lane": lane, "limit": str(self._batch)}
         response = await self._ask("/internal/feed", asked)
         if response.status_code == httpx.codes.GONE:
             await self.rebuild()
@@ -252,9 +261,9 @@ class Reader:
 
     async def _react(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
         keys = {
-            "types": [event.type for event in events],
-            "subjects": [event.subject for event in events],
-            "versions": [event.version for event in events],
+            "types": literal([event.type for event in events]),
+            "subjects": literal([event.subject for event in events]),
+            "versions": literal([event.version for event in events]),
         }
         fresh = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
         for type_name in self.types:

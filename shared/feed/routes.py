@@ -1,11 +1,13 @@
 """The owner's side over HTTP: what subscribers' workers ask for. Only our own services reach it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from fastapi import Query, Response
+from sqlalchemy.engine import RowMapping
 
 from shared.actors import Role
 from shared.contracts.resource import Resource, owner_of
@@ -85,22 +87,38 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
     return router
 
 
-def cloud_event(row: Any) -> dict[str, Any]:
+class CloudEvent(msgspec.Struct, gc=False):
     """One entry as a CloudEvent 1.0; its id is the same however often it is read."""
-    return {
-        "specversion": "1.0",
-        "id": f"{row.type}/{row.subject}/{row.version}",
-        "source": f"/{owner_of(row.type)}",
-        "type": row.type,
-        "subject": str(row.subject),
-        "time": row.at.isoformat(),
-        "datacontenttype": "application/json",
-        "version": row.version,
-        "region": row.region,
-        "change": row.change,
-        "cursor": f"{row.epoch}.{row.xid}.{row.seq}",
-        "data": msgspec.Raw(row.data.encode()),
-    }
+
+    id: str
+    source: str
+    type: str
+    subject: UUID
+    time: datetime
+    version: int
+    region: str
+    change: str
+    cursor: str
+    data: msgspec.Raw
+    specversion: str = "1.0"
+    datacontenttype: str = "application/json"
+
+
+def cloud_event(row: RowMapping) -> CloudEvent:
+    """An entry as its readers get it."""
+    type_name, subject, version = row["type"], row["subject"], row["version"]
+    return CloudEvent(
+        id=f"{type_name}/{subject}/{version}",
+        source=f"/{owner_of(type_name)}",
+        type=type_name,
+        subject=subject,
+        time=row["at"],
+        version=version,
+        region=row["region"],
+        change=row["change"],
+        cursor=f"{row['epoch']}.{row['xid']}.{row['seq']}",
+        data=msgspec.Raw(row["data"].encode()),
+    )
 
 
 def _cursor(value: str) -> log.Cursor:

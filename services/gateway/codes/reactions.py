@@ -13,6 +13,7 @@ from services.gateway.codes import facts
 from services.gateway.codes.facts import FactValues
 from services.gateway.codes.tables import DECIDING, FactRow
 from services.gateway.codes.use_cases import ARRIVALS, WAIT_ALONE, policy_now, reevaluate
+from shared.bulk import literal
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
@@ -20,15 +21,24 @@ from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
 from shared.work import Work
 
-# A region that is unchanged leaves the row as it is.
-KEEP_PEOPLE = text("""
+GIVEN = """
+    unnest(CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:regions AS text) AS text[])) AS given (id, region)
+"""
+ADD_PEOPLE = text(f"""
     INSERT INTO codes (resident_id, region, policy)
-    SELECT id, region, :policy FROM unnest(CAST(:ids AS uuid[]), CAST(:regions AS text[])) AS given (id, region)
+    SELECT id, region, :policy FROM {GIVEN}
     ORDER BY id
-    ON CONFLICT (resident_id) DO UPDATE SET region = excluded.region WHERE codes.region <> excluded.region
-""")
+    ON CONFLICT (resident_id) DO NOTHING
+""")  # noqa: S608 - a constant
+MOVE_PEOPLE = text(f"""
+    UPDATE codes SET region = moved.region FROM (
+        SELECT resident_id, given.region FROM codes JOIN {GIVEN} ON resident_id = id
+        WHERE codes.region <> given.region ORDER BY resident_id FOR UPDATE OF codes
+    ) AS moved
+    WHERE codes.resident_id = moved.resident_id
+""")  # noqa: S608 - a constant
 HAVE_FACTS = text(f"""
-    SELECT id FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    SELECT id FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
     WHERE EXISTS (SELECT FROM facts WHERE resident_id = id AND kind = 'negative')
        OR EXISTS (SELECT FROM facts WHERE resident_id = id AND ({DECIDING}))
 """)  # noqa: S608 - a constant
@@ -43,11 +53,15 @@ async def forget_residents(work: Work, ids: Sequence[UUID]) -> None:
 @reacts_to(Resident, forget=forget_residents)
 async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
     """Everybody has a code, green until a fact says otherwise, in the region where they live now."""
-    ordered = sorted(residents, key=lambda resident: resident.id)
-    ids = [resident.id for resident in ordered]
+    ids = literal([resident.id for resident in residents])
+    regions = literal([resident.region for resident in residents])
     policy = await policy_now(work)
+    # Whoever brings facts about others waits while this waits alone: so what takes long, the new codes, comes before.
+    # They are nobody else's yet; a code that others hold is touched only afterwards, or each would wait for the other.
+    added = await work.run(ADD_PEOPLE, ids=ids, regions=regions, policy=policy.version)
     await work.run(WAIT_ALONE, key=ARRIVALS)
-    await work.run(KEEP_PEOPLE, ids=ids, regions=[resident.region for resident in ordered], policy=policy.version)
+    if added < len(residents):
+        await work.run(MOVE_PEOPLE, ids=ids, regions=regions)
     # A fact may have been here before its person was.
     await reevaluate(work, [row["id"] for row in await work.rows(HAVE_FACTS, ids=ids)])
 
