@@ -243,10 +243,12 @@ def audit_export(
     if service is not None and service not in SERVICES:
         raise Trouble(f"There is no service {service}: there are {', '.join(SERVICES)}.")
     services = [one for one in SERVICES if service in (None, one)]
+    if visits is not None and "gateway" not in services:
+        raise Trouble("The seals of visits are in the gateway's audit: export it with them.")
     count = export.export(options(data), day.date(), services, out)
     typer.echo(f"{count} entries of {day.date()} are in {out}.")
     if visits is not None:
-        count = export.export_visits(options(data), day.date(), visits)
+        count = export.export_visits(options(data), day.date(), out, visits)
         typer.echo(f"{count} visits sealed on {day.date()} are in {visits}.")
 
 

@@ -53,11 +53,11 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLoo
     pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
     own = await who_looked(work, place_of(after.get("gateway")), limit)
     visits = await verifications.looked_at_doors(work, after.get(DOORS), limit)
-    every = {**pages, "gateway": own, DOORS: visits}
-    merged = heapq.merge(*(page.items for page in every.values()), key=lambda item: item.at, reverse=True)
+    every = [*pages.values(), own, visits]
+    merged = heapq.merge(*(page.items for page in every), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
-    more = any(page.next_cursor for page in every.values()) or len(items) < sum(len(p.items) for p in every.values())
-    after |= dict(_place(item) for item in items)
+    more = any(page.next_cursor for page in every) or len(items) < sum(len(page.items) for page in every)
+    after |= dict(map(_place, items))
     return WhoLooked(
         items=items,
         next_cursor=_cursor(after) if more else None,
