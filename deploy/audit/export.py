@@ -72,15 +72,16 @@ def export(options: Options, day: date, services: Sequence[Service], out: Path, 
     return asyncio.run(_as_owner(installed(options), act))
 
 
-def export_visits(options: Options, day: date, out: Path) -> int:
-    """Write the visits that were sealed on a day to a file; how many there are. It is in the audit first."""
+def export_visits(options: Options, day: date, audit: Path, out: Path) -> int:
+    """Write the visits that were sealed on a day, by its exported audit; how many there are. It is in the audit."""
+    sealed = audit.read_bytes()
 
     async def act(connection: asyncpg.Connection, _: Installation) -> int:
         await _record(connection, "gateway", "fangxian audit export visits", day)
         count = 0
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             with out.open("wb") as file:
-                async for line in visits.lines(connection, day):
+                async for line in visits.lines(connection, day, sealed):
                     file.write(line + b"\n")
                     count += line.startswith(b'{"visit":')
         return count
@@ -119,7 +120,7 @@ def _visits_of(day: date, audit: bytes) -> Callable[[asyncpg.Connection, Install
 
     async def act(connection: asyncpg.Connection, _: Installation) -> int:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            data = b"".join([line + b"\n" async for line in visits.lines(connection, day)])
+            data = b"".join([line + b"\n" async for line in visits.lines(connection, day, audit)])
             purged = await visits.purged_before(connection)
         name = f"visits {day}"
         try:

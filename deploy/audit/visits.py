@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from deploy.audit.verify_visits import EVER, EXPORT, removed_before, seal_in
+from deploy.audit.verify_visits import EVER, EXPORT, entries_in, removed_before, seal_in
 from shared.audit.canonical import canonical, said
 from shared.clock import start_of
 
@@ -25,11 +25,6 @@ FIELDS = (
     "temperature_tenths",
 )
 SELECT = f"SELECT {', '.join(FIELDS)}, xid::text::bigint AS xid FROM gateway.visits"  # noqa: S608 (names of columns)
-SEALS = """
-    SELECT entry.reason FROM gateway.audit_seals AS seal
-    JOIN gateway.audit AS entry ON entry.at >= $2 AND entry.at < $3 AND entry.seq = seal.seq
-    WHERE seal.day = $1 AND entry.kind = 'visits' ORDER BY seal.position
-"""
 LEAVES = "SELECT leaves FROM gateway.visit_seals WHERE number = $1"
 BATCH = f"""
     {SELECT} WHERE (epoch, xid) > ($1, ($2::text)::xid8) AND (epoch, xid) <= ($3, ($4::text)::xid8)
@@ -43,19 +38,21 @@ STRAYS = f"""
     )
     ORDER BY scan_id
 """  # noqa: S608 (names of columns)
+# In the audit, or about to be chained: what is passed over there is found by its own check.
 PURGES = """
-    SELECT entry.operation, entry.at, entry.reason FROM gateway.audit AS entry
-    WHERE entry.kind = 'purge' AND EXISTS (SELECT FROM gateway.audit_seals AS seal WHERE seal.seq = entry.seq)
+    SELECT operation, at, reason FROM gateway.audit
+    WHERE kind = 'purge'
+      AND (epoch, xid) < ((SELECT max(epoch) FROM gateway.feed_epochs), pg_snapshot_xmax(pg_current_snapshot()))
 """
 
 
-async def lines(connection: asyncpg.Connection, day: date) -> AsyncIterator[bytes]:
-    """The batches that were sealed on a day, each followed by those of its visits that are there."""
+async def lines(connection: asyncpg.Connection, day: date, audit: bytes) -> AsyncIterator[bytes]:
+    """The batches that were sealed on a day, as its audit says, each followed by those of its visits that are there."""
     bounds = start_of(day), start_of(day + timedelta(days=1))
     yield canonical({"format": EXPORT, "day": day.isoformat()})
-    for row in await connection.fetch(SEALS, day, *bounds):
-        seal = seal_in(row["reason"])
-        if seal is None:  # the audit is wrong itself, and its own check says so
+    for _, entry in entries_in([audit]):
+        seal = seal_in(entry["reason"]) if entry["kind"] == "visits" else None
+        if seal is None:  # or the audit is wrong itself, and its own check says so
             continue
         (epoch, xid), (upto_epoch, upto_xid) = seal["after"], seal["upto"]
         leaves = await connection.fetchval(LEAVES, seal["batch"])
@@ -77,7 +74,7 @@ def visit_of(row: Any) -> dict[str, Any]:
 
 
 async def purged_before(connection: asyncpg.Connection) -> str:
-    """Before which time visits may be gone, by the sealed entries of the audit that tell of a purge."""
+    """Before which time visits may be gone, by the entries of the audit that tell of a purge."""
     rows = await connection.fetch(PURGES)
     told = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
     return max(told, default=EVER)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deploy.commands import Data, service_named
+from deploy.trouble import Trouble
 
 audit = typer.Typer(help="The audit: its export, and its verification.", no_args_is_help=True)
 Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")]
@@ -28,10 +29,12 @@ def audit_export(
     from shared.settings import SERVICES
 
     services = SERVICES if service is None else [service_named(service)]
+    if visits is not None and "gateway" not in services:
+        raise Trouble("The seals of visits are in the gateway's audit: export it with them.")
     count = export.export(options(data), day.date(), services, out)
     typer.echo(f"{count} entries of {day.date()} are in {out}.")
     if visits is not None:
-        count = export.export_visits(options(data), day.date(), visits)
+        count = export.export_visits(options(data), day.date(), out, visits)
         typer.echo(f"{count} visits sealed on {day.date()} are in {visits}.")
 
 

@@ -47,7 +47,8 @@ async def exported(district: District) -> tuple[bytes, bytes]:
         async with connection.transaction():
             signer = district.houses["gateway"].signer
             audit = [line + b"\n" async for line in export.lines(connection, signer, today())]
-            return b"".join([line + b"\n" async for line in visits.lines(connection, today())]), b"".join(audit)
+            told = visits.lines(connection, today(), b"".join(audit))
+            return b"".join([line + b"\n" async for line in told]), b"".join(audit)
     finally:
         await connection.close()
 

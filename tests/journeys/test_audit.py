@@ -27,6 +27,13 @@ from tests.deploy.starting import ROOT, clean_environment
 
 SETTINGS = {"FANGXIAN_DEVELOPMENT_ISSUER": "true", "DATABASE_URL": "", "REDIS_URL": ""}
 HEADS = "/gateway/v1/audit/heads"
+VISITS = """
+    INSERT INTO gateway.visits (scan_id, at, point_id, resident_id, region, colour, outcome, temperature_tenths,
+        receipt_seconds, decided_at)
+    SELECT gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), '350582005001', 1, 16, 360 + number, 600,
+        now()
+    FROM generate_series(1, 5) AS number
+"""
 
 
 @pytest.fixture
@@ -70,6 +77,7 @@ def tamper(place: Path, statement: str) -> None:
 def test_from_an_act_to_whoever_tampers_with_its_trace(place: Path, tmp_path: Path) -> None:
     today = day_of(datetime.now(UTC)).isoformat()
     file, kept = tmp_path / "export", tmp_path / "heads.json"
+    of_visits = ("--visits", str(tmp_path / "visits"))
     with running(place, None, SETTINGS) as found, httpx.Client(base_url=found.url) as client:
         for _ in range(5):
             asked = {"role": "command", "region": "350582005"}
@@ -79,19 +87,25 @@ def test_from_an_act_to_whoever_tampers_with_its_trace(place: Path, tmp_path: Pa
         (worker,) = (one["pid"] for one in state["processes"] if one["name"] == "gateway-worker")
         os.kill(worker, signal.SIGKILL)
         client.post("/gateway/v1/development/tokens", json=asked).raise_for_status()
-        wait_for(client, "gateway", 6)
+        tamper(place, VISITS)
+        wait_for(client, "gateway", 7)  # the visits came while nobody sealed
         kept.write_text(client.get(HEADS).text)
 
-        code, said = fangxian("audit", "export", "--day", today, "--out", str(file), "--data", str(place))
+        code, said = fangxian("audit", "export", "--day", today, "--out", str(file), *of_visits, "--data", str(place))
         assert code == 0, said
         assert f"entries of {today} are in {file}." in said
-        code, said = fangxian("audit", "verify", str(file), "--head", str(kept), "--data", str(place))
+        code, said = fangxian("audit", "verify", str(file), "--head", str(kept), *of_visits, "--data", str(place))
         assert code == 0, said
+        assert f"visits {today}: 5 visits in 1 batches, whole; 0 purged" in said
         # The export's own entry may be sealed already.
-        assert re.search(rf"gateway {today}: [67] entries, whole; signed by gateway", said), said
+        assert re.search(rf"gateway {today}: [789] entries, whole; signed by gateway", said), said
         wait_for(client, "registry", 1)  # that it was exported is in the audit
         assert fangxian("audit", "verify", "--head", str(kept), "--data", str(place))[0] == 0
 
+        tamper(place, "UPDATE gateway.visits SET colour = 3 WHERE temperature_tenths = 364")
+        code, said = fangxian("audit", "verify", "--data", str(place))
+        assert code == 1
+        assert re.search(rf"visits {today}: CHANGED: visit \S+ in batch 1 was changed", said), said
         tamper(place, "UPDATE gateway.audit SET actor = 'x' WHERE seq = (SELECT min(seq) FROM gateway.audit)")
         code, said = fangxian("audit", "verify", "--data", str(place))
         assert code == 1

@@ -50,14 +50,13 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLoo
     """Who looked at the caller, gathered from all services. Each goes on from its own place in the next page."""
     after = _places(cursor)
     asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit) for service in PEERS))
-    gathered = zip(PEERS, asked, strict=True)
-    pages: dict[str, Listed[LookedAt]] = {service: page for service, page in gathered if page is not None}
+    pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
     own = await who_looked(work, place_of(after.get("gateway")), limit)
     visits = await verifications.looked_at_doors(work, after.get(DOORS), limit)
-    every = {**pages, "gateway": own, DOORS: visits}
-    merged = heapq.merge(*(page.items for page in every.values()), key=lambda item: item.at, reverse=True)
+    every = [*pages.values(), own, visits]
+    merged = heapq.merge(*(page.items for page in every), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
-    more = any(page.next_cursor for page in every.values()) or len(items) < sum(len(p.items) for p in every.values())
+    more = any(page.next_cursor for page in every) or len(items) < sum(len(page.items) for page in every)
     after.update(map(_place, items))
     return WhoLooked(
         items=items,
