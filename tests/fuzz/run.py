@@ -68,10 +68,12 @@ def main(port: str = "18000", seconds: str = "1200", *names: str) -> int:
 
 @contextlib.contextmanager
 def installation(kept: Path, port: str) -> Iterator[str]:
-    """Run a new one, with the client and the service point that some callers need."""
+    """Run a new one: with what the demo leaves, and the client and the service point that some callers need."""
     url = f"http://127.0.0.1:{port}"
+    where = ["--data", str(kept / "data"), "--port", port]
     with (kept / "up").open("w") as said:
-        up = ["fangxian", "up", "--data", str(kept / "data"), "--port", port]
+        subprocess.run(["fangxian", "demo", "--people", "300", *where], stdout=said, stderr=said, check=True)
+        up = ["fangxian", "up", *where]
         process = subprocess.Popen(up, env=os.environ | ENVIRONMENT, stdout=said, stderr=said)
     try:
         for _ in range(120):
