@@ -23,6 +23,7 @@ API = Api(
     title="Fangxian testing",
     routers=[campaigns.router, tubes.router, boxes.router, results.router, retests.router],
     snapshots={Campaign: rows_of(CampaignRow), Tube: tubes_after, Retest: rows_of(RetestRow)},
+    body_bytes={"/testing/v1/seals": tubes.SEALS_BYTES},
     reactions=WORKER.reactions,
 )
 

@@ -124,12 +124,11 @@ def add_links(document: Document) -> None:
 
 
 def _path_like(pattern: str, document: Document) -> str | None:
-    """The path that differs from a pattern in the names of its parameters only, if something is found there."""
+    """The path that differs from a pattern in the names of its parameters only, if anything is asked at or below it."""
     wanted = PARAMETER.sub("{}", pattern)
-    return next(
-        (path for path, found in document["paths"].items() if "get" in found and PARAMETER.sub("{}", path) == wanted),
-        None,
-    )
+    parts = wanted.count("/") + 1
+    heads = ("/".join(path.split("/")[:parts]) for path in document["paths"])
+    return next((head for head in heads if PARAMETER.sub("{}", head) == wanted), None)
 
 
 def _field_of(document: Document, path: str, name: str, location: str | None) -> str | None:

@@ -5,6 +5,9 @@ from uuid import UUID
 
 import pytest
 
+from services.testing.limits import MOST_ITEMS
+from services.testing.tubes.rules import number_of
+from services.testing.tubes.schemas import MOST_LISTED
 from shared.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import MakeRound, minutes_ago, residents
@@ -120,6 +123,15 @@ async def test_bad_seals_are_refused_one_by_one(district: District, make_round: 
     assert twins.json()["errors"][0]["code"] == "listed_twice"
     empty = await ring.sampler.post("/testing/v1/seals", json={"items": [ring.seal_of(ahead, [])]})
     assert empty.status_code == 422
+
+
+async def test_the_largest_batch_there_may_be_is_read(district: District, make_round: MakeRound) -> None:
+    ring = await make_round()
+    manifests = [[{"id": str(new_id())} for _ in range(MOST_LISTED)] for _ in range(MOST_ITEMS)]
+    answers = await ring.send_seals(
+        *[ring.seal_of(number_of(9_000_000 + n), swabs) for n, swabs in enumerate(manifests)]
+    )
+    assert {answer["problem"]["code"] for answer in answers} == {"tube_unknown"}
 
 
 async def test_sealing_while_another_device_adds_leaves_no_half_tube(district: District, make_round: MakeRound) -> None:

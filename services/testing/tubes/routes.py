@@ -42,6 +42,9 @@ from shared.work import Listed
 
 router = Router(prefix="/testing/v1", tags=["tubes"])
 
+SEALS_BYTES = 4 << 20
+"""A full batch of seals: 1,000 manifests of 60 ids."""
+
 FIELD = Role.SAMPLER | Role.VILLAGE_DOCTOR | Role.COMMUNITY_OFFICER | Role.COMMAND
 
 TubeId = Annotated[UUID, Path(description="Id of a tube.", examples=["5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d11"])]
