@@ -265,8 +265,7 @@ async def _ask_feeds(url: str) -> list[Finding]:
 
 
 def _pool(patient: Patient) -> int:
-    settings = _settings(patient)
-    return settings.database_pool if settings else 6
+    return _settings(patient).database_pool
 
 
 def _redis(patient: Patient) -> Iterator[Finding]:
@@ -294,8 +293,6 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
         said = error.errors(include_url=False, include_input=False)[0]["msg"]
         yield Finding("settings", False, said, "change the FANGXIAN_… variables")
         return
-    if settings is None:
-        return
     if settings.production:
         yield Finding("settings", True, "of production")
         return
@@ -310,7 +307,7 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
     yield Finding("settings", True, f"of development ({', '.join(on) or 'nothing of it on'})")
 
 
-def _settings(patient: Patient) -> Settings | None:
+def _settings(patient: Patient) -> Settings:
     """Those of the processes, if they run, else those they would be started with from here."""
     running = status.read(patient.directory.status) if patient.pid is not None else None
     return Settings.model_validate(

@@ -22,6 +22,7 @@ from deploy.own_servers import as_role, check_postgres, check_redis
 from deploy.processes import Process
 from deploy.supervisor import Child, Stop, Supervisor
 from deploy.trouble import Trouble
+from shared.db import login_of
 from shared.settings import SERVICES, Service, Settings
 
 PORT = 8000
@@ -86,7 +87,7 @@ class Installation:
 
     def settings(self, service: Service) -> Settings:
         """What a service's processes need to know. `FANGXIAN_…` in the environment adds to it."""
-        login = as_role(self.owner_url, f"fangxian_{service}", self.passwords[service])
+        login = as_role(self.owner_url, login_of(service), self.passwords[service])
         urls = self.options.urls
         try:
             return Settings(

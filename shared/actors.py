@@ -30,7 +30,9 @@ class Role(enum.Flag):
     SERVICE = enum.auto()
     """Another of our own services, for the feed. No token from outside carries it."""
 
-    STAFF = GRID_WORKER | COMMUNITY_OFFICER | VILLAGE_DOCTOR | SAMPLER | COMMAND | SUPERVISOR | AUDITOR
+    CASEWORKERS = GRID_WORKER | COMMUNITY_OFFICER | VILLAGE_DOCTOR | SAMPLER | COMMAND | SUPERVISOR
+    """Who works with people's data. An auditor sees what was done with it."""
+    STAFF = CASEWORKERS | AUDITOR
     MACHINE = LABORATORY | DESK_120 | HOSPITAL | MUNICIPAL
     DOOR = DOORKEEPER | CHECKPOINT
     PEOPLE = RESIDENT | STAFF | DOOR

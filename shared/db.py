@@ -24,7 +24,7 @@ GROUP_ROLES: tuple[DatabaseRole, ...] = ("staff", "resident", "machine", "door",
 
 AuditRole = Literal["auditor", "sealer"]
 AUDIT_ROLES: tuple[AuditRole, ...] = ("auditor", "sealer")
-"""Who may read the audit, and who may seal it. Nobody else can do either."""
+"""Who may read the audit, and who may seal it. Residents read of entries about themselves what concerns them."""
 
 REGION = Text(collation="C")
 """The type of every region column: compared byte by byte, so that a scope is a range of an index."""

@@ -233,11 +233,6 @@ def use(ring: Keyring) -> None:
     _rings[ring.service] = ring
 
 
-def ring_of(service: str) -> Keyring:
-    """The ring in use for a service."""
-    return _rings[service]
-
-
 class Sealed:
     """An attribute over a `<name>_sealed` column: plain text in Python, ciphertext in the database."""
 

@@ -30,7 +30,7 @@ def service_named(name: str) -> "Service":
 
 
 def installed(data: Path | None) -> "Installation":
-    """What is installed on a data directory. Raises Trouble if nothing is."""
+    """What runs on a data directory. Raises Trouble if nothing does."""
     from deploy.feed import installed as found
     from deploy.up import options
 

@@ -33,7 +33,7 @@ def keys_list(data: Data = None) -> None:
 
 
 @keys.command("make")
-def keys_make(directory: Annotated[Path, typer.Argument(help="A directory that is not there yet.")]) -> None:
+def keys_make(directory: Annotated[Path, typer.Argument(help="The directory they are to be in.")]) -> None:
     """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
     from deploy import keys as files
 

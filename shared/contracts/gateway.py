@@ -67,7 +67,7 @@ class Code(Resource, type="gateway.code.v1"):
 
 
 class Message(Resource, type="gateway.message.v1"):
-    """What another system posted to us, signed, exactly once. `source` is who; `kind` and `data` are theirs."""
+    """What another system posted to us, signed, exactly once. Who it was is ours; `kind` and `data` are theirs."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -77,6 +77,7 @@ class Message(Resource, type="gateway.message.v1"):
                     "version": 1,
                     "region": "350582005001",
                     "source": "desk_120",
+                    "party": "desk_120",
                     "message_id": "msg_2021_000123",
                     "kind": "referral.dispatched",
                     "occurred_at": "2021-01-21T10:20:00+08:00",
@@ -88,6 +89,7 @@ class Message(Resource, type="gateway.message.v1"):
     )
 
     source: Literal["desk_120", "hospital", "municipal"]
+    party: str = Field(description="Which of them: the name under which it was registered.")
     message_id: str
     kind: str
     occurred_at: datetime = Field(description="By the sender's own clock, which orders its messages.")

@@ -1,4 +1,4 @@
-"""What the registry says in public: regions and residents, never a name, number, phone or address."""
+"""What the registry says in public: regions, residents, proxies and holds; never a name, number, phone or address."""
 
 from datetime import date, datetime
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What testing says in public: campaigns and tubes."""
+"""What testing says in public: campaigns, tubes and retests."""
 
 from datetime import datetime
 from typing import Literal

@@ -375,7 +375,7 @@ def newest(events: Iterable[Incoming]) -> list[Incoming]:
 
 @contextlib.asynccontextmanager
 async def alone(house: House, name: str) -> AsyncIterator[bool]:
-    """Hold a named lock of this database for as long as the process lives; False if another holds it."""
+    """Hold a named lock of this database within the block, or until the process dies; False if another holds it."""
     key = named_id("lock", f"{house.settings.service}:{name}").int % 2**63
     async with house.engine.connect() as connection:
         connection = await connection.execution_options(isolation_level="AUTOCOMMIT")

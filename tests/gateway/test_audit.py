@@ -318,3 +318,23 @@ async def test_looking_at_ones_own_code_leaves_no_entry_and_at_anothers_does(dis
 async def test_a_count_of_seconds_is_no_day(anybody: httpx.AsyncClient) -> None:
     answer = await anybody.get(HEADS, params={"day": "0"})
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "date_parsing")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gateway/v1/visits",
+        "/gateway/v1/codes/018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+        "/observation/v1/orders",
+        "/observation/v1/referrals",
+        "/testing/v1/tubes",
+        "/testing/v1/retests",
+        "/testing/v1/boxes",
+        "/testing/v1/samples/refused",
+        "/registry/v1/residents",
+    ],
+)
+async def test_an_auditor_sees_what_was_done_and_not_the_data(district: District, path: str) -> None:
+    service: Service = path.split("/")[1]  # type: ignore[assignment]
+    answer = await district.caller(service, Role.AUDITOR, scope="").get(path)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")

@@ -41,6 +41,7 @@ class Upstream:
         self.seen.append((head[0], headers, body))
         writer.write(
             b"HTTP/1.1 303 X\r\nlocation: /there\r\nset-cookie: a=b\r\nconnection: close\r\n"
+            b'service-worker-allowed: /\r\nclear-site-data: "*"\r\naccess-control-allow-origin: *\r\n'
             b"content-length: 4\r\n\r\nfine"
         )
         await writer.drain()
@@ -98,7 +99,7 @@ async def test_with_a_receipt_the_request_goes_through(
     answer = await edge.post("/services/window/a%20b/c?d=%2Fe", content=b"hello", headers=headers)
     assert (answer.status_code, answer.text, answer.headers["location"]) == (303, "fine", "/there")
     assert "set-cookie" not in answer.headers
-    assert "content-security-policy" not in answer.headers  # the foreign page's own matter
+    assert answer.headers["content-security-policy"].startswith("sandbox ")  # an origin of its own
     line, seen, body = upstream[0].seen[0]
     assert (line, body) == ("POST /app/a%20b/c?d=%2Fe HTTP/1.1", b"hello")
     assert seen["x-fangxian-resident"] == str(RESIDENT)
@@ -107,6 +108,14 @@ async def test_with_a_receipt_the_request_goes_through(
     assert (await edge.get("/services/window", headers=bearer | receipt(CHILD))).status_code == 303
     assert upstream[0].seen[1][0] == "GET /app/ HTTP/1.1"
     assert upstream[0].seen[1][1]["x-fangxian-resident"] == str(CHILD)
+
+
+async def test_a_foreign_page_does_not_reach_ours(edge: httpx.AsyncClient, bearer: dict[str, str]) -> None:
+    worker = await edge.get("/services/clinic/sw.js", headers={"service-worker": "script"})
+    assert (worker.status_code, worker.json()["code"]) == (404, "no_such_path")
+    answer = await edge.get("/services/clinic/x", headers=bearer)
+    for name in ("service-worker-allowed", "clear-site-data", "access-control-allow-origin", "set-cookie"):
+        assert name not in answer.headers
 
 
 REFUSED = [

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -274,4 +274,47 @@ async def test_a_page_after_the_grants_end_gives_nothing(district: District, cli
     (first,) = [one for one in await grants(district, someone) if one["state"] == "active"]
     await command.post(f"/gateway/v1/grants/{first['id']}/end", json={"why": "moved"})
     await browser.submit("continue", grant_id=second["id"])
+    assert "no role at present" in browser.text
+
+
+async def test_nobody_becomes_alone_by_ending_the_others(district: District) -> None:
+    first = await person(district, login="first", role="command", region="")
+    second = await person(district, login="second", role="command", region="")
+    own = district.caller("gateway", Role.COMMAND, scope="", subject=f"account:{first.account_id}")
+    other = district.caller("gateway", Role.COMMAND, scope="", subject="account:other")
+    (proposed,) = await grants(district, second)
+    assert (await other.post(f"/gateway/v1/grants/{proposed['id']}/approve")).json()["state"] == "active"
+    assert (await own.post(f"/gateway/v1/grants/{proposed['id']}/end", json={"why": "x"})).status_code == 200
+    third = await person(district, login="third", role="sampler")
+    new = {"account_id": third.account_id, "role": "command", "region": "", "party": ORGANISATION, "why": "test"}
+    assert (await own.post("/gateway/v1/grants", json=new)).json()["state"] == "proposed"
+
+
+async def test_who_resets_an_account_does_not_get_what_it_may(district: District, client: httpx.AsyncClient) -> None:
+    await person(district, login="first", role="command", region="")
+    someone = await person(district, login="second", role="sampler", region=XINTANG)
+    (own,) = await grants(district, someone)
+    wide = (await give(district, someone, region="350582", role="grid_worker")).json()
+    reset = f"/gateway/v1/accounts/{someone.account_id}/reset"
+    narrow = district.caller("gateway", Role.COMMAND, scope=XINTANG)
+    answer = await narrow.post(reset)
+    assert (answer.status_code, answer.json()["code"]) == (403, "region_beyond")
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    proposed = (await give(district, someone, region="", role="command")).json()
+    assert proposed["state"] == "proposed"
+    token = await token_of(client, someone, grant_id=own["id"])
+    assert (await command.post(reset)).status_code == 200
+    states = {one["id"]: one["state"] for one in await grants(district, someone)}
+    assert states == {own["id"]: "active", wide["id"]: "active", proposed["id"]: "ended"}
+    assert (await refreshed(client, token["refresh_token"])).json()["error"] == "invalid_grant"
+    for table in ("interactions", "authorization_codes", "recovery_codes"):
+        assert (
+            await district.sql(f"SELECT 1 FROM gateway.{table} WHERE account_id = $1", UUID(someone.account_id)) == []
+        )
+
+
+async def test_an_app_of_one_place_opens_no_other(district: District, client: httpx.AsyncClient) -> None:
+    await app(district, client_id="small-app", region="350582005001")
+    someone = await person(district, region=XINTANG)
+    browser = await someone.sign_in(client, Pkce(), client_id="small-app")
     assert "no role at present" in browser.text

@@ -155,6 +155,20 @@ async def test_a_thousand_strangers_neither_get_in_nor_lock_the_resident_out(
     assert (await answer_it(client, again, codes_in(logs)[0])).status_code == 200
 
 
+async def test_patience_is_met_by_a_longer_code(district: District, client: httpx.AsyncClient) -> None:
+    """Guesses count on from code to code: nineteen at each would else go on for ever."""
+    with capture_logs() as logs:
+        for _ in range(5):
+            opened = await challenge(client)
+            for _ in range(5):
+                await answer_it(client, opened, "x")
+            district.move_clock(minutes=6)
+        await challenge(client)
+    lengths = [len(code) for code in codes_in(logs)]
+    assert lengths[0] == 6
+    assert lengths[-1] > 6
+
+
 async def test_a_phone_is_not_flooded_with_messages(district: District, client: httpx.AsyncClient) -> None:
     with capture_logs() as logs:
         for minute in range(5):

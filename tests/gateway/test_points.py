@@ -111,12 +111,15 @@ async def test_who_may_not_open_a_point(district: District, role: Role) -> None:
     assert (await caller.post(POINTS, json={"name": "x", "region": COMMUNITY})).status_code == 403
 
 
+ODD = ("http://127.1:8001", "http://2130706433:8002", "http://[::ffff:127.0.0.1]:8003", "http://127.0.0.2:8000")
+
+
 async def test_only_command_says_where_the_edge_sends_people_and_never_to_ourselves(district: District) -> None:
     protects = {"name": "x", "region": COMMUNITY, "slug": "hall", "upstream_url": "http://hall.example.cn/a"}
     officer = district.caller("gateway", Role.COMMUNITY_OFFICER)
     command = district.caller("gateway", Role.COMMAND)
     assert (await officer.post(POINTS, json=protects)).status_code == 403
-    for ours in ("http://127.0.0.1:8001/x", "http://LOCALHOST:8002", "http://[::1]:8003", "http://0.0.0.0:8000/"):
+    for ours in ("http://127.0.0.1:8001/x", "http://LOCALHOST:8002", "http://[::1]:8003", "http://0.0.0.0:8000/", *ODD):
         answer = await command.post(POINTS, json=protects | {"upstream_url": ours})
         assert (answer.status_code, answer.json()["code"]) == (422, "upstream_is_ours")
     made = (await command.post(POINTS, json=protects)).json()

@@ -150,3 +150,24 @@ async def test_messages_are_seen_within_the_scope_of_their_referral(district: Di
     assert len((await near.get("/observation/v1/messages")).json()["items"]) == 1
     assert (await far.get("/observation/v1/messages")).json()["items"] == []
     assert (await district.caller("observation", Role.GRID_WORKER).get("/observation/v1/messages")).status_code == 403
+
+
+@pytest.mark.parametrize("move", ["handed_over", "ruled_out", "admitted", "confirmed"])
+async def test_a_hospital_tells_of_its_own_patients_only(district: District, move: str) -> None:
+    referral_id = await open_referral(district)
+
+    async def theirs() -> list[tuple[str, str | None]]:
+        rows = await district.sql("SELECT state, reason FROM observation.messages WHERE source = 'hospital'")
+        return [(row["state"], row["reason"]) for row in rows]
+
+    # Nobody has brought the person anywhere: to name oneself is no way to a patient.
+    told = message(f"referral.{move}", referral_id, source="hospital", party="hospital-two", hospital="hospital-two")
+    await tell(district, told)
+    assert await theirs() == [("rejected", "not_their_patient")]
+    await tell(district, message("referral.handed_over", referral_id, hospital="hospital-one"))
+    assert await theirs() == [("rejected", "not_their_patient")]
+    (state, *_, hospital), _ = await outcome(district, referral_id)
+    assert (state, hospital) == ("handed_over", "hospital-one")
+    await tell(district, message("referral.dispatched", referral_id, hospital="hospital-two", at=told.occurred_at))
+    assert await theirs() == [("applied", None)], "the desk's word, come late, makes it theirs"
+    assert await parked(district) == []

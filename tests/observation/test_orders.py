@@ -179,6 +179,7 @@ async def test_ruled_out_by_the_hospital_frees_the_household(district: District,
     evidence = new_id()
     await tell(district, tube(evidence, [home.case], "positive"))
     (referral,) = await referrals_of(district, [home.case])
+    await tell(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
     await tell(district, message("referral.ruled_out", referral["id"], source="hospital"))
     assert await orders_of(district, home.others) == {}
     # Read again, the tube opens nothing.
@@ -192,6 +193,7 @@ async def test_confirmed_keeps_the_household_under_observation(district: Distric
     evidence = new_id()
     await tell(district, tube(evidence, [home.case], "positive"))
     (referral,) = await referrals_of(district, [home.case])
+    await tell(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
     await tell(district, message("referral.confirmed", referral["id"], source="hospital"))
     assert set(await orders_of(district, home.others)) == set(home.others)
     await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now() - timedelta(minutes=5)))

@@ -17,6 +17,7 @@ CREATE TABLE observation.messages (
     version bigint NOT NULL DEFAULT 1,
     region text COLLATE "C" NOT NULL,
     source text COLLATE "C" NOT NULL,
+    party text NOT NULL,
     message_id text NOT NULL,
     kind text NOT NULL,
     referral_id uuid,

@@ -77,11 +77,12 @@ async def _code_for(work: Work, phone: str, index: bytes) -> Message | None:
 
 
 async def _new_code(work: Work, phone: str, index: bytes, kept: PhoneCodeRow | None) -> Message:
-    guesses, longer_since = (0, None) if kept is None else (kept.guesses, kept.longer_since)
+    guesses = 0 if kept is None else rules.guesses_kept(kept.guesses, kept.sent_at, work.now)
+    longer_since = None if kept is None else kept.longer_since
     digits = rules.code_digits(guesses, longer_since, work.now)
     row = kept or PhoneCodeRow(id=new_id(), phone_index=index)
     row.code = rules.new_code(digits)
-    row.digits, row.sent_at, row.sends, row.guesses = digits, work.now, 1, 0
+    row.digits, row.sent_at, row.sends, row.guesses = digits, work.now, 1, guesses
     row.expires_at = work.now + rules.lifetime_of(digits)
     if digits == rules.LONG_DIGITS and guesses >= rules.GUESSES_BEFORE_LONGER:
         row.longer_since = work.now
@@ -110,7 +111,7 @@ async def try_code(work: Work, challenge_id: UUID, secret: str | None, code: str
         return Tried(is_over=True)
     given = "".join(code.split())
     if hmac.compare_digest((kept.code or "").encode(), given.encode("utf-8", "surrogatepass")):
-        kept.expires_at = work.now  # a code is good once
+        kept.expires_at, kept.guesses = work.now, 0  # a code is good once
         await work.session.delete(challenge)
         return Tried(phone=phone)
     kept.guesses += 1

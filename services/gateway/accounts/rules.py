@@ -92,6 +92,11 @@ def wait_seconds(count: int, since: datetime, lane: Lane, now: datetime) -> int:
     return 0 if count <= lane.most else max(1, int((since + lane.window - now).total_seconds()) + 1)
 
 
+def guesses_kept(guesses: int, sent_at: datetime, now: datetime) -> int:
+    """How many wrong guesses count on for the next code: those of a day without one that was right."""
+    return guesses if now < sent_at + LONGER_FOR else 0
+
+
 def code_digits(guesses: int, longer_since: datetime | None, now: datetime) -> int:
     """How long the next code to a phone is."""
     is_guessed_at = guesses >= GUESSES_BEFORE_LONGER or (longer_since is not None and now < longer_since + LONGER_FOR)

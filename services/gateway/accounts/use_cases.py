@@ -68,12 +68,34 @@ async def change_account(work: Work, account_id: UUID, change: AccountChange) ->
 
 
 async def reset_account(work: Work, account_id: UUID) -> AccountMade:
-    """Whatever proved the owner proves nothing any more; a new link lets them begin again."""
+    """Whatever proved the owner proves nothing any more; a new link lets them begin again.
+
+    Who resets could become the owner: so only whose range holds all the owner may do, and without what needs two.
+    """
     row = await _others(work, account_id)
+    await end_command(work, row.id)
     row.password_hash, row.authenticator, row.authenticator_step = None, None, 0
     await work.session.flush()
     await end_account(work, row.id)
     return AccountMade(**row.public().model_dump(), link=await _link_for(work, row.id))
+
+
+async def end_command(work: Work, account_id: UUID) -> None:
+    """End the grants of command of an account; a second person may give them anew. Raises RegionBeyond."""
+    low, high = work.actor.range
+    async with work.everywhere():
+        regions = await work.rows(OPEN_GRANTS, account=account_id)
+        if not all(low <= row["region"] < high for row in regions):
+            raise RegionBeyond()
+        await work.run(END_COMMAND, account=account_id, by=work.actor.subject)
+
+
+OPEN_GRANTS = text("SELECT region FROM grants WHERE account_id = :account AND state IN ('proposed', 'active')")
+END_COMMAND = text("""
+    UPDATE grants
+    SET state = 'ended', ended_by = :by, ended_why = 'account reset', version = version + 1, updated_at = now()
+    WHERE account_id = :account AND role = 'command' AND state IN ('proposed', 'active')
+""")
 
 
 async def _others(work: Work, account_id: UUID) -> AccountRow:

@@ -12,7 +12,7 @@ from services.gateway.clients import rules
 from services.gateway.clients.schemas import Client
 from shared.actors import Actor, Role
 from shared.db import REGION
-from shared.regions import range_of
+from shared.regions import lies_under, range_of
 
 
 class ClientRow(Row):
@@ -40,6 +40,10 @@ class ClientRow(Row):
         """The machine, as it acts."""
         assert self.role is not None
         return Actor(f"client:{self.client_id}", Role.named(self.role), range_of(self.region), party=self.party)
+
+    def serves(self, region: str) -> bool:
+        """Whether people may act in a region through it: no more than it was registered for."""
+        return lies_under(region, self.region)
 
     def public(self) -> Client:
         """As the API says it."""

@@ -19,7 +19,9 @@ from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
 from services.gateway.edge.issuer_rules import KINDS, keys_of_set, peek
 from services.gateway.issuer.ending import end_tokens
+from shared.actors import Role
 from shared.problems import Problem, Text
+from shared.regions import covers
 from shared.work import Listed, Page, Work
 
 ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "PS256", "RS256")
@@ -62,6 +64,12 @@ async def add_client(work: Work, new: NewClient) -> ClientMade:
     low, high = work.actor.range
     if not low <= new.region < high:
         raise RegionBeyond(at="/region")
+    if (
+        new.role is not None
+        and Role.named(new.role) in Role.MACHINE
+        and not covers(work.actor.range, work.house.settings.region)
+    ):
+        raise RegionBeyond(at="/party")  # a party is known in every region
     row, secret = made_of(new, work)
     work.add(row)
     await work.session.flush()

@@ -162,10 +162,10 @@ class Number(_Document):
 
 
 class Figures(_Document):
-    """The figures of a policy. Names carry their unit."""
+    """The figures of a policy, for people to read. Names carry their unit. Each service point sets its own."""
 
     negative_validity_hours: Number
-    """From the *sampling* time. Never stored with a code: computed when it is checked."""
+    """From the *sampling* time. Never stored with a code: whoever checks one asks how recent the last negative is."""
     fever_celsius: Number
     printed_code_days: Number
 

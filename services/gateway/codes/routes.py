@@ -28,7 +28,7 @@ async def count_codes(
     return await use_cases.count_codes(work, low, high)
 
 
-@router.get("/{resident_id}", role=Role.STAFF | Role.RESIDENT, raises=[NotFound])
+@router.get("/{resident_id}", role=Role.CASEWORKERS | Role.RESIDENT, raises=[NotFound])
 async def get_code(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> CodeShown:
     """Show the code of a person in one's scope, with its reasons.
 

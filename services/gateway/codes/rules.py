@@ -17,7 +17,7 @@ import msgspec
 from services.gateway.codes.policy import Colour, Ending, FactKind, Policy, Rule, Words
 
 NEGATIVE_COUNTS = timedelta(hours=720)
-"""A negative swabbed longer ago counts nowhere: no service point may ask for less."""
+"""A negative swabbed longer ago counts nowhere: no service point may look further back."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -112,9 +112,9 @@ def colour_at(code: Timed, now: datetime) -> Colour:
     return Colour(code.colour)
 
 
-def reasons_at(decision: Decision, now: datetime) -> tuple[Reason, ...]:
+def reasons_at(reasons: Iterable[Reason], now: datetime) -> list[Reason]:
     """The reasons that have not ended by a reader's own clock."""
-    return tuple(reason for reason in decision.reasons if reason.until is None or now < reason.until)
+    return [reason for reason in reasons if reason.until is None or now < reason.until]
 
 
 def explain(reason: Reason, policy: Policy) -> Explanation:

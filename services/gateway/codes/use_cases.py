@@ -200,7 +200,7 @@ async def shown(work: Work, code: Any, language: Language) -> CodeShown:
 def in_words(code: Any, policy: Policy, now: datetime, language: Language, token: str | None = None) -> CodeShown:
     """A code as people read it: the colour by the reader's clock, and each reason in words."""
     colour = LABELS[rules.colour_at(code, now)]
-    reasons = [reason for reason in _reasons(code.reasons) if reason.until is None or now < reason.until]
+    reasons = rules.reasons_at(_reasons(code.reasons), now)
     return CodeShown(
         resident_id=code.resident_id,
         colour=colour,

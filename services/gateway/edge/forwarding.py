@@ -39,6 +39,14 @@ KEPT_BACK = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
+        # what would reach beyond the answer, to the edge's own pages
+        b"access-control-allow-credentials",
+        b"access-control-allow-headers",
+        b"access-control-allow-methods",
+        b"access-control-allow-origin",
+        b"clear-site-data",
+        b"service-worker-allowed",
+        b"strict-transport-security",
         # the edge says these itself
         b"date",
         b"server",

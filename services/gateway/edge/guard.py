@@ -12,8 +12,8 @@ from shared.http.handlers import respond
 from shared.problems import TooManyRequests, Unauthenticated, Unavailable
 from shared.settings import Settings
 
-ALWAYS_OPEN = ("/livez", "/readyz", "/metrics", INTERNAL)
-"""What operators and our own services ask."""
+ALWAYS_OPEN = frozenset({"/livez", "/readyz", "/metrics"})
+"""What operators ask, and, below `/internal/`, our own services."""
 
 
 class Guard:
@@ -26,7 +26,7 @@ class Guard:
         self._shedder = Shedder(most_in_flight(settings.requests_in_flight))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_OPEN):
+        if scope["type"] != "http" or _is_always_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         receive = await arrived(scope, receive)
@@ -56,10 +56,14 @@ class Guard:
             await self._rates.admit_person(actor, scope["method"], scope["path"])
 
 
+def _is_always_open(path: str) -> bool:
+    return path in ALWAYS_OPEN or path.startswith(INTERNAL)
+
+
 def _caller(scope: Scope) -> Actor | None:
     """Who asks, if that is known: whether they must be is the route's matter."""
     try:
         actor: Actor = scope["app"].state.authenticate(scope)
-    except Unauthenticated:
+    except (Unauthenticated, Unavailable):
         return None
     return actor

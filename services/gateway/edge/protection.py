@@ -14,7 +14,7 @@ from uuid import UUID
 from services.gateway.tokens.rules import BadToken
 from services.gateway.verifications import receipts
 from shared.actors import Actor, Role
-from shared.problems import NotFound, Problem, Text, Unauthenticated
+from shared.problems import NotFound, Problem, Text, Unauthenticated, Unavailable
 
 RECEIPT_HEADER = "x-visit-receipt"
 
@@ -98,7 +98,7 @@ def resident_of(identify: Callable[[], Actor]) -> UUID | None:
     """The resident who calls, if they say so with a token that is good."""
     try:
         return identify().resident_id
-    except Unauthenticated:
+    except (Unauthenticated, Unavailable):  # also where the keys of an issuer are out of reach
         return None
 
 

@@ -9,7 +9,7 @@ from fastapi import Header, Path
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.edge.forwarding import Forwarding
 from services.gateway.edge.paths import is_plain, joined
@@ -32,6 +32,7 @@ from shared.problems import Forbidden, NoSuchPath, NotFound
 
 SERVICES = "/services/"
 BODY_BYTES = 16 << 20
+SANDBOX = b"sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
 RESIDENT_HEADER = "x-fangxian-resident"
 
 
@@ -45,7 +46,7 @@ class Protected:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         path = request.path_params.get("path", "")
-        if path and not is_plain(path):
+        if (path and not is_plain(path)) or "service-worker" in request.headers:
             raise NoSuchPath()
         point, resident_id = await admit(self._gate, request)
         headers = {"x-request-id": request_id_of(scope)}
@@ -53,7 +54,18 @@ class Protected:
             headers[RESIDENT_HEADER] = str(resident_id)
         query = scope["query_string"].decode("ascii", "ignore")
         url = httpx.URL(joined(point.upstream_url, path) + (f"?{query}" if query else ""))
-        await Forwarding(self._house.peers.outside, url, headers)(scope, receive, send)
+        await Forwarding(self._house.peers.outside, url, headers)(scope, receive, apart(send))
+
+
+def apart(send: Send) -> Send:
+    """Keep a foreign page apart from ours, though both come from this host: a browser gives it an origin of its own."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], (b"content-security-policy", SANDBOX)]}
+        await send(message)
+
+    return sending
 
 
 async def admit(gate: Gate, request: Request) -> Admitted:

@@ -4,7 +4,7 @@ A grant is (person, role, region, from, to, by whom, why). One acts in one grant
 have; a grant of command takes effect when a second person has approved it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.actors import Role
@@ -16,6 +16,9 @@ GIVEN = Role.STAFF | Role.DOOR
 """What people can be. Residents need no grant, machines are registered."""
 
 NEEDS_TWO = Role.COMMAND
+
+ALONE_AFTER = timedelta(days=30)
+"""How long after the last of the others has ended somebody counts as the only one who commands."""
 
 
 def is_within(region: str, within: Range) -> bool:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 
 from services.gateway.accounts.tables import AccountRow, subject_of
 from services.gateway.accounts.use_cases import RegionBeyond
@@ -82,15 +82,21 @@ async def give_grant(work: Work, new: NewGrant) -> Grant:
 
 
 async def _somebody_else_commands(work: Work) -> bool:
-    """Whether there is a second member of command anywhere, who could decide."""
-    in_force = (
+    """Whether there is, or lately was, a second member of command anywhere.
+
+    Who ended lately counts too: nobody is to become alone by ending the others.
+    """
+    lately = work.now - rules.ALONE_AFTER
+    commanded = (
         GrantRow.role == Role.COMMAND.label,
-        GrantRow.state == "active",
-        or_(GrantRow.valid_until.is_(None), GrantRow.valid_until > work.now),
+        or_(
+            and_(GrantRow.state == "active", or_(GrantRow.valid_until.is_(None), GrantRow.valid_until > lately)),
+            and_(GrantRow.state == "ended", GrantRow.updated_at > lately),
+        ),
     )
     async with work.house.system_work("who commands") as anywhere:
         accounts = (
-            await anywhere.session.scalars(select(GrantRow.account_id).where(*in_force).distinct().limit(2))
+            await anywhere.session.scalars(select(GrantRow.account_id).where(*commanded).distinct().limit(2))
         ).all()
     return any(subject_of(account) != work.actor.subject for account in accounts)
 

@@ -40,6 +40,11 @@ END_SESSIONS = text("""
     INSERT INTO endings AS kept (id, at) SELECT id, :at FROM ended
     ON CONFLICT (id) DO UPDATE SET at = greatest(kept.at, excluded.at)
 """)
+UNDER_WAY = tuple(
+    text(f"DELETE FROM {table} WHERE account_id = :account")  # noqa: S608 (names of tables)
+    for table in ("interactions", "authorization_codes", "recovery_codes", "links")
+)
+"""What could still become a session, or stand in for what proved the owner."""
 ENDED_LATELY = text("SELECT id, at FROM endings WHERE at > :since ORDER BY at DESC LIMIT :most")
 
 
@@ -54,8 +59,11 @@ async def end_grant(work: Work, grant_id: UUID, why: str) -> None:
 
 
 async def end_account(work: Work, account_id: UUID) -> None:
-    """End all sessions of an account, also those that lie beyond the range of who ends it."""
-    await _end(work, "account", account=account_id)
+    """End all sessions of an account, also beyond the range of who ends it, and whatever is under way."""
+    async with work.everywhere():
+        await _end(work, "account", account=account_id)
+        for statement in UNDER_WAY:
+            await work.run(statement, account=account_id)
     await end_tokens(work, account_id)
 
 

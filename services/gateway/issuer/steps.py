@@ -205,11 +205,16 @@ async def give_phone_code(house: House, interaction_id: UUID, visitor: Visitor, 
 
 
 async def choices(work: Work, row: InteractionRow) -> list[GrantRow]:
-    """The grants the person can act in; only the one the client asked for, if it did."""
+    """The grants the person can act in at this client; only the one it asked for, if it did."""
     assert row.account_id is not None
+    client = await client_named(work, row.asked["client_id"])
     found = await grants_of(work, row.account_id)
     wanted = row.asked.get("grant_id")
-    return [grant for grant in found if wanted in (None, str(grant.id))]
+    return [
+        grant
+        for grant in found
+        if wanted in (None, str(grant.id)) and client is not None and client.serves(grant.region)
+    ]
 
 
 async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Went | tuple[Any, str]:

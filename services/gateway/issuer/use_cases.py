@@ -83,7 +83,7 @@ async def exchange(work: Work, provider: Provider, client: ClientRow, asked: Map
     if not rules.proves(asked.get("code_verifier", ""), row.asked["code_challenge"]):
         raise RefusedError("invalid_grant", "the code_verifier is not the one")
     account = await _account(work, row.account_id)
-    grant = await _grant(work, account, row.grant_id)
+    grant = await _grant(work, client, account, row.grant_id)
     session = await begin_session(work, account, grant, client.client_id, row.amr, row.agent)
     row.session_id = session.id
     given = await give(work, provider, account, grant, session)
@@ -111,7 +111,7 @@ async def refresh(work: Work, provider: Provider, client: ClientRow, asked: Mapp
     wanted = asked.get("grant_id")
     if wanted is not None and not rules.is_uuid(wanted):
         raise RefusedError("invalid_request", "grant_id is no UUID")
-    grant = await _grant(work, account, UUID(wanted) if wanted else session.grant_id)
+    grant = await _grant(work, client, account, UUID(wanted) if wanted else session.grant_id)
     session.used_at = work.now
     if grant is not None:
         session.grant_id, session.region = grant.id, grant.region
@@ -206,12 +206,12 @@ async def _account(work: Work, account_id: UUID) -> AccountRow:
     return account
 
 
-async def _grant(work: Work, account: AccountRow, grant_id: UUID | None) -> GrantRow | None:
+async def _grant(work: Work, client: ClientRow, account: AccountRow, grant_id: UUID | None) -> GrantRow | None:
     """The grant somebody acts in; none for residents."""
     if account.kind == "resident":
         return None
     for grant in await grants_of(work, account.id):
-        if grant.id == grant_id:
+        if grant.id == grant_id and client.serves(grant.region):
             return grant
     raise RefusedError("invalid_grant", "the grant does not hold, or has ended")
 

@@ -67,6 +67,7 @@ class MessageRow(Row):
             version=self.version,
             region=self.region,
             source=self.source,
+            party=self.party,
             message_id=self.message_id,
             kind=self.kind,
             occurred_at=self.occurred_at,

@@ -13,6 +13,7 @@ from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
 from shared.house import House
+from shared.http.addresses import innermost, literal
 from shared.http.texts import faults_of
 from shared.problems import Forbidden, InvalidInput, PreconditionRequired, Problem, Text
 from shared.settings import SERVICES, Settings
@@ -116,8 +117,15 @@ def _check_upstream(work: Work, held: Asked | None, asked: Asked) -> None:
         return
     if work.actor.role is not Role.COMMAND:
         raise Forbidden()
-    if _origin(asked.upstream_url) in _own_origins(work.house.settings):
+    host, port = _origin(asked.upstream_url)
+    ours = _own_origins(work.house.settings)
+    is_this_machine = host == HERE and port in {port for _, port in ours}
+    if (host, port) in ours or is_this_machine:
         raise UpstreamIsOurs(at="/upstream_url")
+
+
+HERE = "127.0.0.1"
+"""How this machine is written, whatever way it is said."""
 
 
 def _own_origins(settings: Settings) -> set[tuple[str, int | None]]:
@@ -128,4 +136,8 @@ def _origin(url: str) -> tuple[str, int | None]:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     standard = 443 if parts.scheme == "https" else 80
-    return ("127.0.0.1" if host in ("localhost", "::1", "0.0.0.0") else host, parts.port or standard)  # noqa: S104
+    found = literal(host)
+    is_here = host == "localhost" or (
+        found is not None and (innermost(found).is_loopback or innermost(found).is_unspecified)
+    )
+    return (HERE if is_here else host, parts.port or standard)

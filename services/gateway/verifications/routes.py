@@ -16,7 +16,7 @@ from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
 
 
-@router.get("", role=Role.STAFF | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])
+@router.get("", role=Role.CASEWORKERS | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])
 async def list_visits(
     work: Work,
     point_id: Annotated[UUID | None, Query(description="Only those at this point. For staff.")] = None,

@@ -45,10 +45,10 @@ async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
     changed = []
     for row in referrals:
         messages = told.get(row.id, [])
-        events = [_event(message) for message in messages]
-        found = course(row.reported_at, events, row.cancelled_at)
+        heard = _heard(row, messages)
+        found = course(row.reported_at, [_event(message) for message in heard], row.cancelled_at)
         for message in messages:
-            _judge(message, row.region, found)
+            _judge(message, row.region, found.rejected.get(message.id) if message in heard else rules.NOT_THEIRS)
         before = row.public(), row.hospital
         _apply(work, row, found, protocols[row.protocol])
         if (row.public(), row.hospital) != before:
@@ -66,6 +66,7 @@ def _values(message: Message, reading: rules.Reading) -> dict[str, Any]:
         "id": message.id,
         "region": message.region,
         "source": message.source,
+        "party": message.party,
         "message_id": message.message_id,
         "kind": message.kind,
         "referral_id": reading.referral_id,
@@ -101,14 +102,22 @@ async def _told(work: Work, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]
     return found
 
 
+def _heard(referral: ReferralRow, messages: Sequence[MessageRow]) -> list[MessageRow]:
+    """The messages of those who may tell of this person."""
+    given_to = {message.hospital for message in messages if message.source == "desk_120" and message.hospital}
+    return [one for one in messages if rules.may_tell(one.source, one.party, referral.reason, given_to)]
+
+
 def _event(message: MessageRow) -> Event:
+    """What was told. A hospital speaks of itself, whatever else it names."""
     move = next(move for move in rules.SENDERS if rules.PREFIX + move == message.kind)
-    return Event(message.id, move, message.occurred_at, message.hospital)
+    hospital = message.party if message.source == "hospital" else message.hospital
+    return Event(message.id, move, message.occurred_at, hospital)
 
 
-def _judge(message: MessageRow, region: str, found: Course) -> None:
+def _judge(message: MessageRow, region: str, reason: str | None) -> None:
     message.region = region
-    message.reason = found.rejected.get(message.id)
+    message.reason = reason
     message.state = "rejected" if message.reason else "applied"
 
 

@@ -1,6 +1,6 @@
 """Messages: which of them tell something of a referral, and from whom they may come. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.observation.referrals.rules import Move
 from shared.contracts.gateway import Message
+from shared.contracts.observation import ReferralReason
 
 Fault = Literal["kind_unknown", "wrong_sender", "clock_ahead", "referral_missing"]
 
@@ -22,6 +23,19 @@ SENDERS: Mapping[Move, tuple[str, ...]] = {
     "confirmed": ("hospital",),
 }
 """Transport is told by the 120 desk, the outcome by the hospital, the handing over by both."""
+
+NOT_THEIRS = "not_their_patient"
+
+
+def may_tell(source: str, party: str, reason: ReferralReason, given_to: Set[str]) -> bool:
+    """Whether a sender may tell anything of a person. A hospital may of whom the desk has brought to it.
+
+    Where the desk has named none, whoever came by themselves with a fever may be in any; a positive comes by transport.
+    """
+    if source != "hospital":
+        return True
+    return party in given_to if given_to else reason == "fever"
+
 
 CLOCK_AHEAD = timedelta(minutes=5)
 MOST_CHARACTERS = 100

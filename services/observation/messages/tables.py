@@ -20,6 +20,7 @@ class MessageRow(Row):
     __tablename__ = "messages"
 
     source: Mapped[str] = mapped_column(REGION)
+    party: Mapped[str]
     message_id: Mapped[str]
     kind: Mapped[str]
     referral_id: Mapped[UUID | None]

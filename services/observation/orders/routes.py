@@ -32,7 +32,7 @@ NOTICE = {
 
 OrderId = Annotated[UUID, Path(description="Id of an order.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51"])]
 
-READERS = Role.STAFF | Role.RESIDENT
+READERS = Role.CASEWORKERS | Role.RESIDENT
 TEAM = Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND
 
 

@@ -34,7 +34,7 @@ REPORTERS = (
     | Role.DOORKEEPER
     | Role.HOSPITAL
 )
-READERS = Role.STAFF | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
+READERS = Role.CASEWORKERS | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
 
 
 @router.post(

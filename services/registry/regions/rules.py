@@ -1,11 +1,6 @@
 """Regions: what may lie under what. Pure."""
 
-from shared.regions import level_of, parent_of
-
-
-def may_be_added(code: str) -> bool:
-    """Whether a district may add this code itself: patches and grids. Everything above is the bureau's (GB/T 2260)."""
-    return level_of(code) in ("patch", "grid")
+from shared.regions import parent_of
 
 
 def parent_needed(code: str) -> str:

@@ -48,13 +48,13 @@ async def receive_box(box_id: BoxId, receipt: Receipt, work: Work) -> Box:
     return await use_cases.receive_box(work, box_id, receipt)
 
 
-@router.get("/{box_id}", role=Role.STAFF | Role.LABORATORY, raises=[NotFound])
+@router.get("/{box_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def get_box(box_id: BoxId, work: Work) -> Box:
     """Show one box, and what is missing from it."""
     return await use_cases.get_box(work, box_id)
 
 
-@router.get("", role=Role.STAFF | Role.LABORATORY)
+@router.get("", role=Role.CASEWORKERS | Role.LABORATORY)
 async def list_boxes(
     work: Work,
     page: PageAsked,

@@ -86,7 +86,7 @@ async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None
     return await use_cases.progress(work, campaign_id, region)
 
 
-@router.get("/{campaign_id}/missing", role=Role.STAFF, raises=[NotFound])
+@router.get("/{campaign_id}/missing", role=Role.CASEWORKERS, raises=[NotFound])
 async def list_missing(campaign_id: CampaignId, work: Work, page: PageAsked, region: Under = None) -> Listed[Missing]:
     """List who was expected and is not swabbed yet, for the grid worker to knock on the door."""
     return await use_cases.missing(work, campaign_id, region, page)

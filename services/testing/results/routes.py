@@ -22,7 +22,7 @@ async def add_results(batch: NewResults, work: Work, language: LanguageAsked) ->
     return ResultAnswers(items=await use_cases.add_results(work, batch.items, language))
 
 
-@router.get("/tubes/{tube_id}/results", role=Role.STAFF | Role.LABORATORY, raises=[NotFound])
+@router.get("/tubes/{tube_id}/results", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def list_results(tube_id: TubeId, work: Work) -> list[Revision]:
     """List everything a laboratory ever said of one tube; nothing is overwritten."""
     return await use_cases.list_results(work, tube_id)

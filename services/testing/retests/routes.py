@@ -18,7 +18,7 @@ router = Router(prefix="/testing/v1", tags=["retests"])
 RetestId = Annotated[UUID, Path(description="Id of a retest.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 
 
-@router.get("/retests", role=Role.STAFF)
+@router.get("/retests", role=Role.CASEWORKERS)
 async def list_retests(
     work: Work,
     page: PageAsked,
@@ -30,7 +30,7 @@ async def list_retests(
     return await use_cases.list_retests(work, state, overdue, pool_id, page)
 
 
-@router.get("/retests/{retest_id}", role=Role.STAFF, raises=[NotFound])
+@router.get("/retests/{retest_id}", role=Role.CASEWORKERS, raises=[NotFound])
 async def get_retest(retest_id: RetestId, work: Work) -> Retest:
     """Show one retest."""
     return await use_cases.get_retest(work, retest_id)

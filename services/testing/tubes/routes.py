@@ -79,7 +79,7 @@ async def add_samples(batch: NewSamples, work: Work, language: LanguageAsked) ->
     return SampleAnswers(items=await samples.add_samples(work, batch.items, language))
 
 
-@router.get("/samples/refused", role=Role.STAFF)
+@router.get("/samples/refused", role=Role.CASEWORKERS)
 async def list_refused_samples(
     work: Work,
     page: PageAsked,
@@ -131,7 +131,7 @@ async def seal_tubes(batch: Seals, work: Work, language: LanguageAsked) -> SealA
     return SealAnswers(items=await seals.seal_tubes(work, batch.items, language))
 
 
-@router.get("/tubes", role=Role.STAFF | Role.LABORATORY)
+@router.get("/tubes", role=Role.CASEWORKERS | Role.LABORATORY)
 async def list_tubes(
     work: Work,
     page: PageAsked,
@@ -143,7 +143,7 @@ async def list_tubes(
     return await use_cases.list_tubes(work, campaign_id, state, number, page)
 
 
-@router.get("/tubes/{tube_id}", role=Role.STAFF | Role.LABORATORY, raises=[NotFound])
+@router.get("/tubes/{tube_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def get_tube(tube_id: TubeId, work: Work) -> Tube:
     """Show one tube and who is in it."""
     return await use_cases.get_tube(work, tube_id)
