@@ -15,10 +15,12 @@ import argparse
 import hashlib
 import json
 import re
+import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 
 try:
     from deploy.audit import verify_audit
@@ -27,6 +29,11 @@ except ImportError:
 
 EXPORT = "fangxian-visits-export-1"
 HASH_BYTES, LEAF_BYTES = 32, 40
+FIELDS = {
+    "at", "colour", "decided_at", "epoch", "outcome", "point_id", "receipt_seconds", "region", "resident_id", "scan_id",
+    "shown_by", "temperature_tenths", "xid",
+}  # fmt: skip
+BEGINNING = datetime(2000, 1, 1)  # noqa: DTZ001 - all times here are UTC
 SEAL_FIELDS = {"after", "batch", "count", "hash", "last_at", "upto"}
 PURGED = re.compile(r"visits: [0-9]+ older than ([0-9]+) days")
 EVER = "0001-01-01T00:00:00.000000Z"
@@ -42,17 +49,29 @@ class Batch(NamedTuple):
 
 
 def leaf_of(visit: Any) -> bytes:
-    """What stands for a visit: its SHA-256, and its time in microseconds since 1970."""
-    instant = datetime.strptime(visit["at"], "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)  # noqa: UP017
-    since = instant - datetime(1970, 1, 1, tzinfo=timezone.utc)  # noqa: UP017
-    microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return hashlib.sha256(verify_audit.canonical(visit)).digest() + microseconds.to_bytes(8, "big", signed=True)
+    """What stands for a visit: the SHA-256 of its bytes, and its time."""
+    ids = (visit["scan_id"], visit["point_id"], visit["resident_id"], visit["shown_by"] or str(UUID(int=0)))
+    if visit["temperature_tenths"] == 0 or any(str(UUID(one)) != one for one in ids):
+        raise ValueError("not as it was written")
+    at = time_of(visit["at"])
+    figures = [visit[name] for name in ("xid", "epoch", "receipt_seconds", "temperature_tenths", "colour", "outcome")]
+    figures[3] = figures[3] or 0
+    if not all(type(one) is int for one in figures):
+        raise ValueError("not a number")
+    told = b"".join(UUID(one).bytes for one in ids) + at + time_of(visit["decided_at"])
+    told += struct.pack(">Qiihhh", *figures) + visit["region"].encode()
+    return hashlib.sha256(told).digest() + at
+
+
+def time_of(said: str) -> bytes:
+    """A time as PostgreSQL has it in bytes: microseconds since 2000."""
+    since = datetime.strptime(said, "%Y-%m-%dT%H:%M:%S.%fZ") - BEGINNING  # noqa: DTZ007
+    return struct.pack(">q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def time_in(leaf: bytes) -> str:
     """The time in a leaf, as texts say it."""
-    microseconds = int.from_bytes(leaf[HASH_BYTES:], "big", signed=True)
-    instant = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=microseconds)  # noqa: UP017
+    instant = BEGINNING + timedelta(microseconds=struct.unpack(">q", leaf[HASH_BYTES:])[0])
     return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -73,11 +92,17 @@ def batches_of(data: bytes) -> tuple[str, list[Batch]]:
             elif set(value) == {"batch", "leaves"}:
                 found.append(Batch(value["batch"], _bytes_of(value["leaves"]), []))
             else:
-                leaf_of(value["visit"])
+                leaf_of(_whole(value["visit"]))
                 found[-1].visits.append(value["visit"])
-        except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, RecursionError):
             raise Finding("changed", f"line {number} was changed: it is not as it was written", number) from None
     return day, found
+
+
+def _whole(visit: dict[str, Any]) -> dict[str, Any]:
+    if set(visit) != FIELDS:
+        raise ValueError("not a visit")
+    return visit
 
 
 def _bytes_of(value: Any) -> bytes | None:

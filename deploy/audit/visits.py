@@ -28,7 +28,7 @@ SELECT = f"SELECT {', '.join(FIELDS)}, xid::text::bigint AS xid FROM gateway.vis
 LEAVES = "SELECT leaves FROM gateway.visit_seals WHERE number = $1"
 BATCH = f"""
     {SELECT} WHERE (epoch, xid) > ($1, ($2::text)::xid8) AND (epoch, xid) <= ($3, ($4::text)::xid8)
-    ORDER BY gateway.visits.epoch, gateway.visits.xid, scan_id, at
+    ORDER BY scan_id, at
 """
 # In no batch's range: of a transaction that never was, or as if from before visits were sealed, but decided later.
 STRAYS = f"""

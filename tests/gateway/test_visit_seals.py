@@ -129,14 +129,14 @@ async def test_a_sealer_that_dies_leaves_nothing_half_done(district: District, m
     async def die(*_: Any) -> None:
         raise ConnectionResetError
 
-    keep = seals._keep
+    keep = seals._tell
 
     async def keep_and_die(*given: Any) -> None:
         await keep(*given)
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr(seals, "_keep", keep_and_die)
+        patch.setattr(seals, "_tell", keep_and_die)
         await district.until_served()
         with pytest.raises(ConnectionResetError):
             await seal_visits(district.houses["gateway"])

@@ -63,7 +63,7 @@ async def test_messages_of_our_own_are_told_too(
     now = clock.now()
     before, after = (
         Message(
-            id=uuid4(), version=1, region="350582005", source="desk_120", message_id=name, kind="k",
+            id=uuid4(), version=1, region="350582005", source="desk_120", party="desk_120", message_id=name, kind="k",
             occurred_at=now, received_at=now, data={},
         )
         for name in ("before", "after")

@@ -61,7 +61,7 @@ async def change_account(account_id: AccountId, change: AccountChange, work: Wor
     return await use_cases.change_account(work, account_id, change)
 
 
-@router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount])
+@router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount, RegionBeyond])
 async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
     """Give somebody who lost password or authenticator a new link; what they had proves nothing any more."""
     return await use_cases.reset_account(work, account_id)
