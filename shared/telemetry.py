@@ -24,23 +24,28 @@ AUDIT_UNSEALED = Gauge(
 JOBS_OPEN = Gauge("fangxian_jobs_open", "Jobs that wait or run.", ["service"])
 
 
+PROCESSORS: list[structlog.typing.Processor] = []
+"""One list for good: loggers keep it from their first line on, and follow what is configured later."""
+
+
 def configure_logs(service: str, process: str) -> None:
     """One JSON object a line on standard output, with service, process and request id."""
 
     def add_process(_: Any, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {"service": service, "process": process, **entry}
 
+    PROCESSORS[:] = [
+        structlog.contextvars.merge_contextvars,
+        add_process,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
+        ),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            add_process,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(
-                structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
-            ),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
+        processors=PROCESSORS,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,

@@ -75,7 +75,9 @@ async def city_subscribes(world: World, city: Municipality, url: str) -> Watchin
 async def desk_reports(world: World, referral: Any) -> None:
     """The 120 desk's computer posts its events: out of order, twice, and once with a wrong signature."""
     asked = {"source": DESK, "party": DESK, "region": TOWNSHIP}
-    source = await world.command.post("/gateway/v1/hook-sources", asked, once=True)
+    # A party is known in every region: who commands all registers it.
+    whole = await world.parties.staff("command", "")
+    source = await whole.post("/gateway/v1/hook-sources", asked, once=True)
     desk = Desk(world, Webhook(source["secret"]), referral["id"])
     forger = Desk(world, Webhook("whsec_" + "QUFB" * 11), referral["id"])
     began = datetime.now(UTC)

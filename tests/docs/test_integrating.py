@@ -53,7 +53,7 @@ class Field:
         fever = {"resident_id": found[0]["id"], "region": HOME, "celsius": 38.4, "symptoms": ["fever"]}
         referral = officer("/observation/v1/referrals", fever | {"measured_at": datetime.now(UTC).isoformat()})
         source = {"source": "desk_120", "party": "desk_120", "region": "350582005"}
-        return referral["id"], command("/gateway/v1/hook-sources", source)["secret"]
+        return referral["id"], self.as_("command", region="")("/gateway/v1/hook-sources", source)["secret"]
 
     def _send_tube(self, command: Callable[..., Any], resident_id: str) -> None:
         now = datetime.now(UTC)

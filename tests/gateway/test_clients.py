@@ -284,10 +284,10 @@ async def test_only_who_commands_all_of_it_registers_a_party(district: District)
     """A party is known in every region: a laboratory's name would else open its tubes of the whole city."""
     narrow = command(district, "350582005001")
     answer = await narrow.post("/gateway/v1/clients", json={**LAB, "region": "350582005001"})
-    assert (answer.status_code, answer.json()["code"]) == (403, "region_beyond")
+    assert (answer.status_code, answer.json()["code"]) == (403, "party_everywhere")
     source = {"source": "hospital", "party": "hospital-one", "region": "350582005001"}
     answer = await narrow.post("/gateway/v1/hook-sources", json=source)
-    assert (answer.status_code, answer.json()["code"]) == (403, "region_outside")
+    assert (answer.status_code, answer.json()["code"]) == (403, "party_everywhere")
     app = {"client_id": "own-app", "kind": "app", "name": "x", "redirect_uris": ["https://app.example.cn/back"]}
     made = await narrow.post("/gateway/v1/clients", json={**app, "region": "350582005001"})
     assert made.status_code == 201, made.text

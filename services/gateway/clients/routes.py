@@ -8,7 +8,7 @@ from fastapi import Path
 from services.gateway.accounts.use_cases import RegionBeyond
 from services.gateway.clients import use_cases
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
-from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PublicKeyInvalid
+from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PartyEverywhere, PublicKeyInvalid
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
@@ -25,7 +25,7 @@ ClientId = Annotated[UUID, Path(description="Id of a client.", examples=["0199c2
     "",
     audit=Kind.KEYS,
     role=Role.COMMAND,
-    raises=[ClientTaken, RegionBeyond, PublicKeyInvalid],
+    raises=[ClientTaken, PartyEverywhere, RegionBeyond, PublicKeyInvalid],
     status=201,
     location="/gateway/v1/clients/{id}",
 )

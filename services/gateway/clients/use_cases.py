@@ -39,6 +39,17 @@ class ClientTaken(Problem):
     fix = Text(zh="请换一个 client_id；更换密钥请用 rotate", en="Choose another; rotate it if a new secret is needed")
 
 
+class PartyEverywhere(Problem):
+    """The name of a laboratory, a hospital or a desk opens what is theirs in every region."""
+
+    status = 403
+    code = "party_everywhere"
+    title = Text(
+        zh="对接单位全域通用，只能由全域指挥登记", en="A party is known everywhere: who commands all registers it"
+    )
+    fix = Text(zh="请由负责整个系统的指挥人员登记", en="Ask the command of the whole installation")
+
+
 class ClientRevoked(Problem):
     """It is no client any more."""
 
@@ -64,17 +75,19 @@ async def add_client(work: Work, new: NewClient) -> ClientMade:
     low, high = work.actor.range
     if not low <= new.region < high:
         raise RegionBeyond(at="/region")
-    if (
-        new.role is not None
-        and Role.named(new.role) in Role.MACHINE
-        and not covers(work.actor.range, work.house.settings.region)
-    ):
-        raise RegionBeyond(at="/party")  # a party is known in every region
+    if new.role is not None and Role.named(new.role) in Role.MACHINE:
+        require_whole(work)
     row, secret = made_of(new, work)
     work.add(row)
     await work.session.flush()
     work.saw([row.id])
     return ClientMade(**row.public().model_dump(), client_secret=secret)
+
+
+def require_whole(work: Work) -> None:
+    """Raise PartyEverywhere unless the caller commands all that this installation serves."""
+    if not covers(work.actor.range, work.house.settings.region):
+        raise PartyEverywhere(at="/party")
 
 
 def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:

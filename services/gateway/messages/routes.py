@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import Path, Request, Response
 
+from services.gateway.clients.use_cases import PartyEverywhere
 from services.gateway.messages import use_cases
 from services.gateway.messages.schemas import (
     EXAMPLE_POST,
@@ -88,7 +89,7 @@ async def receive_message(
 @sources.post(
     "",
     role=Role.COMMAND,
-    raises=[HookSourceTaken, HookSourcesFull, RegionOutside],
+    raises=[HookSourceTaken, HookSourcesFull, PartyEverywhere, RegionOutside],
     status=201,
     location="/gateway/v1/hook-sources/{id}",
 )

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from services.gateway.clients.use_cases import require_whole
 from services.gateway.messages import rules
 from services.gateway.messages.schemas import HookSource, HookSourceMade, NewHookSource, Posted
 from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
@@ -16,7 +17,7 @@ from shared.contracts.gateway import Message
 from shared.http import bodies
 from shared.ids import new_id
 from shared.problems import Problem, Text
-from shared.regions import covers, level_of, lies_under
+from shared.regions import level_of, lies_under
 from shared.work import Listed, Page, Work
 
 MOST_SOURCES = 200
@@ -148,8 +149,7 @@ async def add_source(work: Work, new: NewHookSource) -> HookSourceMade:
     low, high = work.actor.range
     if not low <= new.region < high:
         raise RegionOutside(at="/region")
-    if not covers(work.actor.range, work.house.settings.region):
-        raise RegionOutside(at="/party")  # a party is known in every region
+    require_whole(work)
     secret, kept = rules.with_new_secret(None, work.now)
     known = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)
     if len((await work.session.scalars(known)).all()) == MOST_SOURCES:
