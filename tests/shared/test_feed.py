@@ -18,7 +18,9 @@ from shared.feed import reader as reading
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, alone, reacts_to
 from shared.house import House
 from shared.ids import new_id
+from shared.wakes import lane_of
 from shared.work import Work
+from shared.worker import Worker, loops_of
 from tests.harness import District
 
 KEEP = text("""
@@ -109,6 +111,22 @@ async def test_a_late_commit_is_waited_for(district: District, owner: House, rea
         assert await held(district) == {}
     await drain(district, reader)
     assert set(await held(district)) == {early.id, late.id}
+
+
+async def test_what_is_held_up_is_read_without_another_wake_up(
+    district: District, owner: House, reader: Reader
+) -> None:
+    worker = Worker(reactions=[keep])
+    (lane,) = [loop for loop in loops_of(reader.house, worker) if loop.name == lane_of("registry", "normal")]
+    one = resident()
+    async with owner.system_work("slow") as slow:
+        await slow.run(text("SELECT pg_current_xact_id()"))
+        await publish(owner, one)
+        woken = asyncio.create_task(lane.run())
+        await asyncio.sleep(0.05)
+        assert await held(district) == {}
+    await woken
+    assert set(await held(district)) == {one.id}
 
 
 async def test_an_older_version_that_sorts_later_does_not_win(district: District, owner: House, reader: Reader) -> None:
