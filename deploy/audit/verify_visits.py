@@ -28,6 +28,7 @@ except ImportError:
     import verify_audit  # type: ignore[import-not-found,no-redef]
 
 EXPORT = "fangxian-visits-export-1"
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 HASH_BYTES, LEAF_BYTES = 32, 40
 FIELDS = {
     "at", "colour", "decided_at", "epoch", "outcome", "point_id", "receipt_seconds", "region", "resident_id", "scan_id",
@@ -65,14 +66,17 @@ def leaf_of(visit: Any) -> bytes:
 
 def time_of(said: str) -> bytes:
     """A time as PostgreSQL has it in bytes: microseconds since 2000."""
-    since = datetime.strptime(said, "%Y-%m-%dT%H:%M:%S.%fZ") - BEGINNING  # noqa: DTZ007
+    instant = datetime.strptime(said, TIME)  # noqa: DTZ007
+    if instant.strftime(TIME) != said:
+        raise ValueError("not as it was written")
+    since = instant - BEGINNING
     return struct.pack(">q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def time_in(leaf: bytes) -> str:
     """The time in a leaf, as texts say it."""
     instant = BEGINNING + timedelta(microseconds=struct.unpack(">q", leaf[HASH_BYTES:])[0])
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.strftime(TIME)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -171,7 +175,7 @@ def removed_before(operation: str, at: str, reason: str) -> str:
         instant -= timedelta(days=int(said[1]))
     else:
         return EVER
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.strftime(TIME)
 
 
 # Checking -------------------------------------------------------------------------------------------------------------

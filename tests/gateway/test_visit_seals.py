@@ -336,14 +336,12 @@ def test_a_whole_file_is_whole() -> None:
     assert kinds(FILE) == []
 
 
-@given(st.data())
-@settings(max_examples=300, deadline=None)
-def test_one_bit_flipped_anywhere_but_in_the_day_is_found(data: st.DataObject) -> None:
+def test_one_bit_flipped_anywhere_but_in_the_day_is_found() -> None:
     """The day says only which audit to look in: with another, there are other seals."""
-    place = data.draw(st.integers(FILE.index(b"\n") * 8, len(FILE) * 8 - 1))
-    flipped = bytearray(FILE)
-    flipped[place // 8] ^= 1 << place % 8
-    assert kinds(bytes(flipped)) != []
+    for place in range(FILE.index(b"\n") * 8, len(FILE) * 8):
+        flipped = bytearray(FILE)
+        flipped[place // 8] ^= 1 << place % 8
+        assert kinds(bytes(flipped)) != [], place
 
 
 @pytest.mark.parametrize(
