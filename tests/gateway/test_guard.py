@@ -18,6 +18,7 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.app import create_app
+from services.gateway.edge import guard
 from services.gateway.edge.clients import address_of
 from services.gateway.edge.guard import Guard
 from services.gateway.edge.issuer import Issuer
@@ -114,6 +115,17 @@ async def test_more_than_may_wait_are_refused_at_once() -> None:
         await shedder.enter(Urgency.ORDINARY)
     assert time.monotonic() - began < WAIT_SECONDS / 2
     assert {type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)} == {Unavailable}
+
+
+@pytest.mark.parametrize(
+    ("path", "is_open"),
+    [
+        *((path, True) for path in ("/livez", "/readyz", "/metrics", "/internal/feed")),
+        *((path, False) for path in ("/livezX", "/readyz/x", "/metrics-x", "/internalx", "/registry/v1/regions")),
+    ],
+)
+def test_only_what_operators_ask_passes_when_there_is_no_room(path: str, is_open: bool) -> None:
+    assert guard._is_always_open(path) is is_open
 
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
