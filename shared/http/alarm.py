@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class Alarm:
-    """Rings at a time of the loop, if nobody has put it off by then. What was set too early sees so when it goes off."""
+    """Rings at a time of the loop, if nobody has put it off by then. A timer that was set too early is set again."""
 
     __slots__ = ("_at", "_goes_off", "_loop", "_ring", "_timer")
 
