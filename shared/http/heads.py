@@ -4,13 +4,14 @@ Only of requests that came whole and in order, so whose end is where the reader 
 token, as the memory of tokens does; it opens nothing by itself: who asks is looked at with every request.
 """
 
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from shared.http.hot import Head
+    from shared.http.hot import Head, Surrounded
 
-END_OF_HEAD = b"\r\n\r\n"
+END = b"\r\n\r\n"
 MOST = 1_024
 """Of each route, so that one asked by everybody does not push out those of one asked by a few."""
 LONGEST_BYTES = 2_048
@@ -27,29 +28,29 @@ class KnownHead(NamedTuple):
     """Bytes of it and of the body it announces."""
 
 
-Known = dict[bytes, KnownHead]
-
-
 class Heads:
-    """The heads of one route."""
+    """The heads that an application's hot routes were asked with."""
 
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._kept: deque[bytes] = deque()
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+        self._kept: defaultdict[Surrounded, deque[bytes]] = defaultdict(deque)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._known)
+
+    def find(self, came: bytes) -> KnownHead | None:
+        """The head of what came, if that is one whole request whose head is known, and nothing else."""
+        found = self._known.get(came[: came.find(END) + len(END)])
+        return found if found is not None and found.whole_size == len(came) else None
 
     def keep(self, came: bytes, head: "Head", body: bytes) -> None:
         """Remember a head, if what came was it and its body and nothing else, and nothing was wrong with it."""
-        size = came.find(END_OF_HEAD) + len(END_OF_HEAD)
+        size = came.find(END) + len(END)
         text = came[:size]
         if head.fault is not None or size > LONGEST_BYTES or came[size:] != body or text in self._known:
             return
-        if len(self._kept) >= MOST:
-            del self._known[self._kept.popleft()]
-        self._kept.append(text)
+        kept = self._kept[head.hot]
+        if len(kept) >= MOST:
+            del self._known[kept.popleft()]
+        kept.append(text)
         self._known[text] = KnownHead(head, size, len(came))
-
-
-def find(known: Known, came: bytes) -> KnownHead | None:
-    """The head of what came, if it is a request with one that is known, whole, and nothing else."""
-    found = known.get(came[: came.find(END_OF_HEAD) + len(END_OF_HEAD)])
-    return found if found is not None and found.whole_size == len(came) else None

@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.http import heads, limits
+from shared.http import limits
 from shared.http.handlers import respond
+from shared.http.heads import Heads
 from shared.http.route import Route, check_declared
 from shared.http.router import Router
 from shared.ids import new_name
@@ -92,7 +93,7 @@ class App(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hot: dict[tuple[str, str], Surrounded] = {}
-        self.known_heads: heads.Known = {}
+        self.heads = Heads()
         self.for_browsers = False
         """Whether what a web page asks goes the ordinary way, where it is told who may read the answer."""
 
@@ -122,13 +123,12 @@ class App(FastAPI):
 class Surrounded:
     """A hot route with what surrounds it, as an ASGI application: the way of all servers but ours."""
 
-    def __init__(self, app: App, route: Route, seconds: float, observe: Observe) -> None:
+    def __init__(self, app: FastAPI, route: Route, seconds: float, observe: Observe) -> None:
         self.app = app
         self.route = route
         self.endpoint = cast("Hot", route.hot)
         self.seconds = seconds
         self.observe = observe
-        self.heads = heads.Heads(app.known_heads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(Head(self, scope), scope)

@@ -21,7 +21,7 @@ from typing import Any, cast
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from shared.http import heads, limits
+from shared.http import limits
 from shared.http.alarm import Alarm
 from shared.http.hot import Answer, App, Exchange, Head, Surrounded
 from shared.problems import UpstreamTimeout
@@ -80,7 +80,7 @@ class HotProtocol(HttpToolsProtocol):
         """Whether it is one whole request with a head that was read before: then it is being answered."""
         if not (self._between and isinstance(self.app, App) and self._is_free()):
             return False
-        known = heads.find(self.app.known_heads, data)
+        known = self.app.heads.find(data)
         if known is None:
             return False
         self._forget_head()
@@ -132,7 +132,7 @@ class HotProtocol(HttpToolsProtocol):
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
             head = Head(hot, scope)
             if self._came and cycle.keep_alive:
-                hot.heads.keep(self._came, head, body)
+                cast("App", self.app).heads.keep(self._came, head, body)
             _Running(self, cycle, Exchange(head, scope), body).go_on()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

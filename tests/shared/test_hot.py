@@ -58,7 +58,7 @@ class Place:
     @property
     def known(self) -> list[bytes]:
         """The heads that are remembered, the oldest first."""
-        return list(self.app.known_heads)
+        return list(self.app.heads)
 
     def _app(self) -> App:
         router = Router(prefix=PATH, tags=["test"])
