@@ -97,7 +97,7 @@ def _batches(lines: Iterable[tuple[int, bytes]]) -> Iterator[Batch]:
         ended = None
         with _line(line) as value:
             if set(value) == {"batch", "leaves"}:
-                batch, ended = Batch(value["batch"], _bytes_of(value["leaves"]), []), batch
+                batch, ended = Batch(_number(value["batch"]), _bytes_of(value["leaves"]), []), batch
             elif batch is None:
                 raise ValueError("a visit of no batch")
             else:
@@ -119,6 +119,12 @@ def _line(line: tuple[int, bytes]) -> Iterator[dict[str, Any]]:
         yield verify_audit.read_line(text[:-1])
     except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
         raise Finding("changed", f"line {number} was changed: it is not as it was written", number) from None
+
+
+def _number(value: Any) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ValueError("not a number")
+    return value
 
 
 def _whole(visit: dict[str, Any]) -> dict[str, Any]:

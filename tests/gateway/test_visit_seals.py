@@ -374,6 +374,11 @@ def test_lines_that_are_not_where_they_were(name: str, kind: str) -> None:
     assert kinds(b"".join(tampered)) == [kind]
 
 
+@pytest.mark.parametrize("number", ["[]", "true", "1.0", '"1"'])
+def test_a_batch_whose_number_is_none(number: str) -> None:
+    assert kinds(FILE + f'{{"batch":{number},"leaves":null}}\n'.encode()) == ["changed"]
+
+
 @given(st.binary(max_size=400))
 @settings(max_examples=100, deadline=None)
 def test_no_file_makes_it_fall_over(noise: bytes) -> None:
