@@ -96,7 +96,6 @@ async def test_a_reset_ends_what_is_under_way(district: District) -> None:
         pkce = Pkce()
         code = (await someone.sign_in(client, pkce)).answer["code"]
         recovery = someone.recovery_codes
-        district.move_clock(minutes=1)
         half = await Browser.at(client, Pkce().asked())
         await half.submit("password", login=someone.login, password=someone.password)
         path = f"/gateway/v1/accounts/{someone.account_id}/reset"
