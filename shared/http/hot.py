@@ -93,7 +93,7 @@ class App(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hot: dict[tuple[str, str], Surrounded] = {}
-        self.heads = Heads()
+        self.heads: Heads[Head] = Heads()
         self.for_browsers = False
         """Whether what a web page asks goes the ordinary way, where it is told who may read the answer."""
 

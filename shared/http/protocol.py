@@ -131,8 +131,8 @@ class HotProtocol(HttpToolsProtocol):
             self._begun = None
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
             head = Head(hot, scope)
-            if self._came and cycle.keep_alive:
-                cast("App", self.app).heads.keep(self._came, head, body)
+            if self._came and cycle.keep_alive and head.fault is None:
+                cast("App", self.app).heads.keep(self._came, body, head, hot)
             _Running(self, cycle, Exchange(head, scope), body).go_on()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
