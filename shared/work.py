@@ -28,7 +28,7 @@ from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
 from shared.feed import log
 from shared.problems import NotFound, Problem, Text, VersionMismatch
-from shared.regions import EVERYTHING
+from shared.regions import EVERYTHING, covers
 
 if TYPE_CHECKING:
     from shared.house import House
@@ -52,6 +52,15 @@ class InvalidCursor(Problem):
     code = "invalid_cursor"
     title = Text(zh="分页游标无效", en="The cursor is not one of ours")
     fix = Text(zh="请原样使用上一页的 next_cursor，或从头开始", en="Send next_cursor as it was given, or start anew")
+
+
+class RegionOutside(Problem):
+    """The region is wider than the caller's, or lies outside it."""
+
+    status = 403
+    code = "region_outside"
+    title = Text(zh="超出您的辖区", en="The region lies outside yours")
+    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
 
 
 class Publishable(Protocol[Public]):
@@ -295,6 +304,11 @@ class Work:
         former = await self.rows(bulk.deletion(kind), subjects=log.uuids(subjects))
         await self.insert_all(kind, values)
         return {row["resident_id"] for row in former}
+
+    def require_within(self, region: str) -> None:
+        """Refuse a region that the caller does not answer for as a whole. Raises `RegionOutside`."""
+        if not covers(self.actor.range, region):
+            raise RegionOutside(at="/region")
 
     def expect(self, row: Row, if_match: str | None) -> None:
         """Refuse a change of something the caller has not seen in its present version (`If-Match`)."""

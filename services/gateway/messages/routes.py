@@ -20,7 +20,6 @@ from services.gateway.messages.use_cases import (
     HookSourcesFull,
     HookSourceTaken,
     MessageIdReused,
-    RegionOutside,
     SignatureExpired,
     SignatureInvalid,
 )
@@ -29,7 +28,7 @@ from shared.contracts.gateway import Message
 from shared.http.limits import check_content_type
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 HOOKS = "/gateway/v1/hooks/"
 BODY_BYTES = 256 << 10

@@ -72,15 +72,6 @@ class HookSourcesFull(Problem):
     fix = Text(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
 
 
-class RegionOutside(Problem):
-    """The region lies outside the caller's."""
-
-    status = 403
-    code = "region_outside"
-    title = Text(zh="超出您的辖区", en="The region lies outside yours")
-    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
-
-
 async def receive(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> tuple[Message, bool]:
     """Keep a signed message once, and put it on the feed; whether it is new. Nothing of it is read before that."""
     sender = await _sender(work, source, headers, body)
@@ -146,9 +137,7 @@ def _region_of(posted: Posted, sender: HookSourceRow) -> str:
 
 
 async def add_source(work: Work, new: NewHookSource) -> HookSourceMade:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionOutside(at="/region")
+    work.require_within(new.region)
     require_whole(work)
     secret, kept = rules.with_new_secret(None, work.now)
     known = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)

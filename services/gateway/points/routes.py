@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import Path, Response
 
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.points import use_cases
 from services.gateway.points.schemas import NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.use_cases import ServicePointClosed, SlugTaken, UpstreamIsOurs
@@ -13,7 +12,7 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
 from shared.http.router import IfMatch, PageAsked, Router, Work
 from shared.problems import PreconditionRequired, VersionMismatch
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
 

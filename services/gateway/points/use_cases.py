@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from sqlalchemy import select, text
 
 from services.gateway.edge.protection import FindPoint, Point
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.points.schemas import Asked, NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
@@ -53,9 +52,7 @@ FIND = text("""
 
 
 async def open_point(work: Work, new: NewServicePoint) -> ServicePoint:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionOutside(at="/region")
+    work.require_within(new.region)
     _check_upstream(work, None, new)
     row = PointRow(region=new.region)
     row.ask(new)

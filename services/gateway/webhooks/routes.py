@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import Path, Query
 
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.webhooks import use_cases
 from services.gateway.webhooks.schemas import (
     Delivery,
@@ -20,7 +19,7 @@ from services.gateway.webhooks.use_cases import EndpointsFull, WebhookAddressFor
 from shared.actors import Role
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import InvalidCursor, Listed
+from shared.work import InvalidCursor, Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/webhooks", tags=["webhooks"])
 

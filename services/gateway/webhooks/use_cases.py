@@ -6,7 +6,6 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 
 from services.gateway.messages.rules import with_new_secret
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.webhooks.schemas import Delivery, DeliveryState, Endpoint, EndpointMade, NewEndpoint, Replay
 from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
 from shared.contracts.resource import owner_of
@@ -61,9 +60,7 @@ REPLAY = text("""
 
 
 async def add_endpoint(work: Work, new: NewEndpoint) -> EndpointMade:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionOutside(at="/region")
+    work.require_within(new.region)
     # A name is judged each time it is resolved, by whoever sends.
     address = literal(urlsplit(new.url).hostname or "")
     if address is not None and not may_be_called(address, work.house.settings.webhook_networks):
