@@ -138,10 +138,9 @@ class Work:
         """Take the actor's role and scope, as the first statement of the transaction."""
         if transaction.nested:
             return
-        connection.execute(ENTER, self._scope())
+        connection.execute(ENTER, self._scope_of(self.actor))
 
-    def _scope(self) -> dict[str, str]:
-        actor = self.actor
+    def _scope_of(self, actor: Actor) -> dict[str, str]:
         return {
             "role": group_of(self.house.settings.service, actor.role.database_role),
             "low": actor.range[0],
@@ -179,21 +178,21 @@ class Work:
         """Go on on behalf of somebody else: the caller came without a name and has shown who it is."""
         self.actor = self.trail.actor = actor
         if self.session.in_transaction():
-            await self.session.execute(ENTER, self._scope())
+            await self.session.execute(ENTER, self._scope_of(actor))
 
     @asynccontextmanager
     async def everywhere(self) -> AsyncIterator[None]:
-        """Go on beyond the caller's range for a while: for what follows from an act that was shown to be theirs."""
-        caller = self.actor
+        """Let statements see beyond the caller's range for a while: for what follows from an act shown to be theirs.
+
+        What a caller may *name* its own row-level policy decides: it finds the tube, the person, the box. What follows
+        is the service's own doing and must see everything. Who acts remains who it was. If it raises, the transaction
+        ends, and the scope with it.
+        """
         await self.session.flush()
-        await self.become(replace(caller, role=Role.SERVICE, range=EVERYTHING, residents=()))
-        try:
-            yield
-            await self.session.flush()
-        except BaseException:
-            self.actor = self.trail.actor = caller  # the transaction ends, and the scope with it
-            raise
-        await self.become(caller)
+        await self.session.execute(ENTER, self._scope_of(replace(self.actor, role=Role.SERVICE, range=EVERYTHING)))
+        yield
+        await self.session.flush()
+        await self.session.execute(ENTER, self._scope_of(self.actor))
 
     def add(self, row: RowT) -> RowT:
         """Keep a new row."""

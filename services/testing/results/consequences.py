@@ -1,5 +1,5 @@
 """What follows from what is known of a tube: the one place that decides it, whether a result, a correction, or a late
-record of a swab brought the news. Runs in the service's hands, in the transaction that brought it."""
+record of a swab brought the news. Runs within `work.everywhere`, in the transaction that brought it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
