@@ -27,6 +27,7 @@ from shared.audit.trail import Trail
 from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
 from shared.feed import log
+from shared.ids import in_order
 from shared.problems import NotFound, Problem, Text, VersionMismatch
 from shared.regions import EVERYTHING, covers
 
@@ -300,7 +301,7 @@ class Work:
 
         `kind` has the columns `subject` and `resident_id`.
         """
-        former = await self.rows(bulk.deletion(kind), subjects=log.uuids(subjects))
+        former = await self.rows(bulk.deletion(kind), subjects=in_order(subjects))
         await self.insert_all(kind, values)
         return {row["resident_id"] for row in former}
 
