@@ -80,7 +80,7 @@ def of_residents(send: Sender) -> Router:
         The phone one signed in by and the document must be on one record. Five tries an hour; whichever is wrong, the
         answer is the same. Afterwards refresh the token: it then acts for the resident.
         """
-        return await binding.bind(house, caller, who, send)
+        return await binding.bind_account(house, caller, who, send)
 
     @router.post("/phone-challenges", role=Role.ANYONE, open=True)
     async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:

@@ -153,7 +153,7 @@ async def list_campaigns(work: Work, state: CampaignState | None, page: Page) ->
     return await work.page(statement, page, CampaignRow.public)
 
 
-async def progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
+async def get_progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
     await work.get(CampaignRow, campaign_id)
     low, high = within(work.actor, region)
     async with work.everywhere():
@@ -168,7 +168,7 @@ def _total(regions: Sequence[RegionFigures]) -> Figures:
     return Figures(**{name: sum(getattr(one, name) for one in regions) for name in Figures.model_fields})
 
 
-async def missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
+async def list_missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
     await work.get(CampaignRow, campaign_id)
     low, high = within(work.actor, region)
     async with work.everywhere():

@@ -128,7 +128,7 @@ async def get_retest(work: Work, retest_id: UUID) -> Retest:
     return retest
 
 
-async def my_retests(work: Work) -> list[Retest]:
+async def list_my_retests(work: Work) -> list[Retest]:
     retests = [Retest(**row) for row in await work.rows(statements.MINE)]
     work.saw(retest.resident_id for retest in retests)
     return retests

@@ -79,7 +79,7 @@ async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
     return said
 
 
-async def list_refused(work: Work, resolved: bool, page: Page) -> Listed[RefusedSample]:
+async def list_refused_samples(work: Work, resolved: bool, page: Page) -> Listed[RefusedSample]:
     statement = select(RefusedSampleRow)
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
@@ -101,7 +101,7 @@ def _say_refused(row: RefusedSampleRow) -> RefusedSample:
     )
 
 
-async def my_samples(work: Work) -> Sequence[OwnSample]:
+async def list_my_samples(work: Work) -> Sequence[OwnSample]:
     ids = [row["id"] for row in await work.rows(MY_SAMPLES)]
     async with work.everywhere():
         samples = [OwnSample(**row) for row in await work.rows(MY_TUBES, ids=ids)]
