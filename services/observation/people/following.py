@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from services.observation.orders.following import follow_orders, lock_open_orders
 from services.observation.people.rules import Episode, Finding, Person, still_positive
-from services.observation.protocols.rules import day_of
 from services.observation.referrals.following import episodes_of, follow_referrals
 from shared.contracts.registry import Tag
+from shared.days import day_of
 from shared.ids import in_order, named_id
 from shared.work import Work
 
