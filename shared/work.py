@@ -189,11 +189,9 @@ class Work:
         is the service's own doing and must see everything. Who acts remains who it was. If it raises, the transaction
         ends, and the scope with it.
         """
-        await self.session.flush()
-        await self.session.execute(ENTER, self._scope_of(replace(self.actor, role=Role.SERVICE, range=EVERYTHING)))
+        await self.run(ENTER, self._scope_of(replace(self.actor, role=Role.SERVICE, range=EVERYTHING)))
         yield
-        await self.session.flush()
-        await self.session.execute(ENTER, self._scope_of(self.actor))
+        await self.run(ENTER, self._scope_of(self.actor))
 
     def add(self, row: RowT) -> RowT:
         """Keep a new row."""
