@@ -74,10 +74,9 @@ async def reset_account(work: Work, account_id: UUID) -> AccountMade:
 
 async def end_command(work: Work, account_id: UUID) -> None:
     """End the grants of command of an account; a second person may give them anew. Raises RegionOutside."""
-    own = work.actor.range
     async with work.everywhere():
         regions = await work.rows(OPEN_GRANTS, account=account_id)
-        if not all(covers(own, row["region"]) for row in regions):
+        if not all(covers(work.actor.range, row["region"]) for row in regions):
             raise RegionOutside()
         await work.run(END_COMMAND, account=account_id, by=work.actor.subject)
 
