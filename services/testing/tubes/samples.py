@@ -21,7 +21,7 @@ from services.testing.results import consequences
 from services.testing.results.consequences import News
 from services.testing.retests import use_cases as retests
 from services.testing.retests.use_cases import SingleSwab
-from services.testing.scope import own_region, service_hands
+from services.testing.scope import own_region
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
@@ -179,7 +179,7 @@ async def add_samples(work: Work, items: Sequence[NewSample], language: Language
         for row in await work.rows(PEOPLE, ids=literal(list({item.resident_id for item in items})))
     }
     batch = Batch(items, named, people, language)
-    async with service_hands(work):
+    async with work.everywhere():
         tubes = await lookup.create_and_lock(work, list(named.values()))
         rounds = await lookup.rounds_of(work, tubes)
         await _keep_all(work, batch, tubes, rounds)
