@@ -1,5 +1,7 @@
 """How the demo ends: all well, too late, or wrong."""
 
+import io
+
 import pytest
 from rich.console import Console
 
@@ -7,9 +9,9 @@ from deploy.demo.table import Checks, show
 
 
 def ended(checks: Checks) -> str:
-    console = Console(record=True, width=160, quiet=True)
-    show(checks, console)
-    return console.export_text().strip().splitlines()[-1].strip()
+    shown = io.StringIO()
+    show(checks, Console(file=shown, width=160))
+    return shown.getvalue().strip().splitlines()[-1].strip()
 
 
 @pytest.mark.parametrize(
