@@ -25,6 +25,7 @@ class Alarm:
     def close(self) -> None:
         """Ring no more, and hold nobody."""
         self._at = None
+        self._ring = _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -44,3 +45,7 @@ class Alarm:
         else:
             self._at = None
             self._ring()
+
+
+def _nothing() -> None:
+    return

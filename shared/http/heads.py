@@ -1,7 +1,8 @@
 """Heads of requests to hot routes, remembered by their bytes as they were read: the same bytes always read the same.
 
-Only of requests that came whole and in order, so whose end is where the reader of HTTP has found it. A head holds a
-token, as the memory of tokens does; it opens nothing by itself: who asks is looked at with every request.
+Only of requests that came whole and in order, so whose end is where the reader of HTTP has found it; that were answered
+well, so strangers push out nobody; and that have come twice. A head holds a token, as the memory of tokens does; it
+opens nothing by itself: who asks is looked at with every request.
 """
 
 from collections import defaultdict, deque
@@ -12,7 +13,10 @@ END = b"\r\n\r\n"
 MOST = 1_024
 """Of each route, so that one asked by everybody does not push out those of one asked by a few."""
 LONGEST_BYTES = 2_048
+MOST_LINES = 32
 """Of a head: what all of them may take is bounded."""
+MOST_SEEN = 16_384
+"""Heads that have come once."""
 
 Head = TypeVar("Head")
 
@@ -33,6 +37,7 @@ class Heads(Generic[Head]):
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead[Head]] = {}
         self._kept: defaultdict[Hashable, deque[bytes]] = defaultdict(deque)
+        self._seen: set[int] = set()
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._known)
@@ -46,10 +51,20 @@ class Heads(Generic[Head]):
         """Remember the head of a route's request, if what came was it and its body and nothing else."""
         size = came.find(END) + len(END)
         text = came[:size]
-        if size > LONGEST_BYTES or came[size:] != body or text in self._known:
+        is_small = size <= LONGEST_BYTES and text.count(b"\n") <= MOST_LINES
+        if not is_small or came[size:] != body or text in self._known or not self._has_come_before(text):
             return
         kept = self._kept[route]
         if len(kept) >= MOST:
             del self._known[kept.popleft()]
         kept.append(text)
         self._known[text] = KnownHead(head, size, len(came))
+
+    def _has_come_before(self, text: bytes) -> bool:
+        mark = hash(text)
+        if mark in self._seen:
+            return True
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(mark)
+        return False

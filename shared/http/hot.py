@@ -40,7 +40,8 @@ class Answer(NamedTuple):
 Handle = Callable[[Scope, bytes], Awaitable[Answer]]
 """Takes the scope and the whole body. What it raises is answered as a problem.
 
-It may run without a task (protocol.py), so it waits for futures only: no tasks of its own, no `asyncio.timeout`.
+It may run without a task (protocol.py), so it waits for futures only: no tasks of its own, no `asyncio.timeout`, and no
+`asyncio.sleep(0)`.
 """
 
 

@@ -14,11 +14,14 @@ connection and a head that came in pieces cost a timer.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from functools import lru_cache, partial
 from typing import Any, cast
 
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from shared.http import limits
@@ -27,6 +30,8 @@ from shared.http.hot import Answer, App, Exchange, Head, Surrounded
 from shared.problems import UpstreamTimeout
 
 Headers = tuple[tuple[bytes, bytes], ...]
+
+CLOSE = (b"connection", b"close")
 
 HEAD_SECONDS = 10.0
 """How long the head of a request may take, from the connection or from its first byte; as nginx has it in front."""
@@ -49,6 +54,7 @@ class HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has come, and is to say what they want."""
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
         self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
         self._deadline = Alarm(self.loop, self._expire)
         self._turn = _Turn()
@@ -88,14 +94,15 @@ class HotProtocol(HttpToolsProtocol):
         self.cycle = cast("RequestResponseCycle", self._turn)
         here = {"server": self.server, "client": self.client, "scheme": self.scheme}
         scope = {**known.head.scope, **here, "state": self.app_state.copy()}
-        _Running(self, self.cycle, Exchange(known.head, scope), data[known.size :]).go_on()
+        _Running(self, self.cycle, Exchange(known.head, scope), data[known.size :]).begin()
         return True
 
     def _is_free(self) -> bool:
         """Whether no answer is under way, and the next could be written."""
-        cycle = self.cycle
-        free = cycle is None or cycle.response_complete
-        return free and not self.flow.write_paused and not self.transport.is_closing()
+        return self._is_answered() and not self.flow.write_paused and not self.transport.is_closing()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _awaits_head(self) -> bool:
         """Whether nothing of ours is under way or counts the time: half a head has come, or none though bytes have."""
@@ -111,7 +118,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def _cut_off(self) -> None:
         """Close the connection of a client that took too long; not while it still waits for an earlier answer."""
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_answered():
             self._head_timer = None
             self.transport.close()
         else:
@@ -130,12 +137,24 @@ class HotProtocol(HttpToolsProtocol):
             cycle, hot = self._begun
             self._begun = None
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
-            head = Head(hot, scope)
+            head = Head(hot, {**scope})
+            learn = None
             if self._came and cycle.keep_alive and head.fault is None:
-                cast("App", self.app).heads.keep(self._came, body, head, hot)
-            _Running(self, cycle, Exchange(head, scope), body).go_on()
+                learn = partial(cast("App", self.app).heads.keep, self._came, body, head, hot)
+            self._came = None  # what else has come with it takes its turn in the loop
+            _Running(self, cycle, Exchange(head, scope), body, learn).begin()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP: without a word if an earlier request waits, whose answer that would seem to be."""
+        is_another = self._between or (self.cycle is not None and self.cycle.scope is not self.scope)
+        if self.pipeline or (is_another and not self._is_answered()):
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self.transport.is_closing():
+            return  # nobody would be answered
         hot = None if self._came is None else self._hot(cycle, app)  # else it stood in line
         if hot is None:
             super()._start_asgi_task(cycle, app)
@@ -143,7 +162,7 @@ class HotProtocol(HttpToolsProtocol):
             self._begun = cycle, hot
 
     def _hot(self, cycle: RequestResponseCycle, app: Any) -> Surrounded | None:
-        if cycle.waiting_for_100_continue or self.flow.write_paused or self.transport.is_closing():
+        if cycle.waiting_for_100_continue or self.flow.write_paused:
             return None
         return app.hot_route(cast("Scope", cycle.scope)) if isinstance(app, App) else None
 
@@ -153,14 +172,18 @@ class HotProtocol(HttpToolsProtocol):
         self._deadline.put_off(None)
         cycle.response_started = cycle.response_complete = True
         cycle.on_response = _nothing  # which would keep the connection alive
-        if cycle.disconnected:
+        if cycle.disconnected or self.transport.is_closing():
             self._deadline.close()
             return
+        headers = answer.headers
+        if CLOSE in headers:
+            cycle.keep_alive = False
+            headers = tuple(header for header in headers if header != CLOSE)
         self.transport.write(
             b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
             % (
                 STATUS_LINE[answer.status],
-                _lines((*self.server_state.default_headers, *answer.headers)),
+                _lines((*self.server_state.default_headers, *headers)),
                 request_id.encode("ascii"),
                 len(answer.body),
                 b"" if cycle.keep_alive else b"connection: close\r\n",
@@ -201,6 +224,18 @@ class HotProtocol(HttpToolsProtocol):
             self._running.expire()
 
 
+class _Flow(FlowControl):
+    """Reads on only when nobody stands in line: else one connection could fill the memory with requests."""
+
+    def __init__(self, transport: asyncio.Transport, line: deque[Any]) -> None:
+        super().__init__(transport)
+        self._line = line
+
+    def resume_reading(self) -> None:
+        if not self._line:
+            super().resume_reading()
+
+
 class _Turn:
     """Stands where uvicorn keeps a request that is under way, for one that uvicorn has not read. One a connection."""
 
@@ -220,16 +255,30 @@ class _Turn:
 class _Running:
     """A request to a hot route under way."""
 
-    __slots__ = ("_coroutine", "_cycle", "_exchange", "_protocol", "_waits_for")
+    __slots__ = ("_context", "_coroutine", "_cycle", "_exchange", "_is_overdue", "_learn", "_protocol", "_waits_for")
 
-    def __init__(self, protocol: HotProtocol, cycle: RequestResponseCycle, exchange: Exchange, body: bytes) -> None:
+    def __init__(
+        self,
+        protocol: HotProtocol,
+        cycle: RequestResponseCycle,
+        exchange: Exchange,
+        body: bytes,
+        learn: Callable[[], None] | None = None,
+    ) -> None:
         self._protocol = protocol
         self._cycle = cycle
         self._exchange = exchange
         self._coroutine: Coroutine[asyncio.Future[Any], None, Answer] = exchange.answer_to(body)
+        self._context = copy_context()
+        self._learn = learn
         self._waits_for: asyncio.Future[Any] | None = None
+        self._is_overdue = False
 
-    def go_on(self, _: object = None) -> None:
+    def begin(self) -> None:
+        """Answer it, in a context of its own as a task has."""
+        self._context.run(self._go_on)
+
+    def _go_on(self, _: object = None) -> None:
         """Run until it waits for something, or is answered."""
         try:
             future = self._coroutine.send(None)
@@ -245,17 +294,22 @@ class _Running:
 
     def expire(self) -> None:
         """Its time is over."""
+        self._is_overdue = True
         if self._waits_for is not None:
             self._waits_for.cancel()
 
     def _wait(self, future: "asyncio.Future[Any]") -> None:
         future._asyncio_future_blocking = False  # as a task says that it has seen to it
-        future.add_done_callback(self.go_on)
+        future.add_done_callback(self._go_on, context=self._context)
         if self._waits_for is None:
             self._protocol.run(self, self._protocol.loop.time() + self._exchange.budget)
         self._waits_for = future
+        if self._is_overdue:  # while what it had waited for was done already
+            future.cancel()
 
     def _end(self, answer: Answer) -> None:
+        if self._learn is not None and answer.status < 400:
+            self._learn()
         self._protocol.write_answer(self._cycle, answer, self._exchange.request_id)
         self._exchange.end(answer.status)
 

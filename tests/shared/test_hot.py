@@ -4,13 +4,16 @@ A head that has come before is not read again: what holds for the first request 
 """
 
 import asyncio
+import gc
 import itertools
 import json
 import re
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -30,6 +33,7 @@ PATH = "/registry/v1/hot"
 MOST = 200
 SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 1
+MARK: ContextVar[str] = ContextVar("mark")
 
 
 class Place:
@@ -49,11 +53,28 @@ class Place:
             raise Conflict()
         if asked == "break":
             raise ValueError("Chen Dawen")
+        if asked == "late":
+            await self._late()
+        if asked == "mark":
+            scope["mark"] = "left"
+            MARK.set("left")
+        if asked == "find":
+            return Answer(201, json.dumps({"said": [scope.get("mark"), MARK.get("none")]}).encode())
         if asked == "wait":
             self.waiting.append(asyncio.get_running_loop().create_future())
             body = await self.waiting[-1]
         way = "task" if asyncio.current_task() else "at once"
         return Answer(201, json.dumps({"way": way, "said": json.loads(body)}).encode())
+
+    async def _late(self) -> None:
+        """Wait for what is there the moment that the time is over, and then for what never comes."""
+        loop = asyncio.get_running_loop()
+        first = loop.create_future()
+        loop.call_later(0.1, first.set_result, None)
+        loop.call_later(0.1, time.sleep, 0.01)
+        await first
+        self.waiting.append(loop.create_future())
+        await self.waiting[-1]
 
     @property
     def known(self) -> list[bytes]:
@@ -149,10 +170,15 @@ async def sent(place: Place, *parts: bytes) -> tuple[int, dict[str, str], Any]:
 known_or_not = pytest.mark.parametrize("is_known", [False, True], ids=["a new head", "a known head"])
 
 
+async def twice(place: Place, request_: bytes) -> list[tuple[int, dict[str, str], Any]]:
+    """The answers to a request that is sent twice: with the second its head is known, if it ever is."""
+    return [await sent(place, request_) for _ in range(2)]
+
+
 async def learn(place: Place, is_known: bool, *more: str) -> None:
     """Let the head of what is as long as `wait` be known, or nothing at all."""
     if is_known:
-        await sent(place, asked("noon", *more))
+        await twice(place, asked("noon", *more))
         assert asked("wait", *more).partition(b'"wait"')[0] in place.known
 
 
@@ -210,24 +236,27 @@ async def test_a_connection_is_kept_and_answers_in_order(place: Place) -> None:
 
 
 async def test_a_known_head_is_answered_as_a_new_one(place: Place) -> None:
-    new, known, other = (
-        await sent(place, asked("one")),
-        await sent(place, asked("two")),
-        await sent(place, asked("six")),
-    )
+    words = ("one", "two", "six", "ten")
+    answers = [await sent(place, asked(word)) for word in words]
     assert len(place.known) == 1
-    assert [said for _, _, said in (new, known, other)] == [
-        {"way": "at once", "said": x} for x in ("one", "two", "six")
-    ]
+    assert [said for _, _, said in answers] == [{"way": "at once", "said": word} for word in words]
     own = ("date", "x-request-id")
-    assert {**new[1], **dict.fromkeys(own)} == {**known[1], **dict.fromkeys(own)}
-    assert len({headers["x-request-id"] for _, headers, _ in (new, known, other)}) == 3
-    assert place.statuses == [201, 201, 201]
+    assert {**answers[0][1], **dict.fromkeys(own)} == {**answers[-1][1], **dict.fromkeys(own)}
+    assert len({headers["x-request-id"] for _, headers, _ in answers}) == 4
+    assert place.statuses == [201] * 4
+
+
+async def test_a_head_is_known_from_its_second_request_on(place: Place) -> None:
+    await sent(place, asked("one"))
+    assert place.known == []
+    await sent(place, asked("two"))
+    assert len(place.known) == 1
 
 
 async def test_a_request_id_of_the_caller_stays_with_a_known_head(place: Place) -> None:
     request_ = asked("x", "x-request-id: hop-1234")
-    assert [(await sent(place, request_))[1]["x-request-id"] for _ in range(2)] == ["hop-1234"] * 2
+    answers = [*await twice(place, request_), *await twice(place, request_)]
+    assert [headers["x-request-id"] for _, headers, _ in answers] == ["hop-1234"] * 4
 
 
 @pytest.mark.parametrize(
@@ -237,6 +266,8 @@ async def test_a_request_id_of_the_caller_stays_with_a_known_head(place: Place) 
         pytest.param(asked("x", version="1.0"), id="HTTP/1.0"),
         pytest.param(CHUNKED + b"0\r\n\r\n", id="chunked"),
         pytest.param(asked("x", "accept: text/html"), id="refused"),
+        pytest.param(asked("conflict"), id="a problem"),
+        pytest.param(asked("x", *[f"x-{n}: 1" for n in range(heads.MOST_LINES)]), id="many lines"),
         pytest.param(asked("x").replace(b"/json", b"/xml"), id="no JSON"),
         pytest.param(asked("x", "x-long: " + "x" * heads.LONGEST_BYTES), id="long"),
         pytest.param(b"\r\n\r\n" + asked("x"), id="after empty lines"),
@@ -244,16 +275,17 @@ async def test_a_request_id_of_the_caller_stays_with_a_known_head(place: Place) 
     ],
 )
 async def test_a_head_is_not_remembered(place: Place, request_: bytes) -> None:
-    answers = [await sent(place, request_) for _ in range(2)]
+    answers = [*await twice(place, request_), *await twice(place, request_)]
     assert place.known == []
-    assert answers[0][0] == answers[1][0]
+    assert len({status for status, _, _ in answers}) == 1
 
 
 async def test_of_many_heads_the_oldest_are_forgotten(place: Place) -> None:
     async with line(place) as (reader, writer):
         for number in range(heads.MOST + 2):
-            writer.write(asked("x", f"x-number: {number}"))
-            assert (await answer(reader))[0] == 201
+            for _ in range(2):
+                writer.write(asked("x", f"x-number: {number}"))
+                assert (await answer(reader))[0] == 201
     assert len(place.known) == heads.MOST
     assert b"x-number: 2\r\n" in place.known[0]
 
@@ -279,14 +311,14 @@ async def test_who_asks_again_before_the_answer_has_it_after(place: Place, is_kn
         await place.until(lambda: bool(place.waiting))
         writer.write(asked("next"))
         await asyncio.sleep(0.05)
-        assert len(place.statuses) == is_known  # the one it was learned from
+        assert len(place.statuses) == 2 * is_known  # those it was learned from
         place.waiting[0].set_result(b'"first"')
         assert [(await answer(reader))[2]["said"] for _ in range(2)] == ["first", "next"]
 
 
 async def test_what_looks_like_a_request_within_another_is_none(place: Place) -> None:
     known = asked("x")
-    await sent(place, known)
+    await twice(place, known)
     async with line(place) as (reader, writer):
         writer.write(b"POST /registry/v1/cold HTTP/1.1\r\nx-note: ")
         await asyncio.sleep(0.02)
@@ -294,7 +326,91 @@ async def test_what_looks_like_a_request_within_another_is_none(place: Place) ->
         assert (await answer(reader))[0] == 405  # the known one is a note and the rest of its head
         writer.write(asked("next"))
         assert (await answer(reader))[2]["said"] == "next"
-    assert place.statuses == [201, 201]
+    assert place.statuses == [201, 201, 201]
+
+
+@known_or_not
+async def test_each_has_a_context_and_a_scope_of_its_own(place: Place, is_known: bool) -> None:
+    await learn(place, is_known)
+    async with line(place) as (reader, writer):
+        for said in ("find", "mark", "find", "mark", "find"):
+            writer.write(asked(said))
+            found = (await answer(reader))[2]["said"]
+            assert found == ([None, "none"] if said == "find" else "mark")
+
+
+@known_or_not
+async def test_a_deadline_that_passes_between_two_waits_still_holds(place: Place, is_known: bool) -> None:
+    await learn(place, is_known, "x-deadline-ms: 100")
+    status, _, said = await sent(place, asked("late", "x-deadline-ms: 100"))
+    assert (status, said["code"]) == (504, "upstream_timeout")
+
+
+@known_or_not
+async def test_what_is_no_http_behind_one_that_waits_is_not_its_answer(place: Place, is_known: bool) -> None:
+    await learn(place, is_known)
+    before = len(place.statuses)
+    async with line(place) as (reader, writer):
+        writer.write(asked("wait"))
+        await place.until(lambda: bool(place.waiting))
+        writer.write(asked("x").replace(b"content-length: 3", b"transfer-encoding: gzip"))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    place.waiting[0].set_result(b"1")
+    await place.until(lambda: len(place.statuses) > before)
+
+
+@pytest.mark.parametrize("more", [(), ("connection: close",)], ids=["to be kept", "asked to close"])
+async def test_what_says_that_it_closes_does(place: Place, more: tuple[str, ...]) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(asked("x" * MOST, *more) + asked("next"))
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (413, "close")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert place.statuses == [413]
+
+
+async def test_what_stands_behind_an_end_is_not_begun(place: Place) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(asked(1, "connection: keep-alive", version="1.0") + asked("next"))
+        assert (await answer(reader))[0] == 201
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert place.statuses == [201]
+
+
+async def test_a_line_that_grows_is_not_read_on(place: Place) -> None:
+    """Or one connection would fill the memory with requests that wait."""
+    count, longest = 20_000, 0
+    async with line(place) as (reader, writer):
+        writing = asyncio.create_task(writer_of(writer, asked("x") * count))
+        for _ in range(count):
+            assert (await answer(reader))[0] == 201
+            assert place.server is not None
+            longest = max(longest, *(len(one.pipeline) for one in place.server.server_state.connections))
+        await writing
+    assert 0 < longest < 6_000  # one piece of 256 KiB, and one that was read already
+
+
+async def writer_of(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+async def test_a_connection_that_ended_is_gone(place: Place) -> None:
+    """At once, and not when the collector comes by."""
+    gone: list[weakref.ref[Any]] = []
+    for is_known in (False, False, True):
+        gc.collect()
+        gc.disable()
+        try:
+            async with line(place) as (reader, writer):
+                writer.write(asked("x"))
+                assert (await answer(reader))[0] == 201
+                assert place.server is not None
+                gone.extend(map(weakref.ref, place.server.server_state.connections))
+            assert bool(place.known) or not is_known
+            await place.until(lambda: all(one() is None for one in gone))
+        finally:
+            gc.enable()
 
 
 SAID = some.one_of(
