@@ -1,0 +1,164 @@
+"""A connection to a hot route: in order, in turn, no longer than needed, and gone at its end."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.shared.hot_place import (
+    KEEP_ALIVE_SECONDS,
+    MOST,
+    Place,
+    answer,
+    asked,
+    known_or_not,
+    learn,
+    line,
+    sent,
+)
+
+
+async def test_a_connection_is_kept_and_answers_in_order(place: Place) -> None:
+    async with line(place) as (reader, writer):
+        for number in range(3):
+            writer.write(asked(number))
+            assert (await answer(reader))[2] == {"way": "at once", "said": number}
+        writer.write(
+            asked("wait") + asked("second") + asked(None, path="/registry/v1/cold", method="GET") + asked("last")
+        )
+        await place.until(lambda: bool(place.waiting))
+        await asyncio.sleep(0.02)
+        place.waiting[0].set_result(b'"first"')
+        answers = [await answer(reader) for _ in range(4)]
+        assert [said for _, _, said in answers] == [
+            {"way": "at once", "said": "first"},
+            {"way": "task", "said": "second"},
+            "cold",
+            {"way": "task", "said": "last"},
+        ]
+
+
+async def test_a_connection_is_closed_when_it_is_quiet_and_not_while_it_is_used(place: Place) -> None:
+    async with line(place) as (reader, writer):
+        for _ in range(3):
+            writer.write(asked("wait"))
+            await place.until(lambda: bool(place.waiting))
+            await asyncio.sleep(KEEP_ALIVE_SECONDS * 1.2)
+            place.waiting.pop().set_result(b"1")
+            assert (await answer(reader))[0] == 201
+        began = time.monotonic()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert KEEP_ALIVE_SECONDS * 0.9 < time.monotonic() - began < KEEP_ALIVE_SECONDS * 1.5
+
+
+@known_or_not
+async def test_who_asks_again_before_the_answer_has_it_after(place: Place, is_known: bool) -> None:
+    await learn(place, is_known)
+    async with line(place) as (reader, writer):
+        writer.write(asked("wait"))
+        await place.until(lambda: bool(place.waiting))
+        writer.write(asked("next"))
+        await asyncio.sleep(0.05)
+        assert len(place.statuses) == 2 * is_known  # those it was learned from
+        place.waiting[0].set_result(b'"first"')
+        assert [(await answer(reader))[2]["said"] for _ in range(2)] == ["first", "next"]
+
+
+@known_or_not
+async def test_what_is_no_http_behind_one_that_waits_is_not_its_answer(place: Place, is_known: bool) -> None:
+    await learn(place, is_known)
+    before = len(place.statuses)
+    async with line(place) as (reader, writer):
+        writer.write(asked("wait"))
+        await place.until(lambda: bool(place.waiting))
+        writer.write(asked("x").replace(b"content-length: 3", b"transfer-encoding: gzip"))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    place.waiting[0].set_result(b"1")
+    await place.until(lambda: len(place.statuses) > before)
+
+
+@pytest.mark.parametrize("more", [(), ("connection: close",)], ids=["to be kept", "asked to close"])
+async def test_what_says_that_it_closes_does(place: Place, more: tuple[str, ...]) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(asked("x" * MOST, *more) + asked("next"))
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (413, "close")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert place.statuses == [413]
+
+
+async def test_what_stands_behind_an_end_is_not_begun(place: Place) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(asked(1, "connection: keep-alive", version="1.0") + asked("next"))
+        assert (await answer(reader))[0] == 201
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert place.statuses == [201]
+
+
+async def test_a_line_that_grows_is_not_read_on(place: Place) -> None:
+    """Or one connection would fill the memory with requests that wait."""
+    count, longest = 20_000, 0
+    async with line(place) as (reader, writer):
+        writing = asyncio.create_task(writer_of(writer, asked("x") * count))
+        for _ in range(count):
+            assert (await answer(reader))[0] == 201
+            assert place.server is not None
+            longest = max(longest, *(len(one.pipeline) for one in place.server.server_state.connections))
+        await writing
+    assert 0 < longest < 6_000  # one piece of 256 KiB, and one that was read already
+
+
+async def writer_of(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    await writer.drain()
+
+
+async def test_thousands_in_one_piece_are_answered_in_order(place: Place) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(b"".join(map(asked, range(3_000))))
+        assert [(await answer(reader))[2]["said"] for _ in range(3_000)] == list(range(3_000))
+
+
+@pytest.mark.parametrize(
+    "request_", [asked(1, "connection: close"), asked(1, version="1.0")], ids=["close asked for", "HTTP/1.0"]
+)
+async def test_a_connection_ends_when_the_caller_wants_it(place: Place, request_: bytes) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(request_)
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (201, "close")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+@known_or_not
+async def test_a_caller_that_leaves_is_not_written_to(place: Place, is_known: bool) -> None:
+    await learn(place, is_known)
+    before = len(place.statuses)
+    async with line(place) as (_, writer):
+        writer.write(asked("wait"))
+        await place.until(lambda: bool(place.waiting))
+    await place.until(lambda: not (place.server and place.server.server_state.connections))
+    place.waiting[0].set_result(b"1")
+    await place.until(lambda: len(place.statuses) > before)
+    assert (await sent(place, asked("next")))[2]["said"] == "next"
+
+
+@known_or_not
+async def test_a_server_that_stops_answers_what_it_has(place: Place, is_known: bool) -> None:
+    await learn(place, is_known)
+    async with line(place) as (reader, writer):
+        writer.write(asked("wait"))
+        await place.until(lambda: bool(place.waiting))
+        assert place.server is not None
+        place.server.should_exit = True
+        await asyncio.sleep(0.3)
+        place.waiting[0].set_result(b'"still"')
+        status, headers, said = await answer(reader)
+        assert (status, headers["connection"], said["said"]) == (201, "close", "still")
+
+
+async def test_what_is_no_http_is_refused(place: Place) -> None:
+    async with line(place) as (reader, writer):
+        writer.write(asked("x")[:-3] + b"no http at all\r\n\r\n")
+        assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1")
+    assert (await sent(place, asked("next")))[2]["said"] == "next"
