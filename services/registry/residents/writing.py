@@ -17,26 +17,36 @@ from sqlalchemy.engine import RowMapping
 
 from services.registry.proxies.following import move_with
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
+from shared.bulk import literal
 from shared.clock import day_of
 from shared.contracts.registry import Resident
 from shared.ids import new_ids
 from shared.sealing import CannotOpenError, Keyring, Slots
 from shared.work import Work
 
-# Who is there already, within the scope or outside of it, is left alone; only the new ones come back.
+# Who is there already, within the scope or outside of it, is left alone; only the new ones come back. The columns
+# travel as literals, in which bytes are base64.
 ADD = text("""
     INSERT INTO residents (
         id, region, document_type, document_index, document_index_b, document_number_sealed, name_sealed, phone_sealed,
         phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
     )
-    SELECT given.*, :now
+    SELECT id, region, document_type, decode(document_index, 'base64'), decode(document_index_b, 'base64'),
+        decode(number, 'base64'), decode(name, 'base64'), decode(phone, 'base64'), decode(phone_index, 'base64'),
+        decode(address, 'base64'), birth_date, sex, household_id, pregnant_from, dependent_from, :now
     FROM unnest(
-        CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:document_type AS smallint[]),
-        CAST(:document_index AS bytea[]), CAST(:document_index_b AS bytea[]), CAST(:number AS bytea[]),
-        CAST(:name AS bytea[]), CAST(:phone AS bytea[]), CAST(:phone_index AS bytea[]),
-        CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]), CAST(:household_id AS uuid[]),
-        CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
-    ) AS given
+        CAST(CAST(:id AS text) AS uuid[]), CAST(CAST(:region AS text) AS text[]),
+        CAST(CAST(:document_type AS text) AS smallint[]), CAST(CAST(:document_index AS text) AS text[]),
+        CAST(CAST(:document_index_b AS text) AS text[]), CAST(CAST(:number AS text) AS text[]),
+        CAST(CAST(:name AS text) AS text[]), CAST(CAST(:phone AS text) AS text[]),
+        CAST(CAST(:phone_index AS text) AS text[]), CAST(CAST(:address AS text) AS text[]),
+        CAST(CAST(:birth_date AS text) AS date[]), CAST(CAST(:sex AS text) AS text[]),
+        CAST(CAST(:household_id AS text) AS uuid[]), CAST(CAST(:pregnant_from AS text) AS date[]),
+        CAST(CAST(:dependent_from AS text) AS date[])
+    ) AS given (
+        id, region, document_type, document_index, document_index_b, number, name, phone, phone_index, address,
+        birth_date, sex, household_id, pregnant_from, dependent_from
+    )
     ON CONFLICT DO NOTHING
     RETURNING id
 """)
@@ -186,7 +196,8 @@ async def add(work: Work, prepared: Prepared) -> list[Resident]:
     """Write those whom nobody knows; their public faces."""
     if not prepared.people:
         return []
-    added = {row["id"] for row in await work.rows(ADD, now=work.now, **prepared.columns)}
+    columns = {name: literal(column) for name, column in prepared.columns.items()}
+    added = {row["id"] for row in await work.rows(ADD, now=work.now, **columns)}
     return [face for face in prepared.faces if face.id in added]
 
 
