@@ -70,7 +70,8 @@ class Incoming(msgspec.Struct):
     """What the reader needs of a CloudEvent."""
 
     type: str
-    subject: UUID
+    subject: str
+    """An id, as text: nothing is done with it here but to compare it."""
     version: int
     region: str
     data: msgspec.Raw
@@ -102,7 +103,7 @@ HOLD = """
     SELECT type, subject, version, clock_timestamp() FROM entry ORDER BY type, subject
     ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, held_at = excluded.held_at
         WHERE held.version {newer} excluded.version
-    RETURNING type, subject
+    RETURNING type, subject::text AS subject
 """
 HOLD_NEWER = text(HOLD.format(newer="<"))
 HOLD_AGAIN = text(HOLD.format(newer="<="))
@@ -285,7 +286,7 @@ class Reader:
     async def _park(self, work: Work, event: Incoming, error: Exception) -> None:
         # The kind of the error and no more: its text may quote a person's data.
         reason = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
-        logger.error("feed.parked", owner=self.owner, type=event.type, subject=str(event.subject), error=reason)
+        logger.error("feed.parked", owner=self.owner, type=event.type, subject=event.subject, error=reason)
         await work.run(
             PARK,
             type=event.type,
@@ -299,7 +300,7 @@ class Reader:
     async def retry_parked(self, limit: int = 1_000) -> int:
         """Try again what is parked; how many were tried."""
         statement = text("""
-            SELECT type, subject, version, region, data::text AS data FROM feed_parked
+            SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
             WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT :limit FOR UPDATE
         """)
         async with self.house.system_work(f"feed {self.owner} retry") as work:
@@ -329,7 +330,7 @@ class Reader:
                 async with self.house.system_work(f"feed {self.owner} rebuild") as work:
                     await self._apply(work, page, HOLD_AGAIN)
                 total += len(page)
-                after = str(page[-1].subject)
+                after = page[-1].subject
             await self._forget_gone(type_name, since)
         async with self.house.system_work(f"feed {self.owner} rebuild") as work:
             held = {row["lane"]: row["cursor"] for row in await work.rows(LOCK_CURSORS, owner=self.owner)}
@@ -364,14 +365,14 @@ class Reader:
 class Head(msgspec.Struct):
     """The part of a resource that every resource has."""
 
-    id: UUID
+    id: str
     version: int
     region: str
 
 
 def newest(events: Iterable[Incoming]) -> list[Incoming]:
     """Of several entries for one subject, the newest."""
-    kept: dict[tuple[str, UUID], Incoming] = {}
+    kept: dict[tuple[str, str], Incoming] = {}
     for event in events:
         known = kept.get((event.type, event.subject))
         if known is None or known.version < event.version:
