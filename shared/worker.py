@@ -41,9 +41,10 @@ MOST_BACKOFF_SECONDS = 10.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
 LOCK_CONNECTIONS = 8
 """Each reader holds a connection for its lock beside the one it works on."""
-HELD_UP_SECONDS = (0.02, 0.04, 0.08, 0.16, 0.32)
+HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.16, 0.32)}
 """When a lane is looked at again that still has something in it: an older transaction holds it up, and its wake-up
-is spent. A batch of 5,000 codes holds up a positive for 150 ms."""
+is spent. A batch of 5,000 codes holds up a positive for 150 ms. A normal entry can wait for longer, and a look costs
+as much as 500 of them."""
 
 TickFunction = Callable[[House], Awaitable[Any]]
 
@@ -140,7 +141,7 @@ def _reading(house: House, owner: Service, worker: Worker) -> list[Loop]:
 
     async def drain(lane: str) -> None:
         await reader.drain([lane])
-        for seconds in HELD_UP_SECONDS:
+        for seconds in HELD_UP_SECONDS[lane]:
             if lane not in reader.held_up:
                 return
             await asyncio.sleep(seconds)
