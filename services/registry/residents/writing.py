@@ -134,8 +134,9 @@ class Prepared:
     def others_than(self, added: Collection[Resident]) -> dict[bytes, Slots]:
         """The blind indexes of those who were not among the new ones, by what tells them apart."""
         new = {one.id for one in added}
-        slots = map(Slots, self.columns["document_index"], self.columns["document_index_b"])
-        return {each.key: each for face, each in zip(self.faces, slots, strict=True) if face.id not in new}
+        slots = zip(self.columns["document_index"], self.columns["document_index_b"], strict=True)
+        others = (Slots(*each) for face, each in zip(self.faces, slots, strict=True) if face.id not in new)
+        return {each.key: each for each in others}
 
     def key_of(self, row: Any) -> bytes:
         """Which of the people a row of `KNOWN` is."""
@@ -144,15 +145,15 @@ class Prepared:
 
 def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
-    both = [(ring.slots("document", person.document), person) for person in people]
-    indexed = {slots.key: (slots, person) for slots, person in both}
-    keys = sorted(indexed, key=lambda key: indexed[key][1].document)
-    ids, ordered = new_ids(len(keys)), [indexed[key][1] for key in keys]
+    by_document = {person.document: person for person in people}
+    slots = {document: ring.slots("document", document) for document in by_document}
+    documents, ids = sorted(by_document), new_ids(len(by_document))
+    ordered = [by_document[document] for document in documents]
     return Prepared(
-        people={key: person for key, (_, person) in indexed.items()},
-        columns=_new_rows(ring, ids, [indexed[key][0] for key in keys], ordered, today),
+        people={slots[document].key: person for document, person in by_document.items()},
+        columns=_new_rows(ring, ids, [slots[document] for document in documents], ordered, today),
         faces=[resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True)],
-        keys={index: key for key, (each, _) in indexed.items() for index in each if index is not None},
+        keys={index: each.key for each in slots.values() for index in each if index is not None},
     )
 
 
