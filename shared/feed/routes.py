@@ -118,7 +118,7 @@ def cloud_event(row: RowMapping) -> CloudEvent:
         region=row["region"],
         change=row["change"],
         cursor=f"{row['epoch']}.{row['xid']}.{row['seq']}",
-        data=msgspec.Raw(row["data"].encode()),
+        data=msgspec.Raw(row["data"]),
     )
 
 
