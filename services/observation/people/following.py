@@ -14,6 +14,7 @@ from services.observation.orders.following import follow_orders, lock_open_order
 from services.observation.people.rules import Episode, Finding, Person, still_positive
 from services.observation.protocols.rules import day_of
 from services.observation.referrals.following import episodes_of, follow_referrals
+from shared.bulk import literal
 from shared.contracts.registry import Tag
 from shared.feed.log import uuids
 from shared.ids import named_id
@@ -26,7 +27,7 @@ TURN_KEY = named_id("lock", "observation:follow").int % 2**63
 # everybody.
 HOMES = """
     asked AS (
-        SELECT unnest(CAST(:residents AS uuid[])) AS id
+        SELECT unnest(CAST(CAST(:residents AS text) AS uuid[])) AS id
     ), homes AS (
         SELECT DISTINCT household_id FROM asked CROSS JOIN LATERAL (
             SELECT household_id FROM people WHERE people.id = asked.id LIMIT 1
@@ -39,7 +40,7 @@ HOMES = """
 # themselves, and who has something open that rests on these tubes or is their own.
 CONCERNED = text(f"""
     WITH {HOMES}, evidence AS (
-        SELECT unnest(CAST(:tubes AS uuid[])) AS id
+        SELECT unnest(CAST(CAST(:tubes AS text) AS uuid[])) AS id
     ), members AS (
         SELECT household_id, id FROM homes CROSS JOIN LATERAL (
             SELECT id FROM people WHERE people.household_id = homes.household_id OFFSET 0
@@ -97,7 +98,7 @@ async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = 
     The outcome depends on the set of facts held, never on which came last.
     """
     await work.run(TURN, key=TURN_KEY)
-    found = await work.rows(CONCERNED, residents=uuids(residents), tubes=uuids(tubes))
+    found = await work.rows(CONCERNED, residents=literal(uuids(residents)), tubes=literal(uuids(tubes)))
     concerned = uuids(row["id"] for row in found)
     if not concerned:
         return
@@ -124,7 +125,7 @@ async def _people(work: Work, residents: Sequence[UUID]) -> dict[UUID, Person]:
             active=row["active"],
             tags=tuple(Tag.model_validate(tag) for tag in row["tags"]),
         )
-        for row in await work.rows(PEOPLE, residents=list(residents))
+        for row in await work.rows(PEOPLE, residents=literal(residents))
     }
 
 
