@@ -20,10 +20,11 @@ DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def literal(values: Sequence[Any]) -> str:
-    """An array of ids, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`.
+    """An array of ids, days, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`.
 
     For `unnest`, which reads it once: in a condition (`= ANY(…)`) it may be read again for each row that is looked at.
-    Of texts only where none has a control character, such as codes and names of types: JSON alone escapes those.
+    Of texts only where none has a control character, such as codes and names of types: JSON alone escapes those. Bytes
+    become texts in base64.
     """
     return "{" + msgspec.json.encode(values)[1:-1].decode() + "}"
 

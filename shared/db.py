@@ -101,6 +101,7 @@ def engine_of(settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.transaction_timeout_seconds,
         pool_pre_ping=True,
+        pool_use_lifo=True,  # the last that was used has its statements prepared and its caches warm
         hide_parameters=True,  # errors quote statements, and parameters are people's
         connect_args={"timeout": 5, "server_settings": session_settings(settings)},
     )

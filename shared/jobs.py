@@ -32,6 +32,8 @@ Item = TypeVar("Item")
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 PART_BYTES = 1 << 20
+JOBS = "jobs"
+"""What a wake-up calls the loop that runs them."""
 
 
 class JobEnded(Problem):
@@ -133,7 +135,7 @@ async def add(
     rows = await work.rows(
         ADD, id=file or new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
     )
-    work.house.waker.wake(work.house.settings.service)
+    work.house.waker.wake(work.house.settings.service, lanes=[JOBS])
     return Job(**rows[0])
 
 

@@ -7,8 +7,6 @@ not open. Equality is looked up by a blind index, an HMAC-SHA256 under the index
 key is rotated there are two.
 """
 
-import hashlib
-import hmac
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +19,8 @@ from uuid import UUID
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from shared import key_files
 
@@ -212,12 +212,12 @@ class Keyring:
 def _index(key: IndexKey, kind: str, value: str) -> bytes:
     mac = _keyed(key.secret).copy()  # which has the key in it already, half of the work
     mac.update(f"{kind}:{value}".encode())
-    return mac.digest()[:INDEX_BYTES]
+    return mac.finalize()[:INDEX_BYTES]
 
 
 @lru_cache(maxsize=16)
-def _keyed(secret: bytes) -> hmac.HMAC:
-    return hmac.new(secret, digestmod=hashlib.sha256)
+def _keyed(secret: bytes) -> HMAC:
+    return HMAC(secret, SHA256())
 
 
 def key_id_of(sealed: bytes) -> int:

@@ -25,7 +25,7 @@ from shared.feed import maintenance
 from shared.feed.log import LANES
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reaction, Reader
 from shared.house import House, owners_read_by
-from shared.jobs import JobFunction, run_open_jobs
+from shared.jobs import JOBS, JobFunction, run_open_jobs
 from shared.proposals.use_cases import expire_proposals
 from shared.retention.use_cases import purge
 from shared.settings import Service, Settings
@@ -41,9 +41,10 @@ MOST_BACKOFF_SECONDS = 10.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
 LOCK_CONNECTIONS = 8
 """Each reader holds a connection for its lock beside the one it works on."""
-HELD_UP_SECONDS = (0.02, 0.04, 0.08, 0.16, 0.32)
+HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.16, 0.32)}
 """When a lane is looked at again that still has something in it: an older transaction holds it up, and its wake-up
-is spent. A batch of 5,000 codes holds up a positive for 150 ms."""
+is spent. A batch of 5,000 codes holds up a positive for 150 ms. A normal entry can wait for longer, and a look costs
+as much as 500 of them."""
 
 TickFunction = Callable[[House], Awaitable[Any]]
 
@@ -113,7 +114,7 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
     """All loops of a service's worker."""
     loops = [loop for owner in owners_read_by(house.settings.service) for loop in _reading(house, owner, worker)]
     jobs = {**worker.jobs, resealing.KIND: resealing.reseal}
-    loops.append(Loop("jobs", lambda: run_open_jobs(house, jobs), LOOK_SECONDS))
+    loops.append(Loop(JOBS, lambda: run_open_jobs(house, jobs), LOOK_SECONDS, on_wake=False))
     loops += [_watching(house, watch) for watch in worker.watches]
     ticks = [
         *worker.ticks,
@@ -140,8 +141,8 @@ def _reading(house: House, owner: Service, worker: Worker) -> list[Loop]:
 
     async def drain(lane: str) -> None:
         await reader.drain([lane])
-        for seconds in HELD_UP_SECONDS:
-            if not (await reader.unread()).get(lane):
+        for seconds in HELD_UP_SECONDS[lane]:
+            if lane not in reader.held_up:
                 return
             await asyncio.sleep(seconds)
             await reader.drain([lane])

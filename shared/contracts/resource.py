@@ -1,9 +1,11 @@
 """What a public resource is: the one class that the API answers, the feed carries and webhooks deliver."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 
 class Said(BaseModel):
@@ -43,6 +45,16 @@ RESOURCES: dict[str, type[Resource]] = {}
 """All resource types by name: JSON Schemas and the AsyncAPI document are made from this."""
 
 R = TypeVar("R", bound=Resource)
+
+
+def read_all(kind: type[R], states: Iterable[bytes]) -> list[R]:
+    """Resources as they were written down. All at once, since each by itself takes half as long again."""
+    return _many(kind).validate_json(b"[" + b",".join(states) + b"]")
+
+
+@lru_cache(maxsize=256)
+def _many(kind: type[R]) -> TypeAdapter[list[R]]:
+    return TypeAdapter(list[kind])  # type: ignore[valid-type]
 
 
 def owner_of(type_name: str) -> str:

@@ -5,7 +5,7 @@ transaction that got its id early and commits late is waited for, never skipped.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy import text
@@ -17,7 +17,7 @@ from shared.bulk import literal
 from shared.contracts.resource import Resource
 
 LANES = ("urgent", "normal")
-MOST_ENTRIES = 1_000
+MOST_ENTRIES = 2_000
 
 
 class Cursor(NamedTuple):
@@ -92,14 +92,15 @@ async def write(session: AsyncSession, entries: Iterable[Entry]) -> None:
 
 
 HORIZON = text("""
-    SELECT coalesce((SELECT max(epoch) FROM feed_epochs), 0), pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    SELECT coalesce((SELECT max(epoch) FROM feed_epochs), 0) AS epoch,
+        pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid
 """)
 
 
 async def horizon(session: AsyncSession) -> Cursor:
     """The place up to which the log is complete: nothing will ever appear at or before it."""
-    epoch, xmin = (await session.execute(HORIZON)).one()
-    return Cursor(epoch, xmin, 0)
+    (row,) = await straight.rows(await straight.connection_of(session), HORIZON, {})
+    return Cursor(row["epoch"], row["xid"], 0)
 
 
 # The horizon is taken first: a transaction that ends between the two statements is served next time. Put in order
@@ -117,29 +118,44 @@ READ = """
     LIMIT :limit
 """
 READ_LANE = {"urgent": text(READ.format(lane="urgent")), "normal": text(READ.format(lane="NOT urgent"))}
+WAITS = """
+    SELECT EXISTS (
+        SELECT FROM feed
+        WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
+          AND {lane}
+          AND type = ANY(CAST(:types AS text[]))
+    ) AS waits
+"""
+WAITS_IN_LANE = {"urgent": text(WAITS.format(lane="urgent")), "normal": text(WAITS.format(lane="NOT urgent"))}
 
 
-async def read(
-    session: AsyncSession, after: Cursor, lane: str, types: Sequence[str], limit: int
-) -> tuple[Sequence[RowMapping], Cursor, bool]:
-    """Entries after a cursor, the cursor after them, and whether there are more."""
+class Page(NamedTuple):
+    """Entries after a cursor."""
+
+    rows: Sequence[RowMapping]
+    following: Cursor
+    """The cursor after them."""
+    more: bool = False
+    """Whether there are more of them to be read at once."""
+    waits: bool = False
+    """Whether there are more that may not be read yet, because an older transaction holds them up."""
+
+
+async def read(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str], limit: int) -> Page:
+    """Entries after a cursor, and what follows them."""
     upto = await horizon(session)
-    rows = await straight.rows(
-        await straight.connection_of(session),
-        READ_LANE[lane],
-        {
-            "epoch": after.epoch,
-            "xid": str(after.xid),
-            "seq": after.seq,
-            "upto_epoch": upto.epoch,
-            "upto_xid": str(upto.xid),
-            "types": list(types),
-            "limit": limit,
-        },
-    )
-    if len(rows) == limit:
-        return rows, place_of(rows[-1]), True
-    return rows, max(after, upto), False
+    connection = await straight.connection_of(session)
+    bounds = {"upto_epoch": upto.epoch, "upto_xid": str(upto.xid), "limit": limit + 1}
+    rows = await straight.rows(connection, READ_LANE[lane], _place(after, types) | bounds)
+    if len(rows) > limit:
+        return Page(rows[:limit], place_of(rows[limit - 1]), more=True)
+    following = max(after, upto)
+    (left,) = await straight.rows(connection, WAITS_IN_LANE[lane], _place(following, types))
+    return Page(rows, following, waits=left["waits"])
+
+
+def _place(after: Cursor, types: Sequence[str]) -> dict[str, Any]:
+    return {"epoch": after.epoch, "xid": str(after.xid), "seq": after.seq, "types": list(types)}
 
 
 def place_of(row: RowMapping) -> Cursor:
@@ -162,12 +178,14 @@ OLDEST_OF_LANE = {"urgent": text(OLDEST.format(lane="urgent")), "normal": text(O
 
 async def unread_seconds(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str]) -> float:
     """The age of the oldest entry after a cursor; 0 if there is none."""
-    place = {"epoch": after.epoch, "xid": str(after.xid), "seq": after.seq}
-    found = (await session.execute(OLDEST_OF_LANE[lane], {**place, "types": list(types)})).scalar_one_or_none()
+    found = (await session.execute(OLDEST_OF_LANE[lane], _place(after, types))).scalar_one_or_none()
     return 0.0 if found is None else max(0.0, float(found))
+
+
+FLOOR = text("SELECT epoch, xid::text::bigint AS xid, seq FROM feed_floor")
 
 
 async def floor(session: AsyncSession) -> Cursor | None:
     """The last place that retention has dropped, if it has dropped any."""
-    row = (await session.execute(text("SELECT epoch, xid::text::bigint, seq FROM feed_floor"))).one_or_none()
-    return Cursor(*row) if row else None
+    rows = await straight.rows(await straight.connection_of(session), FLOOR, {})
+    return place_of(rows[0]) if rows else None

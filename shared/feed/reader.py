@@ -24,9 +24,9 @@ from sqlalchemy.exc import DBAPIError
 from shared import tracing
 from shared.actors import system
 from shared.bulk import literal
-from shared.contracts.resource import RESOURCES, R, Resource, owner_of
+from shared.contracts.resource import RESOURCES, R, owner_of, read_all
 from shared.feed import log
-from shared.feed.routes import MORE, NEXT
+from shared.feed.routes import MORE, NEXT, WAITS
 from shared.house import House
 from shared.http.handlers import is_transient
 from shared.ids import named_id
@@ -36,7 +36,7 @@ from shared.work import Work, scalar
 logger = structlog.get_logger()
 
 BATCH = 500
-BATCH_OF_THE_REGISTRY = 1_000
+BATCH_OF_THE_REGISTRY = 2_000
 """An entry of the registry is one person, while a tube is ten."""
 SNAPSHOT_PAGE = 500
 IDLE_MOVE_SECONDS = 60
@@ -70,7 +70,8 @@ class Incoming(msgspec.Struct):
     """What the reader needs of a CloudEvent."""
 
     type: str
-    subject: UUID
+    subject: str
+    """An id, as text: nothing is done with it here but to compare it."""
     version: int
     region: str
     data: msgspec.Raw
@@ -102,7 +103,7 @@ HOLD = """
     SELECT type, subject, version, clock_timestamp() FROM entry ORDER BY type, subject
     ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, held_at = excluded.held_at
         WHERE held.version {newer} excluded.version
-    RETURNING type, subject
+    RETURNING type, subject::text AS subject
 """
 HOLD_NEWER = text(HOLD.format(newer="<"))
 HOLD_AGAIN = text(HOLD.format(newer="<="))
@@ -140,6 +141,9 @@ class Reader:
     house: House
     owner: Service
     reactions: Sequence[Reaction]
+    held_up: set[str] = field(default_factory=set)
+    """The lanes that are to be looked at again soon: something in them waits for an older transaction, or another
+    reader was at work, who may have looked before the last entry was there."""
     _by_type: dict[str, list[Reaction]] = field(default_factory=dict)
     _cursors: dict[str, str] = field(default_factory=dict)
     """Where the lanes were last seen to be: never ahead of the truth, perhaps behind it."""
@@ -161,13 +165,15 @@ class Reader:
         return BATCH_OF_THE_REGISTRY if self.owner == "registry" else BATCH
 
     async def drain(self, lanes: Sequence[str] = log.LANES) -> int:
-        """Apply all there is, the urgent first; how many entries were read. A lane that another reads makes 0."""
+        """Apply all that is there now, the urgent first; how many entries were read, 0 of a lane that another reads."""
         return sum([await self._drain(lane) for lane in lanes]) if self.types else 0
 
     async def _drain(self, lane: str) -> int:
         total = 0
         async with alone(self.house, f"feed:{self.owner}:{lane}") as got:
-            await self._find_cursors()
+            self.held_up.add(lane)
+            if lane not in self._cursors:
+                await self._find_cursors()
             batch = await self._fetch(lane) if got else None
             while batch is not None and (batch.events or self._is_due(lane)):
                 taken, batch = await self._take_and_fetch(lane, batch)
@@ -175,15 +181,13 @@ class Reader:
         return total
 
     async def _take_and_fetch(self, lane: str, batch: Batch) -> tuple[int, Batch | None]:
-        """Apply a batch, and fetch the next: meanwhile, if there is one already."""
+        """Apply a batch, and fetch the next meanwhile, if there is one."""
         ahead = asyncio.ensure_future(self._fetch(lane, batch.following)) if batch.more else None
         try:
-            taken = await self._take(lane, batch)
-            if not taken:
-                await self._find_cursors()
-            elif ahead is not None:
-                return len(batch.events), await ahead
-            return len(batch.events) if taken else 0, await self._fetch(lane)
+            if await self._take(lane, batch):
+                return len(batch.events), await ahead if ahead is not None else None
+            await self._find_cursors()
+            return 0, await self._fetch(lane)
         finally:
             if ahead is not None:
                 ahead.cancel()
@@ -199,6 +203,8 @@ class Reader:
             return None
         response.raise_for_status()
         events = msgspec.json.decode(response.content, type=list[Incoming])
+        if response.headers.get(WAITS) != "1":
+            self.held_up.discard(lane)
         return Batch(after, response.headers[NEXT], events, response.headers[MORE] == "1")
 
     async def _take(self, lane: str, batch: Batch) -> bool:
@@ -267,19 +273,20 @@ class Reader:
         }
         fresh = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
         for type_name in self.types:
-            resources: list[Resource] = [
-                RESOURCES[type_name].model_validate_json(bytes(event.data))
+            states = [
+                bytes(event.data)
                 for event in events
                 if event.type == type_name and (event.type, event.subject) in fresh
             ]
-            if resources:
+            if states:
+                resources = read_all(RESOURCES[type_name], states)
                 for reaction in self._by_type[type_name]:
                     await reaction(work, resources)
 
     async def _park(self, work: Work, event: Incoming, error: Exception) -> None:
         # The kind of the error and no more: its text may quote a person's data.
         reason = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
-        logger.error("feed.parked", owner=self.owner, type=event.type, subject=str(event.subject), error=reason)
+        logger.error("feed.parked", owner=self.owner, type=event.type, subject=event.subject, error=reason)
         await work.run(
             PARK,
             type=event.type,
@@ -293,7 +300,7 @@ class Reader:
     async def retry_parked(self, limit: int = 1_000) -> int:
         """Try again what is parked; how many were tried."""
         statement = text("""
-            SELECT type, subject, version, region, data::text AS data FROM feed_parked
+            SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
             WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT :limit FOR UPDATE
         """)
         async with self.house.system_work(f"feed {self.owner} retry") as work:
@@ -323,7 +330,7 @@ class Reader:
                 async with self.house.system_work(f"feed {self.owner} rebuild") as work:
                     await self._apply(work, page, HOLD_AGAIN)
                 total += len(page)
-                after = str(page[-1].subject)
+                after = page[-1].subject
             await self._forget_gone(type_name, since)
         async with self.house.system_work(f"feed {self.owner} rebuild") as work:
             held = {row["lane"]: row["cursor"] for row in await work.rows(LOCK_CURSORS, owner=self.owner)}
@@ -358,14 +365,14 @@ class Reader:
 class Head(msgspec.Struct):
     """The part of a resource that every resource has."""
 
-    id: UUID
+    id: str
     version: int
     region: str
 
 
 def newest(events: Iterable[Incoming]) -> list[Incoming]:
     """Of several entries for one subject, the newest."""
-    kept: dict[tuple[str, UUID], Incoming] = {}
+    kept: dict[tuple[str, str], Incoming] = {}
     for event in events:
         known = kept.get((event.type, event.subject))
         if known is None or known.version < event.version:

@@ -23,6 +23,7 @@ Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource | l
 MEDIA_TYPE = "application/cloudevents-batch+json"
 NEXT = "feed-cursor"
 MORE = "feed-more"
+WAITS = "feed-waits"
 
 
 class FeedGap(Problem):
@@ -52,11 +53,11 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
         floor = await log.floor(work.session)
         if floor is not None and cursor < floor:
             raise FeedGap()
-        rows, following, more = await log.read(work.session, cursor, lane, types, limit)
+        page = await log.read(work.session, cursor, lane, types, limit)
         return Response(
-            msgspec.json.encode([cloud_event(row) for row in rows]),
+            msgspec.json.encode([cloud_event(row) for row in page.rows]),
             media_type=MEDIA_TYPE,
-            headers={NEXT: str(following), MORE: "1" if more else "0"},
+            headers={NEXT: str(page.following), MORE: "1" if page.more else "0", WAITS: "1" if page.waits else "0"},
         )
 
     @router.get("/unread", role=Role.SERVICE, include_in_schema=False)
@@ -117,7 +118,7 @@ def cloud_event(row: RowMapping) -> CloudEvent:
         region=row["region"],
         change=row["change"],
         cursor=f"{row['epoch']}.{row['xid']}.{row['seq']}",
-        data=msgspec.Raw(row["data"].encode()),
+        data=msgspec.Raw(row["data"]),
     )
 
 

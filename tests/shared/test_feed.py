@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import asyncpg
@@ -127,6 +128,27 @@ async def test_what_is_held_up_is_read_without_another_wake_up(
         assert await held(district) == {}
     await woken
     assert set(await held(district)) == {one.id}
+
+
+async def test_a_lane_is_looked_at_again_that_another_reader_had(reader: Reader) -> None:
+    async with alone(reader.house, "feed:registry:normal"):
+        assert await reader.drain(["normal"]) == 0
+    assert reader.held_up == {"normal"}
+    await reader.drain(["normal"])
+    assert reader.held_up == set()
+
+
+async def test_a_batch_that_is_just_full_is_the_last(
+    district: District, owner: House, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.feed.reader.BATCH_OF_THE_REGISTRY", 2)
+    await publish(owner, *(resident() for _ in range(4)))
+    fetch = AsyncMock(side_effect=reader._fetch)
+    monkeypatch.setattr(reader, "_fetch", fetch)
+    await district.until_served()
+    await reader.drain(["normal"])
+    assert len(await held(district)) == 4
+    assert fetch.await_count == 2
 
 
 async def test_an_older_version_that_sorts_later_does_not_win(district: District, owner: House, reader: Reader) -> None:

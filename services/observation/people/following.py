@@ -13,6 +13,7 @@ from sqlalchemy import text
 from services.observation.orders.following import follow_orders, lock_open_orders
 from services.observation.people.rules import Episode, Finding, Person, still_positive
 from services.observation.referrals.following import episodes_of, follow_referrals
+from shared.bulk import literal
 from shared.contracts.registry import Tag
 from shared.days import day_of
 from shared.ids import in_order, named_id
@@ -25,7 +26,7 @@ TURN_KEY = named_id("lock", "observation:follow").int % 2**63
 # everybody.
 HOMES = """
     asked AS (
-        SELECT unnest(CAST(:residents AS uuid[])) AS id
+        SELECT unnest(CAST(CAST(:residents AS text) AS uuid[])) AS id
     ), homes AS (
         SELECT DISTINCT household_id FROM asked CROSS JOIN LATERAL (
             SELECT household_id FROM people WHERE people.id = asked.id LIMIT 1
@@ -38,7 +39,7 @@ HOMES = """
 # themselves, and who has something open that rests on these tubes or is their own.
 CONCERNED = text(f"""
     WITH {HOMES}, evidence AS (
-        SELECT unnest(CAST(:tubes AS uuid[])) AS id
+        SELECT unnest(CAST(CAST(:tubes AS text) AS uuid[])) AS id
     ), members AS (
         SELECT household_id, id FROM homes CROSS JOIN LATERAL (
             SELECT id FROM people WHERE people.household_id = homes.household_id OFFSET 0
@@ -96,7 +97,7 @@ async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = 
     The outcome depends on the set of facts held, never on which came last.
     """
     await work.run(TURN, key=TURN_KEY)
-    found = await work.rows(CONCERNED, residents=in_order(residents), tubes=in_order(tubes))
+    found = await work.rows(CONCERNED, residents=literal(in_order(residents)), tubes=literal(in_order(tubes)))
     concerned = in_order(row["id"] for row in found)
     if not concerned:
         return
@@ -123,7 +124,7 @@ async def _people(work: Work, residents: Sequence[UUID]) -> dict[UUID, Person]:
             active=row["active"],
             tags=tuple(Tag.model_validate(tag) for tag in row["tags"]),
         )
-        for row in await work.rows(PEOPLE, residents=list(residents))
+        for row in await work.rows(PEOPLE, residents=literal(residents))
     }
 
 

@@ -32,7 +32,7 @@ async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
             "region": resident.region,
             "household_id": resident.household_id,
             "active": resident.state == "active",
-            "tags": [tag.model_dump(mode="json") for tag in resident.tags],
+            "tags": [vars(tag) for tag in resident.tags],
         }
         for resident in residents
     ]

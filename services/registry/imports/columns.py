@@ -113,6 +113,7 @@ CellFault: TypeAlias = Literal["flag_form", "date_form", "sex_form"]
 _YES = frozenset({"是", "1", "true", "yes", "y", "有"})
 _NO = frozenset({"", "否", "0", "false", "no", "n", "无"})
 _SEXES: dict[str, Sex] = {"男": "male", "1": "male", "male": "male", "女": "female", "2": "female", "female": "female"}
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE = re.compile(r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?|([0-9]{4})([0-9]{2})([0-9]{2})")
 
 
@@ -146,8 +147,10 @@ def read_date(cell: str) -> date | None:
     """A day: 1990-01-31, 1990/1/31, 1990.1.31, 1990年1月31日 or 19900131; empty is unknown."""
     if not cell:
         return None
-    match = _DATE.fullmatch(cell)
     try:
+        if _ISO_DATE.fullmatch(cell):
+            return date.fromisoformat(cell)
+        match = _DATE.fullmatch(cell)
         year, month, day = (int(part) for part in match.groups() if part) if match else (0, 0, 0)
         return date(year, month, day)
     except ValueError:

@@ -11,8 +11,8 @@ import msgspec
 
 from services.registry.imports.reading import RawRow, read_rows
 
-CHUNK = 1_000
-"""Rows of one transaction."""
+CHUNK = 2_000
+"""Rows of one transaction. Of more, it would hold up every positive in the feeds for too long."""
 
 _LENGTH_BYTES = 4
 

@@ -1,4 +1,4 @@
-"""Taking a file in: a thousand rows a transaction, each with its progress, errors, audit and feed entries.
+"""Taking a file in: two thousand rows a transaction, each with its progress, errors, audit and feed entries.
 
 While one chunk is being written, the next is checked and sealed beside it. A worker that is killed goes on after the
 last chunk that was committed; the rows before are only looked at again, to know who was named already.

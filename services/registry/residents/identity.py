@@ -12,10 +12,10 @@ digits are free, and it is accepted only where `demonstration` is set.
 
 import enum
 import re
-from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from operator import mul
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 Sex: TypeAlias = Literal["male", "female"]
 
@@ -68,7 +68,6 @@ _WEIGHT_OF_ZEROS = ord("0") * sum(_WEIGHTS)
 _CHECK_DIGITS = "10X98765432"
 _DIGITS_THEN_X = re.compile(r"[0-9]*X?")
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
-"""Full-width digits, letters and signs, as Chinese keyboards write them, to plain ones."""
 
 _FORMS: dict[DocumentType, re.Pattern[str]] = {
     DocumentType.HK_MACAO_PERMIT: re.compile(r"[HM][0-9]{8}(?:[0-9]{2})?"),
@@ -79,14 +78,18 @@ _FORMS: dict[DocumentType, re.Pattern[str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class IdFacts:
+class IdFacts(NamedTuple):
     """What a resident ID number says by itself."""
 
     number: str
     birth_date: date
     sex: Sex
     demonstration: bool
+
+
+def _narrow(text: str) -> str:
+    """Full-width digits, letters and signs, as Chinese keyboards write them, as plain ones."""
+    return text if text.isascii() else text.translate(_NARROW)
 
 
 def check_digit(first17: str) -> str:
@@ -99,7 +102,7 @@ def check_resident_id(number: str, *, today: date, demonstration: bool) -> IdFac
 
     Full-width digits and a small x are put right; a space is refused, since it means that something was pasted wrong.
     """
-    number = number.translate(_NARROW).upper()
+    number = _narrow(number).upper()
     if not _DIGITS_THEN_X.fullmatch(number):
         raise IdentityFault("id_characters")
     if len(number) != 18:
@@ -116,20 +119,26 @@ def check_resident_id(number: str, *, today: date, demonstration: bool) -> IdFac
 
 def _birth_date(digits: str, today: date) -> date:
     try:
-        born = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        born = date.fromisoformat(digits)
     except ValueError:
         raise IdentityFault("id_birth_date") from None
     if born > today:
         raise IdentityFault("id_birth_date_in_future")
-    if birthday(born, OLDEST_YEARS) < today:
+    if is_too_old(born, today):
         raise IdentityFault("id_birth_date_too_old")
     return born
 
 
+def is_too_old(born: date, today: date) -> bool:
+    """Whether nobody who was born then can be alive."""
+    return born.year + OLDEST_YEARS <= today.year and birthday(born, OLDEST_YEARS) < today
+
+
+@lru_cache(maxsize=64)
 def document_type(code: str) -> DocumentType:
     """The kind of document a code names; an empty one is a resident ID."""
     try:
-        return DocumentType(int(code.translate(_NARROW))) if code else DocumentType.RESIDENT_ID
+        return DocumentType(int(_narrow(code))) if code else DocumentType.RESIDENT_ID
     except ValueError:
         raise IdentityFault("document_type_unknown") from None
 
@@ -142,7 +151,7 @@ def check_document(kind: DocumentType, number: str, *, today: date, demonstratio
     if kind is DocumentType.RESIDENT_ID:
         facts = check_resident_id(number, today=today, demonstration=demonstration)
         return facts.number, facts
-    number = number.translate(_NARROW)
+    number = _narrow(number)
     # Upper case first would turn some foreign letters into plain ones.
     number = number.upper() if number.isascii() else number
     if not _FORMS[kind].fullmatch(number):
@@ -163,7 +172,9 @@ def normalise_phone(phone: str) -> str:
 
     Taken: `+86 138-0000-5678`, `0086…`, `0595-85661234`, `+852 9123 4567`. Extensions and service numbers are refused.
     """
-    digits = _PHONE_NOISE.sub("", phone.translate(_NARROW))
+    if _MAINLAND.fullmatch(phone):
+        return phone
+    digits = _PHONE_NOISE.sub("", _narrow(phone))
     if digits.startswith("00"):
         digits = "+" + digits[2:]
     if digits.startswith("861") and len(digits) == 13:

@@ -9,7 +9,6 @@ from uuid import UUID
 from services.registry.residents.identity import (
     CHILD_YEARS,
     ELDER_YEARS,
-    OLDEST_YEARS,
     DocumentType,
     IdentityFault,
     Reason,
@@ -18,6 +17,7 @@ from services.registry.residents.identity import (
     birthday,
     check_document,
     document_type,
+    is_too_old,
     normalise_phone,
 )
 from shared.contracts.registry import Resident, Tag
@@ -154,7 +154,7 @@ def _identity(
         wrong.append(Wrong("birth_date_missing", "birth_date"))
     elif facts and said.birth_date not in (None, born):
         wrong.append(Wrong("birth_date_differs", "birth_date"))
-    elif born > today or birthday(born, OLDEST_YEARS) < today:
+    elif born > today or is_too_old(born, today):
         wrong.append(Wrong("birth_date_range", "birth_date"))
     if sex is None:
         wrong.append(Wrong("sex_missing", "sex"))

@@ -17,26 +17,36 @@ from sqlalchemy.engine import RowMapping
 
 from services.registry.proxies.following import move_with
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
+from shared.bulk import literal
 from shared.clock import day_of
 from shared.contracts.registry import Resident
 from shared.ids import new_ids
 from shared.sealing import CannotOpenError, Keyring, Slots
 from shared.work import Work
 
-# Who is there already, within the scope or outside of it, is left alone; only the new ones come back.
+# Who is there already, within the scope or outside of it, is left alone; only the new ones come back. The columns
+# travel as literals, in which bytes are base64.
 ADD = text("""
     INSERT INTO residents (
         id, region, document_type, document_index, document_index_b, document_number_sealed, name_sealed, phone_sealed,
         phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
     )
-    SELECT given.*, :now
+    SELECT id, region, document_type, decode(document_index, 'base64'), decode(document_index_b, 'base64'),
+        decode(number, 'base64'), decode(name, 'base64'), decode(phone, 'base64'), decode(phone_index, 'base64'),
+        decode(address, 'base64'), birth_date, sex, household_id, pregnant_from, dependent_from, :now
     FROM unnest(
-        CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:document_type AS smallint[]),
-        CAST(:document_index AS bytea[]), CAST(:document_index_b AS bytea[]), CAST(:number AS bytea[]),
-        CAST(:name AS bytea[]), CAST(:phone AS bytea[]), CAST(:phone_index AS bytea[]),
-        CAST(:address AS bytea[]), CAST(:birth_date AS date[]), CAST(:sex AS text[]), CAST(:household_id AS uuid[]),
-        CAST(:pregnant_from AS date[]), CAST(:dependent_from AS date[])
-    ) AS given
+        CAST(CAST(:id AS text) AS uuid[]), CAST(CAST(:region AS text) AS text[]),
+        CAST(CAST(:document_type AS text) AS smallint[]), CAST(CAST(:document_index AS text) AS text[]),
+        CAST(CAST(:document_index_b AS text) AS text[]), CAST(CAST(:number AS text) AS text[]),
+        CAST(CAST(:name AS text) AS text[]), CAST(CAST(:phone AS text) AS text[]),
+        CAST(CAST(:phone_index AS text) AS text[]), CAST(CAST(:address AS text) AS text[]),
+        CAST(CAST(:birth_date AS text) AS date[]), CAST(CAST(:sex AS text) AS text[]),
+        CAST(CAST(:household_id AS text) AS uuid[]), CAST(CAST(:pregnant_from AS text) AS date[]),
+        CAST(CAST(:dependent_from AS text) AS date[])
+    ) AS given (
+        id, region, document_type, document_index, document_index_b, number, name, phone, phone_index, address,
+        birth_date, sex, household_id, pregnant_from, dependent_from
+    )
     ON CONFLICT DO NOTHING
     RETURNING id
 """)
@@ -124,8 +134,9 @@ class Prepared:
     def others_than(self, added: Collection[Resident]) -> dict[bytes, Slots]:
         """The blind indexes of those who were not among the new ones, by what tells them apart."""
         new = {one.id for one in added}
-        slots = map(Slots, self.columns["document_index"], self.columns["document_index_b"])
-        return {each.key: each for face, each in zip(self.faces, slots, strict=True) if face.id not in new}
+        slots = zip(self.columns["document_index"], self.columns["document_index_b"], strict=True)
+        others = (Slots(*each) for face, each in zip(self.faces, slots, strict=True) if face.id not in new)
+        return {each.key: each for each in others}
 
     def key_of(self, row: Any) -> bytes:
         """Which of the people a row of `KNOWN` is."""
@@ -134,15 +145,15 @@ class Prepared:
 
 def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     """Seal and index people. Costs time only: it may run beside the event loop."""
-    both = [(ring.slots("document", person.document), person) for person in people]
-    indexed = {slots.key: (slots, person) for slots, person in both}
-    keys = sorted(indexed, key=lambda key: indexed[key][1].document)
-    ids, ordered = new_ids(len(keys)), [indexed[key][1] for key in keys]
+    by_document = {person.document: person for person in people}
+    slots = {document: ring.slots("document", document) for document in by_document}
+    documents, ids = sorted(by_document), new_ids(len(by_document))
+    ordered = [by_document[document] for document in documents]
     return Prepared(
-        people={key: person for key, (_, person) in indexed.items()},
-        columns=_new_rows(ring, ids, [indexed[key][0] for key in keys], ordered, today),
+        people={slots[document].key: person for document, person in by_document.items()},
+        columns=_new_rows(ring, ids, [slots[document] for document in documents], ordered, today),
         faces=[resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True)],
-        keys={index: key for key, (each, _) in indexed.items() for index in each if index is not None},
+        keys={index: each.key for each in slots.values() for index in each if index is not None},
     )
 
 
@@ -186,7 +197,8 @@ async def add(work: Work, prepared: Prepared) -> list[Resident]:
     """Write those whom nobody knows; their public faces."""
     if not prepared.people:
         return []
-    added = {row["id"] for row in await work.rows(ADD, now=work.now, **prepared.columns)}
+    columns = {name: literal(column) for name, column in prepared.columns.items()}
+    added = {row["id"] for row in await work.rows(ADD, now=work.now, **columns)}
     return [face for face in prepared.faces if face.id in added]
 
 
