@@ -25,13 +25,13 @@ from services.testing.tubes.schemas import (
     KeptSample,
     MoveSample,
     NewRoll,
-    NewSamples,
     OwnSample,
     RefusedSample,
     Roll,
     SampleAnswers,
     SealAnswers,
     Seals,
+    Swabs,
     Undo,
 )
 from shared.actors import Role
@@ -68,7 +68,7 @@ async def issue_roll(new: NewRoll, work: Work) -> Roll:
 
 
 @router.post("/samples", role=FIELD, client_ids=True)
-async def add_samples(batch: NewSamples, work: Work, language: LanguageAsked) -> SampleAnswers:
+async def add_samples(batch: Swabs, work: Work, language: LanguageAsked) -> SampleAnswers:
     """Record up to 1,000 swabs, in any order, as often as the device likes.
 
     Each has an id of the device's own and lands exactly once. `offline: false` asks before the swab: what must not be

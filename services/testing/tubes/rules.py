@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from shared.contracts.testing import CampaignState, SampleException, TubeState
 
@@ -34,6 +36,8 @@ def move(state: TubeState, by: TubeMove) -> TubeState | None:
 # Numbers ------------------------------------------------------------------------------------------------------------
 
 SERIAL_DIGITS = 11
+TUBE_NUMBER = r"^[0-9A-Za-z-]{1,40}$"
+"""What a tube may be called; only its roll says whether it is one of ours."""
 
 
 def number_of(serial: int) -> str:
@@ -74,12 +78,14 @@ Refused = Literal[
 """The codes of the problems a swab can be refused with."""
 
 
-class Swab(NamedTuple):
+class Swab(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One record of a device. `offline`: the swab has been taken already; else the device asks first."""
 
     id: UUID
     campaign_id: UUID
-    sampled_at: datetime
+    tube_number: Annotated[str, msgspec.Meta(pattern=TUBE_NUMBER)]
+    resident_id: UUID
+    sampled_at: Annotated[datetime, msgspec.Meta(tz=True)]
     offline: bool
 
 

@@ -25,7 +25,7 @@ from services.testing.scope import own_region, service_hands
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
-from services.testing.tubes.schemas import NewSample, SampleAnswer
+from services.testing.tubes.schemas import SampleAnswer
 from shared.bulk import literal
 from shared.contracts.testing import SampleException
 from shared.problems import ClockAhead, Language, Problem, Unavailable
@@ -146,7 +146,7 @@ class Keep(NamedTuple):
     """A swab the rules let in, and how."""
 
     place: int
-    item: NewSample
+    item: Swab
     tube: Named
     decision: Decision
 
@@ -155,13 +155,13 @@ class Keep(NamedTuple):
 class Batch:
     """One batch while it is decided."""
 
-    items: Sequence[NewSample]
+    items: Sequence[Swab]
     named: Mapping[str, Named]
     people: Mapping[UUID, bool]
     language: Language
     answers: dict[int, SampleAnswer] = field(default_factory=dict)
     kept: list[Keep] = field(default_factory=list)
-    refused: list[tuple[NewSample, str]] = field(default_factory=list)
+    refused: list[tuple[Swab, str]] = field(default_factory=list)
 
     def refuse(self, place: int, code: str, problem: Problem) -> None:
         """Answer a swab with a problem; one that has happened is remembered with its reason."""
@@ -171,7 +171,7 @@ class Batch:
             self.refused.append((item, code))
 
 
-async def add_samples(work: Work, items: Sequence[NewSample], language: Language) -> list[SampleAnswer]:
+async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[SampleAnswer]:
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     people = {
@@ -237,8 +237,7 @@ async def _decide(work: Work, batch: Batch, places: Sequence[int], tubes: Mappin
             continue
         tube = tubes.get(named.id) if named else None
         person = people[item.campaign_id, item.resident_id]
-        swab = Swab(item.id, item.campaign_id, item.sampled_at, item.offline)
-        decision = rules.decide(swab, tube, person, work.now, CLOCK_AHEAD)
+        decision = rules.decide(item, tube, person, work.now, CLOCK_AHEAD)
         if decision.refused:
             at = f"/items/{place}/{AT.get(decision.refused, 'tube_number')}"
             batch.refuse(place, decision.refused, PROBLEMS[decision.refused](at=at))
@@ -272,7 +271,7 @@ def _answer_again(batch: Batch, place: int, row: RowMapping | None, twin: Keep |
 
 
 async def _people(
-    work: Work, batch: Batch, items: Sequence[NewSample], tubes: Mapping[UUID, TubeFacts]
+    work: Work, batch: Batch, items: Sequence[Swab], tubes: Mapping[UUID, TubeFacts]
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
     """What is known of each person in each round."""
     residents = list({item.resident_id for item in items})
@@ -332,7 +331,7 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
         await work.run(RESOLVE, ids=[keep.item.id for keep in batch.kept], now=work.now)
 
 
-def _region_of(work: Work, batch: Batch, item: NewSample) -> str:
+def _region_of(work: Work, batch: Batch, item: Swab) -> str:
     named = batch.named.get(item.tube_number)
     return named.region if named else own_region(work.actor)
 
