@@ -24,16 +24,14 @@ TAKE_ROLE = text("""
 @asynccontextmanager
 async def service_hands(work: Work) -> AsyncIterator[None]:
     """Go on as the service itself, and then as the caller again. If it raises, the transaction ends anyway."""
-    await work.session.flush()
     await _take(work, system(work.house.settings.service))
     yield
-    await work.session.flush()
     await _take(work, work.actor)
 
 
 async def _take(work: Work, actor: Actor) -> None:
     role = group_of(work.house.settings.service, actor.role.database_role)
-    await work.session.execute(TAKE_ROLE, {"role": role, "low": actor.range[0], "high": actor.range[1]})
+    await work.run(TAKE_ROLE, role=role, low=actor.range[0], high=actor.range[1])
 
 
 def within(actor: Actor, region: str | None) -> Range:

@@ -129,7 +129,7 @@ class PersonFacts:
     active: bool = True
     counted: bool = False
     single_only: bool = False
-    tubes: set[UUID] = field(default_factory=set)
+    tubes: tuple[UUID, ...] = ()
     called_by: Mapping[UUID, datetime] = field(default_factory=dict)
     """Pools because of which the person is called to a retest, and when each was reported."""
 

@@ -2,7 +2,7 @@
 
 Under the locks of their tubes (in the order of ids) all facts are read, the pure rules decide one swab after another,
 and one statement keeps what may be kept. Another device that keeps the same person in another tube at the same moment
-is met by the unique index: what it took away is decided again, with its commit in sight.
+is met by the unique index: then nothing of this is kept, and all is decided again, with its commit in sight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
@@ -55,55 +56,60 @@ AT: Mapping[Refused, str] = {
 }
 
 MOST_ROUNDS_OF_DECIDING = 3
+NO_POOLS: Mapping[UUID, datetime] = {}
 
-# One look at the primary key for each, here, in `KEEP` and in `FILL`: the planner knows nothing of a scope, and would
-# rather read all of it.
-PEOPLE = text("""
-    SELECT person.id, person.active FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
-    CROSS JOIN LATERAL (SELECT id, active FROM people WHERE people.id = asked.id LIMIT 1) AS person
+# Who is not plainly one of ours: unknown, or no longer active. One look at the primary key for each, here and in `KEEP`
+# and `FILL`: the planner knows nothing of a scope, and would rather read all of it.
+STRANGERS = text("""
+    SELECT asked.id, person.active FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
+    LEFT JOIN LATERAL (SELECT active FROM people WHERE people.id = asked.id LIMIT 1) AS person ON true
+    WHERE person.active IS NOT TRUE
 """)
 
+# Here and below an array that travels as text is read once, by a query of its own.
 HELD_ALREADY = text("""
     SELECT id, campaign_id, resident_id, tube_id, moved_from, exception, undone_at FROM samples
-    WHERE id = ANY(CAST(:ids AS uuid[]))
+    WHERE id = ANY((SELECT CAST(CAST(:ids AS text) AS uuid[]))::uuid[])
 """)
 
 # What each person has in each round so far: a counted sample, or any in one of the tubes at hand.
 IN_ROUND = text("""
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
-    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
+    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[]))
+      AND resident_id = ANY((SELECT CAST(CAST(:residents AS text) AS uuid[]))::uuid[]) AND counted
     UNION ALL
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
 """)
 
-OBSERVED = text("SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(:residents AS uuid[]))")
-
-CALLED = text("""
-    SELECT retests.resident_id, retests.pool_id,
-        (SELECT tubes.reported_at FROM tubes WHERE tubes.id = retests.pool_id) AS reported_at
-    FROM retests WHERE retests.resident_id = ANY(CAST(:residents AS uuid[])) AND retests.state IN ('called', 'sampled')
+# Who needs a tube of their own, and because of which pools, if they are called to a retest.
+ALONE = text("""
+    SELECT resident_id, NULL::uuid AS pool_id, NULL::timestamptz AS reported_at FROM observed
+    WHERE resident_id = ANY((SELECT CAST(CAST(:residents AS text) AS uuid[]))::uuid[])
+    UNION ALL
+    SELECT resident_id, pool_id, (SELECT reported_at FROM tubes WHERE tubes.id = pool_id) FROM retests
+    WHERE resident_id = ANY((SELECT CAST(CAST(:residents AS text) AS uuid[]))::uuid[])
+      AND state IN ('called', 'sampled')
 """)
 
 KEEP = text("""
     INSERT INTO samples (id, campaign_id, tube_id, resident_id, region, home, sampled_at, exception, offline, retest,
         counted, kept_at)
-    SELECT new.id, new.campaign_id, new.tube_id, new.resident_id, new.region, expected.region, new.sampled_at,
-        new.exception, new.offline, new.retest, new.counted, :now
+    SELECT new.id, tube.campaign_id, tube.id, new.resident_id, tube.region, expected.region, new.sampled_at,
+        new.exception, new.offline, new.retest, new.exception IS NULL AND NOT new.retest, :now
     FROM unnest(
-        CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:campaigns AS text) AS uuid[]),
-        CAST(CAST(:tubes AS text) AS uuid[]), CAST(CAST(:residents AS text) AS uuid[]), CAST(:regions AS text[]),
-        CAST(CAST(:sampled AS text) AS timestamptz[]), CAST(:exceptions AS text[]),
-        CAST(CAST(:offline AS text) AS boolean[]), CAST(CAST(:retests AS text) AS boolean[]),
-        CAST(CAST(:counted AS text) AS boolean[])
-    ) AS new (id, campaign_id, tube_id, resident_id, region, sampled_at, exception, offline, retest, counted)
+        CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:places AS text) AS bigint[]),
+        CAST(CAST(:residents AS text) AS uuid[]), CAST(CAST(:sampled AS text) AS timestamptz[]),
+        CAST(CAST(:exceptions AS text) AS text[]), CAST(CAST(:offline AS text) AS boolean[]),
+        CAST(CAST(:retests AS text) AS boolean[])
+    ) AS new (id, place, resident_id, sampled_at, exception, offline, retest)
+    JOIN unnest(CAST(:tubes AS uuid[]), CAST(:campaigns AS uuid[]), CAST(:regions AS text[]))
+        WITH ORDINALITY AS tube (id, campaign_id, region, place) USING (place)
     LEFT JOIN LATERAL (
         SELECT region FROM campaign_people
-        WHERE campaign_people.campaign_id = new.campaign_id AND campaign_people.resident_id = new.resident_id LIMIT 1
+        WHERE campaign_people.campaign_id = tube.campaign_id AND campaign_people.resident_id = new.resident_id LIMIT 1
     ) AS expected ON true
     ORDER BY new.resident_id, new.id
-    ON CONFLICT DO NOTHING
-    RETURNING id
 """)
 
 # Written at the place (`ctid`) that the lock of each tube holds.
@@ -137,7 +143,8 @@ RESOLVE = text("""
     UPDATE refused_samples SET resolved_at = :now, version = version + 1, updated_at = :now
     WHERE id IN (
         SELECT id FROM refused_samples
-        WHERE sample_id = ANY(CAST(:ids AS uuid[])) AND resolved_at IS NULL ORDER BY id FOR UPDATE
+        WHERE sample_id = ANY((SELECT CAST(CAST(:ids AS text) AS uuid[]))::uuid[]) AND resolved_at IS NULL
+        ORDER BY id FOR UPDATE
     )
 """)
 
@@ -145,7 +152,6 @@ RESOLVE = text("""
 class Keep(NamedTuple):
     """A swab the rules let in, and how."""
 
-    place: int
     item: Swab
     tube: Named
     decision: Decision
@@ -153,138 +159,70 @@ class Keep(NamedTuple):
 
 @dataclass
 class Batch:
-    """One batch while it is decided."""
+    """One batch while it is decided: the answers so far, in the order of the swabs, and what follows from them."""
 
     items: Sequence[Swab]
     named: Mapping[str, Named]
-    people: Mapping[UUID, bool]
     language: Language
-    answers: dict[int, SampleAnswer] = field(default_factory=dict)
-    kept: list[Keep] = field(default_factory=list)
+    answers: list[SampleAnswer] = field(default_factory=list)
+    kept: dict[UUID, Keep] = field(default_factory=dict)
     refused: list[tuple[Swab, str]] = field(default_factory=list)
 
-    def refuse(self, place: int, code: str, problem: Problem) -> None:
+    def refuse(self, item: Swab, at: str, problem: type[Problem]) -> None:
         """Answer a swab with a problem; one that has happened is remembered with its reason."""
-        item = self.items[place]
-        self.answers[place] = SampleAnswer(id=item.id, status="refused", problem=refusal(problem, self.language))
+        said = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
+        self.answers.append(SampleAnswer(id=item.id, status="refused", problem=said))
         if item.offline:
-            self.refused.append((item, code))
+            self.refused.append((item, problem.code))
+
+    def by_tube(self) -> dict[UUID, list[Keep]]:
+        """What each tube gains."""
+        gains: dict[UUID, list[Keep]] = {}
+        for keep in self.kept.values():
+            gains.setdefault(keep.tube.id, []).append(keep)
+        return gains
 
 
 async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[SampleAnswer]:
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
-    people = {
-        row["id"]: row["active"]
-        for row in await work.rows(PEOPLE, ids=literal(list({item.resident_id for item in items})))
-    }
-    batch = Batch(items, named, people, language)
+    residents = literal([item.resident_id for item in items])
+    strangers = {row["id"]: row["active"] for row in await work.rows(STRANGERS, ids=residents)}
     async with service_hands(work):
         tubes = await lookup.create_and_lock(work, list(named.values()))
         rounds = await lookup.rounds_of(work, tubes)
-        await _keep_all(work, batch, tubes, rounds)
+        for _ in range(MOST_ROUNDS_OF_DECIDING):
+            batch = Batch(items, named, language)
+            people = await _people(work, items, residents, strangers, tubes)
+            await _decide(work, batch, people, tubes, rounds)
+            if await _keep(work, batch):
+                break
+        else:
+            raise Unavailable()
         await _remember_refused(work, batch)
         await _fill(work, batch, tubes)
-    return [batch.answers[place] for place in range(len(items))]
-
-
-async def _keep_all(
-    work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping], rounds: Mapping[UUID, RoundFacts]
-) -> None:
-    """Decide and keep; what another transaction was faster with is decided again."""
-    facts = {
-        row["id"]: TubeFacts(
-            id=row["id"],
-            state=row["state"],
-            capacity=row["capacity"],
-            people=row["people"],
-            manifest=frozenset(row["manifest"]) if row["manifest"] is not None else None,
-            round=rounds[row["campaign_id"]],
-        )
-        for row in tubes.values()
-    }
-    places: Sequence[int] = range(len(batch.items))
-    for _ in range(MOST_ROUNDS_OF_DECIDING):
-        wanted = await _decide(work, batch, places, facts)
-        if not wanted:
-            return
-        won = await _keep(work, wanted)
-        for keep in wanted:
-            if keep.item.id in won:
-                batch.kept.append(keep)
-                exception = keep.decision.exception
-                batch.answers[keep.place] = SampleAnswer(id=keep.item.id, status="kept", exception=exception)
-            elif keep.decision.exception is None:
-                facts[keep.tube.id].people -= 1
-        places = [keep.place for keep in wanted if keep.item.id not in won]
-        if not places:
-            return
-    raise Unavailable()
-
-
-async def _decide(work: Work, batch: Batch, places: Sequence[int], tubes: Mapping[UUID, TubeFacts]) -> list[Keep]:
-    """Answer what can be answered, and list what should be kept."""
-    items = [batch.items[place] for place in places]
-    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in items])}
-    people = await _people(work, batch, items, tubes)
-    wanted: dict[UUID, Keep] = {}
-    for place in places:
-        item = batch.items[place]
-        named = batch.named.get(item.tube_number)
-        twin = wanted.get(item.id)
-        if item.id in held or twin is not None:
-            _answer_again(batch, place, held.get(item.id), twin)
-            continue
-        tube = tubes.get(named.id) if named else None
-        person = people[item.campaign_id, item.resident_id]
-        decision = rules.decide(item, tube, person, work.now, CLOCK_AHEAD)
-        if decision.refused:
-            at = f"/items/{place}/{AT.get(decision.refused, 'tube_number')}"
-            batch.refuse(place, decision.refused, PROBLEMS[decision.refused](at=at))
-            continue
-        assert named is not None
-        assert tube is not None
-        person.counted |= decision.counted
-        person.tubes.add(tube.id)
-        tube.people += decision.exception is None
-        wanted[item.id] = Keep(place, item, named, decision)
-    return list(wanted.values())
-
-
-def _answer_again(batch: Batch, place: int, row: RowMapping | None, twin: Keep | None) -> None:
-    """Answer a swab that is there already, or that the same batch holds twice."""
-    item = batch.items[place]
-    named = batch.named.get(item.tube_number)
-    if twin is not None:
-        same = twin.item == item
-        answer = SampleAnswer(id=item.id, status="already", exception=twin.decision.exception)
-    else:
-        assert row is not None
-        recorded = (row["campaign_id"], row["resident_id"], row["moved_from"] or row["tube_id"])
-        same = named is not None and recorded == (item.campaign_id, item.resident_id, named.id)
-        exception: SampleException | None = row["exception"]
-        answer = SampleAnswer(id=item.id, status="undone" if row["undone_at"] else "already", exception=exception)
-    if same:
-        batch.answers[place] = answer
-    else:
-        batch.refuse(place, problems.SampleIdTaken.code, problems.SampleIdTaken(at=f"/items/{place}/id"))
+    return batch.answers
 
 
 async def _people(
-    work: Work, batch: Batch, items: Sequence[Swab], tubes: Mapping[UUID, TubeFacts]
+    work: Work,
+    items: Sequence[Swab],
+    residents: str,
+    strangers: Mapping[UUID, bool | None],
+    tubes: Mapping[UUID, RowMapping],
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
     """What is known of each person in each round."""
-    residents = list({item.resident_id for item in items})
-    observed = {row["resident_id"] for row in await work.rows(OBSERVED, residents=residents)}
-    called: dict[UUID, dict[UUID, datetime]] = {}
-    for row in await work.rows(CALLED, residents=residents):
-        called.setdefault(row["resident_id"], {})[row["pool_id"]] = row["reported_at"]
+    pools: dict[UUID, dict[UUID, datetime]] = {}
+    for row in await work.rows(ALONE, residents=residents):
+        called = pools.setdefault(row["resident_id"], {})
+        if row["pool_id"] is not None:
+            called[row["pool_id"]] = row["reported_at"]
     people = {
         (item.campaign_id, item.resident_id): PersonFacts(
-            known=item.resident_id in batch.people,
-            active=batch.people.get(item.resident_id, False),
-            single_only=item.resident_id in observed or item.resident_id in called,
-            called_by=called.get(item.resident_id, {}),
+            known=strangers.get(item.resident_id, True) is not None,
+            active=strangers.get(item.resident_id, True) is True,
+            single_only=item.resident_id in pools,
+            called_by=pools.get(item.resident_id, NO_POOLS),
         )
         for item in items
     }
@@ -293,26 +231,93 @@ async def _people(
         person = people.get((row["campaign_id"], row["resident_id"]))
         if person is not None:
             person.counted |= row["counted"]
-            person.tubes.add(row["tube_id"])
+            person.tubes = (*person.tubes, row["tube_id"])
     return people
 
 
-async def _keep(work: Work, wanted: Sequence[Keep]) -> set[UUID]:
-    rows = await work.rows(
-        KEEP,
-        ids=literal([keep.item.id for keep in wanted]),
-        campaigns=literal([keep.item.campaign_id for keep in wanted]),
-        tubes=literal([keep.tube.id for keep in wanted]),
-        residents=literal([keep.item.resident_id for keep in wanted]),
-        regions=[keep.tube.region for keep in wanted],
-        sampled=literal([keep.item.sampled_at for keep in wanted]),
-        exceptions=[keep.decision.exception for keep in wanted],
-        offline=literal([keep.item.offline for keep in wanted]),
-        retests=literal([bool(keep.decision.answers) for keep in wanted]),
-        counted=literal([keep.decision.counted for keep in wanted]),
-        now=work.now,
-    )
-    return {row["id"] for row in rows}
+async def _decide(
+    work: Work,
+    batch: Batch,
+    people: Mapping[tuple[UUID, UUID], PersonFacts],
+    rows: Mapping[UUID, RowMapping],
+    rounds: Mapping[UUID, RoundFacts],
+) -> None:
+    """Answer each swab, in sight of those before it in the batch."""
+    ids = literal([item.id for item in batch.items])
+    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=ids)}
+    tubes = {
+        row["number"]: TubeFacts(
+            id=row["id"],
+            state=row["state"],
+            capacity=row["capacity"],
+            people=row["people"],
+            manifest=frozenset(row["manifest"]) if row["manifest"] is not None else None,
+            round=rounds[row["campaign_id"]],
+        )
+        for row in rows.values()
+    }
+    for item in batch.items:
+        if item.id in held or item.id in batch.kept:
+            _answer_again(batch, item, held.get(item.id))
+            continue
+        tube = tubes.get(item.tube_number)
+        person = people[item.campaign_id, item.resident_id]
+        decision = rules.decide(item, tube, person, work.now, CLOCK_AHEAD)
+        if decision.refused:
+            batch.refuse(item, AT.get(decision.refused, "tube_number"), PROBLEMS[decision.refused])
+            continue
+        assert tube is not None
+        person.counted |= decision.counted
+        person.tubes = (*person.tubes, tube.id)
+        tube.people += decision.exception is None
+        batch.kept[item.id] = Keep(item, batch.named[item.tube_number], decision)
+        batch.answers.append(SampleAnswer(id=item.id, status="kept", exception=decision.exception))
+
+
+def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
+    """Answer a swab that is there already, or that the same batch holds twice."""
+    named = batch.named.get(item.tube_number)
+    if row is None:
+        twin = batch.kept[item.id]
+        same = twin.item == item
+        answer = SampleAnswer(id=item.id, status="already", exception=twin.decision.exception)
+    else:
+        recorded = (row["campaign_id"], row["resident_id"], row["moved_from"] or row["tube_id"])
+        same = named is not None and recorded == (item.campaign_id, item.resident_id, named.id)
+        exception: SampleException | None = row["exception"]
+        answer = SampleAnswer(id=item.id, status="undone" if row["undone_at"] else "already", exception=exception)
+    if same:
+        batch.answers.append(answer)
+    else:
+        batch.refuse(item, "id", problems.SampleIdTaken)
+
+
+async def _keep(work: Work, batch: Batch) -> bool:
+    """Keep what may be kept; or nothing, if another transaction was faster with any of it."""
+    kept = batch.kept.values()
+    if not kept:
+        return True
+    tubes = list({keep.tube.id: keep.tube for keep in kept}.values())
+    places = {tube.number: place for place, tube in enumerate(tubes, 1)}
+    try:
+        async with work.savepoint():
+            await work.run(
+                KEEP,
+                ids=literal([keep.item.id for keep in kept]),
+                places=literal([places[keep.tube.number] for keep in kept]),
+                residents=literal([keep.item.resident_id for keep in kept]),
+                sampled=literal([keep.item.sampled_at for keep in kept]),
+                exceptions=literal([keep.decision.exception for keep in kept]),
+                offline=literal([keep.item.offline for keep in kept]),
+                retests=literal([bool(keep.decision.answers) for keep in kept]),
+                tubes=[tube.id for tube in tubes],
+                campaigns=[tube.campaign_id for tube in tubes],
+                regions=[tube.region for tube in tubes],
+                now=work.now,
+            )
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
 
 
 async def _remember_refused(work: Work, batch: Batch) -> None:
@@ -328,7 +333,7 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
             reasons=[code for _, code in batch.refused],
         )
     if batch.kept:
-        await work.run(RESOLVE, ids=[keep.item.id for keep in batch.kept], now=work.now)
+        await work.run(RESOLVE, ids=literal(list(batch.kept)), now=work.now)
 
 
 def _region_of(work: Work, batch: Batch, item: Swab) -> str:
@@ -338,9 +343,7 @@ def _region_of(work: Work, batch: Batch, item: Swab) -> str:
 
 async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> None:
     """Count what the tubes gained, and draw the consequences where a sealed tube learned of its people."""
-    gains: dict[UUID, list[Keep]] = {}
-    for keep in batch.kept:
-        gains.setdefault(keep.tube.id, []).append(keep)
+    gains = batch.by_tube()
     if not gains:
         return
     filled = await work.rows(
@@ -352,7 +355,9 @@ async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> N
         now=work.now,
     )
     swabs = [
-        SingleSwab(keep.tube.id, keep.item.resident_id, pool) for keep in batch.kept for pool in keep.decision.answers
+        SingleSwab(keep.tube.id, keep.item.resident_id, pool)
+        for keep in batch.kept.values()
+        for pool in keep.decision.answers
     ]
     await retests.sample(work, swabs)
     await consequences.follow(
