@@ -26,7 +26,7 @@ from services.testing.scope import own_region, service_hands
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
-from services.testing.tubes.schemas import SampleAnswer
+from services.testing.tubes.schemas import Answer
 from shared.bulk import literal
 from shared.contracts.testing import SampleException
 from shared.problems import ClockAhead, Language, Problem, Unavailable
@@ -164,14 +164,14 @@ class Batch:
     items: Sequence[Swab]
     named: Mapping[str, Named]
     language: Language
-    answers: list[SampleAnswer] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     kept: dict[UUID, Keep] = field(default_factory=dict)
     refused: list[tuple[Swab, str]] = field(default_factory=list)
 
     def refuse(self, item: Swab, at: str, problem: type[Problem]) -> None:
         """Answer a swab with a problem; one that has happened is remembered with its reason."""
         said = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
-        self.answers.append(SampleAnswer(id=item.id, status="refused", problem=said))
+        self.answers.append(Answer(item.id, "refused", problem=said.model_dump()))
         if item.offline:
             self.refused.append((item, problem.code))
 
@@ -183,7 +183,7 @@ class Batch:
         return gains
 
 
-async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[SampleAnswer]:
+async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[Answer]:
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     residents = literal([item.resident_id for item in items])
@@ -271,7 +271,7 @@ async def _decide(
         person.tubes = (*person.tubes, tube.id)
         tube.people += decision.exception is None
         batch.kept[item.id] = Keep(item, batch.named[item.tube_number], decision)
-        batch.answers.append(SampleAnswer(id=item.id, status="kept", exception=decision.exception))
+        batch.answers.append(Answer(item.id, "kept", decision.exception))
 
 
 def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
@@ -280,12 +280,12 @@ def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
     if row is None:
         twin = batch.kept[item.id]
         same = twin.item == item
-        answer = SampleAnswer(id=item.id, status="already", exception=twin.decision.exception)
+        answer = Answer(item.id, "already", twin.decision.exception)
     else:
         recorded = (row["campaign_id"], row["resident_id"], row["moved_from"] or row["tube_id"])
         same = named is not None and recorded == (item.campaign_id, item.resident_id, named.id)
         exception: SampleException | None = row["exception"]
-        answer = SampleAnswer(id=item.id, status="undone" if row["undone_at"] else "already", exception=exception)
+        answer = Answer(item.id, "undone" if row["undone_at"] else "already", exception)
     if same:
         batch.answers.append(answer)
     else:

@@ -1,7 +1,7 @@
 """Tubes: what is asked and said."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -166,6 +166,15 @@ class SampleAnswers(BaseModel):
     )
 
     items: list[SampleAnswer]
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A `SampleAnswer` as it is made."""
+
+    id: UUID
+    status: Literal["kept", "already", "undone", "refused"]
+    exception: SampleException | None = None
+    problem: dict[str, Any] | None = None
 
 
 UndoReason = Literal["wrong_person", "wrong_tube", "aborted_swab", "scanned_twice"]
