@@ -1,7 +1,7 @@
 """Tubes: their numbers, which step may follow which, and what becomes of a swab. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
@@ -121,8 +121,7 @@ class TubeFacts:
     round: RoundFacts
 
 
-@dataclass(slots=True)
-class PersonFacts:
+class PersonFacts(msgspec.Struct, gc=False):
     """What is known of a person in one round. `tubes` are those that hold a sample of the person already."""
 
     known: bool
@@ -130,7 +129,7 @@ class PersonFacts:
     counted: bool = False
     single_only: bool = False
     tubes: tuple[UUID, ...] = ()
-    called_by: Mapping[UUID, datetime] = field(default_factory=dict)
+    called_by: Mapping[UUID, datetime] = {}
     """Pools because of which the person is called to a retest, and when each was reported."""
 
 
@@ -145,6 +144,9 @@ class Decision(NamedTuple):
     def counted(self) -> bool:
         """Whether the swab takes the person's one place in the round."""
         return self.refused is None and self.exception is None and not self.answers
+
+
+REGULAR = Decision()
 
 
 def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetime, ahead: timedelta) -> Decision:
@@ -172,6 +174,8 @@ def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetim
     exception = None if answers else _exception(tube, person, taken)
     if exception is None and tube.people >= tube.capacity:
         exception = "over_capacity"
+    if exception is None and not answers:
+        return REGULAR
     if exception is None or happened:
         return Decision(exception=exception, answers=() if exception else answers)
     return Decision(ONLINE[exception])

@@ -8,10 +8,10 @@ is met by the unique index: then nothing of this is kept, and all is decided aga
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
@@ -56,7 +56,6 @@ AT: Mapping[Refused, str] = {
 }
 
 MOST_ROUNDS_OF_DECIDING = 3
-NO_POOLS: Mapping[UUID, datetime] = {}
 
 # Who is not plainly one of ours: unknown, or no longer active. One look at the primary key for each, here and in `KEEP`
 # and `FILL`: the planner knows nothing of a scope, and would rather read all of it.
@@ -149,11 +148,10 @@ RESOLVE = text("""
 """)
 
 
-class Keep(NamedTuple):
+class Keep(msgspec.Struct, frozen=True, gc=False):
     """A swab the rules let in, and how."""
 
     item: Swab
-    tube: Named
     decision: Decision
 
 
@@ -175,12 +173,12 @@ class Batch:
         if item.offline:
             self.refused.append((item, problem.code))
 
-    def by_tube(self) -> dict[UUID, list[Keep]]:
+    def by_tube(self) -> Sequence[tuple[Named, Sequence[Keep]]]:
         """What each tube gains."""
-        gains: dict[UUID, list[Keep]] = {}
+        gains: dict[str, list[Keep]] = {}
         for keep in self.kept.values():
-            gains.setdefault(keep.tube.id, []).append(keep)
-        return gains
+            gains.setdefault(keep.item.tube_number, []).append(keep)
+        return [(self.named[number], kept) for number, kept in gains.items()]
 
 
 async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[Answer]:
@@ -214,18 +212,15 @@ async def _people(
     """What is known of each person in each round."""
     pools: dict[UUID, dict[UUID, datetime]] = {}
     for row in await work.rows(ALONE, residents=residents):
-        called = pools.setdefault(row["resident_id"], {})
+        of = pools.setdefault(row["resident_id"], {})
         if row["pool_id"] is not None:
-            called[row["pool_id"]] = row["reported_at"]
-    people = {
-        (item.campaign_id, item.resident_id): PersonFacts(
-            known=strangers.get(item.resident_id, True) is not None,
-            active=strangers.get(item.resident_id, True) is True,
-            single_only=item.resident_id in pools,
-            called_by=pools.get(item.resident_id, NO_POOLS),
+            of[row["pool_id"]] = row["reported_at"]
+    people: dict[tuple[UUID, UUID], PersonFacts] = {}
+    for item in items:
+        active, called = strangers.get(item.resident_id, True), pools.get(item.resident_id)
+        people[item.campaign_id, item.resident_id] = PersonFacts(
+            known=active is not None, active=bool(active), single_only=called is not None, called_by=called or {}
         )
-        for item in items
-    }
     campaigns = list({item.campaign_id for item in items})
     for row in await work.rows(IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
         person = people.get((row["campaign_id"], row["resident_id"]))
@@ -270,7 +265,7 @@ async def _decide(
         person.counted |= decision.counted
         person.tubes = (*person.tubes, tube.id)
         tube.people += decision.exception is None
-        batch.kept[item.id] = Keep(item, batch.named[item.tube_number], decision)
+        batch.kept[item.id] = Keep(item, decision)
         batch.answers.append(Answer(item.id, "kept", decision.exception))
 
 
@@ -294,25 +289,24 @@ def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
 
 async def _keep(work: Work, batch: Batch) -> bool:
     """Keep what may be kept; or nothing, if another transaction was faster with any of it."""
-    kept = batch.kept.values()
-    if not kept:
+    if not batch.kept:
         return True
-    tubes = list({keep.tube.id: keep.tube for keep in kept}.values())
-    places = {tube.number: place for place, tube in enumerate(tubes, 1)}
+    gains = batch.by_tube()
+    rows = [(place, keep) for place, (_, kept) in enumerate(gains, 1) for keep in kept]
     try:
         async with work.savepoint():
             await work.run(
                 KEEP,
-                ids=literal([keep.item.id for keep in kept]),
-                places=literal([places[keep.tube.number] for keep in kept]),
-                residents=literal([keep.item.resident_id for keep in kept]),
-                sampled=literal([keep.item.sampled_at for keep in kept]),
-                exceptions=literal([keep.decision.exception for keep in kept]),
-                offline=literal([keep.item.offline for keep in kept]),
-                retests=literal([bool(keep.decision.answers) for keep in kept]),
-                tubes=[tube.id for tube in tubes],
-                campaigns=[tube.campaign_id for tube in tubes],
-                regions=[tube.region for tube in tubes],
+                places=literal([place for place, _ in rows]),
+                ids=literal([keep.item.id for _, keep in rows]),
+                residents=literal([keep.item.resident_id for _, keep in rows]),
+                sampled=literal([keep.item.sampled_at for _, keep in rows]),
+                exceptions=literal([keep.decision.exception for _, keep in rows]),
+                offline=literal([keep.item.offline for _, keep in rows]),
+                retests=literal([bool(keep.decision.answers) for _, keep in rows]),
+                tubes=[tube.id for tube, _ in gains],
+                campaigns=[tube.campaign_id for tube, _ in gains],
+                regions=[tube.region for tube, _ in gains],
                 now=work.now,
             )
     except asyncpg.UniqueViolationError:
@@ -348,15 +342,16 @@ async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> N
         return
     filled = await work.rows(
         FILL,
-        ids=list(gains),
-        people=[sum(keep.decision.exception is None for keep in kept) for kept in gains.values()],
-        listed=[len(kept) if tubes[id_]["manifest"] is not None else 0 for id_, kept in gains.items()],
-        firsts=[min(keep.item.sampled_at for keep in kept) for kept in gains.values()],
+        ids=[tube.id for tube, _ in gains],
+        people=[sum(keep.decision.exception is None for keep in kept) for _, kept in gains],
+        listed=[len(kept) if tubes[tube.id]["manifest"] is not None else 0 for tube, kept in gains],
+        firsts=[min(keep.item.sampled_at for keep in kept) for _, kept in gains],
         now=work.now,
     )
     swabs = [
-        SingleSwab(keep.tube.id, keep.item.resident_id, pool)
-        for keep in batch.kept.values()
+        SingleSwab(tube.id, keep.item.resident_id, pool)
+        for tube, kept in gains
+        for keep in kept
         for pool in keep.decision.answers
     ]
     await retests.sample(work, swabs)
