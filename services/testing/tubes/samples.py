@@ -60,22 +60,21 @@ MOST_ROUNDS_OF_DECIDING = 3
 # Who is not plainly one of ours: unknown, or no longer active. One look at the primary key for each, here and in `KEEP`
 # and `FILL`: the planner knows nothing of a scope, and would rather read all of it.
 STRANGERS = text("""
-    SELECT asked.id, person.active FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
+    SELECT asked.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
     LEFT JOIN LATERAL (SELECT active FROM people WHERE people.id = asked.id LIMIT 1) AS person ON true
     WHERE person.active IS NOT TRUE
 """)
 
-# Here and below an array that travels as text is read once, by a query of its own.
 HELD_ALREADY = text("""
     SELECT id, campaign_id, resident_id, tube_id, moved_from, exception, undone_at FROM samples
-    WHERE id = ANY((SELECT CAST(CAST(:ids AS text) AS uuid[]))::uuid[])
+    WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 # What each person has in each round so far: a counted sample, or any in one of the tubes at hand.
 IN_ROUND = text("""
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE campaign_id = ANY(CAST(:campaigns AS uuid[]))
-      AND resident_id = ANY((SELECT CAST(CAST(:residents AS text) AS uuid[]))::uuid[]) AND counted
+      AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
     UNION ALL
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
@@ -84,10 +83,10 @@ IN_ROUND = text("""
 # Who needs a tube of their own, and because of which pools, if they are called to a retest.
 ALONE = text("""
     SELECT resident_id, NULL::uuid AS pool_id, NULL::timestamptz AS reported_at FROM observed
-    WHERE resident_id = ANY((SELECT CAST(CAST(:residents AS text) AS uuid[]))::uuid[])
+    WHERE resident_id = ANY(CAST(:residents AS uuid[]))
     UNION ALL
     SELECT resident_id, pool_id, (SELECT reported_at FROM tubes WHERE tubes.id = pool_id) FROM retests
-    WHERE resident_id = ANY((SELECT CAST(CAST(:residents AS text) AS uuid[]))::uuid[])
+    WHERE resident_id = ANY(CAST(:residents AS uuid[]))
       AND state IN ('called', 'sampled')
 """)
 
@@ -97,8 +96,8 @@ KEEP = text("""
     SELECT new.id, tube.campaign_id, tube.id, new.resident_id, tube.region, expected.region, new.sampled_at,
         new.exception, new.offline, new.retest, new.exception IS NULL AND NOT new.retest, :now
     FROM unnest(
-        CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:places AS text) AS bigint[]),
-        CAST(CAST(:residents AS text) AS uuid[]), CAST(CAST(:sampled AS text) AS timestamptz[]),
+        CAST(:ids AS uuid[]), CAST(CAST(:places AS text) AS bigint[]),
+        CAST(:residents AS uuid[]), CAST(CAST(:sampled AS text) AS timestamptz[]),
         CAST(CAST(:exceptions AS text) AS text[]), CAST(CAST(:offline AS text) AS boolean[]),
         CAST(CAST(:retests AS text) AS boolean[])
     ) AS new (id, place, resident_id, sampled_at, exception, offline, retest)
@@ -142,7 +141,7 @@ RESOLVE = text("""
     UPDATE refused_samples SET resolved_at = :now, version = version + 1, updated_at = :now
     WHERE id IN (
         SELECT id FROM refused_samples
-        WHERE sample_id = ANY((SELECT CAST(CAST(:ids AS text) AS uuid[]))::uuid[]) AND resolved_at IS NULL
+        WHERE sample_id = ANY(CAST(:ids AS uuid[])) AND resolved_at IS NULL
         ORDER BY id FOR UPDATE
     )
 """)
@@ -184,7 +183,7 @@ class Batch:
 async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[Answer]:
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
-    residents = literal([item.resident_id for item in items])
+    residents = [item.resident_id for item in items]
     strangers = {row["id"]: row["active"] for row in await work.rows(STRANGERS, ids=residents)}
     async with service_hands(work):
         tubes = await lookup.create_and_lock(work, list(named.values()))
@@ -205,7 +204,7 @@ async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> 
 async def _people(
     work: Work,
     items: Sequence[Swab],
-    residents: str,
+    residents: Sequence[UUID],
     strangers: Mapping[UUID, bool | None],
     tubes: Mapping[UUID, RowMapping],
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
@@ -238,8 +237,7 @@ async def _decide(
     rounds: Mapping[UUID, RoundFacts],
 ) -> None:
     """Answer each swab, in sight of those before it in the batch."""
-    ids = literal([item.id for item in batch.items])
-    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=ids)}
+    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in batch.items])}
     tubes = {
         row["number"]: TubeFacts(
             id=row["id"],
@@ -298,8 +296,8 @@ async def _keep(work: Work, batch: Batch) -> bool:
             await work.run(
                 KEEP,
                 places=literal([place for place, _ in rows]),
-                ids=literal([keep.item.id for _, keep in rows]),
-                residents=literal([keep.item.resident_id for _, keep in rows]),
+                ids=[keep.item.id for _, keep in rows],
+                residents=[keep.item.resident_id for _, keep in rows],
                 sampled=literal([keep.item.sampled_at for _, keep in rows]),
                 exceptions=literal([keep.decision.exception for _, keep in rows]),
                 offline=literal([keep.item.offline for _, keep in rows]),
@@ -327,7 +325,7 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
             reasons=[code for _, code in batch.refused],
         )
     if batch.kept:
-        await work.run(RESOLVE, ids=literal(list(batch.kept)), now=work.now)
+        await work.run(RESOLVE, ids=list(batch.kept), now=work.now)
 
 
 def _region_of(work: Work, batch: Batch, item: Swab) -> str:

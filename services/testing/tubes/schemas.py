@@ -134,7 +134,10 @@ class NewSamples(Said):
 
 
 class Swabs(QuickBody, frozen=True):
-    """A batch of swabs: to read a thousand models took as long as all that is decided of them."""
+    """A batch of swabs: to read a thousand models took as long as all that is decided of them.
+
+    A time finer than a microsecond is rounded; the model would cut it.
+    """
 
     says = NewSamples
 
