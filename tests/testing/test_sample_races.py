@@ -44,6 +44,40 @@ async def test_the_same_batch_sent_by_two_devices_at_once_lands_once(district: D
     assert (await ring.progress())["total"]["sampled"] == 100
 
 
+async def test_a_batch_that_many_devices_are_faster_with_is_decided_until_it_is_right(
+    district: District, make_round: MakeRound
+) -> None:
+    people = await residents(district, 6)
+    ring = await make_round()
+    for _ in range(5):
+        tubes = await ring.roll(12)
+        whole = [ring.swab(tubes[place + 6], person, offline=True) for place, person in enumerate(people)]
+        single = [ring.swab(tube, person, offline=True) for tube, person in zip(tubes[:6], people, strict=True)]
+        answers = await asyncio.gather(ring.send(*whole), *[ring.send(swab) for swab in single])
+        assert {answer["status"] for answered in answers for answer in answered} == {"kept"}
+    assert await district.sql("SELECT count(*)::int, (count(*) FILTER (WHERE counted))::int FROM testing.samples") == [
+        (60, 6)
+    ]
+    assert await district.sql("SELECT sum(people)::int FROM testing.tubes") == [(6,)]
+
+
+async def test_devices_with_the_same_people_in_tubes_of_their_own_never_deadlock(
+    district: District, make_round: MakeRound
+) -> None:
+    chance = Random(11)
+    people = await residents(district, 100)
+    ring = await make_round()
+    batches = []
+    for tubes in [await ring.roll(10) for _ in range(5)]:
+        shuffled = chance.sample(people, 100)
+        batches.append([ring.swab(tubes[place // 10], person, offline=True) for place, person in enumerate(shuffled)])
+    answers = await asyncio.gather(*[ring.send(*batch) for batch in batches])
+    exceptions = [answer["exception"] for answered in answers for answer in answered]
+    assert sorted(map(str, exceptions)) == ["None"] * 100 + ["twice_in_round"] * 400
+    assert await district.sql("SELECT sum(people)::int FROM testing.tubes") == [(100,)]
+    assert (await ring.progress())["total"]["sampled"] == 100
+
+
 async def test_thirty_shuffled_batches_over_the_same_tubes_never_deadlock(
     district: District, make_round: MakeRound
 ) -> None:

@@ -55,7 +55,8 @@ AT: Mapping[Refused, str] = {
     "single_only": "resident_id",
 }
 
-MOST_ROUNDS_OF_DECIDING = 3
+MOST_ROUNDS_OF_DECIDING = 10
+"""One more than the devices that were faster with some of a batch's people at the same moment."""
 
 # Who is not plainly one of ours: unknown, or no longer active. One look at the primary key for each, here and in `KEEP`
 # and `FILL`: the planner knows nothing of a scope, and would rather read all of it.
@@ -73,8 +74,7 @@ HELD_ALREADY = text("""
 # What each person has in each round so far: a counted sample, or any in one of the tubes at hand.
 IN_ROUND = text("""
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
-    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[]))
-      AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
+    WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
     UNION ALL
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
@@ -86,8 +86,7 @@ ALONE = text("""
     WHERE resident_id = ANY(CAST(:residents AS uuid[]))
     UNION ALL
     SELECT resident_id, pool_id, (SELECT reported_at FROM tubes WHERE tubes.id = pool_id) FROM retests
-    WHERE resident_id = ANY(CAST(:residents AS uuid[]))
-      AND state IN ('called', 'sampled')
+    WHERE resident_id = ANY(CAST(:residents AS uuid[])) AND state IN ('called', 'sampled')
 """)
 
 KEEP = text("""
