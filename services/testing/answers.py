@@ -1,8 +1,10 @@
 """Batches: an answer for each item, and for each that was refused why, in the caller's language."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import Depends, Header
+import msgspec
+from fastapi import Depends, Header, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.problems import Language, Problem, ProblemError, language_of
@@ -19,6 +21,15 @@ class Refusal(BaseModel):
     detail: str
     code: str = Field(description="Stable name of the problem, for programs.", examples=["tube_full"])
     errors: list[ProblemError] | None = None
+
+
+class Answers(Response):
+    """An answer for each item, past Pydantic's models: they only declare what stands here."""
+
+    media_type = "application/json"
+
+    def __init__(self, items: Sequence[msgspec.Struct]) -> None:
+        super().__init__(msgspec.json.encode({"items": items}))
 
 
 def refusal(problem: Problem, language: Language) -> Refusal:

@@ -8,7 +8,8 @@ what it says, however it is written: `17.0` is the integer 17, as in JSON Schema
 import inspect
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Annotated, Any, TypeVar, cast
+from functools import partial
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 import msgspec
 from pydantic import BaseModel, ValidationError, WrapValidator
@@ -24,7 +25,22 @@ from shared.problems import InvalidInput
 from shared.sealed_files import Spool
 
 M = TypeVar("M", bound=BaseModel)
+Q = TypeVar("Q", bound="QuickBody")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+class QuickBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A large body as its endpoint takes it: what is plainly right is read at once, past Pydantic's model of it.
+
+    All fields are required, also those the model has a default for.
+    """
+
+    says: ClassVar[type[BaseModel]]
+    """Its declaration, in OpenAPI and to whoever is told what is wrong."""
+
+    def keys(self) -> int:
+        """With how many keys it is written, each of them once."""
+        raise NotImplementedError
 
 
 class StrictRequest(Request):
@@ -33,8 +49,7 @@ class StrictRequest(Request):
     async def json(self) -> Body:
         """The body, read once."""
         if not hasattr(self, "_json"):
-            written = await self.body()
-            self._json = Body(strict_json.loads(written), written)
+            self._json = Body(await self.body())
         found: Body = self._json
         return found
 
@@ -62,35 +77,51 @@ class _SealedParts(MultiPartParser):
 
 def parsed(model: type[M], written: bytes) -> M:
     """A body as a model, for routes without a framework. Raises MalformedJson or InvalidInput."""
-    value = strict_json.loads(written)
+    body = Body(written)
     try:
-        return _read(model, Body(value, written))
+        return _read(model, body)
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise InvalidInput(errors=faults_of(faults, value)) from None
+        raise InvalidInput(errors=faults_of(faults, body.value)) from None
 
 
 def strictly(endpoint: Endpoint) -> Endpoint:
     """Let an endpoint's bodies be read strictly: FastAPI itself reads them as Python values, with good will."""
     signature = inspect.signature(endpoint, eval_str=True)
-    parameters = [
-        one.replace(annotation=Annotated[one.annotation, WrapValidator(_reader(one.annotation))])
-        if isinstance(one.annotation, type) and issubclass(one.annotation, BaseModel)
-        else one
-        for one in signature.parameters.values()
-    ]
+    parameters = [one.replace(annotation=_strict(one.annotation)) for one in signature.parameters.values()]
     endpoint.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return endpoint
 
 
-def _reader(model: type[BaseModel]) -> Callable[[Any, Callable[[Any], Any]], Any]:
-    def read(value: Any, otherwise: Callable[[Any], Any]) -> Any:
-        return _read(model, value) if isinstance(value, Body) else otherwise(value)
+def _strict(annotation: Any) -> Any:
+    if not isinstance(annotation, type) or not issubclass(annotation, BaseModel | QuickBody):
+        return annotation
+    if issubclass(annotation, QuickBody):
+        return Annotated[annotation.says, WrapValidator(_reader(partial(read_quickly, annotation)))]
+    return Annotated[annotation, WrapValidator(_reader(partial(_read, annotation)))]
 
-    return read
+
+def _reader(read: Callable[[Body], Any]) -> Callable[[Any, Callable[[Any], Any]], Any]:
+    def reader(value: Any, otherwise: Callable[[Any], Any]) -> Any:
+        return read(value) if isinstance(value, Body) else otherwise(value)
+
+    return reader
+
+
+def read_quickly(kind: type[Q], body: Body) -> Q:
+    """A body that is plainly right, at once; whatever leaves it in doubt is read by the model that declares it."""
+    try:
+        quick = msgspec.json.decode(body.written, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        quick = None
+    # So no text holds what may not be stored, and no key is written twice.
+    if quick and b"\\" not in body.written and strict_json.keys_at_most(body.written) == quick.keys():
+        return quick
+    return msgspec.json.decode(_read(kind.says, body).model_dump_json(), type=kind)
 
 
 def _read(model: type[M], body: Body) -> M:
+    body.value  # noqa: B018 - raises if a text means more than one thing
     try:
         return model.model_validate_json(body.written, strict=True)
     except ValidationError as error:

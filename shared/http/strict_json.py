@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import msgspec
@@ -27,12 +28,16 @@ _NUL = b"\\u0000"
 _BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Body:
-    """A body that is proper JSON: what it says, and how it is written."""
+    """A body as it is written."""
 
-    value: Any
     written: bytes
+
+    @cached_property
+    def value(self) -> Any:
+        """What it says, read once. Raises MalformedJson."""
+        return loads(self.written)
 
 
 def loads(body: bytes) -> Any:

@@ -24,6 +24,8 @@ ROUND = UUID(int=1)
 TUBE = UUID(int=2)
 SWAB = UUID(int=3)
 POOL = UUID(int=4)
+SOMEBODY = UUID(int=5)
+NUMBER = tubes.number_of(1)
 
 ALLOWED_TUBES = {
     "open": {"seal": "sealed", "discard": "discarded"},
@@ -115,7 +117,7 @@ def decide(
     }
     facts: dict[str, Any] = {"id": TUBE, "state": "open", "capacity": 10, "people": 0, "manifest": None}
     return tubes.decide(
-        Swab(SWAB, ROUND, at, offline),
+        Swab(SWAB, ROUND, NUMBER, SOMEBODY, at, offline),
         TubeFacts(**facts | {"round": RoundFacts(**around | (of or {}))} | (tube or {})),
         PersonFacts(**{"known": True} | (person or {})),
         NOW,
@@ -165,7 +167,7 @@ def test_what_becomes_of_a_swab(given_: dict[str, Any], online: Any, offline: An
 
 
 def test_a_tube_nobody_knows() -> None:
-    swab = Swab(SWAB, ROUND, NOW, True)
+    swab = Swab(SWAB, ROUND, NUMBER, SOMEBODY, NOW, True)
     assert tubes.decide(swab, None, PersonFacts(known=True), NOW, AHEAD).refused == "tube_unknown"
 
 

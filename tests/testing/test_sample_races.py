@@ -3,6 +3,9 @@
 import asyncio
 from random import Random
 
+import asyncpg
+import pytest
+
 from tests.harness import District
 from tests.testing.conftest import MakeRound, residents
 
@@ -41,6 +44,60 @@ async def test_the_same_batch_sent_by_two_devices_at_once_lands_once(district: D
     assert sum(answer["status"] == "kept" for answered in answers for answer in answered) == 100
     assert sum(answer["status"] == "already" for answered in answers for answer in answered) == 500
     assert await district.sql("SELECT people, count(*)::int FROM testing.tubes GROUP BY people") == [(10, 10)]
+    assert (await ring.progress())["total"]["sampled"] == 100
+
+
+HOLD = """
+    INSERT INTO testing.samples (id, campaign_id, tube_id, resident_id, region, sampled_at, offline, retest, counted)
+    SELECT uuidv7(), campaign_id, id, $2, region, now(), true, false, true FROM testing.tubes WHERE number = $1
+"""
+IS_AWAITED = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
+async def test_a_batch_is_decided_in_sight_of_a_device_that_was_faster(
+    district: District, make_round: MakeRound, *, is_kept: bool
+) -> None:
+    people = await residents(district, 4)
+    ring = await make_round()
+    faster, slower = await ring.roll(2)
+    await ring.send(ring.swab(faster, people[3]))
+    connection = await asyncpg.connect(district.database.owner_url)
+    other = connection.transaction()
+    await other.start()
+    await connection.execute(HOLD, faster, people[1])
+    swabs = [ring.swab(slower, person, offline=True) for person in people[:3]]
+    asked = asyncio.create_task(ring.sampler.post("/testing/v1/samples", json={"items": swabs}))
+    for _ in range(1_000):
+        if (await district.sql(IS_AWAITED))[0][0]:
+            break
+        await asyncio.sleep(0.01)
+    await (other.commit() if is_kept else other.rollback())
+    await connection.close()
+    answer = await asked
+    assert answer.status_code == 200, answer.text
+    exceptions = [None, "twice_in_round" if is_kept else None, None]
+    assert [(item["status"], item["exception"]) for item in answer.json()["items"]] == [
+        ("kept", exception) for exception in exceptions
+    ]
+    [[held]] = await district.sql("SELECT people FROM testing.tubes WHERE number = $1", slower)
+    assert held == exceptions.count(None)
+
+
+async def test_devices_with_the_same_people_in_tubes_of_their_own_never_deadlock(
+    district: District, make_round: MakeRound
+) -> None:
+    chance = Random(11)
+    people = await residents(district, 100)
+    ring = await make_round()
+    batches = []
+    for tubes in [await ring.roll(10) for _ in range(5)]:
+        shuffled = chance.sample(people, 100)
+        batches.append([ring.swab(tubes[place // 10], person, offline=True) for place, person in enumerate(shuffled)])
+    answers = await asyncio.gather(*[ring.send(*batch) for batch in batches])
+    exceptions = [answer["exception"] for answered in answers for answer in answered]
+    assert sorted(map(str, exceptions)) == ["None"] * 100 + ["twice_in_round"] * 400
+    assert await district.sql("SELECT sum(people)::int FROM testing.tubes") == [(100,)]
     assert (await ring.progress())["total"]["sampled"] == 100
 
 

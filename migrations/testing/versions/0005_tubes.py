@@ -84,7 +84,7 @@ CREATE TABLE testing.tubes (
     CONSTRAINT tube_held CHECK (held = (outcome IS NOT NULL AND missing > 0)),
     CONSTRAINT tube_discarded CHECK ((discarded_at IS NULL) = (state <> 'discarded')),
     CONSTRAINT tube_answers CHECK (answers = '{}' OR capacity = 1)
-) WITH (fillfactor = 80);
+) WITH (fillfactor = 45);
 CREATE INDEX tubes_region_seq_idx ON testing.tubes (region, seq);
 CREATE INDEX tubes_campaign_id_idx ON testing.tubes (campaign_id);
 CREATE INDEX tubes_box_id_idx ON testing.tubes (box_id);

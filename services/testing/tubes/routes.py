@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Path, Query
 
-from services.testing.answers import LanguageAsked
+from services.testing.answers import Answers, LanguageAsked
 from services.testing.problems import (
     CampaignUnknown,
     CapacityBeyondCampaign,
@@ -25,13 +25,13 @@ from services.testing.tubes.schemas import (
     KeptSample,
     MoveSample,
     NewRoll,
-    NewSamples,
     OwnSample,
     RefusedSample,
     Roll,
     SampleAnswers,
     SealAnswers,
     Seals,
+    Swabs,
     Undo,
 )
 from shared.actors import Role
@@ -67,8 +67,8 @@ async def issue_roll(new: NewRoll, work: Work) -> Roll:
     return await rolls.issue_roll(work, new)
 
 
-@router.post("/samples", role=FIELD, client_ids=True)
-async def add_samples(batch: NewSamples, work: Work, language: LanguageAsked) -> SampleAnswers:
+@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers)
+async def add_samples(batch: Swabs, work: Work, language: LanguageAsked) -> Answers:
     """Record up to 1,000 swabs, in any order, as often as the device likes.
 
     Each has an id of the device's own and lands exactly once. `offline: false` asks before the swab: what must not be
@@ -76,7 +76,7 @@ async def add_samples(batch: NewSamples, work: Work, language: LanguageAsked) ->
     have been; what cannot be kept is remembered with its reason. Each swab has an answer of its own; the batch itself
     is 200.
     """
-    return SampleAnswers(items=await samples.add_samples(work, batch.items, language))
+    return Answers(await samples.add_samples(work, batch.items, language))
 
 
 @router.get("/samples/refused", role=Role.CASEWORKERS)

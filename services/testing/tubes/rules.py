@@ -1,10 +1,12 @@
 """Tubes: their numbers, which step may follow which, and what becomes of a swab. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from shared.contracts.testing import CampaignState, SampleException, TubeState
 
@@ -34,6 +36,8 @@ def move(state: TubeState, by: TubeMove) -> TubeState | None:
 # Numbers ------------------------------------------------------------------------------------------------------------
 
 SERIAL_DIGITS = 11
+TUBE_NUMBER = r"^[0-9A-Za-z-]{1,40}$"
+"""What a tube may be called; only its roll says whether it is one of ours."""
 
 
 def number_of(serial: int) -> str:
@@ -74,12 +78,14 @@ Refused = Literal[
 """The codes of the problems a swab can be refused with."""
 
 
-class Swab(NamedTuple):
+class Swab(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One record of a device. `offline`: the swab has been taken already; else the device asks first."""
 
     id: UUID
     campaign_id: UUID
-    sampled_at: datetime
+    tube_number: Annotated[str, msgspec.Meta(pattern=TUBE_NUMBER)]
+    resident_id: UUID
+    sampled_at: Annotated[datetime, msgspec.Meta(tz=True)]
     offline: bool
 
 
@@ -115,16 +121,15 @@ class TubeFacts:
     round: RoundFacts
 
 
-@dataclass(slots=True)
-class PersonFacts:
+class PersonFacts(msgspec.Struct, gc=False):
     """What is known of a person in one round. `tubes` are those that hold a sample of the person already."""
 
     known: bool
     active: bool = True
     counted: bool = False
     single_only: bool = False
-    tubes: set[UUID] = field(default_factory=set)
-    called_by: Mapping[UUID, datetime] = field(default_factory=dict)
+    tubes: tuple[UUID, ...] = ()
+    called_by: Mapping[UUID, datetime] = {}
     """Pools because of which the person is called to a retest, and when each was reported."""
 
 
@@ -139,6 +144,9 @@ class Decision(NamedTuple):
     def counted(self) -> bool:
         """Whether the swab takes the person's one place in the round."""
         return self.refused is None and self.exception is None and not self.answers
+
+
+REGULAR = Decision()
 
 
 def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetime, ahead: timedelta) -> Decision:
@@ -166,6 +174,8 @@ def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetim
     exception = None if answers else _exception(tube, person, taken)
     if exception is None and tube.people >= tube.capacity:
         exception = "over_capacity"
+    if exception is None and not answers:
+        return REGULAR
     if exception is None or happened:
         return Decision(exception=exception, answers=() if exception else answers)
     return Decision(ONLINE[exception])

@@ -2,15 +2,16 @@
 
 Under the locks of their tubes (in the order of ids) all facts are read, the pure rules decide one swab after another,
 and one statement keeps what may be kept. Another device that keeps the same person in another tube at the same moment
-is met by the unique index: what it took away is decided again, with its commit in sight.
+is met by the unique index: then nothing of this is kept, and all is decided again, with its commit in sight.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
@@ -25,7 +26,7 @@ from services.testing.scope import own_region
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
-from services.testing.tubes.schemas import NewSample, SampleAnswer
+from services.testing.tubes.schemas import Answer
 from shared.bulk import literal
 from shared.contracts.testing import SampleException
 from shared.problems import ClockAhead, Language, Problem, Unavailable
@@ -54,13 +55,15 @@ AT: Mapping[Refused, str] = {
     "single_only": "resident_id",
 }
 
-MOST_ROUNDS_OF_DECIDING = 3
+MOST_ROUNDS_OF_DECIDING = 10
+"""One more than the devices that were faster with some of a batch's people at the same moment."""
 
-# One look at the primary key for each, here, in `KEEP` and in `FILL`: the planner knows nothing of a scope, and would
-# rather read all of it.
-PEOPLE = text("""
-    SELECT person.id, person.active FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
-    CROSS JOIN LATERAL (SELECT id, active FROM people WHERE people.id = asked.id LIMIT 1) AS person
+# Who is not plainly one of ours: unknown, or no longer active. One look at the primary key for each, here and in `KEEP`
+# and `FILL`: the planner knows nothing of a scope, and would rather read all of it.
+STRANGERS = text("""
+    SELECT asked.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+    LEFT JOIN LATERAL (SELECT active FROM people WHERE people.id = asked.id LIMIT 1) AS person ON true
+    WHERE person.active IS NOT TRUE
 """)
 
 HELD_ALREADY = text("""
@@ -77,33 +80,33 @@ IN_ROUND = text("""
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
 """)
 
-OBSERVED = text("SELECT DISTINCT resident_id FROM observed WHERE resident_id = ANY(CAST(:residents AS uuid[]))")
-
-CALLED = text("""
-    SELECT retests.resident_id, retests.pool_id,
-        (SELECT tubes.reported_at FROM tubes WHERE tubes.id = retests.pool_id) AS reported_at
-    FROM retests WHERE retests.resident_id = ANY(CAST(:residents AS uuid[])) AND retests.state IN ('called', 'sampled')
+# Who needs a tube of their own, and because of which pools, if they are called to a retest.
+ALONE = text("""
+    SELECT resident_id, NULL::uuid AS pool_id, NULL::timestamptz AS reported_at FROM observed
+    WHERE resident_id = ANY(CAST(:residents AS uuid[]))
+    UNION ALL
+    SELECT resident_id, pool_id, (SELECT reported_at FROM tubes WHERE tubes.id = pool_id) FROM retests
+    WHERE resident_id = ANY(CAST(:residents AS uuid[])) AND state IN ('called', 'sampled')
 """)
 
 KEEP = text("""
     INSERT INTO samples (id, campaign_id, tube_id, resident_id, region, home, sampled_at, exception, offline, retest,
         counted, kept_at)
-    SELECT new.id, new.campaign_id, new.tube_id, new.resident_id, new.region, expected.region, new.sampled_at,
-        new.exception, new.offline, new.retest, new.counted, :now
+    SELECT new.id, tube.campaign_id, tube.id, new.resident_id, tube.region, expected.region, new.sampled_at,
+        new.exception, new.offline, new.retest, new.exception IS NULL AND NOT new.retest, :now
     FROM unnest(
-        CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:campaigns AS text) AS uuid[]),
-        CAST(CAST(:tubes AS text) AS uuid[]), CAST(CAST(:residents AS text) AS uuid[]), CAST(:regions AS text[]),
-        CAST(CAST(:sampled AS text) AS timestamptz[]), CAST(:exceptions AS text[]),
-        CAST(CAST(:offline AS text) AS boolean[]), CAST(CAST(:retests AS text) AS boolean[]),
-        CAST(CAST(:counted AS text) AS boolean[])
-    ) AS new (id, campaign_id, tube_id, resident_id, region, sampled_at, exception, offline, retest, counted)
+        CAST(:ids AS uuid[]), CAST(CAST(:places AS text) AS bigint[]),
+        CAST(:residents AS uuid[]), CAST(CAST(:sampled AS text) AS timestamptz[]),
+        CAST(CAST(:exceptions AS text) AS text[]), CAST(CAST(:offline AS text) AS boolean[]),
+        CAST(CAST(:retests AS text) AS boolean[])
+    ) AS new (id, place, resident_id, sampled_at, exception, offline, retest)
+    JOIN unnest(CAST(:tubes AS uuid[]), CAST(:campaigns AS uuid[]), CAST(:regions AS text[]))
+        WITH ORDINALITY AS tube (id, campaign_id, region, place) USING (place)
     LEFT JOIN LATERAL (
         SELECT region FROM campaign_people
-        WHERE campaign_people.campaign_id = new.campaign_id AND campaign_people.resident_id = new.resident_id LIMIT 1
+        WHERE campaign_people.campaign_id = tube.campaign_id AND campaign_people.resident_id = new.resident_id LIMIT 1
     ) AS expected ON true
     ORDER BY new.resident_id, new.id
-    ON CONFLICT DO NOTHING
-    RETURNING id
 """)
 
 # Written at the place (`ctid`) that the lock of each tube holds.
@@ -137,63 +140,105 @@ RESOLVE = text("""
     UPDATE refused_samples SET resolved_at = :now, version = version + 1, updated_at = :now
     WHERE id IN (
         SELECT id FROM refused_samples
-        WHERE sample_id = ANY(CAST(:ids AS uuid[])) AND resolved_at IS NULL ORDER BY id FOR UPDATE
+        WHERE sample_id = ANY(CAST(:ids AS uuid[])) AND resolved_at IS NULL
+        ORDER BY id FOR UPDATE
     )
 """)
 
 
-class Keep(NamedTuple):
+class Keep(msgspec.Struct, frozen=True, gc=False):
     """A swab the rules let in, and how."""
 
-    place: int
-    item: NewSample
-    tube: Named
+    item: Swab
     decision: Decision
 
 
 @dataclass
 class Batch:
-    """One batch while it is decided."""
+    """One batch while it is decided: the answers so far, in the order of the swabs, and what follows from them."""
 
-    items: Sequence[NewSample]
+    items: Sequence[Swab]
     named: Mapping[str, Named]
-    people: Mapping[UUID, bool]
     language: Language
-    answers: dict[int, SampleAnswer] = field(default_factory=dict)
-    kept: list[Keep] = field(default_factory=list)
-    refused: list[tuple[NewSample, str]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    kept: dict[UUID, Keep] = field(default_factory=dict)
+    refused: list[tuple[Swab, str]] = field(default_factory=list)
 
-    def refuse(self, place: int, code: str, problem: Problem) -> None:
+    def refuse(self, item: Swab, at: str, problem: type[Problem]) -> None:
         """Answer a swab with a problem; one that has happened is remembered with its reason."""
-        item = self.items[place]
-        self.answers[place] = SampleAnswer(id=item.id, status="refused", problem=refusal(problem, self.language))
+        said = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
+        self.answers.append(Answer(item.id, "refused", problem=said.model_dump()))
         if item.offline:
-            self.refused.append((item, code))
+            self.refused.append((item, problem.code))
+
+    def by_tube(self) -> Sequence[tuple[Named, Sequence[Keep]]]:
+        """What each tube gains."""
+        gains: dict[str, list[Keep]] = {}
+        for keep in self.kept.values():
+            gains.setdefault(keep.item.tube_number, []).append(keep)
+        return [(self.named[number], kept) for number, kept in gains.items()]
 
 
-async def add_samples(work: Work, items: Sequence[NewSample], language: Language) -> list[SampleAnswer]:
+async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[Answer]:
     work.saw(item.resident_id for item in items)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
-    people = {
-        row["id"]: row["active"]
-        for row in await work.rows(PEOPLE, ids=literal(list({item.resident_id for item in items})))
-    }
-    batch = Batch(items, named, people, language)
+    residents = [item.resident_id for item in items]
+    strangers = {row["id"]: row["active"] for row in await work.rows(STRANGERS, ids=residents)}
     async with work.everywhere():
         tubes = await lookup.create_and_lock(work, list(named.values()))
         rounds = await lookup.rounds_of(work, tubes)
-        await _keep_all(work, batch, tubes, rounds)
+        for _ in range(MOST_ROUNDS_OF_DECIDING):
+            batch = Batch(items, named, language)
+            people = await _people(work, items, residents, strangers, tubes)
+            await _decide(work, batch, people, tubes, rounds)
+            if await _keep(work, batch):
+                break
+        else:
+            raise Unavailable()
         await _remember_refused(work, batch)
         await _fill(work, batch, tubes)
-    return [batch.answers[place] for place in range(len(items))]
+    return batch.answers
 
 
-async def _keep_all(
-    work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping], rounds: Mapping[UUID, RoundFacts]
+async def _people(
+    work: Work,
+    items: Sequence[Swab],
+    residents: Sequence[UUID],
+    strangers: Mapping[UUID, bool | None],
+    tubes: Mapping[UUID, RowMapping],
+) -> dict[tuple[UUID, UUID], PersonFacts]:
+    """What is known of each person in each round."""
+    pools: dict[UUID, dict[UUID, datetime]] = {}
+    for row in await work.rows(ALONE, residents=residents):
+        of = pools.setdefault(row["resident_id"], {})
+        if row["pool_id"] is not None:
+            of[row["pool_id"]] = row["reported_at"]
+    people: dict[tuple[UUID, UUID], PersonFacts] = {}
+    for item in items:
+        active, called = strangers.get(item.resident_id, True), pools.get(item.resident_id)
+        people[item.campaign_id, item.resident_id] = PersonFacts(
+            known=active is not None, active=bool(active), single_only=called is not None, called_by=called or {}
+        )
+    campaigns = list({item.campaign_id for item in items})
+    for row in await work.rows(IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
+        person = people.get((row["campaign_id"], row["resident_id"]))
+        if person is not None:
+            person.counted |= row["counted"]
+            person.tubes = (*person.tubes, row["tube_id"])
+    return people
+
+
+async def _decide(
+    work: Work,
+    batch: Batch,
+    people: Mapping[tuple[UUID, UUID], PersonFacts],
+    rows: Mapping[UUID, RowMapping],
+    rounds: Mapping[UUID, RoundFacts],
 ) -> None:
-    """Decide and keep; what another transaction was faster with is decided again."""
-    facts = {
-        row["id"]: TubeFacts(
+    """Answer each swab, in sight of those before it in the batch."""
+    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in batch.items])}
+    tubes = {
+        row["number"]: TubeFacts(
             id=row["id"],
             state=row["state"],
             capacity=row["capacity"],
@@ -201,119 +246,69 @@ async def _keep_all(
             manifest=frozenset(row["manifest"]) if row["manifest"] is not None else None,
             round=rounds[row["campaign_id"]],
         )
-        for row in tubes.values()
+        for row in rows.values()
     }
-    places: Sequence[int] = range(len(batch.items))
-    for _ in range(MOST_ROUNDS_OF_DECIDING):
-        wanted = await _decide(work, batch, places, facts)
-        if not wanted:
-            return
-        won = await _keep(work, wanted)
-        for keep in wanted:
-            if keep.item.id in won:
-                batch.kept.append(keep)
-                exception = keep.decision.exception
-                batch.answers[keep.place] = SampleAnswer(id=keep.item.id, status="kept", exception=exception)
-            elif keep.decision.exception is None:
-                facts[keep.tube.id].people -= 1
-        places = [keep.place for keep in wanted if keep.item.id not in won]
-        if not places:
-            return
-    raise Unavailable()
-
-
-async def _decide(work: Work, batch: Batch, places: Sequence[int], tubes: Mapping[UUID, TubeFacts]) -> list[Keep]:
-    """Answer what can be answered, and list what should be kept."""
-    items = [batch.items[place] for place in places]
-    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in items])}
-    people = await _people(work, batch, items, tubes)
-    wanted: dict[UUID, Keep] = {}
-    for place in places:
-        item = batch.items[place]
-        named = batch.named.get(item.tube_number)
-        twin = wanted.get(item.id)
-        if item.id in held or twin is not None:
-            _answer_again(batch, place, held.get(item.id), twin)
+    for item in batch.items:
+        if item.id in held or item.id in batch.kept:
+            _answer_again(batch, item, held.get(item.id))
             continue
-        tube = tubes.get(named.id) if named else None
+        tube = tubes.get(item.tube_number)
         person = people[item.campaign_id, item.resident_id]
-        swab = Swab(item.id, item.campaign_id, item.sampled_at, item.offline)
-        decision = rules.decide(swab, tube, person, work.now, CLOCK_AHEAD)
+        decision = rules.decide(item, tube, person, work.now, CLOCK_AHEAD)
         if decision.refused:
-            at = f"/items/{place}/{AT.get(decision.refused, 'tube_number')}"
-            batch.refuse(place, decision.refused, PROBLEMS[decision.refused](at=at))
+            batch.refuse(item, AT.get(decision.refused, "tube_number"), PROBLEMS[decision.refused])
             continue
-        assert named is not None
         assert tube is not None
         person.counted |= decision.counted
-        person.tubes.add(tube.id)
+        person.tubes = (*person.tubes, tube.id)
         tube.people += decision.exception is None
-        wanted[item.id] = Keep(place, item, named, decision)
-    return list(wanted.values())
+        batch.kept[item.id] = Keep(item, decision)
+        batch.answers.append(Answer(item.id, "kept", decision.exception))
 
 
-def _answer_again(batch: Batch, place: int, row: RowMapping | None, twin: Keep | None) -> None:
+def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
     """Answer a swab that is there already, or that the same batch holds twice."""
-    item = batch.items[place]
     named = batch.named.get(item.tube_number)
-    if twin is not None:
+    if row is None:
+        twin = batch.kept[item.id]
         same = twin.item == item
-        answer = SampleAnswer(id=item.id, status="already", exception=twin.decision.exception)
+        answer = Answer(item.id, "already", twin.decision.exception)
     else:
-        assert row is not None
         recorded = (row["campaign_id"], row["resident_id"], row["moved_from"] or row["tube_id"])
         same = named is not None and recorded == (item.campaign_id, item.resident_id, named.id)
         exception: SampleException | None = row["exception"]
-        answer = SampleAnswer(id=item.id, status="undone" if row["undone_at"] else "already", exception=exception)
+        answer = Answer(item.id, "undone" if row["undone_at"] else "already", exception)
     if same:
-        batch.answers[place] = answer
+        batch.answers.append(answer)
     else:
-        batch.refuse(place, problems.SampleIdTaken.code, problems.SampleIdTaken(at=f"/items/{place}/id"))
+        batch.refuse(item, "id", problems.SampleIdTaken)
 
 
-async def _people(
-    work: Work, batch: Batch, items: Sequence[NewSample], tubes: Mapping[UUID, TubeFacts]
-) -> dict[tuple[UUID, UUID], PersonFacts]:
-    """What is known of each person in each round."""
-    residents = list({item.resident_id for item in items})
-    observed = {row["resident_id"] for row in await work.rows(OBSERVED, residents=residents)}
-    called: dict[UUID, dict[UUID, datetime]] = {}
-    for row in await work.rows(CALLED, residents=residents):
-        called.setdefault(row["resident_id"], {})[row["pool_id"]] = row["reported_at"]
-    people = {
-        (item.campaign_id, item.resident_id): PersonFacts(
-            known=item.resident_id in batch.people,
-            active=batch.people.get(item.resident_id, False),
-            single_only=item.resident_id in observed or item.resident_id in called,
-            called_by=called.get(item.resident_id, {}),
-        )
-        for item in items
-    }
-    campaigns = list({item.campaign_id for item in items})
-    for row in await work.rows(IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
-        person = people.get((row["campaign_id"], row["resident_id"]))
-        if person is not None:
-            person.counted |= row["counted"]
-            person.tubes.add(row["tube_id"])
-    return people
-
-
-async def _keep(work: Work, wanted: Sequence[Keep]) -> set[UUID]:
-    rows = await work.rows(
-        KEEP,
-        ids=literal([keep.item.id for keep in wanted]),
-        campaigns=literal([keep.item.campaign_id for keep in wanted]),
-        tubes=literal([keep.tube.id for keep in wanted]),
-        residents=literal([keep.item.resident_id for keep in wanted]),
-        regions=[keep.tube.region for keep in wanted],
-        sampled=literal([keep.item.sampled_at for keep in wanted]),
-        exceptions=[keep.decision.exception for keep in wanted],
-        offline=literal([keep.item.offline for keep in wanted]),
-        retests=literal([bool(keep.decision.answers) for keep in wanted]),
-        counted=literal([keep.decision.counted for keep in wanted]),
-        now=work.now,
-    )
-    return {row["id"] for row in rows}
+async def _keep(work: Work, batch: Batch) -> bool:
+    """Keep what may be kept; or nothing, if another transaction was faster with any of it."""
+    if not batch.kept:
+        return True
+    gains = batch.by_tube()
+    rows = [(place, keep) for place, (_, kept) in enumerate(gains, 1) for keep in kept]
+    try:
+        async with work.savepoint():
+            await work.run(
+                KEEP,
+                places=literal([place for place, _ in rows]),
+                ids=[keep.item.id for _, keep in rows],
+                residents=[keep.item.resident_id for _, keep in rows],
+                sampled=literal([keep.item.sampled_at for _, keep in rows]),
+                exceptions=literal([keep.decision.exception for _, keep in rows]),
+                offline=literal([keep.item.offline for _, keep in rows]),
+                retests=literal([bool(keep.decision.answers) for _, keep in rows]),
+                tubes=[tube.id for tube, _ in gains],
+                campaigns=[tube.campaign_id for tube, _ in gains],
+                regions=[tube.region for tube, _ in gains],
+                now=work.now,
+            )
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
 
 
 async def _remember_refused(work: Work, batch: Batch) -> None:
@@ -329,31 +324,32 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
             reasons=[code for _, code in batch.refused],
         )
     if batch.kept:
-        await work.run(RESOLVE, ids=[keep.item.id for keep in batch.kept], now=work.now)
+        await work.run(RESOLVE, ids=list(batch.kept), now=work.now)
 
 
-def _region_of(work: Work, batch: Batch, item: NewSample) -> str:
+def _region_of(work: Work, batch: Batch, item: Swab) -> str:
     named = batch.named.get(item.tube_number)
     return named.region if named else own_region(work.actor)
 
 
 async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> None:
     """Count what the tubes gained, and draw the consequences where a sealed tube learned of its people."""
-    gains: dict[UUID, list[Keep]] = {}
-    for keep in batch.kept:
-        gains.setdefault(keep.tube.id, []).append(keep)
+    gains = batch.by_tube()
     if not gains:
         return
     filled = await work.rows(
         FILL,
-        ids=list(gains),
-        people=[sum(keep.decision.exception is None for keep in kept) for kept in gains.values()],
-        listed=[len(kept) if tubes[id_]["manifest"] is not None else 0 for id_, kept in gains.items()],
-        firsts=[min(keep.item.sampled_at for keep in kept) for kept in gains.values()],
+        ids=[tube.id for tube, _ in gains],
+        people=[sum(keep.decision.exception is None for keep in kept) for _, kept in gains],
+        listed=[len(kept) if tubes[tube.id]["manifest"] is not None else 0 for tube, kept in gains],
+        firsts=[min(keep.item.sampled_at for keep in kept) for _, kept in gains],
         now=work.now,
     )
     swabs = [
-        SingleSwab(keep.tube.id, keep.item.resident_id, pool) for keep in batch.kept for pool in keep.decision.answers
+        SingleSwab(tube.id, keep.item.resident_id, pool)
+        for tube, kept in gains
+        for keep in kept
+        for pool in keep.decision.answers
     ]
     await retests.sample(work, swabs)
     await consequences.follow(

@@ -1,18 +1,21 @@
 """Tubes: what is asked and said."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.testing.answers import Refusal
 from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
+from services.testing.tubes.rules import TUBE_NUMBER, Swab
 from shared.contracts.resource import Said
 from shared.contracts.testing import Outcome, PoolSize, SampleException, TubeState
 from shared.contracts.times import Instant
+from shared.http.bodies import QuickBody
 from shared.problems import Invalid, Text
 
 MOST_LISTED = 60
@@ -21,7 +24,7 @@ MOST_LISTED = 60
 TubeNumber = Annotated[
     str,
     Field(
-        pattern=r"^[0-9A-Za-z-]{1,40}$",
+        pattern=TUBE_NUMBER,
         description="The number on the tube: eleven digits and a check digit.",
         examples=["000000000130"],
     ),
@@ -130,6 +133,20 @@ class NewSamples(Said):
     items: list[NewSample] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
+class Swabs(QuickBody, frozen=True):
+    """A batch of swabs: to read a thousand models took as long as all that is decided of them.
+
+    A time finer than a microsecond is rounded; the model would cut it.
+    """
+
+    says = NewSamples
+
+    items: Annotated[list[Swab], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
+
+    def keys(self) -> int:
+        return 1 + len(Swab.__struct_fields__) * len(self.items)
+
+
 class SampleAnswer(BaseModel):
     """What became of one swab: kept, kept already, undone since, or refused and why."""
 
@@ -152,6 +169,15 @@ class SampleAnswers(BaseModel):
     )
 
     items: list[SampleAnswer]
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """A `SampleAnswer` as it is made."""
+
+    id: UUID
+    status: Literal["kept", "already", "undone", "refused"]
+    exception: SampleException | None = None
+    problem: dict[str, Any] | None = None
 
 
 UndoReason = Literal["wrong_person", "wrong_tube", "aborted_swab", "scanned_twice"]
