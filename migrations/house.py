@@ -260,6 +260,27 @@ def create_proposals(service: Service) -> None:
     protect(service, "proposals", staff=f"INSERT, {decision}", system=decision)
 
 
+PUBLISHING = """
+ALTER TABLE {s}.{table}
+    ADD COLUMN proposal_id uuid CONSTRAINT {table}_proposal_id_key UNIQUE,
+    ADD COLUMN approved text NOT NULL GENERATED ALWAYS AS ('approved') STORED,
+    ADD CONSTRAINT {one}_proposed CHECK ({number} = 1 OR proposal_id IS NOT NULL),
+    ADD CONSTRAINT {table}_proposal_fkey FOREIGN KEY (proposal_id, approved) REFERENCES {s}.proposals (id, state);
+GRANT INSERT ON {s}.{table} TO fangxian_{s}_staff;
+"""
+
+
+def publish_by_proposals(service: Service, table: str, *, one: str, number: str) -> None:
+    """Let staff add to what is published, each after the first on an approved proposal."""
+    run_script(PUBLISHING.format(s=service, table=table, one=one, number=number))
+
+
+def publish_without_proposals(service: Service, table: str) -> None:
+    """Take that back."""
+    op.execute(f"REVOKE INSERT ON {service}.{table} FROM {group_of(service, 'staff')}")
+    op.execute(f"ALTER TABLE {service}.{table} DROP COLUMN proposal_id, DROP COLUMN approved")
+
+
 def run_script(script: str) -> None:
     """Run statements separated by semicolons at line ends; a function's body is one."""
     statement: list[str] = []

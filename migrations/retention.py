@@ -1,6 +1,7 @@
 """Retention in the database: the periods, what is held, and the one function that removes."""
 
 from collections.abc import Mapping
+from textwrap import indent
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -73,20 +74,26 @@ DECLARE
     removed bigint;
 BEGIN
     SELECT now() - make_interval(days => days) INTO STRICT before FROM retention_periods WHERE kind = asked;
-    CASE asked
-{cases}
-    END CASE;
-    GET DIAGNOSTICS removed = ROW_COUNT;
-    IF removed > 0 THEN
-        INSERT INTO purges AS counted (kind, day, rows)
-        VALUES (asked, (now() AT TIME ZONE 'Asia/Shanghai')::date, removed)
-        ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows;
-    END IF;
+{does}
     RETURN removed;
 END $$;
 REVOKE ALL ON FUNCTION {s}.purge FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {s}.purge TO fangxian_{s}_system;
 """
+
+COUNT = """\
+    IF removed > 0 THEN
+        INSERT INTO purges AS counted (kind, day, rows)
+        VALUES (asked, (now() AT TIME ZONE 'Asia/Shanghai')::date, removed)
+        ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows;
+    END IF;"""
+
+REMOVE_ROWS = """\
+    CASE asked
+{cases}
+    END CASE;
+    GET DIAGNOSTICS removed = ROW_COUNT;
+{count}"""
 
 
 def create_retention(service: Service, kinds: Mapping[str, Kept]) -> None:
@@ -94,7 +101,7 @@ def create_retention(service: Service, kinds: Mapping[str, Kept]) -> None:
     kept = {**kinds, "jobs": JOBS}
     run_script(TABLES.format(s=service))
     cases = "\n".join(f"        WHEN '{kind}' THEN {one.removal.strip()};" for kind, one in sorted(kept.items()))
-    run_script(PURGE.format(s=service, cases=cases))
+    run_script(PURGE.format(s=service, does=REMOVE_ROWS.format(cases=cases, count=COUNT)))
     periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
     op.bulk_insert(periods, [{"kind": kind, "days": one.days, "source": one.source} for kind, one in kept.items()])
     allow(service, "retention_periods", "SELECT")
@@ -184,32 +191,14 @@ END $$;
 REVOKE ALL ON FUNCTION {s}.drop_audit FROM PUBLIC;
 """
 
-PURGE_WHOLE = """
-ALTER FUNCTION {s}.purge RENAME TO purge_rows;
-REVOKE ALL ON FUNCTION {s}.purge_rows FROM fangxian_{s}_system;
-CREATE FUNCTION {s}.purge(asked text, most integer) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {s}, pg_catalog, pg_temp AS $$
-DECLARE
-    before timestamptz;
-    removed bigint;
-BEGIN
-    SELECT now() - make_interval(days => days) INTO STRICT before FROM retention_periods WHERE kind = asked;
+REMOVE_WHOLE = """\
     IF asked = 'audit' THEN
         removed := drop_audit(before);
-        IF removed > 0 THEN
-            INSERT INTO purges AS counted (kind, day, rows)
-            VALUES (asked, (now() AT TIME ZONE 'Asia/Shanghai')::date, removed)
-            ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows;
-        END IF;
+{count}
         RETURN removed;
     END IF;
     removed := purge_rows(asked, most);
-{after}
-    RETURN removed;
-END $$;
-REVOKE ALL ON FUNCTION {s}.purge FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION {s}.purge TO fangxian_{s}_system;
-"""
+{after}"""
 
 AUDIT = Kept(
     1095, "local decision: three years; Personal Information Protection Law, article 56, asks the same of records", ""
@@ -219,7 +208,10 @@ AUDIT = Kept(
 def purge_whole_partitions(service: Service, after: str = "") -> None:
     """Let the purge drop what lies in partitions of its own; `after` is said when rows of a kind were removed."""
     run_script(DROP_AUDIT.format(s=service))
-    run_script(PURGE_WHOLE.format(s=service, after=after))
+    op.execute(f"ALTER FUNCTION {service}.purge RENAME TO purge_rows")
+    op.execute(f"REVOKE ALL ON FUNCTION {service}.purge_rows FROM {group_of(service, 'system')}")
+    whole = REMOVE_WHOLE.format(count=indent(COUNT, "    "), after=after)
+    run_script(PURGE.format(s=service, does=whole))
     periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
     op.bulk_insert(periods, [{"kind": "audit", "days": AUDIT.days, "source": AUDIT.source}])
 

@@ -4,10 +4,11 @@ Rules never ask for the time; they are given `now`. Everything else asks `clock.
 """
 
 import time
-from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
+from shared.days import SHANGHAI, day_of, start_of
+
+__all__ = ["SHANGHAI", "day_of", "move", "now", "seconds", "start_of"]
 
 _shift = timedelta(0)
 
@@ -20,18 +21,6 @@ def now() -> datetime:
 def seconds() -> float:
     """The present instant in Unix seconds, for what is compared with such: a quarter of `now().timestamp()`."""
     return time.time() + _shift.total_seconds()
-
-
-def day_of(instant: datetime) -> date:
-    """The calendar day an instant falls on where the district lives. Needs an aware datetime."""
-    if instant.tzinfo is None:
-        raise ValueError("an instant without a time zone has no day")
-    return instant.astimezone(SHANGHAI).date()
-
-
-def start_of(day: date) -> datetime:
-    """The first instant of a day in Asia/Shanghai, as UTC."""
-    return datetime(day.year, day.month, day.day, tzinfo=SHANGHAI).astimezone(UTC)
 
 
 def move(by: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""The tables that every service's schema has: feed, idempotency keys, audit, jobs, uploads, proposals, retention."""
+"""The tables that every service's schema has: feed, audit, keys, jobs, proposals, retention, sunset."""
 
 from sqlalchemy import (
     BigInteger,
@@ -34,7 +34,33 @@ def add_house_tables(metadata: MetaData) -> None:
     """Declare the common tables in a service's schema."""
     add_feed_tables(metadata)
     add_audit_tables(metadata)
+    _add_data_keys(metadata)
+    _add_idempotency(metadata)
+    _add_jobs(metadata)
+    _add_proposals(metadata)
     _add_retention(metadata)
+    _add_sunset(metadata)
+
+
+def _add_data_keys(metadata: MetaData) -> None:
+    """What seals personal data."""
+    Table(
+        "data_keys",
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("month", Integer, nullable=False),
+        Column("master", Text, nullable=False, server_default="", comment="What wraps it."),
+        Column("wrapped", LargeBinary, comment="Null once it is destroyed, and with it what it sealed."),
+        Column("made_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("seals_from", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("destroyed_at", DateTime(timezone=True)),
+        CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="data_key_destroyed"),
+        comment="The keys that seal personal data of a month, wrapped by the master key.",
+    )
+
+
+def _add_idempotency(metadata: MetaData) -> None:
+    """What was answered under which idempotency key."""
     Table(
         "idempotency",
         metadata,
@@ -43,6 +69,10 @@ def add_house_tables(metadata: MetaData) -> None:
         Column("answer", LargeBinary, comment="Sealed; null while the first request runs."),
         Column("at", DateTime(timezone=True), nullable=False, index=True),
     )
+
+
+def _add_jobs(metadata: MetaData) -> None:
+    """What is done in the background, and the files it is done with."""
     Table(
         "jobs",
         metadata,
@@ -73,6 +103,10 @@ def add_house_tables(metadata: MetaData) -> None:
         Column("kept_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         comment="The file of a job, sealed in parts, until the job has ended.",
     )
+
+
+def _add_proposals(metadata: MetaData) -> None:
+    """What two people decide."""
     Table(
         "proposals",
         metadata,
@@ -133,6 +167,18 @@ def _add_retention(metadata: MetaData) -> None:
         comment="Whose data must not be removed yet, by the registry's holds.",
     )
     Table(
+        "purges",
+        metadata,
+        Column("kind", Text(collation="C"), primary_key=True),
+        Column("day", Date, primary_key=True),
+        Column("rows", BigInteger, nullable=False),
+        comment="How many rows of each kind were removed on each day.",
+    )
+
+
+def _add_sunset(metadata: MetaData) -> None:
+    """That it is over."""
+    Table(
         "sunset",
         metadata,
         Column("only", Boolean, primary_key=True, server_default=text("true")),
@@ -143,12 +189,4 @@ def _add_retention(metadata: MetaData) -> None:
         Column("progress", JSONB, nullable=False, server_default=text("'{}'")),
         CheckConstraint('"only"', name="sunset_once"),
         comment="That the emergency is over. Where this has its row, nothing is collected.",
-    )
-    Table(
-        "purges",
-        metadata,
-        Column("kind", Text(collation="C"), primary_key=True),
-        Column("day", Date, primary_key=True),
-        Column("rows", BigInteger, nullable=False),
-        comment="How many rows of each kind were removed on each day.",
     )

@@ -55,5 +55,4 @@ def covers(wide: Range, scope: str) -> bool:
 
 def lies_under(code: str, scope: str) -> bool:
     """Whether a region is the scope or lies under it."""
-    low, high = range_of(scope)
-    return low <= code < high
+    return covers(range_of(scope), code)

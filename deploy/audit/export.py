@@ -119,16 +119,20 @@ def _visits_of(day: date, audit: bytes) -> Callable[[asyncpg.Connection, Install
     """The check of the visits in the database that were sealed on a day, by the seals in its audit."""
 
     async def act(connection: asyncpg.Connection, _: Installation) -> int:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            data = b"".join([line + b"\n" async for line in visits.lines(connection, day, audit)])
-            purged = await visits.purged_before(connection)
         name = f"visits {day}"
-        try:
-            seals = verify_visits.seals_of(verify_visits.entries_in([audit]), day.isoformat())
-        except verify_visits.Finding as finding:
-            print(f"{name}: {finding.kind.upper()}: {finding}")
-            return 1
-        return verify_visits.report(data, seals, purged, name)
+        with tempfile.TemporaryFile() as file:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                async for line in visits.lines(connection, day, audit):
+                    file.write(line + b"\n")
+                purged = await visits.purged_before(connection)
+            file.seek(0)
+            try:
+                seals = verify_visits.seals_of(verify_visits.entries_in([audit]), day.isoformat())
+                batches = verify_visits.opened(file)[1]
+            except verify_visits.Finding as finding:
+                print(f"{name}: {finding.kind.upper()}: {finding}")
+                return 1
+            return verify_visits.report(batches, seals, purged, name)
 
     return act
 

@@ -18,6 +18,7 @@ import re
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -82,25 +83,48 @@ def time_in(leaf: bytes) -> str:
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-def batches_of(data: bytes) -> tuple[str, list[Batch]]:
-    """The day of an export, and its batches."""
-    if not data.endswith(b"\n"):
-        raise Finding("truncated", "the file ends in the middle of a line")
-    found: list[Batch] = []
-    day = ""
-    for number, line in enumerate(data[:-1].split(b"\n"), 1):
-        try:
-            value = verify_audit.read_line(line)
-            if number == 1:
-                day = _day_of(value)
-            elif set(value) == {"batch", "leaves"}:
-                found.append(Batch(value["batch"], _bytes_of(value["leaves"]), []))
+def opened(file: Iterable[bytes]) -> tuple[str, Iterator[Batch]]:
+    """The day of an export, and its batches, one at a time: a day may have more visits than memory has room for."""
+    lines = enumerate(file, 1)
+    with _line(next(lines, (1, b""))) as value:
+        day = _day_of(value)
+    return day, _batches(lines)
+
+
+def _batches(lines: Iterable[tuple[int, bytes]]) -> Iterator[Batch]:
+    batch: Batch | None = None
+    for line in lines:
+        ended = None
+        with _line(line) as value:
+            if set(value) == {"batch", "leaves"}:
+                batch, ended = Batch(_number(value["batch"]), _bytes_of(value["leaves"]), []), batch
+            elif batch is None:
+                raise ValueError("a visit of no batch")
             else:
                 leaf_of(_whole(value["visit"]))
-                found[-1].visits.append(value["visit"])
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error, RecursionError):
-            raise Finding("changed", f"line {number} was changed: it is not as it was written", number) from None
-    return day, found
+                batch.visits.append(value["visit"])
+        if ended is not None:
+            yield ended
+    if batch is not None:
+        yield batch
+
+
+@contextmanager
+def _line(line: tuple[int, bytes]) -> Iterator[dict[str, Any]]:
+    """What a line says. Whatever is wrong with it in the block is a finding."""
+    number, text = line
+    if not text.endswith(b"\n"):
+        raise Finding("truncated", "the file ends in the middle of a line")
+    try:
+        yield verify_audit.read_line(text[:-1])
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
+        raise Finding("changed", f"line {number} was changed: it is not as it was written", number) from None
+
+
+def _number(value: Any) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ValueError("not a number")
+    return value
 
 
 def _whole(visit: dict[str, Any]) -> dict[str, Any]:
@@ -181,24 +205,27 @@ def removed_before(operation: str, at: str, reason: str) -> str:
 # Checking -------------------------------------------------------------------------------------------------------------
 
 
-def check(data: bytes, seals: Sequence[dict[str, Any]], purged: str) -> tuple[list[Finding], int, int]:
+def check(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str) -> tuple[list[Finding], int, int]:
     """All that is wrong, how many visits there are, and how many of the sealed are purged."""
-    _, batches = batches_of(data)
     found: list[Finding] = []
-    gone = 0
-    by_number = {batch.number: batch for batch in batches}
-    if len(by_number) < len(batches):
-        found.append(Finding("added", "a batch stands there twice"))
-    for seal in seals:
-        batch = by_number.pop(seal["batch"], Batch(seal["batch"], None, []))
-        wrong, absent = check_batch(seal, batch, purged)
-        found += wrong
-        gone += absent
-    for batch in by_number.values():
-        found += [
-            Finding("added", f"{name_of(visit)} was added: no batch has it", batch.number) for visit in batch.visits
-        ]
-    return found, sum(len(batch.visits) for batch in batches), gone
+    count = gone = 0
+    sought = {seal["batch"]: seal for seal in seals}
+    seen: set[int | None] = set()
+    for batch in batches:
+        count += len(batch.visits)
+        if batch.number in seen:
+            found.append(Finding("added", "a batch stands there twice"))
+        elif (seal := sought.pop(batch.number, None)) is not None:
+            wrong, absent = check_batch(seal, batch, purged)
+            found, gone = found + wrong, gone + absent
+        else:
+            added = (f"{name_of(visit)} was added: no batch has it" for visit in batch.visits)
+            found += [Finding("added", said, batch.number) for said in added]
+        seen.add(batch.number)
+    for seal in sought.values():
+        wrong, absent = check_batch(seal, Batch(seal["batch"], None, []), purged)
+        found, gone = found + wrong, gone + absent
+    return found, count, gone
 
 
 def check_batch(seal: dict[str, Any], batch: Batch, purged: str) -> tuple[list[Finding], int]:
@@ -251,10 +278,10 @@ def name_of(visit: Any) -> str:
 # From the command line ------------------------------------------------------------------------------------------------
 
 
-def report(data: bytes, seals: Sequence[dict[str, Any]], purged: str, name: str) -> int:
+def report(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str, name: str) -> int:
     """Say what was found; 1 if something is wrong."""
     try:
-        found, count, gone = check(data, seals, purged)
+        found, count, gone = check(batches, seals, purged)
     except Finding as unreadable:
         found, count, gone = [unreadable], 0, 0
     for finding in found:
@@ -279,10 +306,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if wrong:
         return int(wrong)
     try:
-        data, audits = _read(asked.visits), [_read(audit) for audit in asked.audits]
-        day, _ = batches_of(data)
-        entries = list(entries_in(audits))
-        return report(data, seals_of(entries, day), purged_before(entries), f"visits {day}")
+        entries = list(entries_in(map(_read, asked.audits)))
+        with open(asked.visits, "rb") as file:
+            day, batches = opened(file)
+            return report(batches, seals_of(entries, day), purged_before(entries), f"visits {day}")
     except OSError as error:
         print(f"cannot look: {error}", file=sys.stderr)
         return 2

@@ -57,7 +57,7 @@ def _searching(service: Service) -> Router:
         none. The search itself leaves an entry.
         """
         where = AuditFilter(subject, actor, operation, kind, since, before)
-        return await use_cases.search(work, where, place_of(cursor), limit)
+        return await use_cases.search_audit(work, where, place_of(cursor), limit)
 
     return router
 
@@ -71,7 +71,7 @@ def _looking(service: Service) -> Router:
 
         The role and organisation, the time and the purpose; never who it was. The latest first.
         """
-        return await use_cases.who_looked(work, place_of(cursor), limit)
+        return await use_cases.who_looked_here(work, place_of(cursor), limit)
 
     return router
 

@@ -94,7 +94,7 @@ class AuditFilter:
         return " ".join(f"{name}={value}" for name, value in asked.items() if value is not None)
 
 
-async def search(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
+async def search_audit(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
     """Entries within the auditor's scope, the whole's with those in no region's name; the latest first."""
     await work.rows(AS_AUDITOR, role=group_of(work.house.settings.service, "auditor"))
     rows = await _latest(work, AUDIT, select(AUDIT).where(*where.clauses()), after, limit)
@@ -106,7 +106,7 @@ async def search(work: Work, where: AuditFilter, after: Place | None, limit: int
     return Listed(items=entries, next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None)
 
 
-async def who_looked(work: Work, after: Place | None, limit: int) -> Listed[LookedAt]:
+async def who_looked_here(work: Work, after: Place | None, limit: int) -> Listed[LookedAt]:
     """What was done with the data of the caller and of those the caller acts for, the latest first."""
     service = work.house.settings.service
     told = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose")

@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from shared import straight
 from shared.bulk import literal
 from shared.contracts.resource import Resource
-from shared.ids import in_order
 
 LANES = ("urgent", "normal")
 MOST_ENTRIES = 1_000
@@ -172,8 +171,3 @@ async def floor(session: AsyncSession) -> Cursor | None:
     """The last place that retention has dropped, if it has dropped any."""
     row = (await session.execute(text("SELECT epoch, xid::text::bigint, seq FROM feed_floor"))).one_or_none()
     return Cursor(*row) if row else None
-
-
-def uuids(ids: Iterable[UUID]) -> list[UUID]:
-    """Distinct ids in the one order in which everything locks rows."""
-    return in_order(ids)

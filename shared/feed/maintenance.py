@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import httpx
 from sqlalchemy import text
@@ -16,14 +15,9 @@ from shared.feed.reader import Reaction, Reader
 from shared.house import House, owners_read_by
 from shared.http import idempotency
 from shared.problems import Problem
-from shared.work import Work
 
 PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 
-PARKED = text("""
-    SELECT type, subject, version, region, error, attempts, parked_at FROM feed_parked
-    ORDER BY parked_at LIMIT :limit
-""")
 COUNT_PARKED = text("SELECT count(*) FROM feed_parked")
 OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
 OLDEST = text("""
@@ -42,11 +36,6 @@ async def forget_old_keys(house: House) -> None:
     """Remove idempotency keys after 24 hours."""
     async with house.system_work("forget_old_keys") as work:
         await work.run(idempotency.FORGET, before=work.now - timedelta(hours=24))
-
-
-async def parked(work: Work, limit: int = 100) -> list[dict[str, Any]]:
-    """What could not be handled, oldest first."""
-    return [dict(row) for row in await work.rows(PARKED, limit=limit)]
 
 
 async def measure(house: House, reactions: Sequence[Reaction]) -> None:

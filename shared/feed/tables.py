@@ -5,13 +5,11 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    CheckConstraint,
     Column,
     DateTime,
     Identity,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -107,17 +105,4 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("attempts", Integer, nullable=False, server_default="1"),
         Column("parked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         comment="Entries that could not be handled. Operators see and retry them.",
-    )
-    Table(
-        "data_keys",
-        metadata,
-        Column("id", Integer, primary_key=True, autoincrement=False),
-        Column("month", Integer, nullable=False),
-        Column("master", Text, nullable=False, server_default="", comment="What wraps it."),
-        Column("wrapped", LargeBinary, comment="Null once it is destroyed, and with it what it sealed."),
-        Column("made_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Column("seals_from", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Column("destroyed_at", DateTime(timezone=True)),
-        CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="data_key_destroyed"),
-        comment="The keys that seal personal data of a month, wrapped by the master key.",
     )

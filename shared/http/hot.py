@@ -19,8 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http import limits
 from shared.http.handlers import respond
+from shared.http.heads import Heads
 from shared.http.route import Route, check_declared
 from shared.http.router import Router
+from shared.ids import new_name
 from shared.problems import PayloadTooLarge, Problem, UpstreamTimeout
 
 JSON = b"application/json"
@@ -51,7 +53,10 @@ class Hot:
     """The longest body; 0 where there is none to read."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, self.body_bytes) if self.body_bytes else b""
+        body = b""
+        if self.body_bytes:
+            _check_is_json(scope)
+            body = await _body(receive, self.body_bytes)
         await _send(send, await self.handle(scope, body))
 
 
@@ -88,6 +93,7 @@ class App(FastAPI):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hot: dict[tuple[str, str], Surrounded] = {}
+        self.heads: Heads[Head] = Heads()
         self.for_browsers = False
         """Whether what a web page asks goes the ordinary way, where it is told who may read the answer."""
 
@@ -125,7 +131,7 @@ class Surrounded:
         self.observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(self, scope)
+        exchange = Exchange(Head(self, scope), scope)
         status = 0
         try:
             try:
@@ -139,32 +145,65 @@ class Surrounded:
             exchange.end(status)
 
 
+class Head:
+    """What the head of a request to a hot route says to its surroundings. The same bytes always say the same."""
+
+    __slots__ = ("budget", "fault", "hot", "request_id", "scope")
+
+    def __init__(self, hot: Surrounded, scope: Scope) -> None:
+        self.hot = hot
+        self.scope = scope
+        headers, size = limits.read_headers(scope)
+        self.request_id = limits.given_request_id(headers)
+        self.budget = limits.budget_of(headers, hot.seconds)
+        self.fault: Problem | None = None
+        most = hot.endpoint.body_bytes
+        try:
+            limits.check(scope, headers, size, most or limits.BODY_BYTES, is_json=True)
+            if most:
+                _check_is_json(scope)
+        except Problem as fault:
+            self.fault = fault
+
+
 class Exchange:
     """One request to a hot route, until it is answered: limits.py's work in one place."""
 
-    __slots__ = ("_began", "_headers", "_hot", "_scope", "_size", "budget", "request_id")
+    __slots__ = ("_began", "_head", "_hot", "_scope", "budget", "request_id")
 
-    def __init__(self, hot: Surrounded, scope: Scope) -> None:
+    def __init__(self, head: Head, scope: Scope) -> None:
         self._began = time.monotonic()
-        self._hot = hot
+        self._head = head
+        self._hot = head.hot
         self._scope = scope
-        self._headers, self._size = limits.read_headers(scope)
-        self.request_id = limits.request_id_of(self._headers)
-        self.budget = limits.budget_of(self._headers, hot.seconds)
+        self.request_id = head.request_id or new_name()
+        self.budget = head.budget
         """Seconds it may take; whoever runs it ends it then."""
-        scope["app"] = hot.app
+        scope["app"] = head.hot.app
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
-        state["deadline"] = self._began + self.budget
+        state["deadline"] = self._began + head.budget
 
     async def answer(self, receive: Receive) -> Answer:
-        """The answer, whatever it is. Waits for what it asks of others and for the body, and for nothing else."""
+        """The answer, whatever it is, to a body that is still to be received."""
+        most = self._hot.endpoint.body_bytes
+        try:
+            body = await _body(receive, most) if most and self._head.fault is None else b""
+        except Exception as error:
+            return self.refusal(error)
+        return await self.answer_to(body)
+
+    async def answer_to(self, body: bytes) -> Answer:
+        """The answer, whatever it is, to a whole body. Waits for what it asks of others, and for nothing else."""
         endpoint = self._hot.endpoint
         try:
-            most = endpoint.body_bytes
-            limits.check(self._scope, self._headers, self._size, most or limits.BODY_BYTES, is_json=True)
             try:
-                body = await _body(self._scope, receive, most) if most else b""
+                if self._head.fault is not None:
+                    raise self._head.fault
+                if not endpoint.body_bytes:
+                    body = b""
+                elif len(body) > endpoint.body_bytes:
+                    raise PayloadTooLarge(limit_bytes=endpoint.body_bytes)
                 return await endpoint.handle(self._scope, body)
             except Problem as problem:
                 check_declared(problem, self._hot.route)
@@ -191,10 +230,13 @@ async def _send(send: Send, answer: Answer, request_id: str | None = None) -> No
     await send({"type": "http.response.body", "body": answer.body})
 
 
-async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The whole body, if it says it is JSON and is not too long."""
+def _check_is_json(scope: Scope) -> None:
     if (b"content-type", JSON) not in scope["headers"]:
         limits.check_content_type(Request(scope), ("application/json",))  # other ways to say the same, and refusals
+
+
+async def _body(receive: Receive, most: int) -> bytes:
+    """The whole body, if it is not too long."""
     body = b""
     while True:
         message = await receive()

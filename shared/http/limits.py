@@ -292,10 +292,13 @@ def read_headers(scope: Scope) -> tuple[dict[bytes, bytes], int]:
 
 def request_id_of(headers: Mapping[bytes, bytes]) -> str:
     """The id the request goes by: the caller's, if it looks like one, else a new one."""
+    return given_request_id(headers) or new_name()
+
+
+def given_request_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """The caller's id for the request, if it looks like one."""
     given = headers.get(b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given.decode("ascii")
-    return new_name()
+    return given.decode("ascii") if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
 def budget_of(headers: Mapping[bytes, bytes], most: float) -> float:

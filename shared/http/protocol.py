@@ -5,6 +5,10 @@ For a hot route that costs as much as the answer itself. So here its coroutine i
 for, and its answer is written in one piece. All else goes uvicorn's own way, to the same application: what comes in
 pieces, stands in line behind another request, waits for `100 Continue`, or is asked by a client that reads too slowly.
 
+A device sends the same head with every request, byte for byte, and the same bytes always read the same. So the head of
+a request that was whole and in order is remembered as it was read (heads.py): the next one is not read again. Who asks,
+and whether they still may, is looked at each time.
+
 A client that does not come to the end of a request's head is cut off: uvicorn would wait for ever. Only a new
 connection and a head that came in pieces cost a timer.
 """
@@ -14,11 +18,12 @@ from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, cast
 
-from starlette.types import Message, Scope
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from shared.http import limits
-from shared.http.hot import Answer, App, Exchange, Surrounded
+from shared.http.alarm import Alarm
+from shared.http.hot import Answer, App, Exchange, Head, Surrounded
 from shared.problems import UpstreamTimeout
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -32,35 +37,65 @@ class HotProtocol(HttpToolsProtocol):
 
     head_seconds = HEAD_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
-    _reading = False
+    _came: bytes | None = None
+    """What has come and is being read, if it begins with a request."""
+    _between = True
+    """Whether all that came was whole requests."""
     _begun: tuple[RequestResponseCycle, Surrounded] | None = None
     """A request to a hot route whose body is still being read."""
+    _running: "_Running | None" = None
+    _answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has come, and is to say what they want."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
+        self._deadline = Alarm(self.loop, self._expire)
+        self._turn = _Turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """They have gone."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._forget_head()
+        if self._running is None:
+            self._deadline.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Something has come. What of it is not a whole request goes the ordinary way."""
-        self._reading = True
+        if self._answers_at_once(data):
+            return
+        self._came = data if self._between else b""
         super().data_received(data)
-        self._reading = False
+        self._came = None
         if self._begun is not None:
             cycle, _ = self._begun
             self._begun = None
             super()._start_asgi_task(cycle, self.app)
         if self._awaits_head():
             self._head_timer = self._head_timer or self.loop.call_later(self.head_seconds, self._cut_off)
-        elif self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        else:
+            self._forget_head()
+
+    def _answers_at_once(self, data: bytes) -> bool:
+        """Whether it is one whole request with a head that was read before: then it is being answered."""
+        if not (self._between and isinstance(self.app, App) and self._is_free()):
+            return False
+        known = self.app.heads.find(data)
+        if known is None:
+            return False
+        self._forget_head()
+        self._turn.begin(self.scope)
+        self.cycle = cast("RequestResponseCycle", self._turn)
+        here = {"server": self.server, "client": self.client, "scheme": self.scheme}
+        scope = {**known.head.scope, **here, "state": self.app_state.copy()}
+        _Running(self, self.cycle, Exchange(known.head, scope), data[known.size :]).go_on()
+        return True
+
+    def _is_free(self) -> bool:
+        """Whether no answer is under way, and the next could be written."""
+        cycle = self.cycle
+        free = cycle is None or cycle.response_complete
+        return free and not self.flow.write_paused and not self.transport.is_closing()
 
     def _awaits_head(self) -> bool:
         """Whether nothing of ours is under way or counts the time: half a head has come, or none though bytes have."""
@@ -68,6 +103,11 @@ class HotProtocol(HttpToolsProtocol):
         if cycle is None or cycle.scope is not self.scope:
             return True
         return cycle.response_complete and self.timeout_keep_alive_task is None
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _cut_off(self) -> None:
         """Close the connection of a client that took too long; not while it still waits for an earlier answer."""
@@ -77,16 +117,26 @@ class HotProtocol(HttpToolsProtocol):
         else:
             self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
 
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._between = False
+        super().on_message_begin()
+
     def on_message_complete(self) -> None:
         """A request is whole."""
         super().on_message_complete()
+        self._between = True
         if self._begun is not None:
             cycle, hot = self._begun
             self._begun = None
-            _Running(self, cycle, hot).go_on()
+            scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
+            head = Head(hot, scope)
+            if self._came and cycle.keep_alive and head.fault is None:
+                cast("App", self.app).heads.keep(self._came, body, head, hot)
+            _Running(self, cycle, Exchange(head, scope), body).go_on()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        hot = self._hot(cycle, app) if self._reading else None  # else it stood in line
+        hot = None if self._came is None else self._hot(cycle, app)  # else it stood in line
         if hot is None:
             super()._start_asgi_task(cycle, app)
         else:
@@ -99,9 +149,12 @@ class HotProtocol(HttpToolsProtocol):
 
     def write_answer(self, cycle: RequestResponseCycle, answer: Answer, request_id: str) -> None:
         """Write an answer in one piece, and be ready for the next request."""
+        self._running = None
+        self._deadline.put_off(None)
         cycle.response_started = cycle.response_complete = True
-        on_response, cycle.on_response = cycle.on_response, _nothing  # which would keep the connection alive
+        cycle.on_response = _nothing  # which would keep the connection alive
         if cycle.disconnected:
+            self._deadline.close()
             return
         self.transport.write(
             b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
@@ -116,26 +169,70 @@ class HotProtocol(HttpToolsProtocol):
         )
         if not cycle.keep_alive:
             self.transport.close()
-        on_response()
+        self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is written. A timer of the last one is left to go off, and sees then how long it has been quiet."""
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None or self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if it has been quiet for too long."""
+        self.timeout_keep_alive_task = None
+        if not self.cycle.response_complete:
+            return  # there is a new one when it is
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def run(self, running: "_Running", until: float) -> None:
+        """Somebody is being answered, and has so long."""
+        self._running = running
+        self._deadline.put_off(until)
+
+    def _expire(self) -> None:
+        if self._running is not None:
+            self._running.expire()
+
+
+class _Turn:
+    """Stands where uvicorn keeps a request that is under way, for one that uvicorn has not read. One a connection."""
+
+    __slots__ = ("disconnected", "keep_alive", "on_response", "response_complete", "response_started", "scope")
+
+    message_event = asyncio.Event()
+    """Nobody waits for it."""
+
+    def begin(self, scope: Any) -> None:
+        """A request is under way. `scope` is that of the last one that was read."""
+        self.scope = scope
+        self.disconnected = self.response_started = self.response_complete = False
+        self.keep_alive = True
+        self.on_response = _nothing
 
 
 class _Running:
     """A request to a hot route under way."""
 
-    __slots__ = ("_coroutine", "_cycle", "_exchange", "_protocol", "_timer", "_waits_for")
+    __slots__ = ("_coroutine", "_cycle", "_exchange", "_protocol", "_waits_for")
 
-    def __init__(self, protocol: HotProtocol, cycle: RequestResponseCycle, hot: Surrounded) -> None:
+    def __init__(self, protocol: HotProtocol, cycle: RequestResponseCycle, exchange: Exchange, body: bytes) -> None:
         self._protocol = protocol
         self._cycle = cycle
-        self._exchange = Exchange(hot, cast("Scope", cycle.scope))
-        self._coroutine: Coroutine[asyncio.Future[Any], None, Answer] = self._exchange.answer(self._receive)
+        self._exchange = exchange
+        self._coroutine: Coroutine[asyncio.Future[Any], None, Answer] = exchange.answer_to(body)
         self._waits_for: asyncio.Future[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def go_on(self, _: object = None) -> None:
         """Run until it waits for something, or is answered."""
         try:
-            self._wait(self._coroutine.send(None))
+            future = self._coroutine.send(None)
         except StopIteration as ended:
             self._end(ended.value)
         except asyncio.CancelledError:
@@ -143,24 +240,22 @@ class _Running:
         except BaseException:
             self._protocol.transport.close()
             raise
+        else:
+            self._wait(future)
 
-    async def _receive(self) -> Message:
-        return {"type": "http.request", "body": bytes(self._cycle.body)}
+    def expire(self) -> None:
+        """Its time is over."""
+        if self._waits_for is not None:
+            self._waits_for.cancel()
 
     def _wait(self, future: "asyncio.Future[Any]") -> None:
         future._asyncio_future_blocking = False  # as a task says that it has seen to it
         future.add_done_callback(self.go_on)
+        if self._waits_for is None:
+            self._protocol.run(self, self._protocol.loop.time() + self._exchange.budget)
         self._waits_for = future
-        if self._timer is None:
-            self._timer = self._protocol.loop.call_later(self._exchange.budget, self._expire)
-
-    def _expire(self) -> None:
-        if self._waits_for is not None:
-            self._waits_for.cancel()
 
     def _end(self, answer: Answer) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._protocol.write_answer(self._cycle, answer, self._exchange.request_id)
         self._exchange.end(answer.status)
 

@@ -60,12 +60,12 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
 
         `content_hash` says what exactly was seen. Nobody approves their own proposal, in whatever role.
         """
-        return await use_cases.approve(work, by_name, proposal_id, decision)
+        return await use_cases.approve_proposal(work, by_name, proposal_id, decision)
 
     @router.post("/{proposal_id}/refuse", role=deciders, audit=Act.APPROVAL, raises=[NotFound, *PROBLEMS])
     async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
         """Refuse what another person proposed, with the reason. It has no effect, now or later."""
-        return await use_cases.refuse(work, by_name, proposal_id, decision)
+        return await use_cases.refuse_proposal(work, by_name, proposal_id, decision)
 
     @router.post(
         "/{proposal_id}/withdraw",
@@ -75,6 +75,6 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
     )
     async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
         """Take back what one proposed oneself, while nobody has decided it."""
-        return await use_cases.withdraw(work, proposal_id, withdrawal.reason)
+        return await use_cases.withdraw_proposal(work, proposal_id, withdrawal.reason)
 
     return router

@@ -192,7 +192,7 @@ async def list_proposals(work: Work, kind: str | None, only_open: bool, page: Pa
     return listed(rows, page, lambda row: _say(work, row), lambda row: Place(seq=row["seq"]))
 
 
-async def approve(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+async def approve_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
     """Approve exactly what was seen. Its effect is in this transaction; of two who approve at once one has it."""
     row = await _decidable(work, kinds, id, decision)
     kind = kinds[row["kind"]]
@@ -201,12 +201,12 @@ async def approve(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Pro
     return decided
 
 
-async def refuse(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+async def refuse_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
     row = await _decidable(work, kinds, id, decision)
     return await _decide(work, row, "refuse", decision.reason)
 
 
-async def withdraw(work: Work, id: UUID, reason: str) -> Proposal:  # noqa: A002
+async def withdraw_proposal(work: Work, id: UUID, reason: str) -> Proposal:  # noqa: A002
     """Take back what one proposed oneself."""
     row = _one(await work.rows(LOCK, id=id))
     if not rules.is_same_person(row["proposed_by"], work.actor.subject):

@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from shared.contracts.registry import LegalHold
-from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
+from shared.ids import in_order
 from shared.work import Work
 
 FORGET = text("DELETE FROM legal_holds WHERE subject = ANY(CAST(:ids AS uuid[]))")
@@ -18,7 +18,7 @@ KEEP = text("""
 
 async def forget_holds(work: Work, ids: Sequence[UUID]) -> None:
     """Forget holds that the registry no longer has."""
-    await work.run(FORGET, ids=uuids(ids))
+    await work.run(FORGET, ids=in_order(ids))
 
 
 @reacts_to(LegalHold, forget=forget_holds)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from services.gateway.webhooks.delivery import Deliverer
 from shared.contracts.registry import Region
 from shared.contracts.resource import Resource
 from tests.harness import District
@@ -132,6 +133,14 @@ async def publish(district: District, *resources: Resource, urgent: bool = False
     async with district.houses[owner].system_work() as work:
         work.publish_all(resources, change="tested", urgent=urgent)
     await district.until_served()
+
+
+async def tell(
+    district: District, deliverer: Deliverer, *resources: Resource, urgent: bool = False, owner: str = "registry"
+) -> int:
+    """Publish, and deliver until nothing is left; how many were delivered."""
+    await publish(district, *resources, urgent=urgent, owner=owner)
+    return await deliverer.rest()
 
 
 async def shown(command: httpx.AsyncClient, made: dict[str, Any]) -> dict[str, Any]:

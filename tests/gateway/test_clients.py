@@ -241,7 +241,7 @@ async def test_clients_are_within_the_range_of_who_registers_them(district: Dist
     made = await registered(district)
     narrow = command(district, "350582005")
     refused = await narrow.post("/gateway/v1/clients", json={**LAB, "client_id": "wide", "region": "350582"})
-    assert refused.json()["code"] == "region_beyond"
+    assert refused.json()["code"] == "region_outside"
     assert (await narrow.get("/gateway/v1/clients")).json()["items"] == []
     for act in ("rotate", "revoke"):
         assert (await narrow.post(f"/gateway/v1/clients/{made['id']}/{act}")).json()["code"] == "not_found"

@@ -93,7 +93,6 @@ def any_fact(draw: st.DrawFn) -> Fact:
         answers=draw(st.none() | IDS),
         sampled_at=at - timedelta(hours=draw(st.integers(0, 48))) if kind == "negative" else None,
         pool_size=draw(st.sampled_from([1, 5, 10, 20])),
-        drill=draw(st.integers(0, 9)) == 0,
     )
 
 
@@ -135,12 +134,6 @@ def test_a_negative_retracts_only_the_pool_it_answers(facts: list[Fact], fact: F
     assert changed <= {("pool_pending", negative.answers)}
     if changed:
         assert negative.pool_size == 1
-        assert not negative.drill
-
-
-@given(FACTS, NOWS)
-def test_drills_never_count(facts: list[Fact], now: datetime) -> None:
-    assert evaluate(facts, POLICY, now) == evaluate([fact for fact in facts if not fact.drill], POLICY, now)
 
 
 @given(FACTS, NOWS, st.integers(0, 100 * 24))

@@ -21,6 +21,7 @@ from services.gateway.verifications import receipts
 from shared import clock
 from shared.actors import Actor, Role
 from shared.app import build
+from shared.problems import Problem, Unauthenticated, Unavailable
 from tests.harness import District
 
 KEY, OTHER_KEY = Key(bytes(32)), Key(bytes([1] * 32))
@@ -90,6 +91,20 @@ def token(district: District, role: Role = Role.RESIDENT, *residents: UUID) -> s
 def receipt(resident: UUID = RESIDENT, point: UUID = WINDOW, minutes_ago: float = 0, key: Key = KEY) -> dict[str, str]:
     decided = clock.now() - timedelta(minutes=minutes_ago)
     return {"x-visit-receipt": receipts.write(receipts.Receipt(resident, point, uuid4(), decided), key)}
+
+
+@pytest.mark.parametrize("refusal", [Unauthenticated, Unavailable], ids=["a bad token", "the keys of its issuer away"])
+async def test_care_waits_for_nobodys_token(refusal: type[Problem]) -> None:
+    async def find(slug: str) -> Point:
+        return Point(CLINIC, "http://127.0.0.1:9", medical=slug == "clinic")
+
+    def identify() -> Actor:
+        raise refusal()
+
+    gate = Gate(find, dict)
+    assert (await gate.admit(identify, "clinic", None, clock.now())).resident_id is None
+    with pytest.raises(refusal):
+        await gate.admit(identify, "window", None, clock.now())
 
 
 async def test_with_a_receipt_the_request_goes_through(

@@ -1,7 +1,11 @@
 """The pages of the sign-in: their browser's alone, without script, and over when an account is."""
 
+from urllib.parse import urlsplit
+from uuid import UUID
+
 from shared.actors import Role
 from tests.gateway.signing_in import (
+    REDIRECT,
     REGIONS,
     Browser,
     Pkce,
@@ -81,6 +85,34 @@ async def test_who_lost_everything_gets_a_new_link_and_the_old_proves_nothing(di
         await set_password(district, reset.json()["link"], "another walk along the wall")
         someone.password, someone.authenticator = "another walk along the wall", ""  # type: ignore[attr-defined]
         assert "code" in (await someone.sign_in(client, Pkce())).answer  # type: ignore[attr-defined]
+
+
+async def test_a_reset_ends_what_is_under_way(district: District) -> None:
+    """A page half filled in, a code not exchanged yet, a link not used yet and the recovery codes open nothing more."""
+    await app(district)
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    async with outside(district) as client:
+        someone = await person(district)
+        pkce = Pkce()
+        code = (await someone.sign_in(client, pkce)).answer["code"]
+        recovery = someone.recovery_codes
+        half = await Browser.at(client, Pkce().asked())
+        await half.submit("password", login=someone.login, password=someone.password)
+        path = f"/gateway/v1/accounts/{someone.account_id}/reset"
+        unused = (await command.post(path)).json()["link"]
+        used = (await command.post(path)).json()["link"]
+
+        asked = {"grant_type": "authorization_code", "code": code, "client_id": "grid-app"}
+        asked |= {"redirect_uri": REDIRECT, "code_verifier": pkce.verifier}
+        assert (await client.post("/oauth/token", data=asked)).json()["error"] == "invalid_grant"
+        assert (await client.get(half.address)).status_code == 400
+        assert (await client.get(urlsplit(unused).path)).status_code == 404
+        await set_password(district, used, someone.password)
+        again = await Browser.at(client, Pkce().asked())
+        await again.submit("password", login=someone.login, password=someone.password)
+        assert 'value="enrol"' in again.text  # from the beginning: nothing asks for a recovery code
+    left = await district.sql("SELECT hash FROM gateway.recovery_codes WHERE account_id = $1", UUID(someone.account_id))
+    assert (len(recovery) > 0, left) == (True, [])
 
 
 async def test_a_closed_account_is_out_within_a_second(district: District) -> None:

@@ -1,10 +1,12 @@
 """Visits are sealed once, in the order of commits, and whoever owns the database and changes one is found out."""
 
 import asyncio
+import io
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,11 +55,15 @@ async def exported(district: District) -> tuple[bytes, bytes]:
         await connection.close()
 
 
+def batches(file: bytes) -> Iterator[verify_visits.Batch]:
+    return verify_visits.opened(io.BytesIO(file))[1]
+
+
 def wrong_in(file: bytes, audit: bytes) -> list[tuple[str, int | None]]:
     entries = list(verify_visits.entries_in([audit]))
     try:
         sealed = verify_visits.seals_of(entries, today().isoformat())
-        found, _, _ = verify_visits.check(file, sealed, verify_visits.purged_before(entries))
+        found, _, _ = verify_visits.check(batches(file), sealed, verify_visits.purged_before(entries))
     except verify_visits.Finding as finding:
         found = [finding]
     return [(finding.kind, finding.position) for finding in found]
@@ -216,7 +222,7 @@ async def test_the_visit_is_named(district: District) -> None:
     await district.sql("DELETE FROM gateway.visits WHERE scan_id = $1", scan_ids[2])
     file, audit = await exported(district)
     found, _, _ = verify_visits.check(
-        file, verify_visits.seals_of(verify_visits.entries_in([audit]), today().isoformat()), ""
+        batches(file), verify_visits.seals_of(verify_visits.entries_in([audit]), today().isoformat()), ""
     )
     assert str(found[0]) == f"visit {scan_ids[1]} in batch 1 was changed"
     assert str(found[1]).startswith("visit 3 of batch 1, of 20")
@@ -327,13 +333,22 @@ FILE, SEALS = written(None, str(UUID(int=7)), None, None)
 
 def kinds(file: bytes) -> list[str]:
     try:
-        return [one.kind for one in verify_visits.check(file, SEALS, verify_visits.EVER)[0]]
+        return [one.kind for one in verify_visits.check(batches(file), SEALS, verify_visits.EVER)[0]]
     except verify_visits.Finding as finding:
         return [finding.kind]
 
 
 def test_a_whole_file_is_whole() -> None:
     assert kinds(FILE) == []
+
+
+def test_a_batch_is_checked_before_the_next_is_read() -> None:
+    """A day may have more visits than memory has room for."""
+    lines = FILE.splitlines(keepends=True)
+    read: list[bytes] = []
+    _, found = verify_visits.opened(read.append(line) or line for line in (*lines, lines[1], *lines[2:]))
+    assert len(next(found).visits) == len(lines) - 2
+    assert read == [*lines, lines[1]]
 
 
 def test_one_bit_flipped_anywhere_but_in_the_day_is_found() -> None:
@@ -357,6 +372,11 @@ def test_lines_that_are_not_where_they_were(name: str, kind: str) -> None:
         "cut in a line": [*lines[:-1], lines[-1][:-20]],
     }[name]
     assert kinds(b"".join(tampered)) == [kind]
+
+
+@pytest.mark.parametrize("number", ["[]", "true", "1.0", '"1"'])
+def test_a_batch_whose_number_is_none(number: str) -> None:
+    assert kinds(FILE + f'{{"batch":{number},"leaves":null}}\n'.encode()) == ["changed"]
 
 
 @given(st.binary(max_size=400))

@@ -123,14 +123,16 @@ async def test_a_name_that_leads_to_us_is_not_called(monkeypatch: pytest.MonkeyP
 
 
 @asynccontextmanager
-async def listening(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, list[str]]]:
+async def listening(
+    address: str, tls: ssl.SSLContext | None = None, answer: str = "204 X"
+) -> AsyncIterator[tuple[int, list[str]]]:
     """A server at an address, and the Host headers it was asked with."""
     hosts: list[str] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         hosts.append(next(line[6:] for line in head.split("\r\n") if line.lower().startswith("host: ")))
-        writer.write(b"HTTP/1.1 204 X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        writer.write(f"HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
         await writer.drain()
         writer.close()
 
@@ -203,17 +205,12 @@ async def test_the_certificate_is_checked_against_the_name(
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 302 X\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with client_of(ssl.create_default_context(), Judge([LOOPBACK])) as client:
+    elsewhere = "302 X\r\nlocation: http://169.254.169.254/"
+    async with (
+        listening("127.0.0.1", answer=elsewhere) as (port, _),
+        client_of(ssl.create_default_context(), Judge([LOOPBACK])) as client,
+    ):
         outcome = await send(client, f"http://127.0.0.1:{port}/", [SECRET], EVENT)
-    server.close()
     assert (outcome.kind, outcome.status) == (Kind.REFUSED, 302)
 
 

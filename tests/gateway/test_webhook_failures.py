@@ -8,7 +8,7 @@ import httpx
 
 from services.gateway.webhooks import turn
 from services.gateway.webhooks.delivery import Deliverer
-from tests.gateway.receivers import Receiver, deliveries, endpoint, listening, publish, region, shown, slowly
+from tests.gateway.receivers import Receiver, deliveries, endpoint, listening, publish, region, shown, slowly, tell
 from tests.harness import District
 
 
@@ -18,8 +18,7 @@ async def test_a_lost_answer_is_sent_again_under_the_same_id(
     made = await endpoint(command, receiver)
     answers = iter([0])
     receiver.answer = lambda event: next(answers, 204)
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     assert (await shown(command, made))["failures"] == 1
     district.move_clock(seconds=2)
     await deliverer.rest()
@@ -34,8 +33,7 @@ async def test_a_receiver_that_is_down_misses_nothing_and_nothing_is_parked(
     receiver = Receiver()
     async with listening(receiver):
         made = await endpoint(command, receiver)
-        await publish(district, *(region() for _ in range(5)))
-        await deliverer.rest()
+        await tell(district, deliverer, *(region() for _ in range(5)))
     later = [region() for _ in range(300)]
     await publish(district, *later)
     for tries in range(1, 4):
@@ -79,10 +77,8 @@ async def test_what_is_refused_is_parked_with_all_behind_it_and_stops_nothing_el
     bad, good = uuid4(), uuid4()
     receiver.answer = lambda event: 422 if event["subject"] == str(bad) else 204
     await publish(district, region(bad, 1), region(good, 1))
-    await publish(district, region(bad, 2), region(good, 2))
-    await deliverer.rest()
-    await publish(district, region(bad, 3))
-    await deliverer.rest()
+    await tell(district, deliverer, region(bad, 2), region(good, 2))
+    await tell(district, deliverer, region(bad, 3))
     assert receiver.versions == [1, 2]
     parked = await deliveries(command, made, state="parked")
     assert [(one["event_version"], one["attempts"], one["last_status"]) for one in parked] == [
@@ -135,8 +131,7 @@ async def test_replay_begins_after_a_place_in_the_list(
 ) -> None:
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400
-    await publish(district, *(region() for _ in range(4)))
-    await deliverer.rest()
+    await tell(district, deliverer, *(region() for _ in range(4)))
     path = f"/gateway/v1/webhooks/{made['id']}"
     cursor = (await command.get(f"{path}/deliveries", params={"limit": 3})).json()["next_cursor"]
     assert (await command.post(f"{path}/replay", json={"after": cursor})).json() == {"count": 1}
@@ -154,8 +149,7 @@ async def test_an_event_it_hangs_on_does_not_look_like_an_endpoint_that_is_down(
     poison = [region() for _ in range(4)]
     hanging = {str(one.id) for one in poison}
     receiver.answer = lambda event: slowly(event, 5) if event["subject"] in hanging else 204
-    await publish(district, *poison, *(region() for _ in range(50)))
-    await deliverer.rest()
+    await tell(district, deliverer, *poison, *(region() for _ in range(50)))
     assert len(receiver.got) == 50
     parked = await deliveries(command, made, state="parked")
     assert {(one["subject"], one["last_error"]) for one in parked} == {(one, "timeout") for one in hanging}
@@ -168,8 +162,7 @@ async def test_a_broken_receiver_is_left_alone_for_a_while(
     made = await endpoint(command, receiver)
     tries: list[str] = []
     receiver.answer = lambda event: tries.append(event["id"]) or 500
-    await publish(district, *(region() for _ in range(100)))
-    await deliverer.rest()
+    await tell(district, deliverer, *(region() for _ in range(100)))
     assert 20 <= len(tries) <= 28
     assert (await shown(command, made))["failures"] == 1
     receiver.answer = lambda event: 204
@@ -183,13 +176,11 @@ async def test_gone_ends_it_until_it_is_enabled_again(
 ) -> None:
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 410
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     state = await shown(command, made)
     assert (state["state"], state["disabled_reason"]) == ("disabled", "gone")
     receiver.answer = lambda event: 204
-    await publish(district, region())
-    assert await deliverer.rest() == 0
+    assert await tell(district, deliverer, region()) == 0
     assert (await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")).json()["state"] == "enabled"
     assert await deliverer.rest() == 2
 
@@ -199,8 +190,7 @@ async def test_who_does_not_answer_for_five_days_is_switched_off(
 ) -> None:
     receiver = Receiver(port=9)
     made = await endpoint(command, receiver)
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     district.move_clock(days=4, hours=23)
     await deliverer.rest()
     assert (await shown(command, made))["state"] == "enabled"
@@ -216,8 +206,7 @@ async def test_redirects_are_not_followed_and_long_answers_not_read(
     made = await endpoint(command, receiver)
     receiver.headers = f"location: {receiver.url}/elsewhere\r\n"
     receiver.answer = lambda event: 307
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     (parked,) = await deliveries(command, made, state="parked")
     assert parked["last_status"] == 307
     receiver.answer = lambda event: 200
@@ -236,8 +225,7 @@ async def test_with_too_much_parked_nothing_more_is_read(
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400
     for _ in range(5):
-        await publish(district, *(region() for _ in range(10)))
-        await deliverer.rest()
+        await tell(district, deliverer, *(region() for _ in range(10)))
     assert len(await deliveries(command, made, state="parked")) == 10
     assert (await shown(command, made))["last_error"] == "too_many_parked"
     receiver.answer = lambda event: 204

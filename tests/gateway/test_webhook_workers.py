@@ -8,7 +8,18 @@ import httpx
 
 from services.gateway.webhooks import feeds
 from services.gateway.webhooks.delivery import Deliverer, deliver, forget_deliveries
-from tests.gateway.receivers import REGION, Receiver, deliveries, endpoint, listening, publish, region, shown, slowly
+from tests.gateway.receivers import (
+    REGION,
+    Receiver,
+    deliveries,
+    endpoint,
+    listening,
+    publish,
+    region,
+    shown,
+    slowly,
+    tell,
+)
 from tests.harness import District
 
 
@@ -95,8 +106,7 @@ async def test_what_retention_dropped_is_said_and_skipped(
     )
     await deliverer.rest()
     assert (await shown(command, made))["gap_at"] is not None
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     assert len(receiver.got) == 1
 
 
@@ -129,8 +139,7 @@ async def test_idle_endpoints_are_looked_after_together(
     before = await district.sql("SELECT cursor FROM gateway.webhook_cursors")
     await deliverer.look()
     assert await district.sql("SELECT cursor FROM gateway.webhook_cursors") != before
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     assert len(receiver.got) == 20
 
 
@@ -139,8 +148,7 @@ async def test_old_entries_of_the_log_are_removed(
 ) -> None:
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400 if event["data"]["name"] == "二" else 204
-    await publish(district, region(), region().model_copy(update={"name": "二"}))
-    await deliverer.rest()
+    await tell(district, deliverer, region(), region().model_copy(update={"name": "二"}))
     district.move_clock(days=8)
     await forget_deliveries(district.houses["gateway"])
     assert [one["state"] for one in await deliveries(command, made)] == ["parked"]

@@ -10,7 +10,7 @@ import pytest
 
 from services.gateway.webhooks.delivery import Deliverer
 from shared.actors import Role
-from tests.gateway.receivers import REGION, Receiver, deliveries, endpoint, publish, region, shown, slowly
+from tests.gateway.receivers import REGION, Receiver, deliveries, endpoint, publish, region, shown, slowly, tell
 from tests.harness import District
 
 
@@ -19,8 +19,7 @@ async def test_an_event_arrives_signed_as_a_cloud_event(
 ) -> None:
     made = await endpoint(command, receiver)
     sent = region()
-    await publish(district, sent)
-    assert await deliverer.rest() == 1
+    assert await tell(district, deliverer, sent) == 1
     (event,) = receiver.got
     assert event["specversion"] == "1.0"
     assert (event["type"], event["subject"], event["version"]) == (REGION, str(sent.id), 1)
@@ -48,8 +47,7 @@ async def test_only_what_was_asked_for_and_only_from_now_on(
     await endpoint(command, receiver, region="35058200500101")
     here, there = region(), region(code="35058200500199")
     await publish(district, here, there, region(code="350582004001"))
-    await publish(district, here.model_copy(update={"version": 2}), urgent=True)
-    await deliverer.rest()
+    await tell(district, deliverer, here.model_copy(update={"version": 2}), urgent=True)
     assert sorted(receiver.versions) == [1, 2]
     assert {event["subject"] for event in receiver.got} == {str(here.id)}
 
@@ -70,8 +68,7 @@ async def test_messages_of_our_own_are_told_too(
     )  # fmt: skip
     await publish(district, before, owner="gateway")
     await endpoint(command, receiver, types=["gateway.message.v1", REGION])
-    await publish(district, after, owner="gateway")
-    await deliverer.rest()
+    await tell(district, deliverer, after, owner="gateway")
     assert [event["data"]["message_id"] for event in receiver.got] == ["after"]
 
 
@@ -98,8 +95,7 @@ async def test_a_secret_is_changed_without_a_gap(
     new = (await command.post(f"/gateway/v1/webhooks/{made['id']}/rotate")).json()["secret"]
     for secret in (old, new):
         receiver.secrets = [secret]
-        await publish(district, region())
-        await deliverer.rest()
+        await tell(district, deliverer, region())
     assert (len(receiver.got), receiver.bad) == (2, 0)
     kept = (await district.sql("SELECT secrets_sealed FROM gateway.webhook_endpoints"))[0][0]
     assert new.encode() not in kept
@@ -155,8 +151,7 @@ async def test_a_machine_has_endpoints_of_its_own_party(
 ) -> None:
     city = district.caller("gateway", Role.MUNICIPAL, party="city", scope="350582")
     made = await endpoint(city, receiver, region="350582")
-    await publish(district, region())
-    await deliverer.rest()
+    await tell(district, deliverer, region())
     assert [one["state"] for one in await deliveries(city, made)] == ["delivered"]
     other = district.caller("gateway", Role.MUNICIPAL, party="other", scope="350582")
     assert (await other.get(f"/gateway/v1/webhooks/{made['id']}")).status_code == 404
@@ -172,7 +167,6 @@ async def test_disabled_means_nothing_is_sent(
 ) -> None:
     made = await endpoint(command, receiver)
     await command.post(f"/gateway/v1/webhooks/{made['id']}/disable")
-    await publish(district, region())
-    assert await deliverer.rest() == 0
+    assert await tell(district, deliverer, region()) == 0
     await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")
     assert await deliverer.rest() == 1

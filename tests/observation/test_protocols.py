@@ -15,6 +15,7 @@ from services.observation.protocols import rules
 from services.observation.protocols.rules import Protocol
 from shared.actors import Role
 from shared.contracts.registry import Tag
+from shared.days import day_of
 from tests.harness import District
 from tests.observation.feeds import shanghai
 
@@ -26,7 +27,7 @@ DAY_0 = date(2021, 1, 21)
 def test_day_n_is_complete_with_its_last_instant_in_shanghai() -> None:
     end = rules.ends_at(DAY_0, 14)
     assert end == shanghai("2021-02-05 00:00")
-    assert rules.day_of(end - timedelta(microseconds=1)) == date(2021, 2, 4) == rules.date_of(DAY_0, 14)
+    assert day_of(end - timedelta(microseconds=1)) == date(2021, 2, 4) == rules.date_of(DAY_0, 14)
     assert not rules.may_end(end - timedelta(microseconds=1), end, [])
     assert rules.may_end(end, end, [])
     assert not rules.may_end(end, end, [14])
@@ -43,17 +44,17 @@ def test_day_n_is_complete_with_its_last_instant_in_shanghai() -> None:
     ],
 )
 def test_a_day_is_a_day_in_shanghai(utc: datetime, day: date) -> None:
-    assert rules.day_of(utc) == day
+    assert day_of(utc) == day
 
 
 def test_an_instant_without_a_zone_has_no_day() -> None:
     with pytest.raises(ValueError, match="no day"):
-        rules.day_of(datetime(2021, 1, 21, 12))  # noqa: DTZ001
+        day_of(datetime(2021, 1, 21, 12))  # noqa: DTZ001
 
 
 @given(st.datetimes(timezones=st.just(UTC), min_value=datetime(2020, 1, 1), max_value=datetime(2030, 1, 1)))  # noqa: DTZ001
 def test_a_day_and_its_end_agree(instant: datetime) -> None:
-    day = rules.day_of(instant)
+    day = day_of(instant)
     assert rules.ends_at(day, 0) - timedelta(days=1) <= instant < rules.ends_at(day, 0)
 
 

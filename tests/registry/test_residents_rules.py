@@ -6,6 +6,7 @@ import pytest
 
 from services.registry.residents import rules
 from services.registry.residents.rules import Validity, mask_address, retag
+from shared.regions import range_of
 from tests.registry.people import ELSEWHERE, SHATANG
 
 
@@ -56,7 +57,7 @@ def test_a_tag_changes_only_when_something_else_is_said(held: Validity, said: bo
     ],
 )
 def test_what_a_request_comes_to(region, state, reason, verdict) -> None:
-    assert rules.verdict(region, state, reason, "350582005", "350582005~") == verdict
+    assert rules.verdict(region, state, reason, range_of("350582005")) == verdict
 
 
 def test_transfers_are_decided_once() -> None:

@@ -156,14 +156,12 @@ async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
     await publish(owner, *good[:50], bad, *good[50:])
     await drain(district, broken)
     assert set(await held(district)) == {one.id for one in good}
-    async with district.houses["testing"].system_work() as work:
-        (parked,) = await maintenance.parked(work)
+    (parked,) = await district.sql("SELECT subject, error FROM testing.feed_parked")
     assert (parked["subject"], parked["error"]) == (bad.id, "ValueError")
 
     await reader.retry_parked()  # the mended reaction
     assert bad.id in await held(district)
-    async with district.houses["testing"].system_work() as work:
-        assert await maintenance.parked(work) == []
+    assert await district.sql("SELECT 1 FROM testing.feed_parked") == []
 
 
 async def test_a_newer_version_frees_what_is_parked(district: District, owner: House, reader: Reader) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.registry.regions.tables import RegionRow
 from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
 from shared.house import House
 from shared.ids import new_id
 from shared.problems import VersionMismatch
@@ -140,6 +141,19 @@ async def test_one_audit_entry_holds_all_whom_a_request_saw(district: District) 
         "door visit",
         "req-12345",
     )
+
+
+async def test_what_follows_from_an_act_sees_everything_and_remains_the_callers(district: District) -> None:
+    actor = Actor("staff:7", Role.COMMAND, range_of("350582004"))
+    township, subject = text("SELECT 1 FROM regions WHERE region = '350582005'"), new_id()
+    async with district.houses["registry"].work(actor, "POST /registry/v1/regions") as work:
+        assert not await work.rows(township)
+        async with work.everywhere():
+            assert await work.rows(township)
+            work.audit(kind=Kind.CHANGE, subjects=[subject])
+        assert not await work.rows(township)
+    (entry,) = await district.sql("SELECT actor, role, scope, subjects FROM registry.audit")
+    assert tuple(entry) == ("staff:7", "command", "350582004", [subject])
 
 
 async def test_no_role_of_ours_can_change_the_audit(district: District) -> None:

@@ -66,7 +66,7 @@ class NotRecognised(Problem):
 PROBLEMS = (AccountBound, ResidentBound, PhoneTaken, PhoneUnproven, NotRecognised)
 
 
-async def bind(house: House, caller: Actor, who: WhoIAm, send: Sender) -> Bound:
+async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender) -> Bound:
     """Make an account the resident its owner has shown to be."""
     account_id = account_of(caller.subject)
     if account_id is None:

@@ -17,12 +17,12 @@ from services.gateway.accounts.schemas import (
     WhoIAm,
 )
 from services.gateway.accounts.sending import Sender
-from services.gateway.accounts.use_cases import LoginTaken, OwnAccount, RegionBeyond
+from services.gateway.accounts.use_cases import LoginTaken, OwnAccount
 from services.gateway.edge.clients import client_of
 from shared.actors import Role
 from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import NotFound, TooManyRequests
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/accounts", tags=["sign-in"])
 
@@ -33,7 +33,9 @@ AccountId = Annotated[
 ]
 
 
-@router.post("", role=Role.COMMAND, raises=[LoginTaken, RegionBeyond], status=201, location="/gateway/v1/accounts/{id}")
+@router.post(
+    "", role=Role.COMMAND, raises=[LoginTaken, RegionOutside], status=201, location="/gateway/v1/accounts/{id}"
+)
 async def add_account(new: NewAccount, work: Work) -> AccountMade:
     """Let a member of staff sign in.
 
@@ -61,7 +63,7 @@ async def change_account(account_id: AccountId, change: AccountChange, work: Wor
     return await use_cases.change_account(work, account_id, change)
 
 
-@router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount, RegionBeyond])
+@router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount, RegionOutside])
 async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
     """Give somebody who lost password or authenticator a new link; what they had proves nothing any more."""
     return await use_cases.reset_account(work, account_id)
@@ -78,7 +80,7 @@ def of_residents(send: Sender) -> Router:
         The phone one signed in by and the document must be on one record. Five tries an hour; whichever is wrong, the
         answer is the same. Afterwards refresh the token: it then acts for the resident.
         """
-        return await binding.bind(house, caller, who, send)
+        return await binding.bind_account(house, caller, who, send)
 
     @router.post("/phone-challenges", role=Role.ANYONE, open=True)
     async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:

@@ -10,7 +10,8 @@ from services.gateway.accounts.tables import AccountRow, LinkRow
 from services.gateway.issuer.ending import end_account
 from shared.house import House
 from shared.problems import Problem, Text
-from shared.work import Listed, Page, Work
+from shared.regions import covers
+from shared.work import Listed, Page, RegionOutside, Work
 
 
 class LoginTaken(Problem):
@@ -20,15 +21,6 @@ class LoginTaken(Problem):
     code = "login_taken"
     title = Text(zh="该用户名已被使用", en="This sign-in name is taken")
     fix = Text(zh="请换一个用户名", en="Choose another name")
-
-
-class RegionBeyond(Problem):
-    """The region is wider than the caller's, or lies outside it."""
-
-    status = 403
-    code = "region_beyond"
-    title = Text(zh="超出您的辖区", en="The region lies outside yours")
-    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
 
 
 class OwnAccount(Problem):
@@ -41,7 +33,7 @@ class OwnAccount(Problem):
 
 
 async def add_account(work: Work, new: NewAccount) -> AccountMade:
-    _require_within(work, new.region)
+    work.require_within(new.region)
     row = AccountRow(region=new.region, kind="staff", login=new.login)
     row.name = new.name
     work.add(row)
@@ -81,12 +73,11 @@ async def reset_account(work: Work, account_id: UUID) -> AccountMade:
 
 
 async def end_command(work: Work, account_id: UUID) -> None:
-    """End the grants of command of an account; a second person may give them anew. Raises RegionBeyond."""
-    low, high = work.actor.range
+    """End the grants of command of an account; a second person may give them anew. Raises RegionOutside."""
     async with work.everywhere():
         regions = await work.rows(OPEN_GRANTS, account=account_id)
-        if not all(low <= row["region"] < high for row in regions):
-            raise RegionBeyond()
+        if not all(covers(work.actor.range, row["region"]) for row in regions):
+            raise RegionOutside()
         await work.run(END_COMMAND, account=account_id, by=work.actor.subject)
 
 
@@ -104,12 +95,6 @@ async def _others(work: Work, account_id: UUID) -> AccountRow:
         raise OwnAccount()
     work.saw([row.id])
     return row
-
-
-def _require_within(work: Work, region: str) -> None:
-    low, high = work.actor.range
-    if not low <= region < high:
-        raise RegionBeyond(at="/region")
 
 
 async def _link_for(work: Work, account_id: UUID) -> str:

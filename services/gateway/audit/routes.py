@@ -25,7 +25,7 @@ async def get_audit_heads(
 
     A day's chain grows for some minutes after midnight; an earlier head stays true of its first `size` entries.
     """
-    return await use_cases.heads(work, day or day_of(work.now))
+    return await use_cases.get_audit_heads(work, day or day_of(work.now))
 
 
 @looking.get("", role=Role.RESIDENT, raises=[InvalidCursor])

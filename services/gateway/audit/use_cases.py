@@ -18,7 +18,7 @@ from shared.actors import Actor, system
 from shared.audit.heads import Head, head_now, public_keys
 from shared.audit.routes import HEADS, looked_at
 from shared.audit.schemas import LookedAt
-from shared.audit.search import Place, place_of, who_looked
+from shared.audit.search import Place, place_of, who_looked_here
 from shared.house import House
 from shared.problems import UpstreamFailed, UpstreamTimeout
 from shared.settings import SERVICES, Service
@@ -30,7 +30,7 @@ DOORS = "doors"
 WITHIN_SECONDS = 2.0
 
 
-async def heads(work: Work, day: date) -> Heads:
+async def get_audit_heads(work: Work, day: date) -> Heads:
     """The heads of a day, of every service that answers."""
     house = work.house
     await work.become(system("gateway"))
@@ -51,7 +51,7 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLoo
     after = _places(cursor)
     asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit) for service in PEERS))
     pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
-    own = await who_looked(work, place_of(after.get("gateway")), limit)
+    own = await who_looked_here(work, place_of(after.get("gateway")), limit)
     visits = await verifications.looked_at_doors(work, after.get(DOORS), limit)
     every = [*pages.values(), own, visits]
     merged = heapq.merge(*(page.items for page in every), key=lambda item: item.at, reverse=True)

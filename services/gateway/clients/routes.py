@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import Path
 
-from services.gateway.accounts.use_cases import RegionBeyond
 from services.gateway.clients import use_cases
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PartyEverywhere, PublicKeyInvalid
@@ -13,7 +12,7 @@ from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/clients", tags=["sign-in"])
 
@@ -25,7 +24,7 @@ ClientId = Annotated[UUID, Path(description="Id of a client.", examples=["0199c2
     "",
     audit=Kind.KEYS,
     role=Role.COMMAND,
-    raises=[ClientTaken, PartyEverywhere, RegionBeyond, PublicKeyInvalid],
+    raises=[ClientTaken, PartyEverywhere, RegionOutside, PublicKeyInvalid],
     status=201,
     location="/gateway/v1/clients/{id}",
 )

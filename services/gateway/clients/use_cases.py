@@ -13,7 +13,6 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from services.gateway.accounts.rules import digest, new_secret
-from services.gateway.accounts.use_cases import RegionBeyond
 from services.gateway.clients import rules
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
@@ -72,9 +71,7 @@ class PublicKeyInvalid(Problem):
 
 
 async def add_client(work: Work, new: NewClient) -> ClientMade:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionBeyond(at="/region")
+    work.require_within(new.region)
     if new.role is not None and Role.named(new.role) in Role.MACHINE:
         require_whole(work)
     row, secret = made_of(new, work)

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from importlib import resources
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.days import SHANGHAI
 
 
 class Colour(enum.IntEnum):
@@ -41,7 +42,6 @@ ASSERTING: tuple[FactKind, ...] = ("pool_pending", "positive", "order", "referra
 SETTLING: tuple[FactKind, ...] = ("negative", "referral", "discharged")
 PLACEHOLDERS = {"since", "until"}
 
-_SHANGHAI = ZoneInfo("Asia/Shanghai")  # not from shared.clock: rules must not be able to reach a clock
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -57,9 +57,9 @@ class Words(_Document):
 
     def fill(self, since: datetime, until: datetime | None) -> "Words":
         """The text with its times filled in, as the district's clocks show them."""
-        zh_until = "解除通知所载时间" if until is None else f"{until.astimezone(_SHANGHAI):%Y-%m-%d %H:%M}"
+        zh_until = "解除通知所载时间" if until is None else f"{until.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
         en_until = "the time of the release notice" if until is None else zh_until
-        start = f"{since.astimezone(_SHANGHAI):%Y-%m-%d %H:%M}"
+        start = f"{since.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
         return Words(zh=self.zh.format(since=start, until=zh_until), en=self.en.format(since=start, until=en_until))
 
     @property

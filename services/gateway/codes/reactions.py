@@ -17,8 +17,8 @@ from shared.bulk import literal
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
-from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
+from shared.ids import in_order
 from shared.work import Work
 
 GIVEN = """
@@ -47,7 +47,7 @@ DROP_PEOPLE = text("DELETE FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[
 
 async def forget_residents(work: Work, ids: Sequence[UUID]) -> None:
     """Residents whom the registry no longer has."""
-    await work.run(DROP_PEOPLE, ids=uuids(ids))
+    await work.run(DROP_PEOPLE, ids=in_order(ids))
 
 
 @reacts_to(Resident, forget=forget_residents)

@@ -5,7 +5,7 @@ of their own, because whoever keeps the facts replaces all that came from a subj
 
 - An assertion counts from when it is known; what releases counts from its own time.
 - A negative retracts only the assertion it answers: the person's own single tube, taken after the pool's result.
-- What belongs to a drill never counts.
+- A drill makes no fact: `facts.py` leaves it out.
 """
 
 from collections.abc import Collection, Iterable
@@ -38,7 +38,6 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     sampled_at: datetime | None = None
     pool_size: int | None = None
     """How many people the tube was for; 1 is a single tube."""
-    drill: bool = False
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -129,8 +128,6 @@ def _split(facts: Iterable[Fact]) -> tuple[list[Fact], datetime | None]:
     asserted: list[Fact] = []
     latest: datetime | None = None
     for fact in facts:
-        if fact.drill:
-            continue
         if fact.kind == "negative":
             sampled = fact.sampled_at
             if sampled is not None and (latest is None or sampled > latest):
@@ -150,16 +147,12 @@ def _applicable(facts: Iterable[Fact], policy: Policy) -> Iterable[tuple[Fact, R
 
 def _end(fact: Fact, rule: Rule, facts: Iterable[Fact]) -> datetime | None:
     """When an assertion ends: the earliest of its own end, the rule's days, and what settles it. None: open."""
-    ends = [other.at for other in facts if _settles(other, fact, rule.ended_by)]
+    ends = [other.at for other in facts if any(_ends(ending, other, fact) for ending in rule.ended_by)]
     if fact.until is not None:
         ends.append(fact.until)
     if rule.span is not None:
         ends.append(fact.at + rule.span)
     return min(ends, default=None)
-
-
-def _settles(other: Fact, fact: Fact, endings: Iterable[Ending]) -> bool:
-    return not other.drill and any(_ends(ending, other, fact) for ending in endings)
 
 
 def _ends(ending: Ending, other: Fact, fact: Fact) -> bool:

@@ -20,9 +20,8 @@ from services.gateway.codes.tables import DECIDING, LABELS, say
 from shared.audit.kinds import Kind
 from shared.bulk import literal
 from shared.contracts.gateway import Code
-from shared.feed.log import uuids
 from shared.house import House
-from shared.ids import named_id
+from shared.ids import in_order, named_id
 from shared.problems import Language, NotFound
 from shared.work import Work
 
@@ -120,7 +119,7 @@ async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
 
     The codes are locked first and facts and policy read then, so that of two changes at once neither is overlooked.
     """
-    ordered = uuids(ids)
+    ordered = in_order(ids)
     await work.run(WAIT, key=ARRIVALS)
     for start in range(0, len(ordered), CHUNK):
         await _reevaluate(work, ordered[start : start + CHUNK])
@@ -239,7 +238,7 @@ async def _policy_of(work: Work, version: int) -> Policy:
 
 
 async def _read(work: Work, ids: Sequence[UUID]) -> Sequence[Any]:
-    return (await work.session.execute(READ, {"ids": uuids(ids)})).all()
+    return (await work.session.execute(READ, {"ids": in_order(ids)})).all()
 
 
 @lru_cache(maxsize=8)

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import Path, Query
 
-from services.gateway.accounts.use_cases import RegionBeyond
 from services.gateway.grants import use_cases
 from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
 from services.gateway.grants.use_cases import GrantDecided, GrantExists, GrantOwn, SecondPersonNeeded
@@ -13,7 +12,7 @@ from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/grants", tags=["sign-in"])
 
@@ -26,7 +25,7 @@ GrantId = Annotated[UUID, Path(description="Id of a grant.", examples=[EXAMPLE_I
     "",
     audit=Kind.GRANT,
     role=Role.COMMAND,
-    raises=[NotFound, RegionBeyond, GrantExists, GrantOwn],
+    raises=[NotFound, RegionOutside, GrantExists, GrantOwn],
     status=201,
     location="/gateway/v1/grants/{id}",
 )

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.actors import Role
-from shared.regions import Range
 
 State = Literal["proposed", "active", "refused", "ended"]
 
@@ -19,11 +18,6 @@ NEEDS_TWO = Role.COMMAND
 
 ALONE_AFTER = timedelta(days=30)
 """How long after the last of the others has ended somebody counts as the only one who commands."""
-
-
-def is_within(region: str, within: Range) -> bool:
-    """Whether who acts within a range may give a region."""
-    return within[0] <= region < within[1]
 
 
 def first_state(role: Role, is_first_of_all: bool) -> State:

@@ -5,7 +5,6 @@ from uuid import UUID
 from sqlalchemy import and_, or_, select
 
 from services.gateway.accounts.tables import AccountRow, subject_of
-from services.gateway.accounts.use_cases import RegionBeyond
 from services.gateway.grants import rules
 from services.gateway.grants.schemas import ENDS_BEFORE_START, Grant, GrantReason, NewGrant
 from services.gateway.grants.tables import GrantRow
@@ -55,8 +54,7 @@ async def give_grant(work: Work, new: NewGrant) -> Grant:
     role = Role.named(new.role)
     # Looked at before this work begins: who else commands may lie beyond the caller's range.
     alone = role in rules.NEEDS_TWO and not await _somebody_else_commands(work)
-    if not rules.is_within(new.region, work.actor.range):
-        raise RegionBeyond(at="/region")
+    work.require_within(new.region)
     if new.valid_until and new.valid_until <= (new.valid_from or work.now):
         raise InvalidInput(errors=[Fault("ends_before_start", ENDS_BEFORE_START, at="/valid_until")])
     account = await work.get(AccountRow, new.account_id)

@@ -9,8 +9,8 @@ from services.gateway.accounts.tables import AccountRow
 from services.gateway.guardianships.tables import GuardianshipRow
 from services.gateway.issuer.ending import end_tokens
 from shared.contracts.registry import Proxy
-from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
+from shared.ids import in_order
 from shared.work import Work
 
 FORGET = text("DELETE FROM guardianships WHERE id = ANY(CAST(:ids AS uuid[])) RETURNING guardian_id")
@@ -18,7 +18,7 @@ FORGET = text("DELETE FROM guardianships WHERE id = ANY(CAST(:ids AS uuid[])) RE
 
 async def forget_proxies(work: Work, ids: Sequence[UUID]) -> None:
     """Proxies that are no more: what their guardians were given stops working, and the next token says less."""
-    gone = {row["guardian_id"] for row in await work.rows(FORGET, ids=uuids(ids))}
+    gone = {row["guardian_id"] for row in await work.rows(FORGET, ids=in_order(ids))}
     asked = select(AccountRow.id).where(AccountRow.resident_id.in_(gone)).order_by(AccountRow.id)
     for account in await work.session.scalars(asked):
         await end_tokens(work, account)

@@ -20,7 +20,6 @@ from services.gateway.messages.use_cases import (
     HookSourcesFull,
     HookSourceTaken,
     MessageIdReused,
-    RegionOutside,
     SignatureExpired,
     SignatureInvalid,
 )
@@ -29,7 +28,7 @@ from shared.contracts.gateway import Message
 from shared.http.limits import check_content_type
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 HOOKS = "/gateway/v1/hooks/"
 BODY_BYTES = 256 << 10
@@ -80,7 +79,7 @@ async def receive_message(
     check_content_type(request, ("application/json",))
     body = await request.body()
     await work.become(system("gateway").during(work.actor.request_id))
-    message, is_new = await use_cases.receive(work, source, request.headers, body)
+    message, is_new = await use_cases.receive_message(work, source, request.headers, body)
     if not is_new:
         response.status_code = 200
     return Received(id=message.id)
@@ -95,31 +94,31 @@ async def receive_message(
 )
 async def add_hook_source(new: NewHookSource, work: Work) -> HookSourceMade:
     """Let another system post to us. Its secret is shown this once."""
-    return await use_cases.add_source(work, new)
+    return await use_cases.add_hook_source(work, new)
 
 
 @sources.get("", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR)
 async def list_hook_sources(work: Work, page: PageAsked) -> Listed[HookSource]:
     """List the systems that may post to us."""
-    return await use_cases.list_sources(work, page)
+    return await use_cases.list_hook_sources(work, page)
 
 
 @sources.get("/{source_id}", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR, raises=[NotFound])
 async def get_hook_source(source_id: SourceId, work: Work) -> HookSource:
     """Show a system that may post to us."""
-    return await use_cases.get_source(work, source_id)
+    return await use_cases.get_hook_source(work, source_id)
 
 
 @sources.post("/{source_id}/rotate", role=Role.COMMAND, raises=[NotFound])
 async def rotate_hook_source(source_id: SourceId, work: Work) -> HookSourceMade:
     """Give a system a new secret, shown this once. The one before stays valid for a day."""
-    return await use_cases.rotate_source(work, source_id)
+    return await use_cases.rotate_hook_source(work, source_id)
 
 
 @sources.delete("/{source_id}", role=Role.COMMAND, raises=[NotFound], status=204)
 async def remove_hook_source(source_id: SourceId, work: Work) -> None:
     """Let a system post no longer."""
-    await use_cases.remove_source(work, source_id)
+    await use_cases.remove_hook_source(work, source_id)
 
 
 READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR

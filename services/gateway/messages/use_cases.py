@@ -72,16 +72,7 @@ class HookSourcesFull(Problem):
     fix = Text(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
 
 
-class RegionOutside(Problem):
-    """The region lies outside the caller's."""
-
-    status = 403
-    code = "region_outside"
-    title = Text(zh="超出您的辖区", en="The region lies outside yours")
-    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
-
-
-async def receive(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> tuple[Message, bool]:
+async def receive_message(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> tuple[Message, bool]:
     """Keep a signed message once, and put it on the feed; whether it is new. Nothing of it is read before that."""
     sender = await _sender(work, source, headers, body)
     message_id = headers["webhook-id"]
@@ -145,10 +136,8 @@ def _region_of(posted: Posted, sender: HookSourceRow) -> str:
 # Who may post -------------------------------------------------------------------------------------------------------
 
 
-async def add_source(work: Work, new: NewHookSource) -> HookSourceMade:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionOutside(at="/region")
+async def add_hook_source(work: Work, new: NewHookSource) -> HookSourceMade:
+    work.require_within(new.region)
     require_whole(work)
     secret, kept = rules.with_new_secret(None, work.now)
     known = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)
@@ -159,22 +148,22 @@ async def add_source(work: Work, new: NewHookSource) -> HookSourceMade:
     return HookSourceMade(**row.public().model_dump(), secret=secret)
 
 
-async def list_sources(work: Work, page: Page) -> Listed[HookSource]:
+async def list_hook_sources(work: Work, page: Page) -> Listed[HookSource]:
     return await work.page(select(HookSourceRow), page, HookSourceRow.public)
 
 
-async def get_source(work: Work, source_id: UUID) -> HookSource:
+async def get_hook_source(work: Work, source_id: UUID) -> HookSource:
     return (await work.get(HookSourceRow, source_id)).public()
 
 
-async def rotate_source(work: Work, source_id: UUID) -> HookSourceMade:
+async def rotate_hook_source(work: Work, source_id: UUID) -> HookSourceMade:
     row = await work.lock(HookSourceRow, source_id)
     secret, row.secrets = rules.with_new_secret(row.secrets, work.now)
     await work.session.flush()
     return HookSourceMade(**row.public().model_dump(), secret=secret)
 
 
-async def remove_source(work: Work, source_id: UUID) -> None:
+async def remove_hook_source(work: Work, source_id: UUID) -> None:
     row = await work.lock(HookSourceRow, source_id)
     await work.session.delete(row)
 

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import Path, Response
 
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.points import use_cases
 from services.gateway.points.schemas import NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.use_cases import ServicePointClosed, SlugTaken, UpstreamIsOurs
@@ -13,7 +12,7 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
 from shared.http.router import IfMatch, PageAsked, Router, Work
 from shared.problems import PreconditionRequired, VersionMismatch
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
 
@@ -34,19 +33,19 @@ async def open_service_point(new: NewServicePoint, work: Work, response: Respons
     A doorkeeper's device carries its id as `party`. Only command may let it protect a service (`slug`, `upstream_url`).
     Source: articles 4 and 6.
     """
-    return _tagged(response, await use_cases.open_point(work, new))
+    return _tagged(response, await use_cases.open_service_point(work, new))
 
 
 @router.get("", role=Role.STAFF)
 async def list_service_points(work: Work, page: PageAsked) -> Listed[ServicePoint]:
     """List the service points within the caller's scope."""
-    return await use_cases.list_points(work, page)
+    return await use_cases.list_service_points(work, page)
 
 
 @router.get("/{point_id}", role=Role.STAFF, raises=[ServicePointNotFound])
 async def get_service_point(point_id: PointId, work: Work, response: Response) -> ServicePoint:
     """Show one service point."""
-    return _tagged(response, await use_cases.get_point(work, point_id))
+    return _tagged(response, await use_cases.get_service_point(work, point_id))
 
 
 @router.patch(
@@ -65,13 +64,13 @@ async def change_service_point(
     point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatch = None
 ) -> ServicePoint:
     """Change what a point asks; `If-Match` with the ETag seen last is required. The next scan is answered by it."""
-    return _tagged(response, await use_cases.change_point(work, point_id, change, if_match))
+    return _tagged(response, await use_cases.change_service_point(work, point_id, change, if_match))
 
 
 @router.post("/{point_id}/close", role=OFFICERS, raises=[ServicePointNotFound])
 async def close_service_point(point_id: PointId, work: Work) -> ServicePoint:
     """Let a point ask nobody any more, and its service be protected no longer: it is not reached at all."""
-    return await use_cases.close_point(work, point_id)
+    return await use_cases.close_service_point(work, point_id)
 
 
 def _tagged(response: Response, point: ServicePoint) -> ServicePoint:

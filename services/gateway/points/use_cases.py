@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from sqlalchemy import select, text
 
 from services.gateway.edge.protection import FindPoint, Point
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.points.schemas import Asked, NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
@@ -52,10 +51,8 @@ FIND = text("""
 """)
 
 
-async def open_point(work: Work, new: NewServicePoint) -> ServicePoint:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionOutside(at="/region")
+async def open_service_point(work: Work, new: NewServicePoint) -> ServicePoint:
+    work.require_within(new.region)
     _check_upstream(work, None, new)
     row = PointRow(region=new.region)
     row.ask(new)
@@ -64,15 +61,17 @@ async def open_point(work: Work, new: NewServicePoint) -> ServicePoint:
     return row.public()
 
 
-async def list_points(work: Work, page: Page) -> Listed[ServicePoint]:
+async def list_service_points(work: Work, page: Page) -> Listed[ServicePoint]:
     return await work.page(select(PointRow), page, PointRow.public)
 
 
-async def get_point(work: Work, point_id: UUID) -> ServicePoint:
+async def get_service_point(work: Work, point_id: UUID) -> ServicePoint:
     return (await work.get(PointRow, point_id, ServicePointNotFound)).public()
 
 
-async def change_point(work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None) -> ServicePoint:
+async def change_service_point(
+    work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None
+) -> ServicePoint:
     row = await work.lock(PointRow, point_id, ServicePointNotFound)
     if if_match is None:
         raise PreconditionRequired()
@@ -92,7 +91,7 @@ async def change_point(work: Work, point_id: UUID, change: ServicePointChange, i
     return row.public()
 
 
-async def close_point(work: Work, point_id: UUID) -> ServicePoint:
+async def close_service_point(work: Work, point_id: UUID) -> ServicePoint:
     row = await work.lock(PointRow, point_id, ServicePointNotFound)
     if row.closed_at is None:
         row.closed_at = work.now

@@ -13,7 +13,7 @@ from services.gateway.verifications.tables import VisitRow
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.audit.schemas import LookedAt
-from shared.feed.log import uuids
+from shared.ids import in_order
 from shared.work import InvalidCursor, Listed, Work
 
 NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -74,7 +74,7 @@ async def _visits(
     asked = asked.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
     found = (await work.session.scalars(asked)).all()
     kept = found[:limit]
-    names = {row["id"]: row["name"] for row in await work.rows(NAMES, ids=uuids(visit.point_id for visit in kept))}
+    names = {row["id"]: row["name"] for row in await work.rows(NAMES, ids=in_order(visit.point_id for visit in kept))}
     return Listed(
         items=[visit.public(names.get(visit.point_id, "")) for visit in kept],
         next_cursor=_cursor(kept[-1].scan_id) if len(found) > limit else None,

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import Path, Query
 
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.webhooks import use_cases
 from services.gateway.webhooks.schemas import (
     Delivery,
@@ -20,7 +19,7 @@ from services.gateway.webhooks.use_cases import EndpointsFull, WebhookAddressFor
 from shared.actors import Role
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import InvalidCursor, Listed
+from shared.work import InvalidCursor, Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/webhooks", tags=["webhooks"])
 
@@ -44,43 +43,43 @@ async def add_webhook(new: NewEndpoint, work: Work) -> EndpointMade:
     Each event is POSTed as a CloudEvent 1.0 in JSON, signed by Standard Webhooks, at least once: its `webhook-id` is
     the same however often it is sent. The secret is shown this once. Answer 2xx within 5 seconds; 410 ends it.
     """
-    return await use_cases.add_endpoint(work, new)
+    return await use_cases.add_webhook(work, new)
 
 
 @router.get("", role=OWNERS)
 async def list_webhooks(work: Work, page: PageAsked) -> Listed[Endpoint]:
     """List the caller's endpoints and how well they work."""
-    return await use_cases.list_endpoints(work, page)
+    return await use_cases.list_webhooks(work, page)
 
 
 @router.get("/{endpoint_id}", role=OWNERS, raises=[NotFound])
 async def get_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
     """Show an endpoint and how well it works."""
-    return await use_cases.get_endpoint(work, endpoint_id)
+    return await use_cases.get_webhook(work, endpoint_id)
 
 
 @router.delete("/{endpoint_id}", role=OWNERS, raises=[NotFound], status=204)
 async def remove_webhook(endpoint_id: EndpointId, work: Work) -> None:
     """Be told no longer."""
-    await use_cases.remove_endpoint(work, endpoint_id)
+    await use_cases.remove_webhook(work, endpoint_id)
 
 
 @router.post("/{endpoint_id}/rotate", role=OWNERS, raises=[NotFound])
 async def rotate_webhook(endpoint_id: EndpointId, work: Work) -> EndpointMade:
     """Sign with a new secret, shown this once. For a day events carry signatures of both."""
-    return await use_cases.rotate_endpoint(work, endpoint_id)
+    return await use_cases.rotate_webhook(work, endpoint_id)
 
 
 @router.post("/{endpoint_id}/disable", role=OWNERS, raises=[NotFound])
 async def disable_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
     """Send nothing for a while; what happens meanwhile is sent when it is enabled again."""
-    return await use_cases.disable_endpoint(work, endpoint_id)
+    return await use_cases.disable_webhook(work, endpoint_id)
 
 
 @router.post("/{endpoint_id}/enable", role=OWNERS, raises=[NotFound])
 async def enable_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
     """Send again, beginning with what was missed."""
-    return await use_cases.enable_endpoint(work, endpoint_id)
+    return await use_cases.enable_webhook(work, endpoint_id)
 
 
 @router.get("/{endpoint_id}/deliveries", role=OWNERS, raises=[NotFound])
@@ -97,4 +96,4 @@ async def list_deliveries(
 @router.post("/{endpoint_id}/replay", role=OWNERS, raises=[NotFound, InvalidCursor])
 async def replay_deliveries(endpoint_id: EndpointId, asked: Replay, work: Work) -> Replayed:
     """Try parked and given-up events again now."""
-    return Replayed(count=await use_cases.replay(work, endpoint_id, asked))
+    return Replayed(count=await use_cases.replay_deliveries(work, endpoint_id, asked))

@@ -33,7 +33,7 @@ from services.gateway.webhooks.sending import IN_FLIGHT, Event, send
 from shared.contracts.resource import owner_of
 from shared.house import House
 from shared.ids import new_id
-from shared.regions import range_of
+from shared.regions import lies_under
 from shared.settings import Service
 from shared.work import Work
 
@@ -60,8 +60,7 @@ class Target:
 
     def wants(self, event: Event) -> bool:
         """Whether an event happened within the endpoint's region."""
-        low, high = range_of(self.region)
-        return low <= event.region < high
+        return lies_under(event.region, self.region)
 
 
 @dataclass

@@ -6,7 +6,6 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 
 from services.gateway.messages.rules import with_new_secret
-from services.gateway.messages.use_cases import RegionOutside
 from services.gateway.webhooks.schemas import Delivery, DeliveryState, Endpoint, EndpointMade, NewEndpoint, Replay
 from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
 from shared.contracts.resource import owner_of
@@ -60,10 +59,8 @@ REPLAY = text("""
 """)
 
 
-async def add_endpoint(work: Work, new: NewEndpoint) -> EndpointMade:
-    low, high = work.actor.range
-    if not low <= new.region < high:
-        raise RegionOutside(at="/region")
+async def add_webhook(work: Work, new: NewEndpoint) -> EndpointMade:
+    work.require_within(new.region)
     # A name is judged each time it is resolved, by whoever sends.
     address = literal(urlsplit(new.url).hostname or "")
     if address is not None and not may_be_called(address, work.house.settings.webhook_networks):
@@ -81,27 +78,27 @@ async def add_endpoint(work: Work, new: NewEndpoint) -> EndpointMade:
     return EndpointMade(**row.public().model_dump(), secret=secret)
 
 
-async def list_endpoints(work: Work, page: Page) -> Listed[Endpoint]:
+async def list_webhooks(work: Work, page: Page) -> Listed[Endpoint]:
     return await work.page(select(EndpointRow), page, EndpointRow.public)
 
 
-async def get_endpoint(work: Work, endpoint_id: UUID) -> Endpoint:
+async def get_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
     return (await work.get(EndpointRow, endpoint_id)).public()
 
 
-async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
+async def remove_webhook(work: Work, endpoint_id: UUID) -> None:
     row = await work.lock(EndpointRow, endpoint_id)
     await work.session.delete(row)
 
 
-async def rotate_endpoint(work: Work, endpoint_id: UUID) -> EndpointMade:
+async def rotate_webhook(work: Work, endpoint_id: UUID) -> EndpointMade:
     row = await work.lock(EndpointRow, endpoint_id)
     secret, row.secrets = with_new_secret(row.secrets, work.now)
     await work.session.flush()
     return EndpointMade(**row.public().model_dump(), secret=secret)
 
 
-async def disable_endpoint(work: Work, endpoint_id: UUID) -> Endpoint:
+async def disable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
     row = await work.lock(EndpointRow, endpoint_id)
     if row.state == "enabled":
         row.state, row.disabled_reason = "disabled", "by_hand"
@@ -109,7 +106,7 @@ async def disable_endpoint(work: Work, endpoint_id: UUID) -> Endpoint:
     return row.public()
 
 
-async def enable_endpoint(work: Work, endpoint_id: UUID) -> Endpoint:
+async def enable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
     row = await work.lock(EndpointRow, endpoint_id)
     row.state, row.disabled_reason = "enabled", None
     row.failures, row.failing_since, row.next_attempt_at = 0, None, None
@@ -125,7 +122,7 @@ async def list_deliveries(work: Work, endpoint_id: UUID, state: DeliveryState | 
     return await work.page(statement, page, DeliveryRow.public)
 
 
-async def replay(work: Work, endpoint_id: UUID, asked: Replay) -> int:
+async def replay_deliveries(work: Work, endpoint_id: UUID, asked: Replay) -> int:
     await work.get(EndpointRow, endpoint_id)
     return await work.run(
         REPLAY, endpoint_id=endpoint_id, now=work.now, since=asked.since, after=place_of(asked.after).seq

@@ -14,8 +14,8 @@ from services.observation.protocols.use_cases import all_protocols
 from services.observation.referrals.rules import Course, Event, course, due_at, overdue_at
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.gateway import Message
-from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
+from shared.ids import in_order
 from shared.work import Work
 
 
@@ -34,7 +34,7 @@ async def follow_messages(work: Work, messages: Sequence[Message]) -> None:
         return
     await work.upsert(MessageRow, [_values(message, reading) for message, reading in ours])
     await work.run(TURN, key=TURN_KEY)
-    named = uuids(reading.referral_id for _, reading in ours if reading.referral_id and not reading.fault)
+    named = in_order(reading.referral_id for _, reading in ours if reading.referral_id and not reading.fault)
     await _recompute(work, named)
 
 

@@ -17,8 +17,7 @@ from shared import clock
 from shared.audit.kinds import Kind
 from shared.contracts.observation import OrderState
 from shared.contracts.testing import Tube
-from shared.feed.log import uuids
-from shared.ids import new_id
+from shared.ids import in_order, new_id
 from shared.work import Work
 
 Why = Literal["converted", "evidence_withdrawn", "person_closed"]
@@ -51,7 +50,7 @@ async def lock_open_orders(work: Work, residents: Iterable[UUID]) -> dict[UUID, 
     """The open orders of these people, locked in the order of their ids."""
     statement = (
         select(OrderRow)
-        .where(OrderRow.resident_id.in_(uuids(residents)), OrderRow.state == "open")
+        .where(OrderRow.resident_id.in_(in_order(residents)), OrderRow.state == "open")
         .order_by(OrderRow.id)
         .with_for_update()
         .execution_options(populate_existing=True)

@@ -16,6 +16,7 @@ from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
+from shared.days import SHANGHAI, day_of
 from shared.problems import Problem, Text
 from shared.regions import range_of
 from shared.work import Listed, Page, Work
@@ -116,7 +117,7 @@ async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
         kind=row.kind,
         protocol=row.protocol,
         day_0=row.day_0,
-        day=(rules.day_of(work.now) - row.day_0).days,
+        day=(day_of(work.now) - row.day_0).days,
         days=days_of(row.kind, protocol, row.extra_days),
         ends_at=row.ends_at,
         tests=[
@@ -142,7 +143,7 @@ async def end_order(work: Work, order_id: UUID) -> Order:
     row = await _open_order(work, order_id)
     missing = _missing(row, await get_protocol(work, row.protocol))
     if work.now < row.ends_at:
-        raise OrderDaysIncomplete(ends_at=row.ends_at.astimezone(rules.SHANGHAI).isoformat())
+        raise OrderDaysIncomplete(ends_at=row.ends_at.astimezone(SHANGHAI).isoformat())
     if not rules.may_end(work.now, row.ends_at, missing):
         raise OrderTestsMissing(days=", ".join(map(str, missing)))
     row.state, row.end_reason, row.ended_at = "ended", "completed", work.now

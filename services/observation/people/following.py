@@ -12,11 +12,10 @@ from sqlalchemy import text
 
 from services.observation.orders.following import follow_orders, lock_open_orders
 from services.observation.people.rules import Episode, Finding, Person, still_positive
-from services.observation.protocols.rules import day_of
 from services.observation.referrals.following import episodes_of, follow_referrals
 from shared.contracts.registry import Tag
-from shared.feed.log import uuids
-from shared.ids import named_id
+from shared.days import day_of
+from shared.ids import in_order, named_id
 from shared.work import Work
 
 TURN = text("SELECT pg_advisory_xact_lock(:key)")
@@ -97,8 +96,8 @@ async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = 
     The outcome depends on the set of facts held, never on which came last.
     """
     await work.run(TURN, key=TURN_KEY)
-    found = await work.rows(CONCERNED, residents=uuids(residents), tubes=uuids(tubes))
-    concerned = uuids(row["id"] for row in found)
+    found = await work.rows(CONCERNED, residents=in_order(residents), tubes=in_order(tubes))
+    concerned = in_order(row["id"] for row in found)
     if not concerned:
         return
     held = await lock_open_orders(work, concerned)
@@ -106,9 +105,9 @@ async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = 
     grounds = [row.evidence_id for row in held.values()]
     findings = [
         Finding(**row)
-        for row in await work.rows(FINDINGS, residents=uuids([*people, *concerned]), tubes=uuids(grounds))
+        for row in await work.rows(FINDINGS, residents=in_order([*people, *concerned]), tubes=in_order(grounds))
     ]
-    positive_people = uuids(one.resident_id for one in findings if one.positive)
+    positive_people = in_order(one.resident_id for one in findings if one.positive)
 
     positives = still_positive(findings, _all(await episodes_of(work, positive_people)))
     await follow_referrals(work, concerned, _by_person(positives))

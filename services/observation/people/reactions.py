@@ -10,14 +10,14 @@ from services.observation.people.following import follow
 from services.observation.people.tables import FindingRow, PersonRow
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
-from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
+from shared.ids import in_order
 from shared.work import Work
 
 
 async def forget_people(work: Work, ids: Sequence[UUID]) -> None:
     """The registry no longer has these people. What is open for them stays open until somebody closes it."""
-    await work.session.execute(delete(PersonRow).where(PersonRow.id.in_(uuids(ids))))
+    await work.session.execute(delete(PersonRow).where(PersonRow.id.in_(in_order(ids))))
 
 
 @reacts_to(Resident, forget=forget_people)

@@ -9,10 +9,11 @@ from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
-from services.observation.protocols.rules import Protocol, day_of, ends_at
+from services.observation.protocols.rules import Protocol, ends_at
 from shared.contracts.observation import ReferralState
 from shared.contracts.registry import Tag
 from shared.contracts.testing import Tube
+from shared.days import day_of
 
 EndReason = Literal["completed", "converted", "evidence_withdrawn", "person_closed"]
 

@@ -4,17 +4,15 @@ Every figure names its source: the plan of 20 January 2021 by article, or a loca
 """
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from shared.contracts.observation import OrderKind
 from shared.contracts.registry import Tag, TagKind
-
-SHANGHAI = ZoneInfo("Asia/Shanghai")
+from shared.days import start_of
 
 Stage = Literal["reported", "dispatched", "on_board", "handed_over", "left"]
 _Text = Annotated[str, Field(min_length=1, max_length=300)]
@@ -135,13 +133,6 @@ class Protocol(_Part):
         return self
 
 
-def day_of(instant: datetime) -> date:
-    """The day an instant falls on in Asia/Shanghai."""
-    if instant.tzinfo is None:
-        raise ValueError("an instant without a time zone has no day")
-    return instant.astimezone(SHANGHAI).date()
-
-
 def kind_for(tags: Iterable[Tag], day: date, protocol: Protocol) -> OrderKind:
     """Where an exposed person is observed: at home for whom the protocol says so on that day, else centrally."""
     held = {tag.kind for tag in tags if tag.holds_on(day)}
@@ -150,8 +141,7 @@ def kind_for(tags: Iterable[Tag], day: date, protocol: Protocol) -> OrderKind:
 
 def ends_at(day_0: date, days: int) -> datetime:
     """When so many days are complete. Day 1 is the day after day 0, and ends with its last instant in Asia/Shanghai."""
-    following = day_0 + timedelta(days=days + 1)
-    return datetime(following.year, following.month, following.day, tzinfo=SHANGHAI).astimezone(UTC)
+    return start_of(day_0 + timedelta(days=days + 1))
 
 
 def date_of(day_0: date, day: int) -> date:

@@ -13,8 +13,7 @@ from services.observation.protocols.use_cases import protocol_in_force
 from services.observation.referrals import rules
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.testing import Tube
-from shared.feed.log import uuids
-from shared.ids import new_id
+from shared.ids import in_order, new_id
 from shared.work import Work
 
 DESK = "desk_120"
@@ -115,7 +114,7 @@ def cancel(row: ReferralRow, now: datetime, reason: str) -> None:
 
 async def episodes_of(work: Work, residents: Sequence[UUID]) -> dict[UUID, list[Episode]]:
     """All episodes of these people, by person."""
-    statement = select(ReferralRow).where(ReferralRow.resident_id.in_(uuids(residents)))
+    statement = select(ReferralRow).where(ReferralRow.resident_id.in_(in_order(residents)))
     found: dict[UUID, list[Episode]] = {}
     await work.session.flush()
     for row in await work.session.scalars(statement.execution_options(populate_existing=True)):
@@ -127,7 +126,7 @@ async def episodes_of(work: Work, residents: Sequence[UUID]) -> dict[UUID, list[
 async def _lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
     statement = (
         select(ReferralRow)
-        .where(ReferralRow.resident_id.in_(uuids(residents)), ReferralRow.closed_at.is_(None))
+        .where(ReferralRow.resident_id.in_(in_order(residents)), ReferralRow.closed_at.is_(None))
         .order_by(ReferralRow.id)
         .with_for_update()
         .execution_options(populate_existing=True)

@@ -16,7 +16,7 @@ from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.house import House
 from shared.ids import new_id
 from shared.problems import ClockAhead, Conflict, Problem, Text
-from shared.regions import range_of
+from shared.regions import covers, range_of
 from shared.work import Listed, Page, Work
 
 CLOCK_AHEAD_MINUTES = 5
@@ -105,8 +105,7 @@ async def report_fever(work: Work, new: NewFever) -> Referral:
         raise ClockAhead(at="/measured_at")
     if not rules.is_fever(new.celsius, protocol):
         raise NoFever(limit=protocol.fever_celsius.value, at="/celsius")
-    low, high = work.actor.range
-    if work.actor.role.database_role != "machine" and not low <= new.region < high:
+    if work.actor.role.database_role != "machine" and not covers(work.actor.range, new.region):
         raise OutsideScope(region=new.region, at="/region")
     referral, opened = await _episode(work, protocol, new)
     await work.run(

@@ -25,7 +25,7 @@ async def hold_data(new: NewHold, work: Work) -> Hold:
 
     Source: Personal Information Protection Law, article 47, last paragraph.
     """
-    return await use_cases.hold(work, new)
+    return await use_cases.hold_data(work, new)
 
 
 @router.get("", role=KEEPERS)
@@ -37,4 +37,4 @@ async def list_holds(work: Work, page: PageAsked) -> Listed[Hold]:
 @router.post("/{hold_id}/release", role=KEEPERS, raises=[NotFound, HoldEnded])
 async def release_hold(hold_id: HoldId, work: Work) -> Hold:
     """End a hold: retention goes on as for everybody."""
-    return await use_cases.release(work, hold_id)
+    return await use_cases.release_hold(work, hold_id)

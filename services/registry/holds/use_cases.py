@@ -21,7 +21,7 @@ class HoldEnded(Problem):
     fix = Text(zh="如仍有需要，请另行登记，期限须在将来", en="Register another one that ends in the future")
 
 
-async def hold(work: Work, new: NewHold) -> Hold:
+async def hold_data(work: Work, new: NewHold) -> Hold:
     if new.until <= work.now:
         raise HoldEnded(at="/until")
     person = await work.get(ResidentRow, new.resident_id)
@@ -39,7 +39,7 @@ async def hold(work: Work, new: NewHold) -> Hold:
     return row.shown()
 
 
-async def release(work: Work, hold_id: UUID) -> Hold:
+async def release_hold(work: Work, hold_id: UUID) -> Hold:
     row = await work.lock(HoldRow, hold_id)
     if row.released_at is not None:
         raise HoldEnded()

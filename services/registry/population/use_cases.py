@@ -10,7 +10,7 @@ from services.registry.regions.tables import RegionRow
 from services.registry.residents.identity import CHILD_YEARS, ELDER_YEARS
 from shared.clock import day_of, start_of
 from shared.problems import Fault, InvalidInput, NotFound, Text
-from shared.regions import LEVELS, range_of
+from shared.regions import LEVELS, covers, range_of
 from shared.work import Work
 
 # Everybody is counted once: by what they are now, or, for a day that is past, by what they were at its end. PostgreSQL
@@ -46,9 +46,8 @@ async def count_population(work: Work, code: str, as_of: date | None) -> Populat
     day = as_of or today
     if day > today:
         raise InvalidInput(errors=[Fault("date_in_future", IN_FUTURE, parameter="as_of", place="query")])
-    low, high = work.actor.range
     # A count that leaves out what lies beyond the caller's scope would not add up.
-    if not low <= code < high or await work.session.scalar(_region(code)) is None:
+    if not covers(work.actor.range, code) or await work.session.scalar(_region(code)) is None:
         raise NotFound()
     named = select(RegionRow.region, RegionRow.name).where(RegionRow.parent == code).order_by(RegionRow.region)
     names = {row.region: row.name for row in await work.session.execute(named)}

@@ -28,7 +28,7 @@ OLDEST = text("SELECT min(at) AS at FROM reveals, unnest(times) AS at WHERE acto
 _REPEATED = Text(zh="理由中不可写入所查看的信息本身", en="The reason must not repeat the data themselves")
 
 
-async def reveal(work: Work, resident_id: UUID, asked: Reveal) -> Revealed:
+async def reveal_resident(work: Work, resident_id: UUID, asked: Reveal) -> Revealed:
     """What is asked for, in clear."""
     row = await work.get(ResidentRow, resident_id)
     await _count(work)

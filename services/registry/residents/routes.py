@@ -138,7 +138,7 @@ async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) ->
     Both are kept in the audit with who asked, and shown to the person. Each of the staff may do it so many times an
     hour (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The answer is kept nowhere: an Idempotency-Key is not looked at.
     """
-    return await revealing.reveal(work, resident_id, asked)
+    return await revealing.reveal_resident(work, resident_id, asked)
 
 
 @router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed, VersionMismatch])

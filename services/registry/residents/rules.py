@@ -22,6 +22,7 @@ from services.registry.residents.identity import (
 )
 from shared.contracts.registry import Resident, Tag
 from shared.ids import named_id
+from shared.regions import Range, covers
 
 ClosedReason = Literal["died", "moved_away"]
 TransferState = Literal["asked", "accepted", "refused", "done"]
@@ -250,7 +251,7 @@ def retag(held: Validity, said: bool | None, today: date) -> Validity:
 Verdict: TypeAlias = Literal["exists", "returns", "claim"]
 
 
-def verdict(region: str, state: str, closed_reason: ClosedReason | None, low: str, high: str) -> Verdict:
+def verdict(region: str, state: str, closed_reason: ClosedReason | None, asker: Range) -> Verdict:
     """What a request to register somebody who is known already comes to.
 
     Who has moved away returns without asking anybody; who lives within the scope of who asks, exists; who lives
@@ -258,7 +259,7 @@ def verdict(region: str, state: str, closed_reason: ClosedReason | None, low: st
     """
     if state == "closed" and closed_reason == "moved_away":
         return "returns"
-    return "exists" if low <= region < high else "claim"
+    return "exists" if covers(asker, region) else "claim"
 
 
 TransferMove = Literal["accept", "refuse", "carry_out"]

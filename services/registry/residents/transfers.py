@@ -107,7 +107,8 @@ async def _settle_request(work: Work, id_: UUID) -> None:
         request.settle(added[0].id)
         return
     (row,) = await writing.known(work, prepared.others_than(added).values())
-    verdict = rules.verdict(row["region"], row["state"], row["closed_reason"], request.scope_low, request.scope_high)
+    asker = (request.scope_low, request.scope_high)
+    verdict = rules.verdict(row["region"], row["state"], row["closed_reason"], asker)
     if verdict == "exists":
         request.refuse("resident_exists", row["id"])
     elif verdict == "returns":

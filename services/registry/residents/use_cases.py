@@ -30,7 +30,7 @@ from services.registry.residents.tables import RegistrationRow, ResidentHistoryR
 from services.registry.residents.words import invalid
 from shared.clock import day_of
 from shared.problems import PreconditionRequired, Problem
-from shared.regions import range_of
+from shared.regions import covers, range_of
 from shared.work import Listed, Page, Work
 
 MOST_FOUND = 50
@@ -237,9 +237,8 @@ async def _need_region(work: Work, code: str) -> None:
 
 
 async def _sees_region(work: Work, code: str) -> bool:
-    low, high = work.actor.range
     found = await work.session.scalar(select(RegionRow.region).where(RegionRow.region == code))
-    return found is not None and low <= code < high
+    return found is not None and covers(work.actor.range, code)
 
 
 def _examined(work: Work, new: NewResident) -> Person:

@@ -13,7 +13,7 @@ from services.testing.boxes.schemas import Box, NewBox, Receipt
 from services.testing.boxes.tables import BoxRow
 from services.testing.limits import limits
 from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
-from services.testing.scope import own_region, service_hands
+from services.testing.scope import own_region
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.said import publish_tubes
@@ -90,7 +90,7 @@ async def send_box(work: Work, box_id: UUID) -> Box:
     box = await work.lock(BoxRow, box_id)
     box.state = _moved(box, "depart")
     box.departed_at = work.now
-    async with service_hands(work):
+    async with work.everywhere():
         tubes = await lock_tubes(work, [row["id"] for row in await work.rows(IN_BOX, box_id=box_id)])
         await work.run(DEPART, ids=list(tubes), now=work.now)
     return (await _say(work, [box]))[0]
@@ -110,7 +110,7 @@ async def receive_box(work: Work, box_id: UUID, receipt: Receipt) -> Box:
     box.unexpected = sorted({*box.unexpected, *found.unexpected})
     arrived = [numbers[number] for number in found.received]
     if arrived:
-        async with service_hands(work):
+        async with work.everywhere():
             await work.run(RECEIVE, ids=arrived, now=work.now, overdue=work.now - limits().receipt)
             await publish_tubes(work, arrived, change="received")
     return (await _say(work, [box]))[0]

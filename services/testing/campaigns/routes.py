@@ -83,10 +83,10 @@ async def cancel_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
 @router.get("/{campaign_id}/progress", role=Role.STAFF, raises=[NotFound])
 async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None) -> Progress:
     """Show how far a round is, for each grid: people expected, swabbed and missing, and where the tubes are."""
-    return await use_cases.progress(work, campaign_id, region)
+    return await use_cases.get_progress(work, campaign_id, region)
 
 
 @router.get("/{campaign_id}/missing", role=Role.CASEWORKERS, raises=[NotFound])
 async def list_missing(campaign_id: CampaignId, work: Work, page: PageAsked, region: Under = None) -> Listed[Missing]:
     """List who was expected and is not swabbed yet, for the grid worker to knock on the door."""
-    return await use_cases.missing(work, campaign_id, region, page)
+    return await use_cases.list_missing(work, campaign_id, region, page)

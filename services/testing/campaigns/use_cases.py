@@ -12,7 +12,7 @@ from services.testing.campaigns.schemas import Figures, Missing, NewCampaign, Pr
 from services.testing.campaigns.tables import CampaignRow
 from services.testing.limits import MOST_EXPECTED, limits
 from services.testing.problems import CampaignMoveForbidden, CampaignTooLarge
-from services.testing.scope import service_hands, within
+from services.testing.scope import within
 from shared.contracts.testing import Campaign, CampaignState
 from shared.regions import range_of
 from shared.work import Listed, Page, Place, Work, listed, scalar
@@ -123,7 +123,7 @@ async def plan_campaign(work: Work, new: NewCampaign) -> Campaign:
     row = work.add(CampaignRow(**new.model_dump(), state="planned", expected=people))
     # Flushes the campaign first: the row-level policy refuses a region outside the caller's scope.
     row.expected = await work.run(EXPECT, campaign_id=row.id, low=low, high=high)
-    async with service_hands(work):
+    async with work.everywhere():
         await work.run(LOOK_AT_EXPECTED)
     return await work.publish(row, change="planned")
 
@@ -153,10 +153,10 @@ async def list_campaigns(work: Work, state: CampaignState | None, page: Page) ->
     return await work.page(statement, page, CampaignRow.public)
 
 
-async def progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
+async def get_progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
     await work.get(CampaignRow, campaign_id)
     low, high = within(work.actor, region)
-    async with service_hands(work):
+    async with work.everywhere():
         rows = await work.rows(
             PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=work.now - limits().receipt
         )
@@ -168,10 +168,10 @@ def _total(regions: Sequence[RegionFigures]) -> Figures:
     return Figures(**{name: sum(getattr(one, name) for one in regions) for name in Figures.model_fields})
 
 
-async def missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
+async def list_missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
     await work.get(CampaignRow, campaign_id)
     low, high = within(work.actor, region)
-    async with service_hands(work):
+    async with work.everywhere():
         rows = await work.rows(
             MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
         )

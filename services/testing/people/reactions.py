@@ -9,8 +9,8 @@ from services.testing.people.tables import ObservedRow, PersonRow
 from services.testing.retests import use_cases as retests
 from shared.contracts.observation import Order
 from shared.contracts.registry import Resident
-from shared.feed.log import uuids
 from shared.feed.reader import reacts_to
+from shared.ids import in_order
 from shared.work import Work
 
 FORGET_PEOPLE = text("DELETE FROM people WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -22,7 +22,7 @@ OBSERVED = ("central", "home")
 
 async def forget_people(work: Work, ids: Sequence[UUID]) -> None:
     """Forget people whom the registry no longer has."""
-    await work.run(FORGET_PEOPLE, ids=uuids(ids))
+    await work.run(FORGET_PEOPLE, ids=in_order(ids))
 
 
 @reacts_to(Resident, forget=forget_people)
@@ -35,7 +35,7 @@ async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
 
 async def forget_orders(work: Work, ids: Sequence[UUID]) -> None:
     """Forget orders that observation no longer has."""
-    await work.run(FORGET_ORDERS, ids=uuids(ids))
+    await work.run(FORGET_ORDERS, ids=in_order(ids))
 
 
 @reacts_to(Order, forget=forget_orders)

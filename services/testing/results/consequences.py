@@ -1,5 +1,5 @@
 """What follows from what is known of a tube: the one place that decides it, whether a result, a correction, or a late
-record of a swab brought the news. Runs in the service's hands, in the transaction that brought it."""
+record of a swab brought the news. Runs within `work.everywhere`, in the transaction that brought it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from services.testing.retests import use_cases as retests
 from services.testing.retests.rules import calls_members
 from services.testing.tubes.said import look_at_tubes, written
 from shared.contracts.testing import Outcome, Tube
-from shared.feed.log import uuids
+from shared.ids import in_order
 from shared.work import Work
 
 # A test that failed tells nothing: its people are missing again. If a correction says it did not fail, each gets the
@@ -56,7 +56,7 @@ async def follow(work: Work, news: dict[UUID, News]) -> None:
     tubes = await look_at_tubes(work, news)
     await _keep_places(work, tubes, news)
     calling = any(calls_members(tube["outcome"], tube["capacity"], drill=tube["drill"]) for tube in tubes)
-    answering = await retests.follow_tubes(work, uuids(news), calling=calling)
+    answering = await retests.follow_tubes(work, in_order(news), calling=calling)
     if answering:
         tubes = await look_at_tubes(work, [*news, *answering])
     for tube in tubes:
@@ -66,7 +66,7 @@ async def follow(work: Work, news: dict[UUID, News]) -> None:
 
 
 async def _keep_places(work: Work, tubes: Sequence[RowMapping], news: dict[UUID, News]) -> None:
-    ids = uuids(news)
+    ids = in_order(news)
     if any(tube["outcome"] == "invalid" or tube["state"] == "discarded" for tube in tubes):
         await work.run(TAKE_PLACES, tubes=ids)
     if any(one.former == "invalid" for one in news.values()):

@@ -16,7 +16,6 @@ from services.testing.results.consequences import News
 from services.testing.results.rules import Refused, Report, TubeFacts
 from services.testing.results.schemas import NewResult, ResultAnswer, Revision
 from services.testing.results.tables import ResultRow
-from services.testing.scope import service_hands
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.tables import TubeRow
@@ -77,7 +76,7 @@ async def add_results(work: Work, items: Sequence[NewResult], language: Language
     found = await work.rows(lookup.FIND, numbers=list({item.tube_number for item in items}))
     numbers: dict[str, UUID] = {row["number"]: row["id"] for row in found}
     tubes = await lock_tubes(work, numbers.values())
-    async with service_hands(work):
+    async with work.everywhere():
         facts = await _facts(work, tubes)
         taken: dict[UUID, Taken] = {}
         answers = [

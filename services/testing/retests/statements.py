@@ -1,4 +1,4 @@
-"""Retests: the statements that move many of them at once, each explained once. They run in the service's hands."""
+"""Retests: the statements that move many of them at once, each explained once. They run within `work.everywhere`."""
 
 from sqlalchemy import text
 

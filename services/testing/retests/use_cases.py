@@ -11,7 +11,7 @@ from services.testing.retests import statements
 from services.testing.retests.rules import OPEN, RetestState, states_before
 from services.testing.retests.tables import RetestRow
 from shared.contracts.testing import Retest
-from shared.feed.log import uuids
+from shared.ids import in_order
 from shared.work import Listed, Page, Work
 
 
@@ -29,7 +29,7 @@ async def follow_tubes(work: Work, tube_ids: Sequence[UUID], *, calling: bool) -
     `calling`: whether one of them may call its members. Nothing else is asked when nothing rests on any of them.
     Returns other tubes that turned out to answer one of these.
     """
-    tubes = uuids(tube_ids)
+    tubes = in_order(tube_ids)
     resting = await work.rows(statements.LOCK, tubes=tubes)
     if resting:
         await _move(work, statements.WITHDRAW, "withdrawn", tubes=tubes, states=states_before("withdraw"))
@@ -41,7 +41,7 @@ async def follow_tubes(work: Work, tube_ids: Sequence[UUID], *, calling: bool) -
         )
         answering = await _answer_late(work, called)
     if resting or calling:
-        every = uuids([*tubes, *answering])
+        every = in_order([*tubes, *answering])
         await _move(work, statements.SETTLE, "settled", tubes=every, states=states_before("settle"))
     return answering
 
@@ -82,7 +82,7 @@ async def recall(work: Work, tube_ids: Iterable[UUID]) -> None:
         statements.RECALL,
         "called",
         urgent=True,
-        tubes=uuids(tube_ids),
+        tubes=in_order(tube_ids),
         due=due,
         states=states_before("call"),
     )
@@ -96,7 +96,7 @@ async def move(work: Work, old: UUID, new: UUID, resident_id: UUID) -> None:
 
 async def follow_people(work: Work, residents: Sequence[UUID]) -> None:
     """Open retests move with their people."""
-    await _move(work, statements.FOLLOW_PEOPLE, "moved", residents=uuids(residents), states=list(OPEN))
+    await _move(work, statements.FOLLOW_PEOPLE, "moved", residents=in_order(residents), states=list(OPEN))
 
 
 async def _move(
@@ -128,7 +128,7 @@ async def get_retest(work: Work, retest_id: UUID) -> Retest:
     return retest
 
 
-async def my_retests(work: Work) -> list[Retest]:
+async def list_my_retests(work: Work) -> list[Retest]:
     retests = [Retest(**row) for row in await work.rows(statements.MINE)]
     work.saw(retest.resident_id for retest in retests)
     return retests

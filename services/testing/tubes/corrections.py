@@ -14,7 +14,6 @@ from services.testing.problems import (
     TubeUnknown,
 )
 from services.testing.retests import use_cases as retests
-from services.testing.scope import service_hands
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.schemas import KeptSample, MoveSample, Undo
 from shared.problems import Conflict, NotFound
@@ -51,7 +50,7 @@ RECOUNT = text("""
 async def undo_sample(work: Work, sample_id: UUID, undo: Undo) -> KeptSample:
     """Undone again says the same: a device repeats what it is not sure of."""
     sample = await _look(work, sample_id)
-    async with service_hands(work):
+    async with work.everywhere():
         sample, _ = await _locked(work, sample)
         if sample["undone_at"] is None:
             sample = (await work.rows(UNDO, id=sample_id, now=work.now, reason=undo.reason))[0]
@@ -67,7 +66,7 @@ async def move_sample(work: Work, sample_id: UUID, to: MoveSample) -> KeptSample
         raise TubeUnknown(at="/tube_number")
     if target.campaign_id != sample["campaign_id"]:
         raise TubeOfOtherRound(at="/tube_number")
-    async with service_hands(work):
+    async with work.everywhere():
         await lookup.create(work, [target])
         sample, tubes = await _locked(work, sample, target.id)
         if sample["undone_at"] is not None:

@@ -88,7 +88,7 @@ async def find_tubes(work: Work, numbers: Iterable[str]) -> dict[str, Named]:
 
 
 async def create_and_lock(work: Work, named: Sequence[Named]) -> dict[UUID, RowMapping]:
-    """Make the tubes that are not there yet, and lock all of them. In the service's hands."""
+    """Make the tubes that are not there yet, and lock all of them. Within `work.everywhere`."""
     await create(work, named)
     return await lock_tubes(work, (tube.id for tube in named))
 

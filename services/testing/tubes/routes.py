@@ -86,7 +86,7 @@ async def list_refused_samples(
     resolved: Annotated[bool, Query(description="Also those that were kept after all.")] = False,
 ) -> Listed[RefusedSample]:
     """List records of swabs that have happened and could not be kept, each with its reason."""
-    return await use_cases.list_refused(work, resolved, page)
+    return await use_cases.list_refused_samples(work, resolved, page)
 
 
 @router.post("/samples/{sample_id}/undo", role=FIELD, raises=[NotFound, Conflict, TubeSealed, TubeDiscarded])
@@ -118,7 +118,7 @@ async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSa
 @router.get("/my-samples", role=Role.RESIDENT)
 async def list_my_samples(work: Work) -> list[OwnSample]:
     """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first."""
-    return list(await use_cases.my_samples(work))
+    return list(await use_cases.list_my_samples(work))
 
 
 @router.post("/seals", role=FIELD, client_ids=True)

@@ -18,7 +18,8 @@ from sqlalchemy.engine import RowMapping
 
 from shared.bulk import literal
 from shared.contracts.testing import Tube
-from shared.feed.log import Written, uuids
+from shared.feed.log import Written
+from shared.ids import in_order
 from shared.work import Work
 
 SAY = """
@@ -51,7 +52,7 @@ PART_OF_SECOND = re.compile(r'\.(\d{1,5})Z"')
 
 async def look_at_tubes(work: Work, ids: Iterable[UUID]) -> Sequence[RowMapping]:
     """What there is to say of these tubes, beside what decides what follows from it, in the order of their ids."""
-    wanted = uuids(ids)
+    wanted = in_order(ids)
     return await work.rows(SAY_THESE, ids=literal(wanted)) if wanted else []
 
 

@@ -22,7 +22,7 @@ from services.testing.results import consequences
 from services.testing.results.consequences import News
 from services.testing.retests import use_cases as retests
 from services.testing.retests.use_cases import SingleSwab
-from services.testing.scope import own_region, service_hands
+from services.testing.scope import own_region
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
@@ -184,7 +184,7 @@ async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> 
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     residents = [item.resident_id for item in items]
     strangers = {row["id"]: row["active"] for row in await work.rows(STRANGERS, ids=residents)}
-    async with service_hands(work):
+    async with work.everywhere():
         tubes = await lookup.create_and_lock(work, list(named.values()))
         rounds = await lookup.rounds_of(work, tubes)
         for _ in range(MOST_ROUNDS_OF_DECIDING):

@@ -16,7 +16,6 @@ from services.testing.answers import refusal
 from services.testing.limits import CLOCK_AHEAD
 from services.testing.problems import ManifestWrong, SealDiffers, TubeDiscarded, TubeUnknown
 from services.testing.retests import use_cases as retests
-from services.testing.scope import service_hands
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.said import publish_tubes
@@ -88,7 +87,7 @@ class Batch:
 async def seal_tubes(work: Work, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
     batch = Batch(seals, language)
     named = await lookup.find_tubes(work, (seal.tube_number for seal in seals))
-    async with service_hands(work):
+    async with work.everywhere():
         tubes = await lookup.create_and_lock(work, list(named.values()))
         wanted = _decide(work, batch, named, tubes)
         for id_, count in (await _stray(work, batch, wanted)).items():

@@ -8,7 +8,6 @@ from sqlalchemy import select, text
 from services.testing.problems import TubeMoveForbidden
 from services.testing.results import consequences
 from services.testing.results.consequences import News
-from services.testing.scope import service_hands
 from services.testing.tubes import rules
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.said import say_tubes
@@ -41,7 +40,7 @@ MY_TUBES = text("""
 
 async def get_tube(work: Work, tube_id: UUID) -> Tube:
     await work.get(TubeRow, tube_id)
-    async with service_hands(work):
+    async with work.everywhere():
         tube = (await say_tubes(work, [tube_id]))[0]
     work.saw(sample.resident_id for sample in tube.samples)
     return tube
@@ -58,7 +57,7 @@ async def list_tubes(
     if number is not None:
         statement = statement.where(TubeRow.number == number)
     listed = await work.page(statement, page, lambda row: row.id)
-    async with service_hands(work):
+    async with work.everywhere():
         said = {tube.id: tube for tube in await say_tubes(work, listed.items)}
     work.saw(sample.resident_id for tube in said.values() for sample in tube.samples)
     return Listed(items=[said[id_] for id_ in listed.items], next_cursor=listed.next_cursor)
@@ -72,7 +71,7 @@ async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
     given_up = tube["state"] == "resulted" and tube["missing"] > 0 and tube["outcome"] in ("negative", "invalid")
     if not given_up and rules.move(tube["state"], "discard") is None:
         raise TubeMoveForbidden(state=tube["state"])
-    async with service_hands(work):
+    async with work.everywhere():
         await work.run(DISCARD, id=tube_id, now=work.now, reason=discard.reason)
         await consequences.follow(work, {tube_id: News("discarded", tube["outcome"])})
         said = (await say_tubes(work, [tube_id]))[0]
@@ -80,7 +79,7 @@ async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
     return said
 
 
-async def list_refused(work: Work, resolved: bool, page: Page) -> Listed[RefusedSample]:
+async def list_refused_samples(work: Work, resolved: bool, page: Page) -> Listed[RefusedSample]:
     statement = select(RefusedSampleRow)
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
@@ -102,9 +101,9 @@ def _say_refused(row: RefusedSampleRow) -> RefusedSample:
     )
 
 
-async def my_samples(work: Work) -> Sequence[OwnSample]:
+async def list_my_samples(work: Work) -> Sequence[OwnSample]:
     ids = [row["id"] for row in await work.rows(MY_SAMPLES)]
-    async with service_hands(work):
+    async with work.everywhere():
         samples = [OwnSample(**row) for row in await work.rows(MY_TUBES, ids=ids)]
     work.saw(sample.resident_id for sample in samples)
     return samples

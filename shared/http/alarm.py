@@ -1,0 +1,46 @@
+"""A timer that is put off with every request and hardly ever goes off: its moving costs an assignment, not a timer."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Alarm:
+    """Rings at a time of the loop, if nobody has put it off by then. A timer that was set too early is set again."""
+
+    __slots__ = ("_at", "_goes_off", "_loop", "_ring", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop = loop
+        self._ring = ring
+        self._at: float | None = None
+        self._goes_off = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put_off(self, at: float | None) -> None:
+        """Ring at this time and no other; never, if it is None."""
+        self._at = at
+        if at is not None and (self._timer is None or at < self._goes_off):
+            self._set(at)
+
+    def close(self) -> None:
+        """Ring no more, and hold nobody."""
+        self._at = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._goes_off = at
+        self._timer = self._loop.call_at(at, self._go_off)
+
+    def _go_off(self) -> None:
+        self._timer = None
+        if self._at is None:
+            return
+        if self._at > self._loop.time():
+            self._set(self._at)
+        else:
+            self._at = None
+            self._ring()
