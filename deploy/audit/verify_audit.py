@@ -4,7 +4,8 @@
     python3 verify_audit.py EXPORT [--keys KEYS] [--head HEADS]...
 
 EXPORT was made by `fangxian audit export`. KEYS is a JWK set with the services' public keys, HEADS an answer of
-`GET /gateway/v1/audit/heads` that was kept outside, or one head of it; without KEYS, the keys in it are believed. Names
+`GET /gateway/v1/audit/heads` that was kept outside, or one head of it. Such an answer may be KEYS too: it holds them.
+Without KEYS those in HEADS are believed, and without HEADS either no signature is checked, which is said. Names
 the first entry that was changed, is missing, was added or stands in another place, a wrong signature, and a chain that
 ends before a head that was kept. Ends with 1 if something is wrong, with 2 if it could not look.
 The format is described in docs/audit.md.
@@ -367,7 +368,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     """What is asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("export", help="file made by `fangxian audit export`")
-    parser.add_argument("--keys", help="JWK set with the services' public keys")
+    parser.add_argument("--keys", help="JWK set with the services' public keys, or an answer of /audit/heads")
     parser.add_argument("--head", action="append", default=[], help="heads kept outside; may be given more than once")
     return parser.parse_args(words)
 

@@ -43,8 +43,8 @@ class Field:
 
         return call
 
-    def prepare(self) -> tuple[str, str]:
-        """A tube under way to the laboratory; a referral of somebody with fever, and the desk's secret."""
+    def prepare(self) -> dict[str, str]:
+        """A tube under way to the laboratory, and its secret; a referral of somebody with fever, and the desk's."""
         officer, command = self.as_("community_officer", region=HOME), self.as_("command", region="350582005")
         number = "003582199003070019"
         officer("/registry/v1/residents", {"name": "张三丰", "document_number": number, "region": HOME})
@@ -53,7 +53,11 @@ class Field:
         fever = {"resident_id": found[0]["id"], "region": HOME, "celsius": 38.4, "symptoms": ["fever"]}
         referral = officer("/observation/v1/referrals", fever | {"measured_at": datetime.now(UTC).isoformat()})
         source = {"source": "desk_120", "party": "desk_120", "region": "350582005"}
-        return referral["id"], self.as_("command", region="")("/gateway/v1/hook-sources", source)["secret"]
+        whole = self.as_("command", region="")
+        laboratory = {"client_id": "lab-jinjiang", "kind": "machine", "name": "检验科", "region": ""}
+        made = whole("/gateway/v1/clients", laboratory | {"role": "laboratory", "party": "lab-jinjiang"})
+        secret = whole("/gateway/v1/hook-sources", source)["secret"]
+        return {"REFERRAL": referral["id"], "DESK_SECRET": secret, "LAB_SECRET": made["client_secret"]}
 
     def _send_tube(self, command: Callable[..., Any], resident_id: str) -> None:
         now = datetime.now(UTC)
@@ -91,13 +95,14 @@ def field() -> Iterator[Field]:
 
 def test_the_page_for_integrators(field: Field, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = BLOCK.findall((repository / "docs" / "integrating.md").read_text(encoding="utf-8"))
-    referral, secret = field.prepare()
+    found = field.prepare()
+    referral = found["REFERRAL"]
     page: dict[str, Any] = {}
     with serving(lambda *request: page["receive"](*request)) as receiver:
         monkeypatch.setenv("FANGXIAN", str(field.client.base_url))
         monkeypatch.setenv("RECEIVER", f"{receiver}/fangxian")
-        monkeypatch.setenv("DESK_SECRET", secret)
-        monkeypatch.setenv("REFERRAL", referral)
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
         for number, block in enumerate(blocks, 1):
             exec(compile(block, f"integrating.md, block {number}", "exec"), page)
         until(lambda: page["held"].get(referral, {}).get("state") == "on_board")
@@ -105,3 +110,6 @@ def test_the_page_for_integrators(field: Field, repository: Path, monkeypatch: p
     assert told["dispatched_at"] is not None
     assert page["receive"]("/fangxian", {"webhook-id": "1"}, b"{}") == (401, {})
     assert [one["outcome"] for one in page["corrected"]] == ["inconclusive"]
+    (loop,) = (block for block in blocks if "/receive" in block)
+    exec(compile(loop, "integrating.md, with no box under way", "exec"), page)
+    assert page["corrected"] == []

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from typer.main import get_command
 
 from deploy.cli import app
+from services.gateway.edge.rates import OPERATIONS
 from shared.settings import SERVICES, Settings
 
 FOR_TESTS_ONLY = {"publish", "wake_subscribers"}
@@ -17,7 +18,10 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
-    *(f"docs/{name}.md" for name in ("running", "integrating", "feed", "security", "dependencies")),
+    *(
+        f"docs/{name}.md"
+        for name in ("running", "first-day", "sign-in", "integrating", "feed", "security", "dependencies")
+    ),
 )
 LINK = re.compile(r"\]\(([^)#:]*)(#[^)]*)?\)")
 
@@ -35,6 +39,11 @@ def test_every_setting_is_told_and_no_other(page: str) -> None:
         for name in re.findall(r"`FANGXIAN_(\w+)`", row.split("|")[1])
     }
     assert told == set(Settings.model_fields) - FOR_TESTS_ONLY - GIVEN_BY_THE_COMMAND
+
+
+def test_every_limit_of_an_operation_is_told(page: str) -> None:
+    for (method, path), most in OPERATIONS.items():
+        assert f"{most} `{method} {path}`" in page
 
 
 def test_every_metric_is_told_and_no_other(page: str) -> None:

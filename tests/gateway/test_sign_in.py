@@ -7,6 +7,7 @@ import pytest
 from shared.actors import Role
 from tests.gateway.signing_in import (
     ORGANISATION,
+    PASSWORD,
     REDIRECT,
     REGIONS,
     Browser,
@@ -54,7 +55,8 @@ async def test_the_first_administrator_comes_by_a_link_that_is_good_once(distric
     link = await first_link(district)
     other = await first_link(district)
     done = await set_password(district, link, "a long walk along the wall", login="Chen.Admin", name="陈")
-    assert "You can sign in now" in done.text
+    assert "You can sign in now. Open your application:" in done.text
+    assert '<li><a href="https://app.example.com">网格员应用</a></li>' in done.text
     async with outside(district) as client:
         for gone in (link, other, link[:-1] + "x"):
             answer = await client.get(gone.removeprefix("http://gateway"))
@@ -68,6 +70,11 @@ async def test_the_first_administrator_comes_by_a_link_that_is_good_once(distric
         assert [(one["role"], one["region"], one["state"], one["given_by"]) for one in grants] == [
             ("command", "", "active", "installation")
         ]
+
+
+async def test_the_first_administrator_is_told_if_there_is_no_application_yet(district: District) -> None:
+    done = await set_password(district, await first_link(district), PASSWORD, login="chen.admin", name="陈")
+    assert "fangxian clients add" in done.text
 
 
 async def test_two_who_race_for_the_first_link_are_one_administrator(district: District) -> None:

@@ -137,7 +137,7 @@ async def test_one_bad_row_keeps_no_other_out(district: District, command, value
     assert counts(job) == (2, 0, 0, 1)
     (row,) = await errors_of(command, job)
     assert row["行号"] == "3"
-    assert f"{column}: {words.WORDS[code].en}" in row["错误"]
+    assert f"{column} ({COLUMNS[column][0]}): {words.WORDS[code].en}" in row["错误"]
     (zh,) = await errors_of(command, job, "zh-CN")
     assert f"{COLUMNS[column][0]}：{words.WORDS[code].zh}" in zh["错误"]
 
@@ -214,6 +214,7 @@ def bomb(megabytes: int) -> bytes:
         ("姓名,证件号码\n张三,1\n".encode(), "file_column_missing"),
         ("姓名,证件号码,网格编码,星座\n".encode(), "file_column_unknown"),
         ("姓名,证件号码,网格编码,姓名\n".encode(), "file_column_twice"),
+        ("姓名;证件号码;网格编码\n张三;1;2\n".encode(), "file_separator_wrong"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "file_old_format"),
         (b"PK\x03\x04 not an archive", "file_not_a_table"),
         ("姓名".encode("utf-16"), "file_wrong_encoding"),
@@ -226,6 +227,58 @@ async def test_a_file_that_cannot_be_read_is_refused_at_once(district: District,
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert "星座" not in answer.text
     assert await district.sql("SELECT * FROM registry.jobs") == []
+
+
+REFUSED_HEADS = [
+    (
+        "姓名,证件号码,星座,网格编码,生肖\n",
+        "Not known in the heading: column 3, 5. Correct the heading, or remove the column; "
+        "GET /registry/v1/imports/template has the template",
+        "表头中不认识的列：第 3, 5 列",
+    ),
+    (
+        "姓名\n",
+        "Columns are missing: document_number (证件号码), region (网格编码). Add the columns to the heading; "
+        "GET /registry/v1/imports/template has the template",
+        "缺少列：证件号码、网格编码",
+    ),
+    (
+        "name;document_number;region\n",
+        "Cells are not separated by commas. Let cells be separated by commas, or save it as XLSX; "
+        "GET /registry/v1/imports/template has the template",
+        "请用半角逗号分隔各列",
+    ),
+]
+
+
+@pytest.mark.parametrize(("head", "english", "chinese"), REFUSED_HEADS, ids=["unknown", "missing", "semicolons"])
+async def test_a_heading_that_is_refused_is_told_how_to_mend_it(command, head: str, english: str, chinese: str) -> None:
+    files = {"file": ("people.csv", head.encode())}
+    said = {
+        language: (await command.post(IMPORTS, files=files, headers={"accept-language": language})).json()["detail"]
+        for language in ("en", "zh-CN")
+    }
+    assert english in said["en"]
+    assert chinese in said["zh-CN"]
+    assert "模板在 GET /registry/v1/imports/template" in said["zh-CN"]
+
+
+@pytest.mark.parametrize(("language", "first"), [("zh-CN", "姓名"), ("en", "name")])
+async def test_the_template_is_taken_in_as_it_is(district: District, command, language: str, first: str) -> None:
+    answer = await command.get(f"{IMPORTS}/template", headers={"accept-language": language})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-language"] == language
+    assert answer.text.startswith(f"\ufeff{first},")
+    assert counts(await take_in(district, command, answer.content)) == (1, 0, 0, 0)
+    (someone,) = (await command.get("/registry/v1/residents")).json()["items"]
+    assert (someone["region"], someone["document_number"]) == (SHATANG, "003582********0019")
+
+
+async def test_the_template_is_for_who_imports(district: District) -> None:
+    for role, status in ((Role.COMMUNITY_OFFICER, 200), (Role.GRID_WORKER, 200), (Role.SAMPLER, 403)):
+        caller = district.caller("registry", role)
+        assert (await caller.get(f"{IMPORTS}/template")).status_code == status
+        assert (await caller.get(f"{IMPORTS}/template", headers={"accept": "text/html"})).status_code in (406, 403)
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,12 @@ def test_a_last_line_without_end_and_empty_cells_beyond_the_header() -> None:
     [
         ("姓名,证件号码", "column_missing", {"columns": ["region"], "found": []}),
         ("姓名,证件号马,网格编码", "column_missing", {"columns": ["document_number"], "found": ["证件号马"]}),
-        (HEADER + ",血型", "column_unknown", {"columns": ["血型"]}),
-        ("姓名,,证件号码,网格编码", "column_unknown", {"columns": [""]}),
+        (HEADER + ",血型", "column_unknown", {"columns": ["血型"], "places": "6"}),
+        ("姓名,,证件号码,网格编码,血型", "column_unknown", {"columns": ["", "血型"], "places": "2, 5"}),
         (HEADER + ",name", "column_twice", {"columns": ["name"]}),
-        (
-            "姓名;证件号码;网格编码",
-            "column_missing",
-            {"columns": list(columns.REQUIRED), "found": ["姓名;证件号码;网格编码"]},
-        ),
+        ("姓名;证件号码;网格编码", "separator_wrong", {}),
+        ("姓名\t证件号码\t网格编码", "separator_wrong", {}),
+        ("姓名，证件号码，网格编码", "separator_wrong", {}),
     ],
 )
 def test_headers_that_are_refused(header: str, code: str, values: dict[str, object]) -> None:

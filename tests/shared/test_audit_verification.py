@@ -275,10 +275,9 @@ def test_it_runs_alone(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         return done.returncode, done.stdout + done.stderr
 
-    assert run(str(export), "--head", str(heads)) == (
-        0,
-        "testing 2021-01-21: 10 entries, whole; signed by testing at 2021-01-21T16:00:00.000000Z\n",
-    )
+    signed = "testing 2021-01-21: 10 entries, whole; signed by testing at 2021-01-21T16:00:00.000000Z\n"
+    assert run(str(export), "--head", str(heads)) == (0, signed)
+    assert run(str(export), "--keys", str(heads)) == (0, signed)
     assert run(str(export)) == (0, "testing 2021-01-21: 10 entries, whole; signature NOT checked\n")
     export.write_bytes(FILE.replace(b"staff:4", b"staff:5", 1))
     assert run(str(export), "--head", str(heads)) == (

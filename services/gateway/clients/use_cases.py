@@ -1,7 +1,7 @@
 """Clients: registered by command within its range, known by their secret or their key."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from shared.work import Listed, Page, Work
 
 ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "PS256", "RS256")
 ASSERTION_SECONDS = 300
+FEW_APPS = 10
 LONGEST_ASSERTION = 4_096
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -139,6 +140,12 @@ async def client_named(work: Work, client_id: str) -> ClientRow | None:
     """The client of a name, if it may still sign in."""
     asked = select(ClientRow).where(ClientRow.client_id == client_id, ClientRow.revoked_at.is_(None))
     return (await work.session.scalars(asked)).one_or_none()
+
+
+async def apps_there_are(work: Work) -> Sequence[ClientRow]:
+    """The applications people can sign in to, a few of them."""
+    asked = select(ClientRow).where(ClientRow.kind == "app", ClientRow.revoked_at.is_(None))
+    return (await work.session.scalars(asked.order_by(ClientRow.client_id).limit(FEW_APPS))).all()
 
 
 def has_secret(client: ClientRow | None, secret: str, work: Work) -> bool:

@@ -86,7 +86,12 @@ TO = T(zh="登录到 {client}", en="to {client}")
 SET_PASSWORD = T(zh="设置密码", en="Set your password")
 FIRST = T(zh="第一位管理员", en="The first administrator")
 DONE = T(zh="已设置", en="Done")
-DONE_WHY = T(zh="现在可以登录了。", en="You can sign in now.")
+DONE_WHERE = T(zh="现在可以登录了，请打开您的应用：", en="You can sign in now. Open your application:")
+DONE_NOWHERE = T(
+    zh="现在可以登录了，但还没有登记任何应用。请由安装者用 fangxian clients add 登记（见 docs/first-day.md）。",
+    en="You can sign in now, as soon as there is an application: whoever runs the installation registers one by "
+    "fangxian clients add, as docs/first-day.md shows.",
+)
 CANNOT = T(zh="无法登录", en="You cannot be signed in")
 
 FAULTS: dict[str, Text] = {
@@ -172,6 +177,10 @@ class Pages:
             for value, words in options
         )
         return f"<fieldset><legend>{self.say(label)}</legend>{rows}</fieldset>"
+
+    def link(self, words: str, to: str) -> str:
+        """Words that lead somewhere, or just the words."""
+        return f'<a href="{escape(to)}">{escape(words)}</a>' if to else escape(words)
 
     def picture(self, text: str) -> str:
         """A QR code, with its meaning for those who cannot see it."""

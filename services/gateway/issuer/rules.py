@@ -131,6 +131,11 @@ def origin_of(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
 
 
+def web_origin_of(uris: Sequence[str]) -> str:
+    """Where an application is found on the web; empty if it is none that has a place there."""
+    return next((origin_of(uri) for uri in uris if uri.startswith("https:")), "")
+
+
 def is_uuid(text: str) -> bool:
     """Whether a text is an id."""
     try:

@@ -20,7 +20,7 @@ from services.gateway.accounts import rules as proofs
 from services.gateway.accounts.phones import Message
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, ChallengeRow
-from services.gateway.clients.use_cases import client_named
+from services.gateway.clients.use_cases import apps_there_are, client_named
 from services.gateway.edge.clients import Networks, client_of
 from services.gateway.issuer import links, pages, rules, steps
 from services.gateway.issuer.ending import end_session
@@ -179,7 +179,16 @@ class SignIn:
             return said.page(pages.CANNOT, [], fault="link_gone", status=404)
         if fault is not None:
             return self._set_password(said, kind == "first", secret, fault)
-        return said.page(pages.DONE, [f"<p>{said.say(pages.DONE_WHY)}</p>"])
+        return said.page(pages.DONE, await self._where(said))
+
+    async def _where(self, said: Pages) -> list[str]:
+        """The applications one can sign in to: those on the web as links, those of a phone or a desk by name."""
+        async with self.house.system_work("where to sign in") as work:
+            apps = await apps_there_are(work)
+        if not apps:
+            return [f"<p>{said.say(pages.DONE_NOWHERE)}</p>"]
+        rows = "".join(f"<li>{said.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)
+        return [f"<p>{said.say(pages.DONE_WHERE)}</p><ul>{rows}</ul>"]
 
     def _set_password(self, said: Pages, is_first: bool, secret: str, fault: str = "") -> Response:
         fields = [said.field("password", pages.NEW_PASSWORD, "new-password", "password")]

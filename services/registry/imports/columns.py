@@ -43,6 +43,8 @@ _NAMES = {
     for column, headings in (COLUMNS | {name: (heading,) for name, heading in ERROR_COLUMNS.items()}).items()
     for heading in (column, *headings)
 }
+_SEPARATORS = re.compile(r"[;；\t|，、]")
+"""What stands between cells where it is not a comma: other countries' spreadsheets, and full-width typing."""
 _HEADING_NOISE = re.compile(r"[\s\ufeff\u3000*＊]")
 
 # A spreadsheet runs what begins so (OWASP, CSV injection); the full-width signs do the same under Chinese settings.
@@ -61,12 +63,16 @@ def read_header(headings: Sequence[str]) -> Header:
     cells = [_HEADING_NOISE.sub("", heading.removeprefix("'")).casefold() for heading in headings]
     while cells and not cells[-1]:
         cells.pop()
-    unknown = [heading.strip()[:50] for heading, cell in zip(headings, cells, strict=False) if cell not in _NAMES]
+    strange = [place for place, cell in enumerate(cells) if cell not in _NAMES]
+    unknown = [headings[place].strip()[:50] for place in strange[:20]]
     known = [_NAMES[cell] for cell in cells if cell in _NAMES]
     if missing := [column for column in REQUIRED if column not in known]:
-        raise FileFault("column_missing", columns=missing, found=unknown[:20])
-    if unknown:
-        raise FileFault("column_unknown", columns=unknown[:20])
+        if len(cells) == 1 and _SEPARATORS.search(headings[0]):
+            raise FileFault("separator_wrong")
+        raise FileFault("column_missing", columns=missing, found=unknown)
+    if strange:
+        places = ", ".join(str(place + 1) for place in strange[:20])
+        raise FileFault("column_unknown", columns=unknown, places=places)
     if twice := sorted({column for column in known if known.count(column) > 1}):
         raise FileFault("column_twice", columns=twice)
     return tuple(known)

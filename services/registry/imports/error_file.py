@@ -1,4 +1,4 @@
-"""The rows that were not taken, as a CSV that can be corrected in a spreadsheet and sent again as it is."""
+"""Files for people's spreadsheets: the rows that were not taken, to correct and send again; and the template."""
 
 import csv
 import io
@@ -6,11 +6,38 @@ from collections.abc import Iterable, Iterator
 
 from services.registry.imports.columns import COLUMNS, ERROR_COLUMNS, neutralise
 from services.registry.imports.reading import RawRow
+from shared.problems import Language
 
 BOM = "\ufeff"
 """Without it Excel takes UTF-8 for the local encoding, and shows Chinese as nonsense."""
 
 BLOCK_CHARACTERS = 64 * 1024
+
+EXAMPLE = {
+    "name": "张三丰",
+    "document_type": "10",
+    "document_number": "003582199003070019",
+    "phone": "15412345678",
+    "region": "350582005001",
+    "address": "沙塘社区1区5号",
+    "household": "H1",
+    "relation": "户主",
+    "pregnant": "否",
+    "dependent": "否",
+    "birth_date": "1990-03-07",
+    "sex": "男",
+}
+"""Somebody who can be nobody: province digits 00. In production the row is refused if it is left in."""
+
+
+def write_template(language: Language) -> bytes:
+    """An empty file of people, with all headings in the reader's language and one row to show how it is filled in."""
+    text = io.StringIO()
+    text.write(BOM)
+    writer = csv.writer(text)
+    writer.writerow([headings[0] if language == "zh-CN" else column for column, headings in COLUMNS.items()])
+    writer.writerow([EXAMPLE[column] for column in COLUMNS])
+    return text.getvalue().encode()
 
 
 def write_errors(rows: Iterable[tuple[RawRow, str]]) -> Iterator[bytes]:

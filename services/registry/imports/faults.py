@@ -14,6 +14,7 @@ FileCode: TypeAlias = Literal[
     "not_a_table",
     "old_format",
     "quote_wrong",
+    "separator_wrong",
     "too_large",
     "too_many_columns",
     "too_many_rows",

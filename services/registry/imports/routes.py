@@ -6,12 +6,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import File, Form, Path, Request, UploadFile
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BeforeValidator
 from pydantic_core import PydanticKnownError
 from starlette.datastructures import UploadFile as StarletteUploadFile
 
 from services.registry.imports import use_cases
+from services.registry.imports.error_file import write_template
 from services.registry.imports.words import FILE_PROBLEMS
 from shared.actors import Role
 from shared.audit.kinds import Kind
@@ -38,6 +39,12 @@ class Csv(StreamingResponse):
     media_type = "text/csv; charset=utf-8"
 
 
+class Template(Response):
+    """A file of headings."""
+
+    media_type = Csv.media_type
+
+
 FILE = {
     "requestBody": {
         "content": {
@@ -52,9 +59,18 @@ ERRORS = {
         "200": {
             "content": {
                 Csv.media_type: {
-                    "example": "姓名,证件号码,网格编码,行,错误\n张三,003582199003070010,350582005001,2,校验位不符\n"
+                    "example": "姓名,证件号码,网格编码,行号,错误\n"
+                    "张三,003582199003070010,350582005001,2,证件号码：校验码不对\n"
                 }
             }
+        }
+    }
+}
+
+TEMPLATE = {
+    "responses": {
+        "200": {
+            "content": {Csv.media_type: {"example": "姓名,证件号码,网格编码\n张三丰,003582199003070019,350582005001\n"}}
         }
     }
 }
@@ -95,13 +111,25 @@ async def start_import(
 ) -> Job:
     """Import people from a file: new ones are created, known ones changed where the file says something else.
 
-    Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 孕产妇, 半自理/无自理,
-    出生日期, 性别, or the English names;
+    Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 与户主关系, 孕产妇, 半自理/无自理,
+    出生日期, 性别, or the English names: `GET /registry/v1/imports/template` has them all;
     name, number and region are required, an empty cell changes nothing. `result` counts the rows created, updated,
     unchanged and failed; a person who lives elsewhere is asked for there, and counted as any new one. The same file
-    sent twice changes nothing. Source: article 11.
+    sent twice changes nothing. Ten a minute for one person. Source: article 11.
     """
     return await use_cases.start_import(work, request.state.file, dry_run)
+
+
+@router.get("/template", role=IMPORTERS, raises=[NotAcceptable], response_class=Template, extra=TEMPLATE)
+async def get_import_template(request: Request) -> Template:
+    """A file to fill in, as CSV: all headings, in Chinese or English by `Accept-Language`, and one row as an example.
+
+    Only name, number and region are required. The person in it can be nobody: take the row out.
+    """
+    check_accept(request, ["text/csv"])
+    language = language_of(request.headers.get("accept-language"))
+    headers = {"content-disposition": 'attachment; filename="people.csv"', "content-language": language}
+    return Template(write_template(language), headers=headers)
 
 
 @router.get("/{import_id}", role=IMPORTERS, raises=[NotFound])

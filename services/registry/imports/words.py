@@ -53,9 +53,15 @@ def say(problems: list[RowProblem], language: Language) -> str:
     sentences = []
     for one in problems:
         text = WORDS[one.code].say(language, {"line": one.line})
-        column = COLUMNS[one.column][0] if zh and one.column else one.column
+        column = _heading(one.column, language) if one.column else ""
         sentences.append(f"{column}{'：' if zh else ': '}{text}" if column else text)
     return "；".join(sentences) if zh else "; ".join(sentences)
+
+
+def _heading(column: str, language: Language) -> str:
+    """A column as people find it in their file; in English by both its names, for the file may have either."""
+    chinese = COLUMNS[column][0]
+    return chinese if language == "zh-CN" else f"{column} ({chinese})"
 
 
 def _file(
@@ -75,6 +81,7 @@ def _file(
 
 
 _SAVE_AS = Text(zh="请另存为 CSV（UTF-8）或 XLSX 后重新上传", en="Save it as CSV (UTF-8) or XLSX and send that")
+_TEMPLATE = Text(zh="模板在 GET /registry/v1/imports/template", en="GET /registry/v1/imports/template has the template")
 _SHORTEN = Text(zh="请分成几个文件上传", en="Split it into several files")
 
 FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
@@ -87,7 +94,7 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         _file(
             "column_missing",
             Text(zh="缺少必需的列", en="A column is missing"),
-            Text(zh="请在表头中补上这些列（见模板）", en="Add the columns to the heading, as the template has them"),
+            Text(zh=f"请在表头中补上这些列，{_TEMPLATE.zh}", en=f"Add the columns to the heading; {_TEMPLATE.en}"),
             Text(zh="缺少列：{columns}", en="Columns are missing: {columns}"),
         ),
         _file(
@@ -100,9 +107,10 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             "column_unknown",
             Text(zh="有不认识的列", en="A column is unknown"),
             Text(
-                zh="请对照模板改正表头，或删去多余的列",
-                en="Compare the heading with the template, or remove the column",
+                zh=f"请改正表头，或删去多余的列，{_TEMPLATE.zh}",
+                en=f"Correct the heading, or remove the column; {_TEMPLATE.en}",
             ),
+            Text(zh="表头中不认识的列：第 {places} 列", en="Not known in the heading: column {places}"),
         ),
         _file(
             "control_character",
@@ -132,6 +140,14 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             Text(zh="请检查该行的引号", en="Look at the quotes of that line"),
             Text(zh="第 {line} 行起引号不成对", en="From line {line} on quotes do not match"),
         ),
+        _file(
+            "separator_wrong",
+            Text(zh="列之间不是逗号", en="Cells are not separated by commas"),
+            Text(
+                zh=f"请用半角逗号分隔各列，或另存为 XLSX，{_TEMPLATE.zh}",
+                en=f"Let cells be separated by commas, or save it as XLSX; {_TEMPLATE.en}",
+            ),
+        ),
         _file("too_large", Text(zh="文件过大", en="The file is too large"), _SHORTEN, status=413),
         _file("too_many_columns", Text(zh="列数过多", en="There are too many columns"), _SAVE_AS),
         _file(
@@ -157,6 +173,6 @@ def _spoken(value: object) -> object:
     if not isinstance(value, list):
         return value
     return Text(
-        zh="、".join(COLUMNS[column][0] for column in value if column in COLUMNS),
-        en=", ".join(column for column in value if column in COLUMNS),
+        zh="、".join(_heading(column, "zh-CN") for column in value if column in COLUMNS),
+        en=", ".join(_heading(column, "en") for column in value if column in COLUMNS),
     )
