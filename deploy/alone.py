@@ -8,12 +8,12 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from deploy import children, keys, secret_files
+from deploy import children, keys, secret_files, variables
 from deploy.own_servers import as_role, check_postgres
 from deploy.trouble import Trouble
-from deploy.up import migrate, wrong_settings
+from deploy.up import migrate
 from shared.db import login_of
 from shared.settings import Service, Settings
 
@@ -49,10 +49,7 @@ def migrate_with(owner_url: str | None, owner_keys: Path) -> None:
 
 def settings_of(service: Service) -> Settings:
     """One process's settings. Trouble if one is missing or wrong, or if a key is not there."""
-    try:
-        settings = Settings.model_validate({"service": service})
-    except ValidationError as error:
-        raise wrong_settings(error) from None
+    settings = variables.settings(service=service)
     needed = (name for name in keys.names_of(service) if name != keys.DATABASE_PASSWORD)
     if gone := [name for name in needed if not (settings.keys / name).is_file()]:
         raise Trouble(f"Keys are missing in {settings.keys} ({', '.join(gone)}): FANGXIAN_KEYS should lead to them.")

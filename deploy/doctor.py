@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
-from pydantic import ValidationError
 
-from deploy import data, keys, secret_files, status
+from deploy import data, keys, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.user import server_user
@@ -223,7 +223,7 @@ def _migrations(url: str) -> Finding:
     except Exception as error:  # whatever the database says, doctor goes on
         said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         return Finding("migrations", False, said, "see the sentence itself")
-    found = f"{', '.join(behind)} behind this version" if behind else "of this version"
+    found = f"{', '.join(behind)} behind this version" if behind else f"of this version ({version('fangxian')})"
     return Finding("migrations", not behind, found, "run `fangxian migrate`, or `fangxian up`, which does it too")
 
 
@@ -265,7 +265,10 @@ async def _ask_feeds(url: str) -> list[Finding]:
 
 
 def _pool(patient: Patient) -> int:
-    return _settings(patient).database_pool
+    try:
+        return _settings(patient).database_pool
+    except Trouble:  # told by the finding of its own
+        return int(Settings.model_fields["database_pool"].default)
 
 
 def _redis(patient: Patient) -> Iterator[Finding]:
@@ -287,11 +290,12 @@ def _clock(_: Patient) -> Iterator[Finding]:
 
 
 def _settings_of_production(patient: Patient) -> Iterator[Finding]:
+    for sentence in variables.unknown():
+        yield Finding("unknown setting", False, sentence, "correct its name, or unset it")
     try:
         settings = _settings(patient)
-    except ValidationError as error:
-        said = error.errors(include_url=False, include_input=False)[0]["msg"]
-        yield Finding("settings", False, said, "change the FANGXIAN_… variables")
+    except Trouble as trouble:
+        yield Finding("settings", False, str(trouble), "change the FANGXIAN_… variables")
         return
     if settings.production:
         yield Finding("settings", True, "of production")
@@ -310,14 +314,12 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
 def _settings(patient: Patient) -> Settings:
     """Those of the processes, if they run, else those they would be started with from here."""
     running = status.read(patient.directory.status) if patient.pid is not None else None
-    return Settings.model_validate(
-        {
-            **(running or {}).get("settings", {}),
-            "service": "gateway",
-            "database_url": as_role("postgresql:///fangxian"),
-            "redis_url": "redis://",
-            "keys": patient.directory.keys,
-        }
+    return variables.settings(
+        **(running or {}).get("settings", {}),
+        service="gateway",
+        database_url=as_role("postgresql:///fangxian"),
+        redis_url="redis://",
+        keys=patient.directory.keys,
     )
 
 

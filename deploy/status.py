@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """The state as last put down, if there is one."""
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return state
 

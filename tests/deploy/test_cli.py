@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from deploy import own_servers
+from deploy import own_servers, variables
 from deploy.trouble import Trouble
-from tests.deploy.starting import ROOT, Started
+from shared.settings import Settings
+from tests.deploy.starting import ROOT, Started, until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., Started]
@@ -107,6 +109,111 @@ def test_doctor_sees_where_people_reach_it_in_production(run: Run, place: Path, 
         FANGXIAN_PUBLIC_URL=url,
     )
     assert ("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL" in done.stdout) == refused, done.stdout
+
+
+NOT_A_SETTING = {"FANGXIAN_PRODUKTION": "true"}
+MISSPELT = "FANGXIAN_PRODUKTION is no setting and does nothing; FANGXIAN_PRODUCTION is one."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PROXY_NETWORKS", "10.0.0.0/8", """should be JSON, as in '["10.0.0.0/8"]'."""),
+        ("PROXY_NETWORKS", '["10.0.0.0/99"]', """Input is not a valid IPv4 network, as in '["10.0.0.0/8"]'."""),
+        ("WEBHOOK_NETWORKS", "{", """should be JSON, as in '["10.20.0.0/16"]'."""),
+        ("BROWSER_ORIGINS", "https://a.example", """should be JSON, as in '["https://console.example.cn"]'."""),
+        ("ISSUERS", "nope", """should be JSON, as in '[{"issuer": """),
+        ("ISSUERS", '[{"issuer": "https://a.example"}]', """audience: Field required, as in '[{"issuer": """),
+        ("DATABASE_POOL", "many", "Input should be a valid integer, unable to parse string as an integer."),
+    ],
+    ids=["no JSON", "no network", "half JSON", "a bare text", "a word", "half an issuer", "no number"],
+)
+def test_a_setting_that_is_wrong_is_named_with_an_example(
+    run: Run, start: Start, place: Path, name: str, value: str, sentence: str
+) -> None:
+    setting = {f"FANGXIAN_{name}": value}
+    code, said = start(**setting).ended()
+    assert (code, said.count("\n")) == (1, 1), said
+    assert said.startswith(f"The settings are wrong: FANGXIAN_{name}: {sentence}")
+    done = run("doctor", "--data", str(place / "other"), **setting)
+    assert done.returncode == 1
+    assert f"WRONG  settings        The settings are wrong: FANGXIAN_{name}: " in done.stdout
+
+
+def test_the_examples_of_settings_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = {name: field.examples[0] for name, field in Settings.model_fields.items() if field.examples}
+    for name, example in examples.items():
+        monkeypatch.setenv(f"FANGXIAN_{name.upper()}", example)
+    settings = variables.settings(service="gateway", database_url="postgresql://", redis_url="redis://", keys="/keys")
+    assert len(examples) == 4
+    assert all(len(getattr(settings, name)) == 1 for name in examples)
+
+
+def test_a_misspelt_setting_is_named(run: Run, start: Start, place: Path) -> None:
+    one = start(**NOT_A_SETTING)
+    one.wait_until_running()
+    one.process.terminate()
+    code, said = one.ended()
+    assert (code, said.splitlines()[0]) == (0, MISSPELT)
+    assert MISSPELT in one.log_of("supervisor")
+    done = run("doctor", "--data", str(place / "other"), **NOT_A_SETTING)
+    assert done.returncode == 1
+    assert MISSPELT in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("FANGXIAN_PRODUCTION", True),
+        ("fangxian_production", True),
+        ("FANGXIAN_TESTING_RETEST_HOURS", True),
+        ("FANGXIAN_VERSION", True),
+        ("PRODUCTION", True),
+        ("FANGXIAN_TESTING_RETEST", False),
+        ("FANGXIAN_SOMETHING_ELSE", False),
+    ],
+)
+def test_which_variables_are_settings(name: str, known: bool) -> None:
+    assert (variables.unknown({name: "1"}) == []) == known
+
+
+def test_logs_of_what_never_ran(run: Run, place: Path) -> None:
+    done = run("logs", "--data", str(place / "data"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Nothing has run on {place / 'data'}: start it with `fangxian up`.\n"
+
+
+def test_the_log_of_the_supervisor_tells_of_restarts(run: Run, start: Start) -> None:
+    one = start("failing")
+    one.wait_until_running()
+    until(lambda: int(str(one.state_of("failing")["restarts"])) >= 1)
+    said = run("logs", "supervisor", "--data", str(one.data)).stdout
+    assert f"Fangxian {version('fangxian')} starts." in said
+    assert "failing ended with code 1; it starts again in 0.2 s (restart 1)." in said
+
+
+def test_its_version(run: Run) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"fangxian {version('fangxian')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("up", "--data", "{place}/file"), "{place}/file is not a directory: choose another --data.\n"),
+        (("up", "--data", "{place}/file/in/it"), "{place}/file/in: Not a directory.\n"),
+        (("up", "--data", "/proc/foo"), "/proc keeps no files: choose another --data.\n"),
+        (("status", "--data", "{place}/file"), "Nothing runs on {place}/file: start it with `fangxian up`.\n"),
+        (("keys", "make", "{place}/file/keys"), "{place}/file/keys.half: Not a directory.\n"),
+    ],
+    ids=["a file", "in a file", "no disk", "status of a file", "keys in a file"],
+)
+def test_what_the_operating_system_refuses_is_one_sentence(
+    run: Run, place: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    (place / "file").touch()
+    done = run(*(word.format(place=place) for word in words))
+    assert (done.returncode, done.stderr) == (1, sentence.format(place=place))
 
 
 def test_logs_of_one_process_and_of_all(run: Run, start: Start) -> None:

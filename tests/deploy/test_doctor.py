@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import os
 import shutil
 import time
 from collections import namedtuple
@@ -11,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from deploy import doctor, feed
+from deploy import doctor, feed, variables
 from deploy.doctor import Finding
 from deploy.up import Options
 from shared.settings import SERVICES
@@ -63,7 +64,9 @@ def sound(database: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def examine(sound: Database, tmp_path: Path) -> Examine:
+def examine(sound: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    for name in [name for name in os.environ if name.startswith(variables.PREFIX)]:  # the tests' own
+        monkeypatch.delenv(name)
     options = Options(data=tmp_path / "data", database_url=sound.owner_url, redis_url=sound.redis_url)
     return lambda: {finding.what: finding for finding in doctor.examine(options)}
 
