@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
+from deploy.memory import sizes_of
 
 
 def write(path: Path, facts: Mapping[str, object], processes: Iterable[Mapping[str, object]]) -> None:
@@ -32,7 +32,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Name, process id, state, time it has run, restarts and resident memory of every process."""
+    """Name, process id, state, time it has run, restarts and memory of every process."""
     return [_row(process, state.get("urls", {})) for process in state["processes"]]
 
 
@@ -46,20 +46,9 @@ def _row(process: Mapping[str, Any], urls: Mapping[str, str]) -> tuple[str, str,
 
 
 def _memory(pid: int) -> int | None:
-    """Resident memory in MB of a process and its own processes; what a fork shares is counted in each."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        return sum(_resident(member) for member in family) // 1024**2
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+    """Memory in MB of a process and its own processes; None if it has ended."""
+    sizes = sizes_of(pid)
+    return sum(sizes) // 1024**2 if sizes else None
 
 
 def readiness(url: str, timeout: float = 2) -> str:

@@ -1,6 +1,7 @@
 """The console script: quick, clear, and with exit codes one can rely on."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import own_servers, variables
+from deploy import own_servers, status, variables
 from deploy.trouble import Trouble
 from shared.settings import Settings
 from tests.deploy.starting import ROOT, Started, until
@@ -34,6 +35,28 @@ def test_status_names_every_process(run: Run, start: Start) -> None:
     assert rows.keys() == {"postgres", "valkey", "gateway", "worker", "failing"}
     assert rows["gateway"][:2] == [str(one.pid_of("gateway")), "ready"]
     assert rows["worker"][:2] == [str(one.pid_of("worker")), "running"]
+
+
+def test_memory_that_processes_share_is_counted_once() -> None:
+    """As PostgreSQL's buffers, or what a fork has imported."""
+    program = (
+        "import os, time\n"
+        "shared = b'x' * 64 * 1024**2\n"
+        "if any(os.fork() == 0 for _ in range(4)): time.sleep(600)\n"
+        "print('forked', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, process_group=0) as parent:
+        try:
+            assert parent.stdout is not None
+            parent.stdout.readline()
+            state = {"processes": [{"name": "it", "pid": parent.pid, "since": 0.0, "restarts": 0}]}
+            ((*_, memory),) = status.rows(state)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+    megabytes, unit = memory.split()
+    assert unit == "MB"
+    assert 64 <= int(megabytes) < 2 * 64
 
 
 def test_doctor_is_content_with_a_sound_installation(run: Run, start: Start) -> None:
