@@ -167,6 +167,8 @@ def up(
             installation = _make(directory, chosen, supervisor)
             facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
             _start(installation, supervisor, processes, listeners, migrate)
+            facts["started"] = True
+            supervisor.write_status()
             with contextlib.suppress(BrokenPipeError):  # nobody reads on: no reason to stop
                 announce(installation)
             supervisor.run()

@@ -25,6 +25,10 @@ FEED = """
     SELECT now() - interval '2 minutes', 1, 'registry.resident.v1', gen_random_uuid(), 1, '350582005001', '', false,
         '{}' FROM generate_series(1, 3)
 """
+SILENT = "; ".join(
+    f"UPDATE {reader}.feed_cursors SET moved_at = now() - interval '2 minutes' WHERE owner = 'registry'"
+    for reader in ("testing", "observation", "gateway")
+)
 PARK = """
     INSERT INTO testing.feed_parked (type, subject, version, region, data, error)
     VALUES ('registry.resident.v1', gen_random_uuid(), 1, '350582005001', '{}', 'ValueError')
@@ -80,11 +84,17 @@ def test_nothing_is_wrong_with_a_sound_installation(examine: Examine) -> None:
     ("what", "statement", "found", "mend"),
     [
         ("workers", "UPDATE testing.feed_cursors SET moved_at = now() - interval '2 minutes'", "testing", "-worker`"),
+        (
+            "workers",
+            SILENT,
+            "wait for registry, which does not answer",
+            "read `fangxian logs registry`",
+        ),
         ("workers", "DELETE FROM observation.feed_cursors", "not reading: observation", "logs observation-worker"),
         ("feeds", FEED, "gateway is 3 entries behind registry (normal)", "feed lag"),
         ("parked", PARK, "1 entries could not be handled", "feed retry"),
     ],
-    ids=["a worker has stopped", "a worker never ran", "a worker is late", "something is parked"],
+    ids=["a worker has stopped", "an owner is silent", "a worker never ran", "a worker is late", "something is parked"],
 )
 def test_what_is_wrong_with_the_feeds(
     sound: Database, examine: Examine, what: str, statement: str, found: str, mend: str
