@@ -42,7 +42,7 @@ def _row(process: Mapping[str, Any], urls: Mapping[str, str]) -> tuple[str, str,
     if memory is None:
         return name, "-", "waits to start", "-", str(process["restarts"]), "-"
     says = readiness(urls[name]) if name in urls else "running"
-    return name, str(pid), says, _span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
+    return name, str(pid), says, span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
 
 
 def _memory(pid: int) -> int | None:
@@ -76,7 +76,8 @@ def _code(url: str, timeout: float) -> int | None:
         connection.close()
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time that passed: `42 s`, `3 min 5 s`, `2 h 10 min`."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours} h {minute} min" if hours else f"{minute} min {second} s" if minute else f"{second} s"
