@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from deploy import own_servers, status, variables
+from deploy.commands import print_table
 from deploy.trouble import Trouble
 from shared.settings import Settings
 from tests.deploy.starting import ROOT, Started, until
@@ -268,6 +269,18 @@ def test_a_port_out_of_range_is_refused(run: Run, place: Path) -> None:
     done = run("up", "--data", str(place / "data"), "--port", "65534")
     assert done.returncode == 1
     assert done.stderr == "--port 65534 and the three after it should lie between 1024 and 65535.\n"
+
+
+def test_a_table_in_a_narrow_terminal_wraps_text_and_leaves_ids_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    key = ("data observation", "observation.e9d3f15b", "destroyed", "2026-11-24 13:32", "2026-11-25 01:50", "2eec94af")
+    print_table(("key", "id", "state", "from (UTC)", "until (UTC)", "wrapped by"), [key])
+    said = capsys.readouterr().out
+    assert all(word in said.split() for word in key if " " not in word), said
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= 60
 
 
 @pytest.mark.parametrize("words", [("--help",), ("status", "--data", "/nonexistent"), ("logs", "--help")])

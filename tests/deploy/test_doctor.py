@@ -11,10 +11,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
-from deploy import doctor, feed, variables
+from deploy import data, doctor, feed, variables
+from deploy.cli import app
 from deploy.doctor import Finding
-from deploy.up import Options
+from deploy.up import Installation, Options
 from shared.settings import SERVICES
 from tests.harness import Database
 
@@ -104,6 +106,16 @@ def test_what_is_wrong_with_the_feeds(
     assert not finding.well
     assert found in finding.found
     assert mend in finding.mend
+
+
+def test_the_lag_is_shown_as_an_age(sound: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = Installation(data.at(tmp_path), Options(tmp_path), sound.owner_url, sound.redis_url, ())
+    monkeypatch.setattr("deploy.commands.feed.installed", lambda _: installation)
+    execute(sound, FEED)
+    said = CliRunner().invoke(app, ["feed", "lag"]).stdout
+    rows = {tuple(row[:3]): row[3:] for row in map(str.split, said.splitlines())}
+    assert rows["gateway", "registry", "normal"][:3] == ["3", "2", "min"]
+    assert rows["gateway", "registry", "urgent"] == ["0", "0", "s"]
 
 
 @pytest.mark.parametrize(
