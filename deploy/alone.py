@@ -4,6 +4,7 @@
 read from `database.password` among the process's keys, so that no secret need stand in an environment.
 """
 
+import logging
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,12 +28,21 @@ def serve(service: Service, host: str, port: int) -> None:
     except OSError as error:
         raise Trouble(f"{host}:{port} cannot be listened on: {error.strerror}.") from None
     with listener:
+        _name_what_is_no_setting(settings, "api")
         children.serve_api(listener, settings)
 
 
 def work(service: Service) -> None:
     """Do one service's background work until SIGTERM or SIGINT."""
-    children.work(settings_of(service))
+    settings = settings_of(service)
+    _name_what_is_no_setting(settings, "worker")
+    children.work(settings)
+
+
+def _name_what_is_no_setting(settings: Settings, part: str) -> None:
+    children.libraries_log_in_json(settings, part)
+    for sentence in variables.unknown():
+        logging.getLogger("settings").warning(sentence)
 
 
 def migrate_with(owner_url: str | None, owner_keys: Path) -> None:
