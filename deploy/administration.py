@@ -8,13 +8,15 @@ from typing import Any, TypeVar
 
 import asyncpg
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from services.gateway.accounts.rules import LINK_LIFETIME, digest, new_secret
 from services.gateway.clients import rules
-from services.gateway.clients.schemas import NewClient
+from services.gateway.clients.schemas import ROLES, NewClient
 from shared.ids import new_id
+from shared.problems import Invalid
 
 T = TypeVar("T")
 
@@ -64,11 +66,13 @@ def first_link(owner_url: str, issuer_url: str) -> str | None:
 
 def add_client(owner_url: str, **given: Any) -> str | None:
     """Register a client; its secret, if it is a machine."""
+    if given["kind"] == "machine" and given["role"] not in ROLES:
+        raise Trouble(f"No machine has the role {given['role']}: there are {', '.join(ROLES)}.")
     try:
         new = NewClient(**given)
     except ValidationError as error:
-        codes = (f"{'.'.join(map(str, one['loc']))} {one['type']}".strip() for one in error.errors(include_url=False))
-        raise Trouble(f"The client cannot be registered: {', '.join(codes)}.") from None
+        said = "; ".join(map(_told, error.errors(include_url=False)))
+        raise Trouble(f"The client cannot be registered: {said}.") from None
     secret = new_secret() if new.kind == "machine" else None
     kept = [] if secret is None else rules.with_new([], digest(secret), datetime.now(UTC))
 
@@ -83,6 +87,12 @@ def add_client(owner_url: str, **given: Any) -> str | None:
 
     _as_owner(owner_url, run)
     return secret
+
+
+def _told(error: ErrorDetails) -> str:
+    invalid = error.get("ctx", {}).get("error")
+    said = invalid.text.en if isinstance(invalid, Invalid) else error["msg"]
+    return ": ".join([*map(str, error["loc"]), said])
 
 
 def rotate_client(owner_url: str, client_id: str) -> str:

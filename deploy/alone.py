@@ -4,16 +4,17 @@
 read from `database.password` among the process's keys, so that no secret need stand in an environment.
 """
 
+import logging
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from deploy import children, keys, secret_files
+from deploy import children, keys, secret_files, variables
 from deploy.own_servers import as_role, check_postgres
 from deploy.trouble import Trouble
-from deploy.up import migrate, wrong_settings
+from deploy.up import migrate
 from shared.db import login_of
 from shared.settings import Service, Settings
 
@@ -27,12 +28,21 @@ def serve(service: Service, host: str, port: int) -> None:
     except OSError as error:
         raise Trouble(f"{host}:{port} cannot be listened on: {error.strerror}.") from None
     with listener:
+        _name_what_is_no_setting(settings, "api")
         children.serve_api(listener, settings)
 
 
 def work(service: Service) -> None:
     """Do one service's background work until SIGTERM or SIGINT."""
-    children.work(settings_of(service))
+    settings = settings_of(service)
+    _name_what_is_no_setting(settings, "worker")
+    children.work(settings)
+
+
+def _name_what_is_no_setting(settings: Settings, part: str) -> None:
+    children.libraries_log_in_json(settings, part)
+    for sentence in variables.unknown():
+        logging.getLogger("settings").warning(sentence)
 
 
 def migrate_with(owner_url: str | None, owner_keys: Path) -> None:
@@ -49,10 +59,7 @@ def migrate_with(owner_url: str | None, owner_keys: Path) -> None:
 
 def settings_of(service: Service) -> Settings:
     """One process's settings. Trouble if one is missing or wrong, or if a key is not there."""
-    try:
-        settings = Settings.model_validate({"service": service})
-    except ValidationError as error:
-        raise wrong_settings(error) from None
+    settings = variables.settings(service=service)
     needed = (name for name in keys.names_of(service) if name != keys.DATABASE_PASSWORD)
     if gone := [name for name in needed if not (settings.keys / name).is_file()]:
         raise Trouble(f"Keys are missing in {settings.keys} ({', '.join(gone)}): FANGXIAN_KEYS should lead to them.")

@@ -13,18 +13,35 @@ from deploy.commands.audit import audit
 from deploy.commands.clients import clients
 from deploy.commands.feed import feed
 from deploy.commands.keys import keys
-from deploy.trouble import Trouble
+from deploy.trouble import Trouble, in_words
 
 if TYPE_CHECKING:
     from deploy.up import Installation
 
 app = typer.Typer(
     name="fangxian",
-    help="Fangxian 防线: the backend a sub-district runs its epidemic control on.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fangxian {version('fangxian')}")
+        raise typer.Exit
+
+
+@app.callback()
+def fangxian(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show which version this is.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Fangxian 防线: the backend a sub-district runs its epidemic control on."""
+
 
 app.add_typer(feed, name="feed")
 app.add_typer(keys, name="keys")
@@ -128,7 +145,8 @@ def doctor(data: Data = None, port: Port = 8000) -> None:
 @app.command()
 def logs(
     process: Annotated[
-        str | None, typer.Argument(help="gateway, gateway-worker, …, postgres, supervisor; or all.")
+        str | None,
+        typer.Argument(help="gateway, gateway-worker, …, postgres, supervisor; all if none is named."),
     ] = None,
     data: Data = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is added.")] = False,
@@ -140,8 +158,10 @@ def logs(
 
     directory = directories.at(data or directories.default_path()).logs
     known = files.names_in(directory)
+    if not known:
+        raise Trouble(f"Nothing has run on {directory.parent}: start it with `fangxian up`.")
     if process is not None and process not in known:
-        raise Trouble(f"There is no log of {process} in {directory}: there are {', '.join(known) or 'none'}.")
+        raise Trouble(f"There is no log of {process} in {directory}: there are {', '.join(known)}.")
     names = [process] if process else known
     for line in files.show(directory, names, lines):
         typer.echo(line)
@@ -243,6 +263,9 @@ def main_of(command: Callable[[], object]) -> NoReturn:
         sys.exit(trouble.code)
     except BrokenPipeError:  # `fangxian logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        sys.stderr.write(f"{in_words(error)}\n")
         sys.exit(1)
     sys.exit(0)
 

@@ -102,8 +102,10 @@ def check_format(data: DataDirectory) -> None:
 
 
 def check_space(data: DataDirectory) -> None:
-    """Trouble if the disk has no room to work in."""
+    """Trouble if there is no disk, or if it has no room to work in."""
     free, nearest = _free(data)
+    if shutil.disk_usage(nearest).total == 0:  # as /proc
+        raise Trouble(f"{nearest} keeps no files: choose another --data.")
     if free < LEAST_FREE_BYTES:
         raise Trouble(
             f"The disk of {nearest} is full: {free // 1024**2} MB free, {LEAST_FREE_BYTES // 1024**2} MB are needed."
@@ -125,7 +127,7 @@ def holder(data: DataDirectory) -> int | None:
     """The process id of the supervisor that holds the directory; 0 if it has not said it yet; None if none does."""
     try:
         handle = os.open(data.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

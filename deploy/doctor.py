@@ -7,15 +7,16 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
-from pydantic import ValidationError
 
-from deploy import data, keys, secret_files, status
+from deploy import data, keys, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.user import server_user
@@ -25,6 +26,9 @@ from deploy.up import Options
 from shared import tracing
 from shared.settings import SERVICES, Settings
 from shared.worker import LOCK_CONNECTIONS
+
+if TYPE_CHECKING:
+    from deploy.feed import Lag
 
 PROCESSES = 2 * len(SERVICES)
 SPARE_CONNECTIONS = 12
@@ -61,6 +65,12 @@ class Patient:
     directory: DataDirectory
     pid: int | None
     """The supervisor's, if it runs."""
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a supervisor runs that has not yet started everything."""
+        state = status.read(self.directory.status) or {}
+        return self.pid is not None and not (state.get("pid") == self.pid and state.get("started"))
 
 
 def examine(options: Options) -> list[Finding]:
@@ -135,6 +145,9 @@ def _supervisor(patient: Patient) -> Iterator[Finding]:
     if patient.pid is None:
         yield Finding("supervisor", True, "does not run")
         return
+    if patient.is_starting:
+        yield Finding("supervisor", True, "is starting everything: ask again when `up` says that it runs")
+        return
     yield Finding("supervisor", True, f"runs as process {patient.pid}")
     state = status.read(patient.directory.status)
     for name, pid, says, _, restarts, _ in status.rows(state) if state else ():
@@ -161,6 +174,8 @@ def _is_taken(port: int) -> bool:
 
 
 def _database(patient: Patient) -> Iterator[Finding]:
+    if patient.is_starting:
+        return
     url = _owner_url(patient)
     if url is None:
         yield Finding("PostgreSQL", True, "embedded, and not running")
@@ -223,7 +238,7 @@ def _migrations(url: str) -> Finding:
     except Exception as error:  # whatever the database says, doctor goes on
         said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         return Finding("migrations", False, said, "see the sentence itself")
-    found = f"{', '.join(behind)} behind this version" if behind else "of this version"
+    found = f"{', '.join(behind)} behind this version" if behind else f"of this version ({version('fangxian')})"
     return Finding("migrations", not behind, found, "run `fangxian migrate`, or `fangxian up`, which does it too")
 
 
@@ -238,16 +253,10 @@ async def _ask_feeds(url: str) -> list[Finding]:
     finally:
         await connection.close()
     now = datetime.now(UTC)
-    idle = sorted({lane.reader for lane in lanes if lane.idle_seconds is None or lane.idle_seconds > IDLE_SECONDS})
     late = [lane for lane in lanes if lane.oldest and (now - lane.oldest).total_seconds() > LATE_SECONDS]
     behind = [f"{lane.reader} is {lane.entries} entries behind {lane.owner} ({lane.lane})" for lane in late]
     return [
-        Finding(
-            "workers",
-            not idle,
-            f"not reading: {', '.join(idle)}" if idle else "read their feeds",
-            "start them; read `fangxian logs " + (f"{idle[0]}-worker`" if idle else "`"),
-        ),
+        _reading(lanes),
         Finding("feeds", not late, "; ".join(behind) or "read in time", "see `fangxian feed lag` and the worker's log"),
         Finding(
             "parked",
@@ -264,11 +273,30 @@ async def _ask_feeds(url: str) -> list[Finding]:
     ]
 
 
+def _reading(lanes: Sequence["Lag"]) -> Finding:
+    """Whether the feeds are read. Who reads no other either has stopped; else it is the owner who does not answer."""
+    idle = [lane for lane in lanes if lane.idle_seconds is None or lane.idle_seconds > IDLE_SECONDS]
+    stopped = sorted({lane.reader for lane in idle} - {lane.reader for lane in lanes if lane not in idle})
+    silent = sorted({lane.owner for lane in idle if lane.reader not in stopped})
+    if stopped:
+        mend = f"start them; read `fangxian logs {stopped[0]}-worker`"
+        return Finding("workers", False, f"not reading: {', '.join(stopped)}", mend)
+    if silent:
+        mend = f"start it again; read `fangxian logs {silent[0]}`"
+        return Finding("workers", False, f"wait for {', '.join(silent)}, which does not answer", mend)
+    return Finding("workers", True, "read their feeds")
+
+
 def _pool(patient: Patient) -> int:
-    return _settings(patient).database_pool
+    try:
+        return _settings(patient).database_pool
+    except Trouble:  # told by the finding of its own
+        return int(Settings.model_fields["database_pool"].default)
 
 
 def _redis(patient: Patient) -> Iterator[Finding]:
+    if patient.is_starting:
+        return
     if patient.options.redis_url:
         check_redis(patient.options.redis_url)
         yield Finding("Redis", True, "answers")
@@ -287,11 +315,12 @@ def _clock(_: Patient) -> Iterator[Finding]:
 
 
 def _settings_of_production(patient: Patient) -> Iterator[Finding]:
+    for sentence in variables.unknown():
+        yield Finding("unknown setting", False, sentence, "correct its name, or unset it")
     try:
         settings = _settings(patient)
-    except ValidationError as error:
-        said = error.errors(include_url=False, include_input=False)[0]["msg"]
-        yield Finding("settings", False, said, "change the FANGXIAN_… variables")
+    except Trouble as trouble:
+        yield Finding("settings", False, str(trouble), "change the FANGXIAN_… variables")
         return
     if settings.production:
         yield Finding("settings", True, "of production")
@@ -310,14 +339,12 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
 def _settings(patient: Patient) -> Settings:
     """Those of the processes, if they run, else those they would be started with from here."""
     running = status.read(patient.directory.status) if patient.pid is not None else None
-    return Settings.model_validate(
-        {
-            **(running or {}).get("settings", {}),
-            "service": "gateway",
-            "database_url": as_role("postgresql:///fangxian"),
-            "redis_url": "redis://",
-            "keys": patient.directory.keys,
-        }
+    return variables.settings(
+        **(running or {}).get("settings", {}),
+        service="gateway",
+        database_url=as_role("postgresql:///fangxian"),
+        redis_url="redis://",
+        keys=patient.directory.keys,
     )
 
 

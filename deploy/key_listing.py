@@ -24,7 +24,8 @@ class Listed(NamedTuple):
     state: str
     begins: str
     ends: str
-    holds: str
+    wrapped_by: str
+    """Of a data key: the id of its master key."""
 
 
 async def rows_of(installation: Installation) -> list[Listed]:
@@ -61,13 +62,14 @@ def _of_service(service: str, rows: Sequence[asyncpg.Record]) -> list[Listed]:
     found = []
     for row in rows:
         state = "destroyed" if row["destroyed_at"] else "begins" if row["seals_from"] > now else "in use"
-        ended = row["destroyed_at"].isoformat(timespec="seconds") if row["destroyed_at"] else ""
-        began = row["seals_from"].isoformat(timespec="seconds")
-        found.append(
-            Listed(f"data {service}", str(row["id"]), state, began, ended, f"wrapped by {row['master'] or '?'}")
-        )
+        began, ended = _short(row["seals_from"]), _short(row["destroyed_at"])
+        found.append(Listed(f"data {service}", str(row["id"]), state, began, ended, row["master"] or "?"))
     return found
 
 
 def _time(seconds: float | None) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""
+    return _short(datetime.fromtimestamp(seconds, UTC) if seconds else None)
+
+
+def _short(time: datetime | None) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M}" if time else ""

@@ -44,6 +44,18 @@ def make(directory: Path) -> None:
         raise
 
 
+def make_apart(directory: Path) -> bool:
+    """Make all keys in a directory that is empty or not there; says whether it had none. Trouble if it is another's."""
+    there = {entry.name for entry in directory.iterdir()} if directory.exists() else set[str]()
+    if there and not there & {"owner", *SERVICES}:
+        raise Trouble(f"{directory} holds other things ({min(there)}): choose an empty directory.")
+    if directory.exists() and not there:
+        directory.rmdir()
+    make(directory)
+    require(directory)
+    return not there
+
+
 def _copy(directory: Path, service: Service, name: str) -> None:
     content = secret_files.read(directory / "owner" / _original(service, name))
     secret_files.write_once(directory / service / name, content + "\n")

@@ -78,12 +78,16 @@ class Journal:
     _stderr: int = field(default_factory=lambda: sys.stderr.fileno())
 
     def say(self, sentence: str, level: str = "info", **facts: object) -> None:
-        """One line."""
-        line = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": sentence, **facts}
-        self.file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        """One line, and the sentence."""
+        self.note(sentence, level, **facts)
         if not self.quiet:
             with contextlib.suppress(OSError):
                 os.write(self._stderr, f"{sentence}\n".encode())
+
+    def note(self, sentence: str, level: str = "info", **facts: object) -> None:
+        """One line, in the log alone."""
+        line = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": sentence, **facts}
+        self.file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
 
 
 def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:

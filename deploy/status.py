@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
+from deploy.memory import sizes_of
 
 
 def write(path: Path, facts: Mapping[str, object], processes: Iterable[Mapping[str, object]]) -> None:
@@ -26,13 +26,13 @@ def read(path: Path) -> dict[str, Any] | None:
     """The state as last put down, if there is one."""
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return state
 
 
 def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Name, process id, state, time it has run, restarts and resident memory of every process."""
+    """Name, process id, state, time it has run, restarts and memory of every process."""
     return [_row(process, state.get("urls", {})) for process in state["processes"]]
 
 
@@ -42,24 +42,13 @@ def _row(process: Mapping[str, Any], urls: Mapping[str, str]) -> tuple[str, str,
     if memory is None:
         return name, "-", "waits to start", "-", str(process["restarts"]), "-"
     says = readiness(urls[name]) if name in urls else "running"
-    return name, str(pid), says, _span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
+    return name, str(pid), says, span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
 
 
 def _memory(pid: int) -> int | None:
-    """Resident memory in MB of a process and its own processes; what a fork shares is counted in each."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        return sum(_resident(member) for member in family) // 1024**2
-    except psutil.NoSuchProcess:
-        return None
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+    """Memory in MB of a process and its own processes; None if it has ended."""
+    sizes = sizes_of(pid)
+    return sum(sizes) // 1024**2 if sizes else None
 
 
 def readiness(url: str, timeout: float = 2) -> str:
@@ -87,7 +76,8 @@ def _code(url: str, timeout: float) -> int | None:
         connection.close()
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time that passed: `42 s`, `3 min 5 s`, `2 h 10 min`."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours} h {minute} min" if hours else f"{minute} min {second} s" if minute else f"{second} s"

@@ -189,7 +189,7 @@ class Supervisor:
         self._selector.register(reader, selectors.EVENT_READ, child)
         child.since = time.time()
         child.due = 0.0
-        self._write_status()
+        self.write_status()
 
     def _turn(self, timeout: float | None) -> None:
         """Wait for something to happen, and do what it asks for."""
@@ -241,7 +241,7 @@ class Supervisor:
             restarts=child.restarts,
         )
         child.delay = min(child.delay * 2, LONGEST_DELAY)
-        self._write_status()
+        self.write_status()
 
     def _seconds_to_next_start(self) -> float | None:
         due = [child.due for child in self.children if child.running is None]
@@ -277,5 +277,6 @@ class Supervisor:
             else:
                 os.kill(child.running.pid, number)
 
-    def _write_status(self) -> None:
+    def write_status(self) -> None:
+        """Put down how everything is."""
         status.write(self._status_file, self._facts, (child.state() for child in self.children))

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
-from deploy import children, data, keys, logs, secret_files, status
+from deploy import children, data, keys, logs, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.server import Server
@@ -89,26 +90,16 @@ class Installation:
         """What a service's processes need to know. `FANGXIAN_…` in the environment adds to it."""
         login = as_role(self.owner_url, login_of(service), self.passwords[service])
         urls = self.options.urls
-        try:
-            return Settings(
-                service=service,
-                database_url=SecretStr(login),
-                redis_url=SecretStr(self.redis_url),
-                keys=self.directory.keys / service,
-                registry_url=urls["registry"],
-                testing_url=urls["testing"],
-                observation_url=urls["observation"],
-                gateway_url=urls["gateway"],
-            )
-        except ValidationError as error:
-            raise wrong_settings(error) from None
-
-
-def wrong_settings(error: ValidationError) -> Trouble:
-    """What is wrong with the environment, by the name of the variable."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    name = "_".join(str(step) for step in first["loc"]).upper()
-    return Trouble(f"The settings are wrong: {f'FANGXIAN_{name}: ' if name else ''}{first['msg']}.")
+        return variables.settings(
+            service=service,
+            database_url=SecretStr(login),
+            redis_url=SecretStr(self.redis_url),
+            keys=self.directory.keys / service,
+            registry_url=urls["registry"],
+            testing_url=urls["testing"],
+            observation_url=urls["observation"],
+            gateway_url=urls["gateway"],
+        )
 
 
 Listeners = Mapping[Service, socket.socket]
@@ -164,6 +155,9 @@ def up(
     directory = data.at(chosen.data)
     with _trouble_in_words(), _held(directory, chosen) as (held, listeners):
         journal = Journal(LogFile(directory.logs / "supervisor.log"))
+        journal.note(f"Fangxian {version('fangxian')} starts.")
+        for sentence in variables.unknown():
+            journal.say(sentence, "warning")
 
         def let_go() -> None:
             os.close(held)
@@ -173,6 +167,8 @@ def up(
             installation = _make(directory, chosen, supervisor)
             facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
             _start(installation, supervisor, processes, listeners, migrate)
+            facts["started"] = True
+            supervisor.write_status()
             with contextlib.suppress(BrokenPipeError):  # nobody reads on: no reason to stop
                 announce(installation)
             supervisor.run()

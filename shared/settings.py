@@ -1,11 +1,12 @@
 """Settings of one process: made by the supervisor, or read from `FANGXIAN_…` where a process is started by hand."""
 
+import json
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Service = Literal["registry", "testing", "observation", "gateway"]
@@ -30,7 +31,7 @@ class TrustedIssuer(BaseModel):
 class Settings(BaseSettings):
     """What one API or worker process needs to know."""
 
-    model_config = SettingsConfigDict(env_prefix="FANGXIAN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="FANGXIAN_", frozen=True, extra="ignore", enable_decoding=False)
 
     service: Service
     database_url: SecretStr = Field(description="PostgreSQL, as this service's own runtime role.")
@@ -54,7 +55,14 @@ class Settings(BaseSettings):
     public_url: str = Field(
         default="", description="Where people reach the gateway, in production by https; its own address if empty."
     )
-    issuers: tuple[TrustedIssuer, ...] = Field(default=(), description="OpenID providers beside our own, as JSON.")
+    issuers: tuple[TrustedIssuer, ...] = Field(
+        default=(),
+        description="OpenID providers beside our own, as JSON.",
+        examples=[
+            '[{"issuer": "https://sso.example.cn", "audience": "fangxian", "roles": {"nurse": "sampler"}, '
+            '"region": "350582"}]'
+        ],
+    )
 
     phone_gateway_url: str = Field(default="", description="Where codes to phones are posted; the log if empty.")
     phone_gateway_secret: SecretStr = Field(default=SecretStr(""), description="Standard Webhooks secret for it.")
@@ -73,7 +81,7 @@ class Settings(BaseSettings):
     )
 
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(), description='Networks of our own that webhooks may go to, as JSON: ["10.20.0.0/16"].'
+        default=(), description="Networks of our own that webhooks may go to, as JSON.", examples=['["10.20.0.0/16"]']
     )
 
     requests_a_minute_per_client: int = Field(
@@ -88,10 +96,14 @@ class Settings(BaseSettings):
         description="Ordinary requests one gateway works on at once, reports half as many; care is free.",
     )
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(), description="Where our own reverse proxies are: only their X-Forwarded-For is believed, as JSON."
+        default=(),
+        description="Where our own reverse proxies are: only their X-Forwarded-For is believed, as JSON.",
+        examples=['["10.0.0.0/8"]'],
     )
     browser_origins: tuple[str, ...] = Field(
-        default=(), description='Web pages that may call us (CORS), as JSON: ["https://console.example.cn"].'
+        default=(),
+        description="Web pages that may call us (CORS), as JSON.",
+        examples=['["https://console.example.cn"]'],
     )
     reveals_per_hour: int = Field(default=30, ge=0, description="How often one person may see somebody in clear.")
 
@@ -101,6 +113,14 @@ class Settings(BaseSettings):
     feed_retention_days: int = Field(default=14, ge=1)
     wake_subscribers: bool = Field(default=True, description="Test-only: False publishes without waking anyone.")
     publish: bool = Field(default=True, description="Test-only: False commits effects without their feed entries.")
+
+    @field_validator("issuers", "webhook_networks", "proxy_networks", "browser_origins", mode="before")
+    @classmethod
+    def _is_json(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError("should be JSON") from None
 
     @model_validator(mode="after")
     def _production_is_strict(self) -> Self:

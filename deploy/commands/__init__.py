@@ -38,11 +38,14 @@ def installed(data: Path | None) -> "Installation":
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their columns."""
+    """Print rows under their columns, in a narrow terminal too: text wraps, and an id stays whole."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None)
+    rows = list(rows)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    for name, *cells in zip(columns, *rows, strict=True):
+        table.add_column(name, overflow="fold", no_wrap=not any(" " in cell for cell in cells))
     for row in rows:
         table.add_row(*row)
     Console().print(table)

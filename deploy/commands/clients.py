@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from deploy.commands import Data, installed, print_table
+from deploy.trouble import Trouble
 
 clients = typer.Typer(
     help="The programs that sign people in, and the machines that sign in themselves.", no_args_is_help=True
@@ -35,7 +36,13 @@ def clients_add(
 ) -> None:
     """Register a client. A machine's secret is shown this once."""
     from deploy import administration
+    from services.gateway.clients.schemas import ROLES
 
+    if not (redirect or role):
+        raise Trouble(
+            "Say which: --redirect makes an app, by which people sign in; --role and --party make a machine, "
+            f"which signs in itself, as {', '.join(ROLES)}."
+        )
     kind = "app" if redirect else "machine"
     given = {"kind": kind, "name": name, "region": region, "redirect_uris": redirect or [], "role": role}
     secret = administration.add_client(installed(data).owner_url, client_id=client_id, party=party, **given)

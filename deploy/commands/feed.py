@@ -1,5 +1,6 @@
 """`fangxian feed`: how far the feeds are read, what is parked, and reading anew."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -16,8 +17,8 @@ def feed_lag(data: Data = None) -> None:
 
     rows = feeds.lag(installed(data))
     print_table(
-        ("reader", "owner", "lane", "entries behind", "oldest"),
-        [(row.reader, row.owner, row.lane, str(row.entries), str(row.oldest or "")) for row in rows],
+        ("reader", "owner", "lane", "entries behind", "age of the oldest"),
+        [(row.reader, row.owner, row.lane, str(row.entries), _age(row.oldest)) for row in rows],
     )
 
 
@@ -54,3 +55,9 @@ def feed_rebuild(
 
     count = feeds.rebuild(installed(data), service_named(service), service_named(owner))
     typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
+
+
+def _age(time: datetime | None) -> str:
+    from deploy.status import span
+
+    return span(max(0.0, (datetime.now(UTC) - time).total_seconds()) if time else 0)

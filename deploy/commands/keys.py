@@ -23,13 +23,13 @@ Kind = Annotated[
 
 @keys.command("list")
 def keys_list(data: Data = None) -> None:
-    """Show every key by its id, never the key: since when it is used, until when it is trusted, and what it holds."""
+    """Show every key by its id, never the key: since when it is used, until when it is trusted, and what opens it."""
     import asyncio
 
     from deploy.key_listing import rows_of
 
     rows = asyncio.run(rows_of(installed(data)))
-    print_table(("key", "id", "state", "from", "until", "holds"), rows)
+    print_table(("key", "id", "state", "from (UTC)", "until (UTC)", "wrapped by"), rows)
 
 
 @keys.command("make")
@@ -37,9 +37,10 @@ def keys_make(directory: Annotated[Path, typer.Argument(help="The directory they
     """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
     from deploy import keys as files
 
-    files.make(directory)
-    files.require(directory)
-    typer.echo(f"The keys are in {directory}: back them up apart from the database.")
+    if files.make_apart(directory):
+        typer.echo(f"The keys are in {directory}: back them up apart from the database.")
+    else:
+        typer.echo(f"The keys were in {directory} already: they stay as they are.")
 
 
 @keys.command("rotate")

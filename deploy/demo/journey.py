@@ -26,6 +26,7 @@ from deploy.demo.progress import Progression
 from deploy.demo.receiver import Municipality, SampleService, serving
 from deploy.demo.table import Checks, show, stopwatch
 from deploy.demo.world import LABORATORY, World
+from deploy.memory import METHOD
 from shared import clock
 
 MEGABYTE = 1024**2
@@ -55,7 +56,7 @@ def demonstrate(people: int, seed: int, data: Path | None, port: int | None) -> 
     show(checks, console)
     console.print(
         f"Time: {whole.seconds:.1f} s in all, {working_seconds:.1f} s between the start and the end of the servers. "
-        f"Memory: {memory.peak // MEGABYTE:,} MB at most in {memory.processes} processes ({memory.method} summed), "
+        f"Memory: {memory.peak // MEGABYTE:,} MB at most in {memory.processes} processes ({METHOD} summed), "
         f"{Watch(os.getpid()).now() // MEGABYTE:,} MB in the demo itself."
     )
     return bool(checks.done) and not checks.failed

@@ -1,6 +1,9 @@
 """What the operator does with a shell: the first administrator's link, and clients."""
 
 import asyncio
+import re
+import subprocess
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -57,9 +60,33 @@ async def test_clients_are_added_rotated_and_revoked(district: District) -> None
     assert [row["operation"] for row in operations] == ["clients add", "clients rotate", "clients revoke"]
 
 
-async def test_an_app_has_no_secret_and_nonsense_is_named(district: District) -> None:
+async def test_an_app_has_no_secret(district: District) -> None:
     owner = district.database.owner_url
     app = {"client_id": "grid-app", "name": "网格", "kind": "app", "region": "", "redirect_uris": [REDIRECT]}
     assert await asyncio.to_thread(lambda: administration.add_client(owner, **app)) is None
-    with pytest.raises(Trouble, match="value_error"):
-        await asyncio.to_thread(lambda: administration.add_client(owner, **{**LAB, "role": "command"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"role": "labratory"}, "No machine has the role labratory: there are laboratory, desk_120, "),
+        ({"role": "command"}, "No machine has the role command: there are laboratory, "),
+        ({"party": ""}, "The client cannot be registered: A machine has a role and a party."),
+        ({"client_id": "L"}, "The client cannot be registered: client_id: String should match pattern "),
+        (
+            {"kind": "app", "redirect_uris": ["http://a.example"]},
+            "The client cannot be registered: redirect_uris: Use https, http on this machine, or an app's scheme.",
+        ),
+    ],
+    ids=["misspelt role", "role of people", "no party", "no name", "unsafe redirect"],
+)
+def test_what_is_wrong_with_a_client_is_told(given: dict[str, object], sentence: str) -> None:
+    with pytest.raises(Trouble, match=f"^{re.escape(sentence)}"):
+        administration.add_client("postgresql://nobody", **{**LAB, **given})
+
+
+def test_an_app_or_a_machine_is_asked_for(run: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    done = run("clients", "add", "lab-1", "--name", "检验科")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Say which: --redirect makes an app, by which people sign in; --role and --party ")
+    assert "laboratory, desk_120, hospital, " in done.stderr

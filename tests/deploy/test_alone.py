@@ -33,6 +33,7 @@ class Alone:
             "FANGXIAN_REDIS_URL": self.servers.redis_url,
             "FANGXIAN_KEYS": str(self.place / "state" / "keys" / service),
             "FANGXIAN_DEMONSTRATION_IDS": "true",
+            "FANGXIAN_PRODUKTION": "true",
         }
 
     def url(self, service: str) -> str:
@@ -107,7 +108,8 @@ def test_an_installation_of_single_processes(alone: Alone) -> None:
     for process in processes:
         said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
-        assert all(json.loads(line) for line in said.splitlines())
+        events = [json.loads(line)["event"] for line in said.splitlines()]
+        assert "FANGXIAN_PRODUKTION is no setting and does nothing; FANGXIAN_PRODUCTION is one." in events
 
 
 def _codes(alone: Alone) -> int:

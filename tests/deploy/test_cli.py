@@ -1,16 +1,20 @@
 """The console script: quick, clear, and with exit codes one can rely on."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from deploy import own_servers
+from deploy import own_servers, status, variables
+from deploy.commands import print_table
 from deploy.trouble import Trouble
-from tests.deploy.starting import ROOT, Started
+from shared.settings import Settings
+from tests.deploy.starting import ROOT, Started, until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., Started]
@@ -34,6 +38,28 @@ def test_status_names_every_process(run: Run, start: Start) -> None:
     assert rows["worker"][:2] == [str(one.pid_of("worker")), "running"]
 
 
+def test_memory_that_processes_share_is_counted_once() -> None:
+    """As PostgreSQL's buffers, or what a fork has imported."""
+    program = (
+        "import os, time\n"
+        "shared = b'x' * 64 * 1024**2\n"
+        "if any(os.fork() == 0 for _ in range(4)): time.sleep(600)\n"
+        "print('forked', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, process_group=0) as parent:
+        try:
+            assert parent.stdout is not None
+            parent.stdout.readline()
+            state = {"processes": [{"name": "it", "pid": parent.pid, "since": 0.0, "restarts": 0}]}
+            ((*_, memory),) = status.rows(state)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+    megabytes, unit = memory.split()
+    assert unit == "MB"
+    assert 64 <= int(megabytes) < 2 * 64
+
+
 def test_doctor_is_content_with_a_sound_installation(run: Run, start: Start) -> None:
     one = start()
     one.wait_until_running()
@@ -41,6 +67,20 @@ def test_doctor_is_content_with_a_sound_installation(run: Run, start: Start) -> 
     wrong = [line for line in done.stdout.splitlines() if "WRONG" in line]
     # The stand-ins migrate nothing, and doctor says so; all else is well.
     assert all("migrations" in line for line in wrong), done.stdout
+
+
+def test_doctor_says_that_it_is_starting(run: Run, start: Start, place: Path) -> None:
+    obstacle = place / "obstacle"
+    obstacle.touch()
+    one = start(HELD_UP_BY=str(obstacle))
+    until(lambda: status.read(one.data / "status.json"))
+    done = run("doctor", "--data", str(one.data))
+    assert (done.returncode, "WRONG" in done.stdout) == (0, False), done.stdout
+    assert "is starting everything" in done.stdout
+    assert "migrations" not in done.stdout
+    obstacle.unlink()
+    one.wait_until_running()
+    assert "is starting" not in run("doctor", "--data", str(one.data)).stdout
 
 
 def test_doctor_names_what_is_wrong_and_how_to_mend_it(run: Run, start: Start) -> None:
@@ -109,6 +149,111 @@ def test_doctor_sees_where_people_reach_it_in_production(run: Run, place: Path, 
     assert ("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL" in done.stdout) == refused, done.stdout
 
 
+NOT_A_SETTING = {"FANGXIAN_PRODUKTION": "true"}
+MISSPELT = "FANGXIAN_PRODUKTION is no setting and does nothing; FANGXIAN_PRODUCTION is one."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PROXY_NETWORKS", "10.0.0.0/8", """should be JSON, as in '["10.0.0.0/8"]'."""),
+        ("PROXY_NETWORKS", '["10.0.0.0/99"]', """Input is not a valid IPv4 network, as in '["10.0.0.0/8"]'."""),
+        ("WEBHOOK_NETWORKS", "{", """should be JSON, as in '["10.20.0.0/16"]'."""),
+        ("BROWSER_ORIGINS", "https://a.example", """should be JSON, as in '["https://console.example.cn"]'."""),
+        ("ISSUERS", "nope", """should be JSON, as in '[{"issuer": """),
+        ("ISSUERS", '[{"issuer": "https://a.example"}]', """audience: Field required, as in '[{"issuer": """),
+        ("DATABASE_POOL", "many", "Input should be a valid integer, unable to parse string as an integer."),
+    ],
+    ids=["no JSON", "no network", "half JSON", "a bare text", "a word", "half an issuer", "no number"],
+)
+def test_a_setting_that_is_wrong_is_named_with_an_example(
+    run: Run, start: Start, place: Path, name: str, value: str, sentence: str
+) -> None:
+    setting = {f"FANGXIAN_{name}": value}
+    code, said = start(**setting).ended()
+    assert (code, said.count("\n")) == (1, 1), said
+    assert said.startswith(f"The settings are wrong: FANGXIAN_{name}: {sentence}")
+    done = run("doctor", "--data", str(place / "other"), **setting)
+    assert done.returncode == 1
+    assert f"WRONG  settings        The settings are wrong: FANGXIAN_{name}: " in done.stdout
+
+
+def test_the_examples_of_settings_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = {name: field.examples[0] for name, field in Settings.model_fields.items() if field.examples}
+    for name, example in examples.items():
+        monkeypatch.setenv(f"FANGXIAN_{name.upper()}", example)
+    settings = variables.settings(service="gateway", database_url="postgresql://", redis_url="redis://", keys="/keys")
+    assert len(examples) == 4
+    assert all(len(getattr(settings, name)) == 1 for name in examples)
+
+
+def test_a_misspelt_setting_is_named(run: Run, start: Start, place: Path) -> None:
+    one = start(**NOT_A_SETTING)
+    one.wait_until_running()
+    one.process.terminate()
+    code, said = one.ended()
+    assert (code, said.splitlines()[0]) == (0, MISSPELT)
+    assert MISSPELT in one.log_of("supervisor")
+    done = run("doctor", "--data", str(place / "other"), **NOT_A_SETTING)
+    assert done.returncode == 1
+    assert MISSPELT in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("FANGXIAN_PRODUCTION", True),
+        ("fangxian_production", True),
+        ("FANGXIAN_TESTING_RETEST_HOURS", True),
+        ("FANGXIAN_VERSION", True),
+        ("PRODUCTION", True),
+        ("FANGXIAN_TESTING_RETEST", False),
+        ("FANGXIAN_SOMETHING_ELSE", False),
+    ],
+)
+def test_which_variables_are_settings(name: str, known: bool) -> None:
+    assert (variables.unknown({name: "1"}) == []) == known
+
+
+def test_logs_of_what_never_ran(run: Run, place: Path) -> None:
+    done = run("logs", "--data", str(place / "data"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"Nothing has run on {place / 'data'}: start it with `fangxian up`.\n"
+
+
+def test_the_log_of_the_supervisor_tells_of_restarts(run: Run, start: Start) -> None:
+    one = start("failing")
+    one.wait_until_running()
+    until(lambda: int(str(one.state_of("failing")["restarts"])) >= 1)
+    said = run("logs", "supervisor", "--data", str(one.data)).stdout
+    assert f"Fangxian {version('fangxian')} starts." in said
+    assert "failing ended with code 1; it starts again in 0.2 s (restart 1)." in said
+
+
+def test_its_version(run: Run) -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"fangxian {version('fangxian')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("up", "--data", "{place}/file"), "{place}/file is not a directory: choose another --data.\n"),
+        (("up", "--data", "{place}/file/in/it"), "{place}/file/in: Not a directory.\n"),
+        (("up", "--data", "/proc/foo"), "/proc keeps no files: choose another --data.\n"),
+        (("status", "--data", "{place}/file"), "Nothing runs on {place}/file: start it with `fangxian up`.\n"),
+        (("keys", "make", "{place}/file/keys"), "{place}/file/keys.half: Not a directory.\n"),
+    ],
+    ids=["a file", "in a file", "no disk", "status of a file", "keys in a file"],
+)
+def test_what_the_operating_system_refuses_is_one_sentence(
+    run: Run, place: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    (place / "file").touch()
+    done = run(*(word.format(place=place) for word in words))
+    assert (done.returncode, done.stderr) == (1, sentence.format(place=place))
+
+
 def test_logs_of_one_process_and_of_all(run: Run, start: Start) -> None:
     one = start()
     one.wait_until_running()
@@ -124,6 +269,18 @@ def test_a_port_out_of_range_is_refused(run: Run, place: Path) -> None:
     done = run("up", "--data", str(place / "data"), "--port", "65534")
     assert done.returncode == 1
     assert done.stderr == "--port 65534 and the three after it should lie between 1024 and 65535.\n"
+
+
+def test_a_table_in_a_narrow_terminal_wraps_text_and_leaves_ids_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    key = ("data observation", "observation.e9d3f15b", "destroyed", "2026-11-24 13:32", "2026-11-25 01:50", "2eec94af")
+    print_table(("key", "id", "state", "from (UTC)", "until (UTC)", "wrapped by"), [key])
+    said = capsys.readouterr().out
+    assert all(word in said.split() for word in key if " " not in word), said
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= 60
 
 
 @pytest.mark.parametrize("words", [("--help",), ("status", "--data", "/nonexistent"), ("logs", "--help")])

@@ -38,7 +38,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, data.LEAST_FREE_BYTES - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1 << 40, 0, data.LEAST_FREE_BYTES - 1))
     with pytest.raises(Trouble, match="is full"):
         data.check(data.at(tmp_path / "a" / "data"))
     assert list(tmp_path.iterdir()) == []

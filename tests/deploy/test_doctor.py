@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import os
 import shutil
 import time
 from collections import namedtuple
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
-from deploy import doctor, feed
+from deploy import data, doctor, feed, variables
+from deploy.cli import app
 from deploy.doctor import Finding
-from deploy.up import Options
+from deploy.up import Installation, Options
 from shared.settings import SERVICES
 from tests.harness import Database
 
@@ -24,6 +27,10 @@ FEED = """
     SELECT now() - interval '2 minutes', 1, 'registry.resident.v1', gen_random_uuid(), 1, '350582005001', '', false,
         '{}' FROM generate_series(1, 3)
 """
+SILENT = "; ".join(
+    f"UPDATE {reader}.feed_cursors SET moved_at = now() - interval '2 minutes' WHERE owner = 'registry'"
+    for reader in ("testing", "observation", "gateway")
+)
 PARK = """
     INSERT INTO testing.feed_parked (type, subject, version, region, data, error)
     VALUES ('registry.resident.v1', gen_random_uuid(), 1, '350582005001', '{}', 'ValueError')
@@ -63,7 +70,9 @@ def sound(database: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def examine(sound: Database, tmp_path: Path) -> Examine:
+def examine(sound: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    for name in [name for name in os.environ if name.startswith(variables.PREFIX)]:  # the tests' own
+        monkeypatch.delenv(name)
     options = Options(data=tmp_path / "data", database_url=sound.owner_url, redis_url=sound.redis_url)
     return lambda: {finding.what: finding for finding in doctor.examine(options)}
 
@@ -77,11 +86,17 @@ def test_nothing_is_wrong_with_a_sound_installation(examine: Examine) -> None:
     ("what", "statement", "found", "mend"),
     [
         ("workers", "UPDATE testing.feed_cursors SET moved_at = now() - interval '2 minutes'", "testing", "-worker`"),
+        (
+            "workers",
+            SILENT,
+            "wait for registry, which does not answer",
+            "read `fangxian logs registry`",
+        ),
         ("workers", "DELETE FROM observation.feed_cursors", "not reading: observation", "logs observation-worker"),
         ("feeds", FEED, "gateway is 3 entries behind registry (normal)", "feed lag"),
         ("parked", PARK, "1 entries could not be handled", "feed retry"),
     ],
-    ids=["a worker has stopped", "a worker never ran", "a worker is late", "something is parked"],
+    ids=["a worker has stopped", "an owner is silent", "a worker never ran", "a worker is late", "something is parked"],
 )
 def test_what_is_wrong_with_the_feeds(
     sound: Database, examine: Examine, what: str, statement: str, found: str, mend: str
@@ -91,6 +106,16 @@ def test_what_is_wrong_with_the_feeds(
     assert not finding.well
     assert found in finding.found
     assert mend in finding.mend
+
+
+def test_the_lag_is_shown_as_an_age(sound: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = Installation(data.at(tmp_path), Options(tmp_path), sound.owner_url, sound.redis_url, ())
+    monkeypatch.setattr("deploy.commands.feed.installed", lambda _: installation)
+    execute(sound, FEED)
+    said = CliRunner().invoke(app, ["feed", "lag"]).stdout
+    rows = {tuple(row[:3]): row[3:] for row in map(str.split, said.splitlines())}
+    assert rows["gateway", "registry", "normal"][:3] == ["3", "2", "min"]
+    assert rows["gateway", "registry", "urgent"] == ["0", "0", "s"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 import stat
+import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from services.gateway.tokens.keys import Keys
 from shared.actors import Actor, Role, system
 from shared.settings import SERVICES
 from shared.tokens import Signer
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
@@ -75,6 +79,39 @@ def test_making_again_changes_nothing(made: Path) -> None:
     before = content(made)
     keys.make(made)
     assert content(made) == before
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["not there", "empty"])
+def test_keys_are_made_apart_once(run: Run, tmp_path: Path, there: bool) -> None:
+    directory = tmp_path / "keys"
+    if there:
+        directory.mkdir()
+    first, before = run("keys", "make", str(directory)), content(directory)
+    second = run("keys", "make", str(directory))
+    assert (first.returncode, first.stdout) == (
+        0,
+        f"The keys are in {directory}: back them up apart from the database.\n",
+    )
+    assert (second.returncode, second.stdout) == (
+        0,
+        f"The keys were in {directory} already: they stay as they are.\n",
+    )
+    assert keys.missing(directory) == []
+    assert content(directory) == before
+
+
+def test_keys_are_not_made_among_other_things(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.odt").touch()
+    done = run("keys", "make", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{tmp_path} holds other things (thesis.odt): choose an empty directory.\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "thesis.odt"]
+
+
+def test_lost_keys_are_not_made_anew_apart(made: Path) -> None:
+    (made / "owner" / "master.key").unlink()
+    with pytest.raises(Trouble, match=r"owner/master\.key.*backup"):
+        keys.make_apart(made)
 
 
 def test_what_an_interrupted_start_left_is_not_taken_over(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy import alone, children, cli, keys
+from deploy import alone, children, cli, keys, variables
 from services.gateway.edge import proxy
 from shared import app as apps
 from shared.http import limits
@@ -38,6 +38,11 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 
 Called = list[tuple[Any, ...]]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"FANGXIAN_[A-Z_]+", (DEPLOY / "compose.yaml").read_text()))))
+def test_what_compose_names_is_a_setting(name: str) -> None:
+    assert variables.unknown({name: ""}) == []
 
 
 def of_kind(kind: str) -> list[dict[str, Any]]:

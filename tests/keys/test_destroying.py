@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,8 @@ async def test_all_keys_are_listed_and_none_is_shown(site: Site) -> None:
     assert code == 0, said
     for kind in ("master", "index", "issuer", "code", *SERVICES, *(f"data {service}" for service in SERVICES)):
         assert kind in said
+    until_the_minute = re.compile(r"\bdata registry +\d{6} +in use +\d{4}-\d\d-\d\d \d\d:\d\d +\w{8} *$", re.MULTILINE)
+    assert until_the_minute.search(said), said
     assert not any(secret in said for secret in secrets_in(site.data / "keys"))
 
 
