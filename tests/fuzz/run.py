@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import httpx
 
-HERE = Path(__file__).parent
+HERE, BIN = Path(__file__).parent, Path(sys.executable).parent
 CLASSES = ("CLIENT", "RESIDENT", "STAFF", "MACHINE")
 ENVIRONMENT = {f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in CLASSES}
 """Else most answers would be 429, which every check takes."""
@@ -72,8 +72,8 @@ def installation(kept: Path, port: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     where = ["--data", str(kept / "data"), "--port", port]
     with (kept / "up").open("w") as said:
-        subprocess.run(["fangxian", "demo", "--people", "300", *where], stdout=said, stderr=said, check=True)
-        up = ["fangxian", "up", *where]
+        subprocess.run([BIN / "fangxian", "demo", "--people", "300", *where], stdout=said, stderr=said, check=True)
+        up = [BIN / "fangxian", "up", *where]
         process = subprocess.Popen(up, env=os.environ | ENVIRONMENT, stdout=said, stderr=said)
     try:
         for _ in range(120):
@@ -105,7 +105,7 @@ def act(url: str, what: str, body: dict[str, Any]) -> dict[str, Any]:
 def fuzz(to: Path, token: str, seconds: int, what: list[str]) -> tuple[int, int]:
     """Fuzz as one caller: all checks, all phases. Give the requests made, and the failures and errors among them."""
     report = to.with_suffix(".json")
-    run = ["st", "--config-file", what[0], "run", *what[1:], "-H", f"Authorization: Bearer {token}"]
+    run = [BIN / "st", "--config-file", what[0], "run", *what[1:], "-H", f"Authorization: Bearer {token}"]
     run += ["--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--max-time", str(seconds)]
     run += ["--workers", "1", "--no-color", "--report", "json", "--report-json-path", str(report)]
     with to.with_suffix(".log").open("w") as said:
