@@ -105,9 +105,8 @@ def test_the_page_for_integrators(field: Field, repository: Path, monkeypatch: p
             monkeypatch.setenv(name, value)
         for number, block in enumerate(blocks, 1):
             exec(compile(block, f"integrating.md, block {number}", "exec"), page)
-        until(lambda: page["held"].get(referral, {}).get("state") == "on_board")
-    told = page["held"][referral]
-    assert told["dispatched_at"] is not None
+        until(lambda: page["held"].get(referral, {}).get("dispatched_at"))  # which was told last
+    assert page["held"][referral]["state"] == "on_board"
     assert page["receive"]("/fangxian", {"webhook-id": "1"}, b"{}") == (401, {})
     assert [one["outcome"] for one in page["corrected"]] == ["inconclusive"]
     (loop,) = (block for block in blocks if "/receive" in block)
