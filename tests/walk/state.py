@@ -215,7 +215,7 @@ FOUND = {
     "grant_id": "gateway.grants",
     "session_id": "gateway.sessions",
     "source_id": "gateway.hook_sources",
-    "message_id": "gateway.messages",
+    "kept_id": "gateway.messages",
     "point_id": "gateway.points",
     "trial_id": "gateway.jobs",
     "endpoint_id": "gateway.webhook_endpoints",

@@ -181,7 +181,7 @@ class Meanings(_Document):
 class Policy(_Document):
     """One version of the rules. A published version never changes; a new one is tried on everybody first."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=1_000_000)
     title: Words
     colours: Meanings
     figures: Figures

@@ -39,7 +39,8 @@ messages = Router(prefix="/gateway/v1/messages", tags=["hooks"])
 
 EXAMPLE_ID = "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"
 SourceId = Annotated[UUID, Path(description="Id of a hook source.", examples=[EXAMPLE_ID])]
-MessageId = Annotated[UUID, Path(description="Our id of a message.", examples=[EXAMPLE_ID])]
+MessageId = Annotated[UUID, Path(alias="kept_id", description="Our id of a message.", examples=[EXAMPLE_ID])]
+"""Not `message_id`, which is what its sender calls it."""
 
 SIGNED_BODY = {
     "requestBody": {
@@ -130,7 +131,7 @@ async def list_messages(work: Work, page: PageAsked) -> Listed[Message]:
     return await use_cases.list_messages(work, page)
 
 
-@messages.get("/{message_id}", role=READERS, raises=[NotFound])
+@messages.get("/{kept_id}", role=READERS, raises=[NotFound])
 async def get_message(message_id: MessageId, work: Work) -> Message:
     """Show one message of another system."""
     return await use_cases.get_message(work, message_id)

@@ -107,7 +107,7 @@ class Protocol(_Part):
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
-    number: int = Field(ge=1)
+    number: int = Field(ge=1, le=1_000_000)
     valid_from: date = Field(description="Orders opened from this day on are opened under it (Asia/Shanghai).")
     title: ProtocolTitle
     days: dict[OrderKind, Days]
