@@ -52,9 +52,9 @@ class Collector:
     def of(self, trace: str) -> list[Seen]:
         return [span for span in self.spans if span.trace == trace]
 
-    def until(self, *names: str) -> list[Seen]:
+    def until(self, *names: str, seconds: int = 30) -> list[Seen]:
         """All spans, once each of these has come: as `trace service name`."""
-        for _ in range(300):
+        for _ in range(seconds * 10):
             if set(names) <= {f"{span.trace} {span.service} {span.name}" for span in self.spans}:
                 return self.spans
             time.sleep(0.1)
