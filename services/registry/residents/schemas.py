@@ -166,7 +166,8 @@ class Reveal(Said):
     fields: list[RevealedField] = Field(min_length=1, max_length=4)
     purpose: Purpose
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=4, max_length=200)] = Field(
-        description="In words, for who checks it later and for the person. It must not repeat the data themselves."
+        description="In words, for who checks it later and for the person. It must not repeat the data themselves.",
+        json_schema_extra={"pattern": r"^\s*\S[\s\S]{2,}\S\s*$"},  # four characters, blanks around them not counted
     )
 
 
