@@ -6,7 +6,7 @@ by whom), the auditor's role reads what was done in the name of its region or in
 
 from alembic import op
 
-from migrations.house import KEEP_PARTITIONS, run_script
+from migrations.house import run_script
 from migrations.roles import allow
 from shared.db import AUDIT_ROLES, group_of
 from shared.settings import Service
@@ -17,9 +17,6 @@ TOLD = "at, seq, kind, operation, role, party, scope, purpose, subjects"
 PLACED = "at, epoch, xid, seq"
 
 TABLES = """
-ALTER TABLE {s}.audit RENAME TO audit_before;
-ALTER INDEX {s}.audit_pkey RENAME TO audit_before_pkey;
-ALTER SEQUENCE {s}.audit_seq_seq RENAME TO audit_before_seq_seq;
 CREATE TABLE {s}.audit (
     at timestamptz NOT NULL DEFAULT now(),
     epoch integer NOT NULL,
@@ -67,13 +64,6 @@ CREATE TABLE {s}.audit_sealed (
 COMMENT ON TABLE {s}.audit_sealed IS 'How far the sealer has come: every entry up to there is in a chain.';
 
 SELECT {s}.keep_audit_partitions();
-INSERT INTO {s}.audit (
-    at, epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
-)
-SELECT at, coalesce((SELECT max(epoch) FROM {s}.feed_epochs), 1), 'look', operation, '', actor, role, '', scope,
-    purpose, '', request_id, subjects
-FROM {s}.audit_before ORDER BY seq;
-DROP TABLE {s}.audit_before;
 """
 
 # Under a policy only leakproof operators reach an index, and those of arrays are not: the places of a person's entries
@@ -130,65 +120,30 @@ REVOKE ALL ON FUNCTION {s}.keep_audit_partitions FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION {s}.keep_audit_partitions TO fangxian_{s}_system;
 """
 
-BEFORE = """
-DROP FUNCTION {s}.audit_about;
-DROP FUNCTION {s}.keep_audit_partitions;
-DROP TABLE {s}.audit_sealed;
-DROP TABLE {s}.audit_seals;
-ALTER TABLE {s}.audit RENAME TO audit_after;
-ALTER SEQUENCE {s}.audit_seq_seq RENAME TO audit_after_seq_seq;
-ALTER INDEX {s}.audit_pkey RENAME TO audit_after_pkey;
-CREATE TABLE {s}.audit (
-    seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    at timestamptz NOT NULL,
-    actor text NOT NULL,
-    role text NOT NULL,
-    scope text NOT NULL,
-    purpose text NOT NULL,
-    request_id text NOT NULL,
-    operation text NOT NULL,
-    subjects uuid[] NOT NULL
-);
-COMMENT ON TABLE {s}.audit
-    IS 'Whose personal data was looked at or changed: one entry a request, append-only.';
-INSERT INTO {s}.audit (at, actor, role, scope, purpose, request_id, operation, subjects)
-SELECT at, actor, role, scope, purpose, request_id, operation, subjects FROM {s}.audit_after
-WHERE cardinality(subjects) > 0 ORDER BY seq;
-DROP TABLE {s}.audit_after;
-"""
-
 
 def create_audit(service: Service) -> None:
-    """Make the audit of a schema, with the entries there were before it was chained."""
-    run_script(KEEP_PARTITIONS.format(s=service, by_month="{audit,audit_seals}"))
+    """Make the audit of a schema, beside its house: the epochs of its entries are the feed's."""
     run_script(KEEP_MONTHS.format(s=service))
     run_script(TABLES.format(s=service))
     for role in AUDIT_ROLES:
         op.execute(f"GRANT USAGE ON SCHEMA {service} TO {group_of(service, role)}")
-    _allow_insertion(service)
+    allow(service, "audit", f"INSERT ({WRITTEN})")
     run_script(POLICIES.format(s=service))
     run_script(ABOUT.format(s=service))
     allow(service, "audit", f"SELECT ({TOLD})", "resident")
     allow(service, "audit", f"SELECT ({PLACED})", "system")
     for table in ("audit_seals", "audit_sealed"):
         allow(service, table, "SELECT", "system")
-    sealer = group_of(service, "sealer")
-    op.execute(f"GRANT SELECT ON {service}.audit TO {sealer}, {group_of(service, 'auditor')}")
+    auditor, sealer = (group_of(service, role) for role in AUDIT_ROLES)
+    op.execute(f"GRANT INSERT ({WRITTEN}) ON {service}.audit TO {auditor}")
+    op.execute(f"GRANT SELECT ON {service}.audit, {service}.feed_epochs TO {auditor}, {sealer}")
     op.execute(f"GRANT SELECT, INSERT ON {service}.audit_seals TO {sealer}")
     op.execute(f"GRANT SELECT, INSERT, UPDATE ON {service}.audit_sealed TO {sealer}")
-    op.execute(f"GRANT SELECT ON {service}.feed_epochs TO {sealer}, {group_of(service, 'auditor')}")
 
 
 def drop_audit(service: Service) -> None:
-    """Back to entries without a chain. Those about nobody are lost: the older form has no place for them."""
-    run_script(BEFORE.format(s=service))
-    run_script(KEEP_PARTITIONS.format(s=service, by_month="{}"))
-    allow(service, "audit", "INSERT")
-    auditor, sealer = (group_of(service, role) for role in AUDIT_ROLES)
-    op.execute(f"REVOKE ALL ON {service}.feed_epochs FROM {auditor}, {sealer}")
-    op.execute(f"REVOKE USAGE ON SCHEMA {service} FROM {auditor}, {sealer}")
-
-
-def _allow_insertion(service: Service) -> None:
-    allow(service, "audit", f"INSERT ({WRITTEN})")
-    op.execute(f"GRANT INSERT ({WRITTEN}) ON {service}.audit TO {group_of(service, 'auditor')}")
+    """Take it away."""
+    for function in ("audit_about", "keep_audit_partitions"):
+        op.execute(f"DROP FUNCTION {service}.{function}")
+    for table in ("audit_sealed", "audit_seals", "audit"):
+        op.execute(f"DROP TABLE {service}.{table}")

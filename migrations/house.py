@@ -73,10 +73,18 @@ CREATE TABLE {s}.feed_parked (
 COMMENT ON TABLE {s}.feed_parked IS 'Entries that could not be handled. Operators see and retry them.';
 
 CREATE TABLE {s}.data_keys (
-    month integer PRIMARY KEY,
-    wrapped bytea NOT NULL
+    id integer PRIMARY KEY,
+    month integer NOT NULL,
+    master text NOT NULL DEFAULT '',
+    wrapped bytea,
+    made_at timestamptz NOT NULL DEFAULT now(),
+    seals_from timestamptz NOT NULL DEFAULT now(),
+    destroyed_at timestamptz,
+    CONSTRAINT data_key_destroyed CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL))
 );
-COMMENT ON TABLE {s}.data_keys IS 'The key that seals personal data of a month, wrapped by the master key.';
+COMMENT ON TABLE {s}.data_keys IS 'The keys that seal personal data of a month, wrapped by the master key.';
+COMMENT ON COLUMN {s}.data_keys.master IS 'What wraps it.';
+COMMENT ON COLUMN {s}.data_keys.wrapped IS 'Null once it is destroyed, and with it what it sealed.';
 
 CREATE TABLE {s}.idempotency (
     id uuid PRIMARY KEY,
@@ -87,20 +95,6 @@ CREATE TABLE {s}.idempotency (
 CREATE INDEX idempotency_at_idx ON {s}.idempotency (at);
 COMMENT ON COLUMN {s}.idempotency.id IS 'Made from actor, operation and key.';
 COMMENT ON COLUMN {s}.idempotency.answer IS 'Sealed; null while the first request runs.';
-
-CREATE TABLE {s}.audit (
-    seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-    at timestamptz NOT NULL,
-    actor text NOT NULL,
-    role text NOT NULL,
-    scope text NOT NULL,
-    purpose text NOT NULL,
-    request_id text NOT NULL,
-    operation text NOT NULL,
-    subjects uuid[] NOT NULL
-);
-COMMENT ON TABLE {s}.audit
-    IS 'Whose personal data was looked at or changed: one entry a request, append-only.';
 
 CREATE TABLE {s}.jobs (
     id uuid PRIMARY KEY,
@@ -125,13 +119,16 @@ CREATE INDEX jobs_open_idx ON {s}.jobs (seq) WHERE state IN ('queued', 'running'
 COMMENT ON COLUMN {s}.jobs.actor IS 'On whose behalf, and within which scope, it runs.';
 COMMENT ON COLUMN {s}.jobs.total IS 'Items to do, once known.';
 
+-- In transactions of its own: a large file takes longer than one may.
 CREATE TABLE {s}.uploads (
-    job_id uuid NOT NULL CONSTRAINT uploads_job_id_fkey REFERENCES {s}.jobs (id) ON DELETE CASCADE,
+    job_id uuid NOT NULL,
     part integer NOT NULL,
     sealed bytea NOT NULL,
+    kept_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job_id, part)
 );
 COMMENT ON TABLE {s}.uploads IS 'The file of a job, sealed in parts, until the job has ended.';
+COMMENT ON COLUMN {s}.uploads.job_id IS 'The job''s id, which is added after its file.';
 """
 
 PROPOSALS = """
@@ -166,8 +163,9 @@ COMMENT ON COLUMN {s}.proposals.content IS 'What exactly is decided. Never chang
 """
 
 # Days are Shanghai's. What is older than the oldest partition, or newer than the newest, goes to the default one.
+# The audit's are months (audit.py).
 KEEP_PARTITIONS = """
-CREATE OR REPLACE FUNCTION {s}.keep_partitions(retention_days integer) RETURNS void
+CREATE FUNCTION {s}.keep_partitions(retention_days integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'Asia/Shanghai' AS $$
 DECLARE
     parent text;
@@ -178,7 +176,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('{s}.keep_partitions'));
     FOR parent IN
         SELECT relname FROM pg_class
-        WHERE relkind = 'p' AND relnamespace = '{s}'::regnamespace AND relname <> ALL ('{by_month}') ORDER BY relname
+        WHERE relkind = 'p' AND relnamespace = '{s}'::regnamespace AND relname NOT IN ('audit', 'audit_seals')
+        ORDER BY relname
     LOOP
         EXECUTE format('CREATE TABLE IF NOT EXISTS {s}.%I PARTITION OF {s}.%I DEFAULT', parent || '_default', parent);
         FOR day IN SELECT generate_series(current_date - 2, current_date + 14, '1 day')::date LOOP
@@ -213,7 +212,6 @@ GRANT EXECUTE ON FUNCTION {s}.keep_partitions TO fangxian_{s}_system;
 ALL_TABLES = (
     "uploads",
     "jobs",
-    "audit",
     "idempotency",
     "data_keys",
     "feed_parked",
@@ -229,7 +227,7 @@ def create_house(service: Service) -> None:
     """Make the common tables of a schema, and say who may do what with them."""
     open_schema(service)
     run_script(TABLES.format(s=service))
-    run_script(KEEP_PARTITIONS.format(s=service, by_month="{}"))
+    run_script(KEEP_PARTITIONS.format(s=service))
     allow(service, "feed", "INSERT")
     allow(service, "feed", "SELECT", "system")
     allow(service, "feed_epochs", "SELECT")
@@ -240,10 +238,8 @@ def create_house(service: Service) -> None:
     allow(service, "data_keys", "INSERT", "system")
     allow(service, "idempotency", "SELECT, INSERT, UPDATE")
     allow(service, "idempotency", "DELETE", "system")
-    allow(service, "audit", "INSERT")
     protect(service, "jobs", staff="SELECT, INSERT, UPDATE")
-    allow(service, "uploads", "INSERT", "staff")
-    allow(service, "uploads", "SELECT, DELETE", "system")
+    allow(service, "uploads", "SELECT, INSERT, UPDATE, DELETE", "system")
 
 
 def drop_house(service: Service) -> None:
@@ -258,6 +254,7 @@ def create_proposals(service: Service) -> None:
     run_script(PROPOSALS.format(s=service))
     decision = "SELECT, UPDATE (state, decided_by, decided_at, decision_sealed, version)"
     protect(service, "proposals", staff=f"INSERT, {decision}", system=decision)
+    allow(service, "proposals", "UPDATE (reason_sealed)", "system")
 
 
 PUBLISHING = """
@@ -291,80 +288,3 @@ def run_script(script: str) -> None:
         if line.rstrip().endswith(";") and not in_body:
             op.execute("\n".join(statement))
             statement = []
-
-
-SEVERAL_DATA_KEYS = """
-ALTER TABLE {s}.data_keys RENAME COLUMN month TO id;
-ALTER TABLE {s}.data_keys
-    ADD COLUMN month integer,
-    ADD COLUMN master text NOT NULL DEFAULT '',
-    ADD COLUMN made_at timestamptz NOT NULL DEFAULT now(),
-    ADD COLUMN seals_from timestamptz NOT NULL DEFAULT now(),
-    ADD COLUMN destroyed_at timestamptz,
-    ALTER COLUMN wrapped DROP NOT NULL;
-UPDATE {s}.data_keys SET month = id;
-ALTER TABLE {s}.data_keys
-    ALTER COLUMN month SET NOT NULL,
-    ADD CONSTRAINT data_key_destroyed CHECK ((wrapped IS NULL) = (destroyed_at IS NOT NULL));
-COMMENT ON TABLE {s}.data_keys IS 'The keys that seal personal data of a month, wrapped by the master key.';
-COMMENT ON COLUMN {s}.data_keys.master IS 'What wraps it.';
-COMMENT ON COLUMN {s}.data_keys.wrapped IS 'Null once it is destroyed, and with it what it sealed.';
-"""
-
-# Only a month's first key has a place in the older form: what later ones sealed would be lost.
-ONE_DATA_KEY = """
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM {s}.data_keys WHERE id <> month OR wrapped IS NULL) THEN
-        RAISE EXCEPTION 'data keys were rotated or destroyed: the older version could not open what they sealed';
-    END IF;
-END $$;
-ALTER TABLE {s}.data_keys DROP CONSTRAINT data_key_destroyed;
-ALTER TABLE {s}.data_keys
-    DROP COLUMN month, DROP COLUMN master, DROP COLUMN made_at, DROP COLUMN seals_from, DROP COLUMN destroyed_at,
-    ALTER COLUMN wrapped SET NOT NULL;
-ALTER TABLE {s}.data_keys RENAME COLUMN id TO month;
-COMMENT ON TABLE {s}.data_keys IS 'The key that seals personal data of a month, wrapped by the master key.';
-"""
-
-FILES_BEFORE_JOBS = """
-ALTER TABLE {s}.uploads DROP CONSTRAINT uploads_job_id_fkey, ADD COLUMN kept_at timestamptz NOT NULL DEFAULT now();
-COMMENT ON COLUMN {s}.uploads.job_id IS 'The job''s id, which is added after its file.';
-REVOKE INSERT ON {s}.uploads FROM fangxian_{s}_staff;
-"""
-
-FILES_AFTER_JOBS = """
-DELETE FROM {s}.uploads WHERE job_id NOT IN (SELECT id FROM {s}.jobs);
-ALTER TABLE {s}.uploads
-    DROP COLUMN kept_at,
-    ADD CONSTRAINT uploads_job_id_fkey FOREIGN KEY (job_id) REFERENCES {s}.jobs (id) ON DELETE CASCADE;
-COMMENT ON COLUMN {s}.uploads.job_id IS NULL;
-REVOKE INSERT ON {s}.uploads FROM fangxian_{s}_system;
-"""
-
-
-def files_before_jobs(service: Service) -> None:
-    """Let a file be kept in transactions of its own, before the one that adds its job."""
-    run_script(FILES_BEFORE_JOBS.format(s=service))
-    allow(service, "uploads", "INSERT", "system")
-
-
-def files_after_jobs(service: Service) -> None:
-    """Take that back."""
-    run_script(FILES_AFTER_JOBS.format(s=service))
-    allow(service, "uploads", "INSERT", "staff")
-
-
-def several_data_keys(service: Service) -> None:
-    """Let a month have several data keys, and a key be destroyed; let workers seal anew what is kept."""
-    run_script(SEVERAL_DATA_KEYS.format(s=service))
-    allow(service, "uploads", "UPDATE", "system")
-    allow(service, "proposals", "UPDATE (reason_sealed)", "system")
-
-
-def one_data_key(service: Service) -> None:
-    """Take that back."""
-    system = group_of(service, "system")
-    op.execute(f"REVOKE UPDATE ON {service}.uploads FROM {system}")
-    op.execute(f"REVOKE UPDATE (reason_sealed) ON {service}.proposals FROM {system}")
-    run_script(ONE_DATA_KEY.format(s=service))

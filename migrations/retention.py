@@ -1,7 +1,6 @@
 """Retention in the database: the periods, what is held, and the one function that removes."""
 
 from collections.abc import Mapping
-from textwrap import indent
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -9,7 +8,6 @@ from alembic import op
 
 from migrations.house import run_script
 from migrations.roles import allow, protect
-from shared.db import group_of
 from shared.settings import Service
 
 
@@ -24,6 +22,11 @@ class Kept(NamedTuple):
     removal: str
 
 
+AUDIT = Kept(
+    1095,
+    "local decision: three years; Personal Information Protection Law, article 56, asks the same of records",
+    "",
+)
 JOBS = Kept(
     90,
     "local decision: as long as somebody may ask what became of a file",
@@ -65,58 +68,6 @@ SET search_path = {s}, pg_catalog, pg_temp AS $$
     SELECT EXISTS (SELECT FROM legal_holds WHERE resident_id = resident AND until > now())
 $$;
 """
-
-PURGE = """
-CREATE FUNCTION {s}.purge(asked text, most integer) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {s}, pg_catalog, pg_temp AS $$
-DECLARE
-    before timestamptz;
-    removed bigint;
-BEGIN
-    SELECT now() - make_interval(days => days) INTO STRICT before FROM retention_periods WHERE kind = asked;
-{does}
-    RETURN removed;
-END $$;
-REVOKE ALL ON FUNCTION {s}.purge FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION {s}.purge TO fangxian_{s}_system;
-"""
-
-COUNT = """\
-    IF removed > 0 THEN
-        INSERT INTO purges AS counted (kind, day, rows)
-        VALUES (asked, (now() AT TIME ZONE 'Asia/Shanghai')::date, removed)
-        ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows;
-    END IF;"""
-
-REMOVE_ROWS = """\
-    CASE asked
-{cases}
-    END CASE;
-    GET DIAGNOSTICS removed = ROW_COUNT;
-{count}"""
-
-
-def create_retention(service: Service, kinds: Mapping[str, Kept]) -> None:
-    """Make what a service keeps its data by. Nothing at run time removes but `purge`, and that nothing too young."""
-    kept = {**kinds, "jobs": JOBS}
-    run_script(TABLES.format(s=service))
-    cases = "\n".join(f"        WHEN '{kind}' THEN {one.removal.strip()};" for kind, one in sorted(kept.items()))
-    run_script(PURGE.format(s=service, does=REMOVE_ROWS.format(cases=cases, count=COUNT)))
-    periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
-    op.bulk_insert(periods, [{"kind": kind, "days": one.days, "source": one.source} for kind, one in kept.items()])
-    allow(service, "retention_periods", "SELECT")
-    allow(service, "retention_periods", "UPDATE (days, source, proposal_id)", "staff")
-    allow(service, "purges", "SELECT")
-    protect(service, "legal_holds", staff="INSERT, DELETE, SELECT" if service == "registry" else "")
-
-
-def drop_retention(service: Service) -> None:
-    """Take it away."""
-    op.execute(f"DROP FUNCTION {service}.purge")
-    op.execute(f"DROP FUNCTION {service}.is_held")
-    for table in ("purges", "legal_holds", "retention_periods"):
-        op.execute(f"DROP TABLE {service}.{table}")
-
 
 # An audit month goes with its seals, once nobody held is spoken of in it and all of it is chained: a chain with holes
 # would prove nothing. How each of its days ended stays. What lies in the default partitions is older than any month.
@@ -191,65 +142,59 @@ END $$;
 REVOKE ALL ON FUNCTION {s}.drop_audit FROM PUBLIC;
 """
 
-REMOVE_WHOLE = """\
+PURGE = """
+CREATE FUNCTION {s}.purge(asked text, most integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {s}, pg_catalog, pg_temp AS $$
+DECLARE
+    before timestamptz;
+    removed bigint;
+BEGIN
+    SELECT now() - make_interval(days => days) INTO STRICT before FROM retention_periods WHERE kind = asked;
     IF asked = 'audit' THEN
         removed := drop_audit(before);
-{count}
-        RETURN removed;
+    ELSE
+        CASE asked
+{cases}
+        END CASE;
+        GET DIAGNOSTICS removed = ROW_COUNT;
     END IF;
-    removed := purge_rows(asked, most);
-{after}"""
-
-AUDIT = Kept(
-    1095, "local decision: three years; Personal Information Protection Law, article 56, asks the same of records", ""
-)
-
-
-def purge_whole_partitions(service: Service, after: str = "") -> None:
-    """Let the purge drop what lies in partitions of its own; `after` is said when rows of a kind were removed."""
-    run_script(DROP_AUDIT.format(s=service))
-    op.execute(f"ALTER FUNCTION {service}.purge RENAME TO purge_rows")
-    op.execute(f"REVOKE ALL ON FUNCTION {service}.purge_rows FROM {group_of(service, 'system')}")
-    whole = REMOVE_WHOLE.format(count=indent(COUNT, "    "), after=after)
-    run_script(PURGE.format(s=service, does=whole))
-    periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
-    op.bulk_insert(periods, [{"kind": "audit", "days": AUDIT.days, "source": AUDIT.source}])
-
-
-def purge_rows_alone(service: Service) -> None:
-    """Take that back. How the days ended that are gone is known no more."""
-    op.execute(f"DELETE FROM {service}.retention_periods WHERE kind = 'audit'")  # noqa: S608
-    op.execute(f"DROP FUNCTION {service}.purge")
-    op.execute(f"ALTER FUNCTION {service}.purge_rows RENAME TO purge")
-    op.execute(f"GRANT EXECUTE ON FUNCTION {service}.purge TO {group_of(service, 'system')}")
-    op.execute(f"DROP FUNCTION {service}.drop_audit")
-    op.execute(f"DROP FUNCTION {service}.is_audit_kept")
-    op.execute(f"DROP TABLE {service}.audit_heads")
-
-
-# A door waits for this no longer than a fifth of a second; where that is not enough, the next purge tries again.
-DROP_EMPTY_VISITS = """
-CREATE OR REPLACE FUNCTION gateway.drop_empty_visits(before timestamptz) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET timezone = 'Asia/Shanghai' SET lock_timeout = '200ms' AS $$
-DECLARE
-    child regclass;
-    is_empty boolean;
-BEGIN
-{first}
-    FOR child IN
-        SELECT one.oid FROM pg_class AS one JOIN pg_inherits ON inhrelid = one.oid
-        WHERE inhparent = 'gateway.visits'::regclass AND one.relname ~ '^visits_[0-9]{{8}}$'
-          AND to_date(right(one.relname, 8), 'YYYYMMDD') < before::date
-        ORDER BY one.relname
-    LOOP
-        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s)', child) INTO is_empty;
-        IF is_empty THEN
-            EXECUTE format('DROP TABLE %s', child);
-        END IF;
-    END LOOP;
-EXCEPTION WHEN lock_not_available THEN
-    NULL;
+{after}
+    IF removed > 0 THEN
+        INSERT INTO purges AS counted (kind, day, rows)
+        VALUES (asked, (now() AT TIME ZONE 'Asia/Shanghai')::date, removed)
+        ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows;
+    END IF;
+    RETURN removed;
 END $$;
-REVOKE ALL ON FUNCTION gateway.drop_empty_visits FROM PUBLIC;
+REVOKE ALL ON FUNCTION {s}.purge FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION {s}.purge TO fangxian_{s}_system;
 """
+
+
+def create_retention(service: Service, kinds: Mapping[str, Kept], after: str = "") -> None:
+    """Make what a service keeps its data by. Nothing at run time removes but `purge`, and that nothing too young.
+
+    `after` is what `purge` does when it has `removed` rows of the kind `asked`.
+    """
+    rows = {**kinds, "jobs": JOBS}
+    run_script(TABLES.format(s=service))
+    run_script(DROP_AUDIT.format(s=service))
+    cases = "\n".join(f"            WHEN '{kind}' THEN {one.removal.strip()};" for kind, one in sorted(rows.items()))
+    run_script(PURGE.format(s=service, cases=cases, after=after.strip("\n")))
+    periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
+    op.bulk_insert(
+        periods,
+        [{"kind": kind, "days": one.days, "source": one.source} for kind, one in {**rows, "audit": AUDIT}.items()],
+    )
+    allow(service, "retention_periods", "SELECT")
+    allow(service, "retention_periods", "UPDATE (days, source, proposal_id)", "staff")
+    allow(service, "purges", "SELECT")
+    protect(service, "legal_holds", staff="INSERT, DELETE, SELECT" if service == "registry" else "")
+
+
+def drop_retention(service: Service) -> None:
+    """Take it away."""
+    for function in ("purge", "drop_audit", "is_audit_kept", "is_held"):
+        op.execute(f"DROP FUNCTION {service}.{function}")
+    for table in ("audit_heads", "purges", "legal_holds", "retention_periods"):
+        op.execute(f"DROP TABLE {service}.{table}")

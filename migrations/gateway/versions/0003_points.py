@@ -51,20 +51,45 @@ CREATE TABLE gateway.visits (
     temperature_tenths smallint,
     receipt_seconds integer NOT NULL,
     decided_at timestamptz NOT NULL,
+    epoch integer NOT NULL,
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (at, scan_id)
 ) PARTITION BY RANGE (at);
 CREATE INDEX visits_resident_id_at_idx ON gateway.visits (resident_id, at);
 CREATE INDEX visits_region_at_idx ON gateway.visits (region, at);
+CREATE INDEX visits_epoch_xid_idx ON gateway.visits (epoch, xid);
 """
 
-DOOR = """
+# A default, so that the door need not ask; set by whoever begins an epoch, before any service may write in it.
+BEGIN_EPOCH = """
+CREATE FUNCTION gateway.begin_epoch_of_visits() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    now_is integer := (SELECT max(epoch) FROM gateway.feed_epochs);
+BEGIN
+    IF now_is::text IS DISTINCT FROM (
+        SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+        WHERE adrelid = 'gateway.visits'::regclass AND attname = 'epoch'
+    ) THEN
+        EXECUTE format('ALTER TABLE gateway.visits ALTER COLUMN epoch SET DEFAULT %s', now_is);
+    END IF;
+END $$;
+REVOKE ALL ON FUNCTION gateway.begin_epoch_of_visits FROM PUBLIC;
+"""
+
+# The place of a visit in the order of commits is the database's: it is not among what the door writes.
+WRITTEN = (
+    "scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, receipt_seconds, "
+    "decided_at"
+)
+DOOR = f"""
 GRANT SELECT (resident_id, colour, until, colour_after, green_from, last_negative) ON gateway.codes
     TO fangxian_gateway_door;
 CREATE POLICY door ON gateway.codes FOR SELECT TO fangxian_gateway_door USING (true);
 GRANT SELECT (id, region, outcomes, negative_within, fever_tenths, receipt_seconds, closed_at) ON gateway.points
     TO fangxian_gateway_door;
 CREATE POLICY door ON gateway.points FOR SELECT TO fangxian_gateway_door USING (true);
-GRANT INSERT ON gateway.visits TO fangxian_gateway_door;
+GRANT INSERT ({WRITTEN}) ON gateway.visits TO fangxian_gateway_door;
 GRANT SELECT (scan_id, at, point_id, resident_id, colour, outcome, receipt_seconds, decided_at) ON gateway.visits
     TO fangxian_gateway_door;
 CREATE POLICY door ON gateway.visits FOR SELECT TO fangxian_gateway_door USING (true);
@@ -84,6 +109,7 @@ CREATE POLICY resident ON gateway.points FOR SELECT TO fangxian_gateway_resident
 
 def upgrade() -> None:
     run_script(TABLES)
+    run_script(BEGIN_EPOCH)
     protect("gateway", "points", staff="SELECT, INSERT, UPDATE")
     protect("gateway", "visits", staff="SELECT", resident="SELECT", system="SELECT, DELETE")
     run_script(DOOR)
@@ -96,5 +122,6 @@ def downgrade() -> None:
         "REVOKE SELECT (resident_id, colour, until, colour_after, green_from, last_negative) "
         "ON gateway.codes FROM fangxian_gateway_door"
     )
+    op.execute("DROP FUNCTION gateway.begin_epoch_of_visits")
     op.execute("DROP TABLE gateway.visits")
     op.execute("DROP TABLE gateway.points")

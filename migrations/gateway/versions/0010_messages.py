@@ -6,7 +6,7 @@ from migrations.house import run_script
 from migrations.roles import protect
 
 revision = "0010"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

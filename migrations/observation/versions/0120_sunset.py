@@ -3,7 +3,7 @@
 from migrations.sunset import create_sunset, drop_sunset
 
 revision = "0120"
-down_revision = "0110"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 

@@ -1,5 +1,6 @@
 """The schema with what every service has."""
 
+from migrations.audit import create_audit, drop_audit
 from migrations.house import create_house, drop_house
 
 revision = "0001"
@@ -10,7 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     create_house("registry")
+    create_audit("registry")
 
 
 def downgrade() -> None:
+    drop_audit("registry")
     drop_house("registry")

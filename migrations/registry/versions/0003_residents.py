@@ -1,9 +1,13 @@
-"""Residents with their history, requests to register somebody, and transfers between regions (R2, R3)."""
+"""Residents with their history, requests to register somebody, transfers, and who saw whom in clear (R2, R3).
+
+A resident's document is indexed under the keys of the two columns by turns. While both are in use whoever registers
+somebody writes both, so that uniqueness holds between those who know the new key already and those who do not.
+"""
 
 from alembic import op
 
 from migrations.house import run_script
-from migrations.roles import IN_RANGE, protect
+from migrations.roles import IN_RANGE, allow, protect
 
 revision = "0003"
 down_revision = "0002"
@@ -17,7 +21,8 @@ CREATE TABLE registry.residents (
     version bigint NOT NULL DEFAULT 1,
     region text COLLATE "C" NOT NULL CONSTRAINT region_unknown REFERENCES registry.regions (region),
     document_type smallint NOT NULL,
-    document_index bytea NOT NULL CONSTRAINT resident_exists UNIQUE,
+    document_index bytea CONSTRAINT resident_exists UNIQUE,
+    document_index_b bytea,
     document_number_sealed bytea NOT NULL,
     name_sealed bytea NOT NULL,
     phone_sealed bytea,
@@ -33,9 +38,11 @@ CREATE TABLE registry.residents (
     state text COLLATE "C" NOT NULL DEFAULT 'active',
     closed_reason text COLLATE "C",
     since timestamptz NOT NULL,
+    erasure_asked_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT resident_region CHECK (length(region) IN (12, 14, 16)),
+    CONSTRAINT resident_index CHECK (num_nonnulls(document_index, document_index_b) > 0),
     CONSTRAINT resident_sex CHECK (sex IN ('male', 'female')),
     CONSTRAINT resident_state CHECK (state IN ('active', 'closed')),
     CONSTRAINT resident_closed_reason CHECK ((state = 'closed') = (closed_reason IS NOT NULL)),
@@ -48,7 +55,9 @@ CREATE TABLE registry.residents (
 CREATE INDEX residents_region_seq_idx ON registry.residents (region, seq);
 CREATE INDEX residents_phone_index_idx ON registry.residents (phone_index);
 CREATE INDEX residents_household_id_idx ON registry.residents (household_id);
+CREATE UNIQUE INDEX resident_exists_b ON registry.residents (document_index_b) WHERE document_index_b IS NOT NULL;
 COMMENT ON COLUMN registry.residents.document_index IS 'Blind index of document type and number.';
+COMMENT ON COLUMN registry.residents.document_index_b IS 'The same under the index key of the other turn.';
 COMMENT ON COLUMN registry.residents.since IS 'Since when what population counts look at is as it is.';
 
 CREATE TABLE registry.resident_history (
@@ -121,6 +130,12 @@ CREATE UNIQUE INDEX transfer_open ON registry.transfers (resident_id, to_region)
 CREATE INDEX transfers_accepted_idx ON registry.transfers (seq) WHERE state = 'accepted';
 COMMENT ON COLUMN registry.transfers.region
     IS 'Where it is decided: a claim where the person lives, an offer where they go.';
+
+CREATE TABLE registry.reveals (
+    actor text PRIMARY KEY,
+    times timestamptz[] NOT NULL
+);
+COMMENT ON TABLE registry.reveals IS 'When each of the staff saw somebody in clear within the last hour.';
 """
 
 
@@ -137,6 +152,8 @@ def upgrade() -> None:
     protect("registry", "resident_history", staff="SELECT, INSERT", system="SELECT, INSERT")
     protect("registry", "registrations", staff="SELECT, INSERT", system="SELECT, INSERT, UPDATE")
     protect("registry", "transfers", staff="SELECT, INSERT, UPDATE", system="SELECT, INSERT, UPDATE")
+    allow("registry", "reveals", "SELECT, INSERT, UPDATE", "staff")
+    op.execute("GRANT UPDATE (erasure_asked_at) ON registry.residents TO fangxian_registry_resident")
     # Who offers a person sees what becomes of it, but only where the person goes can it be accepted.
     offered = IN_RANGE.replace("region", "from_region")
     op.execute(
@@ -148,5 +165,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("transfers", "registrations", "resident_history", "residents"):
+    for table in ("reveals", "transfers", "registrations", "resident_history", "residents"):
         op.execute(f"DROP TABLE registry.{table}")

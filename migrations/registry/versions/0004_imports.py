@@ -28,7 +28,7 @@ COMMENT ON COLUMN registry.import_errors.region IS 'The scope of whoever sent th
 
 def upgrade() -> None:
     run_script(TABLES)
-    protect("registry", "import_errors", staff="SELECT", system="SELECT, INSERT, DELETE")
+    protect("registry", "import_errors", staff="SELECT", system="SELECT, INSERT, UPDATE, DELETE")
 
 
 def downgrade() -> None:

@@ -71,8 +71,6 @@ KINDS = {
 }
 
 TABLES = """
-ALTER TABLE registry.residents ADD COLUMN erasure_asked_at timestamptz;
-
 CREATE TABLE registry.holds (
     id uuid PRIMARY KEY,
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -96,11 +94,9 @@ def upgrade() -> None:
     create_retention("registry", KINDS)
     run_script(TABLES)
     protect("registry", "holds", staff="SELECT, INSERT, UPDATE", system="SELECT")
-    op.execute("GRANT UPDATE (erasure_asked_at) ON registry.residents TO fangxian_registry_resident")
+    op.execute("GRANT UPDATE (reason_sealed) ON registry.holds TO fangxian_registry_system")
 
 
 def downgrade() -> None:
     op.execute("DROP TABLE registry.holds")
-    op.execute("REVOKE UPDATE (erasure_asked_at) ON registry.residents FROM fangxian_registry_resident")
-    op.execute("ALTER TABLE registry.residents DROP COLUMN erasure_asked_at")
     drop_retention("registry")

@@ -2,8 +2,8 @@
 
 from migrations.sunset import create_sunset, drop_sunset
 
-revision = "0120"
-down_revision = "0110"
+revision = "0130"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
