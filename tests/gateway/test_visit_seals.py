@@ -1,38 +1,21 @@
 """Visits are sealed once, in the order of commits, and whoever owns the database and changes one is found out."""
 
 import asyncio
-import io
-import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from deploy.audit import export, verify_audit, verify_visits, visits
+from deploy.audit import verify_audit, verify_visits
 from services.gateway.verifications import seals
 from services.gateway.verifications.seals import seal_visits
-from shared import clock
-from shared.audit.canonical import canonical
 from shared.audit.heads import public_keys
 from shared.ids import new_id
 from shared.retention.use_cases import purge
-from tests.gateway.visited import VISIT, seal, visit
+from tests.gateway.visited import VISIT, batches, exported, seal, today, visit
 from tests.harness import District
 
 COUNTED = "SELECT number, length(leaves) / 40 AS count FROM gateway.visit_seals ORDER BY number"
-
-
-def today() -> Any:
-    return clock.day_of(datetime.now(UTC))
 
 
 async def counts(district: District) -> list[int]:
@@ -40,23 +23,6 @@ async def counts(district: District) -> list[int]:
     rows = await district.sql(COUNTED)
     assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
     return [row["count"] for row in rows]
-
-
-async def exported(district: District) -> tuple[bytes, bytes]:
-    """The visits sealed today, and the gateway's audit of today."""
-    connection = await asyncpg.connect(district.database.owner_url)
-    try:
-        async with connection.transaction():
-            signer = district.houses["gateway"].signer
-            audit = [line + b"\n" async for line in export.lines(connection, signer, today())]
-            told = visits.lines(connection, today(), b"".join(audit))
-            return b"".join([line + b"\n" async for line in told]), b"".join(audit)
-    finally:
-        await connection.close()
-
-
-def batches(file: bytes) -> Iterator[verify_visits.Batch]:
-    return verify_visits.opened(io.BytesIO(file))[1]
 
 
 def wrong_in(file: bytes, audit: bytes) -> list[tuple[str, int | None]]:
@@ -295,117 +261,3 @@ async def test_a_batch_of_the_young_is_missing_whatever_was_purged(district: Dis
     await district.sql("DELETE FROM gateway.visits")
     await district.sql("DELETE FROM gateway.visit_seals")
     assert wrong_in(*await exported(district)) == [("missing", 2)]
-
-
-# The file -------------------------------------------------------------------------------------------------------------
-
-
-def written(*shown_by: str | None) -> tuple[bytes, list[dict[str, Any]]]:
-    """An export of one batch, and its seal."""
-    found = [
-        {
-            "at": f"2021-01-21T01:30:{number:02}.000000Z",
-            "colour": 1,
-            "decided_at": "2021-01-21T01:30:01.000000Z",
-            "epoch": 1,
-            "outcome": 16,
-            "point_id": str(UUID(int=1)),
-            "receipt_seconds": 600,
-            "region": "350582005001",
-            "resident_id": str(UUID(int=100 + number)),
-            "scan_id": str(UUID(int=number)),
-            "shown_by": guardian,
-            "temperature_tenths": None,
-            "xid": 700 + number,
-        }
-        for number, guardian in enumerate(shown_by)
-    ]
-    leaves = b"".join(map(verify_visits.leaf_of, found))
-    sealed = {"batch": 1, "count": len(found), "hash": verify_visits.hashlib.sha256(leaves).hexdigest()}
-    sealed |= {"after": [0, 0], "upto": [1, 700 + len(found)], "last_at": "2021-01-21T01:30:59.000000Z"}
-    head = {"format": verify_visits.EXPORT, "day": "2021-01-21"}
-    lines = [head, {"batch": 1, "leaves": leaves.hex()}, *({"visit": one} for one in found)]
-    return b"".join(canonical(line) + b"\n" for line in lines), [sealed]
-
-
-FILE, SEALS = written(None, str(UUID(int=7)), None, None)
-
-
-def kinds(file: bytes) -> list[str]:
-    try:
-        return [one.kind for one in verify_visits.check(batches(file), SEALS, verify_visits.EVER)[0]]
-    except verify_visits.Finding as finding:
-        return [finding.kind]
-
-
-def test_a_whole_file_is_whole() -> None:
-    assert kinds(FILE) == []
-
-
-def test_a_batch_is_checked_before_the_next_is_read() -> None:
-    """A day may have more visits than memory has room for."""
-    lines = FILE.splitlines(keepends=True)
-    read: list[bytes] = []
-    _, found = verify_visits.opened(read.append(line) or line for line in (*lines, lines[1], *lines[2:]))
-    assert len(next(found).visits) == len(lines) - 2
-    assert read == [*lines, lines[1]]
-
-
-def test_one_bit_flipped_anywhere_but_in_the_day_is_found() -> None:
-    """The day says only which audit to look in: with another, there are other seals."""
-    for place in range(FILE.index(b"\n") * 8, len(FILE) * 8):
-        flipped = bytearray(FILE)
-        flipped[place // 8] ^= 1 << place % 8
-        assert kinds(bytes(flipped)) != [], place
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("swapped", "reordered"), ("repeated", "added"), ("cut", "missing"), ("cut in a line", "truncated")],
-)
-def test_lines_that_are_not_where_they_were(name: str, kind: str) -> None:
-    lines = FILE.splitlines(keepends=True)
-    tampered = {
-        "swapped": [*lines[:3], lines[4], lines[3], lines[5]],
-        "repeated": [*lines[:4], lines[3], *lines[4:]],
-        "cut": lines[:-1],
-        "cut in a line": [*lines[:-1], lines[-1][:-20]],
-    }[name]
-    assert kinds(b"".join(tampered)) == [kind]
-
-
-@pytest.mark.parametrize("number", ["[]", "true", "1.0", '"1"'])
-def test_a_batch_whose_number_is_none(number: str) -> None:
-    assert kinds(FILE + f'{{"batch":{number},"leaves":null}}\n'.encode()) == ["changed"]
-
-
-@given(st.binary(max_size=400))
-@settings(max_examples=100, deadline=None)
-def test_no_file_makes_it_fall_over(noise: bytes) -> None:
-    kinds(noise)
-    kinds(FILE + noise + b"\n")
-
-
-async def test_it_runs_alone(district: District, tmp_path: Path) -> None:
-    """The two scripts beside each other, without our packages."""
-    scan_ids = [await visit(district) for _ in range(3)]
-    await seal(district)
-    file, audit = await exported(district)
-    for script in (verify_audit, verify_visits):
-        shutil.copy(str(script.__file__), tmp_path)
-    (tmp_path / "audit").write_bytes(audit)
-    (tmp_path / "visits").write_bytes(file)
-    keys = {"keys": public_keys(district.houses["gateway"].signer)}
-    (tmp_path / "keys").write_text(json.dumps(keys))
-
-    def run() -> tuple[int, str]:
-        command = [sys.executable, "-S", "verify_visits.py", "visits", "audit", "--keys", "keys"]
-        environment = {"PYTHONPATH": ""}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-        return done.returncode, (done.stdout + done.stderr).splitlines()[-1]
-
-    assert await asyncio.to_thread(run) == (0, f"visits {today()}: 3 visits in 1 batches, whole; 0 purged")
-    (tmp_path / "visits").write_bytes(file.replace(b'"colour":1', b'"colour":2', 1))
-    code, said = await asyncio.to_thread(run)
-    assert (code, said.split(": ")[1]) == (1, "CHANGED")
-    assert any(str(scan_id) in said for scan_id in scan_ids)

@@ -1,8 +1,15 @@
-"""Visits at a point, sealed."""
+"""Visits at a point, sealed and exported."""
 
+import io
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from uuid import UUID
 
+import asyncpg
+
+from deploy.audit import export, verify_visits, visits
 from services.gateway.verifications.seals import seal_visits
+from shared import clock
 from shared.audit import sealer
 from shared.ids import new_id
 from tests.harness import District
@@ -28,3 +35,26 @@ async def seal(district: District) -> None:
     await seal_visits(house)
     await district.until_served()
     await sealer.seal(house)
+
+
+def today() -> date:
+    """By the clock that says when visits are sealed."""
+    return clock.day_of(datetime.now(UTC))
+
+
+async def exported(district: District) -> tuple[bytes, bytes]:
+    """The visits sealed today, and the gateway's audit of today."""
+    connection = await asyncpg.connect(district.database.owner_url)
+    try:
+        async with connection.transaction():
+            signer = district.houses["gateway"].signer
+            audit = [line + b"\n" async for line in export.lines(connection, signer, today())]
+            told = visits.lines(connection, today(), b"".join(audit))
+            return b"".join([line + b"\n" async for line in told]), b"".join(audit)
+    finally:
+        await connection.close()
+
+
+def batches(file: bytes) -> Iterator[verify_visits.Batch]:
+    """The batches of an export of visits."""
+    return verify_visits.opened(io.BytesIO(file))[1]
