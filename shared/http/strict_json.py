@@ -39,6 +39,10 @@ class Body:
         """What it says, read once. Raises MalformedJson."""
         return loads(self.written)
 
+    def require_one_meaning(self) -> None:
+        """Refuse a text that means nothing, or more than one thing. Raises MalformedJson."""
+        _ = self.value
+
 
 def loads(body: bytes) -> Any:
     """The value of a JSON text, or MalformedJson with the place of what is wrong: a byte offset or a JSON Pointer."""

@@ -143,9 +143,6 @@ class Swabs(QuickBody, frozen=True):
 
     items: Annotated[list[Swab], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
 
-    def keys(self) -> int:
-        return 1 + len(Swab.__struct_fields__) * len(self.items)
-
 
 class SampleAnswer(BaseModel):
     """What became of one swab: kept, kept already, undone since, or refused and why."""
