@@ -26,7 +26,7 @@ STACK = (
     "sqlalchemy.dialects.postgresql.asyncpg",
     "uvicorn.lifespan.on",
     "uvicorn.loops.uvloop",
-    "uvicorn.protocols.http.httptools_impl",
+    "shared.http.protocol",
 )
 
 

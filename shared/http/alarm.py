@@ -11,7 +11,7 @@ class Alarm:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop = loop
-        self._ring = ring
+        self._ring: Callable[[], None] | None = ring
         self._at: float | None = None
         self._goes_off = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -24,8 +24,7 @@ class Alarm:
 
     def close(self) -> None:
         """Ring no more, and hold nobody."""
-        self._at = None
-        self._ring = _nothing
+        self._at = self._ring = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -38,14 +37,10 @@ class Alarm:
 
     def _go_off(self) -> None:
         self._timer = None
-        if self._at is None:
+        if self._at is None or self._ring is None:
             return
         if self._at > self._loop.time():
             self._set(self._at)
         else:
             self._at = None
             self._ring()
-
-
-def _nothing() -> None:
-    return

@@ -136,6 +136,7 @@ class HotProtocol(HttpToolsProtocol):
         if self._begun is not None:
             cycle, hot = self._begun
             self._begun = None
+            del cycle.on_response  # never called without its task, and it would keep the connection in memory
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
             head = Head(hot, {**scope})
             learn = None
@@ -171,7 +172,6 @@ class HotProtocol(HttpToolsProtocol):
         self._running = None
         self._deadline.put_off(None)
         cycle.response_started = cycle.response_complete = True
-        cycle.on_response = _nothing  # which would keep the connection alive
         if cycle.disconnected or self.transport.is_closing():
             self._deadline.close()
             return
@@ -239,7 +239,7 @@ class _Flow(FlowControl):
 class _Turn:
     """Stands where uvicorn keeps a request that is under way, for one that uvicorn has not read. One a connection."""
 
-    __slots__ = ("disconnected", "keep_alive", "on_response", "response_complete", "response_started", "scope")
+    __slots__ = ("disconnected", "keep_alive", "response_complete", "response_started", "scope")
 
     message_event = asyncio.Event()
     """Nobody waits for it."""
@@ -249,7 +249,6 @@ class _Turn:
         self.scope = scope
         self.disconnected = self.response_started = self.response_complete = False
         self.keep_alive = True
-        self.on_response = _nothing
 
 
 class _Running:
@@ -299,7 +298,6 @@ class _Running:
             self._waits_for.cancel()
 
     def _wait(self, future: "asyncio.Future[Any]") -> None:
-        future._asyncio_future_blocking = False  # as a task says that it has seen to it
         future.add_done_callback(self._go_on, context=self._context)
         if self._waits_for is None:
             self._protocol.run(self, self._protocol.loop.time() + self._exchange.budget)
@@ -312,10 +310,6 @@ class _Running:
             self._learn()
         self._protocol.write_answer(self._cycle, answer, self._exchange.request_id)
         self._exchange.end(answer.status)
-
-
-def _nothing() -> None:
-    return
 
 
 @lru_cache(maxsize=128)

@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
+import uvloop
 
 from tests.shared.hot_place import (
+    CHUNKED,
     KEEP_ALIVE_SECONDS,
     MOST,
     Place,
@@ -14,6 +17,7 @@ from tests.shared.hot_place import (
     known_or_not,
     learn,
     line,
+    open_place,
     sent,
 )
 
@@ -36,6 +40,16 @@ async def test_a_connection_is_kept_and_answers_in_order(place: Place) -> None:
             "cold",
             {"way": "task", "said": "last"},
         ]
+
+
+@known_or_not
+async def test_one_of_a_piece_is_answered_at_once_and_the_others_take_turns(place: Place, is_known: bool) -> None:
+    """Or one connection would keep the loop from all others for as long as its piece is."""
+    await learn(place, is_known)
+    async with line(place) as (reader, writer):
+        writer.write(asked("noon") + asked("dusk") + asked("dawn"))
+        ways = [(await answer(reader))[2]["way"] for _ in range(3)]
+    assert ways == ["at once", "task", "task"]
 
 
 async def test_a_connection_is_closed_when_it_is_quiet_and_not_while_it_is_used(place: Place) -> None:
@@ -141,6 +155,25 @@ async def test_a_caller_that_leaves_is_not_written_to(place: Place, is_known: bo
     place.waiting[0].set_result(b"1")
     await place.until(lambda: len(place.statuses) > before)
     assert (await sent(place, asked("next")))[2]["said"] == "next"
+
+
+def test_a_connection_that_was_closed_is_not_written_to_by_the_loop_we_serve_with() -> None:
+    """uvloop raises where asyncio says nothing; and only the request that broke off was told that nobody is there."""
+    wrong: list[dict[str, Any]] = []
+
+    async def break_off() -> list[int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+        async with open_place() as place, line(place) as (reader, writer):
+            writer.write(asked("wait"))
+            await place.until(lambda: bool(place.waiting))
+            writer.write(CHUNKED.replace(b"7\r\n", b"no length\r\n"))
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            place.waiting[0].set_result(b"1")
+            await place.until(lambda: bool(place.statuses or wrong))
+            return place.statuses
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert (runner.run(break_off()), wrong) == ([201], [])
 
 
 @known_or_not
