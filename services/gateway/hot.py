@@ -1,19 +1,19 @@
 """The two hot paths of the gateway, with the connections of their own that they are answered over."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
-import asyncpg
 from sqlalchemy.engine import make_url
 from starlette.routing import BaseRoute
 
+from services.gateway.batcher import Connect, connector
 from services.gateway.edge.authentication import hot_tokens
 from services.gateway.edge.issuers import Trust
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes
-from services.gateway.verifications.door import Door, connector
+from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes, codes_over
+from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.endpoint import VerificationEndpoint
 from shared import clock
 from shared.actors import DatabaseRole
@@ -34,8 +34,8 @@ class Engines:
     def of(cls, settings: Settings) -> Self:
         """Engines that are not started yet."""
         return cls(
-            Door(_connector(settings, "door"), clock.now),
-            OwnCodes(_connector(settings, "resident")),
+            door_over(_connector(settings, "door"), clock.now),
+            codes_over(_connector(settings, "resident")),
             Keys.from_files(settings.keys),
         )
 
@@ -55,7 +55,7 @@ class Engines:
             yield
 
 
-def _connector(settings: Settings, role: DatabaseRole) -> Callable[[], Awaitable[asyncpg.Connection]]:
+def _connector(settings: Settings, role: DatabaseRole) -> Connect:
     url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql")
     of_session = dict(session_settings(settings)) | {"role": group_of("gateway", role)}
     return connector(url.render_as_string(hide_password=False), **of_session)

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from deploy import embedded
-from services.gateway.verifications.door import Door, connector
+from services.gateway.batcher import connector
+from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.rules import outcomes
 from services.gateway.webhooks.delivery import Deliverer
 from shared.actors import Role
@@ -51,7 +52,7 @@ async def owner(owner_url: str, door_url: str) -> AsyncIterator[asyncpg.Connecti
 
 @pytest.fixture
 async def door(door_url: str, owner: asyncpg.Connection) -> AsyncIterator[Door]:
-    async with Door(connector(door_url), lambda: NOW) as door:
+    async with door_over(connector(door_url), lambda: NOW) as door:
         yield door
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.gateway.verifications.batcher import Batcher, RunBatch
-from services.gateway.verifications.door import connector
+from services.gateway.batcher import Batcher, RunBatch, connector
 from shared.problems import Unavailable
 
 Sizes = list[int]

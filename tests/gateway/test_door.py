@@ -8,9 +8,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from services.gateway.batcher import connector
 from services.gateway.codes.policy import Colour
 from services.gateway.codes.rules import Decision, colour_at
-from services.gateway.verifications.door import Door, Visit, connector
+from services.gateway.verifications.door import Door, Visit, door_over
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
 from services.gateway.verifications.rules import Why, decide, situation, tenths
 from shared.ids import new_id
@@ -49,7 +50,7 @@ async def test_the_statement_says_what_the_rules_say(door: Door, owner: asyncpg.
         people.append((resident, colour_at(made, NOW), negative))
     cases = list(itertools.product(people, POLICIES, [None, 36.5, 37.2, 37.3, 39.0]))
     scans = [scan_of(who, point, None if heat is None else tenths(heat)) for (who, _, _), point, heat in cases]
-    answers = await asyncio.gather(*map(door.verify, scans))
+    answers = await asyncio.gather(*map(door.ask, scans))
     for ((_, colour, negative), point, heat), visit in zip(cases, answers, strict=True):
         expected = decide(situation(colour, negative, heat, POLICIES[point], NOW), POLICIES[point])
         assert (visit.colour, visit.said) == (colour or 0, expected), (colour, negative, heat, point)
@@ -58,7 +59,7 @@ async def test_the_statement_says_what_the_rules_say(door: Door, owner: asyncpg.
 
 async def test_a_visit_is_on_disk_before_its_answer(door: Door, owner: asyncpg.Connection) -> None:
     scan = scan_of(await add_code(owner, GREEN), temperature=365)
-    said = await door.verify(scan)
+    said = await door.ask(scan)
     row = await owner.fetchrow("select * from gateway.visits where scan_id = $1", scan.scan_id)
     assert dict(row) == {
         "scan_id": scan.scan_id,
@@ -77,11 +78,11 @@ async def test_a_visit_is_on_disk_before_its_answer(door: Door, owner: asyncpg.C
 
 async def test_a_scan_sent_again_is_answered_as_before(door: Door, owner: asyncpg.Connection) -> None:
     scan = scan_of(await add_code(owner, GREEN))
-    first = await door.verify(scan)
+    first = await door.ask(scan)
     await owner.execute("update gateway.codes set colour = 3")
-    assert await door.verify(scan) == first
+    assert await door.ask(scan) == first
     assert first.said == (PASS, Why.IN_ORDER)
-    assert (await door.verify(scan_of(scan.resident_id))).said == (TURN_BACK, Why.COLOUR)
+    assert (await door.ask(scan_of(scan.resident_id))).said == (TURN_BACK, Why.COLOUR)
     assert await visits(owner) == 2
 
 
@@ -90,16 +91,16 @@ async def test_a_hundred_repetitions_at_once_at_two_doors_are_one_visit(
 ) -> None:
     people = [await add_code(owner, GREEN) for _ in range(10)]
     scans = [scan_of(who) for who in people] * 10
-    async with Door(connector(door_url), lambda: NOW + timedelta(seconds=1), largest_batch=7) as second:
-        half = asyncio.gather(*map(second.verify, reversed(scans)))
-        answers = [*await asyncio.gather(*map(door.verify, scans)), *await half]
+    async with door_over(connector(door_url), lambda: NOW + timedelta(seconds=1), largest_batch=7) as second:
+        half = asyncio.gather(*map(second.ask, reversed(scans)))
+        answers = [*await asyncio.gather(*map(door.ask, scans)), *await half]
     assert len(set(answers)) == len(people) == await visits(owner)
 
 
 async def test_a_scan_is_filed_by_its_own_day(door: Door, owner: asyncpg.Connection) -> None:
     """Made before midnight in Shanghai, sent before and again after it: one visit, of the day it was made."""
     scan = scan_of(new_id(), at=datetime(2021, 1, 31, 15, 59, 59, tzinfo=UTC))
-    assert await door.verify(scan) == await door.verify(scan)
+    assert await door.ask(scan) == await door.ask(scan)
     assert await owner.fetchval("select tableoid::regclass::text from gateway.visits") == "gateway.visits_20210131"
     assert await visits(owner) == 1
 
@@ -108,16 +109,16 @@ async def test_a_scan_id_is_one_persons(door: Door, owner: asyncpg.Connection) -
     scan = scan_of(new_id())
     other = scan._replace(resident_id=new_id())
     elsewhere = scan._replace(point_id=POINTS["gate"])
-    both = await asyncio.gather(door.verify(scan), door.verify(other), return_exceptions=True)
+    both = await asyncio.gather(door.ask(scan), door.ask(other), return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in both) == ["ScanIdTaken", "Visit"]
     with pytest.raises(ScanIdTaken):
-        await door.verify(elsewhere)
+        await door.ask(elsewhere)
     assert await visits(owner) == 1
 
 
 async def test_nobody_knows_the_point(door: Door, owner: asyncpg.Connection) -> None:
     good, lost = scan_of(new_id()), scan_of(new_id())._replace(point_id=new_id())
-    answers = await asyncio.gather(door.verify(good), door.verify(lost), return_exceptions=True)
+    answers = await asyncio.gather(door.ask(good), door.ask(lost), return_exceptions=True)
     assert isinstance(answers[0], Visit)
     assert isinstance(answers[1], ServicePointNotFound)
     assert await visits(owner) == 1
@@ -125,14 +126,14 @@ async def test_nobody_knows_the_point(door: Door, owner: asyncpg.Connection) -> 
 
 async def test_one_faulty_scan_fails_alone(door: Door, owner: asyncpg.Connection) -> None:
     scans = [scan_of(new_id(), temperature=444 if n == 37 else 366) for n in range(100)]
-    answers = await asyncio.gather(*map(door.verify, scans), return_exceptions=True)
+    answers = await asyncio.gather(*map(door.ask, scans), return_exceptions=True)
     assert [n for n, answer in enumerate(answers) if not isinstance(answer, Visit)] == [37]
     assert isinstance(answers[37], asyncpg.CheckViolationError)
     assert await visits(owner) == 99
 
 
 async def test_a_caller_who_leaves_takes_nobody_along(door: Door, owner: asyncpg.Connection) -> None:
-    waiting = [asyncio.create_task(door.verify(scan_of(new_id()))) for _ in range(200)]
+    waiting = [asyncio.create_task(door.ask(scan_of(new_id()))) for _ in range(200)]
     await asyncio.sleep(0)
     for task in waiting[::2]:
         task.cancel()
@@ -145,7 +146,7 @@ async def test_a_caller_who_leaves_takes_nobody_along(door: Door, owner: asyncpg
 async def test_lost_connections_are_made_again(door: Door, owner: asyncpg.Connection) -> None:
     """Those who waited may ask again with the same scan, and whatever was acknowledged is there, once."""
     scans = [scan_of(new_id()) for _ in range(2_000)]
-    asked = asyncio.gather(*map(door.verify, scans), return_exceptions=True)
+    asked = asyncio.gather(*map(door.ask, scans), return_exceptions=True)
     for _ in range(3):
         await owner.fetch("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'a_door'")
     answers = await asked
@@ -156,24 +157,24 @@ async def test_lost_connections_are_made_again(door: Door, owner: asyncpg.Connec
         while not door.ready:  # noqa: ASYNC110 - it is readiness that is tested
             await asyncio.sleep(0.02)
     for start in range(0, len(failed), 500):
-        await asyncio.gather(*map(door.verify, failed[start : start + 500]))
+        await asyncio.gather(*map(door.ask, failed[start : start + 500]))
     assert await visits(owner) == len(scans)
 
 
 async def test_a_connection_lost_while_nobody_asks_is_noticed(door: Door, owner: asyncpg.Connection) -> None:
-    await door.verify(scan_of(new_id()))
+    await door.ask(scan_of(new_id()))
     await owner.fetch("select pg_terminate_backend(pid, 1000) from pg_stat_activity where usename = 'a_door'")
     await asyncio.sleep(0.5)
     assert door.ready
-    assert isinstance(await door.verify(scan_of(new_id())), Visit)
+    assert isinstance(await door.ask(scan_of(new_id())), Visit)
 
 
 async def test_without_a_database_the_answer_is_not_now_and_at_once() -> None:
-    async with Door(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
+    async with door_over(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
         assert not door.ready
         async with asyncio.timeout(0.5):
             with pytest.raises(Unavailable):
-                await door.verify(scan_of(new_id()))
+                await door.ask(scan_of(new_id()))
 
 
 async def test_the_door_reads_no_more_than_a_door_needs(door_url: str) -> None:
@@ -191,7 +192,7 @@ async def test_the_door_reads_no_more_than_a_door_needs(door_url: str) -> None:
 
 async def test_the_plan_reads_by_key_however_small_the_tables_were(door: Door, owner: asyncpg.Connection) -> None:
     """A plan made on empty tables, then 200,000 codes without ANALYZE: still no scan of them."""
-    await door.verify(scan_of(new_id()))
+    await door.ask(scan_of(new_id()))
     await owner.execute(
         "insert into gateway.codes (resident_id, region, colour) select gen_random_uuid(), $1, 1"
         " from generate_series(1, 200000)",
@@ -201,8 +202,8 @@ async def test_the_plan_reads_by_key_however_small_the_tables_were(door: Door, o
     await owner.execute("select pg_stat_force_next_flush()")
     before = await owner.fetchval(seq_scans)
     for _ in range(20):
-        await asyncio.gather(*[door.verify(scan_of(new_id())) for _ in range(50)])
+        await asyncio.gather(*[door.ask(scan_of(new_id())) for _ in range(50)])
     await asyncio.sleep(1.2)  # the server publishes its counts each second
-    await door.verify(scan_of(new_id()))
+    await door.ask(scan_of(new_id()))
     await owner.execute("select pg_stat_force_next_flush()")
     assert await owner.fetchval(seq_scans) == before

@@ -10,10 +10,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.gateway.batcher import connector
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import LONGEST, Subject, issue
 from services.gateway.verifications import receipts
-from services.gateway.verifications.door import Door, connector
+from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.endpoint import LONGEST_BODY_BYTES, VerificationEndpoint
 from shared.actors import Actor, Role
 from shared.http import handlers, limits
@@ -200,7 +201,7 @@ async def test_the_same_scan_id_for_another_person_is_a_conflict(http: httpx.Asy
 
 
 async def test_without_a_database_the_door_says_503_and_when_to_try_again() -> None:
-    async with Door(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
+    async with door_over(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
         transport = httpx.ASGITransport(app_of(door))
         async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
             answer = await client.post(PATH, json=request_of(new_id()), headers={"x-actor": "doorkeeper"})

@@ -4,10 +4,10 @@ Those who ask while a connection is busy are read together. The connection works
 before each batch its scope is made to be those who ask: so it can read nobody else's code.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import msgspec
 from fastapi import Query
 from starlette.types import Scope
 
+from services.gateway.batcher import Batcher, Connect, RunBatch
 from services.gateway.codes.policy import Colour, Policy
 from services.gateway.codes.routes import Spoken
 from services.gateway.codes.rules import colour_at
@@ -23,7 +24,6 @@ from services.gateway.codes.schemas import CodeShown
 from services.gateway.codes.use_cases import in_words, policy_of_document
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Key, Subject, issue
-from services.gateway.verifications.batcher import Batcher, RunBatch
 from shared.actors import Actor, Role
 from shared.http.hot import Answer, Hot, hot
 from shared.http.route import Route
@@ -63,43 +63,27 @@ class Found(NamedTuple):
     policy: Policy
 
 
-class OwnCodes:
-    """Reads the codes of those who ask, many at once."""
+OwnCodes: TypeAlias = Batcher[UUID, Found]
+"""Reads the codes of those who ask, many at once. Raises Unavailable or NotFound."""
 
-    def __init__(self, connect: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
-        self._batcher: Batcher[UUID, Found | None] = Batcher(connect, self._prepare, connections=2)
-        self._policies: dict[int, Policy] = {}
 
-    @property
-    def ready(self) -> bool:
-        """Whether codes can be read."""
-        return self._batcher.ready
+def codes_over(connect: Connect) -> OwnCodes:
+    """What reads codes while it is entered."""
+    policies: dict[int, Policy] = {}
 
-    async def __aenter__(self) -> Self:
-        await self._batcher.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._batcher.stop()
-
-    async def get(self, resident_id: UUID) -> Found:
-        """The code of one person. Raises Unavailable or NotFound."""
-        found = await self._batcher.ask(resident_id)
-        if found is None:
-            raise NotFound()
-        return found
-
-    async def _prepare(self, connection: asyncpg.Connection) -> RunBatch[UUID, Found | None]:
+    async def prepare(connection: asyncpg.Connection) -> RunBatch[UUID, Found]:
         enter, read = await connection.prepare(ENTER), await connection.prepare(READ)
 
-        async def run(ids: Sequence[UUID]) -> Sequence[Found | None]:
+        async def run(ids: Sequence[UUID]) -> Sequence[Found | Exception]:
             await enter.fetch("{" + ",".join(map(str, ids)) + "}")
             codes = {row[0]: _kept(row) for row in await read.fetch(ids)}
-            for version in {code.policy for code in codes.values()} - self._policies.keys():
-                self._policies[version] = policy_of_document(version, await connection.fetchval(POLICY, version))
-            return [Found(code, self._policies[code.policy]) if (code := codes.get(one)) else None for one in ids]
+            for version in {code.policy for code in codes.values()} - policies.keys():
+                policies[version] = policy_of_document(version, await connection.fetchval(POLICY, version))
+            return [Found(code, policies[code.policy]) if (code := codes.get(one)) else NotFound() for one in ids]
 
         return run
+
+    return Batcher(connect, prepare)
 
 
 @dataclass(frozen=True)
@@ -117,7 +101,7 @@ class OwnCodeEndpoint:
         if actor.role is not Role.RESIDENT:
             raise Forbidden()
         resident_id = person_of(actor, _asked(scope["query_string"]))
-        code, policy = await self.codes.get(resident_id)
+        code, policy = await self.codes.ask(resident_id)
         now = self.now()
         token = token_of(code, self.keys.current, now, actor)
         said = in_words(code, policy, now, language_of(_language(scope)), token)

@@ -40,7 +40,7 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
     async def draw_own_code(request: Request, caller: Caller, resident_id: Dependant = None) -> Svg:
         """Draw the QR of one's own code for this minute, or of a dependant's, as SVG."""
         check_accept(request, ("image/svg+xml",))
-        code, _ = await codes.get(person_of(caller, resident_id))
+        code, _ = await codes.ask(person_of(caller, resident_id))
         return Svg(_drawn(token_of(code, keys.current, clock.now(), caller)))
 
     return router

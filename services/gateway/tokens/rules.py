@@ -177,12 +177,10 @@ def read_online(
     return _unpacked(body)
 
 
-def whose_online(
-    text: str, secrets: Mapping[bytes, bytes], now: datetime, printed_seconds: int = PRINTED_SECONDS
-) -> Whose:
+def whose_online(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Whose:
     """Whose code it is, by its seal; raises BadToken. For the door, which asks the rest where it is true."""
     body = _unsealed(text, secrets)
-    _check_time(body, now, printed_seconds)
+    _check_time(body, now, PRINTED_SECONDS)
     return Whose(_id(body[5:21]), _shown_by(body))
 
 

@@ -5,14 +5,14 @@ there is no cache of codes or points. The answer is what the visit says and noth
 answered from its visit, as before, and is one visit.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import asyncpg
 
-from services.gateway.verifications.batcher import Batcher, RunBatch
+from services.gateway.batcher import LARGEST_BATCH, Batcher, Connect, RunBatch
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
 from services.gateway.verifications.rules import Outcome
 
@@ -59,18 +59,6 @@ from unnest($1::uuid[], $2::timestamptz[]) as asked (scan_id, at)
 join gateway.visits as visit on visit.at = asked.at and visit.scan_id = asked.scan_id
 """
 
-CONNECTION_SETTINGS = {
-    "application_name": "gateway door",
-    "synchronous_commit": "on",
-    "jit": "off",
-    # A door only ever looks up by key. A plan made while the tables were still small would read a million codes a batch
-    # until the next ANALYZE.
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-}
-
 
 class Scan(NamedTuple):
     """One code shown at one point. `at` is the time inside the scan id."""
@@ -100,55 +88,24 @@ class Visit(NamedTuple):
         return Outcome.of(self.outcome)
 
 
-class Door:
-    """The engine behind verifications: a batcher whose batches are visits."""
+Door: TypeAlias = Batcher[Scan, Visit]
+"""The engine behind verifications. Asked about a scan, it answers with its visit, once that is on disk.
 
-    def __init__(
-        self,
-        connect: Callable[[], Awaitable[asyncpg.Connection]],
-        now: Callable[[], datetime],
-        *,
-        connections: int = 2,
-        largest_batch: int = 256,
-        longest_queue: int = 2_048,
-        timeout_seconds: float = 5,
-    ) -> None:
-        self._now = now
-        self._batcher: Batcher[Scan, Visit] = Batcher(
-            connect,
-            self._prepare,
-            connections=connections,
-            largest_batch=largest_batch,
-            longest_queue=longest_queue,
-            timeout_seconds=timeout_seconds,
-        )
+It raises Unavailable, ServicePointNotFound or ScanIdTaken. A caller that goes away while its scan is being written
+leaves a visit behind; that is what happened.
+"""
 
-    @property
-    def ready(self) -> bool:
-        """Whether scans can be answered."""
-        return self._batcher.ready
 
-    async def __aenter__(self) -> Self:
-        await self._batcher.start()
-        return self
+def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: int = LARGEST_BATCH) -> Door:
+    """A door that is not open yet: open while it is entered."""
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._batcher.stop()
-
-    def verify(self, scan: Scan) -> Coroutine[Any, Any, Visit]:
-        """The visit of a scan, once it is on disk. Raises Unavailable, ServicePointNotFound or ScanIdTaken.
-
-        A caller that goes away while its scan is being written leaves a visit behind; that is what happened.
-        """
-        return self._batcher.ask(scan)
-
-    async def _prepare(self, connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
+    async def prepare(connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
         record = await connection.prepare(RECORD_VISITS)
         find = await connection.prepare(FIND_VISITS)
 
         async def run(scans: Sequence[Scan]) -> Sequence[Visit | Exception]:
             columns = zip(*scans, strict=True)
-            rows = await record.fetch(*map(list, columns), self._now())
+            rows = await record.fetch(*map(list, columns), now())
             visits = {row[0]: Visit(*row) for row in rows}
             if missing := [scan for scan in scans if scan.scan_id not in visits]:
                 rows = await find.fetch([scan.scan_id for scan in missing], [scan.at for scan in missing])
@@ -157,14 +114,7 @@ class Door:
 
         return run
 
-
-def connector(dsn: str, **settings: str) -> Callable[[], Awaitable[asyncpg.Connection]]:
-    """How the door connects: as its own role, with plans that cannot go wrong as the tables grow."""
-
-    async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(dsn, server_settings=CONNECTION_SETTINGS | settings, command_timeout=None)
-
-    return connect
+    return Batcher(connect, prepare, largest_batch=largest_batch)
 
 
 def _answer(scan: Scan, visit: Visit | None) -> Visit | Exception:

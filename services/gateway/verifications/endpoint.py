@@ -59,7 +59,7 @@ class VerificationEndpoint:
             raise Forbidden()
         if self.is_over():
             raise Sunset()
-        visit = await self.door.verify(self._scan(_parsed(body), actor))
+        visit = await self.door.ask(self._scan(_parsed(body), actor))
         return Answer(201, _encode(self._answer(visit, actor)))
 
     def route(self) -> Route:

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 import asyncpg
 import structlog
@@ -22,6 +22,9 @@ RunBatch: TypeAlias = Callable[[Sequence[Asked]], Awaitable[Sequence[Answered | 
 """Answers a batch, in its order; an exception in place of an answer is that item's alone."""
 Prepare: TypeAlias = Callable[[asyncpg.Connection], Awaitable[RunBatch[Asked, Answered]]]
 """Makes a connection ready, once."""
+Connect: TypeAlias = Callable[[], Awaitable[asyncpg.Connection]]
+
+LARGEST_BATCH = 256
 
 LOST = (
     OSError,
@@ -37,6 +40,18 @@ LOST = (
 """What a new connection mends. Anything else is about the data."""
 TRANSIENT = (asyncpg.exceptions.TransactionRollbackError,)
 
+CONNECTION_SETTINGS = {
+    "application_name": "gateway door",
+    "synchronous_commit": "on",
+    "jit": "off",
+    # These only ever look up by key. A plan made while the tables were still small would read a million codes a batch
+    # until the next ANALYZE.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
 
@@ -51,11 +66,11 @@ class Batcher(Generic[Asked, Answered]):
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        connect: Connect,
         prepare: Prepare[Asked, Answered],
         *,
         connections: int = 2,
-        largest_batch: int = 256,
+        largest_batch: int = LARGEST_BATCH,
         longest_queue: int = 2_048,
         timeout_seconds: float = 5,
     ) -> None:
@@ -76,6 +91,13 @@ class Batcher(Generic[Asked, Answered]):
     def ready(self) -> bool:
         """Whether at least one connection is up."""
         return self._open and bool(self._serving)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         """Begin to connect. Returns when the first connections were tried, whether or not the database is there."""
@@ -219,6 +241,15 @@ class Batcher(Generic[Asked, Answered]):
     def _refuse_waiting(self) -> None:
         while self._waiting:
             _fail(self._waiting.popleft()[1], Unavailable())
+
+
+def connector(dsn: str, **settings: str) -> Connect:
+    """How a batcher connects: with plans that cannot go wrong as the tables grow."""
+
+    async def connect() -> asyncpg.Connection:
+        return await asyncpg.connect(dsn, server_settings=CONNECTION_SETTINGS | settings, command_timeout=None)
+
+    return connect
 
 
 Result = TypeVar("Result")
