@@ -2,6 +2,8 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -17,24 +19,25 @@ def write_once(path: Path, content: str) -> bool:
     The file appears under its name whole and flushed, or not at all; of two writers the first wins.
     """
     make_directory(path.parent)
-    half_made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(half_made, path)  # a link, unlike a rename, does not replace what is there
-    except FileExistsError:
-        return False
-    finally:
-        half_made.unlink()
+    with _half_made(path, content) as half_made:
+        try:
+            os.link(half_made, path)  # a link, unlike a rename, does not replace what is there
+        except FileExistsError:
+            return False
     flush_directory(path.parent)
     return True
 
 
 def replace(path: Path, content: str) -> None:
     """Put a secret (0600) in the place of another: whoever reads meanwhile sees the one or the other, whole."""
+    with _half_made(path, content) as half_made:
+        half_made.replace(path)
+    flush_directory(path.parent)
+
+
+@contextmanager
+def _half_made(path: Path, content: str) -> Iterator[Path]:
+    """The content whole and flushed, beside where it is to be; what is left of it goes."""
     half_made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -42,10 +45,9 @@ def replace(path: Path, content: str) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        half_made.replace(path)
+        yield half_made
     finally:
         half_made.unlink(missing_ok=True)
-    flush_directory(path.parent)
 
 
 def read(path: Path) -> str:

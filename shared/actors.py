@@ -1,8 +1,9 @@
 """Who acts: roles, and the actor on whose behalf one transaction runs."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from shared.regions import NOTHING, Range, range_of
@@ -97,6 +98,30 @@ class Actor:
     def during(self, request_id: str) -> Self:
         """The same actor in another request."""
         return replace(self, request_id=request_id)
+
+    def claims(self) -> dict[str, Any]:
+        """The actor in plain values, as tokens and jobs carry it; but for the request."""
+        return {
+            "sub": self.subject,
+            "role": self.role.label,
+            "range": list(self.range),
+            "residents": [str(resident) for resident in self.residents],
+            "party": self.party,
+            "purpose": self.purpose,
+        }
+
+    @classmethod
+    def claimed(cls, claims: Mapping[str, Any]) -> Self:
+        """The actor of claims. Raises KeyError, TypeError or ValueError."""
+        low, high = claims["range"]
+        return cls(
+            subject=claims["sub"],
+            role=Role.named(claims["role"]),
+            range=(low, high),
+            residents=tuple(UUID(resident) for resident in claims["residents"]),
+            party=claims["party"],
+            purpose=claims["purpose"],
+        )
 
 
 def system(service: str, scope: str = "") -> Actor:

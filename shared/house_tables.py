@@ -1,5 +1,8 @@
 """The tables that every service's schema has: feed, audit, keys, jobs, proposals, retention, sunset."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -71,15 +74,22 @@ def _add_idempotency(metadata: MetaData) -> None:
     )
 
 
+def _listed_by_region() -> Sequence[Column[Any]]:
+    """What a table has that is listed a page at a time, within a scope."""
+    return (
+        Column("id", UUID, primary_key=True),
+        Column("seq", BigInteger, Identity(always=True), unique=True),
+        Column("version", BigInteger, nullable=False, server_default="1"),
+        Column("region", REGION, nullable=False, index=True),
+    )
+
+
 def _add_jobs(metadata: MetaData) -> None:
     """What is done in the background, and the files it is done with."""
     Table(
         "jobs",
         metadata,
-        Column("id", UUID, primary_key=True),
-        Column("seq", BigInteger, Identity(always=True), unique=True),
-        Column("version", BigInteger, nullable=False, server_default="1"),
-        Column("region", REGION, nullable=False, index=True),
+        *_listed_by_region(),
         Column("kind", Text, nullable=False),
         Column("actor", JSONB, nullable=False, comment="On whose behalf, and within which scope, it runs."),
         Column("input", JSONB, nullable=False),
@@ -110,10 +120,7 @@ def _add_proposals(metadata: MetaData) -> None:
     Table(
         "proposals",
         metadata,
-        Column("id", UUID, primary_key=True),
-        Column("seq", BigInteger, Identity(always=True), unique=True),
-        Column("version", BigInteger, nullable=False, server_default="1"),
-        Column("region", REGION, nullable=False, index=True),
+        *_listed_by_region(),
         Column("kind", Text, nullable=False),
         Column("content", JSONB, nullable=False, comment="What exactly is decided. Never changed."),
         Column("content_hash", Text, nullable=False),

@@ -7,7 +7,7 @@ worker goes on where it stopped.
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
@@ -130,8 +130,7 @@ async def add(
     `values` hold no personal data: that goes in a `file`, which was kept by `keeping_file`.
     """
     caller = replace(work.actor, range=scope) if scope else work.actor
-    actor = asdict(caller) | {"role": work.actor.role.label, "residents": [str(r) for r in work.actor.residents]}
-    actor["trace"] = tracing.here()
+    actor = {**caller.claims(), "request_id": caller.request_id, "trace": tracing.here()}
     rows = await work.rows(
         ADD, id=file or new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
     )
@@ -277,7 +276,8 @@ async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) ->
     if not rows:
         return
     row = rows[0]
-    job = Run(house, id_, row["region"], _actor(row["actor"]), row["input"], row["done"], row["total"], row["result"])
+    actor = Actor.claimed(row["actor"]).during(row["actor"]["request_id"])
+    job = Run(house, id_, row["region"], actor, row["input"], row["done"], row["total"], row["result"])
     state, error = "succeeded", None
     try:
         with _traced(row["kind"], row["actor"]):
@@ -302,16 +302,3 @@ def _traced(kind: str, asked_by: Mapping[str, Any]) -> Iterator[None]:
     causes = [asked_by["trace"]] if asked_by.get("trace") else []
     with tracing.caused_by(causes), tracing.handling(f"job {kind}", request_id=asked_by["request_id"]):
         yield
-
-
-def _actor(kept: dict[str, Any]) -> Actor:
-    low, high = kept["range"]
-    return Actor(
-        subject=kept["subject"],
-        role=Role.named(kept["role"]),
-        range=(low, high),
-        residents=tuple(UUID(resident) for resident in kept["residents"]),
-        party=kept["party"],
-        purpose=kept["purpose"],
-        request_id=kept["request_id"],
-    )

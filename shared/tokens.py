@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -69,7 +68,8 @@ class Signer:
             return made[0]
         expires = now + LIFETIME_SECONDS
         header = {"alg": ALGORITHM, "kid": self.own.kid or self.service}
-        token = jwt.encode(header, _claims(self.service, audience, actor, expires), self.own, algorithms=[ALGORITHM])
+        claims = {"iss": self.service, "aud": audience, "exp": int(expires), **actor.claims()}
+        token = jwt.encode(header, claims, self.own, algorithms=[ALGORITHM])
         _remember(self._made, (actor, audience), (token, expires))
         return token
 
@@ -89,7 +89,7 @@ class Signer:
                 raise Unauthenticated()
             if str(decoded.header.get("kid")).partition(".")[0] != claims["iss"]:
                 raise Unauthenticated()
-            actor = _actor(claims)
+            actor = Actor.claimed(claims)
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated() from error
         if claims["iss"] != "gateway" and actor.role is not Role.SERVICE:
@@ -102,32 +102,6 @@ def _imported(own: Sequence[Version], public: Sequence[Version]) -> tuple[OKPKey
     now = key_files.now()
     trusted = [dict(version.jwk) for version in key_files.trusted(public, now)]
     return OKPKey.import_key(dict(key_files.in_use(own, now).jwk)), KeySet.import_key_set({"keys": trusted})
-
-
-def _claims(issuer: str, audience: str, actor: Actor, expires: float) -> dict[str, Any]:
-    return {
-        "iss": issuer,
-        "aud": audience,
-        "exp": int(expires),
-        "sub": actor.subject,
-        "role": actor.role.label,
-        "range": list(actor.range),
-        "residents": [str(resident) for resident in actor.residents],
-        "party": actor.party,
-        "purpose": actor.purpose,
-    }
-
-
-def _actor(claims: dict[str, Any]) -> Actor:
-    low, high = claims["range"]
-    return Actor(
-        subject=claims["sub"],
-        role=Role.named(claims["role"]),
-        range=(low, high),
-        residents=tuple(UUID(resident) for resident in claims["residents"]),
-        party=claims["party"],
-        purpose=claims["purpose"],
-    )
 
 
 def _remember(cache: "OrderedDict[Any, Any]", key: Any, value: Any) -> None:

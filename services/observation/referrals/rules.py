@@ -16,52 +16,21 @@ from shared.contracts.observation import ReferralState
 Move = Literal["dispatched", "on_board", "handed_over", "left", "ruled_out", "admitted", "confirmed", "cancel"]
 Rejection = Literal["referral_closed", "transition_forbidden"]
 
-MOVES: Mapping[ReferralState, Mapping[Move, ReferralState]] = {
-    "reported": {
-        "dispatched": "dispatched",
-        "on_board": "on_board",
-        "handed_over": "handed_over",
-        "left": "left",
-        "ruled_out": "ruled_out",
-        "admitted": "admitted",
-        "confirmed": "confirmed",
-        "cancel": "cancelled",
-    },
-    "dispatched": {
-        "on_board": "on_board",
-        "handed_over": "handed_over",
-        "left": "left",
-        "ruled_out": "ruled_out",
-        "admitted": "admitted",
-        "confirmed": "confirmed",
-        "cancel": "cancelled",
-    },
-    "on_board": {
-        "handed_over": "handed_over",
-        "left": "left",
-        "ruled_out": "ruled_out",
-        "admitted": "admitted",
-        "confirmed": "confirmed",
-    },
-    "handed_over": {"ruled_out": "ruled_out", "admitted": "admitted", "confirmed": "confirmed"},
-    "left": {
-        "dispatched": "dispatched",
-        "on_board": "on_board",
-        "handed_over": "handed_over",
-        "ruled_out": "ruled_out",
-        "admitted": "admitted",
-        "confirmed": "confirmed",
-        "cancel": "cancelled",
-    },
-    "admitted": {"ruled_out": "ruled_out", "confirmed": "confirmed"},
-    "ruled_out": {},
-    "confirmed": {},
-    "cancelled": {},
-}
-"""From a state, by a move, to a state. What is neither here nor implied is forbidden."""
-
 OUTCOMES: tuple[Move, ...] = ("ruled_out", "admitted", "confirmed")
 TRANSPORT: tuple[Move, ...] = ("dispatched", "on_board", "handed_over")
+
+MOVES: Mapping[ReferralState, tuple[Move, ...]] = {
+    "reported": (*TRANSPORT, "left", *OUTCOMES, "cancel"),
+    "dispatched": ("on_board", "handed_over", "left", *OUTCOMES, "cancel"),
+    "on_board": ("handed_over", "left", *OUTCOMES),
+    "handed_over": OUTCOMES,
+    "left": (*TRANSPORT, *OUTCOMES, "cancel"),
+    "admitted": ("ruled_out", "confirmed"),
+    "ruled_out": (),
+    "confirmed": (),
+    "cancelled": (),
+}
+"""From a state, by which moves. What is neither here nor implied is forbidden."""
 
 IMPLIES: Mapping[ReferralState, tuple[Move, ...]] = {
     "dispatched": ("dispatched",),
@@ -113,7 +82,9 @@ def move(state: ReferralState, by: Move) -> ReferralState | None:
     """The state after a move; the same state if the move is implied by it already; None if it is forbidden."""
     if by in IMPLIES.get(state, ()):
         return state
-    return MOVES[state].get(by)
+    if by not in MOVES[state]:
+        return None
+    return "cancelled" if by == "cancel" else by
 
 
 def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetime | None = None) -> Course:
