@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -13,7 +14,7 @@ from deploy.commands.audit import audit
 from deploy.commands.clients import clients
 from deploy.commands.feed import feed
 from deploy.commands.keys import keys
-from deploy.trouble import Trouble, in_words
+from deploy.trouble import DEBUG, Trouble, in_words
 
 if TYPE_CHECKING:
     from deploy.up import Installation
@@ -255,16 +256,21 @@ def _announce(installation: "Installation") -> None:
 
 
 def main_of(command: Callable[[], object]) -> NoReturn:
-    """Run a command. Trouble is one sentence on stderr and an exit code that is not 0."""
+    """Run a command. Trouble is one sentence on stderr, and the exit code 1.
+
+    So is what the operating system refuses, though nobody foresaw it; with FANGXIAN_DEBUG set it says where that was.
+    """
     try:
         command()
     except Trouble as trouble:
         sys.stderr.write(f"{trouble}\n")
-        sys.exit(trouble.code)
+        sys.exit(1)
     except BrokenPipeError:  # `fangxian logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exception(error)
         sys.stderr.write(f"{in_words(error)}\n")
         sys.exit(1)
     sys.exit(0)

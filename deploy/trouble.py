@@ -1,12 +1,11 @@
 """What stops the operator, told in one sentence."""
 
+DEBUG = "FANGXIAN_DEBUG"
+"""In the environment: tell also where it was that the operating system refused what nobody foresaw."""
+
 
 class Trouble(Exception):  # noqa: N818 (it is what it says)
-    """One clear sentence for the operator, and the exit code of the command that met it."""
-
-    def __init__(self, sentence: str, code: int = 1) -> None:
-        super().__init__(sentence)
-        self.code = code
+    """One clear sentence for the operator."""
 
 
 def in_words(error: OSError) -> str:

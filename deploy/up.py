@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from deploy.logs import Journal, LogFile
 from deploy.own_servers import as_role, check_postgres, check_redis
 from deploy.processes import Process
 from deploy.supervisor import Child, Stop, Supervisor
-from deploy.trouble import Trouble
+from deploy.trouble import Trouble, in_words
 from shared.db import login_of
 from shared.settings import SERVICES, Service, Settings
 
@@ -163,7 +164,8 @@ def up(
             os.close(held)
 
         facts: dict[str, object] = {"pid": os.getpid(), "started_at": time.time(), "urls": chosen.urls}
-        with Supervisor(directory, journal, let_go, facts) as supervisor, contextlib.suppress(Stop):
+        supervising = Supervisor(directory, journal, let_go, facts)
+        with unforeseen_noted(journal), supervising as supervisor, contextlib.suppress(Stop):
             installation = _make(directory, chosen, supervisor)
             facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
             _start(installation, supervisor, processes, listeners, migrate)
@@ -175,12 +177,12 @@ def up(
         journal.say("Stopped.")
 
 
-def migrate_only(chosen: Options, migrate: Migrate = migrate) -> None:
+def migrate_only(chosen: Options) -> None:
     """Bring the database to this version while nothing runs."""
     directory = data.at(chosen.data)
     with _trouble_in_words(), _taken(directory) as held:
         journal = Journal(LogFile(directory.logs / "supervisor.log"), quiet=True)
-        with Supervisor(directory, journal, partial(os.close, held), {}) as supervisor:
+        with unforeseen_noted(journal), Supervisor(directory, journal, partial(os.close, held), {}) as supervisor:
             installation = _make(directory, chosen, supervisor)
             servers = [supervisor.add_server(server) for server in installation.servers]
             _wait_for_servers(servers, supervisor, directory)
@@ -272,6 +274,16 @@ def _wait_for_servers(servers: list[Child], supervisor: Supervisor, directory: D
         words = logs.last_line(directory.logs / f"{child.name}.log")
         raise Trouble(f"The embedded {child.name} does not start: {words or 'it says nothing of why'}.")
     data.complete(directory)
+
+
+@contextlib.contextmanager
+def unforeseen_noted(journal: Journal) -> Iterator[None]:
+    """What the operating system refuses, with the place, in the supervisor's log: the terminal has a sentence of it."""
+    try:
+        yield
+    except OSError as error:
+        journal.note(in_words(error), "error", exception=traceback.format_exc())
+        raise
 
 
 @contextlib.contextmanager

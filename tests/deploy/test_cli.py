@@ -1,5 +1,7 @@
 """The console script: quick, clear, and with exit codes one can rely on."""
 
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -10,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy import own_servers, status, variables
+from deploy import own_servers, status, up, variables
+from deploy.cli import main_of
 from deploy.commands import print_table
+from deploy.logs import Journal, LogFile
 from deploy.trouble import Trouble
 from shared.settings import Settings
 from tests.deploy.starting import ROOT, Started, until
@@ -58,6 +62,33 @@ def test_memory_that_processes_share_is_counted_once() -> None:
     megabytes, unit = memory.split()
     assert unit == "MB"
     assert 64 <= int(megabytes) < 2 * 64
+
+
+@pytest.mark.parametrize("debug", ["", "1"], ids=["told", "told with its place"])
+def test_what_nobody_foresaw_is_a_sentence(
+    debug: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FANGXIAN_DEBUG", debug)
+    with pytest.raises(SystemExit) as ended:
+        main_of(fail)
+    *before, sentence = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, sentence) == (1, "/a/file: Input/output error.")
+    assert any("in fail" in line for line in before) is bool(debug)
+
+
+def test_what_nobody_foresaw_has_its_place_in_the_log_of_the_supervisor(tmp_path: Path) -> None:
+    journal = Journal(LogFile(tmp_path / "supervisor.log"))
+    with pytest.raises(OSError, match="Input/output"), up.unforeseen_noted(journal):
+        fail()
+    (line,) = (tmp_path / "supervisor.log").read_text().splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["event"]) == ("error", "/a/file: Input/output error.")
+    assert "in fail" in said["exception"]
+
+
+def fail() -> None:
+    """As a disk may."""
+    raise OSError(errno.EIO, "Input/output error", "/a/file")
 
 
 def test_doctor_is_content_with_a_sound_installation(run: Run, start: Start) -> None:
