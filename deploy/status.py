@@ -51,9 +51,9 @@ def _memory(pid: int) -> int | None:
     return sum(sizes) // 1024**2 if sizes else None
 
 
-def readiness(url: str, timeout: float = 2) -> str:
+def readiness(url: str) -> str:
     """What an API says of itself at /readyz: `ready`, `not ready (503)`, or that it does not answer."""
-    code = _code(url, timeout)
+    code = _code(url, 2)
     if code is None:
         return "does not answer"
     return "ready" if code == http.client.OK else f"not ready ({code})"

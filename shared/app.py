@@ -4,8 +4,9 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -57,7 +58,7 @@ class Api:
     routers: Sequence[Router]
     snapshots: Mapping[type[Resource], Snapshot]
     hot_routes: Callable[[House], Sequence[BaseRoute]] = lambda _: ()
-    lifespan: Lifespan | None = None
+    lifespan: Lifespan = lambda _: nullcontext()
     upload_paths: Sequence[str] = ()
     body_bytes: Mapping[str, int] = field(default_factory=dict)
     authenticate: Callable[[House], Authenticate] | None = None
@@ -78,25 +79,10 @@ class Api:
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     """One service's application. `house` is given by tests, which replace the network to the peers."""
     house = house or House.build(settings)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        telemetry.configure_logs(settings.service, "api")
-        await house.start()
-        collect_rarely()
-        try:
-            if api.lifespan is None:
-                yield
-            else:
-                async with api.lifespan(house):
-                    yield
-        finally:
-            await house.close()
-
     app = App(
         title=api.title,
         version="1",
-        lifespan=lifespan,
+        lifespan=partial(_running, house, api),
         openapi_url=api.openapi_path,
         docs_url=None,
         redoc_url=None,
@@ -132,6 +118,19 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         observe=_observe(settings.service),
     )
     return app
+
+
+@asynccontextmanager
+async def _running(house: House, api: Api, _: FastAPI) -> AsyncIterator[None]:
+    """What lasts as long as the process."""
+    telemetry.configure_logs(house.settings.service, "api")
+    await house.start()
+    collect_rarely()
+    try:
+        async with api.lifespan(house):
+            yield
+    finally:
+        await house.close()
 
 
 def collect_rarely() -> None:

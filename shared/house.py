@@ -90,9 +90,9 @@ class House:
             raise Unavailable()
         return Work(self, actor, operation, now)
 
-    def system_work(self, operation: str = "", scope: str = "") -> Work:
+    def system_work(self, operation: str = "") -> Work:
         """A transaction of the service itself."""
-        return self.work(system(self.settings.service, scope), operation)
+        return self.work(system(self.settings.service), operation)
 
     def wake_subscribers(self, lanes: Iterable[str]) -> None:
         """Tell the subscribers that there is something to read in these lanes. Never waits, never fails."""

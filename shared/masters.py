@@ -91,14 +91,13 @@ class LocalMasters:
 class TransitMasters:
     """A master key that never leaves a KMS with the interface of Vault's transit engine (OpenBao has the same)."""
 
-    def __init__(self, url: str, token: str, key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, url: str, token: str, key: str) -> None:
         self._key = key
         self._client = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/v1/transit/",
             headers={"x-vault-token": token},
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
-            transport=transport,
         )
 
     async def newest(self) -> str:

@@ -15,6 +15,7 @@ CODE = "/gateway/v1/code"
 YELLOW_WITHIN_SECONDS = 1.0
 LAST_YELLOW = "from the post to ten yellow codes"
 EVERY_SECONDS = 0.04
+PATIENCE_SECONDS = 30.0
 """How often each of the ten looks at their code."""
 
 
@@ -34,10 +35,10 @@ async def turn_yellow(world: World) -> None:
         world.checks.within(LAST_YELLOW, YELLOW_WITHIN_SECONDS, latest - posted)
 
 
-async def _watch(world: World, index: int, colour: str, patience: float = 30.0) -> float | None:
+async def _watch(world: World, index: int, colour: str) -> float | None:
     """When somebody sees that their code has a colour, by the loop's clock; None if they never do."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + patience
+    deadline = loop.time() + PATIENCE_SECONDS
     while loop.time() < deadline:
         if (await world.people[index].get(CODE))["colour"] == colour:
             return loop.time()

@@ -78,12 +78,10 @@ class World:
         """The ids of some people."""
         return [self.residents[index] for index in indices]
 
-    async def becomes(
-        self, what: str, expected: T, ask: Callable[[], Awaitable[T]], patience: float = PATIENCE_SECONDS
-    ) -> bool:
+    async def becomes(self, what: str, expected: T, ask: Callable[[], Awaitable[T]]) -> bool:
         """Check that an answer becomes what is expected, and note how long that took."""
         with stopwatch() as lap:
-            got = await until(ask, lambda answer: answer == expected, patience)
+            got = await until(ask, lambda answer: answer == expected)
         return self.checks.equal(what, expected, got, lap.seconds)
 
     async def become(

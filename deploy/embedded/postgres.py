@@ -17,6 +17,7 @@ from deploy.trouble import Trouble
 
 OWNER = "fangxian_owner"
 DATABASE = "fangxian"
+CLOSES_WITHIN_SECONDS = 20.0
 
 ACCESS = "local all all scram-sha-256\nlocal replication fangxian_owner scram-sha-256\n"
 """`pg_hba.conf`, whole: who has the socket still needs a password. The second line is for base backups."""
@@ -123,12 +124,12 @@ def is_ready(cluster: Path, pid: int) -> bool:
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def end_the_last(home: Home, seconds: float = 20) -> None:
+def end_the_last(home: Home) -> None:
     """See to it that nothing of an earlier run of this cluster is alive. For the holder of the directory only.
 
     PostgreSQL itself takes care of what a dead server left, except of a process id that is another program's by now.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + CLOSES_WITHIN_SECONDS
     while survivors := _processes_in(home.cluster):
         for process in survivors:
             # A server whose starter was killed is closing already; its sessions end when they notice.

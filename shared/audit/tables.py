@@ -27,6 +27,12 @@ from shared.feed.tables import Xid8
 
 def add_audit_tables(metadata: MetaData) -> None:
     """Declare the audit's tables in a service's schema."""
+    _add_entries(metadata)
+    _add_chain(metadata)
+
+
+def _add_entries(metadata: MetaData) -> None:
+    """What was done."""
     Table(
         "audit",
         metadata,
@@ -51,6 +57,10 @@ def add_audit_tables(metadata: MetaData) -> None:
         postgresql_partition_by="RANGE (at)",
         comment="Who did what, to whose data: one entry an act, by month, append-only.",
     )
+
+
+def _add_chain(metadata: MetaData) -> None:
+    """What shows that it is all there, and unchanged."""
     Table(
         "audit_seals",
         metadata,

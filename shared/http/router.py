@@ -124,17 +124,11 @@ class Router(APIRouter):
                 problems = tuple(kind for kind in problems if kind not in idempotency.PROBLEMS)
             contract = Contract(role, problems, keyed, location, open, unkept, audit, collects, before)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
-            summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
-            if not summary:
-                raise TypeError(f"{endpoint.__name__} needs a docstring: it is the operation's summary")
             self.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
                 status_code=status,
-                summary=summary.rstrip("."),
-                description=rest.strip() or summary,
-                operation_id=endpoint.__name__,
                 responses=_responses(contract, status),
                 openapi_extra={
                     **_access(contract),
@@ -142,12 +136,25 @@ class Router(APIRouter):
                     **options.pop("extra", {}),
                 },
                 dependencies=_keys(contract) if method == "POST" else [],
+                **_told(endpoint),
                 **options,
             )
             self.routes[-1].siblings = self.routes  # type: ignore[attr-defined]
             return endpoint
 
         return declare
+
+
+def _told(endpoint: Callable[..., Any]) -> dict[str, Any]:
+    """What the docstring says of an operation: its first line is the summary."""
+    summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
+    if not summary:
+        raise TypeError(f"{endpoint.__name__} needs a docstring: it is the operation's summary")
+    return {
+        "operation_id": endpoint.__name__,
+        "summary": summary.rstrip("."),
+        "description": rest.strip() or summary,
+    }
 
 
 def _access(contract: Contract) -> dict[str, Any]:
