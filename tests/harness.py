@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 import migrations
 from deploy import keys
-from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.own_tokens import Issuer
 from shared import clock
 from shared.actors import Actor, Role
 from shared.feed.reader import Reader

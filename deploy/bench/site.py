@@ -20,7 +20,7 @@ from deploy.demo.population import TOWNSHIP
 from deploy.feed import installed
 from deploy.trouble import Trouble
 from deploy.up import Installation, options
-from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.own_tokens import Issuer
 from shared.actors import Actor, Role
 from shared.house import House
 from shared.regions import range_of

@@ -16,8 +16,8 @@ from services.gateway.edge import browsers, development, pages, proxy
 from services.gateway.edge import services as protected
 from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.guard import Guard
-from services.gateway.edge.issuers import Trust
 from services.gateway.edge.protection import Gate
+from services.gateway.edge.trust import Trust
 from services.gateway.grants import routes as grants
 from services.gateway.hot import Engines
 from services.gateway.issuer import endpoints, sign_in

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from services.gateway.batcher import Connect, connector
 from services.gateway.edge.authentication import hot_tokens
-from services.gateway.edge.issuers import Trust
+from services.gateway.edge.trust import Trust
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes, codes_over
 from services.gateway.verifications.door import Door, door_over

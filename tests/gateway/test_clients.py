@@ -9,7 +9,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from services.gateway.clients import rules
-from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.own_tokens import Issuer
 from shared import clock
 from shared.actors import Actor, Role
 from shared.ids import new_id

@@ -10,8 +10,8 @@ from joserfc.jwk import KeySet
 from openapi_spec_validator import validate
 
 from services.gateway.edge.documents import Documents
-from services.gateway.edge.issuer import ALGORITHM, Issuer
 from services.gateway.edge.merging import merge, operations
+from services.gateway.edge.own_tokens import ALGORITHM, Issuer
 from shared.actors import Actor, Role
 from shared.settings import SERVICES
 from tests.harness import District

@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.app import create_app
 from services.gateway.edge import guard
-from services.gateway.edge.clients import address_of
 from services.gateway.edge.guard import Guard
-from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.networks import address_of
+from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.rates import Often, Rates
 from services.gateway.edge.shedding import MOST_WAITING, WAIT_SECONDS, Shedder
 from services.gateway.edge.urgency import Urgency, urgency_of

@@ -12,9 +12,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey, RSAKey
 
-from services.gateway.edge import issuers
-from services.gateway.edge.issuer import Issuer
-from services.gateway.edge.issuers import ForeignIssuer, Trust
+from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.trust import ForeignIssuer, Trust
 from shared import clock
 from shared.actors import Actor, Role
 from shared.problems import Problem, Unauthenticated, Unavailable
@@ -161,7 +160,7 @@ async def test_a_kid_is_looked_up_and_nothing_else(district: District, kid: str)
 
 
 async def test_keys_change_without_a_restart(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuers, "AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(f"{Trust.__module__}.AGAIN_SECONDS", 0.2)
     city = City()
     async with trust(district, city) as found:
         old = token()
@@ -178,7 +177,7 @@ async def test_keys_change_without_a_restart(district: District, monkeypatch: py
 
 
 async def test_nobody_can_make_us_fetch_often(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuers, "AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(f"{Trust.__module__}.AGAIN_SECONDS", 0.3)
     city = City()
     async with trust(district, city) as found:
         began, asked = asyncio.get_running_loop().time(), city.asked

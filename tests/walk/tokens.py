@@ -9,7 +9,7 @@ from uuid import UUID
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.own_tokens import Issuer
 from shared import clock
 from shared.actors import Actor, Role
 from shared.ids import new_id

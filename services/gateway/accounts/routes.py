@@ -18,7 +18,7 @@ from services.gateway.accounts.schemas import (
 )
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.use_cases import LoginTaken, OwnAccount
-from services.gateway.edge.clients import client_of
+from services.gateway.edge.networks import client_of
 from shared.actors import Role
 from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import NotFound, TooManyRequests

@@ -16,7 +16,7 @@ from services.gateway.accounts.rules import digest, new_secret
 from services.gateway.clients import rules
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
-from services.gateway.edge.issuer_rules import KINDS, keys_of_set, peek
+from services.gateway.edge.foreign_rules import KINDS, keys_of_set, peek
 from services.gateway.issuer.ending import end_tokens
 from shared.actors import Role
 from shared.problems import Problem, Text

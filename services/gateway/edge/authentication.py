@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.gateway.edge.issuers import Trust
 from services.gateway.edge.rates import Often
+from services.gateway.edge.trust import Trust
 from shared.actors import Actor, Role
 from shared.app import Authenticate, bearer, bearer_token
 from shared.house import House

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from services.gateway.edge.issuer import MOST_SECONDS, Issuer
+from services.gateway.edge.own_tokens import MOST_SECONDS, Issuer
 from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
 from shared.contracts.resource import Said

@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.edge.authentication import INTERNAL
-from services.gateway.edge.clients import client_of
+from services.gateway.edge.networks import client_of
 from services.gateway.edge.rates import Rates
 from services.gateway.edge.shedding import Shedder, arrived, leaving, most_in_flight
 from services.gateway.edge.urgency import urgency_of

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
-from services.gateway.edge.issuer import Issuer
+from services.gateway.edge.own_tokens import Issuer
 from shared.contracts.asyncapi import asyncapi
 from shared.house import House
 from shared.problems import NoSuchPath, language_of

@@ -9,7 +9,7 @@ from typing import Self
 from starlette.routing import BaseRoute
 
 from services.gateway.accounts.sending import Sender, sender_of
-from services.gateway.edge.issuers import Trust
+from services.gateway.edge.trust import Trust
 from services.gateway.issuer import ending
 from services.gateway.issuer.direct import MiniProgram
 from services.gateway.issuer.endpoints import Endpoints

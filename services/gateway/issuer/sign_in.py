@@ -21,7 +21,7 @@ from services.gateway.accounts.phones import Message
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, ChallengeRow
 from services.gateway.clients.use_cases import apps_there_are, client_named
-from services.gateway.edge.clients import Networks, client_of
+from services.gateway.edge.networks import Networks, client_of
 from services.gateway.issuer import links, pages, rules, steps
 from services.gateway.issuer.ending import end_session
 from services.gateway.issuer.pages import Pages

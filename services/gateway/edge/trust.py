@@ -21,8 +21,8 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
-from services.gateway.edge.issuer import LONGEST, MOST_SECONDS, SKEW_SECONDS, Issuer
-from services.gateway.edge.issuer_rules import actor_of_claims, keys_of_set, peek
+from services.gateway.edge.foreign_rules import actor_of_claims, keys_of_set, peek
+from services.gateway.edge.own_tokens import LONGEST, MOST_SECONDS, SKEW_SECONDS, Issuer
 from shared import clock
 from shared.actors import Actor
 from shared.problems import Unauthenticated, Unavailable
