@@ -12,11 +12,10 @@ from services.gateway.audit import routes as audit
 from services.gateway.clients import routes as clients
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
-from services.gateway.edge import browsers, development, pages, proxy
-from services.gateway.edge import services as protected
+from services.gateway.edge import browsers, development, pages, protected, proxy
 from services.gateway.edge.authentication import outside_tokens
+from services.gateway.edge.gate import Gate
 from services.gateway.edge.guard import Guard
-from services.gateway.edge.protection import Gate
 from services.gateway.edge.trust import Trust
 from services.gateway.grants import routes as grants
 from services.gateway.hot import Engines

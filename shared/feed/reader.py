@@ -28,7 +28,7 @@ from shared.contracts.resource import RESOURCES, R, owner_of, read_all
 from shared.feed import log
 from shared.feed.routes import MORE, NEXT, WAITS
 from shared.house import House
-from shared.http.handlers import is_transient
+from shared.http.failures import is_transient
 from shared.ids import named_id
 from shared.settings import Service
 from shared.work import Work, scalar

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
-from shared.http.failures import account_of, causes, is_transient, problem_of
+from shared.http.failures import account_of, causes, problem_of
 from shared.http.texts import problem_of_validation
 from shared.problems import (
     MEDIA_TYPE,
@@ -39,17 +39,6 @@ from shared.problems import (
     openapi_examples,
     openapi_schemas,
 )
-
-__all__ = [
-    "BrokenOff",
-    "has_left",
-    "install",
-    "is_transient",
-    "problem_of",
-    "problem_response",
-    "request_id_of",
-    "respond",
-]
 
 logger = structlog.get_logger()
 

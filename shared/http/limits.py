@@ -74,7 +74,6 @@ def install(
     upload_paths: Sequence[str] = (),
     body_bytes: Mapping[str, int] | None = None,
     timeouts: Mapping[str, float] | None = None,
-    json_paths: Sequence[str] = JSON_PATHS,
     foreign_paths: Sequence[str] = (),
     observe: Observe | None = None,
 ) -> None:
@@ -89,7 +88,6 @@ def install(
         request_timeout_seconds=request_timeout_seconds,
         body_bytes=dict.fromkeys(upload_paths, UPLOAD_BYTES) | dict(body_bytes or {}),
         timeouts=timeouts or {},
-        json_paths=tuple(json_paths),
         foreign_paths=tuple(foreign_paths),
         observe=observe,
     )
@@ -138,7 +136,6 @@ class Surroundings:
         request_timeout_seconds: float,
         body_bytes: Mapping[str, int],
         timeouts: Mapping[str, float],
-        json_paths: tuple[str, ...],
         foreign_paths: tuple[str, ...],
         observe: Observe | None,
     ) -> None:
@@ -146,7 +143,6 @@ class Surroundings:
         self.seconds = request_timeout_seconds
         self.body_bytes = _longest_first(body_bytes)
         self.timeouts = _longest_first(timeouts)
-        self.json_paths = json_paths
         self.foreign_paths = foreign_paths
         self.observe = observe
 
@@ -156,7 +152,7 @@ class Surroundings:
             return
         began = time.monotonic()
         headers, size = read_headers(scope)
-        request_id = request_id_of(headers)
+        request_id = given_request_id(headers) or new_name()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         exchange = _Exchange(receive, send, request_id, scope["method"] == "HEAD")
@@ -166,7 +162,7 @@ class Surroundings:
         bound = bind_contextvars(request_id=request_id)
         try:
             exchange.limit = _limit_for(scope["path"], self.body_bytes, BODY_BYTES)
-            check(scope, headers, size, exchange.limit, is_json=scope["path"].startswith(self.json_paths))
+            check(scope, headers, size, exchange.limit, is_json=scope["path"].startswith(JSON_PATHS))
             budget = budget_of(headers, _limit_for(scope["path"], self.timeouts, self.seconds))
             state["deadline"] = began + budget
             await self._run(scope, exchange, budget)
@@ -288,11 +284,6 @@ def read_headers(scope: Scope) -> tuple[dict[bytes, bytes], int]:
         if name in _READ:
             found[name] = found[name] + b"," + value if name in found else value
     return found, size
-
-
-def request_id_of(headers: Mapping[bytes, bytes]) -> str:
-    """The id the request goes by: the caller's, if it looks like one, else a new one."""
-    return given_request_id(headers) or new_name()
 
 
 def given_request_id(headers: Mapping[bytes, bytes]) -> str | None:

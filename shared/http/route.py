@@ -25,7 +25,7 @@ from shared.audit.kinds import Kind
 from shared.house import House
 from shared.http import idempotency
 from shared.http.bodies import StrictRequest
-from shared.http.handlers import problem_of
+from shared.http.failures import problem_of
 from shared.problems import Forbidden, Problem, Sunset
 
 Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]

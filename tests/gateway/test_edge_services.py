@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from services.gateway.app import API
-from services.gateway.edge import services as protected
+from services.gateway.edge import protected
 from services.gateway.edge.authentication import outside_tokens
+from services.gateway.edge.gate import Gate, Point
 from services.gateway.edge.own_tokens import Issuer
-from services.gateway.edge.protection import Gate, Point
 from services.gateway.edge.trust import Trust
 from services.gateway.tokens.rules import Key
 from services.gateway.verifications import receipts

@@ -16,7 +16,7 @@ from services.gateway.accounts.rules import digest, new_secret
 from services.gateway.clients import rules
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
-from services.gateway.edge.foreign_rules import KINDS, keys_of_set, peek
+from services.gateway.edge.foreign_rules import keys_of_set, peek
 from services.gateway.issuer.ending import end_tokens
 from shared.actors import Role
 from shared.problems import Problem, Text
@@ -191,13 +191,12 @@ def _is_for_now(claims: Mapping[str, Any], client_id: str, audiences: set[str], 
 
 def _is_usable(key: Mapping[str, Any]) -> bool:
     algorithm = str(key.get("alg"))
-    if algorithm not in ASSERTION_ALGORITHMS or algorithm not in KINDS or not key.get("kid"):
+    if algorithm not in ASSERTION_ALGORITHMS or not key.get("kid"):
         return False
     if {"d", "p", "q", "k"} & key.keys():
         return False
     try:
-        return all(JWKRegistry.import_key(one) for one in keys_of_set({"keys": [key]}, algorithm).values()) and bool(
-            keys_of_set({"keys": [key]}, algorithm)
-        )
+        usable = keys_of_set({"keys": [key]}, algorithm).values()
+        return bool(usable) and all(map(JWKRegistry.import_key, usable))
     except (JoseError, ValueError, TypeError):
         return False

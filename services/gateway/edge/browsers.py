@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from services.gateway.edge.protection import RECEIPT_HEADER
+from services.gateway.edge.gate import RECEIPT_HEADER
 from shared.http.hot import App
 from shared.settings import Settings
 

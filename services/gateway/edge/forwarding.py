@@ -3,7 +3,6 @@
 What passes is named, not what does not: the caller's own token, cookies and whatever a client invents stay behind.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -12,6 +11,7 @@ import httpx
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from shared.http.limits import remaining_seconds
 from shared.problems import UpstreamFailed, UpstreamTimeout
 
 PASSED_ON = frozenset(
@@ -93,7 +93,7 @@ class Forwarding:
             return await self._send(request, has_body)
 
     async def _send(self, request: Request, has_body: bool) -> httpx.Response:
-        remaining = max(0.001, request.state.deadline - time.monotonic())
+        remaining = max(0.001, remaining_seconds(request.scope))
         content = request.stream() if has_body else None
         asked = self._client.build_request(
             request.method,

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy import select, text
 
-from services.gateway.edge.protection import FindPoint, Point
+from services.gateway.edge.gate import FindPoint, Point
 from services.gateway.points.schemas import Asked, NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound

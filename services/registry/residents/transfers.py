@@ -16,7 +16,7 @@ from services.registry.residents.use_cases import person_of
 from shared.clock import day_of
 from shared.contracts.registry import Resident
 from shared.house import House
-from shared.http.handlers import is_transient
+from shared.http.failures import is_transient
 from shared.work import Listed, Page, Work
 
 logger = structlog.get_logger()

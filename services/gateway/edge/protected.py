@@ -12,8 +12,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.edge.forwarding import Forwarding
-from services.gateway.edge.paths import is_plain, joined
-from services.gateway.edge.protection import (
+from services.gateway.edge.gate import (
     RECEIPT_HEADER,
     Admitted,
     Gate,
@@ -21,6 +20,7 @@ from services.gateway.edge.protection import (
     ReceiptForeign,
     ReceiptMissing,
 )
+from services.gateway.edge.paths import is_plain, joined
 from services.gateway.edge.proxy import METHODS
 from shared import clock
 from shared.actors import Role
