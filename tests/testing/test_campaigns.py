@@ -51,6 +51,18 @@ async def test_a_round_counts_the_people_who_live_there_when_it_is_planned(
     assert await ring.missing(region=GRID) == set(here[1:])
 
 
+async def test_nobody_knocks_for_who_has_died_or_moved_away(district: District, make_round: MakeRound) -> None:
+    here = await residents(district, 3)
+    ring = await make_round()
+    gone = Resident(id=here[0], version=2, region=GRID, state="closed", household_id=None)
+    await say_residents(district, [gone])
+    assert await ring.missing() == set(here[1:])
+    total = (await ring.progress())["total"]
+    assert [total[name] for name in ("expected", "sampled", "missing")] == [3, 0, 3]
+    await say_residents(district, [gone.model_copy(update={"version": 3, "state": "active"})])
+    assert await ring.missing() == set(here)
+
+
 async def test_missing_people_are_paged_and_scoped(district: District, make_round: MakeRound) -> None:
     here = await residents(district, 5)
     there = await residents(district, 2, region="3505820050020101")

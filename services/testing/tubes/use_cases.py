@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from services.testing.problems import TubeMoveForbidden
+from services.testing.problems import STATES, TubeMoveForbidden
 from services.testing.results import consequences
 from services.testing.results.consequences import News
 from services.testing.tubes import rules
@@ -70,7 +70,7 @@ async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
         raise NotFound()
     given_up = tube["state"] == "resulted" and tube["missing"] > 0 and tube["outcome"] in ("negative", "invalid")
     if not given_up and rules.move(tube["state"], "discard") is None:
-        raise TubeMoveForbidden(state=tube["state"])
+        raise TubeMoveForbidden(state=STATES[tube["state"]])
     async with work.everywhere():
         await work.run(DISCARD, id=tube_id, now=work.now, reason=discard.reason)
         await consequences.follow(work, {tube_id: News("discarded", tube["outcome"])})
