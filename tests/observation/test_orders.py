@@ -274,6 +274,55 @@ async def test_an_order_ends_when_days_and_tests_are_complete(
     assert (Order.model_validate_json(last["data"]).state, last["urgent"]) == ("ended", True)
 
 
+async def test_an_order_ends_early_when_a_second_person_approves(
+    district: District, home: Home, officer: httpx.AsyncClient
+) -> None:
+    evidence = new_id()
+    await tell(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    path = f"/observation/v1/orders/{order['id']}"
+    assert (await officer.post(f"{path}/early-end", json={})).status_code == 422
+    reason = "户籍登记有误，未同住"
+    proposals = [(await officer.post(f"{path}/early-end", json={"reason": reason})).json() for _ in range(2)]
+    assert [(one["kind"], one["region"], one["reason"]) for one in proposals] == [
+        ("early_end", order["region"], reason)
+    ] * 2
+    assert (await officer.get(path)).json()["state"] == "open", "nothing ends before somebody approves"
+
+    decision = {"content_hash": proposals[0]["content_hash"], "reason": "核实无误"}
+    approve = f"/observation/v1/proposals/{proposals[0]['id']}/approve"
+    assert (await officer.post(approve, json=decision)).status_code == 403
+    elsewhere = district.caller("observation", Role.COMMAND, scope="350583")
+    assert (await elsewhere.post(approve, json=decision)).status_code == 404
+    command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
+    approved = await command.post(approve, json=decision)
+    assert (approved.status_code, approved.json()["state"]) == (200, "approved"), approved.text
+    plan = (await officer.get(f"{path}/plan")).json()
+    assert (plan["state"], plan["end_reason"]) == ("ended", "ended_early")
+    assert "提前解除" in (await officer.get(f"{path}/notice")).text
+    second = await command.post(f"/observation/v1/proposals/{proposals[1]['id']}/approve", json=decision)
+    assert (second.status_code, second.json()["code"]) == (409, "order_ended")
+    told_late = await officer.post(f"{path}/early-end", json={"reason": reason})
+    assert (told_late.status_code, told_late.json()["code"]) == (409, "order_ended")
+
+    # The same exposure opens no other, a later one does.
+    await tell(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
+    assert await orders_of(district, [home.adult]) == {}
+    await tell(district, tube(new_id(), [home.child], "positive", sampled_at=clock.now() + timedelta(days=1)))
+    assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
+async def test_nobody_ends_their_own_proposal(district: District, home: Home) -> None:
+    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now()))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
+    made = (await command.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "误登"})).json()
+    decision = {"content_hash": made["content_hash"], "reason": "同意"}
+    answer = await command.post(f"/observation/v1/proposals/{made['id']}/approve", json=decision)
+    assert (answer.status_code, answer.json()["code"]) == (403, "proposal_same_person")
+    assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
 async def test_a_negative_that_is_taken_back_is_missing_again(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:

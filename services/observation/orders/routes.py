@@ -7,7 +7,7 @@ from fastapi import Path, Query
 from fastapi.responses import HTMLResponse
 
 from services.observation.orders import notice, use_cases
-from services.observation.orders.schemas import Conversion, Extension, OrderPlan
+from services.observation.orders.schemas import Conversion, EarlyEndAsked, Extension, OrderPlan
 from services.observation.orders.use_cases import (
     OrderDaysIncomplete,
     OrderEnded,
@@ -17,9 +17,11 @@ from services.observation.orders.use_cases import (
     OrderTooLong,
 )
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.http.router import PageAsked, Router, Work
-from shared.problems import NotFound
+from shared.problems import Forbidden, NotFound
+from shared.proposals.use_cases import Proposal
 from shared.work import Listed
 
 router = Router(prefix="/observation/v1/orders", tags=["orders"])
@@ -78,9 +80,25 @@ async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
 async def end_order(order_id: OrderId, work: Work) -> Order:
     """End an order whose days are complete and whose tests are negative.
 
-    A missed test is made good by another negative single tube later. There is no early end here.
+    A missed test is made good by another negative single tube later. Before that only two people can end it.
     """
     return await use_cases.end_order(work, order_id)
+
+
+@router.post(
+    "/{order_id}/early-end",
+    role=TEAM,
+    raises=[NotFound, Forbidden, OrderEnded],
+    status=201,
+    audit=Kind.APPROVAL,
+    location="/observation/v1/proposals/{id}",
+)
+async def propose_early_end(order_id: OrderId, asked: EarlyEndAsked, work: Work) -> Proposal:
+    """Propose that an order ends before its days or tests are complete, with a reason.
+
+    It ends when somebody else, of the command that answers for the person's region, approves. Source: article 10.
+    """
+    return await use_cases.propose_early_end(work, order_id, asked)
 
 
 @router.post("/{order_id}/convert", role=TEAM, raises=[NotFound, OrderEnded, OrderRoomUnconfirmed])

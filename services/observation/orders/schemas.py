@@ -34,6 +34,20 @@ class Extension(Said):
     reason: str = Field(min_length=2, max_length=500)
 
 
+class EarlyEndAsked(Said):
+    """Why an observation should end before its days or tests are complete."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "户籍登记有误，该人员并未与阳性人员同住"}]})
+
+    reason: str = Field(min_length=2, max_length=500)
+
+
+class EarlyEnd(Said):
+    """Which observation ends early."""
+
+    order_id: UUID
+
+
 class TestDay(Said):
     """A test the protocol asks for."""
 

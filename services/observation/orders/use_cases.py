@@ -8,16 +8,18 @@ from sqlalchemy import select
 
 from services.observation.orders import notice
 from services.observation.orders.following import settle
-from services.observation.orders.schemas import Conversion, Extension, OrderPlan, TestDay
+from services.observation.orders.schemas import Conversion, EarlyEnd, EarlyEndAsked, Extension, OrderPlan, TestDay
 from services.observation.orders.tables import OrderRow
 from services.observation.people.rules import days_of
 from services.observation.protocols import rules
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
-from shared.audit.kinds import Kind
+from shared.actors import Role
+from shared.audit.kinds import Kind as Act
 from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.days import SHANGHAI, day_of
 from shared.problems import Problem, Text
+from shared.proposals.use_cases import Kind, Proposal, propose
 from shared.regions import range_of
 from shared.work import Listed, Page, Work
 
@@ -40,7 +42,10 @@ class OrderDaysIncomplete(Problem):
     code = "order_days_incomplete"
     title = Text(zh="观察期未满", en="The days are not complete")
     what = Text(zh="观察期至 {ends_at} 满", en="The days are complete at {ends_at}")
-    fix = Text(zh="请期满后再解除", en="End it when the days are complete")
+    fix = Text(
+        zh="请期满后再解除；确需提前的，请提出申请，由指挥部审批",
+        en="End it when the days are complete, or propose an early end to the command",
+    )
 
 
 class OrderTestsMissing(Problem):
@@ -143,11 +148,27 @@ async def end_order(work: Work, order_id: UUID) -> Order:
     row = await _open_order(work, order_id)
     missing = _missing(row, await get_protocol(work, row.protocol))
     if work.now < row.ends_at:
-        raise OrderDaysIncomplete(ends_at=row.ends_at.astimezone(SHANGHAI).isoformat())
+        raise OrderDaysIncomplete(ends_at=f"{row.ends_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}")
     if not rules.may_end(work.now, row.ends_at, missing):
         raise OrderTestsMissing(days=", ".join(map(str, missing)))
     row.state, row.end_reason, row.ended_at = "ended", "completed", work.now
     return await _restricted(work, row, "ended")
+
+
+async def propose_early_end(work: Work, order_id: UUID, asked: EarlyEndAsked) -> Proposal:
+    row = await _open_order(work, order_id)
+    work.saw([row.resident_id])
+    return await propose(work, EARLY_END, EarlyEnd(order_id=order_id), asked.reason, region=row.region)
+
+
+async def end_early(work: Work, what: EarlyEnd, proposal_id: UUID) -> None:
+    """End what two people agreed should end. The exposure it rested on opens no other order."""
+    row = await _open_order(work, what.order_id)
+    row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
+    await _restricted(work, row, "ended_early")
+
+
+EARLY_END = Kind("early_end", EarlyEnd, Role.COMMAND, end_early, raises=[OrderEnded])
 
 
 async def convert_order(work: Work, order_id: UUID, to: Conversion) -> Order:
@@ -178,7 +199,7 @@ async def _open_order(work: Work, order_id: UUID) -> OrderRow:
 
 async def _restricted(work: Work, row: OrderRow, change: str) -> Order:
     """Tell everybody what the person may do from now on, and leave it in the audit as what it is."""
-    work.audit(kind=Kind.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
+    work.audit(kind=Act.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
     return await work.publish(row, change=change, urgent=True)
 
 
