@@ -21,17 +21,17 @@ ALL_PAIRS = list(itertools.product(STATES, ALL_MOVES))
 START = datetime(2021, 1, 21, 1, 0, tzinfo=UTC)
 
 # Written out a second time, by another principle: what leads where from each state; a dot forbids.
-#              dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancel
+#              dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancel      reopen
 TABLE = """
-reported       dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled
-dispatched     =           on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled
-on_board       =           =           handed_over  left        ruled_out   admitted    confirmed   .
-handed_over    =           =           =            .           ruled_out   admitted    confirmed   .
-left           dispatched  on_board    handed_over  =           ruled_out   admitted    confirmed   cancelled
-admitted       =           =           =            .           ruled_out   =           confirmed   .
-ruled_out      =           =           =            .           =           .           .           .
-confirmed      =           =           =            .           .           .           =           .
-cancelled      .           .           .            .           .           .           .           .
+reported       dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled   .
+dispatched     =           on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled   .
+on_board       =           =           handed_over  left        ruled_out   admitted    confirmed   .           .
+handed_over    =           =           =            .           ruled_out   admitted    confirmed   .           .
+left           dispatched  on_board    handed_over  =           ruled_out   admitted    confirmed   cancelled   .
+admitted       =           =           =            .           ruled_out   =           confirmed   .           .
+ruled_out      =           =           =            .           =           .           .           .           .
+confirmed      =           =           =            .           .           .           =           .           .
+cancelled      .           .           .            .           .           .           .           .           reported
 """
 EXPECTED = {
     (state, move): {"=": state, ".": None}.get(cell, cell)
@@ -94,7 +94,7 @@ MESSAGES = st.lists(
     st.builds(
         Event,
         id=st.uuids(version=4),
-        move=st.sampled_from([move for move in ALL_MOVES if move != "cancel"]),
+        move=st.sampled_from([move for move in ALL_MOVES if move not in ("cancel", "reopen")]),
         at=st.integers(0, 30).map(lambda minutes: START + timedelta(minutes=minutes)),
         hospital=st.sampled_from([None, "hospital-one"]),
     ),

@@ -12,6 +12,8 @@ from services.observation.referrals.use_cases import (
     OutsideScope,
     ReferralEnded,
     ReferralFilter,
+    ReferralNotCancelled,
+    ReferralOpen,
     ReferralUnderWay,
 )
 from shared.actors import Role
@@ -96,3 +98,13 @@ async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work
     It takes back no positive: household orders stay, and the code stays as its own facts say.
     """
     return await use_cases.cancel_referral(work, referral_id, why)
+
+
+@router.post(
+    "/{referral_id}/reopen",
+    role=Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND,
+    raises=[NotFound, ReferralNotCancelled, ReferralOpen],
+)
+async def reopen_referral(referral_id: ReferralId, work: Work) -> Referral:
+    """Take back a cancellation that was a mistake: 120 is asked anew."""
+    return await use_cases.reopen_referral(work, referral_id)

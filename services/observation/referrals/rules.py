@@ -13,7 +13,9 @@ from uuid import UUID
 from services.observation.protocols.rules import Protocol
 from shared.contracts.observation import ReferralState
 
-Move = Literal["dispatched", "on_board", "handed_over", "left", "ruled_out", "admitted", "confirmed", "cancel"]
+Move = Literal[
+    "dispatched", "on_board", "handed_over", "left", "ruled_out", "admitted", "confirmed", "cancel", "reopen"
+]
 Rejection = Literal["referral_closed", "transition_forbidden"]
 
 MOVES: Mapping[ReferralState, Mapping[Move, ReferralState]] = {
@@ -56,7 +58,7 @@ MOVES: Mapping[ReferralState, Mapping[Move, ReferralState]] = {
     "admitted": {"ruled_out": "ruled_out", "confirmed": "confirmed"},
     "ruled_out": {},
     "confirmed": {},
-    "cancelled": {},
+    "cancelled": {"reopen": "reported"},
 }
 """From a state, by a move, to a state. What is neither here nor implied is forbidden."""
 
@@ -119,8 +121,8 @@ def move(state: ReferralState, by: Move) -> ReferralState | None:
 def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetime | None = None) -> Course:
     """The course of a referral, from all that was told of it and perhaps our own cancellation.
 
-    A cancellation was allowed when it was made, and is final: of what becomes known later, transport that happened
-    before it fills its time, and everything else is rejected, for people to look at.
+    A cancellation was allowed when it was made, and only people take it back: of what becomes known later, transport
+    that happened before it fills its time, and everything else is rejected, for people to look at.
     """
     state: ReferralState = "reported"
     since, hospital = reported_at, None
