@@ -12,7 +12,7 @@ from shared.actors import Role
 from shared.contracts.testing import Campaign, CampaignState
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/testing/v1/campaigns", tags=["campaigns"])
 
@@ -33,7 +33,7 @@ Under = Annotated[
 @router.post(
     "",
     role=Role.COMMAND,
-    raises=[CampaignTooLarge],
+    raises=[CampaignTooLarge, RegionOutside],
     status=201,
     location="/testing/v1/campaigns/{id}",
 )

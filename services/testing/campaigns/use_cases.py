@@ -118,6 +118,7 @@ MISSING = text("""
 
 
 async def plan_campaign(work: Work, new: NewCampaign) -> Campaign:
+    work.require_within(new.region)
     low, high = range_of(new.region)
     people = await scalar(work, COUNT.bindparams(low=low, high=high))
     if people > MOST_EXPECTED:
