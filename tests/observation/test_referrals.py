@@ -233,6 +233,8 @@ async def test_cancelled_with_a_reason_before_anybody_is_on_board(
     assert (await doctor.post(f"{path}/cancel", json={})).json()["code"] == "invalid_input"
     done = await doctor.post(f"{path}/cancel", json={"reason": "已由医院接走"})
     assert (done.status_code, done.json()["state"]) == (200, "cancelled")
+    standing = (await doctor.get(f"{path}/standing")).json()
+    assert [standing[name] for name in ("state", "cancel_reason", "due_at")] == ["cancelled", "已由医院接走", None]
     again = await doctor.post(f"{path}/cancel", json={"reason": "已由医院接走"})
     assert (again.status_code, again.json()["code"]) == (409, "referral_ended")
     # Closed by people: the same positive opens no other, and the household stays under observation.
@@ -261,6 +263,10 @@ async def test_a_cancellation_by_mistake_is_taken_back(district: District, docto
     await tell(district, message("referral.handed_over", row["id"], at=clock.now() + timedelta(minutes=1)))
     shown = (await doctor.get(path)).json()
     assert shown["state"] == "handed_over"
+    standing = (await doctor.get(f"{path}/standing")).json()
+    assert (standing["since"], standing["cancel_reason"]) == (shown["handed_over_at"], None)
+    stranger = district.caller("observation", Role.RESIDENT, residents=(new_id(),))
+    assert (await stranger.get(f"{path}/standing")).status_code == 404
     assert shown["dispatched_at"] is not None, "what was told while it was cancelled counts after all"
 
 

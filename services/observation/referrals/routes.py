@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Path, Query
 
 from services.observation.referrals import use_cases
-from services.observation.referrals.schemas import Cancellation, Fever, NewFever
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.use_cases import (
     NoFever,
     OutsideScope,
@@ -64,6 +64,12 @@ async def get_referral(referral_id: ReferralId, work: Work) -> Referral:
     The 120 desk sees all that are handed to it, a hospital those it reported or was named in, residents their own.
     """
     return await use_cases.get_referral(work, referral_id)
+
+
+@router.get("/{referral_id}/standing", role=READERS, raises=[NotFound])
+async def standing_of_referral(referral_id: ReferralId, work: Work) -> Standing:
+    """Show since when a referral is where it is, by when it must go on, to which hospital, and why it was cancelled."""
+    return await use_cases.standing_of_referral(work, referral_id)
 
 
 @router.get("", role=READERS)

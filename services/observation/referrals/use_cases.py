@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol, protocol_in_force
 from services.observation.referrals import following, rules
-from services.observation.referrals.schemas import Cancellation, Fever, NewFever
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.tables import FeverRow, ReferralRow, say
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.house import House
@@ -178,6 +178,19 @@ async def list_referrals(work: Work, where: ReferralFilter, page: Page) -> Liste
     listed = await work.page(select(ReferralRow).where(*where.clauses()), page, ReferralRow.public)
     work.saw(referral.resident_id for referral in listed.items)
     return listed
+
+
+async def standing_of_referral(work: Work, referral_id: UUID) -> Standing:
+    row = await work.get(ReferralRow, referral_id)
+    work.saw([row.resident_id])
+    return Standing(
+        referral_id=row.id,
+        state=row.state,
+        since=row.since,
+        due_at=row.due_at,
+        hospital=row.hospital,
+        cancel_reason=row.cancel_reason,
+    )
 
 
 async def list_fevers(work: Work, referral_id: UUID, page: Page) -> Listed[Fever]:
