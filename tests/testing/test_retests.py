@@ -280,6 +280,9 @@ async def test_a_drill_calls_nobody(district: District, make_round: MakeRound) -
     said = await ring.tube(pool)
     assert said["drill"] is True
     assert said["result"]["outcome"] == "positive"
+    me = district.caller("testing", Role.RESIDENT, residents=(people[0],))
+    [mine] = (await me.get("/testing/v1/my-samples")).json()
+    assert (mine["drill"], mine["outcome"]) == (True, "positive"), "nobody takes it for their own"
 
 
 @pytest.mark.parametrize(("outcome", "called"), [("inconclusive", 1), ("positive", 0), ("negative", 0), ("invalid", 0)])

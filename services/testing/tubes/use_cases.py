@@ -28,7 +28,7 @@ MY_SAMPLES = text("SELECT id FROM samples WHERE undone_at IS NULL ORDER BY sampl
 # A held negative is not told: it is not known yet that everybody in the tube is known.
 MY_TUBES = text("""
     SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number,
-        CASE tubes.capacity WHEN 1 THEN 'single' ELSE 'pool' END AS people, samples.sampled_at,
+        CASE tubes.capacity WHEN 1 THEN 'single' ELSE 'pool' END AS people, tubes.drill, samples.sampled_at,
         CASE WHEN tubes.held AND tubes.outcome <> 'positive' THEN 'received' ELSE tubes.state END AS stage,
         CASE WHEN NOT tubes.held OR tubes.outcome = 'positive' THEN tubes.outcome END AS outcome,
         CASE WHEN NOT tubes.held OR tubes.outcome = 'positive' THEN tubes.reported_at END AS reported_at
