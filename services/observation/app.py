@@ -4,8 +4,8 @@ from fastapi import FastAPI
 
 from services.observation.messages import routes as messages
 from services.observation.orders import routes as orders
+from services.observation.orders.decisions import ORDER_KINDS
 from services.observation.orders.tables import OrderRow
-from services.observation.orders.use_cases import EARLY_END
 from services.observation.people import tables as _people  # noqa: F401 - declares its tables
 from services.observation.protocols import routes as protocols
 from services.observation.protocols.use_cases import PROTOCOL
@@ -21,7 +21,7 @@ from shared.settings import Settings
 API = Api(
     title="Fangxian observation",
     routers=[protocols.router, orders.router, referrals.router, messages.router],
-    proposals=[PROTOCOL, EARLY_END],
+    proposals=[PROTOCOL, *ORDER_KINDS],
     snapshots={Order: rows_of(OrderRow), Referral: rows_of(ReferralRow)},
     reactions=WORKER.reactions,
 )

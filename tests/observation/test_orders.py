@@ -336,7 +336,15 @@ async def test_a_negative_that_is_taken_back_is_missing_again(
     assert not (await officer.get(path)).json()["tests"][0]["done"]
 
 
-async def test_people_convert_and_extend_with_a_reason(
+async def approve(district: District, proposed: httpx.Response) -> httpx.Response:
+    """Let somebody of the command approve what was proposed."""
+    assert proposed.status_code == 201, proposed.text
+    command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
+    decision = {"content_hash": proposed.json()["content_hash"], "reason": "同意"}
+    return await command.post(f"/observation/v1/proposals/{proposed.json()['id']}/approve", json=decision)
+
+
+async def test_two_people_convert_and_extend_with_a_reason(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
     evidence = new_id()
@@ -345,10 +353,16 @@ async def test_people_convert_and_extend_with_a_reason(
     path = f"/observation/v1/orders/{order['id']}"
     refused = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析"})
     assert (refused.status_code, refused.json()["code"]) == (422, "order_room_unconfirmed")
-    home_now = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析", "own_room": True})
-    assert (home_now.status_code, home_now.json()["kind"]) == (200, "home")
-    longer = (await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})).json()
-    assert longer["ends_at"] > home_now.json()["ends_at"]
+    to_home = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析", "own_room": True})
+    assert (await officer.get(path)).json()["kind"] == "central", "one alone changes nothing"
+    assert (await approve(district, to_home)).status_code == 200
+    home_now = (await officer.get(path)).json()
+    assert home_now["kind"] == "home"
+    by_seven = await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})
+    assert (await officer.get(path)).json()["ends_at"] == home_now["ends_at"]
+    assert (await approve(district, by_seven)).status_code == 200
+    longer = (await officer.get(path)).json()
+    assert longer["ends_at"] > home_now["ends_at"]
     # Facts that come later leave people's decisions as they are.
     await tell(district, resident(home.adult, home.id, version=2))
     await tell(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
@@ -356,9 +370,13 @@ async def test_people_convert_and_extend_with_a_reason(
     assert (kept["kind"], kept["ends_at"]) == ("home", longer["ends_at"])
     plan = (await officer.get(f"{path}/plan")).json()
     assert (plan["days"], plan["kind_reason"], plan["extra_reason"]) == (21, "透析", "出现症状")
-    for _ in range(7):
-        last = await officer.post(f"{path}/extend", json={"days": 8, "reason": "再延"})
+    both = [await officer.post(f"{path}/extend", json={"days": 30, "reason": "再延"}) for _ in range(2)]
+    assert (await approve(district, both[0])).status_code == 200
+    at_once = await approve(district, both[1])
+    assert (at_once.status_code, at_once.json()["code"]) == (409, "order_extra_days")
+    last = await officer.post(f"{path}/extend", json={"days": 24, "reason": "再延"})
     assert (last.status_code, last.json()["code"]) == (409, "order_extra_days")
+    assert (await officer.post(f"{path}/extend", json={"days": 23, "reason": "再延"})).status_code == 201
 
 
 async def test_the_notice_can_be_printed(district: District, home: Home, officer: httpx.AsyncClient) -> None:

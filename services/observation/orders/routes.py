@@ -6,16 +6,16 @@ from uuid import UUID
 from fastapi import Path, Query
 from fastapi.responses import HTMLResponse
 
-from services.observation.orders import notice, use_cases
-from services.observation.orders.schemas import Conversion, EarlyEndAsked, Extension, OrderPlan
-from services.observation.orders.use_cases import (
+from services.observation.orders import decisions, notice, use_cases
+from services.observation.orders.problems import (
     OrderDaysIncomplete,
     OrderEnded,
-    OrderFilter,
     OrderRoomUnconfirmed,
     OrderTestsMissing,
     OrderTooLong,
 )
+from services.observation.orders.schemas import Conversion, EarlyEnd, Extension, OrderPlan
+from services.observation.orders.use_cases import OrderFilter
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
@@ -85,32 +85,30 @@ async def end_order(order_id: OrderId, work: Work) -> Order:
     return await use_cases.end_order(work, order_id)
 
 
-@router.post(
-    "/{order_id}/early-end",
-    role=TEAM,
-    raises=[NotFound, Forbidden, OrderEnded],
-    status=201,
-    audit=Kind.APPROVAL,
-    location="/observation/v1/proposals/{id}",
-)
-async def propose_early_end(order_id: OrderId, asked: EarlyEndAsked, work: Work) -> Proposal:
+DECIDED = {"role": TEAM, "status": 201, "audit": Kind.APPROVAL, "location": "/observation/v1/proposals/{id}"}
+"""What one person proposes, and another of the command that answers for the person's region approves."""
+
+
+@router.post("/{order_id}/early-end", raises=[NotFound, Forbidden, OrderEnded], **DECIDED)
+async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> Proposal:
     """Propose that an order ends before its days or tests are complete, with a reason.
 
-    It ends when somebody else, of the command that answers for the person's region, approves. Source: article 10.
+    It ends when somebody of the command approves. Source: article 10.
     """
-    return await use_cases.propose_early_end(work, order_id, asked)
+    return await decisions.propose_early_end(work, order_id, asked)
 
 
-@router.post("/{order_id}/convert", role=TEAM, raises=[NotFound, OrderEnded, OrderRoomUnconfirmed])
-async def convert_order(order_id: OrderId, to: Conversion, work: Work) -> Order:
-    """Move a person to a site, or home, for the rest of the days, with a reason.
+@router.post("/{order_id}/convert", raises=[NotFound, Forbidden, OrderEnded, OrderRoomUnconfirmed], **DECIDED)
+async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -> Proposal:
+    """Propose to move a person to a site, or home, for the rest of the days, with a reason.
 
-    Home needs a room of one's own that somebody has seen. Source: article 10.
+    Home needs a room of one's own that somebody has seen. It happens when somebody of the command approves.
+    Source: article 10.
     """
-    return await use_cases.convert_order(work, order_id, to)
+    return await decisions.propose_conversion(work, order_id, asked)
 
 
-@router.post("/{order_id}/extend", role=TEAM, raises=[NotFound, OrderEnded, OrderTooLong])
-async def extend_order(order_id: OrderId, by: Extension, work: Work) -> Order:
-    """Add days to an order, with a reason."""
-    return await use_cases.extend_order(work, order_id, by)
+@router.post("/{order_id}/extend", raises=[NotFound, Forbidden, OrderEnded, OrderTooLong], **DECIDED)
+async def propose_extension(order_id: OrderId, asked: Extension, work: Work) -> Proposal:
+    """Propose to add days to an order, with a reason. They are added when somebody of the command approves."""
+    return await decisions.propose_extension(work, order_id, asked)

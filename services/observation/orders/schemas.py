@@ -34,7 +34,7 @@ class Extension(Said):
     reason: str = Field(min_length=2, max_length=500)
 
 
-class EarlyEndAsked(Said):
+class EarlyEnd(Said):
     """Why an observation should end before its days or tests are complete."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "户籍登记有误，该人员并未与阳性人员同住"}]})
@@ -42,8 +42,20 @@ class EarlyEndAsked(Said):
     reason: str = Field(min_length=2, max_length=500)
 
 
-class EarlyEnd(Said):
-    """Which observation ends early."""
+class EarlyEndOf(EarlyEnd):
+    """The end of one order."""
+
+    order_id: UUID
+
+
+class ConversionOf(Conversion):
+    """The conversion of one order."""
+
+    order_id: UUID
+
+
+class ExtensionOf(Extension):
+    """The extension of one order."""
 
     order_id: UUID
 
