@@ -379,6 +379,44 @@ async def test_two_people_convert_and_extend_with_a_reason(
     assert (await officer.post(f"{path}/extend", json={"days": 23, "reason": "再延"})).status_code == 201
 
 
+@pytest.mark.parametrize("how", ["completed", "ended_early", "converted", "evidence_withdrawn", "person_closed"])
+async def test_whatever_has_ended_is_ended_for_everybody(
+    district: District, home: Home, officer: httpx.AsyncClient, how: str
+) -> None:
+    evidence, sampled_at = new_id(), clock.now() - timedelta(days=12)
+    await tell(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    path = f"/observation/v1/orders/{order['id']}"
+    waiting = await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})
+    if how == "completed":
+        await swab(district, home.adult, -11, -8, -5, 2)
+        district.move_clock(days=4)
+        assert (await officer.post(f"{path}/end")).status_code == 200
+    elif how == "ended_early":
+        await approve(district, await officer.post(f"{path}/early-end", json={"reason": "误登"}))
+    elif how == "converted":
+        await tell(district, tube(new_id(), [home.adult], "positive"))
+    elif how == "evidence_withdrawn":
+        await tell(district, tube(evidence, [home.case], "negative", version=2, sampled_at=sampled_at))
+    else:
+        await tell(district, resident(home.adult, home.id, version=2, state="closed"))
+    plan = (await officer.get(f"{path}/plan")).json()
+    withdrawn = how in ("evidence_withdrawn", "person_closed")
+    assert (plan["end_reason"], plan["state"], plan["may_end"]) == (how, "withdrawn" if withdrawn else "ended", False)
+    assert "解除" in (await officer.get(f"{path}/notice")).text
+    acts: dict[str, Any] = {
+        "end": None,
+        "early-end": {"reason": "误登"},
+        "convert": {"kind": "central", "reason": "家中无单间"},
+        "extend": {"days": 1, "reason": "出现症状"},
+    }
+    for act, body in acts.items():
+        answer = await officer.post(f"{path}/{act}", json=body)
+        assert (act, answer.status_code, answer.json()["code"]) == (act, 409, "order_ended")
+    too_late = await approve(district, waiting)
+    assert (too_late.status_code, too_late.json()["code"]) == (409, "order_ended")
+
+
 async def test_the_notice_can_be_printed(district: District, home: Home, officer: httpx.AsyncClient) -> None:
     evidence = new_id()
     sampled_at = shanghai("2021-01-21 08:00")
