@@ -21,17 +21,17 @@ ALL_PAIRS = list(itertools.product(STATES, ALL_MOVES))
 START = datetime(2021, 1, 21, 1, 0, tzinfo=UTC)
 
 # Written out a second time, by another principle: what leads where from each state; a dot forbids.
-#              dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancel      reopen
+#              dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancel
 TABLE = """
-reported       dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled   .
-dispatched     =           on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled   .
-on_board       =           =           handed_over  left        ruled_out   admitted    confirmed   .           .
-handed_over    =           =           =            .           ruled_out   admitted    confirmed   .           .
-left           dispatched  on_board    handed_over  =           ruled_out   admitted    confirmed   cancelled   .
-admitted       =           =           =            .           ruled_out   =           confirmed   .           .
-ruled_out      =           =           =            .           =           .           .           .           .
-confirmed      =           =           =            .           .           .           =           .           .
-cancelled      .           .           .            .           .           .           .           .           reported
+reported       dispatched  on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled
+dispatched     =           on_board    handed_over  left        ruled_out   admitted    confirmed   cancelled
+on_board       =           =           handed_over  left        ruled_out   admitted    confirmed   .
+handed_over    =           =           =            .           ruled_out   admitted    confirmed   .
+left           dispatched  on_board    handed_over  =           ruled_out   admitted    confirmed   cancelled
+admitted       =           =           =            .           ruled_out   =           confirmed   .
+ruled_out      =           =           =            .           =           .           .           .
+confirmed      =           =           =            .           .           .           =           .
+cancelled      .           .           .            .           .           .           .           .
 """
 EXPECTED = {
     (state, move): {"=": state, ".": None}.get(cell, cell)
@@ -43,6 +43,12 @@ EXPECTED = {
 @pytest.mark.parametrize(("state", "move"), ALL_PAIRS)
 def test_moves(state: ReferralState, move: Move) -> None:
     assert rules.move(state, move) == EXPECTED[state, move]
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+@pytest.mark.parametrize("state", STATES)
+def test_only_what_people_cancelled_is_taken_up_again(state: ReferralState, withdrawn: bool) -> None:
+    assert rules.may_reopen(state, withdrawn=withdrawn) == ((state, withdrawn) == ("cancelled", False))
 
 
 def told(move: Move, minutes: int, name: str = "") -> Event:
@@ -94,7 +100,7 @@ MESSAGES = st.lists(
     st.builds(
         Event,
         id=st.uuids(version=4),
-        move=st.sampled_from([move for move in ALL_MOVES if move not in ("cancel", "reopen")]),
+        move=st.sampled_from([move for move in ALL_MOVES if move != "cancel"]),
         at=st.integers(0, 30).map(lambda minutes: START + timedelta(minutes=minutes)),
         hospital=st.sampled_from([None, "hospital-one"]),
     ),

@@ -13,9 +13,7 @@ from uuid import UUID
 from services.observation.protocols.rules import Protocol
 from shared.contracts.observation import ReferralState
 
-Move = Literal[
-    "dispatched", "on_board", "handed_over", "left", "ruled_out", "admitted", "confirmed", "cancel", "reopen"
-]
+Move = Literal["dispatched", "on_board", "handed_over", "left", "ruled_out", "admitted", "confirmed", "cancel"]
 Rejection = Literal["referral_closed", "transition_forbidden"]
 
 MOVES: Mapping[ReferralState, Mapping[Move, ReferralState]] = {
@@ -58,7 +56,7 @@ MOVES: Mapping[ReferralState, Mapping[Move, ReferralState]] = {
     "admitted": {"ruled_out": "ruled_out", "confirmed": "confirmed"},
     "ruled_out": {},
     "confirmed": {},
-    "cancelled": {"reopen": "reported"},
+    "cancelled": {},
 }
 """From a state, by a move, to a state. What is neither here nor implied is forbidden."""
 
@@ -145,6 +143,11 @@ def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetim
     if cancelled_at:
         state, since = "cancelled", cancelled_at
     return Course(state, since, {name: times[name] for name in TRANSPORT if name in times}, hospital, rejected)
+
+
+def may_reopen(state: ReferralState, *, withdrawn: bool) -> bool:
+    """Whether people may take a referral up again: only what people cancelled. It begins anew as reported."""
+    return state == "cancelled" and not withdrawn
 
 
 def due_at(state: ReferralState, since: datetime, protocol: Protocol) -> datetime | None:

@@ -217,13 +217,12 @@ async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> R
 async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
     """From its beginning, by today's clock: what was told meanwhile counts again with the next message."""
     row = await work.lock(ReferralRow, referral_id)
-    state = rules.move(row.state, "reopen")
-    if state is None or row.withdrawn:
+    if not rules.may_reopen(row.state, withdrawn=row.withdrawn):
         raise ReferralNotCancelled()
     protocol = await get_protocol(work, row.protocol)
-    row.state, row.since, row.closed_at = state, work.now, None
+    row.state, row.since, row.closed_at = "reported", work.now, None
     row.cancelled_at = row.cancel_reason = None
-    row.due_at = rules.due_at(state, work.now, protocol)
+    row.due_at = rules.due_at(row.state, work.now, protocol)
     work.saw([row.resident_id])
     return await work.publish(row, change="reopened", urgent=True)
 
