@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from services.observation.messages import routes as messages
 from services.observation.orders import routes as orders
+from services.observation.orders.decisions import ORDER_KINDS
 from services.observation.orders.tables import OrderRow
 from services.observation.people import tables as _people  # noqa: F401 - declares its tables
 from services.observation.protocols import routes as protocols
@@ -20,7 +21,7 @@ from shared.settings import Settings
 API = Api(
     title="Fangxian observation",
     routers=[protocols.router, orders.router, referrals.router, messages.router],
-    proposals=[PROTOCOL],
+    proposals=[PROTOCOL, *ORDER_KINDS],
     snapshots={Order: rows_of(OrderRow), Referral: rows_of(ReferralRow)},
     reactions=WORKER.reactions,
 )

@@ -1,6 +1,23 @@
 """What can go wrong between a swab and its result. The codes of single items in batches are the same."""
 
+from collections.abc import Mapping
+
 from shared.problems import Problem, Text
+
+STATES: Mapping[str, Text] = {
+    "planned": Text(zh="未开放", en="planned"),
+    "closed": Text(zh="已结束", en="closed"),
+    "cancelled": Text(zh="已取消", en="cancelled"),
+    "open": Text(zh="进行中", en="open"),
+    "sealed": Text(zh="已封管", en="sealed"),
+    "packed": Text(zh="已装箱", en="packed"),
+    "picked_up": Text(zh="已取走", en="picked up"),
+    "in_transit": Text(zh="运送中", en="on its way"),
+    "received": Text(zh="已签收", en="received"),
+    "resulted": Text(zh="已出结果", en="resulted"),
+    "discarded": Text(zh="已作废", en="discarded"),
+}
+"""The states of rounds, tubes and boxes, as sentences say them."""
 
 
 class CampaignUnknown(Problem):
@@ -67,9 +84,11 @@ class TubeUnknown(Problem):
 
     status = 422
     code = "tube_unknown"
-    title = Text(zh="采样管号不存在", en="There is no tube of this number")
+    title = Text(zh="查不到该采样管", en="No tube of this number is found")
     fix = Text(
-        zh="请核对管号（末位为校验码）及所属辖区", en="Check the number (its last digit is a check digit) and the area"
+        zh="请核对管号（末位为校验码）；管号无误的，它属于其他辖区，或尚未封管送往本检测机构",
+        en="Check the number (its last digit is a check digit); if it is right, the tube belongs to another area, or "
+        "was not sealed for your laboratory yet",
     )
 
 
@@ -134,7 +153,7 @@ class SingleOnly(Problem):
     status = 409
     code = "single_only"
     title = Text(zh="该人员只能单采（一人一管）", en="The person needs a tube of their own")
-    fix = Text(zh="请使用单采管", en="Use a single tube (1:1)")
+    fix = Text(zh="请使用单采管（1:1）", en="Use a single tube (1:1)")
 
 
 class ResidentUnknown(Problem):
@@ -144,6 +163,17 @@ class ResidentUnknown(Problem):
     code = "resident_unknown"
     title = Text(zh="辖区内没有该人员", en="There is no such person in your area")
     fix = Text(zh="请先登记人员信息，再重新提交该记录", en="Register the person first, then send the record again")
+
+
+class SampledBeforeCall(Problem):
+    """Who is called to a retest is swabbed after the result that calls for it, by the device's own clock too."""
+
+    status = 409
+    code = "sampled_before_call"
+    title = Text(zh="采样时间早于复核通知", en="The swab is older than the call to the retest")
+    fix = Text(
+        zh="该人员需单采复核；请校准设备时间后重新提交", en="The person needs the retest: set the device's clock right"
+    )
 
 
 class SampleIdTaken(Problem):

@@ -22,6 +22,10 @@ class Reason(BaseModel):
     evidence_id: UUID
     since: datetime
     until: datetime | None = Field(default=None, description="When time alone ends it; null if only evidence does.")
+    earliest_end: datetime | None = Field(
+        default=None,
+        description="Before when no evidence ends it, if that is known: when an order's days are complete.",
+    )
 
 
 class Code(Resource, type="gateway.code.v1"):

@@ -3,6 +3,7 @@
 The value itself is never repeated: it may be somebody's name or number.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from shared.problems import (
     registry,
 )
 
+_NUMBERS = re.compile(r"[0-9]+(?:, [0-9]+)* or [0-9]+")
 _OBJECT = Text(zh="应为对象", en="This must be an object")
 _ARRAY = Text(zh="应为数组", en="This must be an array")
 _STRING = Text(zh="应为字符串", en="This must be a string")
@@ -212,7 +214,9 @@ def _words_of(finding: Mapping[str, Any]) -> tuple[str, Text, Mapping[str, objec
 
 
 def _listed(value: Any) -> object:
-    """A context value as it reads in both languages: `'a', 'b' or 'c'` is a list of three."""
+    """A context value as it reads in both languages: `'a', 'b' or 'c'` is a list of three, and so is `1, 5 or 10`."""
+    if isinstance(value, str) and _NUMBERS.fullmatch(value):
+        return Text(zh=value.replace(" or ", "、").replace(", ", "、"), en=value)
     if not isinstance(value, str) or "'" not in value:
         return value
     separated = value.replace("' or '", "', '")

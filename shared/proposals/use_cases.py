@@ -63,6 +63,14 @@ class ProposalContentDiffers(Problem):
     )
 
 
+STATES: Mapping[State, Text] = {
+    "proposed": Text(zh="待审批", en="proposed"),
+    "approved": Text(zh="已批准", en="approved"),
+    "refused": Text(zh="未批准", en="refused"),
+    "withdrawn": Text(zh="已撤回", en="withdrawn"),
+    "expired": Text(zh="已过期", en="expired"),
+}
+
 PROBLEMS = (ProposalDecided, ProposalExpired, ProposalSamePerson, ProposalContentDiffers)
 
 
@@ -123,7 +131,7 @@ class Proposal(Said):
 
     id: UUID
     kind: str
-    region: str = Field(description="The scope of whoever proposed it: who decides has one at least as wide.")
+    region: str = Field(description="Where it holds: who proposes and who decides answer for at least as much.")
     state: State
     content: dict[str, Any]
     content_hash: str = Field(description="SHA-256 of the content: JSON, keys sorted, no spaces, UTF-8.")
@@ -159,19 +167,20 @@ EXPIRE = text("""
 """)
 
 
-async def propose(work: Work, kind: Kind[Content], content: Content, reason: str) -> Proposal:
-    """Propose something for another person to decide. It binds the whole installation, and so does who may propose it.
-
-    Who decides sees it only with a scope at least as wide.
+async def propose(
+    work: Work, kind: Kind[Content], content: Content, reason: str, *, region: str | None = None
+) -> Proposal:
+    """Propose something for another person to decide. It binds `region`, or else the whole installation; so who
+    proposes it must answer for that, and who decides as well.
     """
-    if not covers(work.actor.range, work.house.settings.region):
+    if not covers(work.actor.range, region or work.house.settings.region):
         raise Forbidden()
     id_ = new_id()
     said = content.model_dump(mode="json")
     (row,) = await work.rows(
         ADD,
         id=id_,
-        region=work.actor.range[0],
+        region=region or work.actor.range[0],
         kind=kind.name,
         content=json.dumps(said),
         content_hash=rules.hash_of(said),
@@ -236,7 +245,7 @@ async def _decide(work: Work, row: RowMapping, move: Move, why: str) -> Proposal
     state = rules.state_at(row["state"], row["expires_at"], work.now)
     to = rules.MOVES.get((state, move))
     if to is None:
-        raise ProposalExpired() if state == "expired" else ProposalDecided(state=state)
+        raise ProposalExpired() if state == "expired" else ProposalDecided(state=STATES[state])
     (decided,) = await work.rows(
         DECIDE,
         id=row["id"],

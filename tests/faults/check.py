@@ -64,7 +64,7 @@ FACTS_OF_TUBES = """
         CASE WHEN outcome = 'negative' THEN 'negative' WHEN capacity = 1 THEN 'positive' ELSE 'pool_pending' END,
         answer
     FROM testing.tubes JOIN testing.samples ON samples.tube_id = tubes.id
-    LEFT JOIN unnest(CASE WHEN outcome = 'negative' THEN answers END) AS answer ON true
+    LEFT JOIN unnest(CASE WHEN outcome = 'negative' OR capacity = 1 THEN answers END) AS answer ON true
     WHERE outcome IN ('negative', 'positive')
 """
 

@@ -15,6 +15,7 @@ from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
 from shared.contracts.resource import Resource
 from shared.contracts.testing import Result, Sample, Tube
+from shared.days import SHANGHAI
 from shared.feed.reader import Reader
 from shared.ids import new_id
 from tests.harness import District
@@ -159,8 +160,16 @@ async def test_orders_restrict_until_they_end(district: District, kind: Any, col
         ends_at=NOW + timedelta(days=14),
     )
     await tell(district, resident(person), order)
-    assert (await code(district, person))["colour"] == colour
-    await tell(district, order.model_copy(update={"version": 2, "state": "ended", "ended_at": NOW}))
+    found = await code(district, person)
+    assert found["colour"] == colour
+    (reason,) = found["reasons"]
+    assert (reason["until"], datetime.fromisoformat(reason["earliest_end"])) == (None, order.ends_at)
+    assert f"not before {order.ends_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}" in reason["how_it_ends"]
+    longer = order.model_copy(update={"version": 2, "ends_at": order.ends_at + timedelta(days=3)})
+    await tell(district, longer)
+    (reason,) = (await code(district, person))["reasons"]
+    assert datetime.fromisoformat(reason["earliest_end"]) == longer.ends_at
+    await tell(district, order.model_copy(update={"version": 3, "state": "ended", "ended_at": NOW}))
     assert (await code(district, person))["colour"] == "green"
 
 
@@ -183,6 +192,34 @@ async def test_what_the_hospital_rules_out_ends_the_red(district: District) -> N
     assert (await code(district, person))["colour"] == "red"
     await tell(district, referral)
     assert (await code(district, person))["colour"] == "green"
+
+
+async def test_who_was_ruled_out_after_the_own_retest_is_free_of_its_pool_too(district: District) -> None:
+    person = new_id()
+    pool = tube([person, new_id()], "positive")
+    own = tube([person], "positive", at=NOW + timedelta(hours=6), answers=(pool.id,))
+    await tell(district, resident(person), pool, own)
+    (reason,) = (await code(district, person))["reasons"]
+    assert (reason["rule"], reason["evidence_id"]) == ("positive", str(own.id))
+    await tell(
+        district,
+        Referral(
+            id=new_id(),
+            version=1,
+            region=GRID,
+            resident_id=person,
+            reason="positive",
+            state="ruled_out",
+            evidence_type=own.type,
+            evidence_id=own.id,
+            reported_at=NOW,
+            closed_at=NOW + timedelta(hours=8),
+        ),
+    )
+    assert (await code(district, person))["colour"] == "green"
+    right = own.model_copy(update={"version": 2, "result": own.result.model_copy(update={"outcome": "inconclusive"})})
+    await tell(district, right)
+    assert {one["evidence_id"] for one in (await code(district, person))["reasons"]} == {str(pool.id), str(own.id)}
 
 
 async def test_any_order_of_a_history_gives_the_same_codes(district: District) -> None:

@@ -91,7 +91,7 @@ def any_fact(draw: st.DrawFn) -> Fact:
         at=at,
         until=at + timedelta(hours=draw(st.integers(1, 600))) if ends else None,
         answers=draw(st.none() | IDS),
-        sampled_at=at - timedelta(hours=draw(st.integers(0, 48))) if kind == "negative" else None,
+        sampled_at=at - timedelta(hours=draw(st.integers(0, 48))) if kind in ("negative", "positive") else None,
         pool_size=draw(st.sampled_from([1, 5, 10, 20])),
     )
 
@@ -109,7 +109,7 @@ def test_order_and_repetition_change_nothing(facts: list[Fact], now: datetime, r
 
 @given(FACTS, any_fact(), NOWS)
 def test_an_assertion_never_makes_anyone_greener(facts: list[Fact], more: Fact, now: datetime) -> None:
-    if more.kind in ("negative", "discharged") or more.variant == "ruled_out":
+    if more.kind in ("negative", "discharged") or more.variant == "ruled_out" or more.kind == "positive":
         return
     before, after = evaluate(facts, POLICY, now), evaluate([*facts, more], POLICY, now)
     assert after.colour >= before.colour
@@ -134,6 +134,19 @@ def test_a_negative_retracts_only_the_pool_it_answers(facts: list[Fact], fact: F
     assert changed <= {("pool_pending", negative.answers)}
     if changed:
         assert negative.pool_size == 1
+
+
+@given(FACTS, any_fact(), NOWS)
+def test_a_positive_takes_the_place_of_the_pool_it_answers_alone(facts: list[Fact], fact: Fact, now: datetime) -> None:
+    positive = msgspec.structs.replace(
+        fact, kind="positive", variant="", sampled_at=fact.at - timedelta(hours=6), until=None
+    )
+    kept = {(reason.rule, reason.source_id) for reason in evaluate(facts, POLICY, now).reasons}
+    left = {(reason.rule, reason.source_id) for reason in evaluate([*facts, positive], POLICY, now).reasons}
+    assert left - kept <= {("positive", positive.source_id)}
+    assert kept - left <= {("pool_pending", positive.answers)}
+    if kept - left:
+        assert positive.pool_size == 1
 
 
 @given(FACTS, NOWS, st.integers(0, 100 * 24))
@@ -185,7 +198,7 @@ BAD: dict[str, Any] = {
     "a positive until an order ends": lambda d: d["rules"][0].update(lasts="until_order_ends"),
     "zero days": lambda d: d["rules"][0].update(lasts={"days": 0}),
     "any negative frees": lambda d: d["rules"][3]["ended_by"][0].update(reach="earlier"),
-    "ended by what asserts": lambda d: d["rules"][3]["ended_by"][0].update(fact="positive"),
+    "ended by what asserts": lambda d: d["rules"][3]["ended_by"][0].update(fact="pool_pending"),
     "a referral outcome nobody knows": lambda d: d["rules"][0]["ended_by"][0].update(variant="vanished"),
     "a referral of no outcome": lambda d: d["rules"][0]["ended_by"][0].pop("variant"),
     "an unknown placeholder": lambda d: d["rules"][0]["why"].update(en="Call {phone}."),

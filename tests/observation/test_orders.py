@@ -274,6 +274,55 @@ async def test_an_order_ends_when_days_and_tests_are_complete(
     assert (Order.model_validate_json(last["data"]).state, last["urgent"]) == ("ended", True)
 
 
+async def test_an_order_ends_early_when_a_second_person_approves(
+    district: District, home: Home, officer: httpx.AsyncClient
+) -> None:
+    evidence = new_id()
+    await tell(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    path = f"/observation/v1/orders/{order['id']}"
+    assert (await officer.post(f"{path}/early-end", json={})).status_code == 422
+    reason = "户籍登记有误，未同住"
+    proposals = [(await officer.post(f"{path}/early-end", json={"reason": reason})).json() for _ in range(2)]
+    assert [(one["kind"], one["region"], one["reason"]) for one in proposals] == [
+        ("early_end", order["region"], reason)
+    ] * 2
+    assert (await officer.get(path)).json()["state"] == "open", "nothing ends before somebody approves"
+
+    decision = {"content_hash": proposals[0]["content_hash"], "reason": "核实无误"}
+    approve = f"/observation/v1/proposals/{proposals[0]['id']}/approve"
+    assert (await officer.post(approve, json=decision)).status_code == 403
+    elsewhere = district.caller("observation", Role.COMMAND, scope="350583")
+    assert (await elsewhere.post(approve, json=decision)).status_code == 404
+    command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
+    approved = await command.post(approve, json=decision)
+    assert (approved.status_code, approved.json()["state"]) == (200, "approved"), approved.text
+    plan = (await officer.get(f"{path}/plan")).json()
+    assert (plan["state"], plan["end_reason"]) == ("ended", "ended_early")
+    assert "提前解除" in (await officer.get(f"{path}/notice")).text
+    second = await command.post(f"/observation/v1/proposals/{proposals[1]['id']}/approve", json=decision)
+    assert (second.status_code, second.json()["code"]) == (409, "order_ended")
+    told_late = await officer.post(f"{path}/early-end", json={"reason": reason})
+    assert (told_late.status_code, told_late.json()["code"]) == (409, "order_ended")
+
+    # The same exposure opens no other, a later one does.
+    await tell(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
+    assert await orders_of(district, [home.adult]) == {}
+    await tell(district, tube(new_id(), [home.child], "positive", sampled_at=clock.now() + timedelta(days=1)))
+    assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
+async def test_nobody_ends_their_own_proposal(district: District, home: Home) -> None:
+    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now()))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
+    made = (await command.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "误登"})).json()
+    decision = {"content_hash": made["content_hash"], "reason": "同意"}
+    answer = await command.post(f"/observation/v1/proposals/{made['id']}/approve", json=decision)
+    assert (answer.status_code, answer.json()["code"]) == (403, "proposal_same_person")
+    assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
 async def test_a_negative_that_is_taken_back_is_missing_again(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
@@ -287,7 +336,15 @@ async def test_a_negative_that_is_taken_back_is_missing_again(
     assert not (await officer.get(path)).json()["tests"][0]["done"]
 
 
-async def test_people_convert_and_extend_with_a_reason(
+async def approve(district: District, proposed: httpx.Response) -> httpx.Response:
+    """Let somebody of the command approve what was proposed."""
+    assert proposed.status_code == 201, proposed.text
+    command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
+    decision = {"content_hash": proposed.json()["content_hash"], "reason": "同意"}
+    return await command.post(f"/observation/v1/proposals/{proposed.json()['id']}/approve", json=decision)
+
+
+async def test_two_people_convert_and_extend_with_a_reason(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
     evidence = new_id()
@@ -296,10 +353,16 @@ async def test_people_convert_and_extend_with_a_reason(
     path = f"/observation/v1/orders/{order['id']}"
     refused = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析"})
     assert (refused.status_code, refused.json()["code"]) == (422, "order_room_unconfirmed")
-    home_now = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析", "own_room": True})
-    assert (home_now.status_code, home_now.json()["kind"]) == (200, "home")
-    longer = (await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})).json()
-    assert longer["ends_at"] > home_now.json()["ends_at"]
+    to_home = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析", "own_room": True})
+    assert (await officer.get(path)).json()["kind"] == "central", "one alone changes nothing"
+    assert (await approve(district, to_home)).status_code == 200
+    home_now = (await officer.get(path)).json()
+    assert home_now["kind"] == "home"
+    by_seven = await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})
+    assert (await officer.get(path)).json()["ends_at"] == home_now["ends_at"]
+    assert (await approve(district, by_seven)).status_code == 200
+    longer = (await officer.get(path)).json()
+    assert longer["ends_at"] > home_now["ends_at"]
     # Facts that come later leave people's decisions as they are.
     await tell(district, resident(home.adult, home.id, version=2))
     await tell(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
@@ -307,9 +370,51 @@ async def test_people_convert_and_extend_with_a_reason(
     assert (kept["kind"], kept["ends_at"]) == ("home", longer["ends_at"])
     plan = (await officer.get(f"{path}/plan")).json()
     assert (plan["days"], plan["kind_reason"], plan["extra_reason"]) == (21, "透析", "出现症状")
-    for _ in range(7):
-        last = await officer.post(f"{path}/extend", json={"days": 8, "reason": "再延"})
+    both = [await officer.post(f"{path}/extend", json={"days": 30, "reason": "再延"}) for _ in range(2)]
+    assert (await approve(district, both[0])).status_code == 200
+    at_once = await approve(district, both[1])
+    assert (at_once.status_code, at_once.json()["code"]) == (409, "order_extra_days")
+    last = await officer.post(f"{path}/extend", json={"days": 24, "reason": "再延"})
     assert (last.status_code, last.json()["code"]) == (409, "order_extra_days")
+    assert (await officer.post(f"{path}/extend", json={"days": 23, "reason": "再延"})).status_code == 201
+
+
+@pytest.mark.parametrize("how", ["completed", "ended_early", "converted", "evidence_withdrawn", "person_closed"])
+async def test_whatever_has_ended_is_ended_for_everybody(
+    district: District, home: Home, officer: httpx.AsyncClient, how: str
+) -> None:
+    evidence, sampled_at = new_id(), clock.now() - timedelta(days=12)
+    await tell(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    path = f"/observation/v1/orders/{order['id']}"
+    waiting = await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})
+    if how == "completed":
+        await swab(district, home.adult, -11, -8, -5, 2)
+        district.move_clock(days=4)
+        assert (await officer.post(f"{path}/end")).status_code == 200
+    elif how == "ended_early":
+        await approve(district, await officer.post(f"{path}/early-end", json={"reason": "误登"}))
+    elif how == "converted":
+        await tell(district, tube(new_id(), [home.adult], "positive"))
+    elif how == "evidence_withdrawn":
+        await tell(district, tube(evidence, [home.case], "negative", version=2, sampled_at=sampled_at))
+    else:
+        await tell(district, resident(home.adult, home.id, version=2, state="closed"))
+    plan = (await officer.get(f"{path}/plan")).json()
+    withdrawn = how in ("evidence_withdrawn", "person_closed")
+    assert (plan["end_reason"], plan["state"], plan["may_end"]) == (how, "withdrawn" if withdrawn else "ended", False)
+    assert "解除" in (await officer.get(f"{path}/notice")).text
+    acts: dict[str, Any] = {
+        "end": None,
+        "early-end": {"reason": "误登"},
+        "convert": {"kind": "central", "reason": "家中无单间"},
+        "extend": {"days": 1, "reason": "出现症状"},
+    }
+    for act, body in acts.items():
+        answer = await officer.post(f"{path}/{act}", json=body)
+        assert (act, answer.status_code, answer.json()["code"]) == (act, 409, "order_ended")
+    too_late = await approve(district, waiting)
+    assert (too_late.status_code, too_late.json()["code"]) == (409, "order_ended")
 
 
 async def test_the_notice_can_be_printed(district: District, home: Home, officer: httpx.AsyncClient) -> None:

@@ -45,6 +45,12 @@ def test_moves(state: ReferralState, move: Move) -> None:
     assert rules.move(state, move) == EXPECTED[state, move]
 
 
+@pytest.mark.parametrize("withdrawn", [False, True])
+@pytest.mark.parametrize("state", STATES)
+def test_only_what_people_cancelled_is_taken_up_again(state: ReferralState, withdrawn: bool) -> None:
+    assert rules.may_reopen(state, withdrawn=withdrawn) == ((state, withdrawn) == ("cancelled", False))
+
+
 def told(move: Move, minutes: int, name: str = "") -> Event:
     return Event(named_id("message", name or f"{move}{minutes}"), move, START + timedelta(minutes=minutes))
 

@@ -233,6 +233,8 @@ async def test_cancelled_with_a_reason_before_anybody_is_on_board(
     assert (await doctor.post(f"{path}/cancel", json={})).json()["code"] == "invalid_input"
     done = await doctor.post(f"{path}/cancel", json={"reason": "已由医院接走"})
     assert (done.status_code, done.json()["state"]) == (200, "cancelled")
+    standing = (await doctor.get(f"{path}/standing")).json()
+    assert [standing[name] for name in ("state", "cancel_reason", "due_at")] == ["cancelled", "已由医院接走", None]
     again = await doctor.post(f"{path}/cancel", json={"reason": "已由医院接走"})
     assert (again.status_code, again.json()["code"]) == (409, "referral_ended")
     # Closed by people: the same positive opens no other, and the household stays under observation.
@@ -242,6 +244,46 @@ async def test_cancelled_with_a_reason_before_anybody_is_on_board(
     # Another fever is another episode.
     other = (await doctor.post(REFERRALS, json=fever(who))).json()
     assert other["id"] != str(row["id"])
+
+
+async def test_a_cancellation_by_mistake_is_taken_back(district: District, doctor: httpx.AsyncClient) -> None:
+    who, evidence = new_id(), new_id()
+    await tell(district, tube(evidence, [who], "positive"))
+    (row,) = await referrals_of(district, [who])
+    path = f"{REFERRALS}/{row['id']}"
+    still_open = await doctor.post(f"{path}/reopen")
+    assert (still_open.status_code, still_open.json()["code"]) == (409, "referral_not_cancelled")
+    await doctor.post(f"{path}/cancel", json={"reason": "选错了人"})
+    await tell(district, message("referral.dispatched", row["id"], at=clock.now() + timedelta(seconds=1)))
+    again = await doctor.post(f"{path}/reopen")
+    assert (again.status_code, again.json()["state"], again.json()["closed_at"]) == (200, "reported", None)
+    assert again.json()["evidence_id"] == str(evidence)
+    (kept,) = await referrals_of(district, [who])
+    assert kept["due_at"] is not None
+    await tell(district, message("referral.handed_over", row["id"], at=clock.now() + timedelta(minutes=1)))
+    shown = (await doctor.get(path)).json()
+    assert shown["state"] == "handed_over"
+    standing = (await doctor.get(f"{path}/standing")).json()
+    assert (standing["since"], standing["cancel_reason"]) == (shown["handed_over_at"], None)
+    stranger = district.caller("observation", Role.RESIDENT, residents=(new_id(),))
+    assert (await stranger.get(f"{path}/standing")).status_code == 404
+    assert shown["dispatched_at"] is not None, "what was told while it was cancelled counts after all"
+
+
+async def test_what_a_correction_ended_or_another_fever_follows_is_not_reopened(
+    district: District, doctor: httpx.AsyncClient
+) -> None:
+    who, evidence = new_id(), new_id()
+    await tell(district, tube(evidence, [who], "positive"))
+    await tell(district, tube(evidence, [who], "negative", version=2))
+    (row,) = await referrals_of(district, [who])
+    answer = await doctor.post(f"{REFERRALS}/{row['id']}/reopen")
+    assert (answer.status_code, answer.json()["code"]) == (409, "referral_not_cancelled")
+    first = (await doctor.post(REFERRALS, json=fever(who))).json()
+    await doctor.post(f"{REFERRALS}/{first['id']}/cancel", json={"reason": "误报"})
+    await doctor.post(REFERRALS, json=fever(who))
+    other = await doctor.post(f"{REFERRALS}/{first['id']}/reopen")
+    assert (other.status_code, other.json()["code"]) == (409, "referral_open")
 
 
 async def test_on_board_nobody_cancels(district: District, doctor: httpx.AsyncClient) -> None:

@@ -326,13 +326,16 @@ async def test_who_lives_elsewhere_is_counted_as_anybody_new(district: District,
     assert counts(await take_in(district, command, content)) == (0, 0, 2, 0)
 
 
-async def test_who_died_is_not_taken_in_and_who_moved_away_returns(district: District, command) -> None:
-    for place, reason in ((1, "died"), (2, "moved_away")):
+async def test_who_died_or_never_was_there_is_not_taken_in_and_who_moved_away_returns(
+    district: District, command
+) -> None:
+    for place, reason in ((1, "died"), (2, "moved_away"), (3, "entered_wrongly")):
         id_ = await register(district, command, place=place)
         await command.post(f"/registry/v1/residents/{id_}/close", json={"reason": reason})
-    job = await take_in(district, command, table(crowd(2)))
-    assert counts(job) == (0, 1, 0, 1)
-    assert words.WORDS["resident_closed"].en in (await errors_of(command, job))[0]["错误"]
+    job = await take_in(district, command, table(crowd(3)))
+    assert counts(job) == (0, 1, 0, 2)
+    for error in await errors_of(command, job):
+        assert words.WORDS["resident_closed"].en in error["错误"]
 
 
 async def test_imports_are_seen_within_their_scope_by_those_who_import(district: District, command) -> None:

@@ -257,21 +257,23 @@ async def test_who_is_closed_is_not_changed_and_may_be_reopened(district: Distri
     assert (await command.post(f"{url}/reopen")).json()["code"] == "resident_active"
 
 
-async def test_who_has_moved_away_is_registered_elsewhere_without_asking(
-    district: District, command, neighbour
+@pytest.mark.parametrize("reason", ["moved_away", "entered_wrongly"])
+async def test_who_has_left_or_never_was_there_is_registered_elsewhere_without_asking(
+    district: District, command, neighbour, reason
 ) -> None:
     id_ = await register(district, command)
-    await command.post(f"{RESIDENTS}/{id_}/close", json={"reason": "moved_away"})
+    await command.post(f"{RESIDENTS}/{id_}/close", json={"reason": reason})
     assert await register(district, neighbour, region=ELSEWHERE) == id_
     assert (await neighbour.get(f"{RESIDENTS}/{id_}")).json()["state"] == "active"
     assert (await command.get(f"{RESIDENTS}/{id_}")).status_code == 404
 
 
-async def test_an_open_claim_is_met_when_the_person_moves_away(district: District, command, neighbour) -> None:
+@pytest.mark.parametrize("reason", ["moved_away", "entered_wrongly"])
+async def test_an_open_claim_is_met_when_the_person_is_let_go(district: District, command, neighbour, reason) -> None:
     id_ = await register(district, neighbour, region=ELSEWHERE)
     asked = await command.post(RESIDENTS, json=person())
     await settle_requests(district.houses["registry"])
-    await neighbour.post(f"{RESIDENTS}/{id_}/close", json={"reason": "moved_away"})
+    await neighbour.post(f"{RESIDENTS}/{id_}/close", json={"reason": reason})
     await settle_requests(district.houses["registry"])
     assert (await command.get(asked.headers["location"])).json()["resident_id"] == id_
 

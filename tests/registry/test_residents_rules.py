@@ -51,9 +51,11 @@ def test_a_tag_changes_only_when_something_else_is_said(held: Validity, said: bo
         (SHATANG, "active", None, "exists"),
         (SHATANG, "closed", "died", "exists"),
         (SHATANG, "closed", "moved_away", "returns"),
+        (SHATANG, "closed", "entered_wrongly", "returns"),
         (ELSEWHERE, "active", None, "claim"),
         (ELSEWHERE, "closed", "died", "claim"),
         (ELSEWHERE, "closed", "moved_away", "returns"),
+        (ELSEWHERE, "closed", "entered_wrongly", "returns"),
     ],
 )
 def test_what_a_request_comes_to(region, state, reason, verdict) -> None:

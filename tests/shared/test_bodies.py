@@ -22,6 +22,14 @@ CAMPAIGN: dict[str, Any] = {
 SAMPLE = {"id": ID, "campaign_id": ID, "tube_number": "000000000130", "resident_id": ID, "sampled_at": "2021-01-20T09Z"}
 
 
+async def test_what_may_be_said_is_listed_in_the_callers_language(district: District) -> None:
+    command = district.caller("testing", Role.COMMAND)
+    for language, words in (("zh-CN", "只能是 1、5、10、20。"), ("en", "This must be 1, 5, 10 or 20.")):
+        body = CAMPAIGN | {"pool_size": 7}
+        answer = await command.post("/testing/v1/campaigns", json=body, headers={"accept-language": language})
+        assert answer.json()["errors"][0]["detail"] == words
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

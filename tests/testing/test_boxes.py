@@ -45,6 +45,11 @@ async def test_a_box_goes_from_the_site_to_the_laboratory(district: District, ma
     assert {**again, "version": 0} == {**received, "version": 0}
     refused = await ring.sampler.post(f"/testing/v1/boxes/{box['id']}/depart")
     assert refused.json()["code"] == "box_move_forbidden"
+    for language, words in (("zh-CN", "样本箱处于“已签收”状态"), ("en", "The box is received")):
+        refused = await ring.sampler.post(
+            f"/testing/v1/boxes/{box['id']}/depart", headers={"accept-language": language}
+        )
+        assert words in refused.json()["detail"]
 
 
 async def test_a_missing_tube_holds_up_no_other_and_is_received_later(

@@ -51,6 +51,18 @@ async def test_a_round_counts_the_people_who_live_there_when_it_is_planned(
     assert await ring.missing(region=GRID) == set(here[1:])
 
 
+async def test_nobody_knocks_for_who_has_died_or_moved_away(district: District, make_round: MakeRound) -> None:
+    here = await residents(district, 3)
+    ring = await make_round()
+    gone = Resident(id=here[0], version=2, region=GRID, state="closed", household_id=None)
+    await say_residents(district, [gone])
+    assert await ring.missing() == set(here[1:])
+    total = (await ring.progress())["total"]
+    assert [total[name] for name in ("expected", "sampled", "missing")] == [3, 0, 3]
+    await say_residents(district, [gone.model_copy(update={"version": 3, "state": "active"})])
+    assert await ring.missing() == set(here)
+
+
 async def test_missing_people_are_paged_and_scoped(district: District, make_round: MakeRound) -> None:
     here = await residents(district, 5)
     there = await residents(district, 2, region="3505820050020101")
@@ -112,7 +124,9 @@ async def test_the_steps_of_a_round(district: District) -> None:
 
 async def test_a_round_lies_in_the_scope_of_who_plans_it(district: District) -> None:
     community = district.caller("testing", Role.COMMAND, scope=COMMUNITY)
-    assert (await community.post("/testing/v1/campaigns", json=planned())).status_code == 403
+    wider = await community.post("/testing/v1/campaigns", json=planned())
+    assert (wider.status_code, wider.json()["code"]) == (403, "region_outside")
+    assert wider.json()["errors"][0]["pointer"] == "#/region"
     inside = await community.post("/testing/v1/campaigns", json=planned(region=COMMUNITY))
     assert inside.status_code == 201
     elsewhere = district.caller("testing", Role.COMMAND, scope="350582004")
@@ -128,7 +142,8 @@ async def test_an_impossible_round_is_refused(district: District) -> None:
     command = district.caller("testing", Role.COMMAND)
     backwards = planned(closes_at=(clock.now() - timedelta(hours=1)).isoformat())
     answer = await command.post("/testing/v1/campaigns", json=backwards)
-    assert answer.json()["errors"][0]["code"] == "window_empty"
+    fault = answer.json()["errors"][0]
+    assert (fault["code"], fault["pointer"]) == ("window_empty", "#/closes_at")
     for wrong in ({"pool_size": 7}, {"round": 0}, {"region": "35058200"}, {"opens_at": "2021-01-20T08:00:00"}):
         assert (await command.post("/testing/v1/campaigns", json=planned(**wrong))).status_code == 422
     assert (await command.get(f"/testing/v1/campaigns/{new_id()}")).status_code == 404
@@ -148,7 +163,8 @@ async def test_numbers_of_tubes_are_issued_once(district: District, make_round: 
         answer = await ring.command.post("/testing/v1/rolls", json=roll)
         assert answer.json()["code"] == code
     roll = {"campaign_id": ring.id, "region": "350582005002", "capacity": 10, "count": 1}
-    assert (await ring.sampler.post("/testing/v1/rolls", json=roll)).status_code == 403
+    elsewhere = await ring.sampler.post("/testing/v1/rolls", json=roll)
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (403, "region_outside")
 
 
 async def test_the_progress_of_a_hundred_thousand_people_is_quick(district: District, make_round: MakeRound) -> None:

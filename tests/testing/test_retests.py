@@ -280,6 +280,9 @@ async def test_a_drill_calls_nobody(district: District, make_round: MakeRound) -
     said = await ring.tube(pool)
     assert said["drill"] is True
     assert said["result"]["outcome"] == "positive"
+    me = district.caller("testing", Role.RESIDENT, residents=(people[0],))
+    [mine] = (await me.get("/testing/v1/my-samples")).json()
+    assert (mine["drill"], mine["outcome"]) == (True, "positive"), "nobody takes it for their own"
 
 
 @pytest.mark.parametrize(("outcome", "called"), [("inconclusive", 1), ("positive", 0), ("negative", 0), ("invalid", 0)])
@@ -303,3 +306,19 @@ async def test_an_open_retest_moves_with_its_person(district: District, make_rou
     [retest] = (await worker.get("/testing/v1/retests")).json()["items"]
     assert retest["region"] == there
     assert (await ring.feed())[-1]["change"] == "moved"
+
+
+async def test_who_is_called_is_never_told_that_no_swab_is_needed(district: District, make_round: MakeRound) -> None:
+    [person] = await residents(district, 1)
+    ring = await make_round()
+    await positive_pool(ring, [person])
+    district.move_clock(minutes=10)
+    [pool], [single] = await ring.roll(), await ring.roll(capacity=1)
+    slow = ring.swab(single, person) | {"sampled_at": (clock.now() - timedelta(minutes=15)).isoformat()}
+    answers = await ring.send(ring.swab(pool, person), slow)
+    assert [answer["problem"]["code"] for answer in answers] == ["single_only", "sampled_before_call"]
+    assert answers[1]["problem"]["errors"][0]["pointer"] == "#/items/1/sampled_at"
+    assert "in" in answers[1]["problem"]["errors"][0]
+    [kept] = await ring.send(ring.swab(single, person))
+    assert kept["status"] == "kept"
+    assert await states(ring) == {str(person): ("sampled", None)}

@@ -187,6 +187,9 @@ def test_only_a_later_swab_in_a_tube_of_ones_own_answers_a_pool(offline: bool) -
     ):
         assert not_an_answer.answers == ()
         assert not not_an_answer.counted
+    pool, early = decide(offline=offline, person=called), decide(offline=offline, tube=single, person=same_moment)
+    told = (pool.refused, early.refused) if not offline else (pool.exception, early.exception)
+    assert told == (("twice_in_round",) * 2 if offline else ("single_only", "sampled_before_call"))
     full = decide(offline=offline, tube=single | {"people": 1}, person=called)
     assert full.answers == ()
     assert "over_capacity" in (full.exception or "over_capacity")

@@ -25,7 +25,8 @@ def of_tube(tube: Tube) -> Iterator[FactValues]:
     for sample in tube.samples:
         row = said | {"resident_id": sample.resident_id, "sampled_at": sample.sampled_at}
         if result.outcome == "positive" and single:
-            yield row | {"kind": "positive"}
+            for answers in tube.answers or (None,):
+                yield row | {"kind": "positive", "answers": answers}
         elif result.outcome in ("positive", "inconclusive"):
             yield row | {"kind": "pool_pending"}
         elif not tube.held:
@@ -34,12 +35,16 @@ def of_tube(tube: Tube) -> Iterator[FactValues]:
 
 
 def of_order(order: Order) -> Iterator[FactValues]:
-    """An open order, until its days are complete and its tests are negative: which only its owner can say."""
+    """An open order, until its days are complete and its tests are negative: which only its owner can say.
+
+    The end of its days is told all the same, as the earliest end.
+    """
     if order.state == "open":
         yield _row(order, order.opened_at) | {
             "resident_id": order.resident_id,
             "kind": "order",
             "variant": order.kind,
+            "earliest_end": order.ends_at,
         }
 
 
@@ -65,4 +70,5 @@ def _row(source: Resource, at: datetime) -> FactValues:
         "answers": None,
         "sampled_at": None,
         "pool_size": None,
+        "earliest_end": None,
     }

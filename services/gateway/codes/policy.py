@@ -39,7 +39,10 @@ VARIANTS: dict[FactKind, tuple[str, ...]] = {
 """The kinds of fact that come in more than one variant."""
 
 ASSERTING: tuple[FactKind, ...] = ("pool_pending", "positive", "order", "referral")
-SETTLING: tuple[FactKind, ...] = ("negative", "referral", "discharged")
+SETTLING: tuple[FactKind, ...] = ("negative", "positive", "referral", "discharged")
+RETESTS: tuple[FactKind, ...] = ("negative", "positive")
+"""What a laboratory says of a person alone."""
+
 PLACEHOLDERS = {"since", "until"}
 
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
@@ -49,17 +52,26 @@ class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
+def _shown(instant: datetime) -> str:
+    return f"{instant.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+
+
 class Words(_Document):
     """One text in both languages."""
 
     zh: _Text
     en: _Text
 
-    def fill(self, since: datetime, until: datetime | None) -> "Words":
+    def fill(self, since: datetime, until: datetime | None, earliest_end: datetime | None = None) -> "Words":
         """The text with its times filled in, as the district's clocks show them."""
-        zh_until = "解除通知所载时间" if until is None else f"{until.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
-        en_until = "the time of the release notice" if until is None else zh_until
-        start = f"{since.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+        end = until or earliest_end
+        if end is None:
+            zh_until, en_until = "解除通知所载时间", "the time of the release notice"
+        else:
+            zh_until = en_until = _shown(end)
+        if until is None and earliest_end is not None:
+            zh_until, en_until = f"最早 {zh_until}", f"not before {en_until}"
+        start = _shown(since)
         return Words(zh=self.zh.format(since=start, until=zh_until), en=self.en.format(since=start, until=en_until))
 
     @property
@@ -78,8 +90,8 @@ class Days(_Document):
 class Ending(_Document):
     """A fact that ends an assertion: one that names it (`answered`), or any that came later (`earlier` ones end).
 
-    A negative is held to more by the evaluator, whatever the policy says: it must be the person's own single tube,
-    taken after the result that it answers.
+    A negative, or a positive, is held to more by the evaluator, whatever the policy says: it must be the person's own
+    single tube, taken after the result that it answers.
     """
 
     fact: FactKind
@@ -92,8 +104,8 @@ class Ending(_Document):
             raise ValueError(f"a fact of kind {self.fact} settles nothing")
         if self.variant not in VARIANTS.get(self.fact, (None,)):
             raise ValueError(f"{self.fact} has no variant {self.variant}")
-        if self.fact == "negative" and self.reach != "answered":
-            raise ValueError("a negative retracts only the assertion it answers")
+        if self.fact in RETESTS and self.reach != "answered":
+            raise ValueError(f"a {self.fact} retracts only the assertion it answers")
         return self
 
 

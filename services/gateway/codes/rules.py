@@ -4,7 +4,8 @@ A colour is a function of the *set* of facts: their order and their repetition c
 of their own, because whoever keeps the facts replaces all that came from a subject when that subject changes.
 
 - An assertion counts from when it is known; what releases counts from its own time.
-- A negative retracts only the assertion it answers: the person's own single tube, taken after the pool's result.
+- A negative retracts only the assertion it answers: the person's own single tube, taken after the pool's result. So
+  does a positive: from then on the person is restricted for that, and not for the pool any more.
 - A drill makes no fact: `facts.py` leaves it out.
 """
 
@@ -14,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.gateway.codes.policy import Colour, Ending, FactKind, Policy, Rule, Words
+from services.gateway.codes.policy import RETESTS, Colour, Ending, FactKind, Policy, Rule, Words
 
 NEGATIVE_COUNTS = timedelta(hours=720)
 """A negative swabbed longer ago counts nowhere: no service point may look further back."""
@@ -38,10 +39,15 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     sampled_at: datetime | None = None
     pool_size: int | None = None
     """How many people the tube was for; 1 is a single tube."""
+    earliest_end: datetime | None = None
+    """Before when its owner will not end it, if its owner says so."""
 
 
-class Reason(msgspec.Struct, frozen=True, gc=False):
-    """One rule that applies now, on which evidence, and when it ends by time alone (None: only evidence ends it)."""
+class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One rule that applies now, on which evidence, and when it ends by time alone (None: only evidence ends it).
+
+    `earliest_end`: before when no evidence will, if that is known.
+    """
 
     rule: str
     colour: Colour
@@ -49,6 +55,7 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     source_id: str
     since: datetime
     until: datetime | None
+    earliest_end: datetime | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -95,7 +102,7 @@ def evaluate(facts: Collection[Fact], policy: Policy, now: datetime) -> Decision
     if not asserted:
         return Decision(Colour.GREEN, None, None, None, (), last_negative)
     reasons = {
-        Reason(rule.code, rule.shade, fact.source_type, fact.source_id, fact.at, end)
+        Reason(rule.code, rule.shade, fact.source_type, fact.source_id, fact.at, end, fact.earliest_end)
         for fact, rule in _applicable(asserted, policy)
         if (end := _end(fact, rule, facts)) is None or end > now
     }
@@ -119,7 +126,8 @@ def reasons_at(reasons: Iterable[Reason], now: datetime) -> list[Reason]:
 def explain(reason: Reason, policy: Policy) -> Explanation:
     """A reason in words, with its times filled in. The policy is the one the decision was made under."""
     rule = policy.by_code[reason.rule]
-    why, how, step = (text.fill(reason.since, reason.until) for text in (rule.why, rule.how_it_ends, rule.next_step))
+    texts = (rule.why, rule.how_it_ends, rule.next_step)
+    why, how, step = (text.fill(reason.since, reason.until, reason.earliest_end) for text in texts)
     return Explanation(why, how, step, rule.source)
 
 
@@ -161,7 +169,7 @@ def _ends(ending: Ending, other: Fact, fact: Fact) -> bool:
         return False
     if ending.reach == "answered" and other.answers != fact.source_id:
         return False
-    if other.kind == "negative":
+    if other.kind in RETESTS:
         return other.pool_size == 1 and other.sampled_at is not None and other.sampled_at > fact.at
     return other.at >= fact.at
 

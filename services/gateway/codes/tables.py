@@ -69,6 +69,7 @@ class FactRow(Base):
     answers: Mapped[UUID | None]
     sampled_at: Mapped[datetime | None]
     pool_size: Mapped[int | None] = mapped_column(SmallInteger)
+    earliest_end: Mapped[datetime | None]
 
     __table_args__ = (
         Index("facts_negative_idx", "resident_id", "sampled_at", postgresql_where=text("kind = 'negative'")),
@@ -131,8 +132,13 @@ def say(code: Any) -> contracts.Code:
                 evidence_type=reason["source_type"],
                 evidence_id=UUID(reason["source_id"]),
                 since=datetime.fromisoformat(reason["since"]),
-                until=datetime.fromisoformat(reason["until"]) if reason["until"] else None,
+                until=_instant(reason["until"]),
+                earliest_end=_instant(reason.get("earliest_end")),
             )
             for reason in code.reasons
         ),
     )
+
+
+def _instant(said: str | None) -> datetime | None:
+    return datetime.fromisoformat(said) if said else None

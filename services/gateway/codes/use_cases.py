@@ -67,7 +67,7 @@ RENEW = text(f"""
 """)  # noqa: S608 - a constant
 FACTS = text(f"""
     SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,
-        sampled_at, pool_size
+        sampled_at, pool_size, earliest_end
     FROM facts WHERE resident_id = ANY(CAST(:ids AS uuid[])) AND ({DECIDING})
 """)  # noqa: S608 - a constant
 FORGET = text("""
@@ -258,6 +258,7 @@ def _fact(row: RowMapping) -> Fact:
         answers=row["answers"],
         sampled_at=row["sampled_at"],
         pool_size=row["pool_size"],
+        earliest_end=row["earliest_end"],
     )
 
 
@@ -290,6 +291,7 @@ def _explained(reason: Reason, policy: Policy, language: Language) -> ReasonShow
         evidence_id=UUID(reason.source_id),
         since=reason.since,
         until=reason.until,
+        earliest_end=reason.earliest_end,
         why=getattr(words.why, short),
         how_it_ends=getattr(words.how_it_ends, short),
         next_step=getattr(words.next_step, short),

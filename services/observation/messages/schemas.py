@@ -42,5 +42,5 @@ class KeptMessage(Said):
     state: Literal["applied", "rejected"]
     reason: str | None = Field(
         description="Why it was rejected: `kind_unknown`, `wrong_sender`, `clock_ahead`, `referral_missing`, "
-        "`referral_unknown`, `referral_closed` or `transition_forbidden`."
+        "`referral_unknown`, `referral_closed`, `transition_forbidden` or `not_their_patient`."
     )

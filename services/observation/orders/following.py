@@ -29,9 +29,9 @@ STATE_FOR: Mapping[Why, OrderState] = {
 }
 """How an order ends that no longer has a ground: who became positive goes on to hospital, the others are free."""
 
-COMPLETED = text("""
+ENDED = text("""
     SELECT resident_id, day_0 FROM orders
-    WHERE end_reason = 'completed' AND resident_id = ANY(CAST(:residents AS uuid[]))
+    WHERE end_reason IN ('completed', 'ended_early') AND resident_id = ANY(CAST(:residents AS uuid[]))
 """)
 
 
@@ -42,7 +42,7 @@ class Facts:
     near: Nearby
     negatives: Mapping[UUID, Sequence[date]]
     protocols: Mapping[int, Protocol]
-    completed: Mapping[UUID, Sequence[date]]
+    ended: Mapping[UUID, Sequence[date]]
     now: datetime
 
 
@@ -71,10 +71,10 @@ async def follow_orders(
 
     `held` are their open orders, locked. Orders that people ended are never opened again.
     """
-    completed: dict[UUID, list[date]] = {}
-    for row in await work.rows(COMPLETED, residents=list(residents)):
-        completed.setdefault(row["resident_id"], []).append(row["day_0"])
-    known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), completed, work.now)
+    ended: dict[UUID, list[date]] = {}
+    for row in await work.rows(ENDED, residents=list(residents)):
+        ended.setdefault(row["resident_id"], []).append(row["day_0"])
+    known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), ended, work.now)
     followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
     await work.session.flush()
     changed = [order for order in followed if order is not None]
@@ -104,7 +104,7 @@ def _open(work: Work, person: Person, ground: Exposure, known: Facts) -> OrderRo
     protocol = in_force(known.protocols.values(), clock.day_of(known.now))
     kind = kind_for(person.tags, ground.day_0, protocol)
     days = facts.days_of(kind, protocol)
-    if not facts.opens(ground, days, known.completed.get(person.id, ()), known.now):
+    if not facts.opens(ground, days, known.ended.get(person.id, ()), known.now):
         return None
     return work.add(
         OrderRow(

@@ -122,6 +122,7 @@ def _ending(order: Order, end_reason: str | None) -> tuple[str, list[tuple[str, 
     lines = [("观察方式", kind), ("结束时间", f"{_day(ended.date())} {ended:%H:%M}")]
     why = {
         "completed": "观察期已满，规定的核酸检测均为阴性，现予解除。感谢您的配合。",
+        "ended_early": "经街道疫情防控指挥部审批，提前解除医学观察。感谢您的配合。",
         "converted": "您本人的核酸检测结果为阳性，观察终止，由 120 专车转运至定点医院。",
         "evidence_withdrawn": "所依据的检测结果已更正或已由定点医院排除，观察撤销。给您带来的不便，敬请谅解。",
         "person_closed": "居民信息已注销，观察撤销。",

@@ -6,20 +6,22 @@ from uuid import UUID
 from fastapi import Path, Query
 from fastapi.responses import HTMLResponse
 
-from services.observation.orders import notice, use_cases
-from services.observation.orders.schemas import Conversion, Extension, OrderPlan
-from services.observation.orders.use_cases import (
+from services.observation.orders import decisions, notice, use_cases
+from services.observation.orders.problems import (
     OrderDaysIncomplete,
     OrderEnded,
-    OrderFilter,
     OrderRoomUnconfirmed,
     OrderTestsMissing,
     OrderTooLong,
 )
+from services.observation.orders.schemas import Conversion, EarlyEnd, Extension, OrderPlan
+from services.observation.orders.use_cases import OrderFilter
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.http.router import PageAsked, Router, Work
-from shared.problems import NotFound
+from shared.problems import Forbidden, NotFound
+from shared.proposals.use_cases import Proposal
 from shared.work import Listed
 
 router = Router(prefix="/observation/v1/orders", tags=["orders"])
@@ -78,21 +80,35 @@ async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
 async def end_order(order_id: OrderId, work: Work) -> Order:
     """End an order whose days are complete and whose tests are negative.
 
-    A missed test is made good by another negative single tube later. There is no early end here.
+    A missed test is made good by another negative single tube later. Before that only two people can end it.
     """
     return await use_cases.end_order(work, order_id)
 
 
-@router.post("/{order_id}/convert", role=TEAM, raises=[NotFound, OrderEnded, OrderRoomUnconfirmed])
-async def convert_order(order_id: OrderId, to: Conversion, work: Work) -> Order:
-    """Move a person to a site, or home, for the rest of the days, with a reason.
+DECIDED = {"role": TEAM, "status": 201, "audit": Kind.APPROVAL, "location": "/observation/v1/proposals/{id}"}
+"""What one person proposes, and another of the command that answers for the person's region approves."""
 
-    Home needs a room of one's own that somebody has seen. Source: article 10.
+
+@router.post("/{order_id}/early-end", raises=[NotFound, Forbidden, OrderEnded], **DECIDED)
+async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> Proposal:
+    """Propose that an order ends before its days or tests are complete, with a reason.
+
+    It ends when somebody of the command approves. Source: article 10.
     """
-    return await use_cases.convert_order(work, order_id, to)
+    return await decisions.propose_early_end(work, order_id, asked)
 
 
-@router.post("/{order_id}/extend", role=TEAM, raises=[NotFound, OrderEnded, OrderTooLong])
-async def extend_order(order_id: OrderId, by: Extension, work: Work) -> Order:
-    """Add days to an order, with a reason."""
-    return await use_cases.extend_order(work, order_id, by)
+@router.post("/{order_id}/convert", raises=[NotFound, Forbidden, OrderEnded, OrderRoomUnconfirmed], **DECIDED)
+async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -> Proposal:
+    """Propose to move a person to a site, or home, for the rest of the days, with a reason.
+
+    Home needs a room of one's own that somebody has seen. It happens when somebody of the command approves.
+    Source: article 10.
+    """
+    return await decisions.propose_conversion(work, order_id, asked)
+
+
+@router.post("/{order_id}/extend", raises=[NotFound, Forbidden, OrderEnded, OrderTooLong], **DECIDED)
+async def propose_extension(order_id: OrderId, asked: Extension, work: Work) -> Proposal:
+    """Propose to add days to an order, with a reason. They are added when somebody of the command approves."""
+    return await decisions.propose_extension(work, order_id, asked)

@@ -34,6 +34,32 @@ class Extension(Said):
     reason: str = Field(min_length=2, max_length=500)
 
 
+class EarlyEnd(Said):
+    """Why an observation should end before its days or tests are complete."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "户籍登记有误，该人员并未与阳性人员同住"}]})
+
+    reason: str = Field(min_length=2, max_length=500)
+
+
+class EarlyEndOf(EarlyEnd):
+    """The end of one order."""
+
+    order_id: UUID
+
+
+class ConversionOf(Conversion):
+    """The conversion of one order."""
+
+    order_id: UUID
+
+
+class ExtensionOf(Extension):
+    """The extension of one order."""
+
+    order_id: UUID
+
+
 class TestDay(Said):
     """A test the protocol asks for."""
 

@@ -11,6 +11,9 @@ from services.observation.base import Row
 from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.db import REGION
 
+MOST_EXTRA_DAYS = 60
+"""By how many days people may extend an order in all."""
+
 
 class OrderRow(Row):
     """One order. A person has one open order at a time; it rests on the last exposure. `region` is where they live."""
@@ -41,7 +44,7 @@ class OrderRow(Row):
         CheckConstraint("state IN ('open', 'ended', 'withdrawn')", name="order_state"),
         CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="order_ended_at"),
         CheckConstraint("(state = 'open') = (end_reason IS NULL)", name="order_end_reason"),
-        CheckConstraint("extra_days BETWEEN 0 AND 60", name="order_extra_days"),
+        CheckConstraint(f"extra_days BETWEEN 0 AND {MOST_EXTRA_DAYS}", name="order_extra_days"),
         Index("order_open", "resident_id", unique=True, postgresql_where=text("state = 'open'")),
     )
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import select
 
 from services.observation.orders import notice
-from services.observation.orders.following import settle
-from services.observation.orders.schemas import Conversion, Extension, OrderPlan, TestDay
+from services.observation.orders.problems import OrderDaysIncomplete, OrderEnded, OrderTestsMissing
+from services.observation.orders.schemas import OrderPlan, TestDay
 from services.observation.orders.tables import OrderRow
 from services.observation.people.rules import days_of
 from services.observation.protocols import rules
@@ -17,59 +17,8 @@ from services.observation.protocols.use_cases import get_protocol
 from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.days import SHANGHAI, day_of
-from shared.problems import Problem, Text
 from shared.regions import range_of
 from shared.work import Listed, Page, Work
-
-MOST_EXTRA_DAYS = 60
-
-
-class OrderEnded(Problem):
-    """The order is not open any more."""
-
-    status = 409
-    code = "order_ended"
-    title = Text(zh="该医学观察已结束", en="The observation has ended")
-    fix = Text(zh="请重新读取", en="Fetch it again")
-
-
-class OrderDaysIncomplete(Problem):
-    """Its days are not complete."""
-
-    status = 409
-    code = "order_days_incomplete"
-    title = Text(zh="观察期未满", en="The days are not complete")
-    what = Text(zh="观察期至 {ends_at} 满", en="The days are complete at {ends_at}")
-    fix = Text(zh="请期满后再解除", en="End it when the days are complete")
-
-
-class OrderTestsMissing(Problem):
-    """A test of the protocol is not negative yet."""
-
-    status = 409
-    code = "order_tests_missing"
-    title = Text(zh="规定的核酸检测未完成", en="Tests of the protocol are missing")
-    what = Text(zh="缺第 {days} 天的阴性单采结果", en="There is no own negative single tube for day {days}")
-    fix = Text(zh="请补采单管，结果阴性后再解除", en="Take another single tube, and end it when that is negative")
-
-
-class OrderRoomUnconfirmed(Problem):
-    """Home observation needs a room of one's own."""
-
-    status = 422
-    code = "order_room_unconfirmed"
-    title = Text(zh="未确认单人单间", en="A room of one's own is not confirmed")
-    fix = Text(zh="请上门确认有单独房间后填写 own_room", en="See that there is one, then say so in own_room")
-
-
-class OrderTooLong(Problem):
-    """It was extended by more than anybody may be held."""
-
-    status = 409
-    code = "order_extra_days"
-    title = Text(zh="延长天数过多", en="Too many days are added")
-    what = Text(zh="累计延长不得超过 {most} 天", en="At most {most} days may be added in all")
-    fix = Text(zh="请由指挥部研判", en="Let the command decide about the case")
 
 
 @dataclass(frozen=True)
@@ -140,43 +89,25 @@ async def notice_of_order(work: Work, order_id: UUID) -> str:
 
 
 async def end_order(work: Work, order_id: UUID) -> Order:
-    row = await _open_order(work, order_id)
+    row = await open_order(work, order_id)
     missing = _missing(row, await get_protocol(work, row.protocol))
     if work.now < row.ends_at:
-        raise OrderDaysIncomplete(ends_at=row.ends_at.astimezone(SHANGHAI).isoformat())
+        raise OrderDaysIncomplete(ends_at=f"{row.ends_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}")
     if not rules.may_end(work.now, row.ends_at, missing):
         raise OrderTestsMissing(days=", ".join(map(str, missing)))
     row.state, row.end_reason, row.ended_at = "ended", "completed", work.now
-    return await _restricted(work, row, "ended")
+    return await restricted(work, row, "ended")
 
 
-async def convert_order(work: Work, order_id: UUID, to: Conversion) -> Order:
-    row = await _open_order(work, order_id)
-    protocol = await get_protocol(work, row.protocol)
-    if to.kind == "home" and protocol.own_room.value and not to.own_room:
-        raise OrderRoomUnconfirmed(at="/own_room")
-    row.kind_set, row.kind_reason = to.kind, to.reason
-    settle(row, None, protocol)
-    return await _restricted(work, row, "converted")
-
-
-async def extend_order(work: Work, order_id: UUID, by: Extension) -> Order:
-    row = await _open_order(work, order_id)
-    if row.extra_days + by.days > MOST_EXTRA_DAYS:
-        raise OrderTooLong(most=MOST_EXTRA_DAYS, at="/days")
-    row.extra_days, row.extra_reason = row.extra_days + by.days, by.reason
-    settle(row, None, await get_protocol(work, row.protocol))
-    return await _restricted(work, row, "extended")
-
-
-async def _open_order(work: Work, order_id: UUID) -> OrderRow:
+async def open_order(work: Work, order_id: UUID) -> OrderRow:
+    """An order that may be changed, locked. Raises OrderEnded."""
     row = await work.lock(OrderRow, order_id)
     if row.state != "open":
         raise OrderEnded()
     return row
 
 
-async def _restricted(work: Work, row: OrderRow, change: str) -> Order:
+async def restricted(work: Work, row: OrderRow, change: str) -> Order:
     """Tell everybody what the person may do from now on, and leave it in the audit as what it is."""
     work.audit(kind=Kind.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
     return await work.publish(row, change=change, urgent=True)

@@ -15,7 +15,7 @@ from shared.contracts.registry import Tag
 from shared.contracts.testing import Tube
 from shared.days import day_of
 
-EndReason = Literal["completed", "converted", "evidence_withdrawn", "person_closed"]
+EndReason = Literal["completed", "ended_early", "converted", "evidence_withdrawn", "person_closed"]
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ def order_of(
     return max(exposures, key=lambda one: (one.day_0, one.sampled_at, one.tube))
 
 
-def opens(exposure: Exposure, days: int, completed: Iterable[date], now: datetime) -> bool:
-    """Whether an exposure opens an order: its days are not over, and no completed observation answers it already."""
-    return now < ends_at(exposure.day_0, days) and not any(exposure.day_0 <= day_0 for day_0 in completed)
+def opens(exposure: Exposure, days: int, ended: Iterable[date], now: datetime) -> bool:
+    """Whether an exposure opens an order: its days are not over, and no observation that people ended answers it."""
+    return now < ends_at(exposure.day_0, days) and not any(exposure.day_0 <= day_0 for day_0 in ended)
 
 
 def days_of(kind: str, protocol: Protocol, extra_days: int = 0) -> int:

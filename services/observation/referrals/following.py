@@ -19,7 +19,7 @@ from shared.work import Work
 DESK = "desk_120"
 """The party of the 120 desk: every referral is handed to it."""
 
-TAKEN_BACK = "化验结果已更正，转诊依据撤销 / the result it rested on was corrected"
+TAKEN_BACK = "所依据的检测结果已更正 / The result it rested on was corrected"
 
 # A person's second open referral is no row: whoever comes second finds the first (`referral_open`).
 OPEN = text("""

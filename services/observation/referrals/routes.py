@@ -6,12 +6,14 @@ from uuid import UUID
 from fastapi import Path, Query
 
 from services.observation.referrals import use_cases
-from services.observation.referrals.schemas import Cancellation, Fever, NewFever
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.use_cases import (
     NoFever,
     OutsideScope,
     ReferralEnded,
     ReferralFilter,
+    ReferralNotCancelled,
+    ReferralOpen,
     ReferralUnderWay,
 )
 from shared.actors import Role
@@ -64,6 +66,12 @@ async def get_referral(referral_id: ReferralId, work: Work) -> Referral:
     return await use_cases.get_referral(work, referral_id)
 
 
+@router.get("/{referral_id}/standing", role=READERS, raises=[NotFound])
+async def standing_of_referral(referral_id: ReferralId, work: Work) -> Standing:
+    """Show since when a referral is where it is, by when it must go on, to which hospital, and why it was cancelled."""
+    return await use_cases.standing_of_referral(work, referral_id)
+
+
 @router.get("", role=READERS)
 async def list_referrals(
     work: Work,
@@ -96,3 +104,13 @@ async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work
     It takes back no positive: household orders stay, and the code stays as its own facts say.
     """
     return await use_cases.cancel_referral(work, referral_id, why)
+
+
+@router.post(
+    "/{referral_id}/reopen",
+    role=Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND,
+    raises=[NotFound, ReferralNotCancelled, ReferralOpen],
+)
+async def reopen_referral(referral_id: ReferralId, work: Work) -> Referral:
+    """Take back a cancellation that was a mistake: 120 is asked anew."""
+    return await use_cases.reopen_referral(work, referral_id)

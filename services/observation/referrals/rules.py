@@ -90,8 +90,8 @@ def move(state: ReferralState, by: Move) -> ReferralState | None:
 def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetime | None = None) -> Course:
     """The course of a referral, from all that was told of it and perhaps our own cancellation.
 
-    A cancellation was allowed when it was made, and is final: of what becomes known later, transport that happened
-    before it fills its time, and everything else is rejected, for people to look at.
+    A cancellation was allowed when it was made, and only people take it back: of what becomes known later, transport
+    that happened before it fills its time, and everything else is rejected, for people to look at.
     """
     state: ReferralState = "reported"
     since, hospital = reported_at, None
@@ -114,6 +114,11 @@ def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetim
     if cancelled_at:
         state, since = "cancelled", cancelled_at
     return Course(state, since, {name: times[name] for name in TRANSPORT if name in times}, hospital, rejected)
+
+
+def may_reopen(state: ReferralState, *, withdrawn: bool) -> bool:
+    """Whether people may take a referral up again: only what people cancelled. It begins anew as reported."""
+    return state == "cancelled" and not withdrawn
 
 
 def due_at(state: ReferralState, since: datetime, protocol: Protocol) -> datetime | None:

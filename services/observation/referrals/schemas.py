@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from shared.contracts.observation import ReferralState
 from shared.contracts.resource import Said
 from shared.contracts.times import Instant
 
@@ -66,6 +67,32 @@ class Fever(Said):
     celsius: float
     symptoms: list[str]
     measured_at: datetime
+
+
+class Standing(Said):
+    """Where a referral stands: what its crew, its hospital and who waits for it ask."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "referral_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21",
+                    "state": "dispatched",
+                    "since": "2021-01-21T10:20:00+08:00",
+                    "due_at": "2021-01-21T11:20:00+08:00",
+                    "hospital": "hospital-jinjiang",
+                    "cancel_reason": None,
+                }
+            ]
+        }
+    )
+
+    referral_id: UUID
+    state: ReferralState
+    since: datetime = Field(description="When it entered this state, by the clock of who told of it.")
+    due_at: datetime | None = Field(description="When the next stage must have been reached; null once it is closed.")
+    hospital: str | None = Field(description="Where the person is brought, once somebody named it.")
+    cancel_reason: str | None = Field(description="Why it was cancelled, if it was.")
 
 
 class Cancellation(Said):

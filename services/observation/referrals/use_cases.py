@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from services.observation.protocols.rules import Protocol
-from services.observation.protocols.use_cases import protocol_in_force
+from services.observation.protocols.use_cases import get_protocol, protocol_in_force
 from services.observation.referrals import following, rules
-from services.observation.referrals.schemas import Cancellation, Fever, NewFever
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.tables import FeverRow, ReferralRow, say
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.house import House
@@ -59,6 +59,24 @@ class ReferralEnded(Problem):
     code = "referral_ended"
     title = Text(zh="该转诊已结束", en="The referral has ended")
     fix = Text(zh="请重新读取；如再次发热，请另行报告", en="Fetch it again; report a new fever as such")
+
+
+class ReferralNotCancelled(Problem):
+    """Only what people cancelled can be taken up again by people."""
+
+    status = 409
+    code = "referral_not_cancelled"
+    title = Text(zh="该转诊不是人工取消的", en="Nobody cancelled the referral")
+    fix = Text(zh="请重新读取；如再次发热，请另行报告", en="Fetch it again; report a new fever as such")
+
+
+class ReferralOpen(Problem):
+    """A person has one open referral."""
+
+    status = 409
+    code = "referral_open"
+    title = Text(zh="该人员已有进行中的转诊", en="The person has another referral that is open")
+    fix = Text(zh="请在进行中的转诊上继续", en="Go on with that one")
 
 
 @dataclass(frozen=True)
@@ -162,6 +180,19 @@ async def list_referrals(work: Work, where: ReferralFilter, page: Page) -> Liste
     return listed
 
 
+async def standing_of_referral(work: Work, referral_id: UUID) -> Standing:
+    row = await work.get(ReferralRow, referral_id)
+    work.saw([row.resident_id])
+    return Standing(
+        referral_id=row.id,
+        state=row.state,
+        since=row.since,
+        due_at=row.due_at,
+        hospital=row.hospital,
+        cancel_reason=row.cancel_reason,
+    )
+
+
 async def list_fevers(work: Work, referral_id: UUID, page: Page) -> Listed[Fever]:
     referral = await work.get(ReferralRow, referral_id)
     work.saw([referral.resident_id])
@@ -181,6 +212,19 @@ async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> R
     following.cancel(row, work.now, why.reason)
     work.saw([row.resident_id])
     return await work.publish(row, change="cancelled", urgent=True)
+
+
+async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
+    """From its beginning, by today's clock: what was told meanwhile counts again with the next message."""
+    row = await work.lock(ReferralRow, referral_id)
+    if not rules.may_reopen(row.state, withdrawn=row.withdrawn):
+        raise ReferralNotCancelled()
+    protocol = await get_protocol(work, row.protocol)
+    row.state, row.since, row.closed_at = "reported", work.now, None
+    row.cancelled_at = row.cancel_reason = None
+    row.due_at = rules.due_at(row.state, work.now, protocol)
+    work.saw([row.resident_id])
+    return await work.publish(row, change="reopened", urgent=True)
 
 
 async def mark_overdue(house: House) -> int:

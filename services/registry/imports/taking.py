@@ -157,7 +157,7 @@ async def _write(work: Work, chunk: Chunk) -> tuple[list[Resident], list[Residen
     for row in await writing.known(work, left.values()):
         index = prepared.key_of(row)
         left.pop(index, None)
-        if row["closed_reason"] == "died":
+        if row["closed_reason"] in ("died", "entered_wrongly"):
             chunk.refuse(index, "resident_closed")
             continue
         change = writing.compare(work.house.keyring, row, prepared.people[index], clock.day_of(work.now))

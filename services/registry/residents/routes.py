@@ -145,7 +145,7 @@ async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) ->
 async def close_resident(
     resident_id: ResidentId, close: Close, work: Work, response: Response, if_match: IfMatch = None
 ) -> ResidentShown:
-    """Count a person no more: died, or moved away to where nobody registers them yet."""
+    """Count a person no more: died, moved away to where nobody registers them yet, or entered by mistake."""
     return _tagged(response, await use_cases.close_resident(work, resident_id, close, if_match))
 
 

@@ -24,7 +24,9 @@ from shared.contracts.registry import Resident, Tag
 from shared.ids import named_id
 from shared.regions import Range, covers
 
-ClosedReason = Literal["died", "moved_away"]
+ClosedReason = Literal["died", "moved_away", "entered_wrongly"]
+LEFT: tuple[ClosedReason, ...] = ("moved_away", "entered_wrongly")
+"""The reasons after which a person may be registered anew, anywhere: nobody there has to let them go."""
 TransferState = Literal["asked", "accepted", "refused", "done"]
 
 NAME_CHARACTERS = 100
@@ -254,10 +256,10 @@ Verdict: TypeAlias = Literal["exists", "returns", "claim"]
 def verdict(region: str, state: str, closed_reason: ClosedReason | None, asker: Range) -> Verdict:
     """What a request to register somebody who is known already comes to.
 
-    Who has moved away returns without asking anybody; who lives within the scope of who asks, exists; who lives
-    elsewhere is claimed from there.
+    Who has moved away, or was entered by mistake, returns without asking anybody; who lives within the scope of who
+    asks, exists; who lives elsewhere is claimed from there.
     """
-    if state == "closed" and closed_reason == "moved_away":
+    if state == "closed" and closed_reason in LEFT:
         return "returns"
     return "exists" if covers(asker, region) else "claim"
 

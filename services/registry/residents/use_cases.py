@@ -36,7 +36,7 @@ from shared.work import Listed, Page, Work
 MOST_FOUND = 50
 """People one telephone may belong to; a family's is shared by a few."""
 
-# Who has moved away leaves behind no claim that somebody would have to decide.
+# Who has moved away, or never was there, leaves behind no claim that somebody would have to decide.
 LET_GO = text("""
     UPDATE transfers SET state = 'accepted', version = version + 1, updated_at = now()
     WHERE resident_id = :id AND kind = 'claim' AND state = 'asked'
@@ -51,7 +51,7 @@ async def register_resident(work: Work, new: NewResident) -> Registration:
     await _need_region(work, new.region)
     person = _examined(work, new)
     row = (await work.session.scalars(select(ResidentRow).where(_has(work, person.document)))).one_or_none()
-    if row is not None and row.closed_reason != "moved_away":
+    if row is not None and row.closed_reason not in rules.LEFT:
         raise ResidentExists(resident_id=row.id, at="/document_number")
     request = request_of(work, person)
     await work.session.flush()
@@ -175,7 +175,7 @@ async def close_resident(work: Work, resident_id: UUID, close: Close, if_match: 
     row.state, row.closed_reason = "closed", close.reason
     shown = await _edited(work, row, before, "closed")
     await end_with(work, row.id)
-    if close.reason == "moved_away" and await work.run(LET_GO, id=row.id):
+    if close.reason in rules.LEFT and await work.run(LET_GO, id=row.id):
         work.house.waker.wake(work.house.settings.service)
     return shown
 

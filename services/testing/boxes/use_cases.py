@@ -12,7 +12,7 @@ from services.testing.boxes.rules import BoxMove, BoxState
 from services.testing.boxes.schemas import Box, NewBox, Receipt
 from services.testing.boxes.tables import BoxRow
 from services.testing.limits import limits
-from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
+from services.testing.problems import STATES, BoxMoveForbidden, BoxTubesUnfit
 from services.testing.scope import own_region
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
@@ -43,7 +43,7 @@ CONTENT = text("""
 """)
 
 UNFIT: Mapping[str, Text] = {
-    "tube_unknown": Text(zh="没有该采样管", en="There is no such tube"),
+    "tube_unknown": Text(zh="查不到该采样管", en="No such tube is found"),
     "tube_not_sealed": Text(zh="采样管未封管", en="The tube is not sealed"),
     "tube_elsewhere": Text(zh="采样管已在途、已签收或已作废", en="The tube has left, has arrived, or was discarded"),
     "tube_in_box": Text(zh="采样管已在其他样本箱中", en="The tube is in another box"),
@@ -120,7 +120,7 @@ def _moved(box: BoxRow, by: BoxMove) -> BoxState:
     state: BoxState = box.state  # type: ignore[assignment]  # the constraint says so
     moved = rules.move(state, by)
     if moved is None:
-        raise BoxMoveForbidden(state=state)
+        raise BoxMoveForbidden(state=STATES[state])
     return moved
 
 

@@ -12,7 +12,7 @@ from shared.actors import Role
 from shared.contracts.testing import Campaign, CampaignState
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/testing/v1/campaigns", tags=["campaigns"])
 
@@ -33,7 +33,7 @@ Under = Annotated[
 @router.post(
     "",
     role=Role.COMMAND,
-    raises=[CampaignTooLarge],
+    raises=[CampaignTooLarge, RegionOutside],
     status=201,
     location="/testing/v1/campaigns/{id}",
 )
@@ -88,5 +88,8 @@ async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None
 
 @router.get("/{campaign_id}/missing", role=Role.CASEWORKERS, raises=[NotFound])
 async def list_missing(campaign_id: CampaignId, work: Work, page: PageAsked, region: Under = None) -> Listed[Missing]:
-    """List who was expected and is not swabbed yet, for the grid worker to knock on the door."""
+    """List who was expected and is not swabbed yet, for the grid worker to knock on the door.
+
+    Who has died or moved away since is left out here, and counts in the figures of the round all the same.
+    """
     return await use_cases.list_missing(work, campaign_id, region, page)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from shared.contracts.resource import Said
@@ -62,11 +62,13 @@ class NewCampaign(Said):
     closes_at: Instant
     drill: bool = Field(default=False, description="A drill runs like a real round and touches no code.")
 
-    @model_validator(mode="after")
-    def _opens_before_it_closes(self) -> "NewCampaign":
-        if self.opens_at >= self.closes_at:
+    @field_validator("closes_at")
+    @classmethod
+    def _closes_after_it_opens(cls, closes_at: datetime, others: ValidationInfo) -> datetime:
+        opens_at = others.data.get("opens_at")
+        if opens_at is not None and opens_at >= closes_at:
             raise Invalid("window_empty", Text(zh="结束时间须晚于开始时间", en="It must close after it opens"))
-        return self
+        return closes_at
 
 
 class Figures(BaseModel):

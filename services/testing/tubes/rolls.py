@@ -24,6 +24,7 @@ async def issue_roll(work: Work, new: NewRoll) -> Roll:
         raise RollOutsideCampaign(at="/region")
     if new.capacity > campaign.pool_size:
         raise CapacityBeyondCampaign(pool_size=campaign.pool_size, at="/capacity")
+    work.require_within(new.region)
     following = await scalar(work, TAKE.bindparams(count=new.count))
     first = following - new.count
     row = work.add(

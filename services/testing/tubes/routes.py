@@ -38,7 +38,7 @@ from shared.actors import Role
 from shared.contracts.testing import Tube, TubeState
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import Conflict, NotFound
-from shared.work import Listed
+from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/testing/v1", tags=["tubes"])
 
@@ -56,7 +56,7 @@ SampleId = Annotated[
 @router.post(
     "/rolls",
     role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SAMPLER,
-    raises=[CampaignUnknown, RollOutsideCampaign, CapacityBeyondCampaign],
+    raises=[CampaignUnknown, RollOutsideCampaign, CapacityBeyondCampaign, RegionOutside],
     status=201,
 )
 async def issue_roll(new: NewRoll, work: Work) -> Roll:

@@ -73,6 +73,7 @@ Refused = Literal[
     "sampled_before_round",
     "twice_in_round",
     "single_only",
+    "sampled_before_call",
     "tube_full",
 ]
 """The codes of the problems a swab can be refused with."""
@@ -178,7 +179,7 @@ def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetim
         return REGULAR
     if exception is None or happened:
         return Decision(exception=exception, answers=() if exception else answers)
-    return Decision(ONLINE[exception])
+    return Decision(_refused(exception, tube, person))
 
 
 ONLINE: dict[SampleException, Refused] = {
@@ -188,6 +189,13 @@ ONLINE: dict[SampleException, Refused] = {
     "after_close": "campaign_not_open",
 }
 """What would be an exception afterwards is refused beforehand."""
+
+
+def _refused(exception: SampleException, tube: TubeFacts, person: PersonFacts) -> Refused:
+    """Why a swab is not taken. Who is called to a retest is not told that no swab is needed."""
+    if exception == "twice_in_round" and person.called_by:
+        return "single_only" if tube.capacity > 1 else "sampled_before_call"
+    return ONLINE[exception]
 
 
 def _tube_refuses(swab: Swab, tube: TubeFacts, listed: bool) -> Refused | None:

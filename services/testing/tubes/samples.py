@@ -44,11 +44,13 @@ PROBLEMS: Mapping[Refused, type[Problem]] = {
     "sampled_before_round": problems.SampledBeforeRound,
     "twice_in_round": problems.TwiceInRound,
     "single_only": problems.SingleOnly,
+    "sampled_before_call": problems.SampledBeforeCall,
     "tube_full": problems.TubeFull,
 }
 AT: Mapping[Refused, str] = {
     "clock_ahead": "sampled_at",
     "sampled_before_round": "sampled_at",
+    "sampled_before_call": "sampled_at",
     "campaign_not_open": "campaign_id",
     "resident_unknown": "resident_id",
     "twice_in_round": "resident_id",
@@ -167,7 +169,7 @@ class Batch:
     def refuse(self, item: Swab, at: str, problem: type[Problem]) -> None:
         """Answer a swab with a problem; one that has happened is remembered with its reason."""
         said = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
-        self.answers.append(Answer(item.id, "refused", problem=said.model_dump()))
+        self.answers.append(Answer(item.id, "refused", problem=said.model_dump(by_alias=True)))
         if item.offline:
             self.refused.append((item, problem.code))
 

@@ -346,6 +346,7 @@ class OwnSample(BaseModel):
                     "campaign": "第一轮",
                     "tube_number": "000000000130",
                     "people": "pool",
+                    "drill": False,
                     "sampled_at": "2021-01-20T09:30:00+08:00",
                     "stage": "resulted",
                     "outcome": "negative",
@@ -360,6 +361,7 @@ class OwnSample(BaseModel):
     campaign: str
     tube_number: str
     people: Literal["single", "pool"]
+    drill: bool = Field(description="Whether it was a drill: then the result is none of anybody's.")
     sampled_at: datetime
     stage: TubeState
     outcome: Outcome | None = None

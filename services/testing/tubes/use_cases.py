@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from services.testing.problems import TubeMoveForbidden
+from services.testing.problems import STATES, TubeMoveForbidden
 from services.testing.results import consequences
 from services.testing.results.consequences import News
 from services.testing.tubes import rules
@@ -28,7 +28,7 @@ MY_SAMPLES = text("SELECT id FROM samples WHERE undone_at IS NULL ORDER BY sampl
 # A held negative is not told: it is not known yet that everybody in the tube is known.
 MY_TUBES = text("""
     SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number,
-        CASE tubes.capacity WHEN 1 THEN 'single' ELSE 'pool' END AS people, samples.sampled_at,
+        CASE tubes.capacity WHEN 1 THEN 'single' ELSE 'pool' END AS people, tubes.drill, samples.sampled_at,
         CASE WHEN tubes.held AND tubes.outcome <> 'positive' THEN 'received' ELSE tubes.state END AS stage,
         CASE WHEN NOT tubes.held OR tubes.outcome = 'positive' THEN tubes.outcome END AS outcome,
         CASE WHEN NOT tubes.held OR tubes.outcome = 'positive' THEN tubes.reported_at END AS reported_at
@@ -70,7 +70,7 @@ async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
         raise NotFound()
     given_up = tube["state"] == "resulted" and tube["missing"] > 0 and tube["outcome"] in ("negative", "invalid")
     if not given_up and rules.move(tube["state"], "discard") is None:
-        raise TubeMoveForbidden(state=tube["state"])
+        raise TubeMoveForbidden(state=STATES[tube["state"]])
     async with work.everywhere():
         await work.run(DISCARD, id=tube_id, now=work.now, reason=discard.reason)
         await consequences.follow(work, {tube_id: News("discarded", tube["outcome"])})

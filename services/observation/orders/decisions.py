@@ -1,0 +1,89 @@
+"""Orders: what only two people decide of them (article 10): one of the team proposes, another of the command approves.
+
+What is proposed is looked at when it is proposed, and again when it happens: the order may have ended meanwhile.
+"""
+
+from uuid import UUID
+
+from services.observation.orders.following import settle
+from services.observation.orders.problems import OrderEnded, OrderRoomUnconfirmed, OrderTooLong
+from services.observation.orders.schemas import (
+    Conversion,
+    ConversionOf,
+    EarlyEnd,
+    EarlyEndOf,
+    Extension,
+    ExtensionOf,
+)
+from services.observation.orders.tables import MOST_EXTRA_DAYS, OrderRow
+from services.observation.orders.use_cases import open_order, restricted
+from services.observation.protocols.rules import Protocol
+from services.observation.protocols.use_cases import get_protocol
+from shared.actors import Role
+from shared.proposals.use_cases import Kind, Proposal, propose
+from shared.work import Work
+
+
+async def propose_early_end(work: Work, order_id: UUID, asked: EarlyEnd) -> Proposal:
+    row = await open_order(work, order_id)
+    work.saw([row.resident_id])
+    what = EarlyEndOf(order_id=order_id, **asked.model_dump())
+    return await propose(work, EARLY_END, what, asked.reason, region=row.region)
+
+
+async def propose_conversion(work: Work, order_id: UUID, asked: Conversion) -> Proposal:
+    row = await open_order(work, order_id)
+    work.saw([row.resident_id])
+    _check_room(await get_protocol(work, row.protocol), asked)
+    what = ConversionOf(order_id=order_id, **asked.model_dump())
+    return await propose(work, CONVERSION, what, asked.reason, region=row.region)
+
+
+async def propose_extension(work: Work, order_id: UUID, asked: Extension) -> Proposal:
+    row = await open_order(work, order_id)
+    work.saw([row.resident_id])
+    _check_days(row, asked)
+    what = ExtensionOf(order_id=order_id, **asked.model_dump())
+    return await propose(work, EXTENSION, what, asked.reason, region=row.region)
+
+
+async def end_early(work: Work, what: EarlyEndOf, proposal_id: UUID) -> None:
+    """End it before its days or tests are complete. The exposure it rested on opens no other order."""
+    row = await open_order(work, what.order_id)
+    row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
+    await restricted(work, row, "ended_early")
+
+
+async def convert(work: Work, what: ConversionOf, proposal_id: UUID) -> None:
+    """Move a person to a site, or home, for the rest of the days."""
+    row = await open_order(work, what.order_id)
+    protocol = await get_protocol(work, row.protocol)
+    _check_room(protocol, what)
+    row.kind_set, row.kind_reason = what.kind, what.reason
+    settle(row, None, protocol)
+    await restricted(work, row, "converted")
+
+
+async def extend(work: Work, what: ExtensionOf, proposal_id: UUID) -> None:
+    """Add days."""
+    row = await open_order(work, what.order_id)
+    _check_days(row, what)
+    row.extra_days, row.extra_reason = row.extra_days + what.days, what.reason
+    settle(row, None, await get_protocol(work, row.protocol))
+    await restricted(work, row, "extended")
+
+
+def _check_room(protocol: Protocol, to: Conversion) -> None:
+    if to.kind == "home" and protocol.own_room.value and not to.own_room:
+        raise OrderRoomUnconfirmed(at="/own_room")
+
+
+def _check_days(row: OrderRow, by: Extension) -> None:
+    if row.extra_days + by.days > MOST_EXTRA_DAYS:
+        raise OrderTooLong(most=MOST_EXTRA_DAYS, at="/days")
+
+
+EARLY_END = Kind("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded])
+CONVERSION = Kind("conversion", ConversionOf, Role.COMMAND, convert, raises=[OrderEnded, OrderRoomUnconfirmed])
+EXTENSION = Kind("extension", ExtensionOf, Role.COMMAND, extend, raises=[OrderEnded, OrderTooLong])
+ORDER_KINDS = (EARLY_END, CONVERSION, EXTENSION)

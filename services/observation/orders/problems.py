@@ -1,0 +1,54 @@
+"""Orders: what can keep them from being ended, extended or converted."""
+
+from shared.problems import Problem, Text
+
+
+class OrderEnded(Problem):
+    """The order is not open any more."""
+
+    status = 409
+    code = "order_ended"
+    title = Text(zh="该医学观察已结束", en="The observation has ended")
+    fix = Text(zh="请重新读取", en="Fetch it again")
+
+
+class OrderDaysIncomplete(Problem):
+    """Its days are not complete."""
+
+    status = 409
+    code = "order_days_incomplete"
+    title = Text(zh="观察期未满", en="The days are not complete")
+    what = Text(zh="观察期至 {ends_at} 满", en="The days are complete at {ends_at}")
+    fix = Text(
+        zh="请期满后再解除；确需提前的，请提出申请，由指挥部审批",
+        en="End it when the days are complete, or propose an early end to the command",
+    )
+
+
+class OrderTestsMissing(Problem):
+    """A test of the protocol is not negative yet."""
+
+    status = 409
+    code = "order_tests_missing"
+    title = Text(zh="规定的核酸检测未完成", en="Tests of the protocol are missing")
+    what = Text(zh="缺第 {days} 天的阴性单采结果", en="There is no own negative single tube for day {days}")
+    fix = Text(zh="请补采单管，结果阴性后再解除", en="Take another single tube, and end it when that is negative")
+
+
+class OrderRoomUnconfirmed(Problem):
+    """Home observation needs a room of one's own."""
+
+    status = 422
+    code = "order_room_unconfirmed"
+    title = Text(zh="未确认单人单间", en="A room of one's own is not confirmed")
+    fix = Text(zh="请上门确认有单独房间后填写 own_room", en="See that there is one, then say so in own_room")
+
+
+class OrderTooLong(Problem):
+    """It was extended by more than anybody may be held."""
+
+    status = 409
+    code = "order_extra_days"
+    title = Text(zh="延长天数过多", en="Too many days are added")
+    what = Text(zh="累计延长不得超过 {most} 天", en="At most {most} days may be added in all")
+    fix = Text(zh="请由指挥部研判", en="Let the command decide about the case")
