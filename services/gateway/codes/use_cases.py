@@ -1,4 +1,7 @@
-"""Codes: how they come to be. There is one way, `reevaluate`, and it takes nothing but ids."""
+"""Codes: how they come to be. There is one way, `reevaluate`, and it takes nothing but ids.
+
+Beside it `renew` keeps the latest negative, on which no colour depends.
+"""
 
 import json
 from collections import defaultdict
