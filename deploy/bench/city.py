@@ -86,20 +86,25 @@ class Round:
     tubes: Sequence[Tube]
 
     def batches(self) -> list[list[dict[str, Any]]]:
-        """The records of all devices, made offline, a thousand in a batch."""
-        records = [
-            {
-                "id": str(sample),
-                "campaign_id": self.campaign_id,
-                "tube_number": tube.number,
-                "resident_id": str(person),
-                "sampled_at": tube.sampled_at.isoformat(),
-                "offline": True,
-            }
-            for tube in self.tubes
-            for sample, person in zip(tube.samples, tube.people, strict=True)
+        """The records of all devices, made offline, up to a thousand in a batch.
+
+        One device fills a tube: were it in the batches of two, the second would wait for the first to commit.
+        """
+        return [
+            [
+                {
+                    "id": str(sample),
+                    "campaign_id": self.campaign_id,
+                    "tube_number": tube.number,
+                    "resident_id": str(person),
+                    "sampled_at": tube.sampled_at.isoformat(),
+                    "offline": True,
+                }
+                for tube in tubes
+                for sample, person in zip(tube.samples, tube.people, strict=True)
+            ]
+            for tubes in chunks(self.tubes, SAMPLES_PER_BATCH // POOL)
         ]
-        return [list(batch) for batch in chunks(records, SAMPLES_PER_BATCH)]
 
 
 async def open_round(city: City, number: int, minutes_ago: int) -> Round:

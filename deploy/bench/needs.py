@@ -1,9 +1,15 @@
 """What a path needs to be there: a service that has it not yet is reported as not measured, never as a figure."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from deploy.demo.parties import Parties
+from shared.settings import SERVICES
+
+TIMES = 10
+AGAIN_SECONDS = 6.0
+"""Longer than the gateway goes on without a document that it did not get."""
 
 
 class Missing(Exception):  # noqa: N818 - a finding, not an error
@@ -18,8 +24,12 @@ class Operations:
 
     @classmethod
     async def of(cls, parties: Parties) -> "Operations":
-        """Ask the gateway for its OpenAPI document."""
-        paths = (await parties.client.get("/openapi.json")).raise_for_status().json()["paths"]
+        """Ask the gateway for its OpenAPI document; again, while a service that has only just begun is not in it."""
+        for _ in range(TIMES):
+            paths = (await parties.client.get("/openapi.json")).raise_for_status().json()["paths"]
+            if {path.split("/")[1] for path in paths} >= set(SERVICES):
+                break
+            await asyncio.sleep(AGAIN_SECONDS)
         return cls({f"{method.upper()} {path}" for path, methods in paths.items() for method in methods})
 
     def require(self, *operations: str) -> None:

@@ -129,6 +129,31 @@ async def test_a_correction_replaces_what_it_corrects(district: District) -> Non
     assert (await code(district, person))["colour"] == "green", "an older version changes nothing"
 
 
+async def latest(district: District, person: UUID) -> datetime | None:
+    found = (await code(district, person))["last_negative_at"]
+    return found and datetime.fromisoformat(found)
+
+
+async def test_the_latest_negative_is_kept_in_whichever_order_they_come(district: District) -> None:
+    person, swabbed = new_id(), NOW - timedelta(hours=2)
+    newest = tube([person, new_id()], "negative")
+    await tell(district, resident(person), newest)
+    assert await latest(district, person) == swabbed
+    earlier = tube([person, new_id()], "negative", at=NOW - timedelta(days=2))
+    await tell(district, earlier)
+    assert await latest(district, person) == swabbed
+    assert newest.result is not None
+    invalid = newest.result.model_copy(update={"outcome": "invalid", "revision": 2})
+    await tell(district, newest.model_copy(update={"version": 2, "result": invalid}))
+    assert await latest(district, person) == swabbed - timedelta(days=2), "of what is no longer said nothing is left"
+
+
+async def test_a_negative_too_old_to_count_is_no_latest_one(district: District) -> None:
+    person = new_id()
+    await tell(district, resident(person), tube([person, new_id()], "negative", at=NOW - timedelta(days=400)))
+    assert await latest(district, person) is None
+
+
 async def test_drills_held_negatives_and_invalid_results_touch_no_code(district: District) -> None:
     people = [new_id() for _ in range(3)]
     await tell(

@@ -1,4 +1,4 @@
-"""Path 3: records of swabs made offline, a thousand in a request, against COPY of the very same rows."""
+"""Path 3: records of swabs made offline, up to a thousand in a request, against COPY of the very same rows."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import asyncpg
 
 from deploy.bench import city as cities
 from deploy.bench.city import DEVICES, Round
-from deploy.bench.copying import copy_seconds
+from deploy.bench.copying import copy_seconds, insert_seconds
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
 from deploy.bench.site import EIGHT, TOKEN_SECONDS
 from deploy.demo.population import TOWNSHIP
@@ -44,10 +44,11 @@ async def _measure(
     if answers != Counter(kept=people):
         raise ValueError(f"records should all be kept and are {dict(answers)}")
     rows, copying = await copy_seconds(database, "testing.samples")
-    rate, floor = people / done.seconds, rows / copying
-    note = (
-        f"{people:,} {way}: batches of {cities.SAMPLES_PER_BATCH:,}, p50 {milliseconds(done.percentile(0.5))}; {busy}"
-    )
+    inserting = await insert_seconds(database, "testing.samples")
+    rate, floor, plain = people / done.seconds, rows / copying, rows / inserting
+    batches = f"batches of {cities.SAMPLES_PER_BATCH:,}, p50 {milliseconds(done.percentile(0.5))}"
+    bare = f"{rate / plain:.2f} × of one bare INSERT with all constraints, {per_second(plain)}"
+    note = f"{people:,} {way}: {batches}; {bare}; {busy}"
     return Figure(
         "upload",
         f"upload {people:,} offline records, {way}, {DEVICES} devices",
@@ -61,6 +62,7 @@ async def _measure(
             "upload_seconds": done.seconds,
             "copy_rows": rows,
             "copy_seconds": copying,
+            "insert_seconds": inserting,
             **busy.numbers(),
         },
     )

@@ -88,7 +88,9 @@ CREATE TABLE testing.tubes (
 CREATE INDEX tubes_region_seq_idx ON testing.tubes (region, seq);
 CREATE INDEX tubes_campaign_id_idx ON testing.tubes (campaign_id);
 CREATE INDEX tubes_box_id_idx ON testing.tubes (box_id);
-CREATE INDEX tubes_laboratory_idx ON testing.tubes (laboratory) WHERE laboratory IS NOT NULL;
+-- With the id, by which a laboratory reports: it is the best whatever the planner knows, which is nothing of tubes that
+-- were all sent since it last looked.
+CREATE INDEX tubes_laboratory_idx ON testing.tubes (laboratory, id) WHERE laboratory IS NOT NULL;
 COMMENT ON COLUMN testing.tubes.people IS 'Members without an exception.';
 COMMENT ON COLUMN testing.tubes.missing IS 'Listed in the manifest and not here yet.';
 

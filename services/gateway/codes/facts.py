@@ -60,6 +60,11 @@ def of_referral(referral: Referral) -> Iterator[FactValues]:
         }
 
 
+def decides(fact: FactValues) -> bool:
+    """Whether a fact can give or take a colour, as `tables.DECIDING` says it to PostgreSQL."""
+    return bool(fact["kind"] != "negative" or fact["answers"] is not None)
+
+
 def _row(source: Resource, at: datetime) -> FactValues:
     return {
         "subject": source.id,

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from services.gateway.codes import facts
 from services.gateway.codes.facts import FactValues
 from services.gateway.codes.tables import DECIDING, FactRow
-from services.gateway.codes.use_cases import ARRIVALS, WAIT_ALONE, policy_now, reevaluate
+from services.gateway.codes.use_cases import ARRIVALS, WAIT_ALONE, policy_now, reevaluate, renew
 from shared.bulk import literal
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
@@ -100,4 +100,7 @@ async def _follow(work: Work, resources: Sequence[Any], facts_of: Callable[[Any]
 
 async def _replace(work: Work, subjects: Sequence[UUID], rows: Sequence[FactValues]) -> None:
     former = await work.replace(FactRow, subjects, rows)
-    await reevaluate(work, [*former, *(row["resident_id"] for row in rows)])
+    if former or any(map(facts.decides, rows)):
+        await reevaluate(work, [*former, *(row["resident_id"] for row in rows)])
+    else:
+        await renew(work, ((row["resident_id"], row["sampled_at"]) for row in rows))

@@ -1,4 +1,7 @@
-"""Codes: how they come to be. There is one way, `reevaluate`, and it takes nothing but ids."""
+"""Codes: how they come to be. There is one way, `reevaluate`, and it takes nothing but ids.
+
+Beside it `renew` keeps the latest negative, on which no colour depends.
+"""
 
 import json
 from collections import defaultdict
@@ -65,6 +68,14 @@ RENEW = text(f"""
     SELECT resident_id, version, region, colour, until, colour_after, green_from, policy, reasons FROM code
     WHERE reasons <> '[]' OR EXISTS (SELECT FROM facts WHERE facts.resident_id = code.resident_id AND ({DECIDING}))
 """)  # noqa: S608 - a constant
+# Where there is nothing to decide, without a lock before: it waits for whoever holds a code, and compares with the new.
+RENEW_ONLY = text("""
+    UPDATE codes SET last_negative = given.sampled_at
+    FROM unnest(
+        (SELECT CAST(CAST(:ids AS text) AS uuid[])), (SELECT CAST(CAST(:sampled AS text) AS timestamptz[]))
+    ) AS given (id, sampled_at)
+    WHERE codes.resident_id = given.id AND (last_negative IS NULL OR last_negative < given.sampled_at)
+""")
 FACTS = text(f"""
     SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,
         sampled_at, pool_size, earliest_end
@@ -123,6 +134,17 @@ async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
     await work.run(WAIT, key=ARRIVALS)
     for start in range(0, len(ordered), CHUNK):
         await _reevaluate(work, ordered[start : start + CHUNK])
+
+
+async def renew(work: Work, negatives: Iterable[tuple[UUID, datetime]]) -> None:
+    """Keep the latest negatives of people about whom nothing else became known: no colour depends on them."""
+    latest: dict[UUID, datetime] = {}
+    for resident_id, sampled_at in negatives:
+        if sampled_at > latest.get(resident_id, work.now - NEGATIVE_COUNTS):
+            latest[resident_id] = sampled_at
+    ordered = in_order(latest)
+    await work.run(WAIT, key=ARRIVALS)
+    await work.run(RENEW_ONLY, ids=literal(ordered), sampled=literal([latest[id_] for id_ in ordered]))
 
 
 async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:

@@ -16,8 +16,7 @@ from services.testing.results.consequences import News
 from services.testing.results.rules import Refused, Report, TubeFacts
 from services.testing.results.schemas import NewResult, ResultAnswer, Revision
 from services.testing.results.tables import ResultRow
-from services.testing.tubes import lookup
-from services.testing.tubes.lookup import lock_tubes
+from services.testing.tubes.lookup import id_of, lock_tubes
 from services.testing.tubes.tables import TubeRow
 from shared.bulk import literal
 from shared.contracts.testing import Outcome
@@ -72,16 +71,15 @@ class Taken:
 
 
 async def add_results(work: Work, items: Sequence[NewResult], language: Language) -> list[ResultAnswer]:
+    ids = [id_of(item.tube_number) for item in items]
     # The laboratory's own policy hides all tubes but its own.
-    found = await work.rows(lookup.FIND, numbers=list({item.tube_number for item in items}))
-    numbers: dict[str, UUID] = {row["number"]: row["id"] for row in found}
-    tubes = await lock_tubes(work, numbers.values())
+    tubes = await lock_tubes(work, ids)
     async with work.everywhere():
         facts = await _facts(work, tubes)
         taken: dict[UUID, Taken] = {}
         answers = [
-            _take(work, place, item, tubes.get(numbers.get(item.tube_number, UUID(int=0))), facts, taken, language)
-            for place, item in enumerate(items)
+            _take(work, place, item, tubes.get(id_), facts, taken, language)
+            for place, (id_, item) in enumerate(zip(ids, items, strict=True))
         ]
         if taken:
             await _keep(work, tubes, taken)

@@ -71,6 +71,11 @@ class Named:
     exists: bool
 
 
+def id_of(number: str) -> UUID:
+    """The id that the tube of a number has, if there is one."""
+    return named_id("tube", number)
+
+
 async def find_tubes(work: Work, numbers: Iterable[str]) -> dict[str, Named]:
     """The tubes of these numbers that the caller may name, by number."""
     wanted = set(numbers)
@@ -82,8 +87,7 @@ async def find_tubes(work: Work, numbers: Iterable[str]) -> dict[str, Named]:
     if serials:
         for row in await work.rows(FIND_ROLLS, serials=sorted(serials)):
             number = serials[row["serial"]]
-            id_ = named_id("tube", number)
-            found[number] = Named(id_, number, row["campaign_id"], row["region"], row["capacity"], False)
+            found[number] = Named(id_of(number), number, row["campaign_id"], row["region"], row["capacity"], False)
     return found
 
 

@@ -93,7 +93,7 @@ class TubeRow(Row):
         CheckConstraint("held = (outcome IS NOT NULL AND missing > 0)", name="tube_held"),
         CheckConstraint("(discarded_at IS NULL) = (state <> 'discarded')", name="tube_discarded"),
         CheckConstraint("answers = '{}' OR capacity = 1", name="tube_answers"),
-        Index("tubes_laboratory_idx", "laboratory", postgresql_where=text("laboratory IS NOT NULL")),
+        Index("tubes_laboratory_idx", "laboratory", "id", postgresql_where=text("laboratory IS NOT NULL")),
     )
 
 
