@@ -55,6 +55,7 @@ class Person:
     address: str
     household: str
     relation: str
+    """To the head of the household. No file says it, for nobody needs it."""
     pregnant: bool
     dependent: bool
 
@@ -265,7 +266,6 @@ def _cells(person: Person) -> list[str]:
         "region": person.region,
         "address": person.address,
         "household": person.household,
-        "relation": person.relation,
         "pregnant": "是" if person.pregnant else "否",
         "dependent": "是" if person.dependent else "否",
         "birth_date": person.birth_date.isoformat(),
