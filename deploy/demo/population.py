@@ -250,11 +250,16 @@ class Population:
         return cls(builder.people, builder.households, builder.regions, today)
 
     def to_csv(self, path: Path) -> None:
-        """Write the file that a community would send: UTF-8 with BOM, Chinese headings."""
-        with path.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([headings[0] for headings in COLUMNS.values()])
-            writer.writerows(map(_cells, self.people))
+        """Write the file of everybody."""
+        write_file(path, self.people)
+
+
+def write_file(path: Path, people: Sequence[Person]) -> None:
+    """Write the file that a community would send: UTF-8 with BOM, Chinese headings."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([headings[0] for headings in COLUMNS.values()])
+        writer.writerows(map(_cells, people))
 
 
 def _cells(person: Person) -> list[str]:
