@@ -29,7 +29,7 @@ EVERY_SECONDS = 0.25
 """Between two of the others."""
 LOOKING = 4
 """Connections that look for yellow codes."""
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.02
 WITHIN_SECONDS = 60.0
 
 NOT_GREEN = "SELECT resident_id FROM gateway.codes WHERE colour > 1"
