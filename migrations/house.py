@@ -19,9 +19,8 @@ CREATE TABLE {s}.feed (
     change text NOT NULL,
     urgent boolean NOT NULL,
     data json NOT NULL,
-    PRIMARY KEY (at, epoch, xid, seq)
+    PRIMARY KEY (epoch, xid, seq, at)
 ) PARTITION BY RANGE (at);
-CREATE INDEX feed_order_idx ON {s}.feed (epoch, xid, seq);
 CREATE INDEX feed_urgent_idx ON {s}.feed (epoch, xid, seq) WHERE urgent;
 COMMENT ON TABLE {s}.feed IS 'The owner''s log, by day. Entries are read in the order (epoch, xid, seq).';
 

@@ -22,7 +22,19 @@ from deploy.bench.city import NEEDS, City, Round, bring_in, open_round
 from deploy.bench.cores import Cores
 from deploy.bench.needs import Missing, Operations
 from deploy.bench.page import Figure, Page, not_measured
-from deploy.bench.paths import audit, door, feed, flood, memory, registering, results, scope, upload, webhooks
+from deploy.bench.paths import (
+    alongside,
+    audit,
+    door,
+    feed,
+    flood,
+    memory,
+    registering,
+    results,
+    scope,
+    upload,
+    webhooks,
+)
 from deploy.bench.site import Site, started
 from deploy.bench.timing import FULL, QUICK, Effort
 from deploy.demo.parties import Parties, Party, parties_at
@@ -30,7 +42,7 @@ from deploy.demo.population import TOWNSHIP
 from deploy.trouble import Trouble
 
 AT_THE_DOOR = ("verify", "code", "growth", "generator", "audit", "webhooks", "flood", "scope")
-IN_THE_CITY = ("import", "upload", "results", "positive", "feed", "latency", "memory")
+IN_THE_CITY = ("import", "upload", "results", "positive", "feed", "latency", "memory", "alongside")
 NAMES = (*AT_THE_DOOR, *IN_THE_CITY)
 PEOPLE = (20_000, 100_000)
 PEOPLE_QUICKLY = (3_000,)
@@ -162,6 +174,8 @@ async def _in_the_city(run: Bench, site: Site, people: int, *, first: bool) -> N
             await run.take("latency", lambda: feed.latency(city, database, run.effort))
         if "memory" in run.wanted:
             run.page.figures.append(memory.figure(idle, site.memory(), f"{people:,} people"))
+        if "alongside" in run.wanted:
+            await run.take("alongside", lambda: alongside.measure(city, operations, database, run.effort))
 
 
 async def _rounds(run: Bench, city: City, ground: Ground) -> None:

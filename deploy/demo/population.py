@@ -55,6 +55,7 @@ class Person:
     address: str
     household: str
     relation: str
+    """To the head of the household. No file says it, for nobody needs it."""
     pregnant: bool
     dependent: bool
 
@@ -249,11 +250,16 @@ class Population:
         return cls(builder.people, builder.households, builder.regions, today)
 
     def to_csv(self, path: Path) -> None:
-        """Write the file that a community would send: UTF-8 with BOM, Chinese headings."""
-        with path.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([headings[0] for headings in COLUMNS.values()])
-            writer.writerows(map(_cells, self.people))
+        """Write the file of everybody."""
+        write_file(path, self.people)
+
+
+def write_file(path: Path, people: Sequence[Person]) -> None:
+    """Write the file that a community would send: UTF-8 with BOM, Chinese headings."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([headings[0] for headings in COLUMNS.values()])
+        writer.writerows(map(_cells, people))
 
 
 def _cells(person: Person) -> list[str]:
@@ -265,7 +271,6 @@ def _cells(person: Person) -> list[str]:
         "region": person.region,
         "address": person.address,
         "household": person.household,
-        "relation": person.relation,
         "pregnant": "是" if person.pregnant else "否",
         "dependent": "是" if person.dependent else "否",
         "birth_date": person.birth_date.isoformat(),

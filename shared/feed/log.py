@@ -105,8 +105,10 @@ async def horizon(session: AsyncSession) -> Cursor:
 
 # The horizon is taken first: a transaction that ends between the two statements is served next time. Put in order
 # before types are looked at, and by the columns: so a batch comes straight from the index, however much waits.
+# What is only passed on comes as the text it is sent as: to make it a value and a text again took most of an answer.
 READ = """
-    SELECT epoch, xid::text::bigint AS xid, seq, at, type, subject, version, region, change, data::text AS data
+    SELECT epoch, xid::text::bigint AS xid, seq, to_json(at)::text AS at, type, subject::text AS subject, version,
+        region, change, data::text AS data
     FROM (
         SELECT * FROM feed
         WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)

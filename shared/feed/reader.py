@@ -87,7 +87,8 @@ MOVE = text("""
         WHERE feed_cursors.cursor = :after
 """)
 
-# Locks the subjects in order and lets only newer versions through. A rebuild also lets through the version held.
+# Locks the subjects in order and says which are not let through: only newer versions are, in a rebuild also the one
+# held. Nearly always that is nobody.
 # A version that is at least as new as what is parked of its subject removes it.
 HOLD = """
     WITH entry AS (
@@ -98,12 +99,16 @@ HOLD = """
     ), freed AS (
         DELETE FROM feed_parked AS parked USING entry
         WHERE parked.type = entry.type AND parked.subject = entry.subject AND parked.version <= entry.version
+    ), fresh AS (
+        INSERT INTO feed_held AS held (type, subject, version, held_at)
+        SELECT type, subject, version, clock_timestamp() FROM entry ORDER BY type, subject
+        ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, held_at = excluded.held_at
+            WHERE held.version {newer} excluded.version
+        RETURNING type, subject
     )
-    INSERT INTO feed_held AS held (type, subject, version, held_at)
-    SELECT type, subject, version, clock_timestamp() FROM entry ORDER BY type, subject
-    ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, held_at = excluded.held_at
-        WHERE held.version {newer} excluded.version
-    RETURNING type, subject::text AS subject
+    SELECT type, subject::text AS subject FROM (
+        SELECT type, subject FROM entry EXCEPT SELECT type, subject FROM fresh
+    ) AS stale
 """
 HOLD_NEWER = text(HOLD.format(newer="<"))
 HOLD_AGAIN = text(HOLD.format(newer="<="))
@@ -271,13 +276,10 @@ class Reader:
             "subjects": literal([event.subject for event in events]),
             "versions": literal([event.version for event in events]),
         }
-        fresh = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
+        stale = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
+        fresh = [event for event in events if (event.type, event.subject) not in stale] if stale else events
         for type_name in self.types:
-            states = [
-                bytes(event.data)
-                for event in events
-                if event.type == type_name and (event.type, event.subject) in fresh
-            ]
+            states = [bytes(event.data) for event in fresh if event.type == type_name]
             if states:
                 resources = read_all(RESOURCES[type_name], states)
                 for reaction in self._by_type[type_name]:

@@ -1,7 +1,6 @@
 """The owner's side over HTTP: what subscribers' workers ask for. Only our own services reach it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -94,8 +93,8 @@ class CloudEvent(msgspec.Struct, gc=False):
     id: str
     source: str
     type: str
-    subject: UUID
-    time: datetime
+    subject: str
+    time: msgspec.Raw
     version: int
     region: str
     change: str
@@ -113,7 +112,7 @@ def cloud_event(row: RowMapping) -> CloudEvent:
         source=f"/{owner_of(type_name)}",
         type=type_name,
         subject=subject,
-        time=row["at"],
+        time=msgspec.Raw(row["at"]),
         version=version,
         region=row["region"],
         change=row["change"],

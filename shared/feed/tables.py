@@ -52,8 +52,8 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("change", Text, nullable=False),
         Column("urgent", Boolean, nullable=False),
         Column("data", JSON, nullable=False),
-        PrimaryKeyConstraint("at", "epoch", "xid", "seq"),
-        Index("feed_order_idx", "epoch", "xid", "seq"),
+        # The order in which it is read; the time is in it because a key of a table in partitions must have it.
+        PrimaryKeyConstraint("epoch", "xid", "seq", "at"),
         Index("feed_urgent_idx", "epoch", "xid", "seq", postgresql_where=text("urgent")),
         postgresql_partition_by="RANGE (at)",
         comment="The owner's log, by day. Entries are read in the order (epoch, xid, seq).",

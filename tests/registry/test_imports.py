@@ -213,6 +213,7 @@ def bomb(megabytes: int) -> bytes:
         (b"\xef\xbb\xbf\n\n", "file_empty"),
         ("姓名,证件号码\n张三,1\n".encode(), "file_column_missing"),
         ("姓名,证件号码,网格编码,星座\n".encode(), "file_column_unknown"),
+        ("姓名,证件号码,网格编码,与户主关系\n".encode(), "file_column_unknown"),
         ("姓名,证件号码,网格编码,姓名\n".encode(), "file_column_twice"),
         ("姓名;证件号码;网格编码\n张三;1;2\n".encode(), "file_separator_wrong"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "file_old_format"),

@@ -54,7 +54,7 @@ async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]
     round_.city.site.place(EIGHT)
     meter = round_.city.site.meter()
     began = time.perf_counter()
-    await _report(round_.city.laboratory, round_.tubes)
+    await report(round_.city.laboratory, round_.tubes)
     posted = time.perf_counter() - began
     seconds = await _all_updated(round_, database, people) - began
     busy = meter.busy()
@@ -79,7 +79,8 @@ async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]
     ]
 
 
-async def _report(laboratory: Party, tubes: Sequence[Tube], outcome: str = "negative") -> None:
+async def report(laboratory: Party, tubes: Sequence[Tube], outcome: str = "negative") -> None:
+    """Post results, as many in a request as a laboratory does."""
     for batch in chunks(tubes, TUBES_PER_BATCH):
         answer = await laboratory.post(RESULTS, {"items": [_result(tube, outcome) for tube in batch]})
         if any(item["status"] != "reported" for item in answer["items"]):
@@ -135,7 +136,7 @@ class Positives:
         if await self._verdict(code) != "pass":
             raise ValueError("somebody was refused before their result")
         began = time.perf_counter()
-        posting = asyncio.create_task(_report(self.round_.city.laboratory, [tube], "positive"))
+        posting = asyncio.create_task(report(self.round_.city.laboratory, [tube], "positive"))
         while await self._verdict(code) == "pass":
             if time.perf_counter() > began + GIVE_UP_SECONDS:
                 raise ValueError(f"the door still lets a positive in after {GIVE_UP_SECONDS:.0f} s")
@@ -167,7 +168,7 @@ async def positives(
     people = sum(len(tube.people) for tube in others)
 
     async def work_in() -> float:
-        await _report(city.laboratory, others)
+        await report(city.laboratory, others)
         return await _all_updated(round_, database, people)
 
     meter = city.site.meter()

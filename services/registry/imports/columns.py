@@ -21,7 +21,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "region": ("网格编码", "片区编码", "社区编码"),
     "address": ("住址", "现住址", "地址"),
     "household": ("户号",),
-    "relation": ("与户主关系",),
     "pregnant": ("孕产妇",),
     "dependent": ("半自理/无自理", "半自理无自理"),
     "birth_date": ("出生日期",),

@@ -21,7 +21,6 @@ EXAMPLE = {
     "region": "350582005001",
     "address": "沙塘社区1区5号",
     "household": "H1",
-    "relation": "户主",
     "pregnant": "否",
     "dependent": "否",
     "birth_date": "1990-03-07",

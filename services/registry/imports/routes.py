@@ -111,7 +111,7 @@ async def start_import(
 ) -> Job:
     """Import people from a file: new ones are created, known ones changed where the file says something else.
 
-    Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 与户主关系, 孕产妇, 半自理/无自理,
+    Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 孕产妇, 半自理/无自理,
     出生日期, 性别, or the English names: `GET /registry/v1/imports/template` has them all;
     name, number and region are required, an empty cell changes nothing. `result` counts the rows created, updated,
     unchanged and failed; a person who lives elsewhere is asked for there, and counted as any new one. The same file

@@ -26,7 +26,7 @@ from services.registry.residents.rules import Person
 from services.registry.residents.use_cases import request_of
 from services.registry.residents.writing import Prepared
 from shared import clock, sealed_files
-from shared.contracts.registry import Resident
+from shared.feed.log import Written
 from shared.house import House
 from shared.jobs import Run
 from shared.sealing import Keyring, Slots
@@ -142,14 +142,13 @@ async def _take(job: Run, chunk: Chunk) -> None:
         if trial is not None:
             await trial.rollback()
         else:
-            work.publish_all(created, change="created")
-            work.publish_all(updated, change="changed")
-            work.saw(one.id for one in (*created, *updated))
+            writing.tell(work, created, "created")
+            writing.tell(work, updated, "changed")
         await _keep_errors(job, work, chunk.refused)
         await job.progress(work, rows, **counts, failed=len(chunk.refused))
 
 
-async def _write(work: Work, chunk: Chunk) -> tuple[list[Resident], list[Resident], dict[str, int]]:
+async def _write(work: Work, chunk: Chunk) -> tuple[list[Written], list[Written], dict[str, int]]:
     prepared = chunk.prepared
     created = await writing.add(work, prepared)
     left = prepared.others_than(created)

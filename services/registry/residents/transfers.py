@@ -14,7 +14,6 @@ from services.registry.residents.schemas import Transfer
 from services.registry.residents.tables import RegistrationRow, ResidentRow, TransferRow
 from services.registry.residents.use_cases import person_of
 from shared.clock import day_of
-from shared.contracts.registry import Resident
 from shared.house import House
 from shared.http.failures import is_transient
 from shared.work import Listed, Page, Work
@@ -103,7 +102,7 @@ async def _settle_request(work: Work, id_: UUID) -> None:
     prepared = writing.prepare(work.house.keyring, [person], day_of(work.now))
     added = await writing.add(work, prepared)
     if added:
-        _tell(work, added, "created")
+        writing.tell(work, added, "created")
         request.settle(added[0].id)
         return
     (row,) = await writing.known(work, prepared.others_than(added).values())
@@ -122,12 +121,7 @@ async def _take_in(work: Work, row: RowMapping, person: Person) -> None:
     """A known person lives in the region now, as what was said of them has it."""
     change = writing.compare(work.house.keyring, row, person, day_of(work.now))
     if change is not None:
-        _tell(work, await writing.change(work, [(row, change)]), "moved")
-
-
-def _tell(work: Work, people: list[Resident], change: str) -> None:
-    work.saw(one.id for one in people)
-    work.publish_all(people, change=change)
+        writing.tell(work, await writing.change(work, [(row, change)]), "moved")
 
 
 async def _claim(work: Work, resident_id: UUID, to_region: str) -> UUID:

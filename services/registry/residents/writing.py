@@ -20,6 +20,7 @@ from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person,
 from shared.bulk import literal
 from shared.clock import day_of
 from shared.contracts.registry import Resident
+from shared.feed.log import Written
 from shared.ids import new_ids
 from shared.sealing import CannotOpenError, Keyring, Slots
 from shared.work import Work
@@ -124,18 +125,19 @@ class Prepared:
     """People ready to be written, in the order in which rows are locked."""
 
     people: dict[bytes, Person]
-    columns: Columns
+    slots: list[Slots]
+    """Their blind indexes."""
+    columns: dict[str, str]
     """Their rows, should they turn out to be new, as `ADD` takes them."""
-    faces: list[Resident]
-    """Their public faces then."""
+    faces: list[Written]
+    """Their public faces then. Written down already, for a transaction that others wait for must be short."""
     keys: dict[bytes, bytes]
     """What tells each of them apart in `people`, by any of their blind indexes."""
 
-    def others_than(self, added: Collection[Resident]) -> dict[bytes, Slots]:
+    def others_than(self, added: Collection[Written]) -> dict[bytes, Slots]:
         """The blind indexes of those who were not among the new ones, by what tells them apart."""
         new = {one.id for one in added}
-        slots = zip(self.columns["document_index"], self.columns["document_index_b"], strict=True)
-        others = (Slots(*each) for face, each in zip(self.faces, slots, strict=True) if face.id not in new)
+        others = (each for face, each in zip(self.faces, self.slots, strict=True) if face.id not in new)
         return {each.key: each for each in others}
 
     def key_of(self, row: Any) -> bytes:
@@ -148,11 +150,14 @@ def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
     by_document = {person.document: person for person in people}
     slots = {document: ring.slots("document", document) for document in by_document}
     documents, ids = sorted(by_document), new_ids(len(by_document))
-    ordered = [by_document[document] for document in documents]
+    ordered, indexes = [by_document[document] for document in documents], [slots[document] for document in documents]
+    rows = _new_rows(ring, ids, indexes, ordered, today)
+    faces = (resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True))
     return Prepared(
         people={slots[document].key: person for document, person in by_document.items()},
-        columns=_new_rows(ring, ids, [slots[document] for document in documents], ordered, today),
-        faces=[resident(id_, 1, _counted(person, today), today) for id_, person in zip(ids, ordered, strict=True)],
+        slots=indexes,
+        columns={name: literal(column) for name, column in rows.items()},
+        faces=[Written.of(face) for face in faces],
         keys={index: each.key for each in slots.values() for index in each if index is not None},
     )
 
@@ -193,12 +198,11 @@ def _new_rows(ring: Keyring, ids: list[UUID], slots: Sequence[Slots], people: Se
     }
 
 
-async def add(work: Work, prepared: Prepared) -> list[Resident]:
+async def add(work: Work, prepared: Prepared) -> list[Written]:
     """Write those whom nobody knows; their public faces."""
     if not prepared.people:
         return []
-    columns = {name: literal(column) for name, column in prepared.columns.items()}
-    added = {row["id"] for row in await work.rows(ADD, now=work.now, **columns)}
+    added = {row["id"] for row in await work.rows(ADD, now=work.now, **prepared.columns)}
     return [face for face in prepared.faces if face.id in added]
 
 
@@ -288,7 +292,7 @@ def counted_of(row: Any) -> Counted:
     return Counted(*(row[name] for name in Counted._fields))
 
 
-async def change(work: Work, changes: Sequence[tuple[RowMapping, Change]]) -> list[Resident]:
+async def change(work: Work, changes: Sequence[tuple[RowMapping, Change]]) -> list[Written]:
     """Write what is different, and remember what the people were counted as; their public faces."""
     if not changes:
         return []
@@ -297,7 +301,7 @@ async def change(work: Work, changes: Sequence[tuple[RowMapping, Change]]) -> li
         await work.run(REMEMBER, ids=recounted, now=work.now)
     await work.run(CHANGE, now=work.now, **_columns([one for _, one in changes]))
     await follow(work, recounted)
-    return [_face(row, one, work.now) for row, one in changes]
+    return [Written.of(_face(row, one, work.now)) for row, one in changes]
 
 
 def _columns(rows: Sequence[Change]) -> Columns:
@@ -324,3 +328,10 @@ def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
         one.dependent_until,
     )
     return resident(one.id, row["version"] + 1, counted, day_of(now))
+
+
+def tell(work: Work, people: Sequence[Written], change: str) -> None:
+    """Say on the feed what has become of people, and in the audit that it was done."""
+    for one in people:
+        work.publish_written(Resident, one, change=change)
+    work.saw(one.id for one in people)
