@@ -1,6 +1,7 @@
 """`fangxian keys list|revoke|destroy` on a running installation: what ends with a key, and what goes on."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from deploy import key_versions
 from deploy.demo.population import TOWNSHIP
 from shared.ids import new_id
+from shared.key_files import decoded
 from shared.settings import SERVICES
 from tests.faults.site import SETTINGS, Site, installed, until
 from tests.registry.people import SHATANG, number, person
@@ -123,12 +125,19 @@ async def test_a_revoked_key_is_worth_nothing_at_once(site: Site, staff: Staff) 
     old = (await staff.client.post("/gateway/v1/development/tokens", json=grant)).json()["access_token"]
     (first,) = key_versions.versions(site.data / "keys", "issuer")
     assert (await site.operator("keys", "rotate", "issuer", "--begins-in", "1"))[0] == 0
-    await asyncio.sleep(4)
+
+    async def another_signs() -> bool:
+        new = (await staff.client.post("/gateway/v1/development/tokens", json=grant)).json()["access_token"]
+        return json.loads(decoded(new.split(".")[0]))["kid"] != first.id
+
+    async def is_refused() -> bool:
+        return (await staff.client.get(RESIDENTS, headers=bearer)).status_code == 401
+
+    await until("the new key signs", another_signs)
     bearer = {"authorization": f"Bearer {old}"}
     assert (await staff.client.get(RESIDENTS, headers=bearer)).status_code == 200
     assert (await site.operator("keys", "revoke", "issuer", first.id))[0] == 0
-    await asyncio.sleep(4)
-    assert (await staff.client.get(RESIDENTS, headers=bearer)).status_code == 401
+    await until("the old token is worth nothing", is_refused)
     assert (await staff.ask("GET", RESIDENTS)).status_code == 200
 
 
