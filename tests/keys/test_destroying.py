@@ -15,9 +15,12 @@ import pytest
 
 from deploy import key_versions
 from deploy.demo.population import TOWNSHIP
+from shared import clock
 from shared.ids import new_id
 from shared.key_files import decoded
+from shared.sealing import month_of
 from shared.settings import SERVICES
+from tests.days import until_a_day_lasts
 from tests.faults.site import SETTINGS, Site, installed, until
 from tests.registry.people import SHATANG, number, person
 
@@ -163,8 +166,8 @@ async def test_nothing_is_destroyed_without_two_confirmations(site: Site, words:
 
 
 async def test_a_month_ends_and_all_else_goes_on(site: Site, staff: Staff) -> None:
-    async with site.owner() as owner:
-        month = await owner.fetchval("SELECT min(month) FROM registry.data_keys")
+    await asyncio.to_thread(until_a_day_lasts, 60)
+    month = month_of(clock.now())
     gone = await staff.register(1)
     assert (await staff.shown(gone))[0] == "张**"
     (master,) = key_versions.versions(site.data / "keys", "master")
