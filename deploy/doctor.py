@@ -207,12 +207,14 @@ async def _ask_database(url: str, pool: int) -> list[Finding]:
     try:
         version = connection.get_server_version()
         allowed = int(await connection.fetchval("SHOW max_connections"))
+        before = time.time()
         its_time: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        after = time.time()
         safe = [name for name in ("fsync", "full_page_writes") if await connection.fetchval(f"SHOW {name}") != "on"]
     finally:
         await connection.close()
     needed = PROCESSES * pool + len(SERVICES) * LOCK_CONNECTIONS + SPARE_CONNECTIONS
-    differs = abs(its_time.timestamp() - time.time())
+    differs = max(before - its_time.timestamp(), its_time.timestamp() - after, 0.0)  # however long it took to say so
     return [
         Finding("PostgreSQL", version.major >= 18, f"{version.major}.{version.micro}", "use PostgreSQL 18"),
         Finding(

@@ -100,7 +100,10 @@ def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:
 
 def follow(directory: Path, names: Sequence[str]) -> Iterator[str]:
     """What is added to the logs from now on, for ever."""
-    readers = {name: _Tail(directory / f"{name}.log") for name in names}
+    return _lines_of({name: _Tail(directory / f"{name}.log") for name in names})
+
+
+def _lines_of(readers: "dict[str, _Tail]") -> Iterator[str]:
     while True:
         for name, tail in readers.items():
             yield from (f"{name} | {line}" for line in tail.new_lines())
@@ -136,6 +139,7 @@ class _Tail:
         data = self._rest + (self._file.read() if self._file else b"")
         if self._was_turned_over():
             if self._file is not None:
+                data += self._file.read()  # what came between the look and the turn
                 self._file.close()
             self._file = self.path.open("rb")
             data += self._file.read()

@@ -4,17 +4,27 @@ The four services run in the test's own process, on an event loop of their own, 
 feed is drained when a test says so (`house.settle()`), so nothing waits on a clock.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy import embedded
 from shared.http import route
+from tests.days import until_a_day_lasts
 from tests.harness import Database, District, make_template
 
 route.strict_problems = True
+
+# The same examples in every run, however slow the machine: a landing is not refused for what chance draws. Look further
+# with `--hypothesis-profile=default`.
+hypothesis.settings.register_profile(
+    "ours", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,12 +60,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 WITH_PROCESSES = ("canary", "demo", "deploy", "faults", "journeys", "keys", "sunset", "walk")
 
 
+def own_database(redis_url: str, worker_id: str) -> str:
+    """Valkey's database of a test worker, so that none counts or hears what another one does."""
+    number = int(worker_id.removeprefix("gw")) + 1 if worker_id.startswith("gw") else 0
+    return redis_url.replace("?db=0", f"?db={number % 16}")
+
+
 @pytest.fixture(scope="session")
 def database(worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """This test worker's own database, with all schemas, and a directory of keys."""
     with Database.cloned(
         os.environ["FANGXIAN_TEST_OWNER_URL"],
-        os.environ["FANGXIAN_TEST_REDIS_URL"],
+        own_database(os.environ["FANGXIAN_TEST_REDIS_URL"], worker_id),
         f"test_{worker_id}",
         tmp_path_factory.mktemp("keys"),
     ) as made:
@@ -71,7 +87,8 @@ async def running(database: Database) -> AsyncIterator[District]:
 
 @pytest.fixture
 async def district(running: District) -> AsyncIterator[District]:
-    """The four services over empty tables."""
+    """The four services over empty tables, on a day that lasts until the test is over."""
+    await asyncio.to_thread(until_a_day_lasts, 30)
     await running.empty()
     yield running
     running.clock_right()

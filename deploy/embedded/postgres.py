@@ -55,8 +55,8 @@ SETTINGS = {
     "log_min_error_statement": "panic",
 }
 
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
-"""For tests: survives the server's death, not the machine's."""
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_connections": "500"}
+"""For tests: survives the server's death, not the machine's; and has room for many test workers."""
 
 
 def create(home: Home, owner_password: str, *, durable: bool = True) -> None:

@@ -16,7 +16,9 @@ from urllib.parse import quote
 import httpx
 import openpyxl
 
+from deploy import feed
 from deploy.demo.population import TOWNSHIP
+from deploy.up import options
 from shared.ids import new_id
 from tests.canary.needles import ADDRESS, NAME, NEW_PHONE, NUMBER, OTHER_NUMBER, PHONE
 from tests.faults.check import CODES, OWNED
@@ -27,6 +29,14 @@ from tests.registry.people import HOUKU, SHATANG, number, table
 
 GRID = f"{SHATANG}0101"
 LABORATORY, DESK = "lab-jinjiang", "desk_120"
+TOLD = {
+    "registry.resident.v1",
+    "testing.tube.v1",
+    "observation.order.v1",
+    "observation.referral.v1",
+    "gateway.code.v1",
+}
+"""What the subscriber hears of, at least."""
 RESIDENTS, IMPORTS = "/registry/v1/residents", "/registry/v1/imports"
 
 CANARY = {
@@ -82,7 +92,21 @@ class Story:
         await self._reveal()
         await self._change()
         await self._go_wrong()
-        await asyncio.sleep(3)  # what follows is told
+        await self._all_is_told()
+
+    async def _all_is_told(self) -> None:
+        """Wait for what follows: until every service is where the others are, and nothing waits for the subscriber."""
+
+        async def at_rest() -> bool:
+            lags = await asyncio.to_thread(lambda: feed.lag(feed.installed(options(self.site.data, environment={}))))
+            async with self.site.owner() as owner:
+                waits = await owner.fetchval(
+                    "SELECT count(*) FROM gateway.webhook_deliveries WHERE state <> 'delivered'"
+                )
+            told = {event["type"] for event in list(self.subscriber.events.values())}
+            return not waits and not any(one.entries for one in lags) and told >= TOLD
+
+        await until("all is told", at_rest)
 
     async def _arrive(self) -> None:
         for role, grant in {

@@ -31,6 +31,7 @@ async def application(scope, receive, send) -> None:
             if kind == "shutdown":
                 return
     if scope["path"] == "/slow":
+        say("begun")
         await anyio.sleep(1)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
@@ -50,10 +51,10 @@ def worker(settings: Settings) -> None:
         done = True
 
     signal.signal(signal.SIGTERM, stop)
-    say("working")
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.execvp("sleep", ["sleep", "600"])
+    say("working")
     while not done:
         time.sleep(0.05)
     say("ended in good order")
@@ -65,6 +66,7 @@ def failing(settings: Settings) -> None:
 
 def deaf(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("deaf")
     while True:
         time.sleep(1)
 

@@ -59,6 +59,10 @@ class Started:
     def log_of(self, name: str) -> str:
         return (self.data / "logs" / f"{name}.log").read_text()
 
+    def until_said(self, name: str, line: str) -> None:
+        """Wait until a process has said something: that it is started says not that it has come so far."""
+        until(lambda: (self.data / "logs" / f"{name}.log").exists() and line in self.log_of(name))
+
     def ended(self) -> tuple[int, str]:
         """Exit code and stderr."""
         _, said = self.process.communicate(timeout=PATIENCE)
@@ -112,10 +116,17 @@ def a_place() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+CLAIMS: list[socket.socket] = []
+"""What keeps other tests of this machine away from the ports of these, as long as this process lives."""
+
+
 def a_port() -> int:
-    """The first of four free ports."""
+    """The first of four free ports, which no other test is given."""
     for candidate in range(20_000 + os.getpid() % 500 * 20, 32_000, 4):
+        claim = socket.socket(socket.AF_UNIX)
         try:
+            claim.bind(f"\0fangxian-test-port-{candidate}")
+            CLAIMS.append(claim)
             for offset in range(4):
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,12 +2,14 @@
 
 import asyncio
 import importlib.util
+import itertools
 import os
 import shutil
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -164,6 +166,12 @@ def test_a_clock_that_differs_from_the_database(examine: Examine, monkeypatch: p
     finding = examine()["clocks"]
     assert not finding.well
     assert "NTP" in finding.mend
+
+
+def test_a_slow_database_is_no_wrong_clock(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, skews = time.time, itertools.chain([-5.0], itertools.repeat(5.0))
+    monkeypatch.setattr(doctor, "time", SimpleNamespace(time=lambda: right() + next(skews)))
+    assert examine()["clocks"].well
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ async def test_a_directory_that_the_servers_user_cannot_pass_is_not_opened(
     servers = embedded.start(closed / "data", durable=False)
     try:
         await remember(servers.owner_url)
-        assert {path: mode for path, mode in modes(place).items() if path in before} == before
+        assert {path: path.stat().st_mode for path in before} == before
         assert (closed / "data" / "servers").is_symlink() == AS_ROOT
         assert may_pass(server_user(), (closed / "data" / "servers").resolve())
     finally:
@@ -299,7 +299,7 @@ def test_servers_end_with_the_process_that_started_them(place: Path) -> None:
         started = [psutil.Process(int(pid)) for pid in starter.stdout.readline().split()]
         assert len(started) == 2
         starter.kill()
-    gone, alive = psutil.wait_procs(started, timeout=20, callback=None)
+    gone, alive = psutil.wait_procs(started, timeout=60, callback=None)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == [], gone
 
 

@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from deploy import logs
 from deploy.logs import LogFile
 
@@ -43,6 +45,20 @@ def test_the_last_lines_of_each_with_their_names(tmp_path: Path) -> None:
         "gateway | three",
         "postgres | four",
     ]
+
+
+def test_what_comes_between_the_look_and_the_turn_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogFile(tmp_path / "gateway.log", limit=40)
+    log.write(b"before\n")
+    lines, was = logs.follow(tmp_path, ["gateway"]), logs._Tail._was_turned_over
+
+    def turned_over(tail: logs._Tail) -> bool:
+        log.write(b"the last of the old file\n")
+        log.write(b"the first of the new\n")
+        return was(tail)
+
+    monkeypatch.setattr(logs._Tail, "_was_turned_over", turned_over)
+    assert [next(lines), next(lines)] == ["gateway | the last of the old file", "gateway | the first of the new"]
 
 
 def test_following_goes_on_over_a_turn(tmp_path: Path) -> None:

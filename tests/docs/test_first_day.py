@@ -20,7 +20,7 @@ from deploy.demo import installation
 from services.gateway.clients.rules import MACHINES
 from services.gateway.grants.rules import GIVEN
 from services.registry.imports.columns import COLUMNS, REQUIRED
-from tests.deploy.starting import a_place
+from tests.deploy.starting import a_place, a_port
 from tests.docs.browser import set_password
 from tests.gateway.signing_in import PASSWORD
 
@@ -71,7 +71,7 @@ def page(repository: Path) -> str:
 
 @pytest.fixture
 def shell(tmp_path: Path, repository: Path) -> Iterator[Shell]:
-    with a_place() as data, installation.running(data / "fangxian", None, SETTINGS) as running:
+    with a_place() as data, installation.running(data / "fangxian", a_port(), SETTINGS) as running:
         yield Shell(running.url, data, tmp_path, repository)
 
 

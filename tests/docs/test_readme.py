@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo import installation
+from tests.deploy.starting import a_port
 
 TOUR = re.compile(r"^```bash tour\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -18,7 +19,7 @@ def tour(repository: Path) -> str:
 
 
 def test_the_tour_of_the_readme(tour: str) -> None:
-    with installation.running(None, None, {"FANGXIAN_DEMONSTRATION_IDS": "true"}) as running:
+    with installation.running(None, a_port(), {"FANGXIAN_DEMONSTRATION_IDS": "true"}) as running:
         for _ in ("the first time", "again"):
             done = typed(tour, running.url)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -26,7 +27,7 @@ def test_the_tour_of_the_readme(tour: str) -> None:
 
 
 def test_the_tour_says_what_it_misses(tour: str) -> None:
-    with installation.running(None, None, {"FANGXIAN_DEMONSTRATION_IDS": "false"}) as running:
+    with installation.running(None, a_port(), {"FANGXIAN_DEMONSTRATION_IDS": "false"}) as running:
         done = typed(tour, running.url)
     assert done.returncode != 0
     assert "#/document_number" in done.stderr

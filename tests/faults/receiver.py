@@ -1,6 +1,7 @@
 """A subscriber's own server: takes signed events, remembers every one, and can be away for a while."""
 
 import json
+import socket
 import threading
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class Subscriber:
     refused: int = 0
     """Events whose signature was wrong."""
     _server: Server | None = None
+    _place: socket.socket | None = None
+    """Bound, and deaf: nobody else is given the port while we are away."""
 
     @property
     def url(self) -> str:
@@ -66,8 +69,12 @@ class Subscriber:
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
+        if self._place is None:
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", self.port))
+            self.port = self._place.getsockname()[1]
         self._server = Server(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="subscriber").start()
 
     def close(self) -> None:

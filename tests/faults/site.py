@@ -25,6 +25,7 @@ from deploy import feed, status
 from deploy.demo import installation
 from deploy.up import options
 from shared.settings import SERVICES
+from tests.deploy.starting import a_port
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class Site:
         """Start everything, with these settings beside those of every test here."""
         self.settings = settings
         self._running = contextlib.ExitStack()
-        port = int(self.url.rsplit(":", 1)[1]) if self.url else None
+        port = int(self.url.rsplit(":", 1)[1]) if self.url else a_port()
         running = installation.running(self.data, port, SETTINGS | settings)
         self.url = self._running.enter_context(running).url
 

@@ -61,7 +61,7 @@ async def test_feeds_go_on_after_a_restore_into_a_new_cluster(
             assert old[0] > new[0], "the new cluster's transaction ids are the smaller ones"
             reader = Reader(second.houses["testing"], "registry", [keep])
             await publish(second.houses["registry"], afterwards)
-            await reader.drain()
+            await drain(second, reader)
             assert await held(second) == {one.id: (1, 1) for one in (read, unread, afterwards)}
     finally:
         for house in district.houses.values():

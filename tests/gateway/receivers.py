@@ -32,6 +32,8 @@ class Receiver:
     got: list[dict[str, Any]] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     bad: int = 0
+    cut_off: int = 0
+    """Connections that ended before all was said."""
     at_once: int = 0
     most_at_once: int = 0
     verifies: bool = True
@@ -58,8 +60,10 @@ class Receiver:
         try:
             while await self._one(reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except asyncio.IncompleteReadError:
             pass
+        except ConnectionError:
+            self.cut_off += 1
         finally:
             self.writers.discard(writer)
             writer.close()

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
+from datetime import timedelta
 from html import unescape
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -120,11 +121,14 @@ class Person:
     password: str = PASSWORD
     account_id: str = ""
     authenticator: str = ""
+    shown: str = ""
+    """The digits that were looked at last."""
     recovery_codes: list[str] = field(default_factory=list)
 
     def digits(self, **later: float) -> str:
         """What the authenticator shows."""
-        return pyotp.TOTP(self.authenticator).at(clock.now())
+        self.shown = pyotp.TOTP(self.authenticator).at(clock.now())
+        return self.shown
 
     async def sign_in(self, client: httpx.AsyncClient, pkce: Pkce, **asked: str) -> Browser:
         """Through all pages, to the application or to the choice of a grant. The clock is to have moved on since."""
@@ -208,7 +212,7 @@ async def first_link(district: District) -> str:
         "INSERT INTO gateway.links (id, hash, expires_at) VALUES ($1, $2, $3)",
         new_id(),
         digest(secret),
-        clock.now().replace(year=clock.now().year + 1),
+        clock.now() + timedelta(days=365),
     )
     return f"http://gateway/sign-in/link/{secret}"
 
@@ -219,8 +223,8 @@ def bearer(token: str) -> dict[str, str]:
 
 
 async def until_refused(client: object, token: str, path: str = REGIONS) -> None:
-    """An ended session's token stops working within a second; given three, for a busy machine."""
-    for _ in range(60):
+    """An ended session's token stops working within a second; given thirty, for a busy machine."""
+    for _ in range(600):
         answer = await client.get(path, headers=bearer(token))  # type: ignore[attr-defined]
         if answer.status_code == 401:
             assert answer.json()["code"] == "unauthenticated"

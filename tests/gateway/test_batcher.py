@@ -9,17 +9,20 @@ import pytest
 
 from services.gateway.batcher import Batcher, RunBatch, connector
 from shared.problems import Unavailable
+from tests.until import until
 
 Sizes = list[int]
 
 
-def slow_batcher(url: str, sizes: Sizes, **options: Any) -> Batcher[int, int]:
-    """Doubles numbers, 50 ms a batch."""
+def slow_batcher(url: str, sizes: Sizes, go_on: asyncio.Event | None = None, **options: Any) -> Batcher[int, int]:
+    """Doubles numbers, 50 ms a batch; no batch ends before it may."""
 
     async def prepare(connection: asyncpg.Connection) -> RunBatch[int, int]:
         async def run(items: Sequence[int]) -> Sequence[int | Exception]:
             sizes.append(len(items))
             await connection.fetchval("select pg_sleep(0.05)")
+            if go_on is not None:
+                await go_on.wait()
             return [item * 2 for item in items]
 
         return run
@@ -28,27 +31,31 @@ def slow_batcher(url: str, sizes: Sizes, **options: Any) -> Batcher[int, int]:
 
 
 async def test_a_lone_request_goes_at_once_and_the_rest_go_together(door_url: str) -> None:
-    sizes: Sizes = []
-    batcher = slow_batcher(door_url, sizes, connections=1, largest_batch=40)
+    sizes, go_on = Sizes(), asyncio.Event()
+    batcher = slow_batcher(door_url, sizes, go_on, connections=1, largest_batch=40, timeout_seconds=60)
     await batcher.start()
     first = asyncio.create_task(batcher.ask(1))
-    await asyncio.sleep(0.02)
-    rest = await asyncio.gather(*map(batcher.ask, range(100)))
+    await until(lambda: sizes == [1])
+    rest = [asyncio.create_task(batcher.ask(n)) for n in range(100)]
+    await asyncio.sleep(0)
+    go_on.set()
     assert await first == 2
-    assert rest == [2 * n for n in range(100)]
+    assert await asyncio.gather(*rest) == [2 * n for n in range(100)]
     assert sizes == [1, 40, 40, 20]
     await batcher.stop()
 
 
 async def test_two_connections_work_side_by_side(door_url: str) -> None:
-    sizes: Sizes = []
-    batcher = slow_batcher(door_url, sizes, connections=2)
+    sizes, go_on = Sizes(), asyncio.Event()
+    batcher = slow_batcher(door_url, sizes, go_on, connections=2, timeout_seconds=60)
     await batcher.start()
     first = asyncio.create_task(batcher.ask(1))
-    await asyncio.sleep(0.01)
+    await until(lambda: sizes == [1])
     second = asyncio.create_task(batcher.ask(2))
-    await asyncio.sleep(0.01)
+    await until(lambda: sizes == [1, 1])
     third = asyncio.gather(batcher.ask(3), batcher.ask(4))
+    await asyncio.sleep(0)
+    go_on.set()
     assert (await first, await second, await third) == (2, 4, [6, 8])
     assert sizes == [1, 1, 2]
     await batcher.stop()

@@ -353,6 +353,7 @@ async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
         for one in people
     ]
     await tell(district, *tubes, *orders, settle=False)
+    await district.until_served()
     reactions = district.workers["gateway"].reactions
     await asyncio.gather(
         *(Reader(district.houses["gateway"], owner, reactions).drain() for owner in ("testing", "observation"))

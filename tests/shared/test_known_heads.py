@@ -128,7 +128,7 @@ SAID = some.one_of(
 HEADS = some.sampled_from([(), ("x-a: 1",), ("x-a: 2", "accept-language: en")])
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(some.lists(some.tuples(SAID, HEADS), min_size=1, max_size=12), some.lists(some.integers(0, 2_000), max_size=8))
 async def test_however_it_comes_each_is_answered_in_its_turn(
     place: Place, requests: list[tuple[Any, tuple[str, ...]]], cuts: list[int]

@@ -25,7 +25,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer when the body is whole, and a while later if asked at `/later`."""
     while (await receive()).get("more_body"):
         pass
-    await asyncio.sleep(PATIENCE * 3 if scope["path"] == "/later" else 0)
+    await asyncio.sleep(PATIENCE * 6 if scope["path"] == "/later" else 0)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -84,7 +84,7 @@ async def test_who_does_not_end_a_head_is_cut_off(port: int, before: bytes, drip
 @pytest.mark.parametrize(
     ("before", "drips", "seconds", "answers"),
     [
-        pytest.param(b"", WHOLE, PATIENCE / 2, 1, id="a head in pieces, in time"),
+        pytest.param(b"", WHOLE, 0, 1, id="a head in pieces, in time"),
         pytest.param(HEAD, b"{}", PATIENCE * 2, 1, id="a body that takes longer"),
         pytest.param(WHOLE, b"", PATIENCE * 1.5, 1, id="kept alive and silent"),
         pytest.param(WHOLE.replace(b" / ", b" /later "), b"", PATIENCE * 2, 0, id="an answer that takes longer"),
@@ -98,7 +98,7 @@ async def test_nobody_else_is(port: int, before: bytes, drips: bytes, seconds: f
 async def test_half_a_head_behind_a_request_does_not_cost_its_answer(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(WHOLE.replace(b" / ", b" /later ") + HEAD[:20])
-    back = await asyncio.wait_for(reader.read(), PATIENCE * 10)  # until it is cut off for the rest
+    back = await asyncio.wait_for(reader.read(), 30)  # until it is cut off for the rest
     writer.close()
     assert back.count(b"200 OK") == 1
 

@@ -119,15 +119,17 @@ async def test_the_end(site: Site, client: httpx.AsyncClient, tmp_path: Path) ->
 
 async def _killed_halfway(site: Site, out: Path) -> None:
     """Whoever is stopped in the middle of it calls it again."""
-    process = await asyncio.create_subprocess_exec(
-        *site_command(site, out), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    assert process.stdout is not None
-    async for line in process.stdout:
-        if b"testing: " in line:  # the registry's data are gone, the gateway's are not
-            process.kill()
-            break
-    await process.wait()
+    async with site.owner() as owner, owner.transaction():
+        await owner.execute("LOCK TABLE gateway.visits IN SHARE MODE")  # so far it comes, and no further
+        process = await asyncio.create_subprocess_exec(
+            *site_command(site, out), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        assert process.stdout is not None
+        async for line in process.stdout:
+            if b"testing: " in line:  # the registry's data are gone, the gateway's are not
+                process.kill()
+                break
+        await process.wait()
     assert process.returncode == -9
     assert not (out / "sunset.json").exists()
 

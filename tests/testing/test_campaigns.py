@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 from shared import clock
 from shared.actors import Role
@@ -174,14 +176,14 @@ async def test_the_progress_of_a_hundred_thousand_people_is_quick(district: Dist
             || lpad((n % 7 + 1)::text, 2, '0'), true
         FROM generate_series(1, 100000) AS n
     """)
-    began = time.perf_counter()
-    ring = await make_round()
-    planning = time.perf_counter() - began
+    # Bounds that only a missing index breaks: the aim is 200 ms, on a machine that does nothing else. A busy one is
+    # asked again, until it comes to it.
+    ring = await once_within(5, make_round)
     await district.sql(
         """
         INSERT INTO testing.tubes (id, region, campaign_id, number, capacity, drill, people, first_sampled_at)
         SELECT uuidv7(), left(region, 16), $1, 'n' || row_number() OVER (), 10, false, 10, now()
-        FROM testing.campaign_people LIMIT 8000
+        FROM testing.campaign_people WHERE campaign_id = $1 LIMIT 8000
         """,
         ring.id,
     )
@@ -191,22 +193,25 @@ async def test_the_progress_of_a_hundred_thousand_people_is_quick(district: Dist
             counted)
         SELECT uuidv7(), campaign_id, (SELECT id FROM testing.tubes LIMIT 1), resident_id, region, region, now(), false,
             false, true
-        FROM testing.campaign_people LIMIT 80000
-        """
+        FROM testing.campaign_people WHERE campaign_id = $1 LIMIT 80000
+        """,
+        ring.id,
     )
     await district.sql("VACUUM ANALYZE testing.samples, testing.tubes, testing.campaign_people")
-    took = []
-    for _ in range(4):
-        began = time.perf_counter()
-        said = await ring.progress()
-        took.append(time.perf_counter() - began)
+    said = await once_within(1, ring.progress)
     assert (said["total"]["expected"], said["total"]["sampled"]) == (100_000, 80_000)
-    began = time.perf_counter()
     grid = said["regions"][0]["region"]
-    missing = await ring.missing(region=grid)
+    missing = await once_within(1, lambda: ring.missing(region=grid))
     assert len(missing) == min(200, said["regions"][0]["missing"])
-    looked = time.perf_counter() - began
-    # A bound that only a missing index breaks: the aim is 200 ms, on a machine that does nothing else.
-    assert min(took) < 1
-    assert looked < 1
-    assert planning < 5
+
+
+async def once_within(seconds: float, ask: Callable[[], Awaitable[Any]], tries: int = 20) -> Any:
+    """The answer, once it comes so quickly."""
+    took = []
+    for _ in range(tries):
+        began = time.perf_counter()
+        answer = await ask()
+        took.append(time.perf_counter() - began)
+        if took[-1] < seconds:
+            return answer
+    raise AssertionError(f"never within {seconds} s: {took}")
