@@ -42,7 +42,14 @@ BROWSER_SECONDS = 3600
 DEVICE_SECONDS = 180 * 24 * 3600
 FORM = "application/x-www-form-urlencoded"
 
-Act = Callable[["SignIn", UUID, Visitor, Mapping[str, str]], Awaitable[Went]]
+STEPS: Mapping[str, tuple[Callable[..., Awaitable[Went]], Sequence[str]]] = {
+    "password": (steps.give_password, ["login", "password"]),
+    "digits": (steps.give_digits, ["code"]),
+    "enrol": (steps.enrol, ["code"]),
+    "phone": (steps.give_phone, ["phone"]),
+    "phone_code": (steps.give_phone_code, ["code"]),
+}
+"""By the name of a form: the step it takes, and the fields it takes it with."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +111,22 @@ class SignIn:
         form = await self._form(request, str(interaction_id), visitor)
         if isinstance(form, str):
             return said.page(pages.CANNOT, [], fault=form, status=400)
-        act = ACTS.get(form.get("act", ""))
-        went = Went("form") if act is None else await act(self, interaction_id, visitor, form)  # type: ignore[arg-type]
+        went = await self._step(interaction_id, visitor, form)
         await self._send(went.message)
         if went.fault is not None:
             return await self._show(said, interaction_id, visitor, went)
         if went.recovery_codes:
             return await self._recovery_codes(said, interaction_id, visitor, went.recovery_codes)
         return await self._on(said, interaction_id, visitor, form.get("grant_id"))
+
+    async def _step(self, interaction_id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:
+        act = form.get("act", "")
+        if act == "continue":
+            return steps.ON
+        if act not in STEPS:
+            return Went("form")
+        step, fields = STEPS[act]
+        return await step(self.house, interaction_id, visitor, *(form.get(field, "") for field in fields))
 
     async def _on(self, said: Pages, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Response:
         """To the client if all is proven, else to the next page."""
@@ -308,37 +323,3 @@ def _phone(said: Pages, token: str, again: bool) -> str:
 
 def _status_of(went: Went) -> int:
     return 200 if went.fault is None else 429 if went.fault == "wait" else 403 if went.fault == "no_grant" else 422
-
-
-async def _password(at: SignIn, id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:  # noqa: A002
-    return await steps.give_password(at.house, id, visitor, form.get("login", ""), form.get("password", ""))
-
-
-async def _digits(at: SignIn, id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:  # noqa: A002
-    return await steps.give_digits(at.house, id, visitor, form.get("code", ""))
-
-
-async def _enrol(at: SignIn, id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:  # noqa: A002
-    return await steps.enrol(at.house, id, visitor, form.get("code", ""))
-
-
-async def _give_phone(at: SignIn, id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:  # noqa: A002
-    return await steps.give_phone(at.house, id, visitor, form.get("phone", ""))
-
-
-async def _phone_code(at: SignIn, id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:  # noqa: A002
-    return await steps.give_phone_code(at.house, id, visitor, form.get("code", ""))
-
-
-async def _continue(_: SignIn, __: UUID, ___: Visitor, ____: Mapping[str, str]) -> Went:
-    return steps.ON
-
-
-ACTS: Mapping[str, Act] = {
-    "password": _password,
-    "digits": _digits,
-    "enrol": _enrol,
-    "phone": _give_phone,
-    "phone_code": _phone_code,
-    "continue": _continue,
-}

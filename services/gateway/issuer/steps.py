@@ -28,7 +28,7 @@ from shared.work import Work
 
 LIFETIME = timedelta(minutes=30)
 
-Fault = Literal["wrong", "wait", "over", "phone_form", "no_grant", "gone"]
+Fault = Literal["wrong", "wait", "over", "phone_form", "no_grant", "gone", "form"]
 
 
 @dataclass(frozen=True)
