@@ -50,6 +50,7 @@ CREATE TABLE gateway.facts (
     answers uuid,
     sampled_at timestamptz,
     pool_size smallint,
+    earliest_end timestamptz,
     PRIMARY KEY (subject, number)
 );
 CREATE INDEX facts_negative_idx ON gateway.facts (resident_id, sampled_at) WHERE kind = 'negative';
