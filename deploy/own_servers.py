@@ -8,6 +8,7 @@ from deploy.trouble import Trouble
 
 SECONDS = 5
 OLDEST_POSTGRES = 18
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def as_role(url: str, role: str | None = None, password: str | None = None) -> str:
@@ -56,6 +57,8 @@ def check_redis(url: str) -> None:
     """Trouble if Redis cannot be reached."""
     import redis
 
+    if urlsplit(url).scheme not in REDIS_SCHEMES:
+        raise Trouble("REDIS_URL should begin with redis://, rediss:// or unix://.")
     try:
         with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as connection:
             connection.ping()

@@ -241,6 +241,12 @@ def test_an_unreachable_server_is_told_without_its_password(start: Start, name: 
     assert not one.data.exists()
 
 
+def test_a_first_start_whose_migrations_fail_leaves_nothing(start: Start) -> None:
+    one = start(fresh=True, REFUSED="could not extend file")
+    assert one.ended() == (1, "RuntimeError: could not extend file\n")
+    assert not one.data.exists()
+
+
 def test_servers_of_ones_own_are_used_and_none_is_made(start: Start, place: Path) -> None:
     one = start()
     one.wait_until_running()
