@@ -233,7 +233,7 @@ def _held(directory: DataDirectory, chosen: Options) -> Iterator[tuple[int, dict
 def _make(directory: DataDirectory, chosen: Options, supervisor: Supervisor) -> Installation:
     """Everything a start needs: checked where it is others', made where it is ours and missing."""
     if chosen.database_url:
-        supervisor.do("supervisor", partial(check_postgres, chosen.database_url))
+        supervisor.do("supervisor", partial(check_postgres, chosen.database_url, directory.keys))
     if chosen.redis_url:
         supervisor.do("supervisor", partial(check_redis, chosen.redis_url))
     keys.make(directory.keys)
