@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,8 +170,12 @@ def hold(data: DataDirectory) -> int:
 
 @contextmanager
 def taken(data: DataDirectory) -> Iterator[int]:
-    """Make the directory if need be, and hold it. If its first start fails, all that was made is removed again."""
+    """Make the directory if need be, and hold it. If its first start fails, all that it made is removed again.
+
+    What was there stays: keys that were put back from a backup may be the only ones.
+    """
     made = home.make_data_directory(data.path)
+    there = {entry.name for entry in data.path.iterdir()}
     handle: int | None = None
     try:
         handle = hold(data)
@@ -180,7 +184,7 @@ def taken(data: DataDirectory) -> Iterator[int]:
     finally:
         if handle is not None:
             if not data.is_complete:
-                _remove_content(data)
+                _remove_content(data, OURS - there)
             os.close(handle)
         for path in made if not data.is_complete else ():
             _remove_if_empty(path)
@@ -195,14 +199,14 @@ def complete(data: DataDirectory) -> None:
 def remove(data: DataDirectory) -> None:
     """Remove an installation that does not run, with all its data."""
     refuse_if_held(data)
-    _remove_content(data)
+    _remove_content(data, OURS)
     shutil.rmtree(data.path, ignore_errors=True)
 
 
-def _remove_content(data: DataDirectory) -> None:
-    if os.path.lexists(data.path / "servers"):
+def _remove_content(data: DataDirectory, names: Collection[str]) -> None:
+    if "servers" in names and os.path.lexists(data.path / "servers"):
         home.remove(data.path)
-    for name in OURS:
+    for name in names:
         path = data.path / name
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -2,12 +2,17 @@
 
 import asyncio
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from deploy.trouble import Trouble
+from shared.settings import SERVICES
 
 SECONDS = 5
 OLDEST_POSTGRES = 18
+KEPT_KEYS = tuple(f"{service}.data_keys" for service in SERVICES)
+"""Where a service's data keys are, wrapped by the master key: empty until it has sealed something."""
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def as_role(url: str, role: str | None = None, password: str | None = None) -> str:
@@ -28,16 +33,21 @@ def place_of(url: str) -> str:
     return host or "localhost"
 
 
-def check_postgres(owner_url: str) -> None:
-    """Trouble if the database cannot be reached, or is too old."""
-    version = asyncio.run(_postgres_version(owner_url))
+def check_postgres(owner_url: str, keys: Path | None = None) -> None:
+    """Trouble if the database cannot be reached, is too old, or is sealed while there are no `keys`."""
+    version, is_sealed = asyncio.run(_look_at_postgres(owner_url))
+    if is_sealed and keys and not keys.exists():
+        raise Trouble(
+            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) holds what other keys have sealed: put them back into "
+            f"{keys} from a backup, or choose the --data they are in."
+        )
     if version < OLDEST_POSTGRES:
         raise Trouble(
             f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) is version {version}; {OLDEST_POSTGRES} is needed."
         )
 
 
-async def _postgres_version(owner_url: str) -> int:
+async def _look_at_postgres(owner_url: str) -> tuple[int, bool]:
     import asyncpg
 
     try:
@@ -47,7 +57,9 @@ async def _postgres_version(owner_url: str) -> int:
             f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) cannot be reached: {_reason(error)}."
         ) from None
     try:
-        return int(connection.get_server_version().major)
+        holders = [table for table in KEPT_KEYS if await connection.fetchval("SELECT to_regclass($1)", table)]
+        sealed = [await connection.fetchval(f"TABLE {table} LIMIT 1") is not None for table in holders]
+        return int(connection.get_server_version().major), any(sealed)
     finally:
         await connection.close()
 
@@ -56,6 +68,8 @@ def check_redis(url: str) -> None:
     """Trouble if Redis cannot be reached."""
     import redis
 
+    if urlsplit(url).scheme not in REDIS_SCHEMES:
+        raise Trouble("REDIS_URL should begin with redis://, rediss:// or unix://.")
     try:
         with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as connection:
             connection.ping()

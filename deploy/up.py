@@ -32,6 +32,8 @@ SERVERS_START_WITHIN = 120.0
 """Seconds. A cluster that was not closed in good order replays its log first."""
 SERVERS_ATTEMPTS = 4
 READY_WITHIN = 30.0
+DISK_FULL = "53100"
+"""What PostgreSQL calls it."""
 SHOWN = ("production", "development_issuer", "demonstration_ids", "database_pool")
 """The settings that `fangxian doctor` asks about: it may be run in another environment than the processes were."""
 
@@ -139,11 +141,23 @@ def _work(listeners: Listeners, settings: Settings) -> None:
 
 def migrate(owner_url: str, passwords: dict[str, str]) -> None:
     """Bring the database to this version's schemas and roles; Trouble if it is of a newer one."""
+    from sqlalchemy.exc import DBAPIError
+
     import migrations
 
-    if problem := migrations.version_problem(owner_url):
-        raise Trouble(problem)
-    migrations.upgrade(owner_url, passwords)
+    try:
+        if problem := migrations.version_problem(owner_url):
+            raise Trouble(problem)
+        migrations.upgrade(owner_url, passwords)
+    except DBAPIError as error:
+        raise Trouble(_refusal_in_words(error.orig and error.orig.__cause__)) from error
+
+
+def _refusal_in_words(refused: BaseException | None) -> str:
+    if getattr(refused, "sqlstate", None) == DISK_FULL:
+        return "The disk of the database is full: make room and start again."
+    first_line = str(refused).partition("\n")[0].rstrip(".")
+    return f"The database could not be brought to this version: {first_line}."
 
 
 def up(
@@ -187,6 +201,7 @@ def migrate_only(chosen: Options) -> None:
             servers = [supervisor.add_server(server) for server in installation.servers]
             _wait_for_servers(servers, supervisor, directory)
             supervisor.do("migrations", partial(migrate, installation.owner_url, installation.passwords))
+            data.complete(directory)
 
 
 @contextlib.contextmanager
@@ -220,7 +235,7 @@ def _held(directory: DataDirectory, chosen: Options) -> Iterator[tuple[int, dict
 def _make(directory: DataDirectory, chosen: Options, supervisor: Supervisor) -> Installation:
     """Everything a start needs: checked where it is others', made where it is ours and missing."""
     if chosen.database_url:
-        supervisor.do("supervisor", partial(check_postgres, chosen.database_url))
+        supervisor.do("supervisor", partial(check_postgres, chosen.database_url, directory.keys))
     if chosen.redis_url:
         supervisor.do("supervisor", partial(check_redis, chosen.redis_url))
     keys.make(directory.keys)
@@ -261,6 +276,7 @@ def _start(
     the_processes = processes(installation, listeners)  # imports much, while the servers start
     _wait_for_servers(servers, supervisor, installation.directory)
     supervisor.do("migrations", partial(migrate, installation.owner_url, installation.passwords))
+    data.complete(installation.directory)
     gc.collect()
     gc.freeze()  # what is here already is never looked at by a child's collector, and so stays shared
     started = [supervisor.add_process(process) for process in the_processes]
@@ -273,7 +289,6 @@ def _wait_for_servers(servers: list[Child], supervisor: Supervisor, directory: D
     for child in late:
         words = logs.last_line(directory.logs / f"{child.name}.log")
         raise Trouble(f"The embedded {child.name} does not start: {words or 'it says nothing of why'}.")
-    data.complete(directory)
 
 
 @contextlib.contextmanager

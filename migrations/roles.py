@@ -10,16 +10,25 @@ from alembic import op
 from sqlalchemy import Connection, text
 
 from shared.actors import DatabaseRole
-from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of, login_of
-from shared.regions import NOTHING
+from shared.db import AUDIT_ROLES, EMPTY_SCOPE, GROUP_ROLES, group_of, login_of
 from shared.settings import Service
 
-EMPTY_SCOPE = {
-    "scope.low": NOTHING[0],
-    "scope.high": NOTHING[1],
-    "scope.residents": "{}",
-    "scope.party": "",
-}
+MAY_SET = text("SELECT has_parameter_privilege(:name, 'SET')")
+"""Whether the owner may set it for others: a superuser may, or who was granted it."""
+
+SEE_THE_CLUSTER = (
+    "CREATE SCHEMA IF NOT EXISTS cluster",
+    # The processes of others are closed to who is no superuser, and one of them may hold up every feed: so services may
+    # ask for this one figure, and the owner looks for them.
+    """
+    CREATE OR REPLACE FUNCTION cluster.oldest_transaction_seconds() RETURNS double precision
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+        SELECT coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0)::double precision
+        FROM pg_stat_activity WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND pid <> pg_backend_pid()
+    $$
+    """,
+    "REVOKE ALL ON FUNCTION cluster.oldest_transaction_seconds FROM PUBLIC",
+)
 
 IN_RANGE = "region >= (SELECT current_setting('scope.low')) AND region < (SELECT current_setting('scope.high'))"
 IS_SELF = "{column} = ANY ((SELECT current_setting('scope.residents'))::uuid[])"
@@ -34,7 +43,8 @@ def make_roles(connection: Connection, service: Service, password: str) -> None:
     quoted = password.replace("'", "''")
     connection.execute(text(f"ALTER ROLE {login} LOGIN PASSWORD '{quoted}'"))
     for name, value in EMPTY_SCOPE.items():
-        connection.execute(text(f"ALTER ROLE {login} SET {name} = '{value}'"))
+        if connection.execute(MAY_SET, {"name": name}).scalar():  # else the processes' own connections begin with it
+            connection.execute(text(f"ALTER ROLE {login} SET {name} = '{value}'"))
     for role in (*GROUP_ROLES, *AUDIT_ROLES):
         group = group_of(service, role)
         if not _exists(connection, group):
@@ -44,6 +54,11 @@ def make_roles(connection: Connection, service: Service, password: str) -> None:
     connection.execute(text(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC"))
     connection.execute(text(f"GRANT CONNECT ON DATABASE {database} TO {login}"))
     connection.execute(text("REVOKE ALL ON SCHEMA public FROM PUBLIC"))
+    for statement in SEE_THE_CLUSTER:
+        connection.execute(text(statement))
+    system = group_of(service, "system")
+    connection.execute(text(f"GRANT USAGE ON SCHEMA cluster TO {system}"))
+    connection.execute(text(f"GRANT EXECUTE ON FUNCTION cluster.oldest_transaction_seconds TO {system}"))
 
 
 def open_schema(service: Service) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared import tracing
 from shared.actors import DatabaseRole
 from shared.ids import new_id
+from shared.regions import NOTHING
 from shared.settings import Service, Settings
 
 GROUP_ROLES: tuple[DatabaseRole, ...] = ("staff", "resident", "machine", "door", "system")
@@ -25,6 +26,14 @@ GROUP_ROLES: tuple[DatabaseRole, ...] = ("staff", "resident", "machine", "door",
 AuditRole = Literal["auditor", "sealer"]
 AUDIT_ROLES: tuple[AuditRole, ...] = ("auditor", "sealer")
 """Who may read the audit, and who may seal it. Residents read of entries about themselves what concerns them."""
+
+EMPTY_SCOPE: Mapping[str, str] = {
+    "scope.low": NOTHING[0],
+    "scope.high": NOTHING[1],
+    "scope.residents": "{}",
+    "scope.party": "",
+}
+"""The scope of who has chosen none: a forgotten scope sees nothing."""
 
 REGION = Text(collation="C")
 """The type of every region column: compared byte by byte, so that a scope is a range of an index."""
@@ -119,4 +128,5 @@ def session_settings(settings: Settings) -> Mapping[str, str]:
         "lock_timeout": milliseconds,
         "timezone": "UTC",
         "jit": "off",
+        **EMPTY_SCOPE,  # only a superuser could make it the default of the login as well
     }

@@ -20,10 +20,7 @@ PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partition
 
 COUNT_PARKED = text("SELECT count(*) FROM feed_parked")
 OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
-OLDEST = text("""
-    SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)::float8 FROM pg_stat_activity
-    WHERE backend_xmin IS NOT NULL OR backend_xid IS NOT NULL
-""")
+OLDEST = text("SELECT cluster.oldest_transaction_seconds()")
 
 
 async def keep_partitions(house: House) -> None:

@@ -33,6 +33,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 CLOSE = (b"connection", b"close")
 
+PARTING_SECONDS = 10.0
+"""How long a client that is refused in the midst of its body may go on with it; as nginx lingers in front."""
+
 HEAD_SECONDS = 10.0
 """How long the head of a request may take, from the connection or from its first byte; as nginx has it in front."""
 
@@ -41,6 +44,7 @@ class HotProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a shorter way for hot routes, and with less patience."""
 
     head_seconds = HEAD_SECONDS
+    parting_seconds = PARTING_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
     _came: bytes | None = None
     """What has come and is being read, if it begins with a request."""
@@ -76,7 +80,7 @@ class HotProtocol(HttpToolsProtocol):
         if self._begun is not None:
             cycle, _ = self._begun
             self._begun = None
-            super()._start_asgi_task(cycle, self.app)
+            self._start_task(cycle, self.app)
         if self._awaits_head():
             self._head_timer = self._head_timer or self.loop.call_later(self.head_seconds, self._cut_off)
         else:
@@ -145,6 +149,18 @@ class HotProtocol(HttpToolsProtocol):
             self._came = None  # what else has come with it takes its turn in the loop
             _Running(self, cycle, Exchange(head, scope), body, learn).begin()
 
+    def _start_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Let uvicorn answer."""
+        cycle.transport = cast("asyncio.Transport", _WayOut(cycle, self))
+        super()._start_asgi_task(cycle, app)
+
+    def part(self, cycle: RequestResponseCycle) -> None:
+        """Say no more, and hear the body out: closed at once, a client that still sends never reads our answer."""
+        cycle.on_response = _nothing  # which would keep the connection alive
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self.transport.set_protocol(_Parting(self))
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP: without a word if an earlier request waits, whose answer that would seem to be."""
         is_another = self._between or (self.cycle is not None and self.cycle.scope is not self.scope)
@@ -158,7 +174,7 @@ class HotProtocol(HttpToolsProtocol):
             return  # nobody would be answered
         hot = None if self._came is None else self._hot(cycle, app)  # else it stood in line
         if hot is None:
-            super()._start_asgi_task(cycle, app)
+            self._start_task(cycle, app)
         else:
             self._begun = cycle, hot
 
@@ -234,6 +250,39 @@ class _Flow(FlowControl):
     def resume_reading(self) -> None:
         if not self._line:
             super().resume_reading()
+
+
+class _WayOut:
+    """Where uvicorn writes an answer: what is closed in the midst of a body is heard out first."""
+
+    __slots__ = ("_cycle", "_protocol", "is_closing", "write")
+
+    def __init__(self, cycle: RequestResponseCycle, protocol: HotProtocol) -> None:
+        self._cycle = cycle
+        self._protocol = protocol
+        self.is_closing = protocol.transport.is_closing
+        self.write = protocol.transport.write
+
+    def close(self) -> None:
+        """No other answer will be written."""
+        cycle, transport = self._cycle, self._protocol.transport
+        if cycle.response_complete and cycle.more_body and not transport.is_closing():
+            self._protocol.part(cycle)
+        else:
+            transport.close()
+
+
+class _Parting(asyncio.Protocol):
+    """Takes the place of a protocol that has said its last, for as long as the client still sends."""
+
+    def __init__(self, before: HotProtocol) -> None:
+        self._before = before
+        self._end = before.loop.call_later(before.parting_seconds, before.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """They have gone, or their time is over."""
+        self._end.cancel()
+        self._before.connection_lost(exc)
 
 
 class _Turn:

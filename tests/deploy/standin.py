@@ -82,7 +82,7 @@ def processes(names: Sequence[str], installation: Installation, listeners: Liste
 
 
 def migrate(owner_url: str, passwords: dict[str, str]) -> None:
-    """Keeps a row that the tests look for, once nothing holds it up."""
+    """Keeps a row that the tests look for, once nothing holds it up; or refuses."""
     import asyncio
 
     import asyncpg
@@ -93,6 +93,8 @@ def migrate(owner_url: str, passwords: dict[str, str]) -> None:
         await connection.execute("INSERT INTO starts DEFAULT VALUES")
         await connection.close()
 
+    if refusal := os.environ.get("REFUSED"):
+        raise RuntimeError(refusal)
     while os.path.exists(os.environ.get("HELD_UP_BY", "")):
         time.sleep(0.05)
     asyncio.run(remember())

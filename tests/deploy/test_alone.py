@@ -1,5 +1,6 @@
 """Processes one by one, without a supervisor, as containers start them: from their environment, over real servers."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,9 +10,16 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
-from deploy import embedded, secret_files, status
+from deploy import embedded, secret_files, status, up
+from deploy.alone import settings_of
+from deploy.own_servers import as_role
+from deploy.trouble import Trouble
+from shared.db import engine_of
 from shared.settings import SERVICES
 from tests.deploy.starting import PATIENCE, ROOT, a_place, a_port, clean_environment, until
 
@@ -113,10 +121,6 @@ def test_an_installation_of_single_processes(alone: Alone) -> None:
 
 
 def _codes(alone: Alone) -> int:
-    import asyncio
-
-    import asyncpg
-
     async def count() -> int:
         connection = await asyncpg.connect(alone.servers.owner_url)
         try:
@@ -165,3 +169,63 @@ def test_a_password_in_the_address_is_left_alone(tmp_path: Path, monkeypatch: py
     ):
         monkeypatch.setenv("FANGXIAN_DATABASE_URL", given)
         assert alone.settings_of("testing").database_url.get_secret_value() == expected
+
+
+@pytest.mark.parametrize(
+    ("refused", "sentence"),
+    [
+        (
+            asyncpg.DiskFullError("could not extend file"),
+            "The disk of the database is full: make room and start again.",
+        ),
+        (
+            asyncpg.InsufficientPrivilegeError("permission denied to create role\nCONTEXT: …"),
+            "The database could not be brought to this version: permission denied to create role.",
+        ),
+    ],
+    ids=["disk full", "not allowed"],
+)
+def test_what_the_database_refuses_is_one_sentence(
+    refused: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: str) -> None:
+        try:
+            raise refused
+        except asyncpg.PostgresError as cause:
+            said = Exception(f"{type(cause)}: {cause}")
+            said.__cause__ = cause  # as SQLAlchemy's driver has it
+            raise DBAPIError("CREATE …", None, said) from said
+
+    monkeypatch.setattr("migrations.version_problem", refuse)
+    with pytest.raises(Trouble) as trouble:
+        up.migrate("postgresql:///fangxian", {})
+    assert str(trouble.value) == sentence
+
+
+def test_the_owner_of_the_database_need_be_no_superuser(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CREATEROLE and a database of one's own suffice, as on servers that others run; no scope still sees nothing."""
+    place = f"postgresql:///theirs?{alone.servers.owner_url.partition('?')[2]}"
+    keys = alone.place / "state" / "keys"
+
+    async def hire() -> None:
+        connection = await asyncpg.connect(alone.servers.owner_url)
+        await connection.execute("CREATE ROLE chief LOGIN CREATEROLE PASSWORD 'modest'")
+        await connection.execute("CREATE DATABASE theirs OWNER chief")
+        await connection.close()
+
+    async def regions_seen() -> int:
+        engine = engine_of(settings_of("registry"))
+        async with engine.connect() as connection:
+            await connection.execute(text("SET ROLE fangxian_registry_staff"))
+            seen = (await connection.execute(text("SELECT count(*) FROM regions"))).scalar_one()
+        await engine.dispose()
+        return int(seen)
+
+    asyncio.run(hire())
+    assert alone.run("keys", "make", str(keys))[0] == 0
+    owner = {"DATABASE_URL": as_role(place, "chief", "modest")}
+    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")
+    for name, value in alone.environment("registry").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FANGXIAN_DATABASE_URL", place)
+    assert asyncio.run(regions_seen()) == 0

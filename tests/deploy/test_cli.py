@@ -353,3 +353,8 @@ def test_a_database_address_as_another_role(url: str, expected: str) -> None:
 def test_a_database_address_of_another_kind_is_refused() -> None:
     with pytest.raises(Trouble, match="should begin with postgresql://"):
         own_servers.as_role("mysql://db/fangxian")
+
+
+def test_a_redis_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(Trouble, match="REDIS_URL should begin with redis://, rediss:// or unix://"):
+        own_servers.check_redis("cache:6379")

@@ -95,3 +95,20 @@ def test_a_later_failure_leaves_everything(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), data.taken(directory):
         raise RuntimeError
     assert {path.name for path in directory.path.iterdir()} == {"version", "lock", "keys", "logs"}
+
+
+def test_what_was_put_back_stays_though_the_first_start_fails(tmp_path: Path) -> None:
+    """Keys from a backup may be the only ones: a wrong DATABASE_URL is no reason to remove them."""
+    directory = data.at(tmp_path / "data")
+    directory.keys.mkdir(parents=True)
+    (directory.keys / "master.key").write_text("the only one")
+
+    def fail_after_making_something() -> None:
+        with data.taken(directory):
+            directory.cluster.touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_making_something()
+    assert [path.name for path in directory.path.iterdir()] == ["keys"]
+    assert (directory.keys / "master.key").read_text() == "the only one"

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 import urllib.request
@@ -241,6 +242,12 @@ def test_an_unreachable_server_is_told_without_its_password(start: Start, name: 
     assert not one.data.exists()
 
 
+def test_a_first_start_whose_migrations_fail_leaves_nothing(start: Start) -> None:
+    one = start(fresh=True, REFUSED="could not extend file")
+    assert one.ended() == (1, "RuntimeError: could not extend file\n")
+    assert not one.data.exists()
+
+
 def test_servers_of_ones_own_are_used_and_none_is_made(start: Start, place: Path) -> None:
     one = start()
     one.wait_until_running()
@@ -258,6 +265,45 @@ def test_servers_of_ones_own_are_used_and_none_is_made(start: Start, place: Path
     assert starts_remembered(one.data) == 3
     state = json.loads((other.data / "status.json").read_text())
     assert [process["name"] for process in state["processes"]] == ["gateway", "worker"]
+
+
+def test_a_copy_of_a_directory_that_is_at_rest_starts(start: Start, place: Path) -> None:
+    """The backup of the embedded servers, as docs/running.md has it."""
+    one = start(fresh=True)
+    one.wait_until_running()
+    one.process.terminate()
+    one.ended()
+    (place / "restored").mkdir()
+    subprocess.run(["tar", "-C", one.data, "-chpf", place / "kept.tar", "."], check=True)
+    subprocess.run(["tar", "-C", place / "restored", "-xpf", place / "kept.tar"], check=True)
+    other = start(on=place / "restored")
+    other.wait_until_running()
+    assert starts_remembered(other.data) == 2
+
+
+def test_a_database_that_other_keys_have_sealed_is_left_alone(start: Start, place: Path) -> None:
+    """New keys would open nothing of it, and new passwords would lock its own processes out."""
+    one = start()
+    one.wait_until_running()
+    password = secret_files.read(one.data / "keys" / "owner" / "database-owner.password")
+    sockets = home.find(one.data).sockets
+    url = f"postgresql://fangxian_owner:{password}@/sealed?host={sockets}"
+    asyncio.run(make_sealed(url))
+    other = start(on=place / "other", at=one.port + 1000, DATABASE_URL=url)
+    code, said = other.ended()
+    assert (code, said.count("\n")) == (1, 1)
+    assert f"holds what other keys have sealed: put them back into {other.data / 'keys'} from a backup" in said
+    assert not other.data.exists()
+
+
+async def make_sealed(url: str) -> None:
+    connection = await asyncpg.connect(url.replace("/sealed?", "/postgres?"))
+    await connection.execute("CREATE DATABASE sealed")
+    await connection.close()
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE SCHEMA testing")
+    await connection.execute("CREATE TABLE testing.data_keys AS SELECT 1 AS id")
+    await connection.close()
 
 
 def test_a_lost_cluster_is_not_replaced_by_an_empty_one(start: Start) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.requests import Request
 from starlette.types import Scope
 
 from shared.actors import Role
@@ -85,6 +86,10 @@ class Place:
         @app.get("/registry/v1/cold")
         async def cold() -> str:
             return "cold"
+
+        @app.post("/registry/v1/cold/bodies")
+        async def size(request: Request) -> int:
+            return len(await request.body())
 
         app.surround(SECONDS, lambda _method, _path: lambda status, _seconds: self.statuses.append(status))
         handlers.install(app)

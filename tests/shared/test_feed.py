@@ -19,6 +19,7 @@ from shared.feed import reader as reading
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, alone, reacts_to
 from shared.house import House
 from shared.ids import new_id
+from shared.telemetry import FEED_STALLED
 from shared.wakes import lane_of
 from shared.work import Work
 from shared.worker import HELD_UP_SECONDS, Worker, loops_of
@@ -340,6 +341,19 @@ async def test_the_lag_is_the_age_of_the_oldest_unread_entry(district: District,
     await drain(district, reader)
     await district.sql("UPDATE testing.feed_cursors SET moved_at = moved_at - interval '1 hour'")
     assert await lag_shown(district, "normal") == 0, "however long ago it was read"
+
+
+async def test_a_transaction_of_somebody_else_that_holds_up_the_feeds_is_seen(district: District, owner: House) -> None:
+    """An owner's backup or an operator's psql: a service's own login sees nothing of either."""
+    connection = await asyncpg.connect(district.database.owner_url)
+    try:
+        async with connection.transaction():
+            await connection.fetchval("SELECT pg_current_xact_id()")
+            await asyncio.sleep(0.2)
+            await maintenance.measure(owner, ())
+    finally:
+        await connection.close()
+    assert 0.2 < FEED_STALLED.labels("registry")._value.get() < 60
 
 
 async def moved_at(district: District) -> datetime:

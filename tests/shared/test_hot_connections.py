@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import uvloop
 
+from shared.http.protocol import HotProtocol
 from tests.shared.hot_place import (
     CHUNKED,
     KEEP_ALIVE_SECONDS,
     MOST,
+    PATH,
     Place,
     answer,
     asked,
@@ -98,6 +100,46 @@ async def test_what_says_that_it_closes_does(place: Place, more: tuple[str, ...]
         status, headers, _ = await answer(reader)
         assert (status, headers["connection"]) == (413, "close")
         assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert place.statuses == [413]
+
+
+LONG = 3 << 20
+"""Bytes; more than the buffers of both sides hold."""
+
+
+@pytest.mark.parametrize("path", [PATH, "/registry/v1/cold/bodies"], ids=["hot", "cold"])
+@pytest.mark.parametrize("way", [f"content-length: {LONG}", "transfer-encoding: chunked"], ids=["long", "in pieces"])
+async def test_who_sends_all_before_reading_reads_why_it_was_too_much(place: Place, path: str, way: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n{way}\r\n\r\n".encode()
+    piece = b"x" * (1 << 16)
+    framed = piece if way.startswith("content") else b"%x\r\n%b\r\n" % (len(piece), piece)
+    async with line(place) as (reader, writer):
+        writer.write(head)
+        for _ in range(LONG // len(piece)):
+            writer.write(framed)
+            await writer.drain()
+            await asyncio.sleep(0)
+        status, headers, said = await answer(reader)
+        assert (status, headers["connection"], said["code"]) == (413, "close", "payload_too_large")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def go_on(writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            writer.write(b"x" * 1024)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+async def test_who_never_comes_to_an_end_is_cut_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HotProtocol, "parting_seconds", 0.2)
+    began = time.monotonic()
+    async with line(place) as (_, writer):
+        writer.write(asked("x").replace(b"content-length: 3", b"content-length: 99999999"))
+        with pytest.raises(ConnectionError):
+            await go_on(writer)
+    assert time.monotonic() - began >= 0.2
     assert place.statuses == [413]
 
 
