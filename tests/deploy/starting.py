@@ -17,7 +17,7 @@ import psutil
 from deploy import data, status
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 def until(true: Callable[[], object], seconds: float = PATIENCE) -> None:
