@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from shared import data_keys, resealing
 from shared.actors import system
 from shared.clock import now as clock_now
 from shared.ids import new_id
+from shared.jobs import behalf_of
 from shared.key_files import SPREAD_SECONDS
 from shared.masters import LocalMasters, MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
 from shared.sealing import key_after, month_of
@@ -242,10 +243,10 @@ class Rotation:
         """Have the workers do a job of each service, and wait for all."""
         ids = {}
         for service, values in inputs.items():
-            actor = asdict(system(service)) | {"role": "service", "residents": []}
             ids[service] = new_id()
             statement = ADD_JOB.format(service=service)
-            await self.connection.execute(statement, ids[service], kind, json.dumps(actor), json.dumps(values))
+            actor = behalf_of(system(service))
+            await self.connection.execute(statement, ids[service], kind, actor, json.dumps(values))
         for service, job_id in ids.items():
             await self._follow(service, kind, job_id)
 

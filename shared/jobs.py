@@ -130,12 +130,16 @@ async def add(
     `values` hold no personal data: that goes in a `file`, which was kept by `keeping_file`.
     """
     caller = replace(work.actor, range=scope) if scope else work.actor
-    actor = {**caller.claims(), "request_id": caller.request_id, "trace": tracing.here()}
     rows = await work.rows(
-        ADD, id=file or new_id(), region=region, kind=kind, actor=json.dumps(actor), input=json.dumps(dict(values))
+        ADD, id=file or new_id(), region=region, kind=kind, actor=behalf_of(caller), input=json.dumps(dict(values))
     )
     work.house.waker.wake(work.house.settings.service, lanes=[JOBS])
     return Job(**rows[0])
+
+
+def behalf_of(actor: Actor) -> str:
+    """On whose behalf, within which scope and because of which request a job runs, as its row keeps it."""
+    return json.dumps({**actor.claims(), "request_id": actor.request_id, "trace": tracing.here()})
 
 
 @asynccontextmanager

@@ -1,7 +1,5 @@
 """Sealing anew: everything that is sealed comes under its month's newest key, chunk by chunk, while it is used."""
 
-import json
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -43,10 +41,9 @@ def rotate(ring: Keyring) -> int:
 
 
 async def begin(district: District) -> UUID:
-    id_, actor = new_id(), json.dumps(asdict(system("registry")) | {"role": "service", "residents": []})
-    await district.sql(
-        "INSERT INTO registry.jobs (id, region, kind, actor, input) VALUES ($1, '', $2, $3, '{}')", id_, KIND, actor
-    )
+    id_ = new_id()
+    statement = "INSERT INTO registry.jobs (id, region, kind, actor, input) VALUES ($1, '', $2, $3, '{}')"
+    await district.sql(statement, id_, KIND, jobs.behalf_of(system("registry")))
     return id_
 
 
