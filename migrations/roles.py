@@ -10,9 +10,9 @@ from alembic import op
 from sqlalchemy import Connection, text
 
 from shared.actors import DatabaseRole
-from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of, login_of
+from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
 from shared.regions import NOTHING
-from shared.settings import Service
+from shared.settings import Service, login_of
 
 EMPTY_SCOPE = {
     "scope.low": NOTHING[0],
