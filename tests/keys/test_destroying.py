@@ -1,7 +1,7 @@
 """`fangxian keys list|revoke|destroy` on a running installation: what ends with a key, and what goes on."""
 
 import asyncio
-import os
+import json
 import re
 import subprocess
 import sys
@@ -15,19 +15,21 @@ import pytest
 from deploy import key_versions
 from deploy.demo.population import TOWNSHIP
 from shared.ids import new_id
+from shared.key_files import decoded
 from shared.settings import SERVICES
-from tests.faults.site import SETTINGS, Site, installed, until
+from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import SHATANG, number, person
 
 pytestmark = pytest.mark.timeout(280)
 
 RESIDENTS = "/registry/v1/residents"
+SOON_SECONDS = 10
 REVEAL = {"fields": ["name"], "purpose": "correction", "reason": "to see whether it is gone"}
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with installed() as running:
+    with installed(**KEYS_ARE_SEEN_SOON) as running:
         yield running
 
 
@@ -40,7 +42,7 @@ async def typed(site: Site, words: str, *command: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | SETTINGS | {"COLUMNS": "250"},
+        env=site.environment,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -123,12 +125,19 @@ async def test_a_revoked_key_is_worth_nothing_at_once(site: Site, staff: Staff) 
     old = (await staff.client.post("/gateway/v1/development/tokens", json=grant)).json()["access_token"]
     (first,) = key_versions.versions(site.data / "keys", "issuer")
     assert (await site.operator("keys", "rotate", "issuer", "--begins-in", "1"))[0] == 0
-    await asyncio.sleep(4)
+
+    async def the_new_one_signs() -> bool:
+        new = (await staff.client.post("/gateway/v1/development/tokens", json=grant)).json()["access_token"]
+        return bool(json.loads(decoded(new.split(".")[0]))["kid"] != first.id)
+
+    async def the_old_is_refused() -> bool:
+        return (await staff.client.get(RESIDENTS, headers=bearer)).status_code == 401
+
+    await until("the new key signs", the_new_one_signs)
     bearer = {"authorization": f"Bearer {old}"}
     assert (await staff.client.get(RESIDENTS, headers=bearer)).status_code == 200
     assert (await site.operator("keys", "revoke", "issuer", first.id))[0] == 0
-    await asyncio.sleep(4)
-    assert (await staff.client.get(RESIDENTS, headers=bearer)).status_code == 401
+    await until("the revoked key is refused", the_old_is_refused, SOON_SECONDS)
     assert (await staff.ask("GET", RESIDENTS)).status_code == 200
 
 
