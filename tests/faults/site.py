@@ -25,6 +25,7 @@ from deploy import feed, status
 from deploy.demo import installation
 from deploy.up import options
 from shared.settings import SERVICES
+from tests import prepared
 
 T = TypeVar("T")
 
@@ -197,6 +198,7 @@ def installed(**settings: str) -> Iterator[Site]:
     """A new installation, running; removed at the end."""
     site = Site(Path(tempfile.gettempdir()) / f"fangxian-faults-{secrets.token_hex(6)}")
     try:
+        prepared.copied_to(site.data)
         site.start(**settings)
         yield site
     finally:

@@ -18,9 +18,9 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from deploy.demo import installation
 from shared import tracing
 from shared.otel import bare
+from tests import prepared
 from tests.collector import Collector, Seen, collecting
 
 NAME, NUMBER, PHONE, HOUSEHOLD = "张三丰", "003582199003070019", "15412345678", "H-7-301"
@@ -94,7 +94,7 @@ def caller(collector: Collector) -> Iterator[Caller]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    with installation.running(None, None, settings) as running:
+    with prepared.running(settings) as running:
         one = Caller(running.url)
         officer = {"role": "community_officer", "region": "350582005"}
         one.token = one.ask("/gateway/v1/development/tokens", **officer)[1]["access_token"]
