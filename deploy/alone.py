@@ -15,8 +15,7 @@ from deploy import children, keys, secret_files, variables
 from deploy.own_servers import as_role, check_postgres
 from deploy.trouble import Trouble
 from deploy.up import migrate
-from shared.db import login_of
-from shared.settings import Service, Settings
+from shared.settings import Service, Settings, login_of
 
 
 def serve(service: Service, host: str, port: int) -> None:

@@ -6,12 +6,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
-
-import structlog
+from typing import TYPE_CHECKING, Any
 
 from shared import tracing
 from shared.settings import SERVICES, Settings
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
 
 DRAIN_SECONDS = 15
 """How long an API finishes the requests it has, after SIGTERM; less than the supervisor's patience."""
@@ -108,8 +109,9 @@ def listen(ports: Iterable[int]) -> dict[int, socket.socket]:
 
 def libraries_log_in_json(settings: Settings, part: str) -> None:
     """What libraries say, one JSON object a line like our own; of an exception, no values of variables."""
+    import structlog
 
-    def add_process(_: Any, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    def add_process(_: Any, __: str, entry: "EventDict") -> "EventDict":
         return {"service": settings.service, "process": part, **entry}
 
     traceback = structlog.processors.ExceptionRenderer(

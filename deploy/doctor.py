@@ -14,18 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import asyncpg
-
 from deploy import data, keys, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.user import server_user
-from deploy.own_servers import as_role, check_redis, place_of
+from deploy.own_servers import check_redis, place_of
 from deploy.trouble import Trouble
 from deploy.up import Options
 from shared import tracing
-from shared.settings import SERVICES, Settings
-from shared.worker import LOCK_CONNECTIONS
+from shared.settings import LOCK_CONNECTIONS, SERVICES, Settings
 
 if TYPE_CHECKING:
     from deploy.feed import Lag
@@ -199,6 +196,8 @@ def _owner_url(patient: Patient) -> str | None:
 
 
 async def _ask_database(url: str, pool: int) -> list[Finding]:
+    import asyncpg
+
     mend = "start it; check DATABASE_URL, or read `fangxian logs postgres`"
     try:
         connection = await asyncpg.connect(url, timeout=5)
@@ -246,6 +245,8 @@ def _migrations(url: str) -> Finding:
 
 async def _ask_feeds(url: str) -> list[Finding]:
     """Whether every worker reads, how late it is, and what it could not handle."""
+    import asyncpg
+
     from deploy import feed
 
     connection = await asyncpg.connect(url, timeout=5)
@@ -341,13 +342,7 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
 def _settings(patient: Patient) -> Settings:
     """Those of the processes, if they run, else those they would be started with from here."""
     running = status.read(patient.directory.status) if patient.pid is not None else None
-    return variables.settings(
-        **(running or {}).get("settings", {}),
-        service="gateway",
-        database_url=as_role("postgresql:///fangxian"),
-        redis_url="redis://",
-        keys=patient.directory.keys,
-    )
+    return variables.check(patient.directory.keys, **(running or {}).get("settings", {}))
 
 
 def _traces(_: Patient) -> Iterator[Finding]:

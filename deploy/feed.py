@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
@@ -14,12 +14,11 @@ from deploy.embedded import home, postgres, valkey
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from deploy.up import Installation, Options
-from shared.contracts.resource import owner_of
-from shared.feed.log import LANES, Cursor
-from shared.feed.reader import Reader
-from shared.house import House, owners_read_by
 from shared.settings import SERVICES, Service
-from shared.worker import Worker
+
+if TYPE_CHECKING:
+    from shared.feed.reader import Reader
+    from shared.worker import Worker
 
 T = TypeVar("T")
 
@@ -89,11 +88,15 @@ def parked(installation: Installation) -> list[Parked]:
 
 def retry(installation: Installation) -> int:
     """Try again what is parked; how many entries were tried."""
+    from shared.feed.reader import Reader
+
     return sum(asyncio.run(_with_reader(installation, s, o, Reader.retry_parked)) for s in SERVICES for o in read_by(s))
 
 
 def rebuild(installation: Installation, service: Service, owner: Service) -> int:
     """Fill what a service holds of another's resources anew; how many subjects there are. The service goes on."""
+    from shared.feed.reader import Reader
+
     if owner not in read_by(service):
         raise Trouble(f"{service} does not read the feed of {owner}; it reads {', '.join(read_by(service)) or 'none'}.")
     return asyncio.run(_with_reader(installation, service, owner, Reader.rebuild))
@@ -101,6 +104,8 @@ def rebuild(installation: Installation, service: Service, owner: Service) -> int
 
 async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
     """How far every service has read the feeds it follows, asked as the database's owner."""
+    from shared.feed.log import LANES, Cursor
+
     found = []
     for service in SERVICES:
         types = _types_read_by(service)
@@ -140,8 +145,11 @@ async def _as_owner(installation: Installation, act: Callable[[asyncpg.Connectio
 
 
 async def _with_reader(
-    installation: Installation, service: Service, owner: Service, act: Callable[[Reader], Awaitable[T]]
+    installation: Installation, service: Service, owner: Service, act: "Callable[[Reader], Awaitable[T]]"
 ) -> T:
+    from shared.feed.reader import Reader
+    from shared.house import House
+
     house = House.build(installation.settings(service))
     try:
         await house.open()
@@ -152,6 +160,9 @@ async def _with_reader(
 
 def read_by(service: Service) -> list[Service]:
     """The owners whose resources a service reacts to."""
+    from shared.contracts.resource import owner_of
+    from shared.house import owners_read_by
+
     owners = {owner_of(type_name) for type_name in _types_read_by(service)}
     return [owner for owner in owners_read_by(service) if owner in owners]
 
@@ -161,6 +172,6 @@ def _types_read_by(service: Service) -> list[str]:
     return sorted({reaction.__reacts_to__.type for reaction in reactions})
 
 
-def _worker_of(service: Service) -> Worker:
+def _worker_of(service: Service) -> "Worker":
     found: Worker = importlib.import_module(f"services.{service}.worker").WORKER
     return found

@@ -10,13 +10,14 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any
-
-from joserfc.jwk import OKPKey
+from typing import TYPE_CHECKING, Any
 
 from deploy import secret_files
 from deploy.trouble import Trouble
 from shared.settings import SERVICES, Service
+
+if TYPE_CHECKING:
+    from joserfc.jwk import OKPKey
 
 DATABASE_PASSWORD = "database.password"  # noqa: S105 - a file's name
 """Of the service's login role: for a process that is started by itself, with an address that names no password."""
@@ -122,7 +123,9 @@ def _original(service: Service, name: str) -> str:
     return {"own.jwk": f"service-{service}.jwk", DATABASE_PASSWORD: f"database-{service}.password"}.get(name, name)
 
 
-def _ed25519(key_id: str) -> OKPKey:
+def _ed25519(key_id: str) -> "OKPKey":
+    from joserfc.jwk import OKPKey
+
     return OKPKey.generate_key("Ed25519", {"kid": key_id, "use": "sig"}, private=True)
 
 

@@ -15,7 +15,6 @@ from deploy import key_versions
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from deploy.up import Installation
-from shared import data_keys, resealing
 from shared.actors import system
 from shared.clock import now as clock_now
 from shared.ids import new_id
@@ -23,7 +22,7 @@ from shared.jobs import behalf_of
 from shared.key_files import SPREAD_SECONDS
 from shared.masters import LocalMasters, MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
 from shared.sealing import key_after, month_of
-from shared.settings import SERVICES, Service
+from shared.settings import SERVICES, Service, Settings
 
 LOOK_SECONDS = 0.5
 FOLLOWED_SECONDS = 5.0
@@ -58,18 +57,29 @@ class Rotation:
         """The directory of the key files."""
         return self.installation.directory.keys
 
+    @property
+    def settings(self) -> Settings:
+        """What the registry's processes know; of keys all know the same."""
+        return self.installation.settings("registry")
+
+    async def wait(self, seconds: float) -> None:
+        """Let the time pass in which every process sees what was changed."""
+        await asyncio.sleep(seconds * self.settings.key_waits)
+
     # The master key -----------------------------------------------------------------------------------------------
 
     async def rotate_master(self) -> None:
         """A new version wraps from now on, and all data keys; the old one opens until it is revoked."""
         if isinstance(self.masters, TransitMasters):
             await self.masters.rotate()
-        elif self.installation.settings("registry").master_keys == "file":
+        elif self.settings.master_keys == "file":
             key_versions.add_symmetric(self.keys, "master")
         await self.rewrap()
 
     async def rewrap(self) -> None:
         """Wrap every data key under the newest version of the master key."""
+        from shared import data_keys
+
         newest, count = await self.masters.newest(), 0
         for service in SERVICES:
             rows = await self.connection.fetch(
@@ -111,6 +121,8 @@ class Rotation:
 
     async def rotate_data(self) -> None:
         """New data keys seal from now on; what the old ones sealed is sealed anew, and then they are gone."""
+        from shared import resealing
+
         old: dict[Service, list[int]] = {}
         for service in SERVICES:
             old[service] = await self._new_data_keys(service)
@@ -125,6 +137,8 @@ class Rotation:
 
     async def _new_data_keys(self, service: Service, months: Sequence[int] | None = None) -> list[int]:
         """Another data key for each month up to now (or for these months); the ids of those before them."""
+        from shared import data_keys
+
         rows = await self.connection.fetch(LIVE.format(service=service))
         newest: dict[int, int] = {row["month"]: row["id"] for row in rows}
         this_month = month_of(clock_now())
@@ -133,7 +147,8 @@ class Rotation:
                 following = await self._unused_id(service, key_id)
                 wrapped = await data_keys.wrapped_new(self.masters, service, following)
                 statement = ADD_KEY.format(service=service)
-                await self.connection.execute(statement, following, month, *wrapped, SPREAD_SECONDS)
+                spread = SPREAD_SECONDS * self.settings.key_waits
+                await self.connection.execute(statement, following, month, *wrapped, spread)
         return [row["id"] for row in rows if months is not None or row["month"] <= this_month]
 
     async def _unused_id(self, service: Service, key_id: int) -> int:
@@ -145,6 +160,8 @@ class Rotation:
 
     async def sealed_with(self, service: Service) -> dict[int, int]:
         """How many values each data key of a service has sealed."""
+        from shared import resealing
+
         importlib.import_module(f"services.{service}.app")  # where its sealed columns are declared
         found: dict[int, int] = {}
         for place in resealing.places_of(service):
@@ -209,6 +226,8 @@ class Rotation:
 
         New keys seal what comes. A backup made before opens no more, whatever its months.
         """
+        from shared import data_keys
+
         doomed: dict[Service, list[int]] = {}
         for service in SERVICES:
             rows = await self.connection.fetch(LIVE.format(service=service))
@@ -218,21 +237,21 @@ class Rotation:
         if months is None:
             slot = 1 - int(key_versions.versions(self.keys, "index")[0].jwk.get("slot", 0))
             key_versions.put(self.keys, "index", key_versions.add_symmetric(self.keys, "index", slot=slot)[:1])
-        await asyncio.sleep(SPREAD_SECONDS + FOLLOWED_SECONDS)
+        await self.wait(SPREAD_SECONDS + FOLLOWED_SECONDS)
         for service, key_ids in doomed.items():
             await self.connection.execute(DESTROY.format(service=service), key_ids)
         await self.rotate_master()
         await self.forget_masters()
         for service in SERVICES:
             await self.connection.execute(f"VACUUM FULL {service}.data_keys")
-        await asyncio.sleep(FOLLOWED_SECONDS)
+        await self.wait(FOLLOWED_SECONDS)
         self.say(f"{sum(map(len, doomed.values()))} data keys are destroyed, and what they sealed with them.")
 
     async def forget_masters(self) -> None:
         newest = await self.masters.newest()
         if isinstance(self.masters, TransitMasters):
             await self.masters.forget_before(newest)
-        elif self.installation.settings("registry").master_keys == "file":
+        elif self.settings.master_keys == "file":
             key_versions.put(self.keys, "master", key_versions.versions(self.keys, "master")[:1])
         else:
             self.say("Take the old master key out of FANGXIAN_MASTER_KEY, and destroy every copy of it.")

@@ -24,8 +24,7 @@ from deploy.own_servers import as_role, check_postgres, check_redis
 from deploy.processes import Process
 from deploy.supervisor import Child, Stop, Supervisor
 from deploy.trouble import Trouble, in_words
-from shared.db import login_of
-from shared.settings import SERVICES, Service, Settings
+from shared.settings import SERVICES, Service, Settings, login_of
 
 PORT = 8000
 SERVERS_START_WITHIN = 120.0
@@ -173,6 +172,7 @@ def up(
         journal.note(f"Fangxian {version('fangxian')} starts.")
         for sentence in variables.unknown():
             journal.say(sentence, "warning")
+        variables.check(directory.keys)
 
         def let_go() -> None:
             os.close(held)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -27,6 +28,11 @@ def settings(**given: Any) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         raise Trouble(f"The settings are wrong: {_told(error.errors(include_input=False)[0])}.") from None
+
+
+def check(keys: Path, **given: Any) -> Settings:
+    """The same, with stand-ins for what only a start knows: before anything is started, or made."""
+    return settings(**given, service="gateway", database_url="postgresql:///fangxian", redis_url="redis://", keys=keys)
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -10,8 +10,8 @@ from alembic import op
 from sqlalchemy import Connection, text
 
 from shared.actors import DatabaseRole
-from shared.db import AUDIT_ROLES, EMPTY_SCOPE, GROUP_ROLES, group_of, login_of
-from shared.settings import Service
+from shared.db import AUDIT_ROLES, EMPTY_SCOPE, GROUP_ROLES, group_of
+from shared.settings import Service, login_of
 
 MAY_SET = text("SELECT has_parameter_privilege(:name, 'SET')")
 """Whether the owner may set it for others: a superuser may, or who was granted it."""

@@ -56,11 +56,6 @@ NAMING = {
 }
 
 
-def login_of(service: Service) -> str:
-    """The login role of a service's processes."""
-    return f"fangxian_{service}"
-
-
 def group_of(service: Service, role: DatabaseRole | AuditRole) -> str:
     """The group role a transaction of a service works under."""
     return f"fangxian_{service}_{role}"

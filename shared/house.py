@@ -131,7 +131,7 @@ class House:
 
     async def _keep_open(self) -> None:
         while True:
-            await asyncio.sleep(KEYS_LOOK_SECONDS if self.is_open else RETRY_SECONDS)
+            await asyncio.sleep(KEYS_LOOK_SECONDS * self.settings.key_waits if self.is_open else RETRY_SECONDS)
             self._refresh()
             await self._try_to_open()
 

@@ -68,7 +68,7 @@ def places_of(service: str) -> list[Place]:
 async def reseal(job: Run) -> None:
     """Seal anew what an older data key of its month has sealed."""
     # Not before every process seals with the newest keys, so that nothing is sealed behind the job's back.
-    await asyncio.sleep(SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2)
+    await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.house.settings.key_waits)
     places = places_of(job.house.settings.service)
     begun = [place.table for place in places].index(job.result["table"]) if "table" in job.result else 0
     for place in places[begun:]:

@@ -12,6 +12,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Service = Literal["registry", "testing", "observation", "gateway"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
+LOCK_CONNECTIONS = 8
+"""Of a worker, beside its pool: each reader of a feed holds one for its lock beside the one it works on."""
+
+
+def login_of(service: Service) -> str:
+    """The login role of a service's processes."""
+    return f"fangxian_{service}"
+
 
 class TrustedIssuer(BaseModel):
     """An OpenID provider whose access tokens are taken, and how far its word goes."""
@@ -113,6 +121,12 @@ class Settings(BaseSettings):
     feed_retention_days: int = Field(default=14, ge=1)
     wake_subscribers: bool = Field(default=True, description="Test-only: False publishes without waking anyone.")
     publish: bool = Field(default=True, description="Test-only: False commits effects without their feed entries.")
+    key_waits: float = Field(
+        default=1,
+        gt=0,
+        le=1,
+        description="Test-only: part of the usual time after which a new key counts as seen.",
+    )
 
     @field_validator("issuers", "webhook_networks", "proxy_networks", "browser_origins", mode="before")
     @classmethod
@@ -133,6 +147,8 @@ class Settings(BaseSettings):
             raise ValueError("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL, the https:// address of the gateway")
         if self.production and not (self.publish and self.wake_subscribers):
             raise ValueError("FANGXIAN_PUBLISH and FANGXIAN_WAKE_SUBSCRIBERS are test-only switches")
+        if self.production and self.key_waits != 1:
+            raise ValueError("FANGXIAN_KEY_WAITS is test-only")
         return self
 
     @model_validator(mode="after")

@@ -12,14 +12,13 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import httpx
-from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import ASGIApp
-
-from shared.settings import Service
-
 if TYPE_CHECKING:
+    import httpx
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from starlette.types import ASGIApp
+
     from shared.otel import Tracing
+    from shared.settings import Service
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 MOST_CAUSES = 8
@@ -39,7 +38,7 @@ def is_wanted() -> bool:
 
 
 @contextlib.contextmanager
-def on(service: Service, process: str) -> Iterator[None]:
+def on(service: "Service", process: str) -> Iterator[None]:
     """Trace what this process does, if that is wanted; what is not sent yet is sent at the end."""
     global _tracing
     if not is_wanted():
@@ -59,18 +58,18 @@ def on(service: Service, process: str) -> Iterator[None]:
         _tracing = None
 
 
-def around(app: ASGIApp) -> ASGIApp:
+def around(app: "ASGIApp") -> "ASGIApp":
     """The application, each of whose requests is a span."""
     return _tracing.around(app) if _tracing else app
 
 
-def follow_client(client: httpx.AsyncClient) -> None:
+def follow_client(client: "httpx.AsyncClient") -> None:
     """Make each call a span, and hand its trace on as `traceparent` (W3C)."""
     if _tracing:
         _tracing.follow_client(client)
 
 
-def follow_engine(engine: AsyncEngine) -> None:
+def follow_engine(engine: "AsyncEngine") -> None:
     """Make each statement a span."""
     if _tracing:
         _tracing.follow_engine(engine)

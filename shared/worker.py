@@ -28,7 +28,7 @@ from shared.house import House, owners_read_by
 from shared.jobs import JOBS, JobFunction, run_open_jobs
 from shared.proposals.use_cases import expire_proposals
 from shared.retention.use_cases import purge
-from shared.settings import Service, Settings
+from shared.settings import LOCK_CONNECTIONS, Service, Settings
 from shared.wakes import deserialize, lane_of, queue_of, redis_settings, serialize
 
 logger = structlog.get_logger()
@@ -39,8 +39,6 @@ POLL_SECONDS = 0.05
 SEAL_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 10.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
-LOCK_CONNECTIONS = 8
-"""Each reader holds a connection for its lock beside the one it works on."""
 HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.16, 0.32)}
 """When a lane is looked at again that still has something in it: an older transaction holds it up, and its wake-up
 is spent. A batch of 5,000 codes holds up a positive for 150 ms. A normal entry can wait for longer, and a look costs

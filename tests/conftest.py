@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from deploy import embedded
 from shared.http import route
 from tests.days import until_a_day_lasts
+from tests.deploy import starting
 from tests.harness import Database, District, make_template
+from tests.prepared import PLACE
 
 route.strict_problems = True
 
@@ -35,29 +38,59 @@ def pytest_configure(config: pytest.Config) -> None:
     started = servers.__enter__()
     os.environ["FANGXIAN_TEST_OWNER_URL"] = started.owner_url
     os.environ["FANGXIAN_TEST_REDIS_URL"] = started.redis_url
+    config.stash[PREPARED] = prepared = starting.a_place()
+    os.environ[PLACE] = str(prepared.__enter__())
     try:
         make_template(started.owner_url)
     except BaseException:
-        servers.__exit__(None, None, None)
+        pytest_unconfigure(config)
         raise
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop them, and remove all they made."""
-    servers = config.stash.get(SERVERS, None)
-    if servers is not None:
-        servers.__exit__(None, None, None)
+    for key in (PREPARED, SERVERS):
+        made = config.stash.get(key, None)
+        if made is not None:
+            del config.stash[key]
+            made.__exit__(None, None, None)
 
 
-SERVERS = pytest.StashKey[object]()
+SERVERS = pytest.StashKey[Any]()
+PREPARED = pytest.StashKey[Any]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What starts processes takes minutes a file: it goes first, so that the many short files fill the end evenly."""
-    items.sort(key=lambda item: item.path.parent.name not in WITH_PROCESSES)
+    """A file is one worker's: the longest go first, so that the many short ones fill the end evenly."""
+    items.sort(key=_turn)
 
 
-WITH_PROCESSES = ("canary", "demo", "deploy", "faults", "journeys", "keys", "sunset", "walk")
+def _turn(item: pytest.Item) -> int:
+    name = f"{item.path.parent.name}/{item.path.stem}"
+    if name in LONGEST:
+        return LONGEST.index(name)
+    return len(LONGEST) + (item.path.parent.name not in WITH_PROCESSES)
+
+
+LONGEST = (
+    "faults/test_faults",
+    "keys/test_rotation",
+    "keys/test_destroying",
+    "deploy/test_cli",
+    "deploy/test_supervisor",
+    "sunset/test_sunset",
+    "canary/test_canary",
+    "journeys/test_demo",
+    "walk/test_foreign_tokens",
+    "gateway/test_lock_out",
+    "journeys/test_audit",
+    "docs/test_first_day",
+    "docs/test_readme",
+    "deploy/test_alone",
+    "shared/test_tracing",
+)
+"""More than ten seconds each, by how long they take."""
+WITH_PROCESSES = ("canary", "demo", "deploy", "docs", "faults", "journeys", "keys", "sunset", "walk")
 
 
 def own_database(redis_url: str, worker_id: str) -> str:

@@ -19,8 +19,8 @@ from deploy.trouble import Trouble
 from deploy.up import Installation, Options
 from shared import clock
 from shared.audit.canonical import ENTRY_FIELDS, EXPORT, beginning, canonical, entry_of, head_of
-from shared.audit.heads import key_of, signed
 from shared.audit.kinds import Kind
+from shared.audit.signing import key_of, signed
 from shared.clock import start_of
 from shared.settings import SERVICES, Service
 from shared.tokens import Signer

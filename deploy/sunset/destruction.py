@@ -80,7 +80,7 @@ class Destruction:
         for service in SERVICES:
             await self.connection.execute(TELL.format(s=service))
             await self.connection.execute(CANCEL.format(s=service))
-        await asyncio.sleep(FOLLOWED_SECONDS)
+        await self.rotation.wait(FOLLOWED_SECONDS)
         for _ in range(PATIENCE_SECONDS):
             if not sum(lag.entries for lag in await feed.lag_of(self.connection)):
                 return

@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.sunset.scope import STAYS, WHY_ZH
 from shared.audit.canonical import canonical, said
-from shared.audit.heads import key_of, signed
+from shared.audit.signing import key_of, signed
 from shared.settings import SERVICES, Service
 from shared.tokens import Signer
 

@@ -1,15 +1,14 @@
 """The ends of the chains, signed: whoever keeps one outside can prove later that nothing before it was changed."""
 
-import base64
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ConfigDict, Field
 from sqlalchemy import text
 
-from shared.audit.canonical import canonical, head_of
+from shared.audit.canonical import head_of
 from shared.audit.sealer import end_of
+from shared.audit.signing import key_of, signed
 from shared.contracts.resource import Said
 from shared.tokens import Signer
 from shared.work import Work
@@ -51,18 +50,6 @@ async def head_now(work: Work, day: date) -> Head:
         size, end = kept[0]["size"], bytes(kept[0]["hash"])
     signer = work.house.signer
     return Head.model_validate(signed(signer, head_of(signer.service, day, size, end, work.now, key_of(signer))))
-
-
-def key_of(signer: Signer) -> str:
-    """The id of the key a service signs with."""
-    return str(signer.own.kid or signer.service)
-
-
-def signed(signer: Signer, head: dict[str, Any]) -> dict[str, Any]:
-    """A head with its signature."""
-    key = cast("Ed25519PrivateKey", signer.own.get_op_key("sign"))
-    signature = base64.urlsafe_b64encode(key.sign(canonical(head))).rstrip(b"=").decode()
-    return {**head, "signature": signature}
 
 
 def public_keys(signer: Signer) -> list[dict[str, Any]]:

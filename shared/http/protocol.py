@@ -156,7 +156,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def part(self, cycle: RequestResponseCycle) -> None:
         """Say no more, and hear the body out: closed at once, a client that still sends never reads our answer."""
-        cycle.on_response = _nothing  # which would keep the connection alive
+        cycle.on_response = lambda: None  # ours would keep the connection alive
         self.flow.resume_reading()
         self.transport.write_eof()
         self.transport.set_protocol(_Parting(self))

@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.demo import installation
 from deploy.demo.receiver import serving
 from shared.ids import new_id
-from tests.deploy.starting import a_port
+from tests import prepared
 
 BLOCK = re.compile(r"^```python integrating\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HOME = "350582005001"
@@ -90,7 +89,7 @@ class Field:
 @pytest.fixture
 def field() -> Iterator[Field]:
     settings = {"FANGXIAN_DEMONSTRATION_IDS": "true", "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]'}
-    with installation.running(None, a_port(), settings) as running:
+    with prepared.running(settings) as running:
         yield Field(running.url)
 
 

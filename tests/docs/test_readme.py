@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.demo import installation
+from tests import prepared
 from tests.deploy.starting import a_port
 
 TOUR = re.compile(r"^```bash tour\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -27,7 +28,7 @@ def test_the_tour_of_the_readme(tour: str) -> None:
 
 
 def test_the_tour_says_what_it_misses(tour: str) -> None:
-    with installation.running(None, a_port(), {"FANGXIAN_DEMONSTRATION_IDS": "false"}) as running:
+    with prepared.running({"FANGXIAN_DEMONSTRATION_IDS": "false"}) as running:
         done = typed(tour, running.url)
     assert done.returncode != 0
     assert "#/document_number" in done.stderr

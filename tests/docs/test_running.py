@@ -12,7 +12,7 @@ from deploy.cli import app
 from services.gateway.edge.rates import OPERATIONS
 from shared.settings import SERVICES, Settings
 
-FOR_TESTS_ONLY = {"publish", "wake_subscribers"}
+FOR_TESTS_ONLY = {"publish", "wake_subscribers", "key_waits"}
 GIVEN_BY_THE_COMMAND = {"service"}
 PAGES = (
     "README.md",

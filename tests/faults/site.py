@@ -25,6 +25,7 @@ from deploy import feed, status
 from deploy.demo import installation
 from deploy.up import options
 from shared.settings import SERVICES
+from tests import prepared
 from tests.deploy.starting import a_port
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ SETTINGS = {
     "DATABASE_URL": "",
     "REDIS_URL": "",
 }
+KEYS_ARE_SEEN_SOON = {"FANGXIAN_KEY_WAITS": "0.3"}
+"""Where keys are changed often: processes look at them, and are waited for, that much sooner."""
 PROCESSES = (*SERVICES, *(f"{service}-worker" for service in SERVICES))
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
@@ -161,6 +164,11 @@ class Site:
         async with client:
             yield client
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The operator's, with the settings of the processes."""
+        return os.environ | SETTINGS | self.settings | {"COLUMNS": "250"}
+
     async def operator(self, *command: str) -> tuple[int, str]:
         """Run a command of `fangxian` as the operator does; its exit code and what it printed."""
         done = await asyncio.to_thread(
@@ -169,7 +177,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | SETTINGS | {"COLUMNS": "250"},
+            env=self.environment,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -191,6 +199,7 @@ def installed(**settings: str) -> Iterator[Site]:
     """A new installation, running; removed at the end."""
     site = Site(Path(tempfile.gettempdir()) / f"fangxian-faults-{secrets.token_hex(6)}")
     try:
+        prepared.copied_to(site.data)
         site.start(**settings)
         yield site
     finally:

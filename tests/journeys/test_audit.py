@@ -25,6 +25,7 @@ from deploy.up import options
 from shared.clock import day_of
 from tests.days import until_a_day_lasts
 from tests.deploy.starting import ROOT, a_port, clean_environment
+from tests.prepared import copied_to
 
 SETTINGS = {"FANGXIAN_DEVELOPMENT_ISSUER": "true", "DATABASE_URL": "", "REDIS_URL": ""}
 HEADS = "/gateway/v1/audit/heads"
@@ -41,7 +42,7 @@ VISITS = """
 def place() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="fa"))
     path.chmod(0o711)
-    yield path / "data"
+    yield copied_to(path / "data")
     if (path / "data").exists():
         directories.remove(directories.at(path / "data"))
 

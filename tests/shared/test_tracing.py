@@ -18,11 +18,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from deploy.demo import installation
 from shared import tracing
 from shared.otel import bare
+from tests import prepared
 from tests.collector import Collector, Seen, collecting
-from tests.deploy.starting import a_port
 
 NAME, NUMBER, PHONE, HOUSEHOLD = "张三丰", "003582199003070019", "15412345678", "H-7-301"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -95,7 +94,7 @@ def caller(collector: Collector) -> Iterator[Caller]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    with installation.running(None, a_port(), settings) as running:
+    with prepared.running(settings) as running:
         one = Caller(running.url)
         officer = {"role": "community_officer", "region": "350582005"}
         one.token = one.ask("/gateway/v1/development/tokens", **officer)[1]["access_token"]

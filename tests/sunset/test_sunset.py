@@ -21,7 +21,7 @@ from shared.ids import new_id
 from shared.masters import LocalMasters, MasterKeyError, Wrapped
 from shared.settings import SERVICES
 from tests.canary import places
-from tests.faults.site import Site, installed, until
+from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import number, person
 
 pytestmark = pytest.mark.timeout(280)
@@ -35,7 +35,7 @@ KEYS = "SELECT id, master, wrapped FROM registry.data_keys WHERE wrapped IS NOT 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with installed() as running:
+    with installed(**KEYS_ARE_SEEN_SOON) as running:
         yield running
 
 
@@ -122,7 +122,10 @@ async def _killed_halfway(site: Site, out: Path) -> None:
     async with site.owner() as owner, owner.transaction():
         await owner.execute("LOCK TABLE gateway.visits IN SHARE MODE")  # so far it comes, and no further
         process = await asyncio.create_subprocess_exec(
-            *site_command(site, out), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *site_command(site, out),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=site.environment,
         )
         assert process.stdout is not None
         async for line in process.stdout:

@@ -55,7 +55,7 @@ EMPTY = """
 async def reindex(job: Run) -> None:
     """Fill the column of the newest index key (`fill`), or empty the one that no key has any more (`empty`)."""
     # Not before every process writes both columns, or has stopped writing the old one, with all it had begun.
-    await asyncio.sleep(SETTLED_SECONDS)
+    await asyncio.sleep(SETTLED_SECONDS * job.house.settings.key_waits)
     if job.input["phase"] == "fill":
         await _fill(job)
     else:
