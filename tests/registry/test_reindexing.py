@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -43,11 +43,10 @@ def ring(district: District, monkeypatch: pytest.MonkeyPatch):
 
 async def run(district: District, phase: str) -> dict:
     house, id_ = district.houses["registry"], new_id()
-    actor = json.dumps(asdict(system("registry")) | {"role": "service", "residents": []})
     await district.sql(
         "INSERT INTO registry.jobs (id, region, kind, actor, input) VALUES ($1, '', 'reindex', $2, $3)",
         id_,
-        actor,
+        jobs.behalf_of(system("registry")),
         json.dumps({"phase": phase}),
     )
     await run_open_jobs(house, {reindexing.KIND: reindex})
