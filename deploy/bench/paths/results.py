@@ -25,6 +25,8 @@ AIM = Aim("at most", 5)
 REFUSED_AIM = Aim("at most", 1_000, "ms")
 WITHIN_SECONDS = 600.0
 TUBES_PER_BATCH = 200
+ANALYSERS = 4
+"""Machines of the laboratory, each of which posts its next batch when the last one is answered."""
 EVERY_SECONDS = 0.2
 """Between two positives: they are posted at their times, whether or not the door has refused the last."""
 LOOK_SECONDS = 0.01
@@ -62,7 +64,7 @@ async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]
     return [
         Figure(
             "results",
-            f"results for {people:,} people, until every code is updated",
+            f"results for {people:,} people, {ANALYSERS} analysers, until every code is updated",
             f"{seconds:.2f} s, {per_second(people / seconds)}",
             f"UPDATE … FROM {floor:.2f} s",
             seconds / floor,
@@ -81,10 +83,17 @@ async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]
 
 async def report(laboratory: Party, tubes: Sequence[Tube], outcome: str = "negative") -> None:
     """Post results, as many in a request as a laboratory does."""
-    for batch in chunks(tubes, TUBES_PER_BATCH):
-        answer = await laboratory.post(RESULTS, {"items": [_result(tube, outcome) for tube in batch]})
-        if any(item["status"] != "reported" for item in answer["items"]):
-            raise ValueError(f"results should be reported and are {answer['items'][0]}")
+    batches = iter(chunks(tubes, TUBES_PER_BATCH))
+
+    async def analyse() -> None:
+        for batch in batches:
+            answer = await laboratory.post(RESULTS, {"items": [_result(tube, outcome) for tube in batch]})
+            if any(item["status"] != "reported" for item in answer["items"]):
+                raise ValueError(f"results should be reported and are {answer['items'][0]}")
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(ANALYSERS):
+            group.create_task(analyse())
 
 
 def _result(tube: Tube, outcome: str) -> dict[str, Any]:
