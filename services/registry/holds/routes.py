@@ -19,9 +19,7 @@ KEEPERS = Role.COMMAND | Role.AUDITOR
 HoldId = Annotated[UUID, Path(description="The hold.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2dc1"])]
 
 
-@router.post(
-    "", role=KEEPERS, status=201, location="/registry/v1/legal-holds/{id}", raises=[NotFound, HoldEnded]
-)
+@router.post("", role=KEEPERS, status=201, location="/registry/v1/legal-holds/{id}", raises=[NotFound, HoldEnded])
 async def hold_data(new: NewHold, work: Work) -> Hold:
     """Keep all data of a person until a day, whatever retention says, on the order of a court or authority.
 
