@@ -17,11 +17,14 @@ KEPT = 4
 
 
 class LogFile:
-    """A log that turns over when it is full, at the end of a line. A full disk loses lines and stops nobody."""
+    """A log that turns over when it is full, at the end of a line. A full disk loses lines and stops nobody.
+
+    When there is room again, the log says first how much is missing there.
+    """
 
     def __init__(self, path: Path, limit: int = LIMIT_BYTES, kept: int = KEPT) -> None:
         self.path, self.limit, self.kept = path, limit, kept
-        self.lost = 0
+        self._lost = 0
         self._file: BinaryIO | None = None
         self._size = 0
         self._ends_a_line = True
@@ -29,12 +32,20 @@ class LogFile:
     def write(self, data: bytes) -> None:
         """Add what a process said."""
         try:
+            if self._lost:
+                self._tell_loss()
             if self._size + len(data) > self.limit and self._size:
                 data = self._finish_line(data)
                 self._turn_over()
             self._append(data)
         except OSError:
-            self.lost += len(data)
+            self._lost += len(data)
+
+    def _tell_loss(self) -> None:
+        lost = self._lost
+        line = _line("Some of this log is lost here: it could not be written.", "warning", lost_bytes=lost)
+        self._append(line if self._ends_a_line else b"\n" + line)
+        self._lost -= lost
 
     def _finish_line(self, data: bytes) -> bytes:
         if self._ends_a_line:
@@ -49,9 +60,10 @@ class LogFile:
             self._file = os.fdopen(descriptor, "ab", buffering=0)
             self._size = os.fstat(descriptor).st_size
         if data:
-            self._file.write(data)
-            self._size += len(data)
-            self._ends_a_line = data.endswith(b"\n")
+            written = self._file.write(data)
+            self._lost += len(data) - written  # a disk that fills up takes the beginning
+            self._size += written
+            self._ends_a_line = data[:written].endswith(b"\n")
 
     def _turn_over(self) -> None:
         self.close()
@@ -86,8 +98,12 @@ class Journal:
 
     def note(self, sentence: str, level: str = "info", **facts: object) -> None:
         """One line, in the log alone."""
-        line = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": sentence, **facts}
-        self.file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self.file.write(_line(sentence, level, **facts))
+
+
+def _line(sentence: str, level: str, **facts: object) -> bytes:
+    line = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": sentence, **facts}
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
 def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:

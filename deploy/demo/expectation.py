@@ -69,10 +69,6 @@ class Expectation:
         """People and tags of all communities together."""
         return sum(self.communities.values(), Counter())
 
-    def under(self, region: str) -> Grid:
-        """The round of all grids under a region."""
-        return sum((grid for code, grid in self.grids.items() if code.startswith(region)), NOBODY)
-
 
 def expect(population: Population, plan: Plan) -> Expectation:
     """Count it all."""

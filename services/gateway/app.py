@@ -12,7 +12,7 @@ from services.gateway.audit import routes as audit
 from services.gateway.clients import routes as clients
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
-from services.gateway.edge import browsers, development, pages, protected, proxy
+from services.gateway.edge import browsers, development, home, pages, protected, proxy
 from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.gate import Gate
 from services.gateway.edge.guard import Guard
@@ -90,6 +90,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
             *engines.routes(house, trust),
             *signing_in.routes(house),
             *tokens.well_known(engines.keys),
+            *home.ROUTES,
             *pages.routes(house, trust.own, lambda: engines.keys.public),
             *protected.routes(house, gate),
             *proxy.routes(house),

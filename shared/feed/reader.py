@@ -299,16 +299,16 @@ class Reader:
             error=reason,
         )
 
-    async def retry_parked(self, limit: int = 1_000) -> int:
-        """Try again what is parked; how many were tried."""
+    async def retry_parked(self) -> int:
+        """Try again what is parked, 1,000 at most; how many were tried."""
         statement = text("""
             SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
-            WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT :limit FOR UPDATE
+            WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT 1000 FOR UPDATE
         """)
         async with self.house.system_work(f"feed {self.owner} retry") as work:
             events = [
                 Incoming(row["type"], row["subject"], row["version"], row["region"], msgspec.Raw(row["data"].encode()))
-                for row in await work.rows(statement, types=self.types, limit=limit)
+                for row in await work.rows(statement, types=self.types)
             ]
             await self._apply(work, events, HOLD_NEWER)
         return len(events)

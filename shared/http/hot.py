@@ -34,7 +34,9 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", JSON),)
-    """But for the length, and for what every answer carries."""
+    """But for the length, the location, and for what every answer carries."""
+    location: bytes = b""
+    """Where what was made is found. Beside the headers, whose lines are kept: it is another each time."""
 
 
 Handle = Callable[[Scope, bytes], Awaitable[Answer]]
@@ -225,6 +227,8 @@ class Exchange:
 
 async def _send(send: Send, answer: Answer, request_id: str | None = None) -> None:
     headers = [*answer.headers, (b"content-length", b"%d" % len(answer.body))]
+    if answer.location:
+        headers.append((b"location", answer.location))
     if request_id is not None:
         headers = limits.completed(headers, request_id)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -1,7 +1,7 @@
 """The OpenAPI document, made so that people and tools can walk the API by it.
 
-An example of each answer, also of lists; links from what an operation makes or lists to what can be done with it; and
-no parameter that could be null, for what is left out of a URL or a header is not there.
+An example of each body and each answer, also of lists; links from what an operation makes or lists to what can be done
+with it; and no parameter that could be null, for what is left out of a URL or a header is not there.
 """
 
 import re
@@ -71,9 +71,10 @@ def _with_nulls(example: Any, schema: Document, document: Document) -> None:
 
 
 def _with_examples(operation: Document, document: Document) -> None:
-    for status, response in operation["responses"].items():
-        content = response.get("content", {}).get("application/json")
-        if status.startswith("2") and content is not None and not {"example", "examples"} & content.keys():
+    answers = [response for status, response in operation["responses"].items() if status.startswith("2")]
+    for said in (operation.get("requestBody", {}), *answers):
+        content = said.get("content", {}).get("application/json")
+        if content is not None and not {"example", "examples"} & content.keys():
             example = _example(content["schema"], document)
             if example is not _NONE_KNOWN:
                 content["example"] = example

@@ -196,12 +196,13 @@ class HotProtocol(HttpToolsProtocol):
             cycle.keep_alive = False
             headers = tuple(header for header in headers if header != CLOSE)
         self.transport.write(
-            b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n%b\r\n%b"
+            b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n%b%b\r\n%b"
             % (
                 STATUS_LINE[answer.status],
                 _lines((*self.server_state.default_headers, *headers)),
                 request_id.encode("ascii"),
                 len(answer.body),
+                b"location: %b\r\n" % answer.location if answer.location else b"",
                 b"" if cycle.keep_alive else b"connection: close\r\n",
                 answer.body,
             )

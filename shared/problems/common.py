@@ -239,7 +239,7 @@ class TooManyRequests(Problem):
     status = 429
     code = "too_many_requests"
     title = Text(zh="请求过于频繁", en="Too many requests")
-    fix = Text(zh="请按 Retry-After 稍候再试", en="Wait as Retry-After says and try again")
+    fix = Text(zh="请在 {retry_after} 秒后再试", en="Wait {retry_after} s and try again")
     retry_after = 1
 
 
@@ -283,9 +283,7 @@ class Unavailable(Problem):
     status = 503
     code = "unavailable"
     title = Text(zh="服务暂时不可用", en="The service is unavailable for the moment")
-    fix = Text(
-        zh="请按 Retry-After 稍候再试；未得到成功答复的操作可以重发", en="Wait as Retry-After says and try again"
-    )
+    fix = Text(zh="请在 {retry_after} 秒后再试；未得到成功答复的操作可以重发", en="Wait {retry_after} s and try again")
     retry_after = 1
 
 

@@ -98,7 +98,7 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers of the answer; `{name}` is filled in as in texts."""
     retry_after: ClassVar[int | None] = None
-    """Seconds after which trying again makes sense."""
+    """Seconds after which trying again makes sense. Texts say them as `{retry_after}`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -115,22 +115,21 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
     def __init__(
         self, *, at: str | None = None, errors: Iterable[Fault] = (), retry_after: int | None = None, **values: object
     ) -> None:
-        missing = self.names() - values.keys()
-        unknown = values.keys() - self.names()
-        if missing or unknown:
-            raise TypeError(f"{type(self).__name__} takes {sorted(self.names())}, got {sorted(values)}")
+        names = self.names()
+        if names != values.keys():
+            raise TypeError(f"{type(self).__name__} takes {sorted(names)}, got {sorted(values)}")
         super().__init__(self.code)
-        self.values = values
+        self.wait = self.retry_after if retry_after is None else retry_after
+        self.values = values if self.wait is None else values | {"retry_after": self.wait}
         self.errors: Sequence[Fault] = tuple(errors)
         if at is not None:
             self.errors = (Fault(self.code, self.what or self.title, values, at=at), *self.errors)
-        self.wait = self.retry_after if retry_after is None else retry_after
 
     @classmethod
     def names(cls) -> frozenset[str]:
-        """The values its texts and headers speak of."""
+        """The values its texts and headers speak of, but for the seconds to wait, which it knows."""
         in_headers = (Text(header, header).names for header in cls.headers.values())
-        return cls.fix.names.union(cls.what.names if cls.what else (), *in_headers)
+        return cls.fix.names.union(cls.what.names if cls.what else (), *in_headers) - {"retry_after"}
 
     @classmethod
     def unspecified(cls) -> Self:

@@ -1,5 +1,7 @@
 """Log files: they stay small, lose no line of what fits, and never stop the process that writes."""
 
+import json
+import resource
 import threading
 from pathlib import Path
 
@@ -31,9 +33,23 @@ def test_a_line_in_two_pieces_stays_in_one_file(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_loses_lines_and_stops_nobody() -> None:
-    log = LogFile(Path("/dev/full"))
-    log.write(b"a line\n")
-    assert log.lost == 7
+    LogFile(Path("/dev/full")).write(b"a line\n")
+
+
+def test_what_is_lost_is_told_when_there_is_room_again(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "gateway.log")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))  # a disk with room for ten bytes
+        log.write(b"first\nsecond\n")
+        log.write(b"third\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.write(b"fourth\n")
+    log.write(b"fifth\n")
+    first, half, told, *rest = (tmp_path / "gateway.log").read_text().splitlines()
+    assert (first, half, rest) == ("first", "seco", ["fourth", "fifth"])
+    assert (json.loads(told)["level"], json.loads(told)["lost_bytes"]) == ("warning", 3 + 6)
 
 
 def test_the_last_lines_of_each_with_their_names(tmp_path: Path) -> None:

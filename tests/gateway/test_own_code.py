@@ -18,11 +18,13 @@ from services.gateway.codes.policy import Colour
 from services.gateway.codes.schemas import CodeShown
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import KeptCode, token_of
-from services.gateway.tokens.rules import BadToken, Key, Kind, Shown, issue_printed, publics_of, read_offline
+from services.gateway.tokens.rules import BadToken, Key, Kind, Subject, issue
 from shared import clock
 from shared.actors import Actor, Role
 from shared.ids import new_id
 from shared.key_files import symmetric
+from tests.gateway import device
+from tests.gateway.device import Shown, publics_of
 from tests.gateway.test_codes import resident, tell, tube
 from tests.harness import District
 
@@ -36,15 +38,15 @@ def phone(district: District, *people: UUID) -> httpx.AsyncClient:
 async def published(district: District) -> list[bytes]:
     """The public keys as a device gets them."""
     transport = httpx.ASGITransport(district.apps["gateway"])
-    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as device:
-        answer = await device.get("/.well-known/fangxian-code-keys.json")
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        answer = await client.get("/.well-known/fangxian-code-keys.json")
     assert answer.status_code == 200
     assert answer.json()["format"] == "FX1"
     return [urlsafe_b64decode(key["x"] + "=") for key in answer.json()["keys"]]
 
 
 async def offline(district: District, token: str) -> Shown:
-    return read_offline(token, publics_of(await published(district)), clock.now())
+    return device.read(token, publics_of(await published(district)), clock.now())
 
 
 async def test_a_green_code_and_its_token_offline(district: District) -> None:
@@ -171,7 +173,7 @@ def test_a_token_says_what_time_alone_will_make_of_it(
     ending = {"until": None, "colour_after": None, "green_from": None} | kept
     code = KeptCode(resident_id=person, last_negative=None, policy=1, reasons=[], **ending)
     key, now = Key(b"k" * 32), ENDS + after
-    read = read_offline(
+    read = device.read(
         token_of(code, key, now, Actor("r", Role.RESIDENT, residents=(person,))), publics_of([key.public]), now
     )
     assert (read.colour, read.until, read.colour_after) == (colour, until, then)
@@ -198,7 +200,9 @@ async def test_two_keys_are_trusted_while_one_takes_the_others_place(district: D
     assert [key["kid"] for key in both.public] == [old.current.id.hex(), new.current.id.hex()]
     trusted = publics_of(urlsafe_b64decode(key["x"] + "=") for key in both.public)
     for signer in (old.current, new.current):
-        assert read_offline(issue_printed(UUID(int=1), signer, now), trusted, now).resident_id == UUID(int=1)
+        assert device.read(issue(Subject(UUID(int=1), Colour.GREEN), signer, now), trusted, now).resident_id == UUID(
+            int=1
+        )
         assert {signer.id} <= both.secrets.keys() & both.receipt_secrets.keys()
 
 

@@ -213,6 +213,27 @@ async def test_visits_are_seen_by_who_answers_for_the_place_and_by_the_person(di
     assert (await phone(district, person).get(VISITS, params={"point_id": here["id"]})).status_code == 403
 
 
+async def test_who_may_see_a_visit_reads_it_where_it_is_said_to_be(district: District) -> None:
+    person, place = await green_person(district), await point(district)
+    door = device(district, place["id"])
+    asked = {"scan_id": str(new_id()), "token": await token_of(district, person)}
+    made = await door.post(VERIFICATIONS, json=asked)
+    again = await door.post(VERIFICATIONS, json=asked)
+    where = made.headers["location"]
+    assert (where, again.headers["location"]) == (f"{VISITS}/{asked['scan_id']}",) * 2
+    found = await district.caller("gateway", Role.GRID_WORKER, scope=COMMUNITY, subject="nosy").get(where)
+    said = found.json()
+    assert (said["resident_id"], said["point_name"], said["verdict"]) == (str(person), "一号窗口", "pass")
+    assert (await phone(district, person).get(where)).json() == said
+    rows = await district.sql("SELECT subjects FROM gateway.audit WHERE actor = 'nosy'")
+    assert [row["subjects"] for row in rows] == [[person]]
+    assert (await door.get(where)).status_code == 403
+    strangers = (phone(district, new_id()), district.caller("gateway", Role.COMMAND, scope="350582006"))
+    refused = [(await one.get(where)).json()["code"] for one in strangers]
+    never = [(await phone(district, person).get(f"{VISITS}/{id_}")).json()["code"] for id_ in (new_id(), UUID(int=1))]
+    assert refused == never == ["not_found"] * 2
+
+
 async def test_looking_at_visits_is_in_the_audit(district: District) -> None:
     person = await green_person(district)
     await scan(district, device(district, (await point(district))["id"]), person)

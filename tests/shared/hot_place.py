@@ -26,6 +26,7 @@ MOST = 200
 SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 2
 MARK: ContextVar[str] = ContextVar("mark")
+MADE = "/registry/v1/echoes/1"
 
 
 class Place:
@@ -56,7 +57,7 @@ class Place:
             self.waiting.append(asyncio.get_running_loop().create_future())
             body = await self.waiting[-1]
         way = "task" if asyncio.current_task() else "at once"
-        return Answer(201, json.dumps({"way": way, "said": json.loads(body)}).encode())
+        return Answer(201, json.dumps({"way": way, "said": json.loads(body)}).encode(), location=MADE.encode())
 
     async def _late(self) -> None:
         """Wait for what is there the moment that the time is over, and then for what never comes."""

@@ -11,6 +11,7 @@ import pytest
 from tests.shared.hot_place import (
     CHUNKED,
     HELLO,
+    MADE,
     MOST,
     Place,
     answer,
@@ -26,6 +27,7 @@ async def test_what_comes_whole_is_answered_at_once(place: Place) -> None:
     status, headers, said = await sent(place, asked("hello"))
     assert (status, said) == (201, {"way": "at once", "said": "hello"})
     assert re.fullmatch("[0-9a-f-]{36}", headers["x-request-id"])
+    assert headers["location"] == MADE
     assert place.statuses == [201]
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from services.registry.residents.problems import RevealLimit
 from shared.http import handlers
 from shared.http.texts import TEXTS
 from shared.problems import (
@@ -20,6 +21,7 @@ from shared.problems import (
     Problem,
     ProblemDetails,
     Text,
+    TooManyRequests,
     Unavailable,
     catalogue,
     for_constraint,
@@ -54,6 +56,13 @@ def test_a_problem_says_what_where_and_what_to_do() -> None:
 def test_retry_after_is_in_header_and_body() -> None:
     _, headers, body = Unavailable(retry_after=7).render("zh-CN", "x")
     assert (headers["Retry-After"], body["retry_after"]) == ("7", 7)
+
+
+@pytest.mark.parametrize("kind", [TooManyRequests, Unavailable, RevealLimit], ids=lambda kind: kind.code)
+def test_how_long_to_wait_is_said_in_the_sentence_itself(kind: type[Problem]) -> None:
+    told = kind(retry_after=37, **dict.fromkeys(kind.names(), 20))
+    assert "请在 37 秒后再试" in told.detail("zh-CN")
+    assert "Wait 37 s" in told.detail("en")
 
 
 def test_method_not_allowed_names_the_methods() -> None:

@@ -273,9 +273,14 @@ async def test_a_hold_keeps_a_persons_data_everywhere_until_it_is_released(distr
         await purge(district.houses["gateway"])
         assert await visitors(district) == {UUID(person)}
         assert [one["state"] for one in (await command.get(HOLDS)).json()["items"]] == ["active"]
-        path = f"{HOLDS}/{made.json()['id']}/release"
+        where = made.headers["location"]
+        assert (await command.get(where)).json() == made.json()
+        path = f"{where}/release"
         assert (await command.post(path)).json()["state"] == "released"
         assert (await command.post(path)).json()["code"] == "hold_ended"
+        assert (await command.get(where)).json()["state"] == "released"
+    async with district.caller("registry", Role.COMMAND, scope="350583") as elsewhere:
+        assert (await elsewhere.get(where)).status_code == 404
     await district.settle()
     await purge(district.houses["gateway"])
     assert await visitors(district) == set()

@@ -169,6 +169,16 @@ async def test_numbers_of_tubes_are_issued_once(district: District, make_round: 
     assert (elsewhere.status_code, elsewhere.json()["code"]) == (403, "region_outside")
 
 
+async def test_a_roll_is_read_again_where_it_was_issued(district: District, make_round: MakeRound) -> None:
+    ring = await make_round()
+    roll = {"campaign_id": ring.id, "region": COMMUNITY, "capacity": 10, "count": 3}
+    made = await ring.sampler.post("/testing/v1/rolls", json=roll)
+    assert len(made.json()["numbers"]) == 3
+    assert (await ring.sampler.get(made.headers["location"])).json() == made.json()
+    elsewhere = district.caller("testing", Role.SAMPLER, scope="350582005002")
+    assert (await elsewhere.get(made.headers["location"])).json()["code"] == "not_found"
+
+
 async def test_the_progress_of_a_hundred_thousand_people_is_quick(district: District, make_round: MakeRound) -> None:
     await district.sql("""
         INSERT INTO testing.people (id, region, active)

@@ -160,7 +160,8 @@ async def _gateway(district: District, things: dict[str, str], words: set[str]) 
     phone = district.caller("gateway", Role.RESIDENT, residents=(UUID(things["dependant_id"]),))
     token = (await phone.get("/gateway/v1/code")).json()["token"]
     door = district.caller("gateway", Role.DOORKEEPER, party=point_id, scope=SHATANG)
-    await _done(door, "/gateway/v1/verifications", {"scan_id": str(new_id()), "token": token})
+    things["scan_id"] = str(new_id())
+    await _done(door, "/gateway/v1/verifications", {"scan_id": things["scan_id"], "token": token})
     types = ["testing.tube.v1", "registry.resident.v1"]
     hook = {"url": "http://127.0.0.1:9/theirs", "types": types, "region": SHATANG}
     await _done(command, "/gateway/v1/webhooks", hook)
@@ -203,6 +204,7 @@ FOUND = {
     "testing proposal_id": "testing.proposals",
     "observation proposal_id": "observation.proposals",
     "gateway proposal_id": "gateway.proposals",
+    "roll_id": "testing.rolls",
     "tube_id": "testing.tubes WHERE outcome = 'positive'",
     "pool_id": "testing.tubes WHERE capacity > 1 AND state = 'resulted'",
     "sample_id": "testing.samples",

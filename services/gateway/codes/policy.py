@@ -179,7 +179,6 @@ class Figures(_Document):
     negative_validity_hours: Number
     """From the *sampling* time. Never stored with a code: whoever checks one asks how recent the last negative is."""
     fever_celsius: Number
-    printed_code_days: Number
 
 
 class Meanings(_Document):

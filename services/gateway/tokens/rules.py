@@ -10,9 +10,8 @@
 The bits that one way of checking does not rely on (the signature online) can be changed only by whoever also mends the
 check, and mean nothing there. 152 characters fit QR version 8 at level M; a proxy's 174 at level L.
 
-Three kinds. *Live*: issued on the whole minute, good for two. *Proxy*: the same, with who shows it (a guardian for a
-child or an elder). *Printed*: good for days by policy, and without a colour, because paper cannot change: offline it
-proves who it is about and no more, so a door registers and never passes it without the server.
+Two kinds. *Live*: issued on the whole minute, good for two. *Proxy*: the same, with who shows it (a guardian for a
+child or an elder). Only the server's way of reading is here; a device reads by the format alone.
 """
 
 import enum
@@ -22,14 +21,13 @@ import struct
 from binascii import a2b_base64, b2a_base64, crc_hqx
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -41,7 +39,6 @@ LIVE_SECONDS = 120
 """A live code is issued on the minute it is shown in, so it is at least one minute from its end when it is drawn."""
 SKEW_SECONDS = 30
 """How far the clock of a checking device may be behind."""
-PRINTED_SECONDS = 7 * 24 * 3600
 LONGEST = 200
 """Characters; a longer text is not looked at."""
 
@@ -55,7 +52,6 @@ class Kind(enum.IntEnum):
 
     LIVE = 1
     PROXY = 2
-    PRINTED = 3
 
 
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
@@ -128,37 +124,16 @@ class Subject(NamedTuple):
     """Whose code it is and what it says. `until` and `colour_after`: what time alone will make of the colour."""
 
     resident_id: UUID
-    colour: Colour | None
+    colour: Colour
     until: datetime | None = None
     colour_after: Colour | None = None
     last_negative: datetime | None = None
 
 
-class Shown(NamedTuple):
-    """What a genuine code said. `colour` is None on paper."""
-
-    kind: Kind
-    resident_id: UUID
-    shown_by: UUID | None
-    issued_at: datetime
-    colour: Colour | None
-    until: datetime | None
-    colour_after: Colour | None
-    last_negative: datetime | None
-    key_id: bytes
-
-
 def issue(subject: Subject, key: Key, now: datetime, *, shown_by: UUID | None = None) -> str:
     """The text to show in this minute. The same state in the same minute is signed once."""
     kind = Kind.LIVE if shown_by is None else Kind.PROXY
-    if subject.colour is None:
-        raise ValueError("a live code says its colour")
-    return _signed(_packed(subject, kind, key, now, MINUTE_SECONDS, shown_by), key)
-
-
-def issue_printed(resident_id: UUID, key: Key, now: datetime) -> str:
-    """The text to print for a person without a smartphone. It says who, never which colour."""
-    return _signed(_packed(Subject(resident_id, None), Kind.PRINTED, key, now, 1, None), key)
+    return _signed(_packed(subject, kind, key, now, shown_by), key)
 
 
 class Whose(NamedTuple):
@@ -168,37 +143,11 @@ class Whose(NamedTuple):
     shown_by: UUID | None
 
 
-def read_online(
-    text: str, secrets: Mapping[bytes, bytes], now: datetime, printed_seconds: int = PRINTED_SECONDS
-) -> Shown:
-    """What a code says, by its seal; raises BadToken. The server still asks what the colour is *now*."""
-    body = _unsealed(text, secrets)
-    _check_time(body, now, printed_seconds)
-    return _unpacked(body)
-
-
 def whose_online(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Whose:
     """Whose code it is, by its seal; raises BadToken. For the door, which asks the rest where it is true."""
     body = _unsealed(text, secrets)
-    _check_time(body, now, PRINTED_SECONDS)
+    _check_time(body, now)
     return Whose(_id(body[5:21]), _shown_by(body))
-
-
-def read_offline(
-    text: str, publics: Mapping[bytes, Ed25519PublicKey], now: datetime, printed_seconds: int = PRINTED_SECONDS
-) -> Shown:
-    """What a code says, by its signature, with no network; raises BadToken. Printed codes come without a colour."""
-    raw = _opened(text)
-    public = publics.get(raw[:4])
-    if public is None:
-        raise BadToken("unknown_key")
-    signed, signature = raw[: -_SIGNATURE - _CHECK], raw[-_SIGNATURE - _CHECK : -_CHECK]
-    try:
-        public.verify(signature, signed)
-    except InvalidSignature:
-        raise BadToken("forged") from None
-    _check_time(raw[:-_TAIL], now, printed_seconds)
-    return _unpacked(raw[:-_TAIL])
 
 
 def secrets_of(keys: Iterable[Key]) -> dict[bytes, bytes]:
@@ -206,14 +155,9 @@ def secrets_of(keys: Iterable[Key]) -> dict[bytes, bytes]:
     return {key.id: key.secret for key in keys}
 
 
-def publics_of(raw_keys: Iterable[bytes]) -> dict[bytes, Ed25519PublicKey]:
-    """What a device reads codes with, from published 32-byte keys: our own, and those of regions we trust (互认)."""
-    return {hashlib.sha256(raw).digest()[:4]: Ed25519PublicKey.from_public_bytes(raw) for raw in raw_keys}
-
-
-def _packed(subject: Subject, kind: Kind, key: Key, now: datetime, step: int, shown_by: UUID | None) -> bytes:
-    issued = int(now.timestamp()) // step * step
-    colours = (subject.colour or 0) | (subject.colour_after or 0) << 4
+def _packed(subject: Subject, kind: Kind, key: Key, now: datetime, shown_by: UUID | None) -> bytes:
+    issued = int(now.timestamp()) // MINUTE_SECONDS * MINUTE_SECONDS
+    colours = subject.colour | (subject.colour_after or 0) << 4
     resident = subject.resident_id.bytes
     head = _HEAD.pack(key.id, kind, resident, issued, colours, _seconds(subject.until), _seconds(subject.last_negative))
     return head if shown_by is None else head + shown_by.bytes
@@ -288,36 +232,13 @@ def _id(raw: bytes) -> UUID:
     return msgspec.convert(raw.hex(), UUID)
 
 
-def _unpacked(body: bytes) -> Shown:
-    key_id, kind, resident, issued, colours, until, last_negative = _HEAD.unpack_from(body)
-    return Shown(
-        Kind(kind),
-        _id(resident),
-        _shown_by(body),
-        datetime.fromtimestamp(issued, UTC),
-        _colour(colours & 15),
-        _instant(until),
-        _colour(colours >> 4),
-        _instant(last_negative),
-        key_id,
-    )
-
-
-def _check_time(body: bytes, now: datetime, printed_seconds: int) -> None:
+def _check_time(body: bytes, now: datetime) -> None:
     age = now.timestamp() - int.from_bytes(body[21:25], "big")
     if age < -SKEW_SECONDS:
         raise BadToken("not_yet")
-    if age >= (printed_seconds if body[4] == Kind.PRINTED else LIVE_SECONDS):
+    if age >= LIVE_SECONDS:
         raise BadToken("expired")
 
 
 def _seconds(instant: datetime | None) -> int:
     return 0 if instant is None else int(instant.timestamp())
-
-
-def _instant(seconds: int) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
-
-
-def _colour(number: int) -> Colour | None:
-    return Colour(number) if number else None

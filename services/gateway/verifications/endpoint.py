@@ -60,7 +60,8 @@ class VerificationEndpoint:
         if self.is_over():
             raise Sunset()
         visit = await self.door.ask(self._scan(_parsed(body), actor))
-        return Answer(201, _encode(self._answer(visit, actor)))
+        location = f"/gateway/v1/visits/{visit.scan_id}".encode()
+        return Answer(201, _encode(self._answer(visit, actor)), location=location)
 
     def route(self) -> Route:
         """Where it is asked, and what it promises."""
@@ -70,6 +71,7 @@ class VerificationEndpoint:
             "",
             role=Role.DOOR,
             status=201,
+            location="/gateway/v1/visits/{scan_id}",
             client_ids=True,
             response_model=Verified,
             raises=[*set(BY_FAULT.values()), ClockAhead, ClockBehind, ScanIdNotV7, ScanIdTaken, ServicePointNotFound],

@@ -3,14 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from services.gateway.verifications import use_cases
 from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.schemas import Visit
 from shared.actors import Role
 from shared.http.router import Router, Work, cursor_query
-from shared.problems import Forbidden
+from shared.problems import Forbidden, NotFound
 from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
@@ -31,3 +31,18 @@ async def list_visits(
     if point_id is not None and work.actor.role is Role.RESIDENT:
         raise Forbidden()
     return await use_cases.list_visits(work, point_id, resident_id, cursor, limit)
+
+
+@router.get("/{scan_id}", role=Role.CASEWORKERS | Role.RESIDENT, raises=[NotFound])
+async def get_visit(
+    scan_id: Annotated[
+        UUID,
+        Path(description="The scan it was made by.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
+    ],
+    work: Work,
+) -> Visit:
+    """Show one visit with its reason, to whom the list shows it.
+
+    The door that verified it is told no more than its answer.
+    """
+    return await use_cases.get_visit(work, scan_id)

@@ -1,6 +1,7 @@
 """Visits: what happens when they are looked at. They are written by the door alone (door.py)."""
 
 import re
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select, text, tuple_
@@ -14,6 +15,7 @@ from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.audit.schemas import LookedAt
 from shared.ids import in_order
+from shared.problems import NotFound
 from shared.work import InvalidCursor, Listed, Work
 
 NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -30,6 +32,17 @@ async def list_visits(
     listed = await _visits(work, point_id, resident_id, cursor, limit)
     work.saw(visit.resident_id for visit in listed.items)
     return listed
+
+
+async def get_visit(work: Work, scan_id: UUID) -> Visit:
+    try:
+        row = await work.session.get(VisitRow, (made_at(scan_id), scan_id))
+    except ValueError:  # no scan has such an id
+        row = None
+    if row is None:
+        raise NotFound()
+    work.saw([row.resident_id])
+    return row.public((await _names(work, [row])).get(row.point_id, ""))
 
 
 async def looked_at_doors(work: Work, cursor: str | None, limit: int) -> Listed[LookedAt]:
@@ -74,11 +87,17 @@ async def _visits(
     asked = asked.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
     found = (await work.session.scalars(asked)).all()
     kept = found[:limit]
-    names = {row["id"]: row["name"] for row in await work.rows(NAMES, ids=in_order(visit.point_id for visit in kept))}
+    names = await _names(work, kept)
     return Listed(
         items=[visit.public(names.get(visit.point_id, "")) for visit in kept],
         next_cursor=_cursor(kept[-1].scan_id) if len(found) > limit else None,
     )
+
+
+async def _names(work: Work, visits: Sequence[VisitRow]) -> dict[UUID, str]:
+    """What the points of visits are called."""
+    rows = await work.rows(NAMES, ids=in_order(visit.point_id for visit in visits))
+    return {row["id"]: row["name"] for row in rows}
 
 
 def _cursor(scan_id: UUID) -> str:

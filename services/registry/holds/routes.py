@@ -19,7 +19,7 @@ KEEPERS = Role.COMMAND | Role.AUDITOR
 HoldId = Annotated[UUID, Path(description="The hold.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2dc1"])]
 
 
-@router.post("", role=KEEPERS, status=201, raises=[NotFound, HoldEnded])
+@router.post("", role=KEEPERS, status=201, location="/registry/v1/legal-holds/{id}", raises=[NotFound, HoldEnded])
 async def hold_data(new: NewHold, work: Work) -> Hold:
     """Keep all data of a person until a day, whatever retention says, on the order of a court or authority.
 
@@ -32,6 +32,12 @@ async def hold_data(new: NewHold, work: Work) -> Hold:
 async def list_holds(work: Work, page: PageAsked) -> Listed[Hold]:
     """List the holds within one's scope, also those that have ended."""
     return await use_cases.list_holds(work, page)
+
+
+@router.get("/{hold_id}", role=KEEPERS, raises=[NotFound])
+async def get_hold(hold_id: HoldId, work: Work) -> Hold:
+    """Show one hold."""
+    return await use_cases.get_hold(work, hold_id)
 
 
 @router.post("/{hold_id}/release", role=KEEPERS, raises=[NotFound, HoldEnded])

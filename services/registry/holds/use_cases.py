@@ -50,6 +50,12 @@ async def release_hold(work: Work, hold_id: UUID) -> Hold:
     return row.shown()
 
 
+async def get_hold(work: Work, hold_id: UUID) -> Hold:
+    row = await work.get(HoldRow, hold_id)
+    work.saw([row.resident_id])
+    return row.shown()
+
+
 async def list_holds(work: Work, page: Page) -> Listed[Hold]:
     def shown(row: HoldRow) -> Hold:
         work.saw([row.resident_id])

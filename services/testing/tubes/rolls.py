@@ -1,10 +1,11 @@
 """Rolls: numbers of tubes, issued to places."""
 
+from uuid import UUID
+
 from sqlalchemy import text
 
 from services.testing.campaigns.tables import CampaignRow
 from services.testing.problems import CampaignUnknown, CapacityBeyondCampaign, RollOutsideCampaign
-from services.testing.tubes.rules import number_of
 from services.testing.tubes.schemas import NewRoll, Roll
 from services.testing.tubes.tables import RollRow
 from shared.regions import lies_under
@@ -31,5 +32,8 @@ async def issue_roll(work: Work, new: NewRoll) -> Roll:
         RollRow(campaign_id=new.campaign_id, region=new.region, capacity=new.capacity, first=first, last=following - 1)
     )
     await work.session.flush()
-    numbers = [number_of(serial) for serial in range(first, following)]
-    return Roll(id=row.id, campaign_id=row.campaign_id, region=row.region, capacity=new.capacity, numbers=numbers)
+    return row.public()
+
+
+async def get_roll(work: Work, roll_id: UUID) -> Roll:
+    return (await work.get(RollRow, roll_id)).public()

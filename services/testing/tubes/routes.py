@@ -47,6 +47,9 @@ SEALS_BYTES = 4 << 20
 
 FIELD = Role.SAMPLER | Role.VILLAGE_DOCTOR | Role.COMMUNITY_OFFICER | Role.COMMAND
 
+ISSUERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SAMPLER
+
+RollId = Annotated[UUID, Path(description="Id of a roll.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d31"])]
 TubeId = Annotated[UUID, Path(description="Id of a tube.", examples=["5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d11"])]
 SampleId = Annotated[
     UUID, Path(description="Id of a sample, as its device made it.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])
@@ -55,9 +58,10 @@ SampleId = Annotated[
 
 @router.post(
     "/rolls",
-    role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SAMPLER,
+    role=ISSUERS,
     raises=[CampaignUnknown, RollOutsideCampaign, CapacityBeyondCampaign, RegionOutside],
     status=201,
+    location="/testing/v1/rolls/{id}",
 )
 async def issue_roll(new: NewRoll, work: Work) -> Roll:
     """Issue numbers of tubes to a place for one round.
@@ -65,6 +69,12 @@ async def issue_roll(new: NewRoll, work: Work) -> Roll:
     No number is issued twice, so devices without a network cannot clash. A tube comes to be at its first swab or seal.
     """
     return await rolls.issue_roll(work, new)
+
+
+@router.get("/rolls/{roll_id}", role=ISSUERS, raises=[NotFound])
+async def get_roll(roll_id: RollId, work: Work) -> Roll:
+    """Show one roll and its numbers again, as for a device whose answer was lost."""
+    return await rolls.get_roll(work, roll_id)
 
 
 @router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers)

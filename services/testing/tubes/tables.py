@@ -8,6 +8,8 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base, Row
+from services.testing.tubes.rules import number_of
+from services.testing.tubes.schemas import Roll
 from shared.db import REGION
 
 IDS = ARRAY(PG_UUID(as_uuid=True))
@@ -38,6 +40,18 @@ class RollRow(Row):
         CheckConstraint("capacity IN (1, 5, 10, 20)", name="roll_capacity"),
         CheckConstraint("first <= last", name="roll_range"),
     )
+
+    def public(self) -> Roll:
+        """As the API says it: every number of the range."""
+        return Roll.model_validate(
+            {
+                "id": self.id,
+                "campaign_id": self.campaign_id,
+                "region": self.region,
+                "capacity": self.capacity,
+                "numbers": [number_of(serial) for serial in range(self.first, self.last + 1)],
+            }
+        )
 
 
 class TubeRow(Row):
