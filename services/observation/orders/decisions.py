@@ -6,7 +6,7 @@ What is proposed is looked at when it is proposed, and again when it happens: th
 from uuid import UUID
 
 from services.observation.orders.following import settle
-from services.observation.orders.problems import OrderEnded, OrderRoomUnconfirmed, OrderTooLong
+from services.observation.orders.problems import OrderEnded, OrderGroundChanged, OrderRoomUnconfirmed, OrderTooLong
 from services.observation.orders.schemas import (
     Conversion,
     ConversionOf,
@@ -27,7 +27,7 @@ from shared.work import Work
 async def propose_early_end(work: Work, order_id: UUID, asked: EarlyEnd) -> Proposal:
     row = await open_order(work, order_id)
     work.saw([row.resident_id])
-    what = EarlyEndOf(order_id=order_id, **asked.model_dump())
+    what = EarlyEndOf(order_id=order_id, day_0=row.day_0, exposures=row.exposures, **asked.model_dump())
     return await propose(work, EARLY_END, what, asked.reason, region=row.region)
 
 
@@ -48,8 +48,10 @@ async def propose_extension(work: Work, order_id: UUID, asked: Extension) -> Pro
 
 
 async def end_early(work: Work, what: EarlyEndOf, proposal_id: UUID) -> None:
-    """End it before its days or tests are complete. The exposure it rested on opens no other order."""
+    """End it before its days or tests are complete. The positives it is ended for open no other order."""
     row = await open_order(work, what.order_id)
+    if (row.day_0, row.exposures) != (what.day_0, what.exposures):
+        raise OrderGroundChanged()
     row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
     await restricted(work, row, "ended_early")
 
@@ -83,7 +85,7 @@ def _check_days(row: OrderRow, by: Extension) -> None:
         raise OrderTooLong(most=MOST_EXTRA_DAYS, at="/days")
 
 
-EARLY_END = Kind("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded])
+EARLY_END = Kind("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded, OrderGroundChanged])
 CONVERSION = Kind("conversion", ConversionOf, Role.COMMAND, convert, raises=[OrderEnded, OrderRoomUnconfirmed])
 EXTENSION = Kind("extension", ExtensionOf, Role.COMMAND, extend, raises=[OrderEnded, OrderTooLong])
 ORDER_KINDS = (EARLY_END, CONVERSION, EXTENSION)
