@@ -404,7 +404,8 @@ async def test_who_was_entered_in_a_wrong_household_is_exposed_in_the_right_one(
     district: District, home: Home, officer: httpx.AsyncClient, days: int, moves_first: bool
 ) -> None:
     now, wrong, right, case = clock.now(), new_id(), new_id(), new_id()
-    await tell(district, resident(case, right))
+    own = tube(new_id(), [case], "positive", sampled_at=now + timedelta(days=days, seconds=-1))
+    await tell(district, resident(case, right), own)
     await tell(district, tube(wrong, [home.case], "positive", sampled_at=now))
     order = (await orders_of(district, [home.adult]))[home.adult]
     if moves_first:
@@ -413,8 +414,6 @@ async def test_who_was_entered_in_a_wrong_household_is_exposed_in_the_right_one(
     assert (await approve(district, ended)).status_code == 200
     if not moves_first:
         await tell(district, resident(home.adult, right, version=2))
-    own = tube(new_id(), [case], "positive", sampled_at=now + timedelta(days=days))
-    await tell(district, own)
     assert (await orders_of(district, [home.adult]))[home.adult]["evidence_id"] == own.id
     # Back where the other is, they are not held for that one again.
     await tell(district, tube(own.id, [case], "negative", version=2, sampled_at=now))

@@ -17,6 +17,7 @@ from services.observation.orders.schemas import (
 )
 from services.observation.orders.tables import MOST_EXTRA_DAYS, OrderRow
 from services.observation.orders.use_cases import open_order, restricted
+from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.actors import Role
@@ -49,11 +50,14 @@ async def propose_extension(work: Work, order_id: UUID, asked: Extension) -> Pro
 
 async def end_early(work: Work, what: EarlyEndOf, proposal_id: UUID) -> None:
     """End it before its days or tests are complete. The positives it is ended for open no other order."""
+    await work.run(TURN, key=TURN_KEY)  # before the row, as who follows the facts takes them
     row = await open_order(work, what.order_id)
     if (row.day_0, row.exposures) != (what.day_0, what.exposures):
         raise OrderGroundChanged()
     row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
     await restricted(work, row, "ended_early")
+    async with work.everywhere():
+        await follow(work, [row.resident_id])  # another positive, which nobody judged, may be in their household
 
 
 async def convert(work: Work, what: ConversionOf, proposal_id: UUID) -> None:
