@@ -32,7 +32,9 @@ SEE_THE_CLUSTER = (
 
 IN_RANGE = "region >= (SELECT current_setting('scope.low')) AND region < (SELECT current_setting('scope.high'))"
 IS_SELF = "{column} = ANY ((SELECT current_setting('scope.residents'))::uuid[])"
-IS_PARTY = "{column} = (SELECT current_setting('scope.party'))"
+# Nobody's party is the empty text, with which rows say that no machine's they are.
+PARTY = "(SELECT nullif(current_setting('scope.party'), ''))"
+IS_PARTY = f"{{column}} = {PARTY}"
 
 
 def make_roles(connection: Connection, service: Service, password: str) -> None:

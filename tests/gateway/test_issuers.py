@@ -29,7 +29,7 @@ def trusted(**changed: Any) -> TrustedIssuer:
     given = {
         "issuer": CITY,
         "audience": "fangxian",
-        "roles": {"city-command": "command", "auditor": "auditor"},
+        "roles": {"city-command": "command", "auditor": "auditor", "clinic": "hospital"},
         "region": "350582",
         "role_claim": "position",
         "region_claim": "area",
@@ -107,6 +107,8 @@ async def test_the_citys_people_act_as_far_as_its_word_goes(district: District) 
     async with trust(district, City()) as found:
         actor = found.actor_of(token())
         assert actor == Actor(f"{CITY}#u-1", Role.COMMAND, ("350582005", "350582005~"))
+        clinic = found.actor_of(token(position="clinic", party="hospital-one"))
+        assert (clinic.role, clinic.party) == (Role.HOSPITAL, "hospital-one")
         own = found.own.issue(Actor("me", Role.COMMAND), "", 60)
         assert found.actor_of(own).subject == "me"
 
@@ -115,6 +117,8 @@ NOT_ITS_TO_SAY: dict[str, Callable[[], str]] = {
     "role unknown": lambda: token(position="emperor"),
     "our role by our name": lambda: token(position="command"),
     "service": lambda: token(position="service"),
+    "a machine of nobody": lambda: token(position="clinic"),
+    "a machine without a name": lambda: token(position="clinic", party=""),
     "no role": lambda: token(position=None),
     "another region": lambda: token(area="350583"),
     "the whole": lambda: token(area=""),

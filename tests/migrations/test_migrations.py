@@ -1,6 +1,7 @@
 """Migrations: up, down, and in agreement with the models; roles that own nothing and reach one schema only."""
 
 import asyncio
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -8,9 +9,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
 from migrations.metadata import differences
-from shared.db import GROUP_ROLES, group_of
+from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
+from shared.ids import new_id
 from shared.settings import SERVICES, Service
 from tests.harness import PASSWORDS, Database, District
+from tests.observation.feeds import resident, tell, tube
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -113,10 +116,38 @@ async def test_every_table_with_a_region_is_guarded_row_by_row(district: Distric
     assert [row["name"] for row in open_tables] == []
 
 
-async def test_a_forgotten_scope_sees_nothing(database: Database) -> None:
-    connection = await asyncpg.connect(database.url_of("registry"))
-    try:
-        await connection.execute("SET ROLE fangxian_registry_staff")
-        assert await connection.fetchval("SELECT count(*) FROM registry.regions") == 0
-    finally:
-        await connection.close()
+GUARDED = """
+    SELECT format('%s.%s', relnamespace::regnamespace, relname) AS name FROM pg_class
+    WHERE relnamespace = $1::text::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition AND relrowsecurity
+    ORDER BY 1
+"""
+OF_ALL = {"registry.regions", "observation.protocols", "gateway.policies"}
+SEEN_WITHOUT_A_SCOPE = {("door", "gateway.codes"), *((role, "audit") for role in ("sealer", "system"))}
+"""A door looks up whoever stands before it; the sealer chains every entry, and of each the system sees its place."""
+
+
+@pytest.mark.parametrize("has_default", [True, False], ids=["as its role begins", "never set"])
+async def test_a_forgotten_scope_sees_nothing(district: District, has_default: bool) -> None:
+    """Neither as the login role begins, nor where whoever owns the database could give it no empty scope."""
+    case, home = new_id(), new_id()
+    await tell(district, resident(case, home), resident(new_id(), home))
+    await tell(district, tube(new_id(), [case], "positive"))
+    await district.settle()
+    seen, full = set(), set()
+    for service in SERVICES:
+        url = district.database.url_of(service) if has_default else district.database.owner_url
+        connection = await asyncpg.connect(url)
+        try:
+            for row in await district.sql(GUARDED, service):
+                if (await district.sql(f"SELECT EXISTS (SELECT FROM {row['name']}) AS full"))[0]["full"]:
+                    full.add(row["name"])
+                for role in (*GROUP_ROLES, *AUDIT_ROLES):
+                    await connection.execute(f"SET ROLE {group_of(service, role)}")
+                    with suppress(asyncpg.PostgresError):  # it may not, or misses its scope
+                        if await connection.fetchval(f"SELECT count(*) FROM {row['name']}"):
+                            seen.add((role, "audit" if row["name"].endswith(".audit") else row["name"]))
+                    await connection.execute("RESET ROLE")
+        finally:
+            await connection.close()
+    assert {(role, table) for role, table in seen if table not in OF_ALL} <= SEEN_WITHOUT_A_SCOPE
+    assert {"observation.referrals", "observation.orders", "gateway.codes", "gateway.facts"} <= full

@@ -379,6 +379,67 @@ async def test_two_people_convert_and_extend_with_a_reason(
     assert (await officer.post(f"{path}/extend", json={"days": 23, "reason": "再延"})).status_code == 201
 
 
+async def test_an_early_end_is_only_for_the_positives_that_were_judged(
+    district: District, home: Home, officer: httpx.AsyncClient
+) -> None:
+    now = clock.now()
+    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=now))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    path = f"/observation/v1/orders/{order['id']}"
+    first = await officer.post(f"{path}/early-end", json={"reason": "户籍登记有误，未同住"})
+    # It goes by the earlier of the two, which the order rests on still; but nobody judged the other.
+    await tell(district, tube(new_id(), [home.child], "positive", sampled_at=now - timedelta(seconds=1)))
+    too_late = await approve(district, first)
+    assert (too_late.status_code, too_late.json()["code"]) == (409, "order_ground_changed")
+    second = await officer.post(f"{path}/early-end", json={"reason": "户籍登记有误，未同住"})
+    assert len(second.json()["content"]["exposures"]) == 2
+    await tell(district, tube(new_id(), [home.elder], "positive", sampled_at=now + timedelta(days=1)))
+    assert (await approve(district, second)).json()["code"] == "order_ground_changed"
+    assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
+@pytest.mark.parametrize("days", [-1, 0], ids=["of the day before", "of the same day"])
+@pytest.mark.parametrize("moves_first", [True, False], ids=["moved first", "ended first"])
+async def test_who_was_entered_in_a_wrong_household_is_exposed_in_the_right_one(
+    district: District, home: Home, officer: httpx.AsyncClient, days: int, moves_first: bool
+) -> None:
+    now, wrong, right, case = clock.now(), new_id(), new_id(), new_id()
+    own = tube(new_id(), [case], "positive", sampled_at=now + timedelta(days=days, seconds=-1))
+    await tell(district, resident(case, right), own)
+    await tell(district, tube(wrong, [home.case], "positive", sampled_at=now))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    if moves_first:
+        await tell(district, resident(home.adult, right, version=2))
+    ended = await officer.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "误登户号"})
+    assert (await approve(district, ended)).status_code == 200
+    if not moves_first:
+        await tell(district, resident(home.adult, right, version=2))
+    assert (await orders_of(district, [home.adult]))[home.adult]["evidence_id"] == own.id
+    # Back where the other is, they are not held for that one again.
+    await tell(district, tube(own.id, [case], "negative", version=2, sampled_at=now))
+    await tell(district, resident(home.adult, home.id, version=3))
+    assert await orders_of(district, [home.adult]) == {}
+
+
+async def test_who_was_let_go_of_two_positives_is_held_for_neither(
+    district: District, home: Home, officer: httpx.AsyncClient
+) -> None:
+    now = clock.now()
+    tubes = [tube(new_id(), [who], "positive", sampled_at=now) for who in (home.case, home.child)]
+    await tell(district, *tubes)
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    ended = await officer.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "未同住"})
+    assert (await approve(district, ended)).status_code == 200
+    rested_on = next(one for one in tubes if one.id == order["evidence_id"])
+    (who,) = [sample.resident_id for sample in rested_on.samples]
+    await tell(district, tube(rested_on.id, [who], "negative", version=2, sampled_at=now))
+    await tell(district, resident(home.adult, home.id, "elder", version=2))
+    assert await orders_of(district, [home.adult]) == {}
+    # A third, of whom nobody knew then, is another matter, on whatever day it was swabbed.
+    await tell(district, tube(new_id(), [home.elder], "positive", sampled_at=now - timedelta(days=1)))
+    assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
 @pytest.mark.parametrize("how", ["completed", "ended_early", "converted", "evidence_withdrawn", "person_closed"])
 async def test_whatever_has_ended_is_ended_for_everybody(
     district: District, home: Home, officer: httpx.AsyncClient, how: str

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from services.observation.people import rules
-from services.observation.people.rules import Episode, Exposure, Finding, Person
+from services.observation.people.rules import Ended, Episode, Exposure, Finding, Person
 from shared.contracts.observation import ReferralState
 from shared.ids import named_id
 from tests.observation.feeds import tube
@@ -72,20 +72,27 @@ def test_who_has_no_household_lives_with_nobody() -> None:
     assert rules.order_of(people[MATE], near, rules.exposures_of(people[MATE], near)) == "evidence_withdrawn"
 
 
+@pytest.mark.parametrize(("hours", "opens"), [(0, True), (14 * 24 + 11, True), (14 * 24 + 12, False)])  # 24:00, day 14
+def test_whether_an_exposure_opens_an_order(hours: int, opens: bool) -> None:
+    exposure = Exposure(FIRST, date(2021, 1, 21), NOON)
+    assert rules.opens(exposure, 14, NOON + timedelta(hours=hours)) is opens
+
+
 @pytest.mark.parametrize(
-    ("hours", "completed", "opens"),
+    ("ended", "answered"),
     [
-        (0, [], True),
-        (14 * 24 + 11, [], True),
-        (14 * 24 + 12, [], False),  # 24:00 in Shanghai on day 14
-        (0, [date(2021, 1, 20)], True),
-        (0, [date(2021, 1, 21)], False),
-        (0, [date(2021, 1, 25)], False),
+        ([], False),
+        ([Ended(date(2021, 1, 20))], False),
+        ([Ended(date(2021, 1, 21))], True),
+        ([Ended(date(2021, 1, 25))], True),
+        ([Ended(date(2021, 1, 25), [SECOND])], False),
+        ([Ended(date(2021, 1, 20), [FIRST])], True),
+        ([Ended(date(2021, 1, 25), [SECOND]), Ended(date(2021, 1, 21))], True),
     ],
 )
-def test_whether_an_exposure_opens_an_order(hours: int, completed: list[date], opens: bool) -> None:
+def test_whether_an_observation_that_ended_answers_an_exposure(ended: list[Ended], answered: bool) -> None:
     exposure = Exposure(FIRST, date(2021, 1, 21), NOON)
-    assert rules.opens(exposure, 14, completed, NOON + timedelta(hours=hours)) is opens
+    assert rules.unanswered([exposure], ended) == ([] if answered else [exposure])
 
 
 def test_what_a_tube_says_by_name() -> None:

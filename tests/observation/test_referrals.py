@@ -270,6 +270,60 @@ async def test_a_cancellation_by_mistake_is_taken_back(district: District, docto
     assert shown["dispatched_at"] is not None, "what was told while it was cancelled counts after all"
 
 
+@pytest.mark.parametrize("moves", [["handed_over"], ["on_board"], ["handed_over", "admitted"]], ids=" and ".join)
+async def test_who_was_fetched_while_it_was_cancelled_is_not_asked_for_again(
+    district: District, doctor: httpx.AsyncClient, moves: list[str]
+) -> None:
+    first = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
+    path = f"{REFERRALS}/{first['id']}"
+    await doctor.post(f"{path}/cancel", json={"reason": "选错了人"})
+    for number, move in enumerate(moves, 1):
+        source = "hospital" if move == "admitted" else "desk_120"
+        at = clock.now() + timedelta(seconds=number)
+        await tell(district, message(f"referral.{move}", first["id"], source=source, at=at, hospital="hospital-one"))
+    assert (await doctor.get(path)).json()["state"] == "cancelled"
+    again = await doctor.post(f"{path}/reopen")
+    assert (again.status_code, again.json()["state"]) == (200, moves[-1])
+    await doctor.post(f"{path}/cancel", json={"reason": "选错了人"})
+    assert (await doctor.get(path)).json()["state"] == moves[-1]
+
+
+async def test_what_was_taken_up_again_is_not_late_from_the_first_hour(
+    district: District, doctor: httpx.AsyncClient
+) -> None:
+    first = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
+    path = f"{REFERRALS}/{first['id']}"
+    await doctor.post(f"{path}/cancel", json={"reason": "选错了人"})
+    district.move_clock(days=1)
+    await doctor.post(f"{path}/reopen")
+    since = (await doctor.get(f"{path}/standing")).json()
+    await tell(district, message("referral.dispatched", first["id"], source="hospital"))  # which is none of theirs
+    assert (await doctor.get(f"{path}/standing")).json() == since
+
+
+async def test_what_was_corrected_or_answered_meanwhile_is_not_reopened(
+    district: District, doctor: httpx.AsyncClient
+) -> None:
+    who, evidence = new_id(), new_id()
+    await tell(district, tube(evidence, [who], "positive"))
+    (row,) = await referrals_of(district, [who])
+    await doctor.post(f"{REFERRALS}/{row['id']}/cancel", json={"reason": "选错了人"})
+    await tell(district, tube(evidence, [who], "negative", version=2))
+    answer = await doctor.post(f"{REFERRALS}/{row['id']}/reopen")
+    assert (answer.status_code, answer.json()["code"]) == (409, "referral_ground_gone")
+    (kept,) = await referrals_of(district, [who])
+    assert (kept["state"], kept["withdrawn"]) == ("cancelled", False)
+    await tell(district, tube(evidence, [who], "positive", version=3))
+    assert (await doctor.post(f"{REFERRALS}/{row['id']}/reopen")).json()["state"] == "reported"
+
+
+async def test_of_two_who_reopen_at_once_one_does(district: District, doctor: httpx.AsyncClient) -> None:
+    first = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
+    await doctor.post(f"{REFERRALS}/{first['id']}/cancel", json={"reason": "选错了人"})
+    answers = await asyncio.gather(*(doctor.post(f"{REFERRALS}/{first['id']}/reopen") for _ in range(2)))
+    assert sorted(one.status_code for one in answers) == [200, 409]
+
+
 async def test_what_a_correction_ended_or_another_fever_follows_is_not_reopened(
     district: District, doctor: httpx.AsyncClient
 ) -> None:

@@ -288,6 +288,34 @@ async def test_an_open_claim_is_met_when_the_person_is_let_go(district: District
     assert (await command.get(asked.headers["location"])).json()["resident_id"] == id_
 
 
+@pytest.mark.parametrize(
+    ("reason", "state"), [("died", "closed"), ("entered_wrongly", "closed"), ("moved_away", "active")]
+)
+async def test_nobody_arrives_who_was_offered_and_died_or_never_was_there(
+    district: District, command, neighbour, reason, state
+) -> None:
+    id_ = await register(district, command)
+    offered = (await command.post(f"{RESIDENTS}/{id_}/move", json={"region": ELSEWHERE})).json()
+    await command.post(f"{RESIDENTS}/{id_}/close", json={"reason": reason})
+    await neighbour.post(f"/registry/v1/transfers/{offered['transfer_id']}/accept")
+    await settle_requests(district.houses["registry"])
+    (row,) = await district.sql("SELECT state FROM registry.residents WHERE id = $1", UUID(id_))
+    (transfer,) = await district.sql("SELECT state FROM registry.transfers")
+    assert (row["state"], transfer["state"]) == (state, "refused" if state == "closed" else "done")
+
+
+async def test_the_dead_are_not_claimed(district: District, command, neighbour) -> None:
+    id_ = await register(district, neighbour, region=ELSEWHERE)
+    asked = await command.post(RESIDENTS, json=person())
+    await settle_requests(district.houses["registry"])
+    await neighbour.post(f"{RESIDENTS}/{id_}/close", json={"reason": "died"})
+    (claim,) = (await neighbour.get("/registry/v1/transfers")).json()["items"]
+    await neighbour.post(f"/registry/v1/transfers/{claim['id']}/accept")
+    await settle_requests(district.houses["registry"])
+    assert (await neighbour.get(f"{RESIDENTS}/{id_}")).json()["state"] == "closed"
+    assert (await command.get(asked.headers["location"])).json()["state"] == "refused"
+
+
 async def test_search_finds_exactly_and_is_in_the_audit(district: District, command, neighbour) -> None:
     id_ = await register(district, command)
     doctor = district.caller("registry", Role.VILLAGE_DOCTOR, subject="doctor:1")

@@ -63,6 +63,6 @@ def test_what_a_request_comes_to(region, state, reason, verdict) -> None:
 
 
 def test_transfers_are_decided_once() -> None:
-    states, moves = ("asked", "accepted", "refused", "done"), ("accept", "refuse", "carry_out")
+    states, moves = ("asked", "accepted", "refused", "done"), ("accept", "refuse", "carry_out", "lapse")
     allowed = {(state, move) for state in states for move in moves if (state, move) in rules.TRANSFER_MOVES}
-    assert allowed == {("asked", "accept"), ("asked", "refuse"), ("accepted", "carry_out")}
+    assert allowed == {("asked", "accept"), ("asked", "refuse"), ("accepted", "carry_out"), ("accepted", "lapse")}

@@ -23,6 +23,7 @@ CREATE TABLE observation.orders (
     evidence_type text NOT NULL,
     evidence_id uuid NOT NULL,
     day_0 date NOT NULL,
+    exposures uuid[] NOT NULL,
     opened_at timestamptz NOT NULL,
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
@@ -44,6 +45,7 @@ CREATE INDEX orders_region_seq_idx ON observation.orders (region, seq);
 CREATE INDEX orders_resident_id_idx ON observation.orders (resident_id);
 CREATE INDEX orders_evidence_id_idx ON observation.orders (evidence_id);
 CREATE UNIQUE INDEX order_open ON observation.orders (resident_id) WHERE state = 'open';
+COMMENT ON COLUMN observation.orders.exposures IS 'Tubes of all positives of the household where the evidence was.';
 COMMENT ON COLUMN observation.orders.kind_set IS 'By people; else the kind follows from tags.';
 COMMENT ON COLUMN observation.orders.negatives IS 'Days of the person''s own negative single tubes since day 0.';
 """

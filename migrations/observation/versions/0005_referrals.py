@@ -3,7 +3,7 @@
 from alembic import op
 
 from migrations.house import run_script
-from migrations.roles import protect
+from migrations.roles import PARTY, protect
 
 revision = "0005"
 down_revision = "0004"
@@ -103,7 +103,6 @@ CREATE POLICY episode ON observation.fevers FOR SELECT TO fangxian_observation_m
 """
 
 MACHINE = "fangxian_observation_machine"
-PARTY = "(SELECT current_setting('scope.party'))"
 
 
 def upgrade() -> None:

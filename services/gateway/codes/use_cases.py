@@ -68,13 +68,21 @@ RENEW = text(f"""
     SELECT resident_id, version, region, colour, until, colour_after, green_from, policy, reasons FROM code
     WHERE reasons <> '[]' OR EXISTS (SELECT FROM facts WHERE facts.resident_id = code.resident_id AND ({DECIDING}))
 """)  # noqa: S608 - a constant
-# Where there is nothing to decide, without a lock before: it waits for whoever holds a code, and compares with the new.
+# Where there is nothing to decide. The codes are locked in the order of ids here too, for a join alone has no order: a
+# small table was written as it lies. Who waited for a code compares with what it has become.
 RENEW_ONLY = text("""
-    UPDATE codes SET last_negative = given.sampled_at
-    FROM unnest(
-        (SELECT CAST(CAST(:ids AS text) AS uuid[])), (SELECT CAST(CAST(:sampled AS text) AS timestamptz[]))
-    ) AS given (id, sampled_at)
-    WHERE codes.resident_id = given.id AND (last_negative IS NULL OR last_negative < given.sampled_at)
+    WITH held AS MATERIALIZED (
+        SELECT given.id, given.sampled_at FROM unnest(
+            (SELECT CAST(CAST(:ids AS text) AS uuid[])), (SELECT CAST(CAST(:sampled AS text) AS timestamptz[]))
+        ) AS given (id, sampled_at)
+        CROSS JOIN LATERAL (
+            SELECT FROM codes
+            WHERE resident_id = given.id AND (last_negative IS NULL OR last_negative < given.sampled_at)
+            FOR NO KEY UPDATE
+        ) AS code
+    )
+    UPDATE codes SET last_negative = held.sampled_at FROM held
+    WHERE codes.resident_id = held.id AND (last_negative IS NULL OR last_negative < held.sampled_at)
 """)
 FACTS = text(f"""
     SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,

@@ -83,11 +83,14 @@ def actor_of_claims(
     region = str(claims[trusted.region_claim])
     if (region and level_of(region) is None) or not lies_under(region, trusted.region):
         raise ValueError("region")
+    party = str(claims.get(trusted.party_claim, ""))
+    if role in Role.MACHINE and not party:
+        raise ValueError("party")
     actor = Actor(
         # Another's subject is unique there only.
         subject=f"{trusted.issuer}#{claims['sub']}",
         role=role,
         range=range_of(region),
-        party=str(claims.get(trusted.party_claim, "")),
+        party=party,
     )
     return actor, not_before, expires

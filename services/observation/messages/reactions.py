@@ -11,7 +11,7 @@ from services.observation.messages.tables import MessageRow
 from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import all_protocols
-from services.observation.referrals.rules import Course, Event, course, due_at, overdue_at
+from services.observation.referrals.rules import BEFORE_TRANSPORT, Course, Event, course, due_at, overdue_at
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.gateway import Message
 from shared.feed.reader import reacts_to
@@ -38,6 +38,13 @@ async def follow_messages(work: Work, messages: Sequence[Message]) -> None:
     await _recompute(work, named)
 
 
+async def go_on_from_what_was_told(work: Work, row: ReferralRow) -> None:
+    """Of a referral that is taken up again: if somebody has the person by now, it stands where they are."""
+    heard = _heard(row, (await _told(work, [row.id])).get(row.id, []))
+    if course(row.since, map(_event, heard)).state not in BEFORE_TRANSPORT:
+        await _recompute(work, [row.id])
+
+
 async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
     referrals = await _lock(work, ids)
     told = await _told(work, [row.id for row in referrals])
@@ -46,7 +53,8 @@ async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
     for row in referrals:
         messages = told.get(row.id, [])
         heard = _heard(row, messages)
-        found = course(row.reported_at, [_event(message) for message in heard], row.cancelled_at)
+        began = row.since if row.state == "reported" else row.reported_at  # later, if it was taken up again
+        found = course(began, map(_event, heard), row.cancelled_at)
         for message in messages:
             _judge(message, row.region, found.rejected.get(message.id) if message in heard else rules.NOT_THEIRS)
         before = row.public(), row.hospital

@@ -6,7 +6,7 @@ What is proposed is looked at when it is proposed, and again when it happens: th
 from uuid import UUID
 
 from services.observation.orders.following import settle
-from services.observation.orders.problems import OrderEnded, OrderRoomUnconfirmed, OrderTooLong
+from services.observation.orders.problems import OrderEnded, OrderGroundChanged, OrderRoomUnconfirmed, OrderTooLong
 from services.observation.orders.schemas import (
     Conversion,
     ConversionOf,
@@ -17,6 +17,7 @@ from services.observation.orders.schemas import (
 )
 from services.observation.orders.tables import MOST_EXTRA_DAYS, OrderRow
 from services.observation.orders.use_cases import open_order, restricted
+from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.actors import Role
@@ -27,7 +28,7 @@ from shared.work import Work
 async def propose_early_end(work: Work, order_id: UUID, asked: EarlyEnd) -> Proposal:
     row = await open_order(work, order_id)
     work.saw([row.resident_id])
-    what = EarlyEndOf(order_id=order_id, **asked.model_dump())
+    what = EarlyEndOf(order_id=order_id, day_0=row.day_0, exposures=row.exposures, **asked.model_dump())
     return await propose(work, EARLY_END, what, asked.reason, region=row.region)
 
 
@@ -48,10 +49,15 @@ async def propose_extension(work: Work, order_id: UUID, asked: Extension) -> Pro
 
 
 async def end_early(work: Work, what: EarlyEndOf, proposal_id: UUID) -> None:
-    """End it before its days or tests are complete. The exposure it rested on opens no other order."""
+    """End it before its days or tests are complete. The positives it is ended for open no other order."""
+    await work.run(TURN, key=TURN_KEY)  # before the row, as who follows the facts takes them
     row = await open_order(work, what.order_id)
+    if (row.day_0, row.exposures) != (what.day_0, what.exposures):
+        raise OrderGroundChanged()
     row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
     await restricted(work, row, "ended_early")
+    async with work.everywhere():
+        await follow(work, [row.resident_id])  # another positive, which nobody judged, may be in their household
 
 
 async def convert(work: Work, what: ConversionOf, proposal_id: UUID) -> None:
@@ -83,7 +89,7 @@ def _check_days(row: OrderRow, by: Extension) -> None:
         raise OrderTooLong(most=MOST_EXTRA_DAYS, at="/days")
 
 
-EARLY_END = Kind("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded])
+EARLY_END = Kind("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded, OrderGroundChanged])
 CONVERSION = Kind("conversion", ConversionOf, Role.COMMAND, convert, raises=[OrderEnded, OrderRoomUnconfirmed])
 EXTENSION = Kind("extension", ExtensionOf, Role.COMMAND, extend, raises=[OrderEnded, OrderTooLong])
 ORDER_KINDS = (EARLY_END, CONVERSION, EXTENSION)

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from services.observation.orders.tables import OrderRow
 from services.observation.people import rules as facts
-from services.observation.people.rules import Exposure, Finding, Nearby, Person
+from services.observation.people.rules import Ended, Exposure, Finding, Nearby, Person
 from services.observation.protocols.rules import Protocol, ends_at, in_force, kind_for
 from services.observation.protocols.use_cases import all_protocols
 from shared import clock
@@ -30,7 +30,7 @@ STATE_FOR: Mapping[Why, OrderState] = {
 """How an order ends that no longer has a ground: who became positive goes on to hospital, the others are free."""
 
 ENDED = text("""
-    SELECT resident_id, day_0 FROM orders
+    SELECT resident_id, day_0, CASE end_reason WHEN 'ended_early' THEN exposures ELSE '{}' END AS early_for FROM orders
     WHERE end_reason IN ('completed', 'ended_early') AND resident_id = ANY(CAST(:residents AS uuid[]))
 """)
 
@@ -42,7 +42,7 @@ class Facts:
     near: Nearby
     negatives: Mapping[UUID, Sequence[date]]
     protocols: Mapping[int, Protocol]
-    ended: Mapping[UUID, Sequence[date]]
+    ended: Mapping[UUID, Sequence[Ended]]
     now: datetime
 
 
@@ -71,9 +71,9 @@ async def follow_orders(
 
     `held` are their open orders, locked. Orders that people ended are never opened again.
     """
-    ended: dict[UUID, list[date]] = {}
+    ended: dict[UUID, list[Ended]] = {}
     for row in await work.rows(ENDED, residents=list(residents)):
-        ended.setdefault(row["resident_id"], []).append(row["day_0"])
+        ended.setdefault(row["resident_id"], []).append(Ended(row["day_0"], row["early_for"]))
     known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), ended, work.now)
     followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
     await work.session.flush()
@@ -85,26 +85,28 @@ async def follow_orders(
 
 def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:
     """The person's order if the facts changed it, or opened it."""
-    exposures = facts.exposures_of(person, known.near, row.evidence_id if row else None)
+    lived_with = facts.exposures_of(person, known.near, row.evidence_id if row else None)
+    exposures = facts.unanswered(lived_with, known.ended.get(person.id, ()))
     ground = facts.order_of(person, known.near, exposures)
     if row is None:
         return None if isinstance(ground, str) else _open(work, person, ground, known)
-    before = row.public(), row.negatives
+    before = row.public(), row.negatives, row.exposures
     if isinstance(ground, str):
         row.state, row.end_reason, row.ended_at = STATE_FOR[ground], ground, known.now
     else:
         row.evidence_id, row.day_0 = ground.tube, ground.day_0
         row.region = person.region
+        row.exposures = _exposures(person, ground, known) or row.exposures
         row.negatives = [day for day in known.negatives.get(person.id, ()) if day > ground.day_0]
         settle(row, person, known.protocols[row.protocol])
-    return row if (row.public(), row.negatives) != before else None
+    return row if (row.public(), row.negatives, row.exposures) != before else None
 
 
 def _open(work: Work, person: Person, ground: Exposure, known: Facts) -> OrderRow | None:
     protocol = in_force(known.protocols.values(), clock.day_of(known.now))
     kind = kind_for(person.tags, ground.day_0, protocol)
     days = facts.days_of(kind, protocol)
-    if not facts.opens(ground, days, known.ended.get(person.id, ()), known.now):
+    if not facts.opens(ground, days, known.now):
         return None
     return work.add(
         OrderRow(
@@ -117,12 +119,19 @@ def _open(work: Work, person: Person, ground: Exposure, known: Facts) -> OrderRo
             evidence_type=Tube.type,
             evidence_id=ground.tube,
             day_0=ground.day_0,
+            exposures=_exposures(person, ground, known),
             opened_at=known.now,
             ends_at=ends_at(ground.day_0, days),
             extra_days=0,
             negatives=[day for day in known.negatives.get(person.id, ()) if day > ground.day_0],
         )
     )
+
+
+def _exposures(person: Person, ground: Exposure, known: Facts) -> list[UUID]:
+    """The positives of the person's household; none if what the order rests on was in another, before they moved."""
+    tubes = in_order(one.tube for one in facts.exposures_of(person, known.near))
+    return tubes if ground.tube in tubes else []
 
 
 def settle(row: OrderRow, person: Person | None, protocol: Protocol) -> None:

@@ -12,6 +12,15 @@ class OrderEnded(Problem):
     fix = Text(zh="请重新读取", en="Fetch it again")
 
 
+class OrderGroundChanged(Problem):
+    """Another positive has come since, or one was taken back: what was judged is not what it rests on now."""
+
+    status = 409
+    code = "order_ground_changed"
+    title = Text(zh="医学观察的依据已有变化", en="What the observation rests on has changed")
+    fix = Text(zh="请重新查看后另行提出", en="Look at it again, and propose it anew if it is still right")
+
+
 class OrderDaysIncomplete(Problem):
     """Its days are not complete."""
 

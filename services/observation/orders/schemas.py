@@ -43,9 +43,11 @@ class EarlyEnd(Said):
 
 
 class EarlyEndOf(EarlyEnd):
-    """The end of one order."""
+    """The end of one order, for these positives: one that comes afterwards is another matter."""
 
     order_id: UUID
+    day_0: date
+    exposures: list[UUID]
 
 
 class ConversionOf(Conversion):

@@ -4,7 +4,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, Date, Index, text
+from sqlalchemy import ARRAY, CheckConstraint, Date, Index, Uuid, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
@@ -27,6 +27,9 @@ class OrderRow(Row):
     evidence_type: Mapped[str]
     evidence_id: Mapped[UUID] = mapped_column(index=True)
     day_0: Mapped[date] = mapped_column(Date)
+    exposures: Mapped[list[UUID]] = mapped_column(
+        ARRAY(Uuid), comment="Tubes of all positives of the household where the evidence was."
+    )
     opened_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]

@@ -62,6 +62,18 @@ class Exposure:
     sampled_at: datetime
 
 
+@dataclass(frozen=True)
+class Ended:
+    """An observation that people ended. Complete, it answers all exposures until its day 0, whosever they were.
+
+    One that two people ended early answers the positives they judged (`early_for`, tubes) and no others: who was
+    entered in a wrong household is still exposed in the right one.
+    """
+
+    day_0: date
+    early_for: Collection[UUID] = ()
+
+
 def findings_of(tube: Tube) -> list[Finding]:
     """What a tube says of people by name: only a single tube, not a drill's, with a result in force.
 
@@ -158,9 +170,18 @@ def order_of(
     return max(exposures, key=lambda one: (one.day_0, one.sampled_at, one.tube))
 
 
-def opens(exposure: Exposure, days: int, ended: Iterable[date], now: datetime) -> bool:
-    """Whether an exposure opens an order: its days are not over, and no observation that people ended answers it."""
-    return now < ends_at(exposure.day_0, days) and not any(exposure.day_0 <= day_0 for day_0 in ended)
+def unanswered(exposures: Iterable[Exposure], ended: Sequence[Ended]) -> list[Exposure]:
+    """The exposures for which a person has not been observed already, nor was let go."""
+    return [one for one in exposures if not any(_answers(order, one) for order in ended)]
+
+
+def _answers(order: Ended, exposure: Exposure) -> bool:
+    return exposure.tube in order.early_for if order.early_for else exposure.day_0 <= order.day_0
+
+
+def opens(exposure: Exposure, days: int, now: datetime) -> bool:
+    """Whether an exposure opens an order: its days are not over."""
+    return now < ends_at(exposure.day_0, days)
 
 
 def days_of(kind: str, protocol: Protocol, extra_days: int = 0) -> int:

@@ -12,6 +12,7 @@ from services.observation.referrals.use_cases import (
     OutsideScope,
     ReferralEnded,
     ReferralFilter,
+    ReferralGroundGone,
     ReferralNotCancelled,
     ReferralOpen,
     ReferralUnderWay,
@@ -109,8 +110,8 @@ async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work
 @router.post(
     "/{referral_id}/reopen",
     role=Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND,
-    raises=[NotFound, ReferralNotCancelled, ReferralOpen],
+    raises=[NotFound, ReferralNotCancelled, ReferralGroundGone, ReferralOpen],
 )
 async def reopen_referral(referral_id: ReferralId, work: Work) -> Referral:
-    """Take back a cancellation that was a mistake: 120 is asked anew."""
+    """Take back a cancellation that was a mistake: 120 is asked anew, unless somebody has the person by now."""
     return await use_cases.reopen_referral(work, referral_id)

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
+from services.observation.messages.reactions import go_on_from_what_was_told
+from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol, protocol_in_force
 from services.observation.referrals import following, rules
@@ -68,6 +70,17 @@ class ReferralNotCancelled(Problem):
     code = "referral_not_cancelled"
     title = Text(zh="该转诊不是人工取消的", en="Nobody cancelled the referral")
     fix = Text(zh="请重新读取；如再次发热，请另行报告", en="Fetch it again; report a new fever as such")
+
+
+class ReferralGroundGone(Problem):
+    """Its positive was corrected while it was cancelled, or a hospital has answered it: nobody is to be fetched."""
+
+    status = 409
+    code = "referral_ground_gone"
+    title = Text(zh="该转诊所依据的检测结果已不成立", en="The result that the referral rested on holds no more")
+    fix = Text(
+        zh="请重新查看其检测结果；如有发热，请另行报告", en="Look at the person's results; report a fever as such"
+    )
 
 
 class ReferralOpen(Problem):
@@ -215,7 +228,11 @@ async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> R
 
 
 async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
-    """From its beginning, by today's clock: what was told meanwhile counts again with the next message."""
+    """From its beginning, by today's clock: what was told meanwhile counts again with the next message.
+
+    But whoever somebody has by now, as was told while it was cancelled, is where they are: 120 is not asked anew.
+    """
+    await work.run(TURN, key=TURN_KEY)  # before the row, as who follows the facts takes them
     row = await work.lock(ReferralRow, referral_id)
     if not rules.may_reopen(row.state, withdrawn=row.withdrawn):
         raise ReferralNotCancelled()
@@ -224,6 +241,12 @@ async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
     row.cancelled_at = row.cancel_reason = None
     row.due_at = rules.due_at(row.state, work.now, protocol)
     work.saw([row.resident_id])
+    await work.session.flush()
+    async with work.everywhere():
+        await go_on_from_what_was_told(work, row)
+        await follow(work, [row.resident_id])
+    if row.withdrawn:
+        raise ReferralGroundGone()
     return await work.publish(row, change="reopened", urgent=True)
 
 

@@ -264,12 +264,18 @@ def verdict(region: str, state: str, closed_reason: ClosedReason | None, asker: 
     return "exists" if covers(asker, region) else "claim"
 
 
-TransferMove = Literal["accept", "refuse", "carry_out"]
+def lapses(kind: Literal["claim", "offer"], closed_reason: ClosedReason | None) -> bool:
+    """Whether a transfer ends without effect: nobody arrives who has died meanwhile, or was offered but never there."""
+    return closed_reason == "died" or (closed_reason == "entered_wrongly" and kind == "offer")
+
+
+TransferMove = Literal["accept", "refuse", "carry_out", "lapse"]
 
 TRANSFER_MOVES: dict[tuple[TransferState, TransferMove], TransferState] = {
     ("asked", "accept"): "accepted",
     ("asked", "refuse"): "refused",
     ("accepted", "carry_out"): "done",
+    ("accepted", "lapse"): "refused",
 }
 """Every pair that is not here is forbidden."""
 

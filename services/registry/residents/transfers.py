@@ -156,11 +156,13 @@ async def _settle_transfer(work: Work, id_: UUID) -> None:
         return
     waiting = select(RegistrationRow).where(RegistrationRow.transfer_id == id_, RegistrationRow.state == "received")
     requests = (await work.session.scalars(waiting.order_by(RegistrationRow.id).with_for_update())).all()
+    resident = await work.get(ResidentRow, transfer.resident_id)
+    if transfer.state == "accepted" and rules.lapses(transfer.kind, resident.closed_reason):
+        transfer.state = rules.TRANSFER_MOVES[transfer.state, "lapse"]
     if transfer.state == "refused":
         for request in requests:
             request.refuse("declined")
         return
-    resident = await work.get(ResidentRow, transfer.resident_id)
     person = person_of(requests[0]) if requests else _offered(resident, transfer)
     (row,) = await writing.known(work, [resident.slots])
     await _take_in(work, row, person)
