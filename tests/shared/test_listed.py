@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from deploy.sunset.scope import GOES, STAYS
 from shared.app import Api
 from shared.http.router import Router
 from shared.proposals.use_cases import Kind
-from shared.settings import SERVICES
+from shared.settings import SERVICES, Service
 from shared.worker import Worker
 from tests.harness import District
 
@@ -79,3 +80,33 @@ async def test_a_worker_alone_knows_every_sealed_column(district: District, serv
         service,
     )
     assert {row["name"] for row in rows} - set(said.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_table_goes_or_stays_at_the_end_for_a_reason(district: District, service: Service) -> None:
+    """A new table is in neither list until somebody has thought about it."""
+    rows = await district.sql(
+        """
+        SELECT relname FROM pg_class WHERE relnamespace = $1::text::regnamespace
+        AND relkind IN ('r', 'p') AND NOT relispartition
+        """,
+        service,
+    )
+    there, listed = {row["relname"] for row in rows}, {*GOES[service], *STAYS[service]}
+    assert there - listed == set(), "say in deploy/sunset/scope.py whether it goes or stays, and why"
+    assert listed - there == set(), "deploy/sunset/scope.py names what is not there"
+    assert not set(GOES[service]) & set(STAYS[service])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_names_a_person_goes_at_the_end(district: District, service: Service) -> None:
+    rows = await district.sql(
+        """
+        SELECT DISTINCT relname AS name FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE relnamespace = $1::text::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+          AND attname IN ('resident_id', 'guardian_id', 'dependant_id', 'phone_sealed', 'name_sealed', 'document_index')
+        """,
+        service,
+    )
+    assert rows
+    assert {row["name"] for row in rows} <= set(GOES[service]), "list it in GOES of deploy/sunset/scope.py"
