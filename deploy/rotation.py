@@ -1,7 +1,6 @@
 """Rotating, revoking and destroying the keys of a running installation, while it serves."""
 
 import asyncio
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,7 +161,6 @@ class Rotation:
         """How many values each data key of a service has sealed."""
         from shared import resealing
 
-        importlib.import_module(f"services.{service}.app")  # where its sealed columns are declared
         found: dict[int, int] = {}
         for place in resealing.places_of(service):
             for column, _ in place.columns:

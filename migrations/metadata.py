@@ -7,8 +7,11 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import CheckConstraint, Connection, MetaData, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
+from shared.db import declare_tables
 from shared.settings import Service
 
 PARTITION = re.compile(r"_(\d{8}|default)$")
@@ -16,7 +19,7 @@ PARTITION = re.compile(r"_(\d{8}|default)$")
 
 def metadata_of_service(service: Service) -> MetaData:
     """All tables of a service, as its models declare them."""
-    importlib.import_module(f"services.{service}.app")  # which imports every capability, and so every table
+    declare_tables(service)
     found: MetaData = importlib.import_module(f"services.{service}.base").Base.metadata
     return found
 
@@ -32,8 +35,12 @@ def is_ours(service: Service) -> Callable[..., bool]:
     return include
 
 
-def differences(connection: Connection, service: Service) -> list[Any]:
-    """Where models and migrated schema disagree: the empty list when all is well."""
+def differences(connection: Connection, service: Service) -> list[str]:
+    """Where models and migrated schema disagree, each as a sentence: the empty list when all is well.
+
+    Of CHECK constraints the names are compared: the database writes their conditions down in its own words.
+    """
+    metadata = metadata_of_service(service)
     context = MigrationContext.configure(
         connection,
         opts={
@@ -44,4 +51,43 @@ def differences(connection: Connection, service: Service) -> list[Any]:
             "version_table_schema": service,
         },
     )
-    return list(compare_metadata(context, metadata_of_service(service)))
+    return [*map(_said, compare_metadata(context, metadata)), *_checks(connection, metadata)]
+
+
+def _said(difference: Any) -> str:
+    """A difference; what the migration lacks is given as SQL that it can begin with."""
+    kind, thing = difference[0], difference[-1]
+    if kind == "add_table":
+        return (
+            "the migrations lack" + _sql(CreateTable(thing)) + "".join(_sql(CreateIndex(one)) for one in thing.indexes)
+        )
+    if kind == "add_index":
+        return "the migrations lack" + _sql(CreateIndex(thing))
+    return f"models and migrations disagree: {difference}"
+
+
+def _sql(statement: CreateTable | CreateIndex) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return f"\n{str(statement.compile(dialect=dialect)).strip()};"
+
+
+CHECKS = text(r"""
+    SELECT relname, conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+    WHERE contype = 'c' AND relnamespace = CAST(:service AS regnamespace) AND NOT relispartition
+      AND conname NOT LIKE '%\_check'  -- PostgreSQL's own name, of one that nobody named
+""")
+
+
+def _checks(connection: Connection, metadata: MetaData) -> list[str]:
+    found = connection.execute(CHECKS, {"service": metadata.schema})
+    migrated = {(row.relname, row.conname) for row in found}
+    modelled = {
+        (table.name, str(one.name))
+        for table in metadata.tables.values()
+        for one in table.constraints
+        if isinstance(one, CheckConstraint)
+    }
+    return [
+        *(f"the migrations lack CONSTRAINT {name} CHECK of {table}" for table, name in sorted(modelled - migrated)),
+        *(f"the models lack CheckConstraint {name} of {table}" for table, name in sorted(migrated - modelled)),
+    ]

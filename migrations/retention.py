@@ -153,10 +153,7 @@ BEGIN
     IF asked = 'audit' THEN
         removed := drop_audit(before);
     ELSE
-        CASE asked
-{cases}
-        END CASE;
-        GET DIAGNOSTICS removed = ROW_COUNT;
+        EXECUTE format('SELECT %I($1, $2)', 'remove_' || asked) INTO removed USING before, most;
     END IF;
 {after}
     IF removed > 0 THEN
@@ -171,29 +168,59 @@ GRANT EXECUTE ON FUNCTION {s}.purge TO fangxian_{s}_system;
 """
 
 
+# Only `purge` calls it, as the owner: nobody at run time may say what is too old.
+REMOVE = """
+CREATE FUNCTION {s}.remove_{kind}(before timestamptz, most integer) RETURNS bigint
+LANGUAGE plpgsql SET search_path = {s}, pg_catalog, pg_temp AS $$
+DECLARE
+    removed bigint;
+BEGIN
+    {removal};
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    RETURN removed;
+END $$;
+REVOKE ALL ON FUNCTION {s}.remove_{kind} FROM PUBLIC;
+"""
+
+
 def create_retention(service: Service, kinds: Mapping[str, Kept], after: str = "") -> None:
     """Make what a service keeps its data by. Nothing at run time removes but `purge`, and that nothing too young.
 
     `after` is what `purge` does when it has `removed` rows of the kind `asked`.
     """
-    rows = {**kinds, "jobs": JOBS}
     run_script(TABLES.format(s=service))
     run_script(DROP_AUDIT.format(s=service))
-    cases = "\n".join(f"            WHEN '{kind}' THEN {one.removal.strip()};" for kind, one in sorted(rows.items()))
-    run_script(PURGE.format(s=service, cases=cases, after=after.strip("\n")))
-    periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
-    op.bulk_insert(
-        periods,
-        [{"kind": kind, "days": one.days, "source": one.source} for kind, one in {**rows, "audit": AUDIT}.items()],
-    )
+    run_script(PURGE.format(s=service, after=after.strip("\n")))
+    _insert_periods(service, {"audit": AUDIT})
+    keep(service, {**kinds, "jobs": JOBS})
     allow(service, "retention_periods", "SELECT")
     allow(service, "retention_periods", "UPDATE (days, source, proposal_id)", "staff")
     allow(service, "purges", "SELECT")
     protect(service, "legal_holds", staff="INSERT, DELETE, SELECT" if service == "registry" else "")
 
 
-def drop_retention(service: Service) -> None:
+def keep(service: Service, kinds: Mapping[str, Kept]) -> None:
+    """Keep further kinds of data for a while: from the migration that makes their tables."""
+    for kind, one in kinds.items():
+        run_script(REMOVE.format(s=service, kind=kind, removal=one.removal.strip()))
+    _insert_periods(service, kinds)
+
+
+def keep_no_longer(service: Service, *kinds: str) -> None:
+    """Take that back, before their tables are dropped."""
+    for kind in kinds:
+        op.execute(f"DROP FUNCTION {service}.remove_{kind}")
+        op.execute(f"DELETE FROM {service}.retention_periods WHERE kind = '{kind}'")  # noqa: S608 (a migration's words)
+
+
+def _insert_periods(service: Service, kinds: Mapping[str, Kept]) -> None:
+    periods = sa.table("retention_periods", *map(sa.column, ("kind", "days", "source")), schema=service)
+    op.bulk_insert(periods, [{"kind": kind, "days": one.days, "source": one.source} for kind, one in kinds.items()])
+
+
+def drop_retention(service: Service, kinds: Mapping[str, Kept]) -> None:
     """Take it away."""
+    keep_no_longer(service, *kinds, "jobs")
     for function in ("purge", "drop_audit", "is_audit_kept", "is_held"):
         op.execute(f"DROP FUNCTION {service}.{function}")
     for table in ("audit_heads", "purges", "legal_holds", "retention_periods"):

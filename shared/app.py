@@ -19,7 +19,7 @@ from starlette.types import Scope
 from shared import telemetry
 from shared.actors import Actor, Role, system
 from shared.audit.routes import audit_routers
-from shared.contracts.resource import Resource
+from shared.contracts.resource import RESOURCES, Resource
 from shared.feed import maintenance
 from shared.feed.reader import Reaction
 from shared.feed.routes import Snapshot, feed_router
@@ -33,7 +33,7 @@ from shared.proposals.routes import proposals_router
 from shared.proposals.use_cases import Kind
 from shared.retention.routes import retention_router
 from shared.retention.use_cases import RETENTION
-from shared.settings import Settings
+from shared.settings import Service, Settings
 
 UPLOAD_SECONDS = 300.0
 """How long the upload of a file may take: 256 MiB over a line of 7 Mbit/s."""
@@ -79,6 +79,7 @@ class Api:
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     """One service's application. `house` is given by tests, which replace the network to the peers."""
     house = house or House.build(settings)
+    _require_snapshots(settings.service, api)
     app = App(
         title=api.title,
         version="1",
@@ -118,6 +119,13 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         observe=_observe(settings.service),
     )
     return app
+
+
+def _require_snapshots(service: Service, api: Api) -> None:
+    """A resource without a snapshot travels until somebody rebuilds, and is then forgotten: better not to start."""
+    for kind in RESOURCES.values():
+        if kind.__module__ == f"shared.contracts.{service}" and kind not in api.snapshots:
+            raise TypeError(f"list {kind.__name__} in API.snapshots of services.{service}.app: it has no snapshot")
 
 
 @asynccontextmanager

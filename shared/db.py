@@ -4,6 +4,8 @@ A service's login role can do nothing by itself. Each transaction chooses one of
 (`shared/work.py`); row-level security does the rest, so that no query can forget it.
 """
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -64,6 +66,17 @@ def group_of(service: Service, role: DatabaseRole | AuditRole) -> str:
 def metadata_of(service: Service) -> MetaData:
     """The metadata that holds all tables of one service's schema."""
     return MetaData(schema=service, naming_convention=NAMING)
+
+
+def declare_tables(service: Service) -> None:
+    """Import the `tables.py` of every capability of a service, so that nothing depends on who imported what.
+
+    A worker alone would else not know sealed columns that only routes speak of, and leave them under old keys.
+    """
+    package = importlib.import_module(f"services.{service}")
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if found.name.endswith(".tables"):
+            importlib.import_module(found.name)
 
 
 class Row:

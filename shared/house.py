@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared import clock, data_keys, sealing
 from shared.actors import Actor, system
-from shared.db import engine_of
+from shared.db import declare_tables, engine_of
 from shared.http.client import Peers
 from shared.key_files import Watched
 from shared.masters import Masters, masters_of
@@ -65,6 +65,7 @@ class House:
     @classmethod
     def build(cls, settings: Settings, transports: Mapping[str, Any] | None = None) -> Self:
         """Make a house from settings. `transports` replaces the network to peers, in tests."""
+        declare_tables(settings.service)
         signer = Signer.from_files(settings.service, settings.keys)
         index_file = settings.keys / "index.key"
         keyring, index = Keyring(settings.service, index_keys_of(index_file)), Watched(index_file)

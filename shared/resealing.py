@@ -6,7 +6,7 @@ that is killed goes on after the last chunk. Rows keep their versions, for nothi
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from shared import sealing
+from shared.db import declare_tables
 from shared.house import KEYS_LOOK_SECONDS
 from shared.jobs import Run
 from shared.key_files import SPREAD_SECONDS
 from shared.sealing import CannotOpenError, Keyring
+from shared.settings import Service
 from shared.work import Work
 
 KIND = "reseal"
@@ -33,7 +35,7 @@ class Place:
     """Each with its place; `{part}` stands for that column's value."""
     key: tuple[tuple[str, str], ...] = (("id", "uuid"),)
     bound_to: str = "id"
-    rows: int = ROWS
+    rows: int = field(default_factory=lambda: ROWS)
 
 
 OF_THE_HOUSE = (
@@ -53,8 +55,9 @@ BESIDES: dict[str, tuple[Place, ...]] = {
 """Sealed columns whose rows have no id of their own."""
 
 
-def places_of(service: str) -> list[Place]:
+def places_of(service: Service) -> list[Place]:
     """All sealed columns of a service, by table."""
+    declare_tables(service)
     by_table: dict[str, list[tuple[str, str]]] = {}
     for table, column, place in sealing.declared(service):
         by_table.setdefault(table, []).append((column, place))

@@ -6,7 +6,6 @@ from services.observation.messages import routes as messages
 from services.observation.orders import routes as orders
 from services.observation.orders.decisions import ORDER_KINDS
 from services.observation.orders.tables import OrderRow
-from services.observation.people import tables as _people  # noqa: F401 - declares its tables
 from services.observation.protocols import routes as protocols
 from services.observation.protocols.use_cases import PROTOCOL
 from services.observation.referrals import routes as referrals

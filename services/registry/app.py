@@ -6,7 +6,6 @@ from services.registry.erasures import routes as erasures
 from services.registry.holds import routes as holds
 from services.registry.holds.tables import HoldRow
 from services.registry.imports import routes as imports
-from services.registry.imports import tables as import_tables
 from services.registry.population import routes as population
 from services.registry.proxies import routes as proxies
 from services.registry.proxies.tables import ProxyRow
@@ -19,8 +18,6 @@ from shared.contracts.registry import LegalHold, Proxy, Region, Resident
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
-
-__all__ = ["API", "create_app", "import_tables"]
 
 API = Api(
     title="Fangxian registry",

@@ -5,9 +5,7 @@ from fastapi import FastAPI
 from services.testing.boxes import routes as boxes
 from services.testing.campaigns import routes as campaigns
 from services.testing.campaigns.tables import CampaignRow
-from services.testing.people import tables as people_tables  # noqa: F401 - so that the models are whole
 from services.testing.results import routes as results
-from services.testing.results import tables as result_tables  # noqa: F401
 from services.testing.retests import routes as retests
 from services.testing.retests.tables import RetestRow
 from services.testing.tubes import routes as tubes

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import msgspec
+import structlog
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError
@@ -33,6 +34,8 @@ Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]
 
 NOBODY = Actor("nobody", Role(0))
 """Who calls an open route: no role, and a scope that holds nothing."""
+
+logger = structlog.get_logger()
 
 strict_problems = False
 """In tests a problem that leaves a route which did not declare it is an error of the route."""
@@ -141,8 +144,10 @@ def check_declared(problem: Problem, route: Route) -> None:
         return
     contract: Contract = route.endpoint.__contract__  # type: ignore[attr-defined]
     if type(problem) not in contract.problems:
-        name = type(problem).__name__
-        raise AssertionError(f"{route.methods} {route.path} raises {name}, which it does not declare") from problem
+        name, endpoint = type(problem).__name__, route.endpoint
+        mend = f"add {name} to raises=[…] of {endpoint.__name__} in {endpoint.__module__}"
+        logger.error("problem_undeclared", operation=f"{route.methods} {route.path}", mend=mend)
+        raise AssertionError(mend) from problem
 
 
 async def _body_of(request: Request) -> bytes:

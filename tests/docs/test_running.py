@@ -14,15 +14,9 @@ from shared.settings import SERVICES, Settings
 
 FOR_TESTS_ONLY = {"publish", "wake_subscribers", "key_waits"}
 GIVEN_BY_THE_COMMAND = {"service"}
-PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "SECURITY.md",
-    *(
-        f"docs/{name}.md"
-        for name in ("running", "first-day", "sign-in", "integrating", "feed", "security", "dependencies")
-    ),
-)
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+FILE = re.compile(r"`((?:services|shared|migrations|deploy|tests|docs|\.ci)/[\w./-]+)`")
 LINK = re.compile(r"\]\(([^)#:]*)(#[^)]*)?\)")
 
 
@@ -62,6 +56,19 @@ def test_every_command_is_told(page: str) -> None:
     there = set(get_command(app).commands)  # type: ignore[attr-defined]
     assert set(re.findall(r"`fangxian (\w+)", page)) >= there
     assert set(re.findall(r"`fangxian (\w+)", page)) <= there
+
+
+def test_the_reaction_that_is_shown_is_one_of_ours(repository: Path) -> None:
+    (shown,) = re.findall(
+        r"```python\n(.*?)```", (repository / "docs" / "feed.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert shown in (repository / "services/gateway/guardianships/reactions.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_that_is_named_is_there(repository: Path, name: str) -> None:
+    for path in FILE.findall((repository / name).read_text(encoding="utf-8")):
+        assert (repository / path).exists(), path
 
 
 @pytest.mark.parametrize("name", PAGES)

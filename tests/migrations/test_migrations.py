@@ -20,7 +20,8 @@ from tests.observation.feeds import resident, tell, tube
 async def test_models_and_migrations_agree(database: Database, service: Service) -> None:
     engine = create_async_engine(database.owner_url.replace("postgresql:", "postgresql+asyncpg:", 1))
     async with engine.connect() as connection:
-        assert await connection.run_sync(lambda sync: differences(sync, service)) == []
+        found = await connection.run_sync(lambda sync: differences(sync, service))
+        assert found == [], "\n\n".join(found)
     await engine.dispose()
 
 

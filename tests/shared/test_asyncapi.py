@@ -25,7 +25,8 @@ def test_a_resource_has_a_sound_schema_and_no_personal_field(resource: type[Reso
     schema = resource.model_json_schema(mode="serialization")
     jsonschema.Draft202012Validator.check_schema(schema)
     assert set(resource.model_fields) & PERSONAL <= NOT_OF_PEOPLE.get(resource.type, set())
-    for example in schema.get("examples", []):
+    assert schema.get("examples"), 'json_schema_extra={"examples": […]}: integrators begin with it'
+    for example in schema["examples"]:
         jsonschema.validate(example, schema)
 
 

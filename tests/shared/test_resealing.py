@@ -120,12 +120,12 @@ async def test_who_is_killed_goes_on_after_the_last_chunk(
     for place in range(1, 8):
         await register(district, command, place=place)
     new = rotate(ring)
-    job, progress, left = await begin(district), Run.progress, [2]
+    job, progress, chunks = await begin(district), Run.progress, []
 
     async def dies(self: Run, *values: Any, **counts: int) -> None:
-        if left[0] == 0:
+        chunks.append(self.result["table"])
+        if chunks.count("residents") == 3:
             raise ConnectionError("killed")
-        left[0] -= 1
         await progress(self, *values, **counts)
 
     monkeypatch.setattr(Run, "progress", dies)
@@ -133,7 +133,8 @@ async def test_who_is_killed_goes_on_after_the_last_chunk(
         await run_open_jobs(district.houses["registry"], {KIND: reseal})
     monkeypatch.setattr(Run, "progress", progress)
     halfway = await ended(district, job)
-    assert (halfway["state"], halfway["result"]["after"] is not None) == ("running", True)
+    assert (halfway["state"], halfway["result"]["table"]) == ("running", "residents")
+    assert halfway["result"]["after"] is not None
     await run_open_jobs(district.houses["registry"], {KIND: reseal})
     done = await ended(district, job)
     assert done["state"] == "succeeded"

@@ -14,7 +14,6 @@ import pytest
 from deploy import key_versions
 from deploy.audit import verify_audit
 from deploy.demo.population import TOWNSHIP
-from deploy.sunset.scope import GOES, STAYS
 from shared.audit.canonical import canonical
 from shared.data_keys import bound_to
 from shared.ids import new_id
@@ -189,31 +188,3 @@ async def _no_backup_opens(site: Site, backup: list[Any], old: dict[str, Any]) -
     secrets = [str(one.jwk["k"]).encode() for one in old.values()]
     files = [path for path in site.data.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not any(secret in path.read_bytes() for path in files for secret in secrets)
-
-
-async def test_every_table_goes_or_stays_for_a_reason(site: Site) -> None:
-    """A new table is in neither list until somebody has thought about it."""
-    async with site.owner() as owner:
-        for service in SERVICES:
-            rows = await owner.fetch(
-                "SELECT relname FROM pg_class WHERE relnamespace = $1::text::regnamespace "
-                "AND relkind IN ('r', 'p') AND NOT relispartition",
-                service,
-            )
-            assert {row["relname"] for row in rows} == {*GOES[service], *STAYS[service]}
-            assert not set(GOES[service]) & set(STAYS[service])
-
-
-async def test_what_names_a_person_goes(site: Site) -> None:
-    async with site.owner() as owner:
-        for service in SERVICES:
-            rows = await owner.fetch(PEOPLE, service)
-            assert rows
-            assert {row["name"] for row in rows} <= set(GOES[service])
-
-
-PEOPLE = """
-    SELECT DISTINCT relname AS name FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-    WHERE relnamespace = $1::text::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-      AND attname IN ('resident_id', 'guardian_id', 'dependant_id', 'phone_sealed', 'name_sealed', 'document_index')
-"""

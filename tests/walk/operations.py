@@ -69,7 +69,7 @@ class Operation:
         for known in (f"{self.path} {name}", f"{self.service} {name}", name):
             if known in things:
                 return things[known]
-        raise LookupError(f"{self.name}: say in state.py what {name} is, so that it can be walked")
+        raise LookupError(f"{self.name}: make one in tests/walk/state.py, and say in FOUND where {name} is found")
 
 
 def filled(example: Any, things: Things) -> Any:

@@ -57,7 +57,7 @@ OWN_ACTS: Mapping[str, str] = {
 TIMES = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+\d\d:\d\d)")
 NOWHERE = {
     "region": "350582005999",
-    "body region": "350582005998",
+    "body region": "3505820059980101",  # as precise as the one that there is: a grid
     "tube_number": "999999999993",
     "tube_numbers": "999999999993",
 }

@@ -90,4 +90,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION gateway.drop_empty_visits")
-    drop_retention("gateway")
+    drop_retention("gateway", KINDS)

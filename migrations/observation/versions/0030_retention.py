@@ -58,4 +58,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    drop_retention("observation")
+    drop_retention("observation", KINDS)

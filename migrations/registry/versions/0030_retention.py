@@ -99,4 +99,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE registry.holds")
-    drop_retention("registry")
+    drop_retention("registry", KINDS)

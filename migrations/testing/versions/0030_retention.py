@@ -74,4 +74,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    drop_retention("testing")
+    drop_retention("testing", KINDS)

@@ -1,0 +1,112 @@
+"""What a capability declares, its service lists: what is left out fails here, with where it belongs."""
+
+import asyncio
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from deploy.sunset.scope import GOES, STAYS
+from shared.app import Api
+from shared.http.router import Router
+from shared.proposals.use_cases import Kind
+from shared.settings import SERVICES, Service
+from shared.worker import Worker
+from tests.harness import District
+
+
+def declared(service: str, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    """What the modules of a service hold of a kind, by the name to import it by."""
+    package = importlib.import_module(f"services.{service}")
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(found.name)
+        for name, value in vars(module).items():
+            if wanted(value) and getattr(value, "__module__", found.name) in (found.name, type(value).__module__):
+                yield f"{found.name}.{name}", value
+
+
+def api_of(service: str) -> Api:
+    found: Api = importlib.import_module(f"services.{service}.app").API
+    return found
+
+
+def worker_of(service: str) -> Worker:
+    found: Worker = importlib.import_module(f"services.{service}.worker").WORKER
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_router_is_in_the_app(district: District, service: str) -> None:
+    included = [getattr(route, "original_router", None) for route in district.apps[service].router.routes]
+    for name, router in declared(service, lambda one: isinstance(one, Router)):
+        assert any(router is one for one in included), f"list {name} in API.routers of services.{service}.app"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_reaction_is_in_the_worker_and_its_gauge_in_the_app(service: str) -> None:
+    listed = worker_of(service).reactions
+    for name, reaction in declared(service, lambda one: hasattr(one, "__reacts_to__")):
+        assert reaction in listed, f"list {name} in WORKER.reactions of services.{service}.worker"
+    assert list(api_of(service).reactions) == list(listed), f"reactions=WORKER.reactions in services.{service}.app"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_kind_of_proposal_is_in_the_app(service: str) -> None:
+    for name, kind in declared(service, lambda one: isinstance(one, Kind)):
+        assert any(kind is one for one in api_of(service).proposals), (
+            f"list {name} in API.proposals of services.{service}.app"
+        )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_worker_alone_knows_every_sealed_column(district: District, service: str) -> None:
+    """It has imported what its reactions, jobs and ticks need, and no route."""
+    program = (
+        f"import services.{service}.worker; from shared.resealing import places_of; "
+        f"print(*(f'{{one.table}}.{{column}}' for one in places_of('{service}') for column, _ in one.columns))"
+    )
+    said = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    rows = await district.sql(
+        r"""
+        SELECT format('%s.%s', table_name, column_name) AS name FROM information_schema.columns
+        WHERE table_schema = $1 AND column_name LIKE '%\_sealed'
+        """,
+        service,
+    )
+    assert {row["name"] for row in rows} - set(said.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_table_goes_or_stays_at_the_end_for_a_reason(district: District, service: Service) -> None:
+    """A new table is in neither list until somebody has thought about it."""
+    rows = await district.sql(
+        """
+        SELECT relname FROM pg_class WHERE relnamespace = $1::text::regnamespace
+        AND relkind IN ('r', 'p') AND NOT relispartition
+        """,
+        service,
+    )
+    there, listed = {row["relname"] for row in rows}, {*GOES[service], *STAYS[service]}
+    assert there - listed == set(), "say in deploy/sunset/scope.py whether it goes or stays, and why"
+    assert listed - there == set(), "deploy/sunset/scope.py names what is not there"
+    assert not set(GOES[service]) & set(STAYS[service])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_names_a_person_goes_at_the_end(district: District, service: Service) -> None:
+    rows = await district.sql(
+        """
+        SELECT DISTINCT relname AS name FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE relnamespace = $1::text::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+          AND attname IN ('resident_id', 'guardian_id', 'dependant_id', 'phone_sealed', 'name_sealed', 'document_index')
+        """,
+        service,
+    )
+    assert rows
+    assert {row["name"] for row in rows} <= set(GOES[service]), "list it in GOES of deploy/sunset/scope.py"
