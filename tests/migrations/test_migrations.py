@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
@@ -23,6 +24,20 @@ async def test_models_and_migrations_agree(database: Database, service: Service)
         found = await connection.run_sync(lambda sync: differences(sync, service))
         assert found == [], "\n\n".join(found)
     await engine.dispose()
+
+
+async def test_what_the_migrations_lack_is_said_in_sql(database: Database) -> None:
+    engine = create_async_engine(database.owner_url.replace("postgresql:", "postgresql+asyncpg:", 1))
+    async with engine.connect() as connection:  # and never committed
+        await connection.execute(text("ALTER TABLE registry.proxies DROP CONSTRAINT proxy_self"))
+        await connection.execute(text("DROP INDEX registry.proxies_region_seq_idx"))
+        await connection.execute(text("DROP TABLE registry.birthdays"))
+        found = await connection.run_sync(lambda sync: differences(sync, "registry"))
+    await engine.dispose()
+    assert "the migrations lack CONSTRAINT proxy_self CHECK of proxies" in found
+    assert "the migrations lack\nCREATE INDEX proxies_region_seq_idx ON registry.proxies (region, seq);" in found
+    assert any(one.startswith("the migrations lack\nCREATE TABLE registry.birthdays") for one in found)
+    assert len(found) == 3
 
 
 async def test_every_schema_goes_down_to_nothing_and_up_again(database: Database) -> None:

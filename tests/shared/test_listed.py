@@ -6,12 +6,13 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deploy.sunset.scope import GOES, STAYS
-from shared.app import Api
+from shared.app import Api, build
 from shared.http.router import Router
 from shared.proposals.use_cases import Kind
 from shared.settings import SERVICES, Service
@@ -44,6 +45,12 @@ def test_every_router_is_in_the_app(district: District, service: str) -> None:
     included = [getattr(route, "original_router", None) for route in district.apps[service].router.routes]
     for name, router in declared(service, lambda one: isinstance(one, Router)):
         assert any(router is one for one in included), f"list {name} in API.routers of services.{service}.app"
+
+
+def test_a_service_without_a_snapshot_does_not_start(district: District) -> None:
+    house, api = district.houses["registry"], api_of("registry")
+    with pytest.raises(TypeError, match=r"list Region in API\.snapshots of services\.registry\.app"):
+        build(house.settings, replace(api, snapshots={}), house)
 
 
 @pytest.mark.parametrize("service", SERVICES)
