@@ -238,6 +238,8 @@ def _make(directory: DataDirectory, chosen: Options, supervisor: Supervisor) -> 
         supervisor.do("supervisor", partial(check_postgres, chosen.database_url, directory.keys))
     if chosen.redis_url:
         supervisor.do("supervisor", partial(check_redis, chosen.redis_url))
+    if directory.is_complete and not directory.keys.exists():
+        raise Trouble(f"The keys of {directory.path} are gone from {directory.keys}: put them back from a backup.")
     keys.make(directory.keys)
     keys.require(directory.keys)
     owner_url, redis_url, servers = chosen.database_url, chosen.redis_url, list[Server]()

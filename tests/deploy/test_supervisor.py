@@ -322,6 +322,21 @@ def test_a_lost_cluster_is_not_replaced_by_an_empty_one(start: Start) -> None:
     assert not cluster.exists()
 
 
+def test_lost_keys_are_not_replaced_by_new_ones(start: Start) -> None:
+    first = start()
+    first.wait_until_running()
+    first.process.terminate()
+    first.ended()
+    keys = first.data / "keys"
+    keys.rename(first.data.with_name("elsewhere"))
+    code, said = start().ended()
+    assert (code, said.splitlines()[-1]) == (
+        1,
+        f"The keys of {first.data} are gone from {keys}: put them back from a backup.",
+    )
+    assert not keys.exists()
+
+
 def test_a_wrong_setting_is_one_sentence(start: Start) -> None:
     one = start(fresh=True, FANGXIAN_PRODUCTION="true")
     code, said = one.ended()

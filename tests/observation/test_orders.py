@@ -1,5 +1,6 @@
 """O1: orders that follow from positives, and what people may do with them."""
 
+import asyncio
 import base64
 import hashlib
 from dataclasses import dataclass, field
@@ -438,6 +439,17 @@ async def test_who_was_let_go_of_two_positives_is_held_for_neither(
     # A third, of whom nobody knew then, is another matter, on whatever day it was swabbed.
     await tell(district, tube(new_id(), [home.elder], "positive", sampled_at=now - timedelta(days=1)))
     assert set(await orders_of(district, [home.adult])) == {home.adult}
+
+
+async def test_an_approval_that_comes_twice_at_once_happens_once(
+    district: District, home: Home, officer: httpx.AsyncClient
+) -> None:
+    await tell(district, tube(new_id(), [home.case], "positive"))
+    order = (await orders_of(district, [home.adult]))[home.adult]
+    asked = await officer.post(f"/observation/v1/orders/{order['id']}/extend", json={"days": 7, "reason": "出现症状"})
+    answers = await asyncio.gather(*(approve(district, asked) for _ in range(3)))
+    assert sorted(one.status_code for one in answers) == [200, 409, 409]
+    assert (await orders_of(district, [home.adult]))[home.adult]["extra_days"] == 7
 
 
 @pytest.mark.parametrize("how", ["completed", "ended_early", "converted", "evidence_withdrawn", "person_closed"])
