@@ -145,10 +145,8 @@ class Settings(BaseSettings):
         public = urlsplit(self.public_url)
         if self.production and not (public.scheme == "https" and public.hostname):
             raise ValueError("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL, the https:// address of the gateway")
-        if self.production and not (self.publish and self.wake_subscribers):
-            raise ValueError("FANGXIAN_PUBLISH and FANGXIAN_WAKE_SUBSCRIBERS are test-only switches")
-        if self.production and self.key_waits != 1:
-            raise ValueError("FANGXIAN_KEY_WAITS is test-only")
+        if self.production and not (self.publish and self.wake_subscribers and self.key_waits == 1):
+            raise ValueError("FANGXIAN_PUBLISH, FANGXIAN_WAKE_SUBSCRIBERS and FANGXIAN_KEY_WAITS are for tests only")
         return self
 
     @model_validator(mode="after")
