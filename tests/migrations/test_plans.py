@@ -43,6 +43,14 @@ PAGED = f"""
 expected in one round at a time, which has an index of its own."""
 
 
+# What tests before this one have left in the statistics decides between indexes that both begin with few values.
+FORGET_STATISTICS = """
+    DELETE FROM pg_statistic USING pg_class AS c WHERE starelid = c.oid AND relnamespace = '{schema}'::regnamespace;
+    SELECT pg_clear_relation_stats('{schema}', relname) FROM pg_class
+    WHERE relnamespace = '{schema}'::regnamespace AND relkind IN ('r', 'i')
+"""
+
+
 async def plans(district: District, service: Service, tables: str = SCOPED, order: str = "") -> dict[str, list[str]]:
     """How each of a service's tables is read by staff, were it large: empty ones are quicker read whole."""
     staff = group_of(service, "staff")
@@ -50,6 +58,7 @@ async def plans(district: District, service: Service, tables: str = SCOPED, orde
     database = await asyncpg.connect(district.database.owner_url)
     try:
         async with database.transaction():
+            await database.execute(FORGET_STATISTICS.format(schema=service))
             await database.execute("SET LOCAL enable_seqscan = off")
             if order:  # what could be read in order is, but for tables as small as here
                 await database.execute("SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off")
