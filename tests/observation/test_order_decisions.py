@@ -71,7 +71,7 @@ async def test_two_people_convert_and_extend_with_a_reason(
     order = (await orders_of(district, [home.adult]))[home.adult]
     path = f"/observation/v1/orders/{order['id']}"
     refused = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析"})
-    assert (refused.status_code, refused.json()["code"]) == (422, "order_room_unconfirmed")
+    assert (refused.status_code, refused.json()["code"]) == (409, "order_room_unconfirmed")
     to_home = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析", "own_room": True})
     assert (await officer.get(path)).json()["kind"] == "central", "one alone changes nothing"
     assert (await approve(district, to_home)).status_code == 200

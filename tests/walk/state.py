@@ -213,7 +213,7 @@ FOUND = {
     "order_id": "observation.orders",
     "referral_id": "observation.referrals",
     "account_id": "gateway.accounts",
-    "client_id": "gateway.clients",
+    "registered_id": "gateway.clients",
     "grant_id": "gateway.grants",
     "session_id": "gateway.sessions",
     "source_id": "gateway.hook_sources",
@@ -231,7 +231,6 @@ async def _found(district: District, things: dict[str, str]) -> None:
         assert found, f"the state has no {name}"
         things[name] = found[0]["id"]
         things.setdefault(f"body {name}", things[name])
-    things.pop("body client_id")
 
 
 async def tables(district: District) -> list[str]:

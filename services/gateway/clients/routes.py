@@ -17,7 +17,10 @@ from shared.work import Listed, RegionOutside
 router = Router(prefix="/gateway/v1/clients", tags=["sign-in"])
 
 READERS = Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR
-ClientId = Annotated[UUID, Path(description="Id of a client.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"])]
+RegisteredId = Annotated[
+    UUID,
+    Path(description="Our id of a client, not its client_id.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
+]
 
 
 @router.post(
@@ -42,19 +45,19 @@ async def list_clients(work: Work, page: PageAsked) -> Listed[Client]:
     return await use_cases.list_clients(work, page)
 
 
-@router.get("/{client_id}", role=READERS, raises=[NotFound])
-async def get_client(client_id: ClientId, work: Work) -> Client:
+@router.get("/{registered_id}", role=READERS, raises=[NotFound])
+async def get_client(registered_id: RegisteredId, work: Work) -> Client:
     """Show a client."""
-    return await use_cases.get_client(work, client_id)
+    return await use_cases.get_client(work, registered_id)
 
 
-@router.post("/{client_id}/rotate", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound, ClientRevoked])
-async def rotate_client(client_id: ClientId, work: Work) -> ClientMade:
+@router.post("/{registered_id}/rotate", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound, ClientRevoked])
+async def rotate_client(registered_id: RegisteredId, work: Work) -> ClientMade:
     """Give a machine a new secret, shown this once. The one before stays valid for a day."""
-    return await use_cases.rotate_client(work, client_id)
+    return await use_cases.rotate_client(work, registered_id)
 
 
-@router.post("/{client_id}/revoke", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound])
-async def revoke_client(client_id: ClientId, work: Work) -> Client:
+@router.post("/{registered_id}/revoke", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound])
+async def revoke_client(registered_id: RegisteredId, work: Work) -> Client:
     """Let a client sign in no more; a machine's tokens stop working within a second."""
-    return await use_cases.revoke_client(work, client_id)
+    return await use_cases.revoke_client(work, registered_id)

@@ -47,7 +47,7 @@ class OrderTestsMissing(Problem):
 class OrderRoomUnconfirmed(Problem):
     """Home observation needs a room of one's own."""
 
-    status = 422
+    status = 409
     code = "order_room_unconfirmed"
     title = Text(zh="未确认单人单间", en="A room of one's own is not confirmed")
     fix = Text(zh="请上门确认有单独房间后填写 own_room", en="See that there is one, then say so in own_room")
