@@ -198,10 +198,8 @@ async def test_orders_restrict_until_they_end(district: District, kind: Any, col
     assert (await code(district, person))["colour"] == "green"
 
 
-async def test_what_the_hospital_rules_out_ends_the_red(district: District) -> None:
-    person = new_id()
-    positive = tube([person], "positive")
-    referral = Referral(
+def ruled_out(person: UUID, positive: Tube) -> Referral:
+    return Referral(
         id=new_id(),
         version=1,
         region=GRID,
@@ -213,9 +211,14 @@ async def test_what_the_hospital_rules_out_ends_the_red(district: District) -> N
         reported_at=NOW,
         closed_at=NOW + timedelta(hours=8),
     )
+
+
+async def test_what_the_hospital_rules_out_ends_the_red(district: District) -> None:
+    person = new_id()
+    positive = tube([person], "positive")
     await tell(district, resident(person), positive)
     assert (await code(district, person))["colour"] == "red"
-    await tell(district, referral)
+    await tell(district, ruled_out(person, positive))
     assert (await code(district, person))["colour"] == "green"
 
 
@@ -226,21 +229,7 @@ async def test_who_was_ruled_out_after_the_own_retest_is_free_of_its_pool_too(di
     await tell(district, resident(person), pool, own)
     (reason,) = (await code(district, person))["reasons"]
     assert (reason["rule"], reason["evidence_id"]) == ("positive", str(own.id))
-    await tell(
-        district,
-        Referral(
-            id=new_id(),
-            version=1,
-            region=GRID,
-            resident_id=person,
-            reason="positive",
-            state="ruled_out",
-            evidence_type=own.type,
-            evidence_id=own.id,
-            reported_at=NOW,
-            closed_at=NOW + timedelta(hours=8),
-        ),
-    )
+    await tell(district, ruled_out(person, own))
     assert (await code(district, person))["colour"] == "green"
     right = own.model_copy(update={"version": 2, "result": own.result.model_copy(update={"outcome": "inconclusive"})})
     await tell(district, right)
