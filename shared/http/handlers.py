@@ -103,6 +103,8 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     status = cast("HTTPException", error).status_code
     if status == 405:
         return _wrong_method(request.scope)
+    if request.scope["method"] == "OPTIONS" and request.scope["path"] == "*":  # of the server as a whole
+        return Response(status_code=204, headers={"Allow": ", ".join((*_METHODS, "HEAD", "OPTIONS"))})
     if status < 400:
         return Response(status_code=status, headers=cast("HTTPException", error).headers)
     kind = _BY_STATUS.get(status, InternalError if status >= 500 else MalformedRequest)

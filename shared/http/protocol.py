@@ -11,23 +11,38 @@ and whether they still may, is looked at each time.
 
 A client that does not come to the end of a request's head is cut off: uvicorn would wait for ever. Only a new
 connection and a head that came in pieces cost a timer.
+
+An offer to upgrade is ignored, and the request is read with its body (framing.py). What breaks HTTP is answered with a
+problem, after the answers to earlier requests; then the connection ends.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from functools import lru_cache, partial
 from typing import Any, cast
 
+import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from shared.http import limits
 from shared.http.alarm import Alarm
+from shared.http.framing import (
+    HEAD_BYTES,
+    LOOKED_AT,
+    AfterHead,
+    Framing,
+    MethodUnknown,
+    RefusedError,
+    head_with,
+    of_unknown_method,
+)
+from shared.http.handlers import respond
 from shared.http.hot import Answer, App, Exchange, Head, Surrounded
-from shared.problems import UpstreamTimeout
+from shared.http.inline import Running, Turn
+from shared.ids import new_name
+from shared.problems import HeadersTooLarge, MalformedRequest, Problem
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -52,8 +67,14 @@ class HotProtocol(HttpToolsProtocol):
     """Whether all that came was whole requests."""
     _begun: tuple[RequestResponseCycle, Surrounded] | None = None
     """A request to a hot route whose body is still being read."""
-    _running: "_Running | None" = None
+    _running: Running | None = None
     _answered_at = 0.0
+    _is_past_head = True
+    """Whether the head of the request that is being read was read: header fields that come later are trailers."""
+    _is_offered_upgrade = False
+    _head_bytes = 0
+    _refusal: Problem | None = None
+    """Why what comes is no longer read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody has come, and is to say what they want."""
@@ -61,7 +82,8 @@ class HotProtocol(HttpToolsProtocol):
         self.flow = _Flow(transport, self.pipeline)
         self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
         self._deadline = Alarm(self.loop, self._expire)
-        self._turn = _Turn()
+        self._turn = Turn()
+        self._framing = Framing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """They have gone."""
@@ -74,17 +96,51 @@ class HotProtocol(HttpToolsProtocol):
         """Something has come. What of it is not a whole request goes the ordinary way."""
         if self._answers_at_once(data):
             return
+        if self._refusal is not None:
+            return
         self._came = data if self._between else b""
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        begun = None if self._is_past_head else self.headers
+        try:
+            self._read(data)
+        except httptools.HttpParserError as error:
+            self._refuse(self._refusal or _problem_of(error, data))
+        if begun is not None and begun is self.headers and not self._is_past_head and self._refusal is None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(HeadersTooLarge(limit_count=limits.HEADER_COUNT, limit_bytes=limits.HEADER_BYTES))
         self._came = None
         if self._begun is not None:
             cycle, _ = self._begun
             self._begun = None
             self._start_task(cycle, self.app)
-        if self._awaits_head():
+        if self._awaits_head() and self._refusal is None:
             self._head_timer = self._head_timer or self.loop.call_later(self.head_seconds, self._cut_off)
         else:
             self._forget_head()
+
+    def _read(self, data: bytes) -> None:
+        """Let the parser read. Where it stops at an offer to upgrade, another one reads on."""
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                rest = memoryview(rest)[offer.args[0] :]
+                self._read_on()
+            else:
+                return
+
+    def _read_on(self) -> None:
+        """Read the body of a request that offers an upgrade, and all that follows, with a new parser."""
+        self._is_offered_upgrade = False
+        self.parser = httptools.HttpRequestParser(AfterHead(self))
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        scope = self.cycle.scope
+        self.parser.feed_data(head_with(scope["headers"], scope["http_version"], self.cycle.keep_alive))
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _answers_at_once(self, data: bytes) -> bool:
         """Whether it is one whole request with a head that was read before: then it is being answered."""
@@ -98,7 +154,7 @@ class HotProtocol(HttpToolsProtocol):
         self.cycle = cast("RequestResponseCycle", self._turn)
         here = {"server": self.server, "client": self.client, "scheme": self.scheme}
         scope = {**known.head.scope, **here, "state": self.app_state.copy()}
-        _Running(self, self.cycle, Exchange(known.head, scope), data[known.size :]).begin()
+        Running(self, self.cycle, Exchange(known.head, scope), data[known.size :]).begin()
         return True
 
     def _is_free(self) -> bool:
@@ -130,11 +186,36 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._between = False
+        self._between = self._is_past_head = False
+        self._head_bytes = 0
+        self._framing.begin()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field, or one that came after the body, which is ignored."""
+        if self._is_past_head:
+            return
+        name = name.lower()
+        if name in LOOKED_AT:
+            self._framing.look_at(name, value)
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is whole. Raises `RefusedError`, at which the parser stops."""
+        self._is_past_head = True
+        self._is_offered_upgrade = self.parser.should_upgrade()
+        self._refusal = self._framing.fault(self.parser.get_http_version())
+        if self._refusal is None and self._is_offered_upgrade and self.parser.get_method() == b"CONNECT":
+            self._refusal = MethodUnknown()
+        if self._refusal is not None:
+            raise RefusedError
+        self.expect_100_continue = self._framing.expects_continue
+        super().on_headers_complete()
+
     def on_message_complete(self) -> None:
-        """A request is whole."""
+        """A request is whole; not yet if the parser left out its body, because it offers an upgrade."""
+        if self._is_offered_upgrade:
+            return
         super().on_message_complete()
         self._between = True
         if self._begun is not None:
@@ -147,31 +228,79 @@ class HotProtocol(HttpToolsProtocol):
             if self._came and cycle.keep_alive and head.fault is None:
                 learn = partial(cast("App", self.app).heads.keep, self._came, body, head, hot)
             self._came = None  # what else has come with it takes its turn in the loop
-            _Running(self, cycle, Exchange(head, scope), body, learn).begin()
+            Running(self, cycle, Exchange(head, scope), body, learn).begin()
 
     def _start_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Let uvicorn answer."""
         cycle.transport = cast("asyncio.Transport", _WayOut(cycle, self))
         super()._start_asgi_task(cycle, app)
 
-    def part(self, cycle: RequestResponseCycle) -> None:
+    def part(self, cycle: RequestResponseCycle | None) -> None:
         """Say no more, and hear the body out: closed at once, a client that still sends never reads our answer."""
-        cycle.on_response = lambda: None  # ours would keep the connection alive
+        if cycle is not None:
+            cycle.on_response = lambda: None  # ours would keep the connection alive
         self.flow.resume_reading()
         self.transport.write_eof()
         self.transport.set_protocol(_Parting(self))
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP: without a word if an earlier request waits, whose answer that would seem to be."""
-        is_another = self._between or (self.cycle is not None and self.cycle.scope is not self.scope)
-        if self.pipeline or (is_another and not self._is_answered()):
-            self.transport.close()
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what cannot be read with a problem, in its turn, and read no further."""
+        self._refusal = problem
+        self._begun = None
+        self._forget_head()
+        cycle, scope = self._being_read(), self._refused_scope()
+        if self.transport.is_closing():
+            return
+        if cycle is not None and self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+            self.pipeline.appendleft((cast("RequestResponseCycle", scope), cast("Any", problem)))
+        elif cycle is None and (self.pipeline or not self._is_answered()):
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cast("RequestResponseCycle", scope), cast("Any", problem)))
+        elif cycle is not None and cycle.response_started:
+            self.part(cycle) if cycle.response_complete else self.transport.close()
         else:
-            super().send_400_response(msg)
+            self._write_refusal(scope, problem)
+            if cycle is not None:  # whoever waits for the body learns that nobody is there
+                cycle.response_started = cycle.response_complete = cycle.disconnected = True
+                cycle.message_event.set()
+
+    def _being_read(self) -> RequestResponseCycle | None:
+        """The request whose body is being read."""
+        is_one = self.cycle is not None and self.cycle.scope is self.scope and not self._between
+        return self.cycle if is_one else None
+
+    def _refused_scope(self) -> Scope:
+        """As much of the request as an answer needs. A head that was not read whole has no method."""
+        method, headers = "", []
+        if not self._between:
+            method, headers = self.scope.get("method", ""), self.headers
+        if not method and self._is_past_head:
+            method = self.parser.get_method().decode("ascii")
+        return {"type": "http", "method": method, "headers": headers, "state": {"request_id": new_name()}}
+
+    def _write_refusal(self, scope: Scope, problem: Problem) -> None:
+        response = respond(scope, problem)
+        headers = [header for header in response.raw_headers if header[0] not in (b"content-length", b"connection")]
+        body = bytes(response.body)
+        self.transport.write(
+            b"%b%bx-request-id: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (
+                STATUS_LINE[problem.status],
+                _lines((*self.server_state.default_headers, *headers)),
+                scope["state"]["request_id"].encode("ascii"),
+                len(body),
+                b"" if scope["method"] == "HEAD" else body,
+            )
+        )
+        self.part(None)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.transport.is_closing():
             return  # nobody would be answered
+        if isinstance(app, Problem):  # it waited for earlier answers
+            self._write_refusal(cast("Scope", cycle), app)
+            return
         hot = None if self._came is None else self._hot(cycle, app)  # else it stood in line
         if hot is None:
             self._start_task(cycle, app)
@@ -231,7 +360,7 @@ class HotProtocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def run(self, running: "_Running", until: float) -> None:
+    def run(self, running: Running, until: float) -> None:
         """Somebody is being answered, and has so long."""
         self._running = running
         self._deadline.put_off(until)
@@ -286,80 +415,10 @@ class _Parting(asyncio.Protocol):
         self._before.connection_lost(exc)
 
 
-class _Turn:
-    """Stands where uvicorn keeps a request that is under way, for one that uvicorn has not read. One a connection."""
-
-    __slots__ = ("disconnected", "keep_alive", "response_complete", "response_started", "scope")
-
-    message_event = asyncio.Event()
-    """Nobody waits for it."""
-
-    def begin(self, scope: Any) -> None:
-        """A request is under way. `scope` is that of the last one that was read."""
-        self.scope = scope
-        self.disconnected = self.response_started = self.response_complete = False
-        self.keep_alive = True
-
-
-class _Running:
-    """A request to a hot route under way."""
-
-    __slots__ = ("_context", "_coroutine", "_cycle", "_exchange", "_is_overdue", "_learn", "_protocol", "_waits_for")
-
-    def __init__(
-        self,
-        protocol: HotProtocol,
-        cycle: RequestResponseCycle,
-        exchange: Exchange,
-        body: bytes,
-        learn: Callable[[], None] | None = None,
-    ) -> None:
-        self._protocol = protocol
-        self._cycle = cycle
-        self._exchange = exchange
-        self._coroutine: Coroutine[asyncio.Future[Any], None, Answer] = exchange.answer_to(body)
-        self._context = copy_context()
-        self._learn = learn
-        self._waits_for: asyncio.Future[Any] | None = None
-        self._is_overdue = False
-
-    def begin(self) -> None:
-        """Answer it, in a context of its own as a task has."""
-        self._context.run(self._go_on)
-
-    def _go_on(self, _: object = None) -> None:
-        """Run until it waits for something, or is answered."""
-        try:
-            future = self._coroutine.send(None)
-        except StopIteration as ended:
-            self._end(ended.value)
-        except asyncio.CancelledError:
-            self._end(self._exchange.refusal(UpstreamTimeout()))
-        except BaseException:
-            self._protocol.transport.close()
-            raise
-        else:
-            self._wait(future)
-
-    def expire(self) -> None:
-        """Its time is over."""
-        self._is_overdue = True
-        if self._waits_for is not None:
-            self._waits_for.cancel()
-
-    def _wait(self, future: "asyncio.Future[Any]") -> None:
-        future.add_done_callback(self._go_on, context=self._context)
-        if self._waits_for is None:
-            self._protocol.run(self, self._protocol.loop.time() + self._exchange.budget)
-        self._waits_for = future
-        if self._is_overdue:  # while what it had waited for was done already
-            future.cancel()
-
-    def _end(self, answer: Answer) -> None:
-        if self._learn is not None and answer.status < 400:
-            self._learn()
-        self._protocol.write_answer(self._cycle, answer, self._exchange.request_id)
-        self._exchange.end(answer.status)
+def _problem_of(error: httptools.HttpParserError, data: bytes) -> Problem:
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return of_unknown_method(data)
+    return MalformedRequest()
 
 
 @lru_cache(maxsize=128)

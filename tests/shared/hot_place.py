@@ -107,23 +107,33 @@ class Place:
 @asynccontextmanager
 async def open_place() -> AsyncIterator[Place]:
     there = Place()
+    async with served(there.app) as (server, port):
+        there.server, there.port = server, port
+        yield there
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Serve an application with our protocol, as services are served; gives the server and its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    there.port = listener.getsockname()[1]
     config = uvicorn.Config(  # proxy headers would stand between the server and the application
-        there.app,
+        app,
         http=HotProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
+        server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    there.server = uvicorn.Server(config)
-    serving = asyncio.create_task(there.server.serve(sockets=[listener]))
-    await there.until(lambda: bool(there.server and there.server.started))
-    yield there
-    there.server.should_exit = True
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    async with asyncio.timeout(SECONDS):
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
+            await asyncio.sleep(0.001)
+    yield server, listener.getsockname()[1]
+    server.should_exit = True
     await serving
 
 

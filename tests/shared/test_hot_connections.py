@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from shared.http.protocol import HotProtocol
+from shared.problems import MEDIA_TYPE
 from tests.shared.hot_place import (
     CHUNKED,
     KEEP_ALIVE_SECONDS,
@@ -81,16 +82,30 @@ async def test_who_asks_again_before_the_answer_has_it_after(place: Place, is_kn
 
 
 @known_or_not
-async def test_what_is_no_http_behind_one_that_waits_is_not_its_answer(place: Place, is_known: bool) -> None:
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [
+        (asked("x").replace(b"content-length: 3", b"transfer-encoding: gzip"), 501),
+        (CHUNKED.replace(b"7\r\n", b"no length\r\n"), 400),
+        (b"no http at all\r\n\r\n", 400),
+    ],
+    ids=["an unknown coding", "a broken body", "no HTTP"],
+)
+async def test_what_is_refused_behind_one_that_waits_is_answered_after_it(
+    place: Place, is_known: bool, behind: bytes, status: int
+) -> None:
     await learn(place, is_known)
-    before = len(place.statuses)
     async with line(place) as (reader, writer):
         writer.write(asked("wait"))
         await place.until(lambda: bool(place.waiting))
-        writer.write(asked("x").replace(b"content-length: 3", b"transfer-encoding: gzip"))
+        writer.write(behind)
+        await asyncio.sleep(0.05)
+        writer.write(asked("never read"))
+        place.waiting[0].set_result(b'"first"')
+        assert (await answer(reader))[2]["said"] == "first"
+        refused, headers, _ = await answer(reader)
+        assert (refused, headers["content-type"], headers["connection"]) == (status, MEDIA_TYPE, "close")
         assert await asyncio.wait_for(reader.read(), 5) == b""
-    place.waiting[0].set_result(b"1")
-    await place.until(lambda: len(place.statuses) > before)
 
 
 @pytest.mark.parametrize("more", [(), ("connection: close",)], ids=["to be kept", "asked to close"])
@@ -205,11 +220,12 @@ def test_a_connection_that_was_closed_is_not_written_to_by_the_loop_we_serve_wit
 
     async def break_off() -> list[int]:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
-        async with open_place() as place, line(place) as (reader, writer):
+        async with open_place() as place, line(place) as (_, writer):
             writer.write(asked("wait"))
             await place.until(lambda: bool(place.waiting))
-            writer.write(CHUNKED.replace(b"7\r\n", b"no length\r\n"))
-            assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert place.server is not None
+            for one in place.server.server_state.connections:
+                one.transport.close()
             place.waiting[0].set_result(b"1")
             await place.until(lambda: bool(place.statuses or wrong))
             return place.statuses

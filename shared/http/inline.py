@@ -1,0 +1,98 @@
+"""A request to a hot route under way, without a task: its coroutine is moved on by the futures it waits for."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, Protocol
+
+from shared.http.hot import Answer, Exchange
+from shared.problems import UpstreamTimeout
+
+
+class Server(Protocol):
+    """What answers: the server's side of the connection."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+
+    def run(self, running: "Running", until: float) -> None:
+        """Somebody is being answered, and has so long."""
+
+    def write_answer(self, cycle: Any, answer: Answer, request_id: str) -> None:
+        """Write an answer in one piece, and be ready for the next request."""
+
+
+class Turn:
+    """Stands where uvicorn keeps a request that is under way, for one that uvicorn has not read. One a connection."""
+
+    __slots__ = ("disconnected", "keep_alive", "response_complete", "response_started", "scope")
+
+    message_event = asyncio.Event()
+    """Nobody waits for it."""
+
+    def begin(self, scope: Any) -> None:
+        """A request is under way. `scope` is that of the last one that was read."""
+        self.scope = scope
+        self.disconnected = self.response_started = self.response_complete = False
+        self.keep_alive = True
+
+
+class Running:
+    """A request to a hot route under way."""
+
+    __slots__ = ("_context", "_coroutine", "_cycle", "_exchange", "_is_overdue", "_learn", "_protocol", "_waits_for")
+
+    def __init__(
+        self,
+        protocol: Server,
+        cycle: Any,
+        exchange: Exchange,
+        body: bytes,
+        learn: Callable[[], None] | None = None,
+    ) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._exchange = exchange
+        self._coroutine: Coroutine[asyncio.Future[Any], None, Answer] = exchange.answer_to(body)
+        self._context = copy_context()
+        self._learn = learn
+        self._waits_for: asyncio.Future[Any] | None = None
+        self._is_overdue = False
+
+    def begin(self) -> None:
+        """Answer it, in a context of its own as a task has."""
+        self._context.run(self._go_on)
+
+    def _go_on(self, _: object = None) -> None:
+        """Run until it waits for something, or is answered."""
+        try:
+            future = self._coroutine.send(None)
+        except StopIteration as ended:
+            self._end(ended.value)
+        except asyncio.CancelledError:
+            self._end(self._exchange.refusal(UpstreamTimeout()))
+        except BaseException:
+            self._protocol.transport.close()
+            raise
+        else:
+            self._wait(future)
+
+    def expire(self) -> None:
+        """Its time is over."""
+        self._is_overdue = True
+        if self._waits_for is not None:
+            self._waits_for.cancel()
+
+    def _wait(self, future: "asyncio.Future[Any]") -> None:
+        future.add_done_callback(self._go_on, context=self._context)
+        if self._waits_for is None:
+            self._protocol.run(self, self._protocol.loop.time() + self._exchange.budget)
+        self._waits_for = future
+        if self._is_overdue:  # while what it had waited for was done already
+            future.cancel()
+
+    def _end(self, answer: Answer) -> None:
+        if self._learn is not None and answer.status < 400:
+            self._learn()
+        self._protocol.write_answer(self._cycle, answer, self._exchange.request_id)
+        self._exchange.end(answer.status)
