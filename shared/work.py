@@ -19,7 +19,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction
 
-from shared import bulk, clock, straight
+from shared import bulk, clock, preconditions, straight
 from shared.actors import Actor, Role
 from shared.audit import entries
 from shared.audit.kinds import Kind
@@ -28,7 +28,7 @@ from shared.contracts.resource import R, Resource
 from shared.db import Row, group_of
 from shared.feed import log
 from shared.ids import in_order
-from shared.problems import NotFound, Problem, Text, VersionMismatch
+from shared.problems import NotFound, PreconditionRequired, Problem, Text, VersionMismatch
 from shared.regions import EVERYTHING, covers
 
 if TYPE_CHECKING:
@@ -308,9 +308,15 @@ class Work:
         if not covers(self.actor.range, region):
             raise RegionOutside(at="/region")
 
-    def expect(self, row: Row, if_match: str | None) -> None:
-        """Refuse a change of something the caller has not seen in its present version (`If-Match`)."""
-        if if_match is not None and if_match.strip().removeprefix("W/").strip('"') not in {"*", str(row.version)}:
+    def expect(self, row: Row, if_match: str | None, *, required: bool = False) -> None:
+        """Refuse a change of something the caller has not seen in its present version (`If-Match`).
+
+        Where it is `required`, the caller says at least that any version will do (`*`). Raises `VersionMismatch`,
+        `PreconditionRequired` or `IfMatchMalformed`.
+        """
+        if required and if_match is None:
+            raise PreconditionRequired()
+        if if_match is not None and not preconditions.matches(if_match, preconditions.etag_of(row.version)):
             raise VersionMismatch()
 
 

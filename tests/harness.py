@@ -26,6 +26,7 @@ from shared.jobs import run_open_jobs
 from shared.regions import range_of
 from shared.settings import SERVICES, Service, Settings
 from shared.worker import Worker
+from tests.documented import Documented
 
 TEMPLATE = "fangxian"
 PASSWORDS = {service: f"test-{service}" for service in SERVICES}
@@ -110,6 +111,7 @@ class District:
     houses: dict[str, House]
     workers: dict[str, Worker]
     _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
+    _documented: dict[str, Documented] = field(default_factory=dict)
 
     @classmethod
     @asynccontextmanager
@@ -200,7 +202,10 @@ class District:
             transport=httpx.ASGITransport(self.apps[service], raise_app_exceptions=True),
             base_url=f"http://{service}",
             headers={"authorization": first, "accept-language": "en"},
-            event_hooks={"request": [_with_key, sign, *self._outside(service, actor, region)]},
+            event_hooks={
+                "request": [_with_key, sign, *self._outside(service, actor, region)],
+                "response": [self.documented(service).check],
+            },
         )
 
     def _outside(self, service: Service, actor: Actor, region: str | None) -> list[RequestHook]:
@@ -211,6 +216,10 @@ class District:
             request.headers["authorization"] = f"Bearer {issuer.issue(actor, region, 3600)}"
 
         return [sign] if service == "gateway" else []
+
+    def documented(self, service: Service) -> Documented:
+        """What a service says that it answers: each answer is held to it."""
+        return self._documented.setdefault(service, Documented(self.apps[service]))
 
     def move_clock(self, **by: float) -> None:
         """Move the clock of all four services: `move_clock(hours=3)`."""

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
+from shared.actors import Actor, Role
 from shared.http.failures import account_of, causes, problem_of
 from shared.http.texts import problem_of_validation
 from shared.problems import (
@@ -37,6 +38,7 @@ from shared.problems import (
     VersionMismatch,
     language_of,
     openapi_examples,
+    openapi_header_components,
     openapi_schemas,
 )
 
@@ -150,7 +152,10 @@ def has_left(error: BaseException) -> bool:
 
 def problem_response(scope: Scope, problem: Problem) -> Response:
     """A problem as an answer, in the caller's language."""
-    status, headers, body = problem.render(language_of(_header(scope, b"accept-language")), request_id_of(scope))
+    language = language_of(_header(scope, b"accept-language"))
+    actor = scope.get("state", {}).get("actor")
+    is_resident = isinstance(actor, Actor) and actor.role is Role.RESIDENT
+    status, headers, body = problem.render(language, request_id_of(scope), is_resident=is_resident)
     # What a value holds must not turn a problem into another: half a surrogate pair, or a line break in a header.
     content = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
     plain = {name: " ".join(value.encode("ascii", "replace").decode().split()) for name, value in headers.items()}
@@ -174,6 +179,7 @@ def _describe(app: FastAPI) -> None:
         document = describe()
         components = document.setdefault("components", {})
         components.setdefault("schemas", {}).update(openapi_schemas())
+        components["headers"] = openapi_header_components()
         components["examples"] = openapi_examples(set(_EXAMPLE.findall(json.dumps(document["paths"]))))
         return document
 

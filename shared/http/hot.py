@@ -163,6 +163,7 @@ class Head:
         most = hot.endpoint.body_bytes
         try:
             limits.check(scope, headers, size, most or limits.BODY_BYTES, is_json=True)
+            hot.route.check_query(scope.get("query_string", b""))
             if most:
                 _check_is_json(scope)
         except Problem as fault:

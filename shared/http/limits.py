@@ -21,6 +21,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from shared.http.failures import account_of
 from shared.http.handlers import BrokenOff, has_left, respond
 from shared.ids import new_name
+from shared.preconditions import is_known
 from shared.problems import (
     MEDIA_TYPE,
     HeadersTooLarge,
@@ -57,6 +58,8 @@ _NO_PAGE = (
 )
 """For browsers: an answer is no page, unless its route says otherwise. Hot routes, which no browser shows, spare it."""
 
+_OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding", b"content-disposition")
+
 Observe = Callable[[Scope, int, float], None]
 """Told of each answered request: its scope, the status, and the seconds it took."""
 
@@ -64,7 +67,9 @@ logger = structlog.get_logger()
 
 # An id is logged and audited: one that is, or holds, a telephone or an ID number is none.
 _REQUEST_ID = re.compile(rb"(?!.*(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9]))[A-Za-z0-9._-]{8,64}")
-_READ = frozenset({b"x-request-id", b"x-deadline-ms", b"content-length", b"content-encoding", b"accept"})
+_READ = frozenset(
+    {b"x-request-id", b"x-deadline-ms", b"content-length", b"content-encoding", b"accept", b"if-none-match"}
+)
 
 
 def install(
@@ -157,6 +162,8 @@ class Surroundings:
         state["request_id"] = request_id
         exchange = _Exchange(receive, send, request_id, scope["method"] == "HEAD")
         exchange.foreign = scope["path"].startswith(self.foreign_paths)
+        if scope["method"] in ("GET", "HEAD") and not exchange.foreign:
+            exchange.if_none_match = headers.get(b"if-none-match")
         if exchange.head:  # answered as GET is, without the body
             scope = {**scope, "method": "GET"}
         bound = bind_contextvars(request_id=request_id)
@@ -200,7 +207,18 @@ class Surroundings:
 class _Exchange:
     """One request's way in and out: counts what comes, completes what leaves."""
 
-    __slots__ = ("_receive", "_send", "foreign", "head", "limit", "received", "request_id", "started", "status")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "foreign",
+        "head",
+        "if_none_match",
+        "limit",
+        "received",
+        "request_id",
+        "started",
+        "status",
+    )
 
     def __init__(self, receive: Receive, send: Send, request_id: str, head: bool) -> None:
         self._receive = receive
@@ -208,6 +226,7 @@ class _Exchange:
         self.request_id = request_id
         self.head = head
         self.foreign = False
+        self.if_none_match: bytes | None = None
         self.limit = 0
         self.received = 0
         self.started = False
@@ -224,12 +243,23 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
+            if self.if_none_match is not None and message["status"] == 200:
+                message = self._unless_known(message, self.if_none_match)
             self.status = message["status"]
             headers = completed(message.get("headers", ()), self.request_id)
             message = {**message, "headers": headers if self.foreign else [*headers, *_closed(headers)]}
         elif self.head and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
+
+    def _unless_known(self, start: Message, if_none_match: bytes) -> Message:
+        """The beginning of an answer, or 304 in its place if the caller has it already (RFC 9110, 15.4.5)."""
+        etag = next((value for name, value in start["headers"] if name == b"etag"), None)
+        if etag is None or not is_known(if_none_match, etag):
+            return start
+        self.head = True  # without the body
+        kept = [header for header in start["headers"] if header[0] not in _OF_THE_BODY]
+        return {**start, "status": 304, "headers": kept}
 
 
 def check(scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int, *, is_json: bool) -> None:

@@ -16,6 +16,9 @@ METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
 Document = dict[str, Any]
 
+MUST = {"x-required": True}
+"""Marks a parameter that is required, although a problem of its own says so when it is missing."""
+
 _NONE_KNOWN = object()
 """No example, where null would be one."""
 
@@ -51,7 +54,9 @@ def _without_null(operation: Document) -> None:
         kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
         if len(kinds) == 1:
             del schema["anyOf"]
-            parameter["schema"] = {**kinds[0], **schema}
+            parameter["schema"] = schema = {**kinds[0], **schema}
+        if schema.pop("x-required", False):
+            parameter["required"] = True
 
 
 def _with_nulls(example: Any, schema: Document, document: Document) -> None:

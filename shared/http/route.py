@@ -6,15 +6,17 @@ finished answer, commit, and only then answer.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl
 
 import asyncpg
 import msgspec
 import structlog
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import IntegrityError
 from starlette.datastructures import FormData
@@ -27,13 +29,15 @@ from shared.house import House
 from shared.http import idempotency
 from shared.http.bodies import StrictRequest
 from shared.http.failures import problem_of
-from shared.problems import Forbidden, Problem, Sunset
+from shared.problems import Fault, Forbidden, InvalidInput, Problem, Sunset, Text, shown
 
 Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]
 """What surrounds a request's transaction: it has the caller (`request.state.actor`) and the body."""
 
 NOBODY = Actor("nobody", Role(0))
 """Who calls an open route: no role, and a scope that holds nothing."""
+
+_NO_SUCH_PARAMETER = Text(zh="没有这个查询参数，请去掉", en="There is no such query parameter; remove it")
 
 logger = structlog.get_logger()
 
@@ -64,6 +68,8 @@ class Route(APIRoute):
     siblings: "Sequence[Route]" = ()
     """The routes declared beside it."""
 
+    _query: frozenset[str] | None = None
+
     hot: Any = None
     """What answers in place of the endpoint, where that is only a declaration (hot.py)."""
 
@@ -74,6 +80,17 @@ class Route(APIRoute):
             scope["path"] == one.path for one in self.siblings if not one.param_convertors
         )
         return (Match.NONE, {}) if is_named else found
+
+    def check_query(self, query: bytes) -> None:
+        """Refuse parameters that the route does not know: a misspelt filter would be no filter. Raises InvalidInput."""
+        if not query:
+            return
+        if self._query is None:
+            self._query = frozenset(_query_names(self.dependant))
+        asked = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        unknown = [name for name in asked if name not in self._query]
+        if unknown:
+            raise InvalidInput(errors=[_unknown(name) for name in unknown])
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -87,6 +104,7 @@ class Route(APIRoute):
             house: House = request.app.state.house
             actor = _caller(request, contract)
             request.state.actor = actor
+            self.check_query(request.scope["query_string"])
             if contract.collects and house.is_over:
                 raise Sunset()
             # The body is here before the transaction begins: a slow client holds no connection to the database.
@@ -124,6 +142,16 @@ class Route(APIRoute):
         return checked
 
 
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
+
+
+def _unknown(name: str) -> Fault:
+    return Fault("parameter_unknown", _NO_SUCH_PARAMETER, parameter=shown(name) or "…", place="query")
+
+
 def _target(request: Request) -> str:
     """What an act is done to, and what it starts from: another If-Match is another act."""
     return f"{request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}"
@@ -133,6 +161,7 @@ def _caller(request: Request, contract: Contract) -> Actor:
     if contract.open:
         return NOBODY.during(request.state.request_id)
     actor: Actor = request.app.state.authenticate(request)
+    request.state.actor = actor  # also a refusal is told in words for who asks
     if actor.role not in contract.role:
         raise Forbidden()
     return actor

@@ -4,7 +4,7 @@ How it runs is in route.py.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -15,7 +15,9 @@ from shared.audit.kinds import Kind
 from shared.house import House
 from shared.http import idempotency
 from shared.http.bodies import strictly
+from shared.http.openapi import MUST
 from shared.http.route import Before, Contract, Route
+from shared.preconditions import IfMatchMalformed
 from shared.problems import (
     Forbidden,
     HeadersTooLarge,
@@ -26,6 +28,7 @@ from shared.problems import (
     MalformedUrl,
     NotAcceptable,
     PayloadTooLarge,
+    PreconditionRequired,
     Problem,
     Sunset,
     TooManyRequests,
@@ -38,6 +41,7 @@ from shared.problems import (
     UpstreamTimeout,
     UrlTooLong,
     VersionMismatch,
+    openapi_headers,
     openapi_responses,
 )
 from shared.sunset.rules import stays_open
@@ -104,6 +108,8 @@ class Router(APIRouter):
         unkept: bool = False,
         audit: Kind | None = None,
         before: Before | None = None,
+        etag: bool = False,
+        also: Mapping[int, str] | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
         """`open` lets callers in without a token: what such a route trusts, it checks by itself.
@@ -111,6 +117,8 @@ class Router(APIRouter):
         `unkept` keeps no answer under an idempotency key, for what must not be kept at all. `audit` is the kind of the
         entry each call leaves: a change, if nothing is said; a question leaves one of a look where it shows somebody's
         data, and one of another kind always. `before` surrounds the transaction, for what takes longer than one may.
+
+        `etag` says that the answer carries an ETag. `also` names other statuses with the same answer, and when.
         """
         if audit is None and method != "GET":
             audit = Kind.CHANGE
@@ -129,10 +137,11 @@ class Router(APIRouter):
                 endpoint,
                 methods=[method],
                 status_code=status,
-                responses=_responses(contract, status),
+                responses=_responses(contract, method, status, etag, _same(endpoint, also or {})),
                 openapi_extra={
                     **_access(contract),
                     **({"x-location": location} if location else {}),
+                    **({"parameters": [IF_NONE_MATCH]} if etag and method == "GET" else {}),
                     **options.pop("extra", {}),
                 },
                 dependencies=_keys(contract) if method == "POST" else [],
@@ -171,20 +180,41 @@ def _problems(
     asked = [parameter.annotation for parameter in inspect.signature(endpoint).parameters.values()]
     if PageAsked in asked or CursorAsked in asked:
         problems.add(works.InvalidCursor)
-    if IfMatch in asked:
-        problems.add(VersionMismatch)
+    if IfMatch in asked or IfMatchRequired in asked:
+        problems.update((VersionMismatch, IfMatchMalformed))
+    if IfMatchRequired in asked:
+        problems.add(PreconditionRequired)
     if method != "GET":
         problems.update(WITH_BODY, idempotency.PROBLEMS)
     return tuple(problems - {Unauthenticated, Forbidden} if is_open else problems)
 
 
-def _responses(contract: Contract, status: int) -> dict[int | str, dict[str, Any]]:
-    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(contract.problems)}
+IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "ETags that the caller has; if one is that of the answer, the answer is 304 without a body.",
+    "schema": {"type": "string"},
+}
+
+
+def _responses(
+    contract: Contract, method: str, status: int, etag: bool, also: dict[int | str, dict[str, Any]]
+) -> dict[int | str, dict[str, Any]]:
+    responses: dict[int | str, dict[str, Any]] = {**openapi_responses(contract.problems), **also}
+    headers = openapi_headers(["ETag"]) if etag else {}
     if contract.location:
-        responses[status] = {
-            "headers": {"Location": {"description": "Where what was made is found.", "schema": {"type": "string"}}}
-        }
+        headers["Location"] = {"description": "Where what was made is found.", "schema": {"type": "string"}}
+    if headers:
+        responses[status] = {"headers": headers}
+    if etag and method == "GET":
+        responses[304] = {"description": "Not modified: the caller has it.", "headers": openapi_headers(["ETag"])}
     return responses
+
+
+def _same(endpoint: Callable[..., Any], also: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Other statuses that an operation answers with what it returns."""
+    answer = inspect.signature(endpoint, eval_str=True).return_annotation
+    return {status: {"description": when, "model": answer} for status, when in also.items()}
 
 
 def _keys(contract: Contract) -> list[Any]:
@@ -255,5 +285,28 @@ TheHouse: TypeAlias = Annotated[House, Depends(_house)]
 PageAsked: TypeAlias = Annotated[works.Page, Depends(_page)]
 """Which page of a list is asked for."""
 
-IfMatch: TypeAlias = Annotated[str | None, Header(alias="If-Match", description="The ETag seen last.", max_length=64)]
-"""The version a change starts from."""
+
+def _if_match_header(more: str, **schema: Any) -> Any:
+    described = f"The ETag seen last; several in a list (RFC 9110, 13.1.1). {more}"
+    return Header(alias="If-Match", description=described, max_length=1_000, json_schema_extra=schema)
+
+
+async def _if_match(
+    request: Request,
+    given: Annotated[str | None, _if_match_header("Left out or `*` changes any version.")] = None,
+) -> str | None:
+    return None if given is None else ",".join(request.headers.getlist("if-match"))
+
+
+async def _if_match_required(
+    request: Request,
+    given: Annotated[str | None, _if_match_header("`*` changes any version.", **MUST)] = None,
+) -> str | None:
+    return await _if_match(request, given)
+
+
+IfMatch: TypeAlias = Annotated[str | None, Depends(_if_match)]
+"""The version a change starts from, if the caller says which."""
+
+IfMatchRequired: TypeAlias = Annotated[str | None, Depends(_if_match_required)]
+"""The version a change starts from, without which it is refused: `work.expect(row, if_match, required=True)`."""

@@ -102,7 +102,7 @@ TEXTS: Mapping[str, Text] = {
     "string_unicode": Text(zh="应为有效的 Unicode 字符串", en="This must be a string of valid Unicode"),
     "string_too_short": Text(zh="至少 {min_length} 个字符", en="This needs at least {min_length} characters"),
     "string_too_long": Text(zh="最多 {max_length} 个字符", en="This takes at most {max_length} characters"),
-    "string_pattern_mismatch": Text(zh="格式应符合 {pattern}", en="This must match {pattern}"),
+    "string_pattern_mismatch": Text(zh="格式不正确", en="This has the wrong form"),
     "string_not_ascii": Text(zh="只能含 ASCII 字符", en="This must hold ASCII characters only"),
     "enum": _ONE_OF,
     "literal_error": _ONE_OF,
@@ -170,6 +170,73 @@ TEXTS: Mapping[str, Text] = {
 """What each kind of Pydantic's findings is called; of its context only what is ours, never the caller's, is said."""
 
 
+_EMPTY = Text(zh="不能为空", en="This must not be empty")
+_REGION = Text(zh="应为 2 至 16 位数字", en="This must be 2 to 16 digits")
+_LEVELS = Text(
+    zh="应为 2、4、6、9、12、14 或 16 位数字", en="This must have 2, 4, 6, 9, 12, 14 or 16 digits, by its level"
+)
+_PRINTABLE = Text(zh="只能含可见的 ASCII 字符，不含空格", en="This must hold visible ASCII characters only, no spaces")
+_CURSOR = Text(zh="请原样使用上一页的 next_cursor", en="Send next_cursor of the page before as it was given")
+
+FORMS: Mapping[str, Text] = {
+    r"^[0-9]{14}([0-9]{2})?$": Text(
+        zh="应为 14 位（片区）或 16 位（网格）数字", en="This must be 14 digits (a patch) or 16 (a grid)"
+    ),
+    r"^[0-9]{12}([0-9]{2}){0,2}$": Text(
+        zh="应为 12 位（社区）、14 位（片区）或 16 位（网格）数字",
+        en="This must be 12 digits (a community), 14 (a patch) or 16 (a grid)",
+    ),
+    r"^[0-9]{2,16}$": _REGION,
+    r"^[0-9]{2,14}$": Text(zh="应为 2 至 14 位数字", en="This must be 2 to 14 digits"),
+    r"^[0-9]{6,16}$": Text(zh="应为 6 至 16 位数字", en="This must be 6 to 16 digits"),
+    r"^([0-9]{2,16})?$": Text(
+        zh="应为 2 至 16 位数字，空为全部", en="This must be 2 to 16 digits; empty means the whole"
+    ),
+    r"^([0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$": _LEVELS,
+    r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$": Text(
+        zh="应为 6、9、12、14 或 16 位数字", en="This must have 6, 9, 12, 14 or 16 digits, by its level"
+    ),
+    r"^[0-9A-Za-z-]{1,40}$": Text(zh="应为管上印的号码", en="This must be the number printed on the tube"),
+    r"^[0-9a-f]{64}$": Text(
+        zh="应为提案所示的 64 位摘要", en="This must be the hash of 64 digits that the proposal shows"
+    ),
+    r"^[a-z][a-z0-9_]{1,39}$": Text(
+        zh="应为 2 至 40 个小写字母、数字或下划线，以字母开头",
+        en="This must be 2 to 40 lower-case letters, digits or underscores, and begin with a letter",
+    ),
+    r"^[a-z0-9][a-z0-9._-]{2,99}$": Text(
+        zh="应为 3 至 100 个小写字母、数字、点、横线或下划线",
+        en="This must be 3 to 100 lower-case letters, digits, dots, hyphens or underscores",
+    ),
+    r"^[a-zA-Z0-9][a-zA-Z0-9._-]{2,49}$": Text(
+        zh="应为 3 至 50 位，可用字母、数字、点、横线和下划线",
+        en="This must be 3 to 50 letters, digits, dots, hyphens or underscores",
+    ),
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": Text(
+        zh="应为 1 至 63 个小写字母、数字或横线，横线不在首尾",
+        en="This must be 1 to 63 lower-case letters, digits or hyphens, with no hyphen at either end",
+    ),
+    r"^lab-[a-z0-9-]{1,60}$": Text(
+        zh="应为检测机构代号，如 lab-jinjiang", en="This must name a laboratory, such as lab-jinjiang"
+    ),
+    r"^[a-z0-9_]+(\.[a-z0-9_]+)*$": Text(
+        zh="应为以点分隔的小写词，如 referral.left", en="This must be lower-case words with dots, such as referral.left"
+    ),
+    r"^\s*\S[\s\S]{2,}\S\s*$": Text(zh="请写明，至少 4 个字", en="Say it in at least 4 characters"),
+    r"^[\x21-\x7e]+$": _PRINTABLE,
+    r"^(urgent|normal)$": Text(zh="只能是 urgent 或 normal", en="This must be urgent or normal"),
+    r"^[0-9~]{0,16}s[0-9a-f]{1,15}$": _CURSOR,
+    r"^0[0-9a-f]{11}7[0-9a-f]{3}[89ab][0-9a-f]{15}$": _CURSOR,
+}
+"""What the patterns of fields ask for, in words."""
+
+_OF_FIELD: Mapping[tuple[str, str], Text] = {
+    ("phone", "string_too_short"): Text(zh="号码不完整", en="The number is not complete"),
+    ("phone", "string_too_long"): Text(zh="号码过长", en="The number is too long"),
+}
+"""What a finding is called at a field where more can be said."""
+
+
 def problem_of_validation(error: RequestValidationError, content_type: str | None = None) -> Problem:
     """The problem a request that failed validation is: nearly always InvalidInput with all its faults."""
     findings = error.errors()
@@ -196,6 +263,7 @@ def faults_of(findings: Sequence[Mapping[str, Any]], body: Any = None) -> list[F
 def _fault_of(finding: Mapping[str, Any], body: Any) -> Fault:
     code, text, values = _words_of(finding)
     place, *steps = finding["loc"] or ("body",)
+    text = _OF_FIELD.get((str(steps[-1]) if steps else "", code), text)
     if place in ("query", "path", "header", "cookie"):
         name = str(steps[0]) if steps else str(place)
         return Fault(code, text, values, parameter=name, place=cast("Place", place))
@@ -207,6 +275,10 @@ def _words_of(finding: Mapping[str, Any]) -> tuple[str, Text, Mapping[str, objec
     told = context.get("error")
     if isinstance(told, Invalid):
         return told.code, told.text, told.values
+    if kind == "string_pattern_mismatch":
+        return kind, FORMS.get(context.get("pattern", ""), TEXTS[kind]), {}
+    if kind == "string_too_short" and context.get("min_length") == 1:
+        return kind, _EMPTY, {}
     if kind in TEXTS:
         return kind, TEXTS[kind], {name: _listed(context.get(name, "…")) for name in TEXTS[kind].names}
     declared = registry.get(kind)

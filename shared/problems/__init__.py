@@ -40,6 +40,8 @@ from shared.problems.documents import (
     ProblemError,
     catalogue,
     openapi_examples,
+    openapi_header_components,
+    openapi_headers,
     openapi_responses,
     openapi_schemas,
 )
@@ -54,6 +56,7 @@ from shared.problems.problem import (
     fragment,
     pointer,
     registry,
+    shown,
 )
 from shared.problems.texts import (
     LANGUAGES,
@@ -109,9 +112,12 @@ __all__ = [
     "fragment",
     "language_of",
     "openapi_examples",
+    "openapi_header_components",
+    "openapi_headers",
     "openapi_responses",
     "openapi_schemas",
     "pointer",
     "registry",
     "sentences",
+    "shown",
 ]

@@ -1,7 +1,7 @@
 """The problems any operation can meet, by status."""
 
 from shared.problems.problem import Problem
-from shared.problems.texts import Text
+from shared.problems.texts import Language, Text, sentences
 
 
 class MalformedUrl(Problem):
@@ -30,8 +30,8 @@ class MalformedJson(Problem):
 
     status = 400
     code = "malformed_json"
-    title = Text(zh="正文不是合格的 JSON", en="The body is not proper JSON")
-    what = Text(zh="正文不是合格的 JSON：{reason}", en="The body is not proper JSON: {reason}")
+    title = Text(zh="请求体不是有效的 JSON", en="The body is not proper JSON")
+    what = Text(zh="请求体不是有效的 JSON：{reason}", en="The body is not proper JSON: {reason}")
     fix = Text(zh="请改正后重发", en="Correct it and send it again")
 
 
@@ -40,10 +40,8 @@ class Unauthenticated(Problem):
 
     status = 401
     code = "unauthenticated"
-    title = Text(zh="尚未登录或登录已失效", en="You are not signed in, or no longer")
-    fix = Text(
-        zh="请重新登录，并在 Authorization 头中带上令牌", en="Sign in and send the token as Authorization: Bearer"
-    )
+    title = Text(zh="登录已失效", en="You are not signed in, or no longer")
+    fix = Text(zh="请重新登录", en="Sign in again")
     headers = {"WWW-Authenticate": 'Bearer realm="fangxian"'}  # noqa: RUF012
 
 
@@ -54,6 +52,9 @@ class Forbidden(Problem):
     code = "forbidden"
     title = Text(zh="无权进行此操作", en="You may not do this")
     fix = Text(zh="请由有相应角色和辖区的人员操作", en="Ask somebody whose role and region allow it")
+    to_residents = Text(
+        zh="您没有此项权限\n如需办理，请联系所在社区", en="You may not do this\nYour community can help you with it"
+    )
 
 
 class NotFound(Problem):
@@ -61,8 +62,9 @@ class NotFound(Problem):
 
     status = 404
     code = "not_found"
-    title = Text(zh="未找到", en="There is no such thing")
+    title = Text(zh="未找到", en="Not found")
     fix = Text(zh="请核对编号，以及它是否在您的辖区内", en="Check the id, and whether it lies in your region")
+    to_residents = Text(zh="没有找到相关信息", en="Nothing was found")
 
 
 class NoSuchPath(Problem):
@@ -158,7 +160,17 @@ class InvalidInput(Problem):
     status = 422
     code = "invalid_input"
     title = Text(zh="提交的内容有误", en="What was sent cannot be right")
-    fix = Text(zh="请按 errors 逐项改正后重发", en="Correct what `errors` lists and send it again")
+    fix = Text(zh="请改正后重新提交", en="Correct it and send it again")
+
+    def detail(self, language: Language, *, is_resident: bool = False) -> str:
+        """The first fault in words, and how many more there are."""
+        if not self.errors:
+            return super().detail(language, is_resident=is_resident)
+        first, more = self.errors[0].sentence(language), len(self.errors) - 1
+        if not more:
+            return sentences(language, first)
+        more_of_them = f"另有 {more} 处需要改正" if language == "zh-CN" else f"{more} more to correct"
+        return sentences(language, first, more_of_them)
 
 
 class UnstorableInput(Problem):
@@ -238,8 +250,8 @@ class TooManyRequests(Problem):
 
     status = 429
     code = "too_many_requests"
-    title = Text(zh="请求过于频繁", en="Too many requests")
-    fix = Text(zh="请在 {retry_after} 秒后再试", en="Wait {retry_after} s and try again")
+    title = Text(zh="操作过于频繁", en="Too many requests")
+    fix = Text(zh="请 {retry_after}后再试", en="Try again in {retry_after}")
     retry_after = 1
 
 
@@ -283,7 +295,7 @@ class Unavailable(Problem):
     status = 503
     code = "unavailable"
     title = Text(zh="服务暂时不可用", en="The service is unavailable for the moment")
-    fix = Text(zh="请在 {retry_after} 秒后再试；未得到成功答复的操作可以重发", en="Wait {retry_after} s and try again")
+    fix = Text(zh="请 {retry_after}后再试；未得到成功答复的操作可以重发", en="Try again in {retry_after}")
     retry_after = 1
 
 

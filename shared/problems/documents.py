@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from shared.problems.problem import MAX_ERRORS, MEDIA_TYPE, Place, Problem, registry
-from shared.problems.texts import Language, sentences
+from shared.problems.texts import LANGUAGES, Language, sentences
 
 
 def catalogue(language: Language) -> list[dict[str, Any]]:
@@ -48,6 +48,20 @@ class ProblemDetails(BaseModel):
 
 
 EXAMPLES = "#/components/examples/"
+HEADERS = "#/components/headers/"
+
+_TEXT = {"type": "string"}
+_SAID: dict[str, tuple[str, dict[str, Any]]] = {
+    "Accept": ("Formats of a body that are read here.", _TEXT),
+    "Accept-Encoding": ("Encodings of a body that are read here.", _TEXT),
+    "Allow": ("Methods that the path takes.", _TEXT),
+    "Content-Language": ("The language of the texts.", {"type": "string", "enum": list(LANGUAGES)}),
+    "ETag": ("The version of the answer, for `If-Match` and `If-None-Match`.", _TEXT),
+    "Retry-After": ("Seconds after which to try again.", {"type": "integer", "minimum": 0}),
+    "Vary": ("Header fields of the request on which the answer depends.", _TEXT),
+    "WWW-Authenticate": ("How to authenticate.", _TEXT),
+}
+"""Header fields of answers that a client may act on."""
 
 
 def openapi_responses(problems: Iterable[type[Problem]]) -> dict[int | str, dict[str, Any]]:
@@ -60,10 +74,24 @@ def openapi_responses(problems: Iterable[type[Problem]]) -> dict[int | str, dict
 
 def _openapi_response(kinds: Sequence[type[Problem]]) -> dict[str, Any]:
     examples = {kind.code: {"$ref": f"{EXAMPLES}{kind.code}"} for kind in kinds}
+    said = {name for kind in kinds for name in kind.headers} | {"Content-Language", "Vary"}
+    if any(kind.retry_after is not None for kind in kinds):
+        said.add("Retry-After")
     return {
         "description": "; ".join(kind.title.en for kind in kinds),
+        "headers": openapi_headers(said & _SAID.keys()),
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": examples}},
     }
+
+
+def openapi_headers(names: Iterable[str]) -> dict[str, Any]:
+    """The `headers` of an answer that carries these."""
+    return {name: {"$ref": f"{HEADERS}{name}"} for name in sorted(names)}
+
+
+def openapi_header_components() -> dict[str, Any]:
+    """What `components.headers` must hold for `openapi_headers` to be understood."""
+    return {name: {"description": description, "schema": schema} for name, (description, schema) in _SAID.items()}
 
 
 def openapi_examples(codes: Iterable[str]) -> dict[str, Any]:

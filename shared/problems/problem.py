@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
-from shared.problems.texts import Language, Text, sentences
+from shared.problems.names import name_of, place_of
+from shared.problems.texts import Language, Text, duration, sentences
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -40,6 +41,19 @@ class Fault:
         """The place as a person would look for it: `#/items/3/phone`, or `limit`."""
         return fragment(self.at) if self.at is not None else self.parameter or ""
 
+    def named(self, language: Language) -> str:
+        """The place in words: `phone of item 4`."""
+        if self.at is not None:
+            return place_of([step.replace("~1", "/").replace("~0", "~") for step in self.at.split("/")[1:]], language)
+        return name_of(self.parameter, language) if self.parameter is not None else ""
+
+    def sentence(self, language: Language) -> str:
+        """What is wrong, and where, for a person."""
+        named, text = self.named(language), self.text.say(language, self.values)
+        if not named:
+            return text
+        return f"{named}：{text}" if language == "zh-CN" else f"{named[0].upper()}{named[1:]}: {text}"
+
     def render(self, language: Language) -> dict[str, Any]:
         """The member of `errors` that tells of it."""
         if self.at is not None:
@@ -51,6 +65,11 @@ class Fault:
         return {**place, "code": self.code, "detail": sentences(language, self.text.say(language, self.values))}
 
 
+def shown(text: str) -> str:
+    """A name that came from a caller, if it may be repeated to others; else an empty text."""
+    return text if len(text) <= MAX_STEP and _REPEATABLE.fullmatch(text) else ""
+
+
 def pointer(*steps: str | int) -> str:
     """A JSON Pointer from its steps: `pointer("items", 3, "a/b")` is `/items/3/a~1b`.
 
@@ -59,7 +78,7 @@ def pointer(*steps: str | int) -> str:
     """
     at = ""
     for step in map(str, steps):
-        if len(step) > MAX_STEP or not _REPEATABLE.fullmatch(step):
+        if step and not shown(step):
             break
         at += "/" + step.replace("~", "~0").replace("/", "~1")
     return at
@@ -98,7 +117,9 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers of the answer; `{name}` is filled in as in texts."""
     retry_after: ClassVar[int | None] = None
-    """Seconds after which trying again makes sense. Texts say them as `{retry_after}`."""
+    """Seconds after which trying again makes sense. Texts say them, with their unit, as `{retry_after}`."""
+    to_residents: ClassVar[Text | None] = None
+    """The whole detail for a resident, where the usual one speaks to staff."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -120,7 +141,7 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
             raise TypeError(f"{type(self).__name__} takes {sorted(names)}, got {sorted(values)}")
         super().__init__(self.code)
         self.wait = self.retry_after if retry_after is None else retry_after
-        self.values = values if self.wait is None else values | {"retry_after": self.wait}
+        self.values = values if self.wait is None else values | {"retry_after": duration(self.wait)}
         self.errors: Sequence[Fault] = tuple(errors)
         if at is not None:
             self.errors = (Fault(self.code, self.what or self.title, values, at=at), *self.errors)
@@ -142,18 +163,20 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
         """The stable `type`, and where it is explained: `/problems/tube_full`."""
         return f"/problems/{cls.code}"
 
-    def detail(self, language: Language) -> str:
-        """What is wrong, where, and what to do, in two sentences."""
+    def detail(self, language: Language, *, is_resident: bool = False) -> str:
+        """What is wrong, where, and what to do, in sentences for a person. Pointers are in `errors` only."""
+        if is_resident and self.to_residents is not None:
+            return sentences(language, *self.to_residents.say(language, self.values).split("\n"))
         what = (self.what or self.title).say(language, self.values)
         return sentences(language, what + _places(self.errors, language), self.fix.say(language, self.values))
 
-    def body(self, language: Language) -> dict[str, Any]:
+    def body(self, language: Language, *, is_resident: bool = False) -> dict[str, Any]:
         """The problem without its request, as an answer to one item of a batch carries it."""
         members: dict[str, Any] = {
             "type": self.type_uri(),
             "title": self.title.say(language),
             "status": self.status,
-            "detail": self.detail(language),
+            "detail": self.detail(language, is_resident=is_resident),
             "code": self.code,
         }
         if self.errors:
@@ -162,7 +185,9 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
             members["retry_after"] = self.wait
         return members
 
-    def render(self, language: Language, request_id: str) -> tuple[int, dict[str, str], dict[str, Any]]:
+    def render(
+        self, language: Language, request_id: str, *, is_resident: bool = False
+    ) -> tuple[int, dict[str, str], dict[str, Any]]:
         """Status, headers and body of the answer."""
         headers = {
             "Content-Type": MEDIA_TYPE,
@@ -174,7 +199,7 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
             headers[name] = template.format_map(self.values)
         if self.wait is not None:
             headers["Retry-After"] = str(self.wait)
-        return self.status, headers, self.body(language) | {"request_id": request_id}
+        return self.status, headers, self.body(language, is_resident=is_resident) | {"request_id": request_id}
 
 
 registry: dict[str, type[Problem]] = {}
@@ -182,10 +207,10 @@ registry: dict[str, type[Problem]] = {}
 
 
 def _places(faults: Sequence[Fault], language: Language) -> str:
-    places = list(dict.fromkeys(fault.where for fault in faults if fault.where))
+    places = list(dict.fromkeys(named for fault in faults if (named := fault.named(language))))
     if not places:
         return ""
-    shown = ", ".join(places[:3])
+    shown = ("、" if language == "zh-CN" else ", ").join(places[:3])
     if language == "zh-CN":
         return f"（{shown}{f' 等 {len(places)} 处' if len(places) > 3 else ''}）"
     return f" ({shown}{f' and {len(places) - 3} more' if len(places) > 3 else ''})"

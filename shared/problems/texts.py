@@ -38,6 +38,20 @@ def _spoken(value: object, language: Language) -> object:
     return value.say(language) if isinstance(value, Text) else value
 
 
+def duration(seconds: int) -> Text:
+    """So many seconds in the unit a person would use, rounded up."""
+    minutes, hours = -(-seconds // 60), -(-seconds // 3600)
+    if seconds < 60:
+        return Text(zh=f"{seconds} 秒", en=f"{seconds} second{_s(seconds)}")
+    if minutes < 60:
+        return Text(zh=f"{minutes} 分钟", en=f"{minutes} minute{_s(minutes)}")
+    return Text(zh=f"{hours} 小时", en=f"{hours} hour{_s(hours)}")
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
 def sentences(language: Language, *parts: str) -> str:
     """Parts as sentences of a language, each with its full stop."""
     if language == "zh-CN":

@@ -45,7 +45,7 @@ def test_a_problem_says_what_where_and_what_to_do() -> None:
         "type": "/problems/test_shelf_full",
         "title": "The shelf is full",
         "status": 409,
-        "detail": "The shelf is full (#/shelf_id). Use S2.",
+        "detail": "The shelf is full (shelf id). Use S2.",
         "code": "test_shelf_full",
         "request_id": "request-1",
         "errors": [{"pointer": "#/shelf_id", "code": "test_shelf_full", "detail": "The shelf is full."}],
@@ -61,8 +61,8 @@ def test_retry_after_is_in_header_and_body() -> None:
 @pytest.mark.parametrize("kind", [TooManyRequests, Unavailable, RevealLimit], ids=lambda kind: kind.code)
 def test_how_long_to_wait_is_said_in_the_sentence_itself(kind: type[Problem]) -> None:
     told = kind(retry_after=37, **dict.fromkeys(kind.names(), 20))
-    assert "请在 37 秒后再试" in told.detail("zh-CN")
-    assert "Wait 37 s" in told.detail("en")
+    assert "请 37 秒后再试" in told.detail("zh-CN")
+    assert "in 37 seconds" in told.detail("en")
 
 
 def test_method_not_allowed_names_the_methods() -> None:
@@ -108,7 +108,7 @@ def test_many_errors_are_cut() -> None:
     faults = [Fault("missing", TEXTS["missing"], at=pointer("items", n)) for n in range(MAX_ERRORS + 50)]
     body = InvalidInput(errors=faults).body("en")
     assert len(body["errors"]) == MAX_ERRORS
-    assert f"and {MAX_ERRORS + 47} more" in body["detail"]
+    assert f"{MAX_ERRORS + 49} more" in body["detail"]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ SIGNED_BODY = {
     status=202,
     raises=[SignatureInvalid, SignatureExpired, MessageIdReused],
     location="/gateway/v1/messages/{id}",
+    also={200: "The same message came before: the same answer."},
     extra=SIGNED_BODY,
 )
 async def receive_message(

@@ -24,11 +24,16 @@ MOST_SOURCES = 200
 """Systems of one kind: each message is checked against the secrets of all of them."""
 
 
+CHALLENGE = {"WWW-Authenticate": 'Webhook-Signature realm="fangxian"'}
+"""A 401 names how to authenticate (RFC 9110, 15.5.2): here by the signature of Standard Webhooks."""
+
+
 class SignatureInvalid(Problem):
     """Nobody we know has signed this, or it was changed on the way."""
 
     status = 401
     code = "signature_invalid"
+    headers = CHALLENGE
     title = Text(zh="签名无效", en="The signature is not valid")
     fix = Text(
         zh="请按 Standard Webhooks 规范，用当前密钥对原始正文签名",
@@ -41,6 +46,7 @@ class SignatureExpired(Problem):
 
     status = 401
     code = "signature_expired"
+    headers = CHALLENGE
     title = Text(zh="签名已过期", en="The signature is too old, or ahead of time")
     fix = Text(zh="请校准时钟，并在 5 分钟内发出", en="Set the clock right and send within 5 minutes of signing")
 

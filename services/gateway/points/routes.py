@@ -10,8 +10,8 @@ from services.gateway.points.schemas import NewServicePoint, ServicePoint, Servi
 from services.gateway.points.use_cases import ServicePointClosed, SlugTaken, UpstreamIsOurs
 from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
-from shared.http.router import IfMatch, PageAsked, Router, Work
-from shared.problems import PreconditionRequired, VersionMismatch
+from shared.http.router import IfMatchRequired, PageAsked, Router, Work
+from shared.preconditions import etag_of
 from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
@@ -26,6 +26,7 @@ OFFICERS = Role.COMMAND | Role.COMMUNITY_OFFICER
     raises=[RegionOutside, SlugTaken, UpstreamIsOurs],
     status=201,
     location="/gateway/v1/service-points/{id}",
+    etag=True,
 )
 async def open_service_point(new: NewServicePoint, work: Work, response: Response) -> ServicePoint:
     """Open a place that asks for codes: a window, a gate, a clinic.
@@ -42,7 +43,7 @@ async def list_service_points(work: Work, page: PageAsked) -> Listed[ServicePoin
     return await use_cases.list_service_points(work, page)
 
 
-@router.get("/{point_id}", role=Role.STAFF, raises=[ServicePointNotFound])
+@router.get("/{point_id}", role=Role.STAFF, raises=[ServicePointNotFound], etag=True)
 async def get_service_point(point_id: PointId, work: Work, response: Response) -> ServicePoint:
     """Show one service point."""
     return _tagged(response, await use_cases.get_service_point(work, point_id))
@@ -56,12 +57,11 @@ async def get_service_point(point_id: PointId, work: Work, response: Response) -
         ServicePointClosed,
         SlugTaken,
         UpstreamIsOurs,
-        PreconditionRequired,
-        VersionMismatch,
     ],
+    etag=True,
 )
 async def change_service_point(
-    point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatch = None
+    point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatchRequired
 ) -> ServicePoint:
     """Change what a point asks; `If-Match` with the ETag seen last is required. The next scan is answered by it."""
     return _tagged(response, await use_cases.change_service_point(work, point_id, change, if_match))
@@ -74,5 +74,5 @@ async def close_service_point(point_id: PointId, work: Work) -> ServicePoint:
 
 
 def _tagged(response: Response, point: ServicePoint) -> ServicePoint:
-    response.headers["etag"] = f'"{point.version}"'
+    response.headers["etag"] = etag_of(point.version)
     return point

@@ -14,7 +14,7 @@ from shared.actors import Role
 from shared.house import House
 from shared.http.addresses import innermost, literal
 from shared.http.texts import faults_of
-from shared.problems import Forbidden, InvalidInput, PreconditionRequired, Problem, Text
+from shared.problems import Forbidden, InvalidInput, Problem, Text
 from shared.settings import SERVICES, Settings
 from shared.work import Listed, Page, Work
 
@@ -73,9 +73,7 @@ async def change_service_point(
     work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None
 ) -> ServicePoint:
     row = await work.lock(PointRow, point_id, ServicePointNotFound)
-    if if_match is None:
-        raise PreconditionRequired()
-    work.expect(row, if_match)
+    work.expect(row, if_match, required=True)
     if row.closed_at is not None:
         raise ServicePointClosed()
     held = row.public()

@@ -97,7 +97,7 @@ class OwnCodeEndpoint:
 
     async def handle(self, scope: Scope, _: bytes) -> Answer:
         """The code as it is now, in the reader's language, with the text for the QR."""
-        actor = self.authenticate(scope)
+        actor = scope["state"]["actor"] = self.authenticate(scope)
         if actor.role is not Role.RESIDENT:
             raise Forbidden()
         resident_id = person_of(actor, _asked(scope["query_string"]))

@@ -41,7 +41,7 @@ class RevealLimit(Problem):
     title = Text(zh="查看明文过于频繁", en="You have looked at people in clear too often")
     what = Text(zh="每小时最多查看 {limit} 次明文", en="At most {limit} times an hour, somebody may be seen in clear")
     fix = Text(
-        zh="请在 {retry_after} 秒后再试，脱敏信息不受限制", en="Wait {retry_after} s; masked views have no limit"
+        zh="请 {retry_after}后再试，脱敏信息不受限制", en="Try again in {retry_after}; masked views have no limit"
     )
 
 

@@ -33,8 +33,9 @@ from services.registry.residents.schemas import (
 )
 from shared.actors import Role
 from shared.audit.kinds import Kind
-from shared.http.router import IfMatch, PageAsked, Router, Work
-from shared.problems import DataDestroyed, DataUnreadable, NotFound, PreconditionRequired, VersionMismatch
+from shared.http.router import IfMatch, IfMatchRequired, PageAsked, Router, Work
+from shared.preconditions import etag_of
+from shared.problems import DataDestroyed, DataUnreadable, NotFound
 from shared.work import Listed
 
 KEEPERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
@@ -88,7 +89,7 @@ async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
     return await use_cases.recognise_resident(work, asked)
 
 
-@router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound])
+@router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound], etag=True)
 async def get_resident(resident_id: ResidentId, work: Work, response: Response) -> ResidentShown:
     """Show one person, masked. Residents see themselves and those they act for."""
     return _tagged(response, await use_cases.get_resident(work, resident_id))
@@ -105,9 +106,9 @@ async def list_residents(
     return await use_cases.list_residents(work, region, household_id, page)
 
 
-@router.patch("/{resident_id}", role=KEEPERS, raises=[NotFound, ResidentClosed, PreconditionRequired, VersionMismatch])
+@router.patch("/{resident_id}", role=KEEPERS, raises=[NotFound, ResidentClosed], etag=True)
 async def change_resident(
-    resident_id: ResidentId, change: ResidentChange, work: Work, response: Response, if_match: IfMatch = None
+    resident_id: ResidentId, change: ResidentChange, work: Work, response: Response, if_match: IfMatchRequired
 ) -> ResidentShown:
     """Change what is known of a person; `If-Match` with the ETag seen last is required."""
     return _tagged(response, await use_cases.change_resident(work, resident_id, change, if_match))
@@ -116,9 +117,9 @@ async def change_resident(
 @router.post(
     "/{resident_id}/move",
     role=KEEPERS,
-    raises=[NotFound, ResidentClosed, RegionUnknown, TransferOpen, VersionMismatch],
+    raises=[NotFound, ResidentClosed, RegionUnknown, TransferOpen],
 )
-async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_match: IfMatch = None) -> Moved:
+async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_match: IfMatch) -> Moved:
     """Move a person to another region.
 
     Within the caller's scope it is done at once, else offered to the region where the person goes.
@@ -141,18 +142,16 @@ async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) ->
     return await revealing.reveal_resident(work, resident_id, asked)
 
 
-@router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed, VersionMismatch])
+@router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed], etag=True)
 async def close_resident(
-    resident_id: ResidentId, close: Close, work: Work, response: Response, if_match: IfMatch = None
+    resident_id: ResidentId, close: Close, work: Work, response: Response, if_match: IfMatch
 ) -> ResidentShown:
     """Count a person no more: died, moved away to where nobody registers them yet, or entered by mistake."""
     return _tagged(response, await use_cases.close_resident(work, resident_id, close, if_match))
 
 
-@router.post("/{resident_id}/reopen", role=KEEPERS, raises=[NotFound, ResidentActive, VersionMismatch])
-async def reopen_resident(
-    resident_id: ResidentId, work: Work, response: Response, if_match: IfMatch = None
-) -> ResidentShown:
+@router.post("/{resident_id}/reopen", role=KEEPERS, raises=[NotFound, ResidentActive], etag=True)
+async def reopen_resident(resident_id: ResidentId, work: Work, response: Response, if_match: IfMatch) -> ResidentShown:
     """Take back that a person's record was closed."""
     return _tagged(response, await use_cases.reopen_resident(work, resident_id, if_match))
 
@@ -198,5 +197,5 @@ async def refuse_transfer(transfer_id: TransferId, work: Work) -> Transfer:
 
 
 def _tagged(response: Response, shown: ResidentShown) -> ResidentShown:
-    response.headers["etag"] = f'"{shown.version}"'
+    response.headers["etag"] = etag_of(shown.version)
     return shown

@@ -29,7 +29,7 @@ from services.registry.residents.schemas import (
 from services.registry.residents.tables import RegistrationRow, ResidentHistoryRow, ResidentRow, TransferRow
 from services.registry.residents.words import invalid
 from shared.clock import day_of
-from shared.problems import PreconditionRequired, Problem
+from shared.problems import Problem
 from shared.regions import covers, range_of
 from shared.work import Listed, Page, Work
 
@@ -140,9 +140,7 @@ async def recognise_resident(work: Work, asked: Recognise) -> Recognised:
 
 
 async def change_resident(work: Work, resident_id: UUID, change: ResidentChange, if_match: str | None) -> ResidentShown:
-    if if_match is None:
-        raise PreconditionRequired()
-    row, before = await _open(work, resident_id, if_match)
+    row, before = await _open(work, resident_id, if_match, required=True)
     given = change.model_fields_set
     if change.name is not None:
         row.name = change.name
@@ -190,10 +188,12 @@ async def reopen_resident(work: Work, resident_id: UUID, if_match: str | None) -
     return await _edited(work, row, before, "reopened")
 
 
-async def _open(work: Work, resident_id: UUID, if_match: str | None) -> tuple[ResidentRow, Counted]:
+async def _open(
+    work: Work, resident_id: UUID, if_match: str | None, *, required: bool = False
+) -> tuple[ResidentRow, Counted]:
     """A record that may be changed, locked, and what it is counted as before the change."""
     row = await work.lock(ResidentRow, resident_id)
-    work.expect(row, if_match)
+    work.expect(row, if_match, required=required)
     if row.state == "closed":
         raise ResidentClosed()
     return row, row.counted

@@ -1,0 +1,58 @@
+"""Conditional requests (RFC 9110, 13): `If-Match` and `If-None-Match` against the one ETag that a thing has now."""
+
+import re
+from collections.abc import Sequence
+
+from shared.problems import Problem, Text
+
+_OPAQUE = rb'"[\x21\x23-\x7e\x80-\xff]*"'
+_TAG = re.compile(rb"[ \t]*((?:W/)?" + _OPAQUE + rb")[ \t]*")
+
+
+class IfMatchMalformed(Problem):
+    """`If-Match` is neither `*` nor a list of entity tags."""
+
+    status = 400
+    code = "if_match_malformed"
+    title = Text(zh="If-Match 的格式有误", en="If-Match is not well-formed")
+    fix = Text(zh="请原样发送读取时收到的 ETag，包括引号", en="Send the ETag as you received it, with its quotes")
+
+
+def etag_of(version: object) -> str:
+    """The ETag of a version: a strong one."""
+    return f'"{version}"'
+
+
+def tags_of(value: bytes) -> Sequence[bytes] | None:
+    """The entity tags of a list, weak ones with their `W/`; None if it is no such list."""
+    tags = []
+    at = 0
+    while at < len(value):
+        if value[at] in b", \t":  # empty elements are allowed (RFC 9110, 5.6.1.2)
+            at += 1
+            continue
+        found = _TAG.match(value, at)
+        if found is None or (found.end() < len(value) and value[found.end()] != ord(",")):
+            return None
+        tags.append(found[1])
+        at = found.end()
+    return tags or None
+
+
+def matches(if_match: str, etag: str) -> bool:
+    """Whether `If-Match` holds for a thing that exists, by strong comparison. Raises `IfMatchMalformed`."""
+    value = if_match.encode("latin-1", "replace").strip(b" \t")
+    if value == b"*":
+        return True
+    tags = tags_of(value)
+    if tags is None:
+        raise IfMatchMalformed()
+    return etag.encode("latin-1") in tags
+
+
+def is_known(if_none_match: bytes, etag: bytes) -> bool:
+    """Whether the caller has what an ETag stands for, by weak comparison. What is malformed is ignored."""
+    value = if_none_match.strip(b" \t")
+    if value == b"*":
+        return True
+    return etag.removeprefix(b"W/") in {tag.removeprefix(b"W/") for tag in tags_of(value) or ()}
