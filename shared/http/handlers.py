@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
 from shared.http.failures import account_of, causes, problem_of
+from shared.http.openapi_schemas import tidied
 from shared.http.texts import problem_of_validation
 from shared.problems import (
     MEDIA_TYPE,
@@ -171,8 +172,10 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = describe()
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {}).update(openapi_schemas())
-        components["examples"] = openapi_examples(set(_EXAMPLE.findall(json.dumps(document["paths"]))))
+        schemas = components.setdefault("schemas", {})
+        if "ProblemDetails" not in schemas:
+            schemas.update(tidied(openapi_schemas()))
+            components["examples"] = openapi_examples(set(_EXAMPLE.findall(json.dumps(document["paths"]))))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
