@@ -27,6 +27,7 @@ from shared.house import House
 from shared.http import handlers, limits
 from shared.http.hot import App
 from shared.http.openapi import describe
+from shared.http.prepared import Once
 from shared.http.router import Router
 from shared.problems import Unauthenticated, catalogue, language_of
 from shared.proposals.routes import proposals_router
@@ -84,7 +85,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         title=api.title,
         version="1",
         lifespan=partial(_running, house, api),
-        openapi_url=api.openapi_path,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -107,6 +108,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
     if not api.is_edge:
         _add_metrics(app, house, api)
     describe(app)
+    _add_document(app, api.openapi_path)
     handlers.install(app)
     api.within(app)
     limits.install(
@@ -184,6 +186,15 @@ def _add_health(app: FastAPI, house: House) -> None:
     async def problems(request: Request) -> list[dict[str, Any]]:
         """All that can go wrong here, for the pages of the edge."""
         return catalogue(language_of(request.headers.get("accept-language")))
+
+
+def _add_document(app: FastAPI, path: str) -> None:
+    document = Once()
+
+    @app.get(path, include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        """What this service can do."""
+        return document.of(app.openapi()).answer(request, {"cache-control": "public, max-age=60"})
 
 
 def _figures(house: House, api: Api) -> Router:

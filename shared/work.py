@@ -100,6 +100,11 @@ class Listed(BaseModel, Generic[T]):
     items: list[T]
     next_cursor: str | None = None
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """`RegionPage` and not `Listed[Region]`, because clients are generated with this name."""
+        return f"{getattr(params[0], '__origin__', params[0]).__name__}Page"
+
 
 ENTER = text("""
     SELECT set_config('role', :role, true),

@@ -20,6 +20,20 @@ ATTRIBUTES = {
     "change": {"type": "string", "description": "What happened, as information: nobody may depend on seeing each."},
 }
 
+SIGNATURE = {
+    "type": "httpApiKey",
+    "in": "header",
+    "name": "webhook-signature",
+    "description": "Standard Webhooks: HMAC-SHA-256 with the endpoint's secret over id, timestamp and body.",
+}
+RECEIVER = {
+    "host": "{host}",
+    "protocol": "https",
+    "description": "Your own endpoint, as you registered it with `POST /gateway/v1/webhooks`.",
+    "variables": {"host": {"default": "receiver.example", "description": "Host and path of your endpoint."}},
+    "security": [{"$ref": "#/components/securitySchemes/signature"}],
+}
+
 
 def resources() -> list[type[Resource]]:
     """All public resources, in the order of their names."""
@@ -42,7 +56,14 @@ def asyncapi() -> dict[str, Any]:
                 "Public resources as CloudEvents 1.0. An event is the state of one resource after a change; a reader "
                 "keeps the newest version of each subject. Webhooks deliver them signed (Standard Webhooks)."
             ),
+            "contact": {"name": "Fangxian 防线"},
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+            "tags": [
+                {"name": owner, "description": f"Resources of the service {owner}."}
+                for owner in sorted({owner_of(resource.type) for resource in found})
+            ],
         },
+        "servers": {"receiver": RECEIVER},
         "defaultContentType": "application/cloudevents+json",
         "channels": {resource.type: _channel(resource) for resource in found},
         "operations": {
@@ -50,12 +71,18 @@ def asyncapi() -> dict[str, Any]:
                 "action": "send",
                 "channel": {"$ref": f"#/channels/{resource.type}"},
                 "summary": _sentence(resource),
+                "description": (
+                    f"Sent after every change of a `{resource.type}` to each webhook that asked for it, at least once. "
+                    "Answer 2xx within the timeout; anything else is sent again, later and later."
+                ),
+                "tags": [{"name": owner_of(resource.type)}],
             }
             for resource in found
         },
         "components": {
             "messages": {resource.type: _message(resource) for resource in found},
             "schemas": definitions["$defs"],
+            "securitySchemes": {"signature": SIGNATURE},
         },
     }
 
@@ -73,6 +100,7 @@ def _message(resource: type[Resource]) -> dict[str, Any]:
     return {
         "name": resource.type,
         "summary": _sentence(resource),
+        "contentType": "application/cloudevents+json",
         "payload": {
             "type": "object",
             "required": [*ATTRIBUTES, "data"],

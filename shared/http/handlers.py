@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from shared.actors import Actor, Role
 from shared.http.failures import account_of, causes, problem_of
+from shared.http.openapi_schemas import tidied
 from shared.http.texts import problem_of_validation
 from shared.problems import (
     MEDIA_TYPE,
@@ -178,9 +179,11 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = describe()
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {}).update(openapi_schemas())
-        components["headers"] = openapi_header_components()
-        components["examples"] = openapi_examples(set(_EXAMPLE.findall(json.dumps(document["paths"]))))
+        schemas = components.setdefault("schemas", {})
+        if "ProblemDetails" not in schemas:
+            schemas.update(tidied(openapi_schemas()))
+            components["headers"] = openapi_header_components()
+            components["examples"] = openapi_examples(set(_EXAMPLE.findall(json.dumps(document["paths"]))))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -1,7 +1,8 @@
 """The OpenAPI document, made so that people and tools can walk the API by it.
 
 An example of each body and each answer, also of lists; links from what an operation makes or lists to what can be done
-with it; and no parameter that could be null, for what is left out of a URL or a header is not there.
+with it; and no parameter that could be null, for what is left out of a URL or a header is not there. Schemas are made
+readable to generators in openapi_schemas.py.
 """
 
 import re
@@ -10,6 +11,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+
+from shared.http.openapi_schemas import tidy
 
 PARAMETER = re.compile(r"{(\w+)}")
 METHODS = frozenset({"get", "put", "post", "delete", "patch"})
@@ -35,6 +38,8 @@ def describe(app: FastAPI) -> None:
             for operation in operations(found):
                 _without_null(operation)
                 _with_examples(operation, found)
+                _say_who_may_call(operation)
+            tidy(found)
             add_links(found)
             app.openapi_schema = found
         return app.openapi_schema
@@ -59,6 +64,15 @@ def _without_null(operation: Document) -> None:
             parameter["required"] = True
 
 
+def _say_who_may_call(operation: Document) -> None:
+    """Write the roles in words, because tools do not show `x-roles`. FastAPI repeats a summary that stands alone."""
+    said = operation.get("description", "").strip()
+    rest = "" if said.rstrip(".") == operation["summary"] else said
+    roles = operation.get("x-roles")
+    who = "Needs no token." if roles is None else f"Roles: {', '.join(f'`{role}`' for role in roles)}."
+    operation["description"] = f"{rest}\n\n{who}" if rest else who
+
+
 def _with_nulls(example: Any, schema: Document, document: Document) -> None:
     """Put back the nulls that FastAPI leaves out of a document, in whatever it finds them."""
     schema = _resolved(schema, document)
@@ -79,10 +93,18 @@ def _with_examples(operation: Document, document: Document) -> None:
     answers = [response for status, response in operation["responses"].items() if status.startswith("2")]
     for said in (operation.get("requestBody", {}), *answers):
         content = said.get("content", {}).get("application/json")
-        if content is not None and not {"example", "examples"} & content.keys():
+        if content is None or {"example", "examples"} & content.keys():
+            continue
+        # Not every tool follows a schema to its example. For answers those that do are enough: the document is large.
+        if said not in answers or not _has_example(content["schema"], document):
             example = _example(content["schema"], document)
             if example is not _NONE_KNOWN:
                 content["example"] = example
+
+
+def _has_example(schema: Document, document: Document) -> bool:
+    schema = _resolved(schema, document)
+    return "examples" in schema or any(_has_example(one, document) for one in schema.get("oneOf", ())[:1])
 
 
 def _example(schema: Document, document: Document) -> Any:
@@ -92,6 +114,8 @@ def _example(schema: Document, document: Document) -> Any:
         return schema["examples"][0]
     if {"type": "null"} in schema.get("anyOf", ()):
         return None
+    if "oneOf" in schema:
+        return _example(schema["oneOf"][0], document)
     if "items" in schema:
         item = _example(schema["items"], document)
         return _NONE_KNOWN if item is _NONE_KNOWN else [item]

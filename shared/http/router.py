@@ -124,6 +124,8 @@ class Router(APIRouter):
             audit = Kind.CHANGE
 
         def declare(endpoint: Endpoint) -> Endpoint:
+            # What only our own services call is no part of the document that others read.
+            options.setdefault("include_in_schema", role != Role.SERVICE)
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
             endpoint = strictly(endpoint)
             collects = not stays_open(method, self.prefix + path)

@@ -13,7 +13,15 @@ from shared.contracts.resource import Said
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.proposals import use_cases
-from shared.proposals.use_cases import PROBLEMS, Decision, Kind, Proposal, ProposalDecided, ProposalExpired
+from shared.proposals.use_cases import (
+    PROBLEMS,
+    Decision,
+    Kind,
+    Proposal,
+    ProposalDecided,
+    ProposalExpired,
+    any_of,
+)
 from shared.settings import Service
 from shared.work import Listed
 
@@ -32,12 +40,14 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
     """The operations of one service's proposals. What may be proposed is a matter of each capability's own routes."""
     router = Router(prefix=f"/{service}/v1/proposals", tags=["proposals"])
     by_name = {kind.name: kind for kind in kinds}
+    proposal = any_of(kinds)
+    page_of_proposals: Any = Listed[proposal]  # type: ignore[valid-type]
     deciders = Role(0)
     for kind in kinds:
         deciders |= kind.deciders
     raises = [NotFound, *PROBLEMS, *(problem for kind in kinds for problem in kind.raises)]
 
-    @router.get("", role=Role.STAFF)
+    @router.get("", role=Role.STAFF, response_model=page_of_proposals)
     async def list_proposals(
         work: Work,
         page: PageAsked,
@@ -49,12 +59,12 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         """List what was proposed within one's scope, and what came of it."""
         return await use_cases.list_proposals(work, kind, open, page)
 
-    @router.get("/{proposal_id}", role=Role.STAFF, raises=[NotFound])
+    @router.get("/{proposal_id}", role=Role.STAFF, raises=[NotFound], response_model=proposal)
     async def get_proposal(proposal_id: ProposalId, work: Work) -> Proposal:
         """Show what exactly is proposed, by whom and why."""
         return await use_cases.get_proposal(work, proposal_id)
 
-    @router.post("/{proposal_id}/approve", role=deciders, audit=Act.APPROVAL, raises=raises)
+    @router.post("/{proposal_id}/approve", role=deciders, audit=Act.APPROVAL, raises=raises, response_model=proposal)
     async def approve_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
         """Approve what another person proposed: it has its effect at once, and exactly once.
 
@@ -62,7 +72,13 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         """
         return await use_cases.approve_proposal(work, by_name, proposal_id, decision)
 
-    @router.post("/{proposal_id}/refuse", role=deciders, audit=Act.APPROVAL, raises=[NotFound, *PROBLEMS])
+    @router.post(
+        "/{proposal_id}/refuse",
+        role=deciders,
+        audit=Act.APPROVAL,
+        raises=[NotFound, *PROBLEMS],
+        response_model=proposal,
+    )
     async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
         """Refuse what another person proposed, with the reason. It has no effect, now or later."""
         return await use_cases.refuse_proposal(work, by_name, proposal_id, decision)
@@ -72,6 +88,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         role=Role.STAFF,
         audit=Act.APPROVAL,
         raises=[NotFound, ProposalDecided, ProposalExpired],
+        response_model=proposal,
     )
     async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
         """Take back what one proposed oneself, while nobody has decided it."""

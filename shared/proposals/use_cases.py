@@ -4,16 +4,20 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from shared.actors import Role
 from shared.contracts.resource import Said
 from shared.house import House
+from shared.http.described import DescribedBy
+from shared.http.openapi_schemas import camel
 from shared.ids import new_id
 from shared.problems import Forbidden, NotFound, Problem, Text
 from shared.proposals import rules
@@ -88,6 +92,13 @@ class Kind(Generic[Content]):
     happen: Callable[[Work, Content, UUID], Awaitable[None]]
     raises: Sequence[type[Problem]] = ()
     days: int = 7
+    example: Content | None = None
+    """An example of the content, if its class has none of its own."""
+
+    @property
+    def proposal(self) -> Any:
+        """The type for `response_model`: any proposal at run time, in the document one of this kind."""
+        return Annotated[Proposal, DescribedBy(lambda: _proposal_of(self))]
 
 
 Kinds = Mapping[str, Kind[Any]]
@@ -104,36 +115,33 @@ class Decision(Said):
     reason: str = Field(min_length=1, max_length=1_000)
 
 
+EXAMPLE: dict[str, Any] = {
+    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1",
+    "kind": "policy",
+    "region": "350582005",
+    "state": "proposed",
+    "content": {"version": 2},
+    "content_hash": "9f" * 32,
+    "reason": "第九版防控方案",
+    "proposed_by": "officer-17",
+    "proposed_at": "2022-06-28T09:00:00+08:00",
+    "expires_at": "2022-07-05T09:00:00+08:00",
+    "decided_by": None,
+    "decided_at": None,
+    "decision": None,
+}
+
+
 class Proposal(Said):
     """What somebody proposes, and what came of it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1",
-                    "kind": "policy",
-                    "region": "350582005",
-                    "state": "proposed",
-                    "content": {"version": 2},
-                    "content_hash": "9f" * 32,
-                    "reason": "第九版防控方案",
-                    "proposed_by": "officer-17",
-                    "proposed_at": "2022-06-28T09:00:00+08:00",
-                    "expires_at": "2022-07-05T09:00:00+08:00",
-                    "decided_by": None,
-                    "decided_at": None,
-                    "decision": None,
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     id: UUID
     kind: str
     region: str = Field(description="Where it holds: who proposes and who decides answer for at least as much.")
     state: State
-    content: dict[str, Any]
+    content: dict[str, Any] = Field(description="What exactly is proposed.")
     content_hash: str = Field(description="SHA-256 of the content: JSON, keys sorted, no spaces, UTF-8.")
     reason: str
     proposed_by: str
@@ -142,6 +150,44 @@ class Proposal(Said):
     decided_by: str | None
     decided_at: datetime | None
     decision: str | None = Field(description="Why it was approved, refused or withdrawn.")
+
+
+_described: dict[str, type[Proposal]] = {}
+"""One class for each kind: two of one name would be two schemas of the document."""
+
+
+def _proposal_of(kind: Kind[Any]) -> type[Proposal]:
+    """What a proposal of one kind looks like, for the document."""
+    if kind.name not in _described:
+        if kind.example is not None:
+            content = kind.example.model_dump(mode="json")
+        else:
+            (content, *_) = kind.content.model_json_schema()["examples"]
+        example = {**EXAMPLE, "kind": kind.name, "content": content}
+
+        class OfKind(Proposal):
+            model_config = ConfigDict(json_schema_extra={"examples": [example]})
+
+        _described[kind.name] = create_model(
+            f"{camel(kind.name)}Proposal",
+            __base__=OfKind,
+            __doc__=Proposal.__doc__,
+            kind=(cast("Any", Literal[kind.name]), ...),
+            content=(kind.content, ...),
+        )
+    return _described[kind.name]
+
+
+def any_of(kinds: Sequence[Kind[Any]]) -> Any:
+    """The type for `response_model` where a proposal of any of these kinds is shown: in the document, `kind` tells."""
+
+    def described() -> Any:
+        models: list[Any] = [_proposal_of(kind) for kind in kinds]
+        if len(models) == 1:
+            return models[0]
+        return Annotated[reduce(or_, models), Field(discriminator="kind")]
+
+    return Annotated[Proposal, DescribedBy(described)]
 
 
 ADD = text("""

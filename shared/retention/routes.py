@@ -6,7 +6,7 @@ from shared.http.router import Router, Work
 from shared.problems import NotFound
 from shared.proposals.use_cases import Proposal
 from shared.retention import use_cases
-from shared.retention.use_cases import PeriodProposed, Retention
+from shared.retention.use_cases import RETENTION, PeriodProposed, Retention
 from shared.settings import Service
 
 
@@ -29,6 +29,7 @@ def retention_router(service: Service) -> Router:
         status=201,
         location=f"/{service}/v1/proposals/{{id}}",
         raises=[NotFound],
+        response_model=RETENTION.proposal,
     )
     async def propose_period(proposed: PeriodProposed, work: Work) -> Proposal:
         """Propose another period for one kind of data. It holds when a second person approves."""

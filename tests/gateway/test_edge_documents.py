@@ -38,8 +38,13 @@ async def test_one_valid_document_of_all_services(district: District, outside: h
 
 async def test_every_operation_says_who_may_call_it(outside: httpx.AsyncClient) -> None:
     document = (await outside.get("/openapi.json")).json()
-    assert document["security"] == [{"bearer": []}]
-    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    schemes = document["components"]["securitySchemes"]
+    assert document["security"] == [{"bearer": []}, {"openIdConnect": []}, {"oauth2": []}]
+    assert schemes["bearer"]["scheme"] == "bearer"
+    flows = schemes["oauth2"]["flows"]
+    discovered = (await outside.get(schemes["openIdConnect"]["openIdConnectUrl"])).json()
+    assert discovered["authorization_endpoint"].endswith(flows["authorizationCode"]["authorizationUrl"])
+    assert discovered["token_endpoint"].endswith(flows["clientCredentials"]["tokenUrl"])
     token = document["paths"]["/gateway/v1/development/tokens"]["post"]
     assert token["security"] == []
     assert "401" not in token["responses"]

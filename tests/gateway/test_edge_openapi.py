@@ -45,6 +45,8 @@ def examples_of(media: dict[str, Any], document: dict[str, Any]) -> list[Any]:
     if "examples" in media:
         named = media["examples"]
         return named if isinstance(named, list) else [resolved(one, document)["value"] for one in named.values()]
+    if "oneOf" in media:
+        return [example for one in media["oneOf"] for example in examples_of(resolved(one, document), document)]
     schema = media.get("schema")
     return [] if schema is None else examples_of(resolved(schema, document), document)
 
@@ -60,11 +62,11 @@ def faults(media: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
         yield from (f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(example))
 
 
-def bodies(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def bodies(operation: dict[str, Any], document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for kind, media in operation.get("requestBody", {}).get("content", {}).items():
         yield f"request {kind}", media
     for status, response in operation["responses"].items():
-        for kind, media in response.get("content", {}).items():
+        for kind, media in resolved(response, document).get("content", {}).items():
             yield f"{status} {kind}", media
 
 
@@ -72,7 +74,7 @@ async def test_every_body_has_examples_that_are_right(document: dict[str, Any]) 
     wrong = [
         f"{name}, {where}: {fault}"
         for name, operation in each(document)
-        for where, media in bodies(operation)
+        for where, media in bodies(operation, document)
         for fault in faults(media, document)
     ]
     assert wrong == []
@@ -112,11 +114,14 @@ async def test_every_operation_says_what_it_does(document: dict[str, Any]) -> No
         assert any(status.startswith("2") for status in operation["responses"]), name
 
 
-def documented(operation: dict[str, Any]) -> set[str]:
+def documented(operation: dict[str, Any], document: dict[str, Any]) -> set[str]:
     return {
         code
         for response in operation["responses"].values()
-        for code in response.get("content", {}).get("application/problem+json", {}).get("examples", ())
+        for code in resolved(response, document)
+        .get("content", {})
+        .get("application/problem+json", {})
+        .get("examples", ())
     }
 
 
@@ -131,12 +136,12 @@ async def test_every_problem_a_route_declares_is_documented(district: District, 
                 continue
             contract = route.endpoint.__contract__  # type: ignore[attr-defined]
             declared = {problem.code for problem in contract.problems}
-            assert any(declared <= documented(operation) for operation in found), route.operation_id
+            assert any(declared <= documented(operation, document) for operation in found), route.operation_id
             seen += 1
     assert seen == len(operations)
     for name, operation in each(document):
         always = {problem.code for problem in ALWAYS} - (OPEN if operation.get("security") == [] else set())
-        assert always <= documented(operation), name
+        assert always <= documented(operation, document), name
 
 
 def routes_of(routes: Any) -> Iterator[Route]:

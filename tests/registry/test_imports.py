@@ -103,7 +103,14 @@ async def test_a_dry_run_says_what_would_come_of_it(district: District, command)
     assert counts(await take_in(district, command, table(rows))) == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("text", ["yes", "1", "True", " true", "null"])
+@pytest.mark.parametrize("text", ["true", "True", "TRUE", "1", "yes", "on"])
+async def test_a_form_says_yes_as_clients_write_it(district: District, command, text: str) -> None:
+    """Generated clients write Python's `True`, browsers `on`, people at a command line `1` or `yes`."""
+    await take_in(district, command, table(crowd(1)), dry_run=text)
+    assert (await command.get("/registry/v1/residents")).json()["items"] == []
+
+
+@pytest.mark.parametrize("text", ["perhaps", " true", "null", ""])
 async def test_what_is_neither_true_nor_false_is_no_dry_run(command, text: str) -> None:
     answer = await send(command, table(crowd(1)), dry_run=text)
     [fault] = answer.json()["errors"]

@@ -1,15 +1,28 @@
 """What the gateway says of all services' audits at once."""
 
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.audit.heads import EXAMPLE, Head
 from shared.audit.schemas import LOOKED_AT, LookedAt
 from shared.contracts.resource import Said
 
 MISSING = "Services that did not answer in time: ask again later for what is theirs."
+
+EXAMPLE_KEY: dict[str, Any] = {"kty": "OKP", "crv": "Ed25519", "kid": "testing", "x": "11qYAYKx…"}
+
+
+class PublicKey(BaseModel):
+    """A public key as a JWK (RFC 8037)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", json_schema_extra={"examples": [dict(EXAMPLE_KEY)]})
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    kid: str
+    x: str = Field(description="The key, base64url.")
 
 
 class Heads(Said):
@@ -21,7 +34,7 @@ class Heads(Said):
                 {
                     "day": "2021-01-21",
                     "heads": [dict(EXAMPLE)],
-                    "keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "testing", "x": "11qYAYKx…"}],
+                    "keys": [EXAMPLE_KEY],
                     "missing": [],
                 }
             ]
@@ -30,7 +43,7 @@ class Heads(Said):
 
     day: date
     heads: list[Head]
-    keys: list[dict[str, Any]] = Field(description="The public keys of the services, as JWKs.")
+    keys: list[PublicKey] = Field(description="The public keys of the services, as JWKs.")
     missing: list[str] = Field(description=MISSING)
 
 

@@ -8,20 +8,44 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from services.gateway.edge.sharing import share_errors
+from services.gateway.edge.tags import TAGS
+
 METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
-SCHEME = "bearer"
 
 INFO = {
     "title": "Fangxian 防线",
     "version": "1",
     "description": "Verify the code before the service 先验码后服务: all four services behind one address.",
+    "contact": {"name": "Fangxian 防线"},
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
-SECURITY_SCHEME = {
-    "type": "http",
-    "scheme": "bearer",
-    "bearerFormat": "JWT",
-    "description": "A token that names one role and one scope.",
+SCOPES = {"openid": "Sign in, and learn who signed in."}
+SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token that names one role and one scope.",
+    },
+    "openIdConnect": {
+        "type": "openIdConnect",
+        "openIdConnectUrl": "/.well-known/openid-configuration",
+        "description": "How people get their token: they sign in from an application.",
+    },
+    "oauth2": {
+        "type": "oauth2",
+        "description": "How machines get their token; and people, where a tool does not know OpenID Connect.",
+        "flows": {
+            "clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}},
+            "authorizationCode": {
+                "authorizationUrl": "/sign-in/authorize",
+                "tokenUrl": "/oauth/token",
+                "refreshUrl": "/oauth/token",
+                "scopes": SCOPES,
+            },
+        },
+    },
 }
 
 Document = dict[str, Any]
@@ -34,10 +58,10 @@ def merge(documents: Mapping[str, Document]) -> Document:
         "openapi": "3.1.0",
         "info": INFO,
         "servers": [{"url": "/"}],
-        "security": [{SCHEME: []}],
+        "security": [{name: []} for name in SECURITY_SCHEMES],
         "tags": [],
         "paths": {},
-        "components": {"securitySchemes": {SCHEME: SECURITY_SCHEME}},
+        "components": {"securitySchemes": SECURITY_SCHEMES},
     }
     for document in renamed.values():
         for path, item in document.get("paths", {}).items():
@@ -45,7 +69,11 @@ def merge(documents: Mapping[str, Document]) -> Document:
         for kind, things in document.get("components", {}).items():
             if kind != "securitySchemes":
                 merged["components"].setdefault(kind, {}).update(things)
-    merged["tags"] = [{"name": name} for name in _tags(merged)]
+    for name, schema in merged["components"].get("schemas", {}).items():
+        if "title" in schema:
+            schema["title"] = name  # Generators name their classes by it.
+    share_errors(merged)
+    merged["tags"] = [_tag(name) for name in _tags(merged)]
     return merged
 
 
@@ -136,6 +164,10 @@ def _is_name(key: str, value: str) -> bool:
 
 def _named(service: str, name: str) -> str:
     return f"{service.capitalize()}{name}"
+
+
+def _tag(name: str) -> dict[str, str]:
+    return {"name": name, "description": TAGS[name].en} if name in TAGS else {"name": name}
 
 
 def _tags(document: Document) -> list[str]:

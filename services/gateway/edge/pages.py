@@ -1,16 +1,20 @@
 """The pages of the edge, open to everybody: the merged OpenAPI, what can go wrong, who is ready, and public keys."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.reference.routes import Reference
 from shared.contracts.asyncapi import asyncapi
 from shared.house import House
+from shared.http.prepared import JSON, Once, Prepared
 from shared.problems import NoSuchPath, language_of
 
 PublicKeys = Callable[[], Sequence[dict[str, Any]]]
@@ -27,11 +31,13 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
             documents.append(Documents(house, request.app.openapi))
         return documents[0]
 
-    async def openapi(request: Request) -> Response:
-        return JSONResponse(await of(request).openapi(), headers=MINUTE)
+    merged = Once()
 
-    async def events(_: Request) -> Response:
-        return JSONResponse(asyncapi(), headers=MINUTE)
+    async def openapi(request: Request) -> Response:
+        return merged.of(await of(request).openapi()).answer(request, MINUTE)
+
+    async def events(request: Request) -> Response:
+        return _events().answer(request, MINUTE)
 
     async def problems(request: Request) -> Response:
         language = language_of(request.headers.get("accept-language"))
@@ -58,7 +64,15 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
         "/status": status,
         "/.well-known/jwks.json": keys,
     }
-    return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+    return [
+        *(Route(path, page, methods=["GET"]) for path, page in pages.items()),
+        *Reference(of).routes(),
+    ]
+
+
+@cache
+def _events() -> Prepared:
+    return Prepared(msgspec.json.encode(asyncapi()), JSON)
 
 
 def _said(content: Any, language: str) -> Response:

@@ -1,16 +1,17 @@
 """Policies: what callers may ask (G2). Who is touched by a rule may read it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Path
 
 from services.gateway.policies import use_cases
-from services.gateway.policies.schemas import PolicyProposed, PolicyPublished, PolicyTried
+from services.gateway.policies.schemas import PolicyProposed, PolicyPublished, PolicyTried, TrialJob
 from services.gateway.policies.use_cases import PolicyNotTried, PolicyTaken
 from shared import jobs
 from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.http.described import DescribedBy
 from shared.http.router import PageAsked, Router, Work
 from shared.jobs import Job, JobEnded
 from shared.problems import NotFound
@@ -22,6 +23,9 @@ router = Router(prefix="/gateway/v1/policies", tags=["policies"])
 Version = Annotated[int, Path(ge=1, le=1_000_000, description="The version of the policy.", examples=[1])]
 TrialId = Annotated[UUID, Path(description="The trial.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2db1"])]
 
+TRIAL_JOB: Any = Annotated[Job, DescribedBy(lambda: TrialJob)]
+"""Any job at run time, because a trial's result fills while it runs. In the document, one of a trial."""
+
 
 @router.get("", role=Role.ANYONE)
 async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
@@ -29,23 +33,24 @@ async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
     return await use_cases.list_policies(work, page)
 
 
-@router.post("/trials", role=Role.COMMAND, status=202, location="/gateway/v1/policies/trials/{id}")
+@router.post(
+    "/trials", role=Role.COMMAND, status=202, location="/gateway/v1/policies/trials/{id}", response_model=TRIAL_JOB
+)
 async def try_policy(tried: PolicyTried, work: Work) -> Job:
     """Try a policy on everybody within one's scope: how many would turn which colour, where and why.
 
-    No code changes. `result` holds `colours` (people of each), `changes` (`green>yellow`), `regions` (the same per
-    community) and `rules` (why the new colour is not green).
+    No code changes.
     """
     return await use_cases.try_policy(work, tried.policy)
 
 
-@router.get("/trials/{trial_id}", role=Role.COMMAND, raises=[NotFound])
+@router.get("/trials/{trial_id}", role=Role.COMMAND, raises=[NotFound], response_model=TRIAL_JOB)
 async def get_policy_trial(trial_id: TrialId, work: Work) -> Job:
     """Show how far a trial is, and what it has found."""
     return await jobs.get(work, trial_id, use_cases.TRIAL)
 
 
-@router.post("/trials/{trial_id}/cancel", role=Role.COMMAND, raises=[NotFound, JobEnded])
+@router.post("/trials/{trial_id}/cancel", role=Role.COMMAND, raises=[NotFound, JobEnded], response_model=TRIAL_JOB)
 async def cancel_policy_trial(trial_id: TrialId, work: Work) -> Job:
     """Stop a trial."""
     return await jobs.cancel(work, trial_id, use_cases.TRIAL)
@@ -64,6 +69,7 @@ async def get_policy(version: Version, work: Work) -> PolicyPublished:
     audit=Kind.APPROVAL,
     location="/gateway/v1/proposals/{id}",
     raises=[PolicyTaken, PolicyNotTried],
+    response_model=use_cases.POLICY.proposal,
 )
 async def propose_policy(proposed: PolicyProposed, work: Work) -> Proposal:
     """Propose the next policy. It is published when a second person approves, and then applied to everybody.

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.codes.policy import Policy, first
 from shared.contracts.resource import Said
+from shared.jobs import Job
 
 
 def _second() -> dict[str, Any]:
@@ -62,3 +63,44 @@ class PolicyPublished(Said):
     published_at: datetime
     proposal_id: UUID | None = Field(description="Null for the first, which came with the system.")
     policy: Policy
+
+
+EXAMPLE_FOUND: dict[str, Any] = {
+    "colours": {"green": 1204, "yellow": 37},
+    "changes": {"green>yellow": 12},
+    "regions": {"350582005001": {"green>yellow": 12}},
+    "rules": {"overdue_retest": 12},
+}
+
+
+class TrialFound(BaseModel):
+    """What a trial has found so far."""
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE_FOUND]})
+
+    colours: dict[str, int] = Field({}, description="How many people would have each colour.")
+    changes: dict[str, int] = Field({}, description="How many would change, by `from>to`.")
+    regions: dict[str, dict[str, int]] = Field({}, description="`changes`, by the code of the community.")
+    rules: dict[str, int] = Field({}, description="Which rules give the new colour to those who change.")
+
+
+class TrialJob(Job):
+    """A trial of a policy: its state, how far it is, and what it has found."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2db1",
+                    "kind": "try_policy",
+                    "state": "succeeded",
+                    "total": 1241,
+                    "done": 1241,
+                    "result": EXAMPLE_FOUND,
+                    "error": None,
+                }
+            ]
+        }
+    )
+
+    result: TrialFound  # type: ignore[assignment]  # the document's only: at run time it is any job's

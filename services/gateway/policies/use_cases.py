@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from services.gateway.codes import use_cases as codes
-from services.gateway.codes.policy import Policy
+from services.gateway.codes.policy import Policy, first
 from services.gateway.codes.rules import colour_at, evaluate
 from services.gateway.codes.tables import PolicyRow
 from services.gateway.policies import rules
@@ -156,4 +156,4 @@ def _say(row: PolicyRow) -> PolicyPublished:
     )
 
 
-POLICY = Kind("policy", Policy, Role.COMMAND, publish_policy, raises=[PolicyTaken])
+POLICY = Kind("policy", Policy, Role.COMMAND, publish_policy, raises=[PolicyTaken], example=first())

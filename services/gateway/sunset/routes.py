@@ -2,7 +2,7 @@
 
 from services.gateway.sunset import use_cases
 from services.gateway.sunset.schemas import Declared, SunsetProposed
-from services.gateway.sunset.use_cases import SunsetDeclared
+from services.gateway.sunset.use_cases import SUNSET, SunsetDeclared
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.http.router import Router, Work
@@ -25,6 +25,7 @@ async def get_sunset(work: Work) -> Declared:
     status=201,
     location="/gateway/v1/proposals/{id}",
     raises=[SunsetDeclared],
+    response_model=SUNSET.proposal,
 )
 async def propose_sunset(proposed: SunsetProposed, work: Work) -> Proposal:
     """Propose to declare the emergency over. When a second person approves, everything that collects ends (410).

@@ -31,7 +31,12 @@ class Verification(BaseModel):
         },
     )
 
-    scan_id: UUID = Field(description="A UUIDv7 of the device's making; the same when the same scan is sent again.")
+    scan_id: UUID = Field(
+        description="A UUIDv7 of the device's making; the same when the same scan is sent again.",
+        json_schema_extra={
+            "pattern": "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
+        },
+    )
     token: Annotated[str, Field(min_length=1, max_length=LONGEST)] = Field(description="What the QR says.")
     temperature_celsius: Annotated[float, Field(ge=30, le=45, allow_inf_nan=False)] | None = None
 

@@ -89,7 +89,12 @@ DECIDED = {"role": TEAM, "status": 201, "audit": Kind.APPROVAL, "location": "/ob
 """What one person proposes, and another of the command that answers for the person's region approves."""
 
 
-@router.post("/{order_id}/early-end", raises=[NotFound, Forbidden, OrderEnded], **DECIDED)
+@router.post(
+    "/{order_id}/early-end",
+    raises=[NotFound, Forbidden, OrderEnded],
+    response_model=decisions.EARLY_END.proposal,
+    **DECIDED,
+)
 async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> Proposal:
     """Propose that an order ends before its days or tests are complete, with a reason.
 
@@ -98,7 +103,12 @@ async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> P
     return await decisions.propose_early_end(work, order_id, asked)
 
 
-@router.post("/{order_id}/convert", raises=[NotFound, Forbidden, OrderEnded, OrderRoomUnconfirmed], **DECIDED)
+@router.post(
+    "/{order_id}/convert",
+    raises=[NotFound, Forbidden, OrderEnded, OrderRoomUnconfirmed],
+    response_model=decisions.CONVERSION.proposal,
+    **DECIDED,
+)
 async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -> Proposal:
     """Propose to move a person to a site, or home, for the rest of the days, with a reason.
 
@@ -108,7 +118,12 @@ async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -
     return await decisions.propose_conversion(work, order_id, asked)
 
 
-@router.post("/{order_id}/extend", raises=[NotFound, Forbidden, OrderEnded, OrderTooLong], **DECIDED)
+@router.post(
+    "/{order_id}/extend",
+    raises=[NotFound, Forbidden, OrderEnded, OrderTooLong],
+    response_model=decisions.EXTENSION.proposal,
+    **DECIDED,
+)
 async def propose_extension(order_id: OrderId, asked: Extension, work: Work) -> Proposal:
     """Propose to add days to an order, with a reason. They are added when somebody of the command approves."""
     return await decisions.propose_extension(work, order_id, asked)

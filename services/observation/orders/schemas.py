@@ -45,6 +45,19 @@ class EarlyEnd(Said):
 class EarlyEndOf(EarlyEnd):
     """The end of one order, for these positives: one that comes afterwards is another matter."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "reason": "户籍登记有误，该人员并未与阳性人员同住",
+                    "order_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51",
+                    "day_0": "2021-01-20",
+                    "exposures": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d61"],
+                }
+            ]
+        }
+    )
+
     order_id: UUID
     day_0: date
     exposures: list[UUID]
@@ -53,11 +66,32 @@ class EarlyEndOf(EarlyEnd):
 class ConversionOf(Conversion):
     """The conversion of one order."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "home",
+                    "reason": "需每周三次血液透析，家中有单独房间",
+                    "own_room": True,
+                    "order_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51",
+                }
+            ]
+        }
+    )
+
     order_id: UUID
 
 
 class ExtensionOf(Extension):
     """The extension of one order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"days": 7, "reason": "同住人员期间出现症状", "order_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d51"}
+            ]
+        }
+    )
 
     order_id: UUID
 

@@ -31,7 +31,14 @@ async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
     return await use_cases.list_protocols(work, page)
 
 
-@router.post("", role=Role.COMMAND, status=201, audit=Kind.APPROVAL, location="/observation/v1/proposals/{id}")
+@router.post(
+    "",
+    role=Role.COMMAND,
+    status=201,
+    audit=Kind.APPROVAL,
+    location="/observation/v1/proposals/{id}",
+    response_model=use_cases.PROTOCOL.proposal,
+)
 async def propose_protocol(proposed: ProtocolProposed, work: Work) -> Proposal:
     """Propose a new version of the observation protocol. It is published when a second person approves.
 

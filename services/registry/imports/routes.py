@@ -2,17 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import File, Form, Path, Request, UploadFile
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BeforeValidator
-from pydantic_core import PydanticKnownError
 from starlette.datastructures import UploadFile as StarletteUploadFile
 
 from services.registry.imports import use_cases
 from services.registry.imports.error_file import write_template
+from services.registry.imports.result import IMPORT_JOB
 from services.registry.imports.words import FILE_PROBLEMS
 from shared.actors import Role
 from shared.audit.kinds import Kind
@@ -25,12 +24,6 @@ from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_o
 IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
 router = Router(prefix="/registry/v1/imports", tags=["imports"])
-
-
-def _truth(value: Any) -> Any:
-    if isinstance(value, str) and value not in ("true", "false"):
-        raise PydanticKnownError("bool_parsing")
-    return value
 
 
 class Csv(StreamingResponse):
@@ -98,6 +91,7 @@ async def keeping_file(house: House, request: Request) -> AsyncIterator[None]:
     location="/registry/v1/imports/{id}",
     before=keeping_file,
     extra=FILE,
+    response_model=IMPORT_JOB,
 )
 async def start_import(
     request: Request,
@@ -105,7 +99,6 @@ async def start_import(
     file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
     dry_run: Annotated[
         bool,
-        BeforeValidator(_truth),
         Form(description="Look at all and say what would come of it, but change nothing."),
     ] = False,
 ) -> Job:
@@ -132,13 +125,13 @@ async def get_import_template(request: Request) -> Template:
     return Template(write_template(language), headers=headers)
 
 
-@router.get("/{import_id}", role=IMPORTERS, raises=[NotFound])
+@router.get("/{import_id}", role=IMPORTERS, raises=[NotFound], response_model=IMPORT_JOB)
 async def get_import(import_id: ImportId, work: Work) -> Job:
     """Show how far an import is, and what came of it."""
     return await use_cases.get_import(work, import_id)
 
 
-@router.post("/{import_id}/cancel", role=IMPORTERS, raises=[NotFound, JobEnded])
+@router.post("/{import_id}/cancel", role=IMPORTERS, raises=[NotFound, JobEnded], response_model=IMPORT_JOB)
 async def cancel_import(import_id: ImportId, work: Work) -> Job:
     """Stop an import after its present chunk. What is done stays done, and the file may be sent again."""
     return await use_cases.cancel_import(work, import_id)

@@ -37,6 +37,6 @@ async def get_retest(retest_id: RetestId, work: Work) -> Retest:
 
 
 @router.get("/my-retests", role=Role.RESIDENT)
-async def list_my_retests(work: Work) -> list[Retest]:
+async def list_my_retests(work: Work) -> Listed[Retest]:
     """List the retests the caller and the caller's dependants are called to, newest first."""
-    return await use_cases.list_my_retests(work)
+    return Listed(items=await use_cases.list_my_retests(work))

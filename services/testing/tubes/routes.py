@@ -126,9 +126,9 @@ async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSa
 
 
 @router.get("/my-samples", role=Role.RESIDENT)
-async def list_my_samples(work: Work) -> list[OwnSample]:
+async def list_my_samples(work: Work) -> Listed[OwnSample]:
     """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first."""
-    return list(await use_cases.list_my_samples(work))
+    return Listed(items=list(await use_cases.list_my_samples(work)))
 
 
 @router.post("/seals", role=FIELD, client_ids=True)

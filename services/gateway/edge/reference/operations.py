@@ -1,0 +1,221 @@
+"""The reference: all operations by tag, one page for each tag, made of the merged OpenAPI document."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from typing import Any
+
+from services.gateway.edge.reference.frame import Entry, Frame
+from services.gateway.edge.reference.guides import Guide
+from services.gateway.edge.reference.schemas import Schemas, pretty, text
+from services.gateway.edge.tags import TAGS
+from shared.problems import Text
+
+Document = Mapping[str, Any]
+Operation = tuple[str, str, Mapping[str, Any]]
+"""Method, path, and what the document says of it."""
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+T = Text
+TITLE = T(zh="防线接口文档", en="Fangxian documentation")
+LEAD = T(
+    zh="以下为本系统的全部接口，按主题分组；数据由本系统自身生成，离线可用。接口说明为英文，问题代码有中文解释。",
+    en="Every operation of this installation, by subject, and the guides. All of it works without a network.",
+)
+READ_FIRST = T(zh="请先阅读", en="Read first")
+PARAMETERS = T(zh="参数", en="Parameters")
+BODY = T(zh="请求体", en="Request body")
+ANSWERS = T(zh="成功响应", en="Answers")
+ERRORS = T(zh="可能的错误", en="Errors")
+STATUS = T(zh="状态码", en="Status")
+CODES = T(zh="问题代码", en="Codes")
+EXAMPLE = T(zh="示例", en="Example")
+TRY = T(zh="命令行示例", en="From a command line")
+REQUIRED = T(zh="必填", en="required")
+PROBLEMS = T(zh="问题代码", en="Problem codes")
+PROBLEMS_LEAD = T(
+    zh="每个错误响应都带有 code，程序请按它判断；下面说明每个问题的含义和处理办法。",
+    en="Every error answer has a `code` for programs to decide by. This is what each one means, and what to do.",
+)
+
+
+def path_of(tag: str) -> str:
+    """Where the page of a tag is."""
+    return f"/docs/api/{re.sub(r'[^a-z0-9]+', '-', tag.lower())}"
+
+
+def by_tag(document: Document) -> Mapping[str, Sequence[Operation]]:
+    """The operations under each tag, in the order of the document."""
+    found: dict[str, list[Operation]] = defaultdict(list)
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                for tag in item[method]["tags"]:
+                    found[tag].append((method, path, item[method]))
+    return {tag["name"]: found[tag["name"]] for tag in document["tags"]}
+
+
+def tag_entries(document: Document) -> Sequence[Entry]:
+    """Where the menu leads."""
+    return [Entry(path_of(tag["name"]), tag["name"]) for tag in document["tags"]]
+
+
+def index(document: Document, guides: Sequence[Guide], frame: Frame) -> bytes:
+    """The first page: the guides, and every operation in one line."""
+    return frame.page("/docs", TITLE.say(frame.language), _index(document, guides, frame))
+
+
+def tag_page(document: Document, tag: str, frame: Frame) -> bytes:
+    """All operations of one tag."""
+    schemas = Schemas(document["components"]["schemas"], frame.language)
+    body = [f"<h1>{escape(tag)}</h1>", f"<p>{_about(document, tag, frame)}</p>"]
+    for operation in by_tag(document)[tag]:
+        body += _operation(operation, document, schemas, frame)
+    return frame.page(path_of(tag), tag, body)
+
+
+def problems_page(problems: Mapping[str, Mapping[str, Any]], frame: Frame) -> bytes:
+    """Every problem code, in one language."""
+    return frame.page("/docs/problems", PROBLEMS.say(frame.language), _problems(problems, frame))
+
+
+def _problems(problems: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterator[str]:
+    yield f"<h1>{frame.say(PROBLEMS)}</h1>{text(PROBLEMS_LEAD.say(frame.language))}"
+    for code, problem in problems.items():
+        title = f"{problem['status']} · {escape(problem['title'])}"
+        yield f'<h3 id="{escape(code)}"><code>{escape(code)}</code> {title}</h3>'
+        yield f"<p>{escape(problem['what'])} {escape(problem['fix'])}</p>"
+
+
+def _index(document: Document, guides: Sequence[Guide], frame: Frame) -> Iterator[str]:
+    yield f"<h1>{frame.say(TITLE)}</h1><p>{frame.say(LEAD)}</p>"
+    if guides:
+        first = "".join(f'<li><a href="{guide.path}">{escape(guide.title)}</a></li>' for guide in guides[:4])
+        yield f"<h2>{frame.say(READ_FIRST)}</h2><ul>{first}</ul>"
+    for tag, operations in by_tag(document).items():
+        yield f'<h2><a href="{path_of(tag)}">{escape(tag)}</a></h2><p>{_about(document, tag, frame)}</p>'
+        yield '<ul class="list">'
+        for method, path, operation in operations:
+            to = f"{path_of(tag)}#{operation['operationId']}"
+            yield (
+                f'<li>{_verb(method)}<a href="{to}">{escape(operation["summary"])}</a>'
+                f' <span class="kind">{escape(path)}</span></li>'
+            )
+        yield "</ul>"
+
+
+def _about(document: Document, tag: str, frame: Frame) -> str:
+    if tag in TAGS:
+        return frame.say(TAGS[tag])
+    return escape(next((one.get("description", "") for one in document["tags"] if one["name"] == tag), ""))
+
+
+def _verb(method: str) -> str:
+    return f'<span class="verb {method}">{method.upper()}</span>'
+
+
+def _operation(operation: Operation, document: Document, schemas: Schemas, frame: Frame) -> Iterator[str]:
+    method, path, said = operation
+    yield f'<section class="operation" id="{said["operationId"]}">'
+    yield f"<h2>{escape(said['summary'])}"
+    yield f'<span class="address">{_verb(method)}<code>{escape(path)}</code></span></h2>'
+    yield text(said["description"])
+    if said.get("parameters"):
+        yield f"<h3>{frame.say(PARAMETERS)}</h3>"
+        yield from _parameters(said["parameters"], schemas, frame)
+    for kind, media in said.get("requestBody", {}).get("content", {}).items():
+        yield f'<h3>{frame.say(BODY)} <span class="kind">{escape(kind)}</span></h3>'
+        yield from _media(media, schemas, frame)
+    answers = {status: _resolved(answer, document) for status, answer in said["responses"].items()}
+    yield f"<h3>{frame.say(ANSWERS)}</h3>"
+    for status, answer in answers.items():
+        if status.startswith("2") or status == "default":
+            yield from _answer(status, answer, schemas, frame)
+    yield f"<details><summary>{frame.say(ERRORS)}</summary>"
+    yield from _errors(answers, frame)
+    yield f"</details><details><summary>{frame.say(TRY)}</summary>{pretty(_curl(operation, schemas))}</details>"
+    yield "</section>"
+
+
+def _resolved(answer: Mapping[str, Any], document: Document) -> Mapping[str, Any]:
+    if "$ref" in answer:
+        found: Mapping[str, Any] = document["components"]["responses"][answer["$ref"].rsplit("/", 1)[-1]]
+        return found
+    return answer
+
+
+def _parameters(parameters: Sequence[Mapping[str, Any]], schemas: Schemas, frame: Frame) -> Iterator[str]:
+    yield '<ul class="fields">'
+    for parameter in parameters:
+        must = f' <span class="must">{frame.say(REQUIRED)}</span>' if parameter.get("required") else ""
+        kind = f"{parameter['in']} · {schemas.kind(parameter['schema'])}"
+        yield f'<li><code>{escape(parameter["name"])}</code> <span class="kind">{escape(kind)}</span>{must}'
+        yield f"{text(parameter.get('description', ''))}{schemas.about(parameter['schema'])}</li>"
+    yield "</ul>"
+
+
+def _media(media: Mapping[str, Any], schemas: Schemas, frame: Frame) -> Iterator[str]:
+    schema = media.get("schema", {})
+    yield f'<p class="kind">{escape(schemas.kind(schema))}</p>'
+    yield from schemas.fields(schema)
+    example = media.get("example", schemas.example(schema))
+    if example is not None:
+        yield f"<details><summary>{frame.say(EXAMPLE)}</summary>{pretty(example)}</details>"
+
+
+def _answer(status: str, answer: Mapping[str, Any], schemas: Schemas, frame: Frame) -> Iterator[str]:
+    yield f"<h4>{escape(status)} · {escape(answer.get('description', ''))}</h4>"
+    for name, header in answer.get("headers", {}).items():
+        yield f'<p><code>{escape(name)}</code> <span class="kind">{escape(header.get("description", ""))}</span></p>'
+    for media in answer.get("content", {}).values():
+        yield from _media(media, replace(schemas, marks_required=False), frame)
+
+
+def _errors(answers: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterator[str]:
+    yield f"<table><tr><th>{frame.say(STATUS)}</th><th>{frame.say(CODES)}</th></tr>"
+    for status, answer in answers.items():
+        codes = [code for media in answer.get("content", {}).values() for code in media.get("examples", ())]
+        if status.startswith(("4", "5")):
+            led = " ".join(f'<a href="/docs/problems#{escape(code)}"><code>{escape(code)}</code></a>' for code in codes)
+            yield f"<tr><td>{escape(status)}</td><td>{led or escape(answer.get('description', ''))}</td></tr>"
+    yield "</table>"
+
+
+def _curl(operation: Operation, schemas: Schemas) -> str:
+    """How the operation is called from a shell, with the examples of the document."""
+    method, path, said = operation
+    lines = [f'curl -X {method.upper()} "$FANGXIAN{_filled(path, said, schemas)}"']
+    if said.get("security") != []:
+        lines.append('-H "Authorization: Bearer $TOKEN"')
+    needed = [one for one in said.get("parameters", ()) if one["in"] == "header" and one.get("required")]
+    lines += [f"-H '{one['name']}: {_shown(one, schemas)}'" for one in needed]
+    content = said.get("requestBody", {}).get("content", {})
+    if "application/json" in content:
+        media = content["application/json"]
+        example = media.get("example", schemas.example(media.get("schema", {})))
+        body = json.dumps(example, ensure_ascii=False).replace("'", "'\\''")
+        lines += ["-H 'Content-Type: application/json'", f"-d '{body}'"]
+    elif "multipart/form-data" in content:
+        lines.append("-F file=@people.csv")
+    return " \\\n  ".join(lines)
+
+
+def _filled(path: str, said: Mapping[str, Any], schemas: Schemas) -> str:
+    query = []
+    for parameter in said.get("parameters", ()):
+        shown = _shown(parameter, schemas)
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", shown)
+        elif parameter["in"] == "query" and parameter.get("required"):
+            query.append(f"{parameter['name']}={shown}")
+    return f"{path}?{'&'.join(query)}" if query else path
+
+
+def _shown(parameter: Mapping[str, Any], schemas: Schemas) -> str:
+    schema = schemas.resolved(parameter["schema"])
+    examples = schema.get("examples") or parameter.get("examples") or schema.get("enum") or ["…"]
+    return str(next(iter(examples)) if not isinstance(examples, dict) else "…")

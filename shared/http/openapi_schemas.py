@@ -1,0 +1,172 @@
+"""Schemas as other people's generators read them: one name each, plain keywords, files that are files.
+
+Changes the document that FastAPI made, in place. What it leaves out of a schema it says in the description.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+Document = dict[str, Any]
+
+BODY = "Body_"
+"""How FastAPI begins the name of a form's schema."""
+
+BOUNDS = {"ge": "At least", "gt": "More than", "le": "At most", "lt": "Less than"}
+"""Bounds of dates and times. JSON Schema has none for them, so Pydantic writes its own names, which no tool knows."""
+
+IN_SCHEMAS = ("items", "additionalProperties", "propertyNames", "contains", "not")
+IN_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+
+
+def tidy(document: Document) -> None:
+    """Make every schema of a document what generators of clients understand."""
+    _name(document)
+    _drop_unused(document)
+    tidied(document["components"]["schemas"])
+    _make_files(document)
+    for parameter in _parameters(document):
+        _say_once(parameter)
+    for schema in of_operations(document):
+        for part in parts(schema):
+            _tidy(part)
+    for parameter in _parameters(document):
+        _say_once(parameter)
+
+
+def tidied(schemas: dict[str, Document]) -> dict[str, Document]:
+    """Named schemas, each of them tidy and with its name for a title."""
+    for name, schema in schemas.items():
+        for part in parts(schema):
+            _tidy(part)
+        schema["title"] = name
+    return schemas
+
+
+def parts(schema: Any) -> Iterator[Document]:
+    """A schema and every schema inside it, except what it refers to."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for key in IN_SCHEMAS:
+        yield from parts(schema.get(key))
+    for key in IN_LISTS:
+        for one in schema.get(key, ()):
+            yield from parts(one)
+    for one in schema.get("properties", {}).values():
+        yield from parts(one)
+
+
+def of_operations(document: Document) -> Iterator[Document]:
+    """The schemas that stand in the operations: of parameters, of bodies, of answers and their headers."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            yield from (parameter["schema"] for parameter in operation.get("parameters", ()) if "schema" in parameter)
+            for said in (operation.get("requestBody", {}), *operation["responses"].values()):
+                media = (*said.get("content", {}).values(), *said.get("headers", {}).values())
+                yield from (one["schema"] for one in media if "schema" in one)
+
+
+def _parameters(document: Document) -> Iterator[Document]:
+    for item in document["paths"].values():
+        for operation in item.values():
+            yield from (parameter for parameter in operation.get("parameters", ()) if "schema" in parameter)
+
+
+def _say_once(parameter: Document) -> None:
+    """Describe a parameter in one place: FastAPI writes the same description into its schema again."""
+    said = parameter["schema"].pop("description", None)
+    if said is not None:
+        words = parameter.get("description", "")
+        parameter["description"] = words if said == words else f"{words} {said}".strip()
+
+
+def _make_files(document: Document) -> None:
+    """An answer that is neither JSON nor a page is a file: clients keep its bytes, and read no text out of them."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for status, answer in operation["responses"].items():
+                for kind, media in answer.get("content", {}).items() if status.startswith("2") else ():
+                    if "json" not in kind and kind != "text/html":
+                        media["schema"] = {"type": "string", "format": "binary"}
+
+
+def rename_schemas(document: Document, names: dict[str, str]) -> None:
+    """Give schemas other names, wherever something refers to them."""
+    references = {f"#/components/schemas/{old}": f"#/components/schemas/{new}" for old, new in names.items()}
+    schemas = document["components"]["schemas"]
+    document["components"]["schemas"] = {names.get(name, name): schema for name, schema in schemas.items()}
+
+    def follow(thing: Any) -> None:
+        if isinstance(thing, dict):
+            if isinstance(thing.get("$ref"), str):
+                thing["$ref"] = references.get(thing["$ref"], thing["$ref"])
+            for one in thing.values():
+                follow(one)
+        elif isinstance(thing, list):
+            for one in thing:
+                follow(one)
+
+    follow(document)
+
+
+def camel(name: str) -> str:
+    """`start_import` as `StartImport`."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def _name(document: Document) -> None:
+    """Name each schema as its class is named, and a form by its operation: `RegionPage`, `StartImportForm`."""
+    names = {}
+    for name, schema in document["components"]["schemas"].items():
+        form = f"{camel(name.removeprefix(BODY))}Form" if name.startswith(BODY) else None
+        title = form or schema.get("title", name)
+        if title != name and title.isidentifier():
+            names[name] = title
+    rename_schemas(document, names)
+
+
+def _drop_unused(document: Document) -> None:
+    """Drop the schemas that nothing refers to any more."""
+    schemas = document["components"]["schemas"]
+    used: set[str] = set()
+    waiting = [document["paths"]]
+    while waiting:
+        new = _names_in(waiting.pop()) - used
+        used |= new
+        waiting += [schemas[name] for name in new if name in schemas]
+    document["components"]["schemas"] = {name: schema for name, schema in schemas.items() if name in used}
+
+
+def _names_in(thing: Any) -> set[str]:
+    if isinstance(thing, dict):
+        reference = thing.get("$ref")
+        here = {reference.rsplit("/", 1)[-1]} if isinstance(reference, str) and "/schemas/" in reference else set()
+        return here.union(*(_names_in(one) for one in thing.values()))
+    if isinstance(thing, list):
+        return set().union(*(_names_in(one) for one in thing))
+    return set()
+
+
+def _tidy(schema: Document) -> None:
+    """What is said in one schema, in words and keywords that every tool knows."""
+    if isinstance(schema.get("title"), str):
+        del schema["title"]  # Pydantic repeats the name of the field.
+    if schema.get("contentMediaType") == "application/octet-stream":
+        schema["format"] = "binary"
+    for bound, words in BOUNDS.items():
+        if bound in schema:
+            _say(schema, f"{words} {schema.pop(bound)}.")
+    for field in schema.get("properties", {}).values():
+        default = field.pop("default", None)
+        if default not in (None, [], {}):
+            # A generator for TypeScript takes a field with `default` for one that must be there.
+            _say(field, f"If left out: `{_literal(default)}`.")
+
+
+def _say(schema: Document, sentence: str) -> None:
+    schema["description"] = f"{schema['description']} {sentence}" if schema.get("description") else sentence
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
