@@ -13,14 +13,17 @@ from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.rates import Rates
 from services.gateway.edge.urgency import Urgency
 from shared.actors import Actor, Role
+from shared.clock import now
 from shared.ids import new_id
 from shared.problems import TooManyRequests
 from shared.regions import range_of
 from tests.gateway.behind_proxies import Service, opened, serving
+from tests.gateway.signing_in import app, outside, refreshed, signed_in
 from tests.gateway.test_codes import resident, tell
 from tests.gateway.test_hooks import HOOK, POSTED, signed, source
 from tests.harness import District, Still
 
+COMMUNITY = "350582005001"
 MOST = 10
 FLOOD = 40
 """An address may ask ten times here, in place of six thousand; a stranger behind it asks far more often."""
@@ -33,9 +36,9 @@ async def gateway(district: District, **settings: Any) -> AsyncIterator[httpx.As
     limits = {"requests_a_minute_per_client": MOST, "requests_in_flight": 2, **settings}
     behind = {service: httpx.ASGITransport(app) for service, app in district.apps.items()}
     house = Still.build(district.houses["gateway"].settings.model_copy(update=limits), behind)
-    app = create_app(house.settings, house)
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app, client=(f"address-{new_id()}", 1))
+    made = create_app(house.settings, house)
+    async with made.router.lifespan_context(made):
+        transport = httpx.ASGITransport(made, client=(f"address-{new_id()}", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             yield client
 
@@ -59,46 +62,45 @@ def is_stopped(statuses: list[int], before: int) -> bool:
 GARBAGE = {"authorization": "Bearer garbage"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "how"),
-    [
-        ("GET", NOTHING, {}),
-        ("GET", "/gateway/v1/policies", {"headers": GARBAGE}),
-        ("GET", "/gateway/v1/code.svg", {"headers": GARBAGE}),
-        ("POST", "/gateway/v1/hooks/desk_120", {"json": {}}),
-        ("POST", "/oauth/token", {"data": {"grant_type": "refresh_token", "refresh_token": "garbage"}}),
-        ("GET", "/services/nothing/", {}),
-        ("GET", "/gateway/v1/code", {"headers": GARBAGE}),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-async def test_what_a_stranger_asks_stops_no_care_from_the_same_address(
-    district: District, method: str, path: str, how: dict[str, Any]
-) -> None:
+FLOODS: list[tuple[str, str, dict[str, Any]]] = [
+    ("GET", NOTHING, {}),
+    ("GET", "/gateway/v1/policies", {"headers": GARBAGE}),
+    ("GET", "/gateway/v1/code.svg", {"headers": GARBAGE}),
+    ("POST", "/gateway/v1/hooks/desk_120", {"json": {}}),
+    ("POST", "/oauth/token", {"data": {"grant_type": "refresh_token", "refresh_token": "garbage"}}),
+    ("GET", "/services/nothing/", {}),
+    ("GET", "/gateway/v1/code", {"headers": GARBAGE}),
+    ("GET", "/gateway/v1/forward-auth/service-hall", {"headers": GARBAGE}),
+]
+
+
+async def test_what_strangers_ask_stops_no_care_from_the_same_address(district: District) -> None:
     person = new_id()
     await tell(district, resident(person))
     secret = str((await source(district.caller("gateway", Role.COMMAND)))["secret"])
     await opened(district, slug="fever-clinic", medical=True)
+    await app(district)
+    async with outside(district) as browser:
+        _, tokens = await signed_in(district, browser)
+    own = token(district, Role.RESIDENT, residents=(person,))
+    doctor = token(district, Role.VILLAGE_DOCTOR)
     async with gateway(district) as client:
-        assert len(await flooded(client, path, method, **how)) == FLOOD
-        worker = token(district, Role.GRID_WORKER)
-        fever = {"resident_id": str(person), "region": "350582005001", "reason": "fever", "temperature_celsius": 38.5}
-        headers = worker | {"idempotency-key": str(new_id())}
-        reported = await client.post("/observation/v1/referrals", json=fever, headers=headers)
-        assert reported.status_code not in (401, 403, 429, 503), reported.text
-        own = token(district, Role.RESIDENT, residents=(person,))
-        assert (await client.get("/gateway/v1/code.svg", headers=own)).status_code == 200
-        assert (await client.get("/gateway/v1/code", headers=own)).status_code == 200
-        body = json.dumps(POSTED).encode()
-        assert (await client.post(HOOK, content=body, headers=signed(secret, body))).status_code == 202
-        refreshed = await client.post(
-            "/oauth/token", data={"grant_type": "refresh_token", "refresh_token": "of-nobody", "client_id": "nobody"}
-        )
-        assert refreshed.status_code in (400, 401), refreshed.text  # looked at, and not turned away unread
-        assert (await client.get("/sign-in/start")).status_code not in (429, 503)
-        assert (await client.get("/gateway/v1/forward-auth/fever-clinic")).status_code == 200
-        ordinary = await client.get("/testing/v1/my-samples", headers=own)
-        assert ordinary.status_code == 200, ordinary.text
+        for method, path, how in FLOODS:
+            assert len(await flooded(client, path, method, **how)) == FLOOD
+            fever = {"resident_id": str(person), "region": COMMUNITY, "celsius": 38.5, "measured_at": now().isoformat()}
+            headers = doctor | {"idempotency-key": str(new_id())}
+            reported = await client.post("/observation/v1/referrals", json=fever, headers=headers)
+            assert reported.status_code == 201, (path, reported.text)
+            for mine in ("/gateway/v1/code.svg", "/gateway/v1/code", "/testing/v1/my-samples"):
+                assert (await client.get(mine, headers=own)).status_code == 200, (path, mine)
+            body = json.dumps(POSTED).encode()
+            posted = await client.post(HOOK, content=body, headers=signed(secret, body, str(new_id())))
+            assert posted.status_code == 202, (path, posted.text)
+            again = await refreshed(client, tokens["refresh_token"])
+            assert again.status_code == 200, (path, again.text)
+            tokens = again.json()
+            assert (await client.get("/sign-in/start")).status_code not in (429, 503), path
+            assert (await client.get("/gateway/v1/forward-auth/fever-clinic")).status_code == 200
 
 
 async def test_a_stranger_is_told_to_stop_where_no_care_is_asked_for(district: District) -> None:
