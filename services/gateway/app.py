@@ -12,7 +12,7 @@ from services.gateway.audit import routes as audit
 from services.gateway.clients import routes as clients
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
-from services.gateway.edge import browsers, development, home, pages, protected, proxy
+from services.gateway.edge import browsers, development, forward_auth, home, pages, protected, proxy
 from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.gate import Gate
 from services.gateway.edge.guard import Guard
@@ -25,7 +25,7 @@ from services.gateway.issuer.running import SigningIn
 from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
 from services.gateway.points import routes as points
-from services.gateway.points.use_cases import finder
+from services.gateway.points.protecting import ProtectingPoints
 from services.gateway.policies import routes as policies
 from services.gateway.policies.use_cases import POLICY
 from services.gateway.sunset import routes as sunset
@@ -78,33 +78,41 @@ API = Api(
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     """The application of one API process."""
+    house = house or House.build(settings)
     engines = Engines.of(settings)
     trust = Trust.of(settings)
     signing_in = SigningIn.of(settings, trust)
+    points_protecting = ProtectingPoints(house)
+    gate = Gate(
+        points_protecting.find,
+        lambda: engines.keys.receipt_secrets,
+        lambda: house.is_over,
+        points_protecting.remembered,
+    )
 
     def beside(house: House) -> Sequence[BaseRoute]:
         """What stands beside FastAPI: the hot routes, and the ways through the edge."""
         house.refreshed.append(trust.own.refresh)
-        gate = Gate(finder(house), lambda: engines.keys.receipt_secrets, lambda: house.is_over)
         return [
             *engines.routes(house, trust),
             *signing_in.routes(house),
             *tokens.well_known(engines.keys),
             *home.ROUTES,
             *pages.routes(house, trust.own, lambda: engines.keys.public),
+            *forward_auth.routes(gate),
             *protected.routes(house, gate),
             *proxy.routes(house),
         ]
 
     def within(app: FastAPI) -> None:
         """What every request from outside passes, but those of the hot routes."""
-        app.add_middleware(Guard, settings=settings)
+        app.add_middleware(Guard, settings=settings, bearer_of=trust.bearer_of)
         browsers.let_in(app, settings)
 
     @asynccontextmanager
     async def running(house: House) -> AsyncIterator[None]:
         """What goes on beside the requests."""
-        async with engines.running(house), trust.running(), signing_in.running(house):
+        async with engines.running(house), trust.running(), signing_in.running(house), points_protecting.kept():
             yield
 
     own = [
@@ -120,4 +128,6 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         lifespan=running,
         authenticate=outside_tokens(trust),
     )
-    return build(settings, api, house)
+    app = build(settings, api, house)
+    app.add_middleware(forward_auth.ForwardAuth, gate=gate)  # last: in front of all limits, for proxies only
+    return app

@@ -41,7 +41,7 @@ class Engines:
 
     def routes(self, house: House, trust: Trust) -> Sequence[BaseRoute]:
         """Where they are asked."""
-        authenticate = hot_tokens(trust, house.settings.requests_a_minute_per_resident)
+        authenticate = hot_tokens(trust, house.settings)
         house.refreshed.append(self.keys.refresh)
         return [
             VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: house.is_over).route(),

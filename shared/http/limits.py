@@ -169,7 +169,8 @@ class Surroundings:
         bound = bind_contextvars(request_id=request_id)
         try:
             exchange.limit = _limit_for(scope["path"], self.body_bytes, BODY_BYTES)
-            check(scope, headers, size, exchange.limit, is_json=scope["path"].startswith(JSON_PATHS))
+            is_json = scope["path"].startswith(JSON_PATHS)
+            check(scope, headers, size, exchange.limit, is_json=is_json, is_foreign=exchange.foreign)
             budget = budget_of(headers, _limit_for(scope["path"], self.timeouts, self.seconds))
             state["deadline"] = began + budget
             await self._run(scope, exchange, budget)
@@ -262,15 +263,23 @@ class _Exchange:
         return {**start, "status": 304, "headers": kept}
 
 
-def check(scope: Scope, headers: Mapping[bytes, bytes], size: int, limit: int, *, is_json: bool) -> None:
-    """Refuse what is too large, or in a form that is not read or not answered here."""
+def check(
+    scope: Scope,
+    headers: Mapping[bytes, bytes],
+    size: int,
+    limit: int,
+    *,
+    is_json: bool,
+    is_foreign: bool = False,
+) -> None:
+    """Refuse what is too large, or in a form that is not read or not answered here. Foreign bodies are not read."""
     if size > HEADER_BYTES or len(scope["headers"]) > HEADER_COUNT:
         raise HeadersTooLarge(limit_count=HEADER_COUNT, limit_bytes=HEADER_BYTES)
     _check_url(scope)
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length[:20]) > limit:
         raise PayloadTooLarge(limit_bytes=limit)
-    if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+    if not is_foreign and headers.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
         raise UnsupportedEncoding()
     accept = headers.get(b"accept")
     if accept and accept != b"*/*" and is_json and not accepts(accept, _ALL_OFFERED):

@@ -3,6 +3,7 @@
 No container runs here; what is looked at is what would break them when something of ours is renamed.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from deploy import alone, children, cli, keys, variables
 from services.gateway.edge import proxy
+from services.gateway.edge.urgency import Urgency, urgency_of
 from shared import app as apps
 from shared.http import limits
 from shared.settings import SERVICES, Service, Settings
@@ -103,12 +105,13 @@ def test_every_variable_is_a_setting_and_none_is_missing(
     names = {f"FANGXIAN_{name.upper()}" for name in Settings.model_fields}
     assert set(ENVIRONMENTS[where]) <= names
     for name, value in ENVIRONMENTS[where].items():
-        default = re.fullmatch(r"\$\{\w+:-(\w+)\}", str(value))
+        default = re.fullmatch(r"\$\{\w+:-(.+)\}", str(value))
         monkeypatch.setenv(name, default[1] if default else TO_BE_SAID.get(str(value), str(value)))
     for service in SERVICES:
         monkeypatch.setenv("FANGXIAN_KEYS", str(tmp_path / "keys" / service))
         settings = alone.settings_of(service)
         assert settings.production
+        assert settings.proxy_networks  # else all who come through the proxy are one client
         assert f"//fangxian_{service}:" in settings.database_url.get_secret_value()
         assert {settings.url_of(peer) for peer in SERVICES} == {f"http://{peer}:{PORT}" for peer in SERVICES}
 
@@ -292,6 +295,48 @@ def test_nginx_is_as_patient_and_as_strict_as_the_gateway() -> None:
     megabytes = re.findall(r"client_max_body_size (\d+)m;", NGINX)
     assert [int(size) << 20 for size in megabytes] == [limits.BODY_BYTES, limits.UPLOAD_BYTES]
     assert f"large_client_header_buffers 4 {limits.HEADER_BYTES >> 10}k;" in NGINX
+
+
+def test_compose_believes_its_own_bridge_and_nobody_else() -> None:
+    (pool,) = COMPOSE["networks"]["outside"]["ipam"]["config"]
+    believed = re.fullmatch(r"\$\{FANGXIAN_PROXY_NETWORKS:-(.+)\}", ENVIRONMENTS["compose"]["FANGXIAN_PROXY_NETWORKS"])
+    assert believed is not None
+    assert json.loads(believed[1]) == [f"{pool['gateway']}/32"]
+
+
+CARE = (
+    "/gateway/v1/forward-auth/service-hall/x",
+    "/gateway/v1/verifications",
+    "/gateway/v1/code",
+    "/gateway/v1/code.svg",
+    "/gateway/v1/hooks/desk_120",
+    "/gateway/v1/phone-challenges",
+    "/services/fever-clinic/a/b",
+    "/observation/v1/referrals",
+    "/observation/v1/referrals/x/handed-over",
+    "/oauth/token",
+    "/sign-in/start",
+)
+OTHERS = (
+    "/",
+    "/nothing",
+    "/gateway/v1/codes/counts",
+    "/gateway/v1/hooks",
+    "/observation/v1/referrals-of-nobody",
+    "/testing/v1/samples",
+    "/registry/v1/imports",
+)
+
+
+def test_nginx_limits_no_care_by_address() -> None:
+    (listed,) = re.findall(r"map \$uri \$fangxian_limited \{\n(.*?)\n\}", NGINX, re.DOTALL)
+    free = [re.compile(pattern) for pattern in re.findall(r'"~(.+?)" "";', listed)]
+    for path in (*CARE, *OTHERS):
+        assert any(pattern.search(path) for pattern in free) is (path in CARE), path
+        if "forward-auth" not in path:  # it stands in front of the guard
+            cared = {urgency_of(method, path) is Urgency.CARE for method in ("GET", "POST")}
+            assert (True in cared) is (path in CARE), path
+    assert "limit_req_zone $binary_remote_addr" not in NGINX
 
 
 def test_nginx_tells_and_keeps_no_more_than_it_should() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import Response
@@ -18,7 +19,7 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.app import create_app
-from services.gateway.edge import guard, shedding
+from services.gateway.edge import guard, networks, shedding
 from services.gateway.edge.guard import Guard
 from services.gateway.edge.networks import address_of
 from services.gateway.edge.own_tokens import Issuer
@@ -46,6 +47,8 @@ ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"
         ("GET /gateway/v1/code.svg", Urgency.CARE),
         ("POST /gateway/v1/verifications", Urgency.CARE),
         ("GET /services/fever-clinic/register", Urgency.CARE),
+        ("POST /oauth/token", Urgency.CARE),
+        ("GET /sign-in/link/x", Urgency.CARE),
         ("POST /testing/v1/samples", Urgency.ORDINARY),
         ("GET /gateway/v1/codes/counts", Urgency.REPORT),
         (f"GET /gateway/v1/codes/{ID}", Urgency.ORDINARY),
@@ -329,6 +332,30 @@ async def test_what_is_too_much_comes_back_later_and_care_is_served(district: Di
     assert sorted(answer.status_code for answer in answers) == [200] * 2 + [503] * (MOST_WAITING + 10)
     assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in answers if answer.status_code == 503)
     assert {answer.status_code for answer in cared} == {200}
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "is_counted"),
+    [("1.2.3.4", "9.9.9.9", 1), ("1.2.3.4", None, 0), ("10.0.0.1", "9.9.9.9", 0), ("::ffff:10.0.0.1", "9.9.9.9", 0)],
+)
+def test_an_address_that_nobody_believes_is_noticed_and_not_logged(
+    peer: str, forwarded: str | None, is_counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("services.gateway.edge.networks.time.monotonic", lambda: now)
+    before = networks.UNBELIEVED._value.get()
+    unbelieved = networks.Unbelieved()
+    headers = [] if forwarded is None else [(b"x-forwarded-for", forwarded.encode())]
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            unbelieved.look({"client": (peer, 1), "headers": headers}, PROXIES)
+        assert len(logs) == is_counted  # once a minute
+        now += 61
+        unbelieved.look({"client": (peer, 1), "headers": headers}, PROXIES)
+    assert len(logs) == 2 * is_counted
+    assert networks.UNBELIEVED._value.get() - before == 4 * is_counted
+    assert peer not in str(logs)
+    assert "9.9.9.9" not in str(logs)
 
 
 ORIGIN = "https://console.example.cn"

@@ -55,8 +55,7 @@ async def test_two_who_change_one_point(district: District) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"registers": ["green"]}, "colour_twice"),
-    ({"slug": "hall"}, "slug_without_upstream"),
-    ({"upstream_url": "http://hall.example.cn"}, "slug_without_upstream"),
+    ({"upstream_url": "http://hall.example.cn"}, "upstream_without_slug"),
     ({"slug": "Hall", "upstream_url": "http://hall.example.cn"}, "string_pattern_mismatch"),
     ({"slug": "hall", "upstream_url": "ftp://hall.example.cn"}, "upstream_not_plain"),
     ({"slug": "hall", "upstream_url": "http://u:p@hall.example.cn"}, "upstream_not_plain"),

@@ -34,7 +34,7 @@ CREATE TABLE gateway.points (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT point_outcomes CHECK (octet_length(outcomes) = 16),
     CONSTRAINT point_receipt CHECK (receipt_seconds BETWEEN 1 AND 43200),
-    CONSTRAINT point_protects CHECK ((slug IS NULL) = (upstream_url IS NULL))
+    CONSTRAINT point_protects CHECK (slug IS NOT NULL OR upstream_url IS NULL)
 );
 CREATE INDEX points_region_seq_idx ON gateway.points (region, seq);
 CREATE UNIQUE INDEX slug_taken ON gateway.points (slug) WHERE closed_at IS NULL;

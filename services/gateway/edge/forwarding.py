@@ -3,7 +3,7 @@
 What passes is named, not what does not: the caller's own token, cookies and whatever a client invents stay behind.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ PASSED_ON = frozenset(
     {
         b"accept",
         b"accept-language",
+        b"content-encoding",
         b"content-length",
         b"content-type",
         b"idempotency-key",
@@ -64,10 +65,21 @@ BROKEN = (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.
 class Forwarding:
     """One request on its way through the edge; an ASGI application that answers with the upstream's answer."""
 
-    def __init__(self, client: httpx.AsyncClient, url: httpx.URL, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        *,
+        target: bytes | None = None,
+        returned: Container[bytes] | None = None,
+    ) -> None:
+        """`target` is sent in place of the URL's path and query, as it is; `returned` are the only headers to pass."""
         self._client = client
         self._url = url
         self._headers = headers
+        self._extensions = {} if target is None else {"target": target}
+        self._returned = returned
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -78,7 +90,7 @@ class Forwarding:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UpstreamFailed() from error
         async with aclosing(response):
-            await send(_start(response))
+            await send(_start(response, self._returned))
             async for chunk in response.aiter_raw():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
@@ -101,6 +113,7 @@ class Forwarding:
             headers=[*_passed_on(request, has_body), *_in_bytes(self._headers)],
             content=content,
             timeout=httpx.Timeout(remaining, connect=min(1.0, remaining)),
+            extensions=self._extensions,
         )
         return await self._client.send(asked, stream=True)
 
@@ -128,12 +141,14 @@ def _in_bytes(headers: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
     return ((name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items())
 
 
-def _start(response: httpx.Response) -> Message:
+def _start(response: httpx.Response, returned: Container[bytes] | None) -> Message:
     named = {name.strip().lower() for name in response.headers.get("connection", "").encode("latin-1").split(b",")}
     headers: list[tuple[bytes, bytes]] = [
         (name.lower(), value)
         for name, value in response.headers.raw
-        if name.lower() not in KEPT_BACK and name.lower() not in named
+        if name.lower() not in KEPT_BACK
+        and name.lower() not in named
+        and (returned is None or name.lower() in returned)
     ]
     message: dict[str, Any] = {"type": "http.response.start", "status": response.status_code, "headers": headers}
     return message

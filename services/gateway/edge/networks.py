@@ -1,8 +1,20 @@
 """Where a request came from: what is counted by network is counted by this, and by nothing else."""
 
+import time
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+logger = structlog.get_logger()
+
+UNBELIEVED = Counter(
+    "fangxian_forwarded_unbelieved_total",
+    "Requests with an X-Forwarded-For of a peer that is in none of FANGXIAN_PROXY_NETWORKS.",
+)
+SAID_SECONDS = 60.0
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -29,6 +41,29 @@ def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
     except ValueError:
         return peer
     return str(IPv6Network((int(address), 64), strict=False)) if isinstance(address, IPv6Address) else client
+
+
+class Unbelieved:
+    """Notices requests with X-Forwarded-For whose peer is no proxy of ours: all behind it count as one client."""
+
+    def __init__(self) -> None:
+        self._said: float | None = None
+
+    def look(self, scope: Mapping[str, Any], proxies: Networks) -> None:
+        """Count such a request, and log it at most once a minute. No address is logged."""
+        if not any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+            return
+        if _is_proxy(_plain((scope.get("client") or ("",))[0]), proxies):
+            return
+        UNBELIEVED.inc()
+        now = time.monotonic()
+        if self._said is None or now - self._said >= SAID_SECONDS:
+            self._said = now
+            logger.warning(
+                "forwarded.unbelieved",
+                mend="name the network of your reverse proxy in FANGXIAN_PROXY_NETWORKS, "
+                "or all who come through it count as one client",
+            )
 
 
 def _plain(client: str) -> str:

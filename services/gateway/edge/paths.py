@@ -1,10 +1,10 @@
 """Which addresses the edge passes on. Pure: decides by the path as it is after decoding, the way a service reads it."""
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 _VERSIONED = re.compile(r"/(?P<service>[a-z]+)/v[0-9]{1,3}(/.*)?")
-_SAFE = "!$&'()*+,;=:@/~-._"
+SAFE = "!$&'()*+,;=:@/~-._"
 
 
 def upstream_path(path: str, service: str) -> str | None:
@@ -16,7 +16,7 @@ def upstream_path(path: str, service: str) -> str | None:
     match = _VERSIONED.fullmatch(path)
     if match is None or match["service"] != service or not is_plain(path):
         return None
-    return quote(path, safe=_SAFE)
+    return quote(path, safe=SAFE)
 
 
 def is_plain(path: str) -> bool:
@@ -25,9 +25,28 @@ def is_plain(path: str) -> bool:
     return path == "/" or all(_is_plain(step) for step in steps)
 
 
-def joined(base: str, path: str) -> str:
-    """An upstream's address with a plain path under it, encoded."""
-    return base.rstrip("/") + "/" + quote(path.removeprefix("/"), safe=_SAFE)
+MOST_DECODINGS = 4
+"""How often servers on the way may decode a path; one that is still encoded after as many is refused."""
+
+
+def stays_below(path: bytes) -> bool:
+    """Whether a raw path stays below what it is appended to, however often it is decoded on the way.
+
+    For paths of foreign services, which are passed on byte for byte: `%2F` and `//` are theirs to understand.
+    """
+    for _ in range(MOST_DECODINGS):
+        if not all(_is_step(step) for step in path.split(b"/")):
+            return False
+        decoded = unquote_to_bytes(path)
+        if decoded == path:
+            return True
+        path = decoded
+    return False
+
+
+def _is_step(step: bytes) -> bool:
+    name = step.partition(b";")[0].strip()
+    return name not in (b".", b"..") and b"\\" not in step and all(byte > 31 and byte != 127 for byte in step)
 
 
 def _is_plain(step: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 from fastapi import Header, Path
@@ -14,13 +15,13 @@ from starlette.types import Message, Receive, Scope, Send
 from services.gateway.edge.forwarding import Forwarding
 from services.gateway.edge.gate import (
     RECEIPT_HEADER,
-    Admitted,
+    RESIDENT_HEADER,
     Gate,
     ReceiptExpired,
     ReceiptForeign,
     ReceiptMissing,
 )
-from services.gateway.edge.paths import is_plain, joined
+from services.gateway.edge.paths import SAFE, stays_below
 from services.gateway.edge.proxy import METHODS
 from shared import clock
 from shared.actors import Role
@@ -28,12 +29,38 @@ from shared.house import House
 from shared.http.handlers import request_id_of
 from shared.http.hot import answered
 from shared.http.router import Router
-from shared.problems import Forbidden, NoSuchPath, NotFound
+from shared.problems import NoSuchPath, NotFound
 
 SERVICES = "/services/"
 BODY_BYTES = 16 << 20
 SANDBOX = b"sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads"
-RESIDENT_HEADER = "x-fangxian-resident"
+RETURNED = frozenset(
+    {
+        b"accept-ranges",
+        b"age",
+        b"cache-control",
+        b"content-disposition",
+        b"content-encoding",
+        b"content-language",
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-security-policy",
+        b"content-type",
+        b"cross-origin-resource-policy",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"location",
+        b"permissions-policy",
+        b"referrer-policy",
+        b"retry-after",
+        b"vary",
+        b"x-frame-options",
+    }
+)
+"""What a foreign service may say beside its body. Browsers know headers that reach the whole host (NEL, Alt-Svc,
+Clear-Site-Data, Refresh…) and learn new ones, so what passes is listed."""
 
 
 class Protected:
@@ -45,16 +72,34 @@ class Protected:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        path = request.path_params.get("path", "")
-        if (path and not is_plain(path)) or "service-worker" in request.headers:
+        slug = request.path_params["slug"]
+        path = _path_below(scope, slug)
+        if path is None or "service-worker" in request.headers:
             raise NoSuchPath()
-        point, resident_id = await admit(self._gate, request)
+        identify = partial(request.app.state.authenticate, scope)
+        point, resident_id = await self._gate.admit(identify, slug, request.headers.get(RECEIPT_HEADER), clock.now())
+        if point.upstream_url is None:  # only reverse proxies ask for this one
+            raise NotFound()
         headers = {"x-request-id": request_id_of(scope)}
         if resident_id is not None:
             headers[RESIDENT_HEADER] = str(resident_id)
-        query = scope["query_string"].decode("ascii", "ignore")
-        url = httpx.URL(joined(point.upstream_url, path) + (f"?{query}" if query else ""))
-        await Forwarding(self._house.peers.outside, url, headers)(scope, receive, apart(send))
+        url = httpx.URL(point.upstream_url)
+        target = url.raw_path.rstrip(b"/") + b"/" + path
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        forwarding = Forwarding(self._house.peers.outside, url, headers, target=target, returned=RETURNED)
+        await forwarding(scope, receive, apart(send))
+
+
+def _path_below(scope: Scope, slug: str) -> bytes | None:
+    """What is asked of the service, byte for byte as it was sent; None if it could lead out of the service."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"], safe=SAFE).encode("ascii")
+    base = f"{SERVICES}{slug}".encode("utf-8", "surrogateescape")
+    if raw == base:
+        return b""
+    path = raw.removeprefix(base + b"/")
+    is_printable = all(32 < byte < 127 for byte in path)
+    return path if raw != path and is_printable and stays_below(path) else None
 
 
 def apart(send: Send) -> Send:
@@ -68,30 +113,10 @@ def apart(send: Send) -> Send:
     return sending
 
 
-async def admit(gate: Gate, request: Request) -> Admitted:
-    """Who goes through, by what the request says."""
-    identify = partial(request.app.state.authenticate, request.scope)
-    return await gate.admit(identify, request.path_params["slug"], request.headers.get(RECEIPT_HEADER), clock.now())
-
-
 def routes(house: House, gate: Gate) -> Sequence[BaseRoute]:
-    """Protected services, and the same decision for a reverse proxy that asks (nginx, Traefik, Caddy)."""
+    """The way to protected services."""
     protected = Protected(house, gate)
-
-    async def forward_auth(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        try:
-            _, resident_id = await admit(gate, request)
-        except NotFound:  # who asks understands 204, 401 and 403 only
-            raise Forbidden() from None
-        headers = {RESIDENT_HEADER: str(resident_id)} if resident_id else {}
-        await Response(status_code=204, headers=headers)(scope, receive, send)
-
-    return [
-        *answered(declared_forward_auth(), forward_auth),
-        *answered(declared_services(), protected),
-        Route("/services/{slug}", protected, methods=METHODS),
-    ]
+    return [*answered(declared_services(), protected), Route("/services/{slug}", protected, methods=METHODS)]
 
 
 Slug = Annotated[
@@ -111,11 +136,11 @@ ReceiptShown = Annotated[
 
 ADMISSION = (ReceiptMissing, ReceiptForeign, ReceiptExpired)
 
-RESIDENT_SAID = {
+NAMED_RESIDENT = {
     "headers": {
         "X-Fangxian-Resident": {
-            "description": "Who goes through; missing where a point of care lets somebody in who is unknown.",
-            "schema": {"type": "string", "format": "uuid"},
+            "description": "Id of the resident who goes through; empty where a medical point lets a stranger in.",
+            "schema": {"type": "string"},
         }
     }
 }
@@ -125,25 +150,6 @@ ANY_BODY = {
     "description": "Whatever the protected service takes; up to 16 MiB.",
     "content": {"application/json": {"schema": {}, "example": {"day": "2021-01-20"}}},
 }
-
-
-def declared_forward_auth() -> Router:
-    """What the decision for a reverse proxy promises."""
-    router = Router(prefix="/gateway/v1/forward-auth", tags=["protected services"])
-    for method in ("get", "post"):
-
-        async def endpoint(slug: Slug, receipt: ReceiptShown = None) -> None:
-            """Say whether a request may go through to a protected service, for the reverse proxy before it.
-
-            The proxy passes the caller's Authorization and X-Visit-Receipt on and lets the request through on 204, with
-            X-Fangxian-Resident in place of whatever the caller said so. The same decision as under `/services/{slug}/`.
-            """
-
-        endpoint.__name__ = f"{method}_forward_auth"
-        declare = getattr(router, method)
-        extra = {"responses": {"204": RESIDENT_SAID}}
-        declare("/{slug}", role=Role.ANYONE, raises=ADMISSION, status=204, extra=extra)(endpoint)
-    return router
 
 
 def declared_services() -> Router:

@@ -15,6 +15,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
+from services.gateway.edge.urgency import Urgency
 from shared.actors import Actor, Role
 from shared.problems import TooManyRequests
 from shared.settings import Settings
@@ -34,6 +35,9 @@ OPERATIONS: Mapping[tuple[str, str], int] = {
 }
 """Operations a person may ask for less often, each a minute."""
 
+SERVICES = "/services/"
+"""Where protected services are; how often one may be asked is the service's matter."""
+
 
 @dataclass
 class Rates:
@@ -49,12 +53,24 @@ class Rates:
         self._shared = FixedWindowRateLimiter(_redis(self.settings.redis_url.get_secret_value()))
 
     async def admit_client(self, address: str) -> None:
-        """Count a request of a network address, whoever it is. Raises `TooManyRequests`."""
+        """Count a request of somebody who is not known, by network address. Raises `TooManyRequests`."""
         await self._admit(self.settings.requests_a_minute_per_client, "client", address)
 
-    async def admit_person(self, actor: Actor, method: str, path: str) -> None:
-        """Count a request of a known caller, and of the operation if that has a limit. Raises `TooManyRequests`."""
-        await self._admit(self._most_of(actor.role), "person", actor.subject)
+    async def has_room_for_care(self, address: str) -> bool:
+        """Count a request for care of somebody who is not known; whether their address is within its limit."""
+        limit = RateLimitItemPerMinute(self.settings.requests_a_minute_per_client)
+        return await self._is_within(limit, ("care of", address))
+
+    async def admit_person(self, actor: Actor, method: str, path: str, urgency: Urgency = Urgency.ORDINARY) -> None:
+        """Count a request of a known caller, and of the operation if that has a limit. Raises `TooManyRequests`.
+
+        Care has a budget of its own. So have protected services: a page of theirs may be made of many requests.
+        """
+        if path.startswith(SERVICES):
+            await self._admit(self.settings.requests_a_minute_per_client, "services", actor.subject)
+        else:
+            budget = "care" if urgency is Urgency.CARE else "person"
+            await self._admit(self._most_of(actor.role), budget, actor.subject)
         operation = (method, path.rstrip("/"))
         if (most := OPERATIONS.get(operation)) is not None:
             await self._admit(most, "operation", actor.subject, *operation)

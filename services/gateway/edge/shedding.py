@@ -39,7 +39,12 @@ def _refused(urgency: Urgency) -> Unavailable:
 
 def most_in_flight(ordinary: int) -> Mapping[Urgency, int]:
     """How many requests of each class are worked on at once, where so many ordinary ones are."""
-    return {Urgency.CARE: CARE_IN_FLIGHT, Urgency.ORDINARY: ordinary, Urgency.REPORT: max(1, ordinary // 2)}
+    return {
+        Urgency.CARE: CARE_IN_FLIGHT,
+        Urgency.ORDINARY: ordinary,
+        Urgency.REPORT: max(1, ordinary // 2),
+        Urgency.CROWD: max(1, ordinary // 4),
+    }
 
 
 class Shedder:

@@ -11,11 +11,13 @@ class Urgency(enum.IntEnum):
     """Medical need, a fever referral, the door, one's own code and the way to it: served before everything else."""
     ORDINARY = 1
     REPORT = 2
-    """Counts, lists for offices, files: whoever waits for them can wait."""
+    """Counts, lists for offices, files: they can wait."""
+    CROWD = 3
+    """Care for strangers whose address has sent more than its limit: a few at a time."""
 
 
 _CARE = (
-    "(POST|GET) /gateway/v1/(verifications|code|code.svg|forward-auth|hooks/[^/]+)",
+    "(POST|GET) /gateway/v1/(verifications|code|code.svg|hooks/[^/]+)",
     "[A-Z]+ /services/.*",
     "(GET|POST) /observation/v1/referrals(/.*)?",
     "[A-Z]+ /(oauth|sign-in)/.*",

@@ -31,7 +31,8 @@ OFFICERS = Role.COMMAND | Role.COMMUNITY_OFFICER
 async def open_service_point(new: NewServicePoint, work: Work, response: Response) -> ServicePoint:
     """Open a place that asks for codes: a window, a gate, a clinic.
 
-    A doorkeeper's device carries its id as `party`. Only command may let it protect a service (`slug`, `upstream_url`).
+    A doorkeeper's device carries its id as `party`. Only command may let it protect a service (`slug`), or
+    change how it is reached (`upstream_url`, `medical`).
     Source: articles 4 and 6.
     """
     return _tagged(response, await use_cases.open_service_point(work, new))

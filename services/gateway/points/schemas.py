@@ -1,5 +1,6 @@
 """Service points: what is said."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -17,7 +18,8 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 Hours = Annotated[int, Field(ge=1, le=720)]
 Fever = Annotated[float, Field(ge=36, le=40, allow_inf_nan=False)]
 Seconds = Annotated[int, Field(ge=1, le=43_200)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+Slug = Annotated[str, Field(pattern=f"^{SLUG.pattern}$")]
 
 
 def _plain(value: str) -> str:
@@ -60,8 +62,15 @@ class Asked(Said):
     unknown_person: VerdictName = Field("register", description="For whose code is genuine, and who is not known here.")
     medical: bool = Field(False, description="Care is sought here: everyone passes, and no receipt is asked for.")
     receipt_seconds: Seconds = Field(600, description="How long a receipt opens the protected service.")
-    slug: Slug | None = Field(None, description="The protected service is reached under `/services/{slug}/`.")
-    upstream_url: Upstream | None = Field(None, description="Where the protected service is: http or https.")
+    slug: Slug | None = Field(
+        None,
+        description="The name under which a reverse proxy asks (`/gateway/v1/forward-auth/{slug}`).",
+    )
+    upstream_url: Upstream | None = Field(
+        None,
+        description="Where the protected service is (http or https), if the gateway itself shall pass requests on to "
+        "it under `/services/{slug}/`. Needs a slug.",
+    )
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -70,10 +79,10 @@ class Asked(Said):
                 "colour_twice",
                 Text(zh="同一颜色不能既放行又登记", en="A colour either passes or is registered"),
             )
-        if (self.slug is None) != (self.upstream_url is None):
+        if self.slug is None and self.upstream_url is not None:
             raise Invalid(
-                "slug_without_upstream",
-                Text(zh="slug 与 upstream_url 须同时给出", en="slug and upstream_url come together"),
+                "upstream_without_slug",
+                Text(zh="填写 upstream_url 时须同时填写 slug", en="An upstream_url needs a slug"),
             )
         return self
 

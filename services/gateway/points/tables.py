@@ -37,7 +37,7 @@ class PointRow(Row):
     __table_args__ = (
         CheckConstraint("octet_length(outcomes) = 16", name="point_outcomes"),
         CheckConstraint("receipt_seconds BETWEEN 1 AND 43200", name="point_receipt"),
-        CheckConstraint("(slug IS NULL) = (upstream_url IS NULL)", name="point_protects"),
+        CheckConstraint("slug IS NOT NULL OR upstream_url IS NULL", name="point_protects"),
         Index("slug_taken", "slug", unique=True, postgresql_where=text("closed_at IS NULL")),
     )
 

@@ -4,14 +4,12 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import select, text
+from sqlalchemy import select
 
-from services.gateway.edge.gate import FindPoint, Point
 from services.gateway.points.schemas import Asked, NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
 from shared.actors import Role
-from shared.house import House
 from shared.http.addresses import innermost, literal
 from shared.http.texts import faults_of
 from shared.problems import Forbidden, InvalidInput, Problem, Text
@@ -44,11 +42,6 @@ class UpstreamIsOurs(Problem):
     code = "upstream_is_ours"
     title = Text(zh="不能指向本系统自身的服务", en="The upstream is a service of this very system")
     fix = Text(zh="请填写受保护的外部应用的网址", en="Give the URL of the foreign application to protect")
-
-
-FIND = text("""
-    SELECT id, upstream_url, medical FROM points WHERE slug = :slug AND closed_at IS NULL
-""")
 
 
 async def open_service_point(work: Work, new: NewServicePoint) -> ServicePoint:
@@ -97,28 +90,24 @@ async def close_service_point(work: Work, point_id: UUID) -> ServicePoint:
     return row.public()
 
 
-def finder(house: House) -> FindPoint:
-    """How the edge finds the open point that protects a service."""
-
-    async def find(slug: str) -> Point | None:
-        async with house.system_work("find_point") as work:
-            found = await work.rows(FIND, slug=slug)
-        return Point(found[0]["id"], found[0]["upstream_url"], found[0]["medical"]) if found else None
-
-    return find
-
-
 def _check_upstream(work: Work, held: Asked | None, asked: Asked) -> None:
-    """Only command says where the edge sends people, and never to what is behind the edge itself."""
-    if asked.upstream_url is None or (held is not None and held.upstream_url == asked.upstream_url):
+    """Only command says what protects which service, and where the edge sends people; never to ourselves."""
+    if asked.slug is None or (held is not None and _protection(held) == _protection(asked)):
         return
     if work.actor.role is not Role.COMMAND:
         raise Forbidden()
+    if asked.upstream_url is None:
+        return
     host, port = _origin(asked.upstream_url)
     ours = _own_origins(work.house.settings)
     is_this_machine = host == HERE and port in {port for _, port in ours}
     if (host, port) in ours or is_this_machine:
         raise UpstreamIsOurs(at="/upstream_url")
+
+
+def _protection(point: Asked) -> tuple[str | None, str | None, bool]:
+    """What decides who reaches which service: a medical point lets strangers in."""
+    return point.slug, point.upstream_url, point.medical
 
 
 HERE = "127.0.0.1"
