@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.published import published
 from shared.contracts.asyncapi import asyncapi
 from shared.house import House
 from shared.problems import NoSuchPath, language_of
@@ -47,8 +48,8 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     async def status(request: Request) -> Response:
         return JSONResponse(await of(request).status())
 
-    async def keys(_: Request) -> Response:
-        return JSONResponse({"keys": [*issuer.public, *public_keys()]}, headers=MINUTE)
+    async def keys(request: Request) -> Response:
+        return published(request, {"keys": [*issuer.public, *public_keys()]})
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,
