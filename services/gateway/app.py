@@ -19,7 +19,7 @@ from services.gateway.edge.guard import Guard
 from services.gateway.edge.trust import Trust
 from services.gateway.grants import routes as grants
 from services.gateway.hot import Engines
-from services.gateway.issuer import endpoints, sign_in
+from services.gateway.issuer import endpoints, sign_in, visiting
 from services.gateway.issuer import routes as sessions
 from services.gateway.issuer.running import SigningIn
 from services.gateway.messages import routes as hooks
@@ -66,7 +66,7 @@ API = Api(
         **proxy.BODY_BYTES,
         hooks.HOOKS: hooks.BODY_BYTES,
         protected.SERVICES: protected.BODY_BYTES,
-        sign_in.PREFIX: sign_in.BODY_BYTES,
+        visiting.PREFIX: sign_in.BODY_BYTES,
         endpoints.PREFIX: endpoints.BODY_BYTES,
     },
     foreign_paths=[protected.SERVICES],
@@ -117,7 +117,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
 
     own = [
         tokens.picture(engines.codes, engines.keys),
-        accounts.of_residents(signing_in.send),
+        accounts.of_residents(signing_in.send, signing_in.renew),
         *([development.router] if settings.development_issuer else []),
     ]
     api = replace(

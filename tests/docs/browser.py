@@ -17,7 +17,7 @@ async def set_password(link: str, password: str, **more: str) -> str:
     async with _browsing(link) as client:
         browser = Browser(client)
         await browser.follow(await client.get(link))
-        await browser.submit("set", password=password, **more)
+        await browser.submit("set", password=password, again=password, **more)
         return browser.text
 
 

@@ -79,7 +79,7 @@ def test_the_first_day(shell: Shell, page: str) -> None:
     assert httpx.post(f"{shell.url}/gateway/v1/development/tokens", json={"role": "command"}).status_code == 404
     link = first_link(installed(shell.data / "fangxian").owner_url, shell.url)
     assert link is not None
-    told = asyncio.run(set_password(link, PASSWORD, login="chen.admin", name="陈"))
+    told = asyncio.run(set_password(link, PASSWORD, login="chen.admin", name="陈", party="新塘街道指挥部"))
     assert "fangxian clients add" in told
     ((name, program),) = PROGRAM.findall(page)
     (shell.place / name).write_text(program, encoding="utf-8")

@@ -202,7 +202,7 @@ async def set_password(district: District, link: str, password: str, **more: str
     async with outside(district) as client:
         browser = Browser(client)
         await browser.follow(await client.get(urlsplit(link).path))
-        return await browser.submit("set", password=password, **more)
+        return await browser.submit("set", **{"password": password, "again": password, **more})
 
 
 async def first_link(district: District) -> str:

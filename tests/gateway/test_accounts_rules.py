@@ -59,9 +59,52 @@ def test_strangers_fill_lanes_of_their_own() -> None:
 
 
 def test_a_lane_opens_again() -> None:
-    (lane,) = rules.password_lanes("x", "y", None)
+    *shared, lane = rules.password_lanes("x", "203.0.113.7", None)
+    assert [one.shared for one in (*shared, lane)] == [True, False]
     assert [rules.wait_seconds(count, NOW, lane, NOW) for count in (1, 5, 6)] == [0, 0, 901]
     assert rules.wait_seconds(6, NOW, lane, NOW + timedelta(minutes=14, seconds=59)) == 2
+
+
+def test_a_sliding_lane_drains_and_is_never_more_than_full() -> None:
+    lane = rules.challenge_lanes(b"x", "203.0.113.7")[1]
+    full = NOW + lane.window
+    assert rules.sliding_wait(NOW, lane, NOW) == 0
+    assert rules.sliding_wait(full, lane, NOW) == 1
+    assert rules.sliding_wait(full, lane, NOW + lane.step) == 0
+    assert rules.sliding_wait(full + timedelta(minutes=1), lane, NOW) == 61
+
+
+def test_an_ipv6_customer_has_one_lane_however_many_networks_it_has() -> None:
+    lanes = [rules.password_lanes("x", f"2001:db8:1:{n:x}::/64", None) for n in range(100)]
+    assert len({found[1].key for found in lanes}) == 1
+    assert len({found[0].key for found in lanes}) == 100
+    assert rules.password_lanes("x", "2001:db8:2::/64", None)[1].key != lanes[0][1].key
+
+
+@pytest.mark.parametrize(
+    ("password", "fault"),
+    [
+        ("short", "short"),
+        ("x" * 129, "long"),
+        ("123456789012", "common"),
+        ("password123456", "common"),
+        ("1qaz2wsx3edc", "common"),
+        ("qwertyuiop12", "common"),
+        ("woaini520131", "common"),
+        ("jinjiang350582", "common"),
+        ("fangxian2021!", "common"),
+        ("aaaaaaaaaaaaaaaa", "common"),
+        ("officer.officer", "common"),
+        ("my Lin-Officer 1", "login"),
+        ("linofficer2026x", "login"),
+        ("今天林静静一个人去走长城了呀", "name"),
+        ("沿着城墙走了很久很久的路", None),
+        ("a long walk along the wall", None),
+        ("Tr7!pq-veLLum9", None),
+    ],
+)
+def test_a_password_is_long_and_not_soon_guessed(password: str, fault: str | None) -> None:
+    assert rules.password_fault(password, "lin.officer", "林静静") == fault
 
 
 @pytest.mark.parametrize(
@@ -77,6 +120,7 @@ def test_a_lane_opens_again() -> None:
 )
 def test_a_code_that_is_guessed_at_grows(guesses: int, longer_since: datetime | None, digits: int) -> None:
     assert rules.code_digits(guesses, longer_since, NOW) == digits
+    assert rules.code_digits(guesses, longer_since, NOW, many_guess=True) == 10
     assert len(rules.new_code(digits)) == digits
 
 

@@ -17,6 +17,7 @@ from services.gateway.accounts.passwords import MOST_WAITING
 from shared import clock
 from tests.gateway.signing_in import Browser, Person, Pkce, app, bearer, outside, person, refreshed, tokens_of
 from tests.harness import District
+from tests.until import until
 
 PHONE = "15400005678"
 STRANGERS = [f"198.51.{n // 250}.{n % 250}" for n in range(1_000)]
@@ -68,6 +69,8 @@ async def test_a_resident_signs_in_by_phone_at_the_page(district: District, clie
     browser = await Browser.at(client, pkce.asked())
     await browser.submit("phone", phone="123")
     assert "mobile number that can receive" in browser.text
+    assert 'value="123"' in browser.text  # what was typed stays
+    assert browser.text.index('role="alert"') < browser.text.index("<h2>Staff")  # and the fault stands in its form
     with capture_logs() as logs:
         await browser.submit("phone", phone="+86 154 0000 5678")
     assert "sent to 154****5678" in browser.text
@@ -76,11 +79,17 @@ async def test_a_resident_signs_in_by_phone_at_the_page(district: District, clie
     assert PHONE not in str(logs)
     await browser.submit("phone_code", code="000000" if code != "000000" else "000001")
     assert "not right" in browser.text
+    district.move_clock(seconds=61)
+    with capture_logs() as logs:
+        await browser.submit("phone_again")  # without the number
+    assert codes_in(logs) == [code]
     await browser.submit("phone_code", code=code)
     tokens = await tokens_of(client, browser.answer["code"], pkce)
     who = (await client.get("/oauth/userinfo", headers=bearer(tokens["access_token"]))).json()
     assert (who["role"], who["residents"]) == ("resident", [])
-    assert (await client.get("/gateway/v1/code", headers=bearer(tokens["access_token"]))).status_code == 404
+    unbound = await client.get("/gateway/v1/code", headers=bearer(tokens["access_token"]))
+    assert (unbound.status_code, unbound.json()["code"]) == (403, "not_bound")
+    assert "/gateway" not in unbound.json()["detail"]
     assert (await refreshed(client, tokens["refresh_token"])).status_code == 200
 
 
@@ -108,7 +117,7 @@ async def test_a_code_is_good_for_five_minutes_and_five_tries(district: District
     wrong = f"{(int(code) + 1) % 1_000_000:06d}"
     for tries in range(5):
         answer = await answer_it(client, opened, wrong)
-        assert ("over" in answer.json()["error_description"]) is (tries == 4)
+        assert answer.json()["error_code"] == ("challenge_over" if tries == 4 else "phone_code_wrong")
     assert (await answer_it(client, opened, code)).json()["error"] == "invalid_grant"
     other = await challenge(client)  # the code is still the same
     district.move_clock(minutes=5)
@@ -268,6 +277,103 @@ async def test_digits_are_good_once(district: District, client: httpx.AsyncClien
     district.move_clock(seconds=31)
     await browser.submit("digits", code=someone.digits())
     assert "code" in browser.answer
+
+
+async def test_random_names_from_one_address_keep_nobody_else_out(
+    district: District, client: httpx.AsyncClient
+) -> None:
+    """A stranger guesses at ever new names, as fast as can be, while two members of staff sign in.
+
+    One comes from elsewhere. The other shares the stranger's address, and has a browser that is known.
+    """
+    someone, colleague = await person(district), await person(district, login="wu.colleague")
+    stranger = "198.51.100.66"
+    done = asyncio.Event()
+    statuses: list[int] = []
+
+    async def flood(n: int) -> None:
+        async with outside(district, stranger) as own:
+            tries = 0
+            while not done.is_set():
+                browser = await Browser.at(own, Pkce().asked())
+                answer = await browser.submit("password", login=f"name-{n}-{tries}", password="wrong wrong wrong")
+                statuses.append(answer.status_code)
+                tries += 1
+
+    async with outside(district, stranger) as next_desk:
+        assert "code" in (await colleague.sign_in(next_desk, Pkce())).answer
+        district.move_clock(minutes=1)
+        floods = [asyncio.create_task(flood(n)) for n in range(MOST_WAITING)]
+        await until(lambda: len(statuses) >= MOST_WAITING)
+        assert "code" in (await someone.sign_in(client, Pkce())).answer
+        assert "code" in (await colleague.sign_in(next_desk, Pkce())).answer
+        await until(lambda: 429 in statuses)
+        done.set()
+        await asyncio.gather(*floods)
+    (lane, *_) = rules.password_lanes("", stranger, None)
+    looked_at = statuses.count(422)
+    assert set(statuses) <= {422, 429, 503}
+    assert looked_at <= lane.most  # whatever the names: spraying is bounded as well
+    kept = await district.sql("SELECT FROM gateway.attempts")
+    assert len(kept) < 2 * lane.most
+
+
+async def test_who_was_right_leaves_the_network_its_tries(district: District, client: httpx.AsyncClient) -> None:
+    """A hospital behind one address: who signs in well takes nothing from the others."""
+    someone = await person(district)
+    for _ in range(3):
+        async with outside(district, "198.51.100.7") as colleague:
+            await someone.sign_in(colleague, Pkce())
+        district.move_clock(minutes=1)
+    (lane, *_) = rules.password_lanes("", "198.51.100.7", None)
+    (kept,) = await district.sql(
+        "SELECT since <= now() + interval '5 minutes' AS empty FROM gateway.attempts WHERE lane = $1", lane.key
+    )
+    assert kept["empty"]
+
+
+async def test_guesses_at_many_phones_make_all_codes_longer(district: District, client: httpx.AsyncClient) -> None:
+    """Five guesses at each of many phones: none of them is guessed at often, and all together are."""
+    for n in range(rules.WRONG_CODES.most // rules.TRIES + 1):
+        opened = await challenge(client, f"154{n:08d}")
+        for _ in range(rules.TRIES):
+            await answer_it(client, opened, "x")
+    with capture_logs() as logs:
+        opened = await challenge(client, PHONE)
+    (code,) = codes_in(logs)
+    assert len(code) == rules.LONG_DIGITS
+    assert opened["expires_in"] == rules.LONG_CODE_LIFETIME.total_seconds()
+    assert (await answer_it(client, opened, code)).status_code == 200
+    district.move_clock(hours=1)
+    with capture_logs() as logs:
+        await challenge(client, "15400009999")
+    assert len(codes_in(logs)[0]) == rules.SHORT_DIGITS
+
+
+async def test_an_owner_who_mistypes_and_gets_in_makes_no_code_longer(
+    district: District, client: httpx.AsyncClient
+) -> None:
+    for n in range(rules.WRONG_CODES.most // 4 + 5):
+        with capture_logs() as logs:
+            opened = await challenge(client, f"154{n:08d}")
+        (code,) = codes_in(logs)
+        assert len(code) == rules.SHORT_DIGITS
+        for _ in range(4):
+            await answer_it(client, opened, "x")
+        assert (await answer_it(client, opened, code)).status_code == 200
+
+
+async def test_a_carrier_behind_one_address_gets_its_codes(client: httpx.AsyncClient) -> None:
+    opened = [await challenge(client, f"154{n:08d}") for n in range(150)]
+    assert {one["expires_in"] for one in opened} <= {299, 300}
+
+
+async def test_a_challenge_says_how_long_the_code_is_good(district: District, client: httpx.AsyncClient) -> None:
+    first = await challenge(client)
+    district.move_clock(minutes=3)
+    second = await challenge(client)
+    assert 295 <= first["expires_in"] <= 300
+    assert second["expires_in"] <= 120
 
 
 async def test_a_flood_of_passwords_is_turned_away_before_it_is_computed(district: District) -> None:

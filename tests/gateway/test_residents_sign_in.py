@@ -142,11 +142,14 @@ async def resident_id(district: District) -> str:
 async def test_phone_and_document_show_which_resident_one_is(district: District, resident_id: str) -> None:
     async with outside(district, **{"idempotency-key": "bind-once"}) as client:
         tokens = await by_phone(district, client)
+        before = len(await district.sql("SELECT FROM gateway.idempotency"))
         bound = await bind(client, tokens)
-        assert (bound.status_code, bound.json()) == (200, {"resident_id": resident_id})
+        assert (bound.status_code, bound.json()["resident_id"], bound.json()["expires_in"]) == (200, resident_id, 600)
         after = (await refreshed(client, tokens["refresh_token"])).json()
-        who = (await client.get("/oauth/userinfo", headers=bearer(after["access_token"]))).json()
-        assert who["residents"] == [resident_id]
+        for one in (bound.json(), after):
+            who = (await client.get("/oauth/userinfo", headers=bearer(one["access_token"]))).json()
+            assert who["residents"] == [resident_id]
+        assert len(await district.sql("SELECT FROM gateway.idempotency")) == before  # a token is not stored there
         shown = await client.get(f"/registry/v1/residents/{resident_id}", headers=bearer(after["access_token"]))
         assert shown.json()["name"] == "张**"
     async with outside(district) as client:

@@ -19,6 +19,7 @@ CREATE TABLE gateway.clients (
     client_id text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL,
     name text NOT NULL,
+    people text COLLATE "C" NOT NULL DEFAULT 'everyone',
     redirect_uris jsonb NOT NULL,
     role text COLLATE "C",
     party text NOT NULL,
@@ -29,6 +30,7 @@ CREATE TABLE gateway.clients (
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT client_taken UNIQUE (client_id),
     CONSTRAINT client_kind CHECK (kind IN ('app', 'machine')),
+    CONSTRAINT client_people CHECK (people IN ('everyone', 'staff', 'residents')),
     CONSTRAINT client_role CHECK ((kind = 'machine') = (role IS NOT NULL))
 );
 CREATE INDEX clients_region_seq_idx ON gateway.clients (region, seq);
@@ -101,6 +103,30 @@ CREATE TABLE gateway.refresh_tokens (
 );
 CREATE INDEX refresh_tokens_session_id_idx ON gateway.refresh_tokens (session_id);
 
+CREATE TABLE gateway.device_authorizations (
+    hash bytea PRIMARY KEY,
+    user_code bytea NOT NULL UNIQUE,
+    client_id text NOT NULL,
+    network text NOT NULL,
+    state text COLLATE "C" NOT NULL DEFAULT 'open',
+    account_id uuid
+        CONSTRAINT device_authorizations_account_id_fkey REFERENCES gateway.accounts (id) ON DELETE CASCADE,
+    grant_id uuid,
+    amr text[] NOT NULL DEFAULT '{}',
+    wait_seconds bigint NOT NULL,
+    asked_at timestamptz,
+    begun_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT device_authorization_state CHECK (state IN ('open', 'approved', 'refused')),
+    CONSTRAINT device_authorization_account CHECK ((state = 'approved') = (account_id IS NOT NULL))
+);
+CREATE INDEX device_authorizations_account_id_idx ON gateway.device_authorizations (account_id);
+CREATE INDEX device_authorizations_expires_at_idx ON gateway.device_authorizations (expires_at);
+COMMENT ON COLUMN gateway.device_authorizations.hash IS 'Hash of the device code.';
+COMMENT ON COLUMN gateway.device_authorizations.user_code IS 'Hash of the code that a person types.';
+COMMENT ON COLUMN gateway.device_authorizations.network IS 'Where the device asked from, to show it to the person.';
+COMMENT ON COLUMN gateway.device_authorizations.wait_seconds IS 'Seconds that the device is to wait between two questions.';
+
 CREATE TABLE gateway.endings (
     id uuid PRIMARY KEY,
     at timestamptz NOT NULL
@@ -119,6 +145,7 @@ OF_THE_SYSTEM = (
     "interactions",
     "authorization_codes",
     "refresh_tokens",
+    "device_authorizations",
     "endings",
     "issuer_keys",
 )

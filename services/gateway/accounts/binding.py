@@ -3,6 +3,7 @@
 One account per resident, one resident per account. The registry is asked between two transactions.
 """
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from services.gateway.accounts import attempts, phones, rules
@@ -13,6 +14,7 @@ from services.gateway.accounts.traces import trace
 from shared.actors import Actor, system
 from shared.house import House
 from shared.problems import Forbidden, Problem, Text, TooManyRequests, UpstreamFailed
+from shared.work import Work
 
 
 class AccountBound(Problem):
@@ -63,11 +65,27 @@ class NotRecognised(Problem):
     )
 
 
+class NotBound(Problem):
+    """The caller has signed in, and nobody knows yet which resident they are."""
+
+    status = 403
+    code = "not_bound"
+    title = Text(zh="您还没有绑定身份信息", en="You have not said yet which resident you are")
+    fix = Text(
+        zh="请先用证件号码和手机号绑定",
+        en="Bind your account first, by your document number and your phone",
+    )
+
+
 PROBLEMS = (AccountBound, ResidentBound, PhoneTaken, PhoneUnproven, NotRecognised)
 
 
-async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender) -> Bound:
-    """Make an account the resident its owner has shown to be."""
+Renew = Callable[[Work, str], Awaitable[tuple[str, int] | None]]
+"""A new access token of the session of a token, and its seconds; None if it is of no session of ours."""
+
+
+async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender, renew: Renew, token: str) -> Bound:
+    """Make an account the resident its owner has shown to be, and give the session a token that says so."""
     account_id = account_of(caller.subject)
     if account_id is None:
         raise Forbidden()
@@ -88,7 +106,10 @@ async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender) -
         account.resident_id = resident_id
         trace(work, "account_bound", account_id)
         work.saw([resident_id])
-    return Bound(resident_id=resident_id)
+        renewed = await renew(work, token)
+    if renewed is None:
+        return Bound(resident_id=resident_id)
+    return Bound(resident_id=resident_id, access_token=renewed[0], token_type="Bearer", expires_in=renewed[1])  # noqa: S106
 
 
 async def _proven_phone(house: House, account_id: UUID, who: WhoIAm, send: Sender) -> str:

@@ -1,11 +1,12 @@
-"""Passwords: argon2id (RFC 9106), off the event loop, a few at a time."""
+"""Passwords: argon2id (RFC 9106), off the event loop, a few at a time, and whoever asks in fair turns."""
 
 import asyncio
+from functools import partial
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from shared.problems import Unavailable
+from services.gateway.accounts.turns import Turns
 
 AT_ONCE = 2
 """64 MiB and some 50 ms of a core each: a flood of guesses must not take what the door needs."""
@@ -14,30 +15,22 @@ MOST_WAITING = 64
 
 _hasher = PasswordHasher()
 _nobodys = _hasher.hash("nobody has this password")
-_slots = asyncio.Semaphore(AT_ONCE)
-_waiting = 0
+_turns = Turns(AT_ONCE, MOST_WAITING)
 
 
-async def hash_of(password: str) -> str:
-    """How a password is kept."""
-    return await _in_turn(password, None)
+async def hash_of(password: str, account: str) -> str:
+    """How a password is kept. Whoever sets one has shown a one-time link, and does not wait behind guesses."""
+    return await _turns.take(account, True, partial(asyncio.to_thread, _compute, password, None))
 
 
-async def is_right(kept: str | None, password: str) -> bool:
-    """Whether a password is the one kept; where there is none it takes as long to say no."""
-    return bool(await _in_turn(password, kept or _nobodys)) and kept is not None
+async def is_right(kept: str | None, password: str, *, network: str, device: str | None) -> bool:
+    """Whether a password is the one kept; where there is none it takes as long to say no.
 
-
-async def _in_turn(password: str, kept: str | None) -> str:
-    global _waiting
-    if _waiting >= MOST_WAITING:
-        raise Unavailable()
-    _waiting += 1
-    try:
-        async with _slots:
-            return await asyncio.to_thread(_compute, password, kept)
-    finally:
-        _waiting -= 1
+    Network addresses take turns, so that one of them cannot keep the others waiting; a device on which the person has
+    signed in before comes first.
+    """
+    compute = partial(asyncio.to_thread, _compute, password, kept or _nobodys)
+    return bool(await _turns.take(device or network, device is not None, compute)) and kept is not None
 
 
 def _compute(password: str, kept: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import hmac
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -27,11 +28,12 @@ class Message:
 
 @dataclass(frozen=True)
 class Opened:
-    """A challenge: what only who asked knows, and what is to be sent."""
+    """A challenge: what only who asked knows, what is to be sent, and for how many seconds the code is good."""
 
     id: UUID
     secret: str
     message: Message | None
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ async def open_challenge(work: Work, phone: str, network: str) -> Opened | int:
     index = index_of(work, phone)
     if wait := await attempts.take(work, rules.challenge_lanes(index, network)):
         return wait
-    message = await _code_for(work, phone, index)
+    message, code_ends = await _code_for(work, phone, index)
     secret = rules.new_secret()
     challenge = ChallengeRow(
         id=new_id(), secret=rules.digest(secret), phone_index=index, expires_at=work.now + rules.LONG_CODE_LIFETIME
@@ -61,25 +63,27 @@ async def open_challenge(work: Work, phone: str, network: str) -> Opened | int:
     challenge.phone = phone
     work.session.add(challenge)
     await work.session.flush()
-    return Opened(challenge.id, secret, message)
+    return Opened(challenge.id, secret, message, max(1, int((code_ends - work.now).total_seconds())))
 
 
-async def _code_for(work: Work, phone: str, index: bytes) -> Message | None:
-    """The code to send: the one that is still good, again, or a new one. None if it was sent just now."""
+async def _code_for(work: Work, phone: str, index: bytes) -> tuple[Message | None, datetime]:
+    """The code to send, the one that is still good or a new one, and its end. No message if it was sent just now."""
     await work.session.execute(LOCK, {"phone": index})
     kept = (await work.session.scalars(select(PhoneCodeRow).filter_by(phone_index=index))).one_or_none()
     if kept is None or work.now >= kept.expires_at:
-        return await _new_code(work, phone, index, kept)
+        message = await _new_code(work, phone, index, kept)
+        return message, work.now + rules.lifetime_of(len(message.code))
     if not rules.may_send_again(kept.sent_at, kept.sends, work.now):
-        return None
+        return None, kept.expires_at
     kept.sent_at, kept.sends = work.now, kept.sends + 1
-    return _message(phone, kept, work)
+    return _message(phone, kept, work), kept.expires_at
 
 
 async def _new_code(work: Work, phone: str, index: bytes, kept: PhoneCodeRow | None) -> Message:
     guesses = 0 if kept is None else rules.guesses_kept(kept.guesses, kept.sent_at, work.now)
     longer_since = None if kept is None else kept.longer_since
-    digits = rules.code_digits(guesses, longer_since, work.now)
+    many_guess = await attempts.is_full(work, rules.WRONG_CODES)
+    digits = rules.code_digits(guesses, longer_since, work.now, many_guess=many_guess)
     row = kept or PhoneCodeRow(id=new_id(), phone_index=index)
     row.code = rules.new_code(digits)
     row.digits, row.sent_at, row.sends, row.guesses = digits, work.now, 1, guesses
@@ -111,12 +115,14 @@ async def try_code(work: Work, challenge_id: UUID, secret: str | None, code: str
         return Tried(is_over=True)
     given = "".join(code.split())
     if hmac.compare_digest((kept.code or "").encode(), given.encode("utf-8", "surrogatepass")):
+        await attempts.give_back(work, [rules.WRONG_CODES], challenge.tries - 1)  # the owner's own mistakes
         kept.expires_at, kept.guesses = work.now, 0  # a code is good once
         await work.session.delete(challenge)
         return Tried(phone=phone)
     kept.guesses += 1
     message = None
-    if kept.digits == rules.SHORT_DIGITS and kept.guesses >= rules.GUESSES_BEFORE_LONGER:
+    many_guess = await attempts.take(work, [rules.WRONG_CODES]) > 0
+    if kept.digits == rules.SHORT_DIGITS and (many_guess or kept.guesses >= rules.GUESSES_BEFORE_LONGER):
         message = await _new_code(work, phone, index, kept)
     return Tried(is_over=challenge.tries >= rules.TRIES, message=message)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import Path, Request
 
-from services.gateway.accounts import binding, phones, rules, use_cases
+from services.gateway.accounts import binding, phones, use_cases
 from services.gateway.accounts.schemas import (
     Account,
     AccountChange,
@@ -69,18 +69,20 @@ async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
     return await use_cases.reset_account(work, account_id)
 
 
-def of_residents(send: Sender) -> Router:
+def of_residents(send: Sender, renew: binding.Renew) -> Router:
     """Where apps of residents ask for a code, and residents say who they are."""
     router = Router(prefix="/gateway/v1", tags=["sign-in"])
 
-    @router.post("/account/resident", role=Role.RESIDENT, raises=binding.PROBLEMS)
-    async def bind_account(who: WhoIAm, caller: Caller, house: TheHouse) -> Bound:
-        """Say which resident one is.
+    @router.post("/account/resident", role=Role.RESIDENT, unkept=True, raises=binding.PROBLEMS)
+    async def bind_account(who: WhoIAm, caller: Caller, request: Request, house: TheHouse) -> Bound:
+        """Link the signed-in account to a resident.
 
         The phone one signed in by and the document must be on one record. Five tries an hour; whichever is wrong, the
-        answer is the same. Afterwards refresh the token: it then acts for the resident.
+        answer is the same. Go on with the access token of the answer: it acts for the resident. If the answer is lost,
+        a repetition is `account_bound`: then refresh the token.
         """
-        return await binding.bind_account(house, caller, who, send)
+        token = request.headers["authorization"].partition(" ")[2].strip()
+        return await binding.bind_account(house, caller, who, send, renew, token)
 
     @router.post("/phone-challenges", role=Role.ANYONE, open=True)
     async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
@@ -96,7 +98,6 @@ def of_residents(send: Sender) -> Router:
             raise TooManyRequests(retry_after=opened)
         if opened.message is not None:
             await send(opened.message)
-        seconds = int(rules.LONG_CODE_LIFETIME.total_seconds())
-        return Challenge(challenge_id=opened.id, challenge_secret=opened.secret, expires_in=seconds)
+        return Challenge(challenge_id=opened.id, challenge_secret=opened.secret, expires_in=opened.seconds)
 
     return router

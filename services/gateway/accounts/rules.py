@@ -5,6 +5,8 @@ a device on which that person has signed in before. Strangers at a thousand addr
 and never the owner's. Where all strangers together must be bounded too (the six digits of an authenticator, once the
 password is known), they share one lane; a known device and a recovery code do not go through it.
 
+Guesses at many names from one network address share a lane too, which only strangers go through.
+
 A code sent to a phone is guessed at by whoever opened a *challenge*, five times each. Guesses of others neither use up
 one's tries nor void the code: they make it longer, so that no number of addresses is enough.
 """
@@ -15,15 +17,20 @@ import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import IPv6Network
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 import pyotp
 
-from shared.problems import Text
-
 PASSWORD_CHARACTERS = range(12, 129)
 """NIST SP 800-63B-4, 3.1.1: length, not kinds of characters."""
+
+LEAST_GUESSES = 10.0
+"""Ten thousand million, as a power of ten. With five tries in a quarter of an hour nobody gets anywhere near."""
+
+ZXCVBN_CHARACTERS = 72
+SHORTEST_NAME = 2
 
 STEP_SECONDS = 30
 STEPS_EITHER_SIDE = 1
@@ -43,22 +50,41 @@ GUESSES_BEFORE_LONGER = 20
 LONGER_FOR = timedelta(hours=24)
 
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
-_COMMON = ("password", "fangxian", "jinjiang", "xintang", "123456", "qwerty", "111111", "abc123", "admin")
+_COMMON = (
+    *("fangxian", "jinjiang", "xintang", "quanzhou", "fujian", "350582", "350500", "yiqing", "fangkong", "hesuan"),
+    *("woaini", "5201314", "zhongguo", "woaizhongguo", "zhangsan", "lisi", "wangwei", "nihao", "mima", "guanliyuan"),
+    *("shequ", "jiedao", "zhihuibu", "weishengyuan", "yiyuan", "ganbu", "wodemima", "baobao", "xiaoming"),
+)
+"""Words that are likely here and are not in the lists of zxcvbn, which come from English-speaking countries."""
 
 
 class Lane(NamedTuple):
-    """Where guesses are counted: at most `most` within `window`, from the first of them."""
+    """Where guesses are counted: at most `most` within `window`."""
 
     key: bytes
     most: int
     window: timedelta
+    sliding: bool = False
+    """A sliding lane drains continuously, `most` a window. Any other is counted from its first guess on."""
+    shared: bool = False
+    """Whether others use it too: then a right answer does not clear it, and takes back its own count at most."""
+
+    @property
+    def step(self) -> timedelta:
+        """How long a sliding lane takes to forget one guess."""
+        return self.window / self.most
 
 
 def password_lanes(who: str, network: str, device: str | None) -> Sequence[Lane]:
-    """The lanes of a guess at a password; `device` is given if the person signed in on it before."""
+    """The lanes of a guess at a password; `device` is given if the person signed in on it before.
+
+    A stranger also goes through the lane of the network, which counts wrong guesses at all names, also unknown ones.
+    A known device does not: nobody behind the same address can shut it out.
+    """
     if device is not None:
         return [_lane("password", who, "device", device, most=10, minutes=15)]
-    return [_lane("password", who, "network", network, most=5, minutes=15)]
+    own = _lane("password", who, "network", network, most=5, minutes=15)
+    return [*_of_network("passwords", network, most=60, minutes=15), own]
 
 
 def authenticator_lanes(who: UUID, network: str, device: str | None) -> Sequence[Lane]:
@@ -66,7 +92,7 @@ def authenticator_lanes(who: UUID, network: str, device: str | None) -> Sequence
     if device is not None:
         return [_lane("authenticator", who, "device", device, most=10, minutes=15)]
     own = _lane("authenticator", who, "network", network, most=5, minutes=15)
-    return [own, _lane("authenticator", who, "strangers", most=10, minutes=60)]
+    return [own, _lane("authenticator", who, "strangers", most=10, minutes=60, shared=True)]
 
 
 def recovery_lanes(who: UUID, network: str) -> Sequence[Lane]:
@@ -75,16 +101,58 @@ def recovery_lanes(who: UUID, network: str) -> Sequence[Lane]:
 
 
 def challenge_lanes(phone: bytes, network: str) -> Sequence[Lane]:
-    """The lanes of asking for a code to be sent: the same phone from one place, and any phones from one place."""
-    return [
-        _lane("challenge", phone.hex(), network, most=5, minutes=10),
-        _lane("challenges", network, most=60, minutes=10),
-    ]
+    """The lanes of asking for a code to be sent: the same phone from one place, and any phones from one place.
+
+    Behind the one address of a mobile carrier or a hospital are thousands of people, so the second is wide. What it
+    bounds is the cost of messages; what bounds the guessing is the length of the codes.
+    """
+    own = _lane("challenge", phone.hex(), network, most=5, minutes=10)
+    return [own, *_of_network("challenges", network, most=1_000, minutes=10)]
 
 
 def recognition_lanes(account: UUID) -> Sequence[Lane]:
     """The lane of saying which resident one is."""
     return [_lane("recognition", account, most=5, minutes=60)]
+
+
+def assertion_lanes(client_id: str) -> Sequence[Lane]:
+    """The lane of a machine's assertions: it bounds how many used ones are remembered until they expire."""
+    return [_lane("assertion", client_id, most=600, minutes=10, sliding=True)]
+
+
+def user_code_lanes(network: str) -> Sequence[Lane]:
+    """The lane of wrong codes typed on the page that lets another device sign in."""
+    return _of_network("user codes", network, most=20, minutes=15)
+
+
+def device_lanes(network: str) -> Sequence[Lane]:
+    """The lane of devices that ask to be let in."""
+    return _of_network("devices", network, most=100, minutes=10)
+
+
+WRONG_CODES = Lane(
+    hashlib.sha256(b"wrong codes to phones").digest(), 200, timedelta(hours=1), sliding=True, shared=True
+)
+"""Wrong guesses at the codes of all phones together that were not followed by the right code.
+
+While it is full, codes have ten digits: 200 guesses an hour at six digits are 0.005 accounts a day.
+"""
+
+
+def _of_network(what: str, network: str, *, most: int, minutes: int) -> Sequence[Lane]:
+    """The lane of a network address over everything; for IPv6 also of the /48 around it, which is one customer's."""
+    lanes = [_lane(what, network, most=most, minutes=minutes, sliding=True, shared=True)]
+    try:
+        wide = IPv6Network(network).supernet(new_prefix=48)
+    except ValueError:
+        return lanes
+    return [*lanes, _lane(what, wide, most=most * 4, minutes=minutes, sliding=True, shared=True)]
+
+
+def sliding_wait(drained_at: datetime, lane: Lane, now: datetime) -> int:
+    """Seconds until a sliding lane takes a guess; 0 if it takes it now. `drained_at` is when it will be empty."""
+    room = (now + lane.window - lane.step - max(drained_at, now)).total_seconds()
+    return 0 if room >= 0 else max(1, int(-room) + 1)
 
 
 def wait_seconds(count: int, since: datetime, lane: Lane, now: datetime) -> int:
@@ -97,10 +165,10 @@ def guesses_kept(guesses: int, sent_at: datetime, now: datetime) -> int:
     return guesses if now < sent_at + LONGER_FOR else 0
 
 
-def code_digits(guesses: int, longer_since: datetime | None, now: datetime) -> int:
-    """How long the next code to a phone is."""
+def code_digits(guesses: int, longer_since: datetime | None, now: datetime, *, many_guess: bool = False) -> int:
+    """How long the next code to a phone is. `many_guess`: somebody guesses at the codes of many phones."""
     is_guessed_at = guesses >= GUESSES_BEFORE_LONGER or (longer_since is not None and now < longer_since + LONGER_FOR)
-    return LONG_DIGITS if is_guessed_at else SHORT_DIGITS
+    return LONG_DIGITS if is_guessed_at or many_guess else SHORT_DIGITS
 
 
 def lifetime_of(digits: int) -> timedelta:
@@ -136,29 +204,34 @@ def masked(phone: str) -> str:
     return f"{phone[:3]}****{phone[-4:]}"
 
 
-Fault = Literal["short", "long", "common", "login"]
-
-FAULTS: dict[Fault, Text] = {
-    "short": Text(zh="密码至少 12 个字符", en="A password needs at least 12 characters"),
-    "long": Text(zh="密码最多 128 个字符", en="A password takes at most 128 characters"),
-    "common": Text(zh="该密码太常见", en="This password is too common"),
-    "login": Text(zh="密码不得包含用户名", en="A password must not contain the sign-in name"),
-}
+Fault = Literal["short", "long", "common", "login", "name"]
 
 
-def password_fault(password: str, login: str) -> Fault | None:
-    """What is wrong with a new password."""
+def password_fault(password: str, login: str, name: str) -> Fault | None:
+    """What is wrong with a new password (NIST SP 800-63B-4, 3.1.1.2: length, and not one that is soon guessed)."""
     if len(password) < PASSWORD_CHARACTERS.start:
         return "short"
     if len(password) >= PASSWORD_CHARACTERS.stop:
         return "long"
-    lower = password.lower()
-    if login and login.lower() in lower:
+    plain = _letters(password)
+    if len(_letters(login)) >= SHORTEST_NAME and _letters(login) in plain:
         return "login"
-    rest = lower
-    for word in _COMMON:
-        rest = rest.replace(word, "")
-    return "common" if len(rest) < 6 or len(set(lower)) < 5 else None
+    if len(_letters(name)) >= SHORTEST_NAME and _letters(name) in plain:
+        return "name"
+    return "common" if _guesses(password, [login, *re.split(r"[._-]", login), name]) < LEAST_GUESSES else None
+
+
+def _letters(text: str) -> str:
+    """A text without case, and without what is put between its letters."""
+    return "".join(letter for letter in text.lower() if letter.isalnum())
+
+
+def _guesses(password: str, known: Sequence[str]) -> float:
+    """How many guesses a password takes that somebody makes who tries the likely ones first, as a power of ten."""
+    from zxcvbn import zxcvbn  # its lists take 13 MB: only where a password is set
+
+    found = zxcvbn(password[:ZXCVBN_CHARACTERS], user_inputs=[*filter(None, known), *_COMMON])
+    return float(found["guesses_log10"])
 
 
 def authenticator_step(secret: str, code: str, now: datetime, after: int) -> int | None:
@@ -200,6 +273,7 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
-def _lane(*parts: object, most: int, minutes: int) -> Lane:
+def _lane(*parts: object, most: int, minutes: int, sliding: bool = False, shared: bool = False) -> Lane:
     name = "\x1f".join(map(str, parts))
-    return Lane(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest(), most, timedelta(minutes=minutes))
+    key = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    return Lane(key, most, timedelta(minutes=minutes), sliding, shared)

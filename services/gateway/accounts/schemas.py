@@ -13,7 +13,10 @@ Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region c
 Login = Annotated[
     str,
     StringConstraints(to_lower=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{2,49}$"),
-    Field(description="The name to sign in with: letters, digits, `.`, `_`, `-`."),
+    Field(
+        description="The name to sign in with: 3 to 50 small letters, digits, `.`, `_` and `-`, beginning with a "
+        "letter or digit. Capitals are made small."
+    ),
 ]
 
 
@@ -58,7 +61,7 @@ class AccountMade(Account):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {**EXAMPLE, "is_enrolled": False, "link": "https://gateway.example.cn/sign-in/links/3f1f6b2d8e10"}
+                {**EXAMPLE, "is_enrolled": False, "link": "https://gateway.example.cn/sign-in/link/3f1f6b2d8e10"}
             ]
         }
     )
@@ -99,7 +102,7 @@ class Challenge(Said):
 
     challenge_id: UUID
     challenge_secret: str = Field(description="For who asked alone: nobody else can use up the tries.")
-    expires_in: int = Field(description="Seconds.")
+    expires_in: int = Field(description="Seconds for which the code that was sent is still good.")
 
 
 class AccountChange(Said):
@@ -129,8 +132,22 @@ class WhoIAm(Said):
 
 
 class Bound(Said):
-    """Which resident an account is. Refresh the token to act as them."""
+    """Which resident an account is, and an access token that acts for them from now on. The refresh token stays."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "access_token": "eyJhbGciOiJFZDI1NTE5In0.eyJzdWIiOiJhY2NvdW50In0.c2lnbmF0dXJl",
+                    "token_type": "Bearer",
+                    "expires_in": 600,
+                }
+            ]
+        }
+    )
 
     resident_id: UUID
+    access_token: str | None = Field(None, description="In place of the one before, which acts for nobody.")
+    token_type: Literal["Bearer"] | None = None
+    expires_in: int | None = Field(None, description="Seconds.")

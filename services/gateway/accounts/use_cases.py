@@ -119,6 +119,7 @@ OVER = tuple(
         "DELETE FROM attempts WHERE since < CAST(:now AS timestamptz) - interval '2 days'",
         "DELETE FROM phone_codes WHERE expires_at < CAST(:now AS timestamptz) - interval '2 days'",
         "DELETE FROM challenges WHERE expires_at < :now",
+        "DELETE FROM device_authorizations WHERE expires_at < CAST(:now AS timestamptz) - interval '1 hour'",
         "DELETE FROM interactions WHERE expires_at < :now",
         "DELETE FROM authorization_codes WHERE expires_at < CAST(:now AS timestamptz) - interval '1 day'",
         "DELETE FROM assertions WHERE expires_at < :now",

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from shared.actors import Role
 
 Kind = Literal["app", "machine"]
+People = Literal["everyone", "staff", "residents"]
+"""Who signs in by an app."""
 
 MACHINES = Role.MACHINE | Role.DOOR
 """What a client can be that signs in itself. A turnstile is a door."""

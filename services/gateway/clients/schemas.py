@@ -33,6 +33,7 @@ EXAMPLE: dict[str, Any] = {
     **EXAMPLE_MACHINE,
     "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e30",
     "version": 1,
+    "people": "everyone",
     "redirect_uris": [],
     "revoked_at": None,
 }
@@ -50,7 +51,15 @@ class NewClient(Said):
     kind: rules.Kind
     name: str = Field(min_length=1, max_length=100, description="As people see it when they sign in.")
     region: str = Field(pattern=r"^([0-9]{2,16})?$", description="Whom it serves; an empty text is the whole.")
-    redirect_uris: list[Redirect] = Field([], max_length=rules.MOST_REDIRECTS, description="Compared exactly.")
+    people: rules.People = Field(
+        "everyone", description="Of an app: who signs in by it. Its sign-in page has no other form."
+    )
+    redirect_uris: list[Redirect] = Field(
+        [],
+        max_length=rules.MOST_REDIRECTS,
+        description="Of an app: compared exactly. None if it signs residents in without a page, by a code to "
+        "their phone or by a mini-program.",
+    )
     role: str | None = Field(None, description="Of a machine.", json_schema_extra={"enum": [*ROLES, None]})
     party: str = Field("", max_length=100, description="Of a machine: whose tubes, episodes or lists; a door's point.")
     public_keys: list[dict[str, str | list[str]]] = Field(
@@ -72,11 +81,21 @@ class NewClient(Said):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.kind == "app" and (not self.redirect_uris or self.role is not None or self.public_keys):
+        if self.kind == "app" and (self.role is not None or self.public_keys):
+            raise Invalid("app_incomplete", Text(zh="应用没有角色和公钥", en="An app has no role and no public keys"))
+        if self.kind == "app" and not self.redirect_uris and self.people == "staff":
             raise Invalid(
-                "app_incomplete", Text(zh="应用需要回调地址，且没有角色", en="An app has redirect URIs and no role")
+                "app_incomplete",
+                Text(
+                    zh="工作人员的应用需要回调地址", en="An app for staff needs a redirect URI: they sign in on a page"
+                ),
             )
-        if self.kind == "machine" and (self.redirect_uris or self.role not in ROLES or not self.party):
+        if self.kind == "machine" and (self.redirect_uris or self.people != "everyone"):
+            raise Invalid(
+                "machine_incomplete",
+                Text(zh="系统没有回调地址和登录人员", en="Nobody signs in by a machine: no redirect URI, no people"),
+            )
+        if self.kind == "machine" and (self.role not in ROLES or not self.party):
             raise Invalid("machine_incomplete", Text(zh="系统需要角色和 party", en="A machine has a role and a party"))
         return self
 
@@ -97,6 +116,7 @@ class Client(Said):
     client_id: str
     kind: Literal["app", "machine"]
     name: str
+    people: rules.People
     redirect_uris: list[str]
     role: str | None
     party: str

@@ -23,6 +23,7 @@ class ClientRow(Row):
     client_id: Mapped[str] = mapped_column(REGION)
     kind: Mapped[rules.Kind] = mapped_column(REGION)
     name: Mapped[str]
+    people: Mapped[rules.People] = mapped_column(REGION, default="everyone", server_default="everyone")
     redirect_uris: Mapped[list[str]] = mapped_column(JSONB)
     role: Mapped[str | None] = mapped_column(REGION)
     party: Mapped[str]
@@ -33,6 +34,7 @@ class ClientRow(Row):
     __table_args__ = (
         UniqueConstraint("client_id", name="client_taken"),
         CheckConstraint("kind IN ('app', 'machine')", name="client_kind"),
+        CheckConstraint("people IN ('everyone', 'staff', 'residents')", name="client_people"),
         CheckConstraint("(kind = 'machine') = (role IS NOT NULL)", name="client_role"),
     )
 
@@ -54,6 +56,7 @@ class ClientRow(Row):
             client_id=self.client_id,
             kind=self.kind,
             name=self.name,
+            people=self.people,
             redirect_uris=self.redirect_uris,
             role=self.role,
             party=self.party,

@@ -1,32 +1,26 @@
 """Clients: registered by command within its range, known by their secret or their key."""
 
 import hmac
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from services.gateway.accounts.rules import digest, new_secret
-from services.gateway.clients import rules
+from services.gateway.accounts import attempts
+from services.gateway.accounts.rules import assertion_lanes, digest, new_secret
+from services.gateway.clients import assertions, rules
+from services.gateway.clients.assertions import UnprovenError
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
-from services.gateway.edge.foreign_rules import keys_of_set, peek
 from services.gateway.issuer.ending import end_tokens
 from shared.actors import Role
 from shared.problems import Problem, Text
 from shared.regions import covers
 from shared.work import Listed, Page, Work
 
-ASSERTION_ALGORITHMS = ("ES256", "Ed25519", "PS256", "RS256")
-ASSERTION_SECONDS = 300
 FEW_APPS = 10
-LONGEST_ASSERTION = 4_096
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
@@ -66,8 +60,9 @@ class PublicKeyInvalid(Problem):
     code = "public_key_invalid"
     title = Text(zh="公钥不可用", en="A public key cannot be used")
     fix = Text(
-        zh="请提供 P-256、Ed25519 或 RSA 2048 位以上的公开 JWK，带 kid 和 alg，不含私钥",
-        en="Give public JWKs with kid and alg: P-256, Ed25519, or RSA of 2048 bits and more, without the private part",
+        zh="请提供 P-256、Ed25519 或 RSA 2048 位以上的公开 JWK，不含私钥；kid 和 alg 可省略，有 alg 时须与密钥相符",
+        en="Give public JWKs: P-256, Ed25519, or RSA of 2048 bits and more, without the private part; kid and alg may "
+        "be left out, and an alg must fit its key",
     )
 
 
@@ -90,14 +85,16 @@ def require_whole(work: Work) -> None:
 
 def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:
     """A new client, and its secret if it is a machine."""
-    if not all(map(_is_usable, new.public_keys)):
-        raise PublicKeyInvalid(at="/public_keys")
+    for place, key in enumerate(new.public_keys):
+        if not assertions.is_usable(key):
+            raise PublicKeyInvalid(at=f"/public_keys/{place}")
     secret = new_secret() if new.kind == "machine" else None
     row = ClientRow(
         region=new.region,
         client_id=new.client_id,
         kind=new.kind,
         name=new.name,
+        people=new.people,
         redirect_uris=list(new.redirect_uris),
         role=new.role,
         party=new.party,
@@ -144,7 +141,9 @@ async def client_named(work: Work, client_id: str) -> ClientRow | None:
 
 async def apps_there_are(work: Work) -> Sequence[ClientRow]:
     """The applications people can sign in to, a few of them."""
-    asked = select(ClientRow).where(ClientRow.kind == "app", ClientRow.revoked_at.is_(None))
+    asked = select(ClientRow).where(
+        ClientRow.kind == "app", ClientRow.revoked_at.is_(None), func.jsonb_array_length(ClientRow.redirect_uris) > 0
+    )
     return (await work.session.scalars(asked.order_by(ClientRow.client_id).limit(FEW_APPS))).all()
 
 
@@ -155,48 +154,15 @@ def has_secret(client: ClientRow | None, secret: str, work: Work) -> bool:
     return any(hmac.compare_digest(given, kept) for kept in hashes)
 
 
-async def has_asserted(work: Work, client: ClientRow | None, assertion: str, audiences: set[str]) -> bool:
-    """Whether an assertion (RFC 7523) is the client's, for us, of now, and new."""
-    peeked = peek(assertion, LONGEST_ASSERTION)
-    if client is None or peeked is None or peeked.algorithm not in ASSERTION_ALGORITHMS:
-        return False
-    keys = keys_of_set({"keys": client.public_keys}, peeked.algorithm)
-    if peeked.key_id not in keys:
-        return False
-    try:
-        key = JWKRegistry.import_key(keys[peeked.key_id])
-        claims = jwt.decode(assertion, key, algorithms=[peeked.algorithm]).claims
-        if not _is_for_now(claims, client.client_id, audiences, work.now.timestamp()):
-            return False
-    except (JoseError, ValueError, KeyError, TypeError):
-        return False
+async def check_assertion(work: Work, client: ClientRow, assertion: str, audiences: set[str]) -> int:
+    """Take an assertion (RFC 7523) of a client, once. Seconds to wait if it takes too many. Raises UnprovenError."""
+    claims = assertions.verified(assertion, client.public_keys, client.client_id, audiences, work.now.timestamp())
     # Its jti would do, if all clients made good ones; the signed text as a whole does in any case.
+    kept_until = float(claims["exp"]) + assertions.SKEW_SECONDS
     values = {
         "hash": digest(assertion.rsplit(".", 1)[0]),
-        "expires_at": work.now + timedelta(seconds=ASSERTION_SECONDS * 2),
+        "expires_at": datetime.fromtimestamp(kept_until, UTC),
     }
-    return await work.run(insert(AssertionRow).values(values).on_conflict_do_nothing()) == 1
-
-
-def _is_for_now(claims: Mapping[str, Any], client_id: str, audiences: set[str], now: float) -> bool:
-    said = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-    return (
-        claims["iss"] == claims["sub"] == client_id
-        and not audiences.isdisjoint(said)
-        and now < float(claims["exp"]) <= now + ASSERTION_SECONDS
-        and float(claims.get("nbf", now)) <= now + 5
-        and bool(claims["jti"])
-    )
-
-
-def _is_usable(key: Mapping[str, Any]) -> bool:
-    algorithm = str(key.get("alg"))
-    if algorithm not in ASSERTION_ALGORITHMS or not key.get("kid"):
-        return False
-    if {"d", "p", "q", "k"} & key.keys():
-        return False
-    try:
-        usable = keys_of_set({"keys": [key]}, algorithm).values()
-        return bool(usable) and all(map(JWKRegistry.import_key, usable))
-    except (JoseError, ValueError, TypeError):
-        return False
+    if await work.run(insert(AssertionRow).values(values).on_conflict_do_nothing()) != 1:
+        raise UnprovenError("assertion_replayed")
+    return await attempts.take(work, assertion_lanes(client.client_id))

@@ -92,7 +92,8 @@ class Issuer:
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": actor.subject,
-            "iat": round(now, 3),
+            "iat": int(now),
+            "iat_ms": int(now * 1_000),
             "nbf": int(now),
             "exp": int(now) + lifetime_seconds,
             "role": actor.role.label,
@@ -146,7 +147,7 @@ class Issuer:
             if claims["iss"] != ISSUER or claims["aud"] != AUDIENCE:
                 raise Unauthenticated()
             not_before, expires = int(claims["nbf"]), int(claims["exp"])
-            found = Known(_actor(claims), not_before, expires, str(claims.get("sid", "")), float(claims["iat"]))
+            found = Known(_actor(claims), not_before, expires, str(claims.get("sid", "")), _issued(claims))
         except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise Unauthenticated() from error
         if found.actor.role is Role.SERVICE or expires - not_before > MOST_SECONDS:
@@ -169,6 +170,11 @@ def _set_of(versions: Sequence[Version]) -> KeySet:
 def seconds_until(end: datetime | None, most: int) -> int:
     """How long a token may live that must not outlive something."""
     return most if end is None else max(0, min(most, int((end - clock.now()).total_seconds())))
+
+
+def _issued(claims: Mapping[str, Any]) -> float:
+    """When a token was made. What ended and began again within a second is told apart by the milliseconds."""
+    return float(claims["iat_ms"]) / 1_000 if "iat_ms" in claims else float(claims["iat"])
 
 
 def _actor(claims: Mapping[str, Any]) -> Actor:

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.published import published
 from services.gateway.edge.reference.routes import Reference
 from shared.contracts.asyncapi import asyncapi
 from shared.house import House
@@ -53,8 +54,8 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     async def status(request: Request) -> Response:
         return JSONResponse(await of(request).status())
 
-    async def keys(_: Request) -> Response:
-        return JSONResponse({"keys": [*issuer.public, *public_keys()]}, headers=MINUTE)
+    async def keys(request: Request) -> Response:
+        return published(request, {"keys": [*issuer.public, *public_keys()]})
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,

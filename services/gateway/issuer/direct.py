@@ -17,7 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 from services.gateway.accounts import phones
 from services.gateway.accounts.tables import AccountRow
 from services.gateway.clients.tables import ClientRow
-from services.gateway.issuer.rules import RefusedError, is_uuid
+from services.gateway.issuer.refusals import RefusedError
+from services.gateway.issuer.rules import is_uuid
 from services.gateway.issuer.use_cases import Answer, Given, Provider, begin_session, give
 from shared.ids import new_id
 from shared.regions import OUTSIDE
@@ -57,9 +58,9 @@ class MiniProgram:
     async def proof(self, code: str) -> Proof:
         """Whose a login code is. RefusedError if it is nobody's, or if the platform does not say."""
         if not self.app_id:
-            raise RefusedError("unsupported_grant_type", "no mini-program is set up here")
+            raise RefusedError("mini_program_unset")
         if not code or len(code) > LONGEST_CODE:
-            raise RefusedError("invalid_grant", "the login code is not one")
+            raise RefusedError("login_code_wrong")
         asked = {"appid": self.app_id, "secret": self.secret, "js_code": code, "grant_type": "authorization_code"}
         try:
             async with (
@@ -72,12 +73,12 @@ class MiniProgram:
         except (httpx.HTTPError, TimeoutError, ValueError, TypeError, AttributeError) as error:
             # Its address holds the secret: only the kind of the error is told.
             log.warning("mini_program.away", error=type(error).__name__)
-            raise RefusedError("temporarily_unavailable", "the platform does not answer", 503, 5) from None
+            raise RefusedError("platform_away", retry_after=5) from None
         if fault in CODE_OF_NOBODY:
-            raise RefusedError("invalid_grant", "the login code is wrong or was used")
+            raise RefusedError("login_code_wrong")
         if fault or not isinstance(open_id, str) or not open_id:
             log.warning("mini_program.refuses", code=fault)
-            raise RefusedError("temporarily_unavailable", "the platform does not answer", 503, 5)
+            raise RefusedError("platform_away", retry_after=5)
         return Proof(open_id)
 
 
@@ -96,11 +97,10 @@ async def by_phone_code(
     """Sign in who was sent a code and knows the challenge's secret; and what is to be sent, if it was guessed at."""
     challenge = asked.get("challenge_id", "")
     if not is_uuid(challenge):
-        raise RefusedError("invalid_request", "challenge_id is no UUID")
+        raise RefusedError("id_malformed", name="challenge_id")
     tried = await phones.try_code(work, UUID(challenge), asked.get("challenge_secret", ""), asked.get("code", ""))
     if tried.phone is None:
-        words = "the challenge is over; ask for another code" if tried.is_over else "the code is wrong"
-        return RefusedError("invalid_grant", words), tried.message
+        return RefusedError("challenge_over" if tried.is_over else "phone_code_wrong"), tried.message
     account = await phones.account_with(work, tried.phone)
     return await _begin(work, provider, client, account, ["sms"], agent), None
 
@@ -109,6 +109,6 @@ async def _begin(
     work: Work, provider: Provider, client: ClientRow, account: AccountRow, amr: list[str], agent: str
 ) -> Given:
     if account.state != "active":
-        raise RefusedError("invalid_grant", "the account is closed")
+        raise RefusedError("account_closed")
     session = await begin_session(work, account, None, client.client_id, amr, agent)
     return await give(work, provider, account, None, session)

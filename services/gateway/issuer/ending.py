@@ -42,7 +42,7 @@ END_SESSIONS = text("""
 """)
 UNDER_WAY = tuple(
     text(f"DELETE FROM {table} WHERE account_id = :account")  # noqa: S608 (names of tables)
-    for table in ("interactions", "authorization_codes", "recovery_codes", "links")
+    for table in ("interactions", "authorization_codes", "device_authorizations", "recovery_codes", "links")
 )
 """What could still become a session, or stand in for what proved the owner."""
 ENDED_LATELY = text("SELECT id, at FROM endings WHERE at > :since ORDER BY at DESC LIMIT :most")

@@ -1,14 +1,13 @@
 """What clients ask the issuer: tokens, their end, who the bearer is, and how to find all that.
 
-Answers are those of the protocols (RFC 6749, 7009, OpenID Connect), so that libraries understand them; errors name
-theirs, and `error_uri` leads to this API's page of problems where there is one.
+Answers are those of the protocols (RFC 6749, 7009, 8628, OpenID Connect), so that libraries understand them. What an
+error carries beside the protocol's members, refusals.py says.
 """
 
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
@@ -17,25 +16,31 @@ from starlette.routing import BaseRoute, Route
 
 from services.gateway.accounts.phones import Message
 from services.gateway.accounts.sending import Sender
+from services.gateway.clients.assertions import UnprovenError
 from services.gateway.clients.tables import ClientRow
-from services.gateway.clients.use_cases import ASSERTION, client_named, has_asserted, has_secret
-from services.gateway.issuer import direct, rules, use_cases
-from services.gateway.issuer.rules import RefusedError
-from services.gateway.issuer.sign_in import FORM, agent_of
+from services.gateway.clients.use_cases import ASSERTION, check_assertion, client_named, has_secret
+from services.gateway.edge.networks import client_of
+from services.gateway.edge.published import published
+from services.gateway.issuer import devices, direct, rules, use_cases
+from services.gateway.issuer.refusals import RefusedError
 from services.gateway.issuer.use_cases import Answer, Provider
+from services.gateway.issuer.visiting import FORM, agent_of
 from shared.actors import Actor
 from shared.house import House
 from shared.http.limits import check_content_type
-from shared.problems import Problem
+from shared.problems import Problem, language_of
 from shared.work import Work
 
 PREFIX = "/oauth/"
 BODY_BYTES = 16 << 10
-PUBLIC = {"cache-control": "public, max-age=60"}
 NOT_KEPT = {"cache-control": "no-store", "pragma": "no-cache"}
 
 Give = Callable[[Work, Provider, ClientRow, Mapping[str, str]], Awaitable[Answer]]
-GIVES: Mapping[str, Give] = {"authorization_code": use_cases.exchange, "refresh_token": use_cases.refresh}
+GIVES: Mapping[str, Give] = {
+    "authorization_code": use_cases.exchange,
+    "refresh_token": use_cases.refresh,
+    rules.DEVICE_CODE: devices.exchange,
+}
 
 
 @dataclass(frozen=True)
@@ -54,17 +59,18 @@ class Endpoints:
             Route("/.well-known/oauth-authorization-server", self.discovery, methods=["GET"]),
             Route("/oauth/jwks", self.jwks, methods=["GET"]),
             Route("/oauth/token", self.token, methods=["POST"]),
+            Route("/oauth/device_authorization", self.device_authorization, methods=["POST"]),
             Route("/oauth/revoke", self.revoke, methods=["POST"]),
             Route("/oauth/userinfo", self.userinfo, methods=["GET", "POST"]),
         ]
 
-    async def discovery(self, _: Request) -> Response:
+    async def discovery(self, request: Request) -> Response:
         """Where everything is."""
-        return JSONResponse(rules.discovery(self.provider.url), headers=PUBLIC)
+        return published(request, rules.discovery(self.provider.url))
 
-    async def jwks(self, _: Request) -> Response:
+    async def jwks(self, request: Request) -> Response:
         """The keys of id_tokens."""
-        return JSONResponse({"keys": self.provider.keys.public}, headers=PUBLIC)
+        return published(request, {"keys": self.provider.keys.public})
 
     async def token(self, request: Request) -> Response:
         """Tokens for a proof."""
@@ -80,7 +86,7 @@ class Endpoints:
             if isinstance(answer, RefusedError):
                 raise answer
         except RefusedError as refused:
-            return _refusal(refused)
+            return _refusal(request, refused)
         finally:
             if message is not None:
                 await self.send(message)
@@ -90,17 +96,35 @@ class Endpoints:
         self, work: Work, client: ClientRow, asked: Mapping[str, str], proof: direct.Proof | None, agent: str
     ) -> tuple[Answer, Message | None]:
         grant_type = asked.get("grant_type", "")
+        if grant_type not in rules.GRANT_TYPES:
+            raise RefusedError("grant_type_unsupported")
         if (grant_type == "client_credentials") != (client.kind == "machine"):
-            raise RefusedError("unauthorized_client", "machines sign in by client_credentials, and nobody else does")
+            raise RefusedError("grant_type_not_for_client")
         if client.kind == "machine":
             return use_cases.machine_token(self.provider, client), None
+        if grant_type in (rules.PHONE_CODE, rules.MINI_PROGRAM) and client.people == "staff":
+            raise RefusedError("people_not_for_client")
         if grant_type == rules.PHONE_CODE:
             return await direct.by_phone_code(work, self.provider, client, asked, agent)
         if proof is not None:
             return await direct.by_mini_program(work, self.provider, client, proof, agent), None
-        if grant_type not in GIVES:
-            raise RefusedError("unsupported_grant_type", "grant_type is none of grant_types_supported")
         return await GIVES[grant_type](work, self.provider, client, asked), None
+
+    async def device_authorization(self, request: Request) -> Response:
+        """Begin to sign in on a device without a browser (RFC 8628, 3.1)."""
+        try:
+            asked = await _form(request)
+            network = client_of(request, self.house.settings.proxy_networks)
+            async with self.house.system_work("device authorization") as work:
+                if asked.get("client_id") == devices.CONSOLE:
+                    await devices.register_console(work)
+                client = await self._client(work, request, asked)
+                begun = await devices.begin(work, self.provider, client, network)
+            if isinstance(begun, RefusedError):
+                raise begun
+        except RefusedError as refused:
+            return _refusal(request, refused)
+        return JSONResponse(begun, headers=NOT_KEPT)
 
     async def revoke(self, request: Request) -> Response:
         """Sign out: the session of a token ends."""
@@ -110,7 +134,7 @@ class Endpoints:
                 client = await self._client(work, request, asked)
                 await use_cases.revoke(work, self.provider, client, asked.get("token", ""))
         except RefusedError as refused:
-            return _refusal(refused)
+            return _refusal(request, refused)
         return Response(headers=NOT_KEPT)
 
     async def userinfo(self, request: Request) -> Response:
@@ -125,17 +149,32 @@ class Endpoints:
         assertion = asked.get("client_assertion")
         if assertion is not None:
             name = name or rules.subject_of_assertion(assertion)
+        if not name:
+            raise RefusedError("client_unidentified" if assertion is None else "assertion_malformed")
         client = await client_named(work, name)
-        if assertion is not None and asked.get("client_assertion_type") == ASSERTION and secret is None:
-            audiences = {self.provider.url, f"{self.provider.url}/oauth/token"}
-            is_known = await has_asserted(work, client, assertion, audiences)
+        if client is None:
+            raise RefusedError("client_unknown")
+        if assertion is not None and secret is not None:
+            raise RefusedError("proof_ambiguous")
+        if assertion is not None:
+            await self._check_assertion(work, client, asked)
         elif secret is not None:
-            is_known = has_secret(client, secret, work)
-        else:
-            is_known = client is not None and client.kind == "app"
-        if client is None or not is_known:
-            raise RefusedError("invalid_client", "the client is not known, or did not prove itself", 401)
+            if not has_secret(client, secret, work):
+                raise RefusedError("secret_wrong")
+        elif client.kind != "app":
+            raise RefusedError("client_unproven")
         return client
+
+    async def _check_assertion(self, work: Work, client: ClientRow, asked: Mapping[str, str]) -> None:
+        if asked.get("client_assertion_type") != ASSERTION:
+            raise RefusedError("assertion_type_wrong")
+        audiences = {self.provider.url, f"{self.provider.url}/oauth/token"}
+        try:
+            wait = await check_assertion(work, client, asked["client_assertion"], audiences)
+        except UnprovenError as unproven:
+            raise RefusedError(unproven.code) from None
+        if wait:
+            raise RefusedError("assertions_too_many", retry_after=wait)
 
 
 async def _form(request: Request) -> Mapping[str, str]:
@@ -143,7 +182,7 @@ async def _form(request: Request) -> Mapping[str, str]:
         check_content_type(request, (FORM,))
         return rules.parameters_of((await request.body()).decode("utf-8"))
     except (UnicodeDecodeError, Problem):
-        raise RefusedError("invalid_request", f"the body is to be {FORM}") from None
+        raise RefusedError("body_not_form") from None
 
 
 def _basic(request: Request) -> tuple[str, str] | None:
@@ -156,15 +195,15 @@ def _basic(request: Request) -> tuple[str, str] | None:
     except (binascii.Error, UnicodeDecodeError):
         name, colon, secret = "", "", ""
     if not colon:
-        raise RefusedError("invalid_client", "the Authorization header cannot be read", 401)
+        raise RefusedError("authorization_unreadable")
     return unquote_plus(name), unquote_plus(secret)
 
 
-def _refusal(refused: RefusedError) -> Response:
-    headers = dict(NOT_KEPT)
+def _refusal(request: Request, refused: RefusedError) -> Response:
+    language = language_of(request.headers.get("accept-language"))
+    headers = {**NOT_KEPT, "content-language": language, "vary": "accept-language"}
     if refused.status == 401:
         headers["www-authenticate"] = 'Basic realm="fangxian"'
     if refused.retry_after is not None:
         headers["retry-after"] = str(refused.retry_after)
-    said: dict[str, Any] = {"error": refused.error, "error_description": refused.description}
-    return JSONResponse(said, refused.status, headers)
+    return JSONResponse(refused.body(language), refused.status, headers)

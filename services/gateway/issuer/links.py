@@ -1,6 +1,7 @@
 """One-time links: by one the first administrator comes to be, by others staff set their passwords."""
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import exists, select, text
 
@@ -16,39 +17,79 @@ from shared.work import Work
 INSTALLATION = "installation"
 """Who gave the first grant: whoever has a shell on the machine."""
 
+MOST_NAME, MOST_PARTY = 60, 100
 ALONE = text("SELECT pg_advisory_xact_lock(hashtext('gateway.first_administrator'))")
 
+Faults = Mapping[str, str]
+"""What is wrong, by field. Under no field: the link is for nothing any more."""
 
-async def state_of(house: House, secret: str) -> Literal["first", "set"] | None:
+
+@dataclass(frozen=True)
+class Opened:
+    """What a link is for: the first administrator, or the account of a user name."""
+
+    is_first: bool
+    login: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was filled in. The first administrator chooses name, user name and organisation too."""
+
+    password: str
+    again: str
+    login: str = ""
+    name: str = ""
+    party: str = ""
+
+
+async def opened(house: House, secret: str) -> Opened | None:
     """What a link is for; None if it is for nothing any more."""
     async with house.system_work("link") as work:
         link = await _open_link(work, secret)
-        return None if link is None else "first" if link.account_id is None else "set"
+        if link is None or link.account_id is None:
+            return None if link is None else Opened(is_first=True)
+        account = await work.get(AccountRow, link.account_id)
+        return Opened(False, account.login or "", account.name or "")
 
 
-async def use(house: House, secret: str, login: str, name: str, password: str) -> str | None:
-    """Set name and password; what is wrong, or None. Of two at once one is told that the link is gone."""
-    login = login.strip().lower()
-    if fault := rules.password_fault(password, login):
-        return fault
-    hash_ = await passwords.hash_of(password)
+async def use(house: House, secret: str, link: Opened, filled: Filled) -> Faults:
+    """Set name and password; all that is wrong. Of two at once one is told that the link is gone."""
+    login = filled.login.strip().lower() if link.is_first else link.login
+    name = filled.name.strip()[:MOST_NAME] if link.is_first else link.name
+    party = filled.party.strip()[:MOST_PARTY]
+    if faults := _faults(link, filled, login, name, party):
+        return faults
+    hash_ = await passwords.hash_of(filled.password, login)
     async with house.system_work("link") as work:
         await work.session.execute(ALONE)
-        link = await _open_link(work, secret, lock=True)
-        if link is None:
-            return "gone"
-        if link.account_id is None:
-            account = await _first_administrator(work, login, name)
-            if isinstance(account, str):
-                return account
+        row = await _open_link(work, secret, lock=True)
+        if row is None:
+            return {"": "link_gone"}
+        if row.account_id is None:
+            if (await work.session.scalars(select(AccountRow.id).filter_by(login=login))).one_or_none():
+                return {"login": "login_taken"}
+            account = await _first_administrator(work, login, name, party)
         else:
-            account = await work.lock(AccountRow, link.account_id)
-            if rules.password_fault(password, account.login or ""):
-                return "login"
+            account = await work.lock(AccountRow, row.account_id)
         account.password_hash = hash_
-        link.used_at = work.now
+        row.used_at = work.now
         trace(work, "password_set", account.id)
-    return None
+    return {}
+
+
+def _faults(link: Opened, filled: Filled, login: str, name: str, party: str) -> Faults:
+    faults: dict[str, str] = {}
+    if link.is_first:
+        faults |= {} if rules.is_login(login) else {"login": "login_form"}
+        faults |= {} if name else {"name": "name_missing"}
+        faults |= {} if party else {"party": "party_missing"}
+    if fault := rules.password_fault(filled.password, login, name):
+        faults["password"] = fault
+    elif filled.password != filled.again:
+        faults["again"] = "differs"
+    return faults
 
 
 async def _open_link(work: Work, secret: str, lock: bool = False) -> LinkRow | None:
@@ -65,22 +106,18 @@ async def has_administrator(work: Work) -> bool:
     return bool((await work.session.execute(found)).scalar_one())
 
 
-async def _first_administrator(work: Work, login: str, name: str) -> AccountRow | str:
-    if not rules.is_login(login):
-        return "login_form"
-    if (await work.session.scalars(select(AccountRow.id).filter_by(login=login))).one_or_none():
-        return "login_taken"
+async def _first_administrator(work: Work, login: str, name: str, party: str) -> AccountRow:
     account = AccountRow(region="", kind="staff", login=login)
-    account.name = name.strip()[:60] or login
+    account.name = name
     work.add(account)
     await work.session.flush()
     grant = GrantRow(
         region="",
         account_id=account.id,
         role=Role.COMMAND.label,
-        party="",
+        party=party,
         valid_from=work.now,
-        why="first administrator",
+        why="第一位管理员 first administrator",
         state="active",
         given_by=INSTALLATION,
     )

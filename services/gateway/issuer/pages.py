@@ -14,23 +14,32 @@ from string import Template
 import segno
 from starlette.responses import HTMLResponse
 
+from services.gateway.issuer.words import FAULTS, QR, duration
 from shared.problems import Language, Text
 
 STYLE = """
 body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 26rem; margin: 2rem auto; padding: 0 1rem; color: #111;
-       background: #fff; }
-h1 { font-size: 1.5rem; }
+       background: #fff; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; margin-bottom: .4rem; }
+h2 { font-size: 1.15rem; margin: 2rem 0 0; }
 label, legend { display: block; margin-top: 1rem; font-weight: 600; }
-input[type=text], input[type=password], input[type=tel] { width: 100%; box-sizing: border-box; font: inherit;
-       padding: .6rem; border: 2px solid #555; border-radius: .3rem; }
+input:not([type=radio]) { width: 100%; box-sizing: border-box; font: inherit; padding: .6rem; border: 2px solid #555;
+       border-radius: .3rem; background: #fff; color: #111; }
+input[readonly] { background: #eee; border-color: #999; }
+input[aria-invalid] { border-color: #b00020; }
+.hint { display: block; margin: .2rem 0 .3rem; font-size: .9rem; color: #444; }
 button { font: inherit; margin-top: 1.2rem; padding: .7rem 1.4rem; border: 0; border-radius: .3rem;
        background: #0b5394; color: #fff; }
 button.plain { background: #fff; color: #0b5394; border: 2px solid #0b5394; }
+a { color: #0b5394; }
 :focus-visible { outline: 3px solid #b45f06; outline-offset: 2px; }
-.fault { border-left: .4rem solid #b00020; padding: .4rem .8rem; background: #fdecee; }
+.fault { border-left: .4rem solid #b00020; padding: .4rem .8rem; background: #fdecee; margin: 1rem 0 0; }
+.notice { border-left: .4rem solid #b45f06; padding: .4rem .8rem; background: #fff6e5; }
 fieldset { border: 0; padding: 0; margin: 0; }
-fieldset label { font-weight: 400; }
-code, li { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+fieldset label { font-weight: 400; display: flex; gap: .7rem; align-items: baseline; padding: .7rem;
+       border: 2px solid #bbb; border-radius: .3rem; margin-top: .7rem; }
+fieldset label:has(input:checked) { border-color: #0b5394; background: #eef5fb; }
+code, ol li { font-family: ui-monospace, monospace; }
 svg { width: 12rem; height: 12rem; }
 """
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -54,69 +63,14 @@ $body
 </html>
 """)
 
-T = Text
-SIGN_IN = T(zh="登录", en="Sign in")
-STAFF = T(zh="工作人员", en="Staff")
-RESIDENT = T(zh="居民", en="Residents")
-LOGIN = T(zh="用户名", en="Sign-in name")
-NAME = T(zh="姓名", en="Name")
-PASSWORD = T(zh="密码", en="Password")
-NEW_PASSWORD = T(zh="新密码（至少 12 个字符）", en="New password (at least 12 characters)")
-NEXT = T(zh="下一步", en="Next")
-PHONE = T(zh="手机号", en="Mobile number")
-SEND_CODE = T(zh="发送验证码", en="Send a code")
-CODE = T(zh="收到的验证码", en="The code you were sent")
-DIGITS = T(zh="身份验证器的 6 位数字，或一个恢复码", en="The 6 digits of your authenticator, or a recovery code")
-FIRST_DIGITS = T(zh="身份验证器显示的 6 位数字", en="The 6 digits your authenticator shows")
-SECOND_FACTOR = T(zh="第二步验证", en="Second step")
-SET_UP = T(zh="设置身份验证器", en="Set up your authenticator")
-SCAN = T(zh="请用身份验证器应用扫描，或输入密钥：", en="Scan this with an authenticator app, or enter the key:")
-QR = T(zh="身份验证器二维码", en="QR code for the authenticator")
-KEEP_CODES = T(zh="请保存恢复码", en="Keep your recovery codes")
-KEEP_WHY = T(
-    zh="手机丢失时，每个恢复码可登录一次。它们只显示这一次，请抄写或打印。",
-    en="If you lose your phone, each signs you in once. They are shown only now: write them down or print them.",
-)
-KEPT = T(zh="我已保存", en="I have kept them")
-CHOOSE = T(zh="以哪个身份登录？", en="What do you act as?")
-SENT = T(zh="验证码已发送到 {phone}。", en="A code was sent to {phone}.")
-AGAIN = T(zh="重新发送", en="Send it again")
-OTHER_PHONE = T(zh="换一个手机号", en="Another number")
-TO = T(zh="登录到 {client}", en="to {client}")
-SET_PASSWORD = T(zh="设置密码", en="Set your password")
-FIRST = T(zh="第一位管理员", en="The first administrator")
-DONE = T(zh="已设置", en="Done")
-DONE_WHERE = T(zh="现在可以登录了，请打开您的应用：", en="You can sign in now. Open your application:")
-DONE_NOWHERE = T(
-    zh="现在可以登录了，但还没有登记任何应用。请由安装者用 fangxian clients add 登记（见 docs/first-day.md）。",
-    en="You can sign in now, as soon as there is an application: whoever runs the installation registers one by "
-    "fangxian clients add, as docs/first-day.md shows.",
-)
-CANNOT = T(zh="无法登录", en="You cannot be signed in")
 
-FAULTS: dict[str, Text] = {
-    "wrong": T(zh="不正确，请再试一次。", en="That is not right. Try again."),
-    "wait": T(zh="尝试过多，请在 {wait} 秒后再试。", en="Too many tries. Try again in {wait} seconds."),
-    "over": T(zh="验证码已失效，请重新获取。", en="The code is no longer good. Ask for another."),
-    "phone_form": T(zh="请输入能接收短信的手机号。", en="Enter a mobile number that can receive messages."),
-    "no_grant": T(zh="您目前没有任何授权，请联系指挥部。", en="You hold no role at present. Ask command for one."),
-    "gone": T(zh="此次登录已失效，请从应用重新开始。", en="This sign-in is over. Begin again from your application."),
-    "link_gone": T(zh="链接无效、已使用或已过期。", en="The link is wrong, used, or too old."),
-    "client": T(
-        zh="应用未登记，或回调地址不符。", en="The application is not registered, or its redirect address differs."
-    ),
-    "origin": T(zh="请求不是从本页面发出的。", en="The request did not come from this page."),
-    "form": T(zh="无法读取提交的内容。", en="What was sent cannot be read."),
-    "login_form": T(
-        zh="用户名为 3 至 50 个小写字母、数字、点、横线。",
-        en="A sign-in name is 3 to 50 letters, digits, dots, dashes.",
-    ),
-    "login_taken": T(zh="该用户名已被使用。", en="This sign-in name is taken."),
-    "short": T(zh="密码至少 12 个字符。", en="A password needs at least 12 characters."),
-    "long": T(zh="密码最多 128 个字符。", en="A password takes at most 128 characters."),
-    "common": T(zh="该密码太常见。", en="This password is too common."),
-    "login": T(zh="密码不得包含用户名。", en="A password must not contain the sign-in name."),
-}
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with what was sent: in the form of an act, or in one of its fields."""
+
+    code: str
+    act: str = ""
+    wait: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,45 +89,81 @@ class Pages:
         body: Iterable[str],
         *,
         fault: str = "",
+        is_marked: bool = False,
         status: int = 200,
         goes_to: str = "",
-        **values: object,
     ) -> HTMLResponse:
-        """A whole page. `goes_to` is where a form may lead beside here."""
-        told = ""
-        if fault:
-            words = self.say(FAULTS[fault], **{name: values[name] for name in FAULTS[fault].names})
-            told = f'<p class="fault" role="alert">{words}</p>'
+        """A whole page. `goes_to` is where a form may lead beside here; `is_marked` if a form tells of a fault."""
         html = PAGE.substitute(
             language=self.language,
-            prefix="⚠ " if fault else "",
+            prefix="⚠ " if fault or is_marked else "",
             title=self.say(title),
             style=STYLE,
-            fault=told,
+            fault=self.fault(Fault(fault)) if fault else "",
             body="\n".join(body),
         )
         return HTMLResponse(html, status, headers(self.language, goes_to))
 
-    def form(self, act: str, fields: Iterable[str], button: Text, token: str, plain: bool = False) -> str:
-        """A form that posts to the page it is on."""
+    def fault(self, fault: Fault, id_: str = "") -> str:
+        """What is wrong, read out by a screen reader at once."""
+        text = FAULTS[fault.code]
+        words = self.say(text, wait=duration(fault.wait)) if text.names else self.say(text)
+        named = f' id="{id_}"' if id_ else ""
+        return f'<p class="fault" role="alert"{named}>{words}</p>'
+
+    def form(
+        self,
+        act: str,
+        fields: Iterable[str],
+        button: Text,
+        token: str,
+        *,
+        plain: bool = False,
+        fault: Fault | None = None,
+    ) -> str:
+        """A form that posts to the page it is on. A fault of this act stands in it."""
         kind = ' class="plain"' if plain else ""
         hidden = f'<input type="hidden" name="token" value="{escape(token)}">' + (
             f'<input type="hidden" name="act" value="{escape(act)}">'
         )
+        told = self.fault(fault) if fault is not None and fault.act == act else ""
         inside = "\n".join(fields)
-        return f'<form method="post">{hidden}\n{inside}\n<button{kind}>{self.say(button)}</button></form>'
+        return f'<form method="post">{hidden}{told}\n{inside}\n<button{kind}>{self.say(button)}</button></form>'
 
-    def field(self, name: str, label: Text, complete: str, kind: str = "text", more: str = "") -> str:
-        """A labelled field."""
+    def refusal(self, name: str, value: str, button: Text, token: str) -> str:
+        """A form of one button that refuses what another form would accept."""
+        return self.form(
+            "refuse", [f'<input type="hidden" name="{name}" value="{escape(value)}">'], button, token, plain=True
+        )
+
+    def field(
+        self,
+        name: str,
+        label: Text,
+        complete: str,
+        kind: str = "text",
+        more: str = "",
+        *,
+        value: str = "",
+        hint: Text | None = None,
+        fault: str = "",
+    ) -> str:
+        """A labelled field, with its rule, what was typed before, and what is wrong with that."""
+        described = [f"{name}-hint"] * (hint is not None) + [f"{name}-fault"] * bool(fault)
+        marks = f' aria-describedby="{" ".join(described)}"' if described else ""
+        marks += ' aria-invalid="true" autofocus' if fault else ""
         return (
             f'<label for="{name}">{self.say(label)}</label>'
-            f'<input id="{name}" name="{name}" type="{kind}" autocomplete="{complete}" required maxlength="200" {more}>'
+            + (f'<span class="hint" id="{name}-hint">{self.say(hint)}</span>' if hint is not None else "")
+            + f'<input id="{name}" name="{name}" type="{kind}" autocomplete="{complete}" required maxlength="200"'
+            f' value="{escape(value)}"{marks} {more}>' + (self.fault(Fault(fault), f"{name}-fault") if fault else "")
         )
 
     def options(self, name: str, label: Text, options: Sequence[tuple[str, str]]) -> str:
         """One of several."""
         rows = "".join(
-            f'<label><input type="radio" name="{name}" value="{escape(value)}" required> {escape(words)}</label>'
+            f'<label><input type="radio" name="{name}" value="{escape(value)}" required> '
+            f"<span>{escape(words)}</span></label>"
             for value, words in options
         )
         return f"<fieldset><legend>{self.say(label)}</legend>{rows}</fieldset>"
@@ -185,12 +175,13 @@ class Pages:
     def picture(self, text: str) -> str:
         """A QR code, with its meaning for those who cannot see it."""
         out = io.BytesIO()
-        segno.make(text, error="m").save(out, kind="svg", xmldecl=False, svgns=False, scale=4, omitsize=False)
+        segno.make(text, error="m").save(out, kind="svg", xmldecl=False, svgns=False, scale=4, omitsize=True)
         return f'<div role="img" aria-label="{self.say(QR)}">{out.getvalue().decode()}</div>'
 
 
 DIGITS_ONLY = 'inputmode="numeric" spellcheck="false"'
 NO_CASE = 'autocapitalize="none" spellcheck="false"'
+CAPITALS = 'autocapitalize="characters" spellcheck="false"'
 
 
 def headers(language: Language, goes_to: str = "") -> dict[str, str]:

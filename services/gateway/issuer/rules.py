@@ -9,10 +9,15 @@ import hashlib
 import hmac
 import json
 import re
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID
+
+from services.gateway.clients.assertions import ALGORITHMS
+from services.gateway.issuer.refusals import RefusedError
+from shared.problems import Language, language_of
 
 MOST_PARAMETERS = 40
 LONGEST_STATE = 1_000
@@ -22,17 +27,6 @@ MOST_SCOPES = 20
 SCOPES = ("openid",)
 CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
-
-
-class RefusedError(Exception):
-    """An error of the protocol: a code of RFC 6749 or OpenID Connect, and what is wrong, in ASCII."""
-
-    def __init__(self, error: str, description: str, status: int = 400, retry_after: int | None = None) -> None:
-        super().__init__(error)
-        self.error = error
-        self.description = description
-        self.status = status
-        self.retry_after = retry_after
 
 
 class Asked(NamedTuple):
@@ -45,6 +39,8 @@ class Asked(NamedTuple):
     nonce: str | None = None
     scope: str = ""
     grant_id: str | None = None
+    language: Language | None = None
+    """What the application asked the pages to be in (`ui_locales`)."""
 
 
 def parameters_of(text: str) -> dict[str, str]:
@@ -52,11 +48,11 @@ def parameters_of(text: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS, errors="strict")
     except ValueError:
-        raise RefusedError("invalid_request", "the parameters cannot be read") from None
+        raise RefusedError("parameters_unreadable") from None
     found: dict[str, str] = {}
     for name, value in pairs:
         if name in found:
-            raise RefusedError("invalid_request", "a parameter is there twice")
+            raise RefusedError("parameter_repeated")
         if value and "\0" not in value:
             found[name] = value
     return found
@@ -68,29 +64,29 @@ def check_redirect(asked: Mapping[str, str], registered: Sequence[str]) -> str:
     if uri is None and len(registered) == 1:
         return registered[0]
     if uri not in registered or uri is None:
-        raise RefusedError("invalid_request", "the redirect_uri is not registered")
+        raise RefusedError("redirect_uri_unregistered")
     return uri
 
 
 def check_request(asked: Mapping[str, str], redirect_uri: str) -> Asked:
     """An authorization request whose client and redirect URI are in order."""
-    for name in ("request", "request_uri"):
+    for name, code in (("request", "request_object"), ("request_uri", "request_uri")):
         if name in asked:
-            raise RefusedError(f"{name}_not_supported", f"{name} is not supported")
+            raise RefusedError(code)
     if asked.get("response_type") != "code" or asked.get("response_mode", "query") != "query":
-        raise RefusedError("unsupported_response_type", "response_type is code, response_mode is query")
+        raise RefusedError("response_type_unsupported")
     if asked.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(asked.get("code_challenge", "")):
-        raise RefusedError("invalid_request", "a code_challenge with code_challenge_method S256 is needed")
+        raise RefusedError("pkce_missing")
     if len(asked.get("state", "")) > LONGEST_STATE or len(asked.get("nonce", "")) > LONGEST_NONCE:
-        raise RefusedError("invalid_request", "state or nonce is too long")
+        raise RefusedError("value_too_long")
     scopes = asked.get("scope", "").split()
     if len(scopes) > MOST_SCOPES:
-        raise RefusedError("invalid_scope", "too many scopes")
+        raise RefusedError("scopes_too_many")
     if asked.get("prompt") == "none":
-        raise RefusedError("login_required", "nobody is signed in here without a page")
+        raise RefusedError("login_required")
     grant_id = asked.get("grant_id")
     if grant_id is not None and not is_uuid(grant_id):
-        raise RefusedError("invalid_request", "grant_id is no UUID")
+        raise RefusedError("id_malformed", name="grant_id")
     return Asked(
         client_id=asked["client_id"],
         redirect_uri=redirect_uri,
@@ -99,7 +95,16 @@ def check_request(asked: Mapping[str, str], redirect_uri: str) -> Asked:
         nonce=asked.get("nonce"),
         scope=" ".join(scope for scope in SCOPES if scope in scopes),
         grant_id=grant_id,
+        language=language_wanted(asked.get("ui_locales", "")),
     )
+
+
+def language_wanted(ui_locales: str) -> Language | None:
+    """The first language of `ui_locales` that the pages are in (OpenID Connect Core, 3.1.2.1)."""
+    for tag in ui_locales.split():
+        if tag.partition("-")[0].lower() in ("zh", "en"):
+            return language_of(tag)
+    return None
 
 
 def subject_of_assertion(assertion: str) -> str:
@@ -136,6 +141,28 @@ def web_origin_of(uris: Sequence[str]) -> str:
     return next((origin_of(uri) for uri in uris if uri.startswith("https:")), "")
 
 
+USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+"""No vowels, so that no word comes out, and nothing that looks like a digit (RFC 8628, 6.1)."""
+
+USER_CODE_LENGTH = 8
+
+
+def new_user_code() -> str:
+    """A code that a person types on another device: 20^8 of them."""
+    return "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(USER_CODE_LENGTH))
+
+
+def user_code_of(typed: str) -> str:
+    """A typed user code without what people add; empty if it cannot be one."""
+    code = re.sub(r"[^A-Z]", "", typed.upper())
+    return code if len(code) == USER_CODE_LENGTH and set(code) <= set(USER_CODE_LETTERS) else ""
+
+
+def user_code_shown(code: str) -> str:
+    """A user code as it is shown: `WDJB-MJHT`."""
+    return f"{code[:4]}-{code[4:]}"
+
+
 def is_uuid(text: str) -> bool:
     """Whether a text is an id."""
     try:
@@ -154,6 +181,7 @@ def discovery(issuer: str) -> dict[str, Any]:
         "revocation_endpoint": f"{issuer}/oauth/revoke",
         "userinfo_endpoint": f"{issuer}/oauth/userinfo",
         "end_session_endpoint": f"{issuer}/sign-in/end",
+        "device_authorization_endpoint": f"{issuer}/oauth/device_authorization",
         "jwks_uri": f"{issuer}/oauth/jwks",
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -169,7 +197,7 @@ def discovery(issuer: str) -> dict[str, Any]:
             "client_secret_post",
             "private_key_jwt",
         ],
-        "token_endpoint_auth_signing_alg_values_supported": ["ES256", "Ed25519", "PS256", "RS256"],
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
         "revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
         "authorization_response_iss_parameter_supported": True,
         "request_parameter_supported": False,
@@ -181,4 +209,5 @@ def discovery(issuer: str) -> dict[str, Any]:
 
 PHONE_CODE = "urn:fangxian:params:oauth:grant-type:phone-code"
 MINI_PROGRAM = "urn:fangxian:params:oauth:grant-type:mini-program"
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", PHONE_CODE, MINI_PROGRAM)
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_CODE, PHONE_CODE, MINI_PROGRAM)

@@ -9,15 +9,18 @@ from typing import Self
 from starlette.routing import BaseRoute
 
 from services.gateway.accounts.sending import Sender, sender_of
+from services.gateway.accounts.tables import AccountRow
 from services.gateway.edge.trust import Trust
 from services.gateway.issuer import ending
 from services.gateway.issuer.direct import MiniProgram
 from services.gateway.issuer.endpoints import Endpoints
 from services.gateway.issuer.keys import SigningKeys
 from services.gateway.issuer.sign_in import SignIn
-from services.gateway.issuer.use_cases import Provider
+from services.gateway.issuer.tables import SessionRow
+from services.gateway.issuer.use_cases import Provider, access_token
 from shared.house import House
 from shared.settings import Settings
+from shared.work import Work
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class SigningIn:
         """An issuer that is not started yet."""
         provider = Provider(settings.issuer_url, trust.own, SigningKeys())
         return cls(provider, trust.ended, sender_of(settings), MiniProgram.of(settings))
+
+    async def renew(self, work: Work, token: str) -> tuple[str, int] | None:
+        """Another access token of a resident's session, which says what the account has become since."""
+        session_id = self.provider.issuer.session_of(token)
+        session = None if session_id is None else await work.session.get(SessionRow, session_id)
+        account = None if session is None else await work.session.get(AccountRow, session.account_id)
+        if session is None or account is None:
+            return None
+        given = await access_token(work, self.provider, account, None, session)
+        return given.access_token, given.expires_in
 
     def routes(self, house: House) -> Sequence[BaseRoute]:
         """Where people and clients come."""

@@ -4,14 +4,11 @@ A sign-in belongs to the browser it began in: its cookie, a token in each form, 
 nobody can be led into signing in as somebody else, nor press a button they do not see.
 """
 
-import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import pyotp
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -20,33 +17,30 @@ from services.gateway.accounts import rules as proofs
 from services.gateway.accounts.phones import Message
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, ChallengeRow
-from services.gateway.clients.use_cases import apps_there_are, client_named
-from services.gateway.edge.networks import Networks, client_of
-from services.gateway.issuer import links, pages, rules, steps
+from services.gateway.clients.tables import ClientRow
+from services.gateway.clients.use_cases import client_named
+from services.gateway.issuer import naming, rules, steps, words
+from services.gateway.issuer.device_page import DevicePage
 from services.gateway.issuer.ending import end_session
-from services.gateway.issuer.pages import Pages
-from services.gateway.issuer.rules import RefusedError
-from services.gateway.issuer.steps import Visitor, Went
+from services.gateway.issuer.forms import View, body_of
+from services.gateway.issuer.link_page import LinkPage
+from services.gateway.issuer.pages import Fault, Pages
+from services.gateway.issuer.refusals import RefusedError
+from services.gateway.issuer.steps import Went
 from services.gateway.issuer.tables import InteractionRow, SessionRow
 from services.gateway.issuer.use_cases import Provider
+from services.gateway.issuer.visiting import BROWSER, DEVICE, Visitor, form_of, set_cookies, token_of, visitor_of
 from shared.house import House
-from shared.http.limits import check_content_type
-from shared.problems import Problem, language_of
+from shared.problems import language_of
 
-PREFIX = "/sign-in/"
 BODY_BYTES = 16 << 10
-
-BROWSER = "fangxian_sign_in"
-DEVICE = "fangxian_device"
-BROWSER_SECONDS = 3600
-DEVICE_SECONDS = 180 * 24 * 3600
-FORM = "application/x-www-form-urlencoded"
 
 STEPS: Mapping[str, tuple[Callable[..., Awaitable[Went]], Sequence[str]]] = {
     "password": (steps.give_password, ["login", "password"]),
     "digits": (steps.give_digits, ["code"]),
     "enrol": (steps.enrol, ["code"]),
     "phone": (steps.give_phone, ["phone"]),
+    "phone_again": (steps.send_again, []),
     "phone_code": (steps.give_phone_code, ["code"]),
 }
 """By the name of a form: the step it takes, and the fields it takes it with."""
@@ -65,7 +59,8 @@ class SignIn:
         return [
             Route("/sign-in/authorize", self.authorize, methods=["GET"]),
             Route("/sign-in/end", self.end, methods=["GET"]),
-            Route("/sign-in/link/{secret}", self.link, methods=["GET", "POST"]),
+            Route("/sign-in/link/{secret}", LinkPage(self.house, self.provider.url).answer, methods=["GET", "POST"]),
+            Route("/sign-in/device", DevicePage(self.house, self.provider.url).answer, methods=["GET", "POST"]),
             Route("/sign-in/{id:uuid}", self.interaction, methods=["GET", "POST"]),
         ]
 
@@ -74,13 +69,14 @@ class SignIn:
         said = Pages(language_of(request.headers.get("accept-language")))
         try:
             asked = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
+            said = Pages(rules.language_wanted(asked.get("ui_locales", "")) or said.language)
             async with self.house.system_work("authorize") as work:
                 client = await client_named(work, asked.get("client_id", ""))
                 if client is None or client.kind != "app":
-                    raise RefusedError("invalid_request", "no such client")
+                    raise RefusedError("client_unknown")
                 redirect_uri = rules.check_redirect(asked, client.redirect_uris)
         except RefusedError:
-            return said.page(pages.CANNOT, [], fault="client", status=400)
+            return said.page(words.CANNOT, [], fault="client", status=400)
         try:
             checked = rules.check_request(asked, redirect_uri)
         except RefusedError as refused:
@@ -91,14 +87,14 @@ class SignIn:
                 None if state is None or len(state) > rules.LONGEST_STATE else state,
                 error=refused.error,
                 error_description=refused.description,
+                error_code=refused.code,
             )
             return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
         browser = request.cookies.get(BROWSER) or proofs.new_secret()
         async with self.house.system_work("authorize") as work:
-            interaction_id = await steps.begin(work, {**checked._asdict(), "client": client.name}, browser)
+            interaction_id = await steps.begin(work, asked_of(checked, client), browser)
         response = RedirectResponse(f"/sign-in/{interaction_id}", 303)
-        self._set_cookie(response, BROWSER, browser, BROWSER_SECONDS)
-        self._set_cookie(response, DEVICE, request.cookies.get(DEVICE) or proofs.new_secret(), DEVICE_SECONDS)
+        set_cookies(response, self.provider.url, browser, request.cookies.get(DEVICE) or proofs.new_secret())
         return response
 
     async def interaction(self, request: Request) -> Response:
@@ -106,15 +102,16 @@ class SignIn:
         said = Pages(language_of(request.headers.get("accept-language")))
         interaction_id: UUID = request.path_params["id"]
         visitor = visitor_of(request, self.house.settings.proxy_networks)
+        by_recovery = request.query_params.get("with") == "recovery"
         if request.method != "POST":
-            return await self._show(said, interaction_id, visitor)
-        form = await self._form(request, str(interaction_id), visitor)
+            return await self._show(said, interaction_id, visitor, by_recovery=by_recovery)
+        form = await form_of(request, self.provider.url, str(interaction_id), visitor.browser)
         if isinstance(form, str):
-            return said.page(pages.CANNOT, [], fault=form, status=400)
+            return said.page(words.CANNOT, [], fault=form, status=400)
         went = await self._step(interaction_id, visitor, form)
         await self._send(went.message)
         if went.fault is not None:
-            return await self._show(said, interaction_id, visitor, went)
+            return await self._show(said, interaction_id, visitor, went, form, by_recovery)
         if went.recovery_codes:
             return await self._recovery_codes(said, interaction_id, visitor, went.recovery_codes)
         return await self._on(said, interaction_id, visitor, form.get("grant_id"))
@@ -136,32 +133,52 @@ class SignIn:
                 return await self._show(said, interaction_id, visitor, done)
             return RedirectResponse(f"/sign-in/{interaction_id}", 303)
         asked, code = done
+        if "device" in asked:
+            return said.page(words.DEVICE_DONE, [f"<p>{said.say(words.DEVICE_DONE_MORE)}</p>"])
         back = rules.answer_to(asked["redirect_uri"], self.provider.url, asked.get("state"), code=code)
         return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
 
-    async def _show(self, said: Pages, interaction_id: UUID, visitor: Visitor, went: Went = steps.ON) -> Response:
+    async def _show(
+        self,
+        said: Pages,
+        interaction_id: UUID,
+        visitor: Visitor,
+        went: Went = steps.ON,
+        form: Mapping[str, str] | None = None,
+        by_recovery: bool = False,
+    ) -> Response:
+        form = form or {}
         async with self.house.system_work("sign in") as work:
             row = await steps.current(work, interaction_id, visitor)
             if row is None or row.stage == "done":
-                return said.page(pages.CANNOT, [], fault="gone", status=400)
+                return said.page(words.CANNOT, [], fault="gone", status=400)
             challenge = None if row.challenge_id is None else await work.session.get(ChallengeRow, row.challenge_id)
-            phone = "" if challenge is None else proofs.masked(challenge.phone or "")
             account = None if row.account_id is None else await work.session.get(AccountRow, row.account_id)
-            options: list[tuple[str, str]] = []
-            if row.stage == "grant" and account is not None and account.kind == "staff":
-                options = [
-                    (str(grant.id), f"{grant.role} {grant.region} {grant.party}")
-                    for grant in await steps.choices(work, row)
-                ]
-        token = token_of(visitor, str(interaction_id))
-        title, body = body_of(said, row, token, phone, account, options)
+            is_choice = row.stage == "grant" and account is not None and account.kind == "staff"
+            grants = await steps.choices(work, row) if is_choice else []
+            points = await naming.points_named(work, grants)
+            authenticator = row.authenticator or "" if row.stage == "enrol" else ""
+        said = in_language(row, said)
+        regions = {} if account is None else await naming.regions_named(self.house, account, grants)
+        view = View(
+            stage=row.stage,
+            asked=row.asked,
+            token=token_of(visitor.browser, str(interaction_id)),
+            phone="" if challenge is None else proofs.masked(challenge.phone or ""),
+            login=(account and account.login) or "",
+            authenticator=authenticator,
+            options=[(str(one.id), naming.in_words(one, said.language, regions, points)) for one in grants],
+            by_recovery=by_recovery,
+            fault=None if went.fault is None else Fault(went.fault, _form_that_shows(row, form), went.wait),
+            typed=form,
+        )
+        title, body = body_of(said, view)
         return said.page(
             title,
-            [f"<p>{said.say(pages.TO, client=row.asked['client'])}</p>", *body],
-            fault=went.fault or "",
+            body,
+            is_marked=went.fault is not None,
             status=_status_of(went),
-            goes_to=rules.origin_of(row.asked["redirect_uri"]),
-            wait=went.wait,
+            goes_to=_goes_to(row),
         )
 
     async def _recovery_codes(
@@ -169,54 +186,11 @@ class SignIn:
     ) -> Response:
         async with self.house.system_work("sign in") as work:
             row = await steps.current(work, interaction_id, visitor)
-        goes_to = "" if row is None else rules.origin_of(row.asked["redirect_uri"])
+        said = said if row is None else in_language(row, said)
         rows = "".join(f"<li>{code}</li>" for code in codes)
-        token = token_of(visitor, str(interaction_id))
-        body = [f"<p>{said.say(pages.KEEP_WHY)}</p><ol>{rows}</ol>", said.form("continue", [], pages.KEPT, token)]
-        return said.page(pages.KEEP_CODES, body, goes_to=goes_to)
-
-    async def link(self, request: Request) -> Response:
-        """A one-time link: name and password are set here."""
-        said = Pages(language_of(request.headers.get("accept-language")))
-        secret: str = request.path_params["secret"]
-        kind = await links.state_of(self.house, secret)
-        if kind is None:
-            return said.page(pages.CANNOT, [], fault="link_gone", status=404)
-        if request.method != "POST":
-            return self._set_password(said, kind == "first", secret)
-        form = await self._form(request, secret, None)
-        if isinstance(form, str):
-            return said.page(pages.CANNOT, [], fault=form, status=400)
-        fault = await links.use(
-            self.house, secret, form.get("login", ""), form.get("name", ""), form.get("password", "")
-        )
-        if fault == "gone":
-            return said.page(pages.CANNOT, [], fault="link_gone", status=404)
-        if fault is not None:
-            return self._set_password(said, kind == "first", secret, fault)
-        return said.page(pages.DONE, await self._where(said))
-
-    async def _where(self, said: Pages) -> list[str]:
-        """The applications one can sign in to: those on the web as links, those of a phone or a desk by name."""
-        async with self.house.system_work("where to sign in") as work:
-            apps = await apps_there_are(work)
-        if not apps:
-            return [f"<p>{said.say(pages.DONE_NOWHERE)}</p>"]
-        rows = "".join(f"<li>{said.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)
-        return [f"<p>{said.say(pages.DONE_WHERE)}</p><ul>{rows}</ul>"]
-
-    def _set_password(self, said: Pages, is_first: bool, secret: str, fault: str = "") -> Response:
-        fields = [said.field("password", pages.NEW_PASSWORD, "new-password", "password")]
-        if is_first:
-            fields = [
-                said.field("login", pages.LOGIN, "username", more=pages.NO_CASE),
-                said.field("name", pages.NAME, "name"),
-                *fields,
-            ]
-        body = [said.form("set", fields, pages.NEXT, token_of(None, secret))]
-        return said.page(
-            pages.FIRST if is_first else pages.SET_PASSWORD, body, fault=fault, status=422 if fault else 200
-        )
+        token = token_of(visitor.browser, str(interaction_id))
+        body = [f"<p>{said.say(words.KEEP_WHY)}</p><ol>{rows}</ol>", said.form("continue", [], words.KEPT, token)]
+        return said.page(words.KEEP_CODES, body, goes_to="" if row is None else _goes_to(row))
 
     async def end(self, request: Request) -> Response:
         """Sign out at a client's wish (OpenID Connect RP-Initiated Logout 1.0): its id_token says whose session."""
@@ -227,7 +201,7 @@ class SignIn:
             asked = {}
         claims = self.provider.keys.read(asked.get("id_token_hint", ""))
         if claims is None:
-            return said.page(pages.CANNOT, [], fault="gone", status=400)
+            return said.page(words.CANNOT, [], fault="gone", status=400)
         async with self.house.system_work("sign out") as work:
             session = await work.session.get(SessionRow, UUID(str(claims["sid"])))
             if session is not None:
@@ -235,91 +209,33 @@ class SignIn:
             client = await client_named(work, str(claims["aud"]))
         back = asked.get("post_logout_redirect_uri")
         if client is None or back not in client.redirect_uris or back is None:
-            return said.page(pages.DONE, [])
+            return said.page(words.SIGNED_OUT, [f"<p>{said.say(words.SIGNED_OUT_MORE)}</p>"])
         return RedirectResponse(rules.answer_to(back, self.provider.url, asked.get("state")), 303)
-
-    async def _form(self, request: Request, what: str, visitor: Visitor | None) -> Mapping[str, str] | str:
-        """What a form of ours holds; or what is wrong with it."""
-        origin = request.headers.get("origin")
-        if origin is not None and origin not in (self.provider.url, f"{request.url.scheme}://{request.url.netloc}"):
-            return "origin"
-        try:
-            check_content_type(request, (FORM,))
-            form = rules.parameters_of((await request.body()).decode("utf-8"))
-        except (RefusedError, UnicodeDecodeError, Problem):
-            return "form"
-        if not hmac.compare_digest(form.get("token", "").encode(), token_of(visitor, what).encode()):
-            return "gone"
-        return form
 
     async def _send(self, message: Message | None) -> None:
         if message is not None:
             await self.send(message)
 
-    def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
-        secure = self.provider.url.startswith("https:")
-        response.set_cookie(name, value, seconds, path=PREFIX, secure=secure, httponly=True, samesite="lax")
-
-
-def visitor_of(request: Request, proxies: Networks) -> Visitor:
-    """Who is at the other end, behind proxies of ours perhaps."""
-    return Visitor(
-        network=client_of(request, proxies),
-        browser=request.cookies.get(BROWSER, ""),
-        device=request.cookies.get(DEVICE, ""),
-        agent=agent_of(request),
-    )
-
-
-def agent_of(request: Request) -> str:
-    """What the other end says it is."""
-    return request.headers.get("user-agent", "")[:120]
-
-
-def token_of(visitor: Visitor | None, what: str) -> str:
-    """What a form must hold: only a page that this browser was shown has it."""
-    browser = "" if visitor is None else visitor.browser
-    return hmac.new(browser.encode(), f"form|{what}".encode(), sha256).hexdigest()
-
-
-def body_of(
-    said: Pages,
-    row: InteractionRow,
-    token: str,
-    phone: str,
-    account: AccountRow | None,
-    options: Sequence[tuple[str, str]],
-) -> tuple[Any, list[str]]:
-    """Title and forms of the stage a sign-in has reached."""
-    match row.stage:
-        case "phone":
-            fields = [said.field("code", pages.CODE, "one-time-code", more=pages.DIGITS_ONLY)]
-            sent = f"<p>{said.say(pages.SENT, phone=phone)}</p>"
-            return pages.SIGN_IN, [sent, said.form("phone_code", fields, pages.NEXT, token), _phone(said, token, True)]
-        case "authenticator":
-            fields = [said.field("code", pages.DIGITS, "one-time-code", more=pages.NO_CASE)]
-            return pages.SECOND_FACTOR, [said.form("digits", fields, pages.NEXT, token)]
-        case "enrol":
-            secret = row.authenticator or ""
-            uri = pyotp.TOTP(secret).provisioning_uri(name=(account and account.login) or "", issuer_name="Fangxian")
-            fields = [said.field("code", pages.FIRST_DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
-            shown = f"<p>{said.say(pages.SCAN)}</p>{said.picture(uri)}<p><code>{secret}</code></p>"
-            return pages.SET_UP, [shown, said.form("enrol", fields, pages.NEXT, token)]
-        case "grant":
-            fields = [said.options("grant_id", pages.CHOOSE, options)] if options else []
-            return pages.SIGN_IN, [said.form("continue", fields, pages.NEXT, token)] if options else []
-    fields = [
-        said.field("login", pages.LOGIN, "username", more=pages.NO_CASE),
-        said.field("password", pages.PASSWORD, "current-password", "password"),
-    ]
-    staff = f"<h2>{said.say(pages.STAFF)}</h2>" + said.form("password", fields, pages.NEXT, token)
-    return pages.SIGN_IN, [f"<h2>{said.say(pages.RESIDENT)}</h2>" + _phone(said, token, False), staff]
-
-
-def _phone(said: Pages, token: str, again: bool) -> str:
-    fields = [said.field("phone", pages.OTHER_PHONE if again else pages.PHONE, "tel", "tel")]
-    return said.form("phone", fields, pages.AGAIN if again else pages.SEND_CODE, token, plain=again)
-
 
 def _status_of(went: Went) -> int:
     return 200 if went.fault is None else 429 if went.fault == "wait" else 403 if went.fault == "no_grant" else 422
+
+
+def asked_of(checked: rules.Asked, client: ClientRow) -> Mapping[str, Any]:
+    """What a sign-in keeps of the request it began with, and of the application that sent it."""
+    return {**checked._asdict(), "client": client.name, "people": client.people}
+
+
+def in_language(row: InteractionRow, said: Pages) -> Pages:
+    """The pages in the language that the application asked for, else in the browser's."""
+    return Pages(row.asked.get("language") or said.language)
+
+
+def _goes_to(row: InteractionRow) -> str:
+    return rules.origin_of(row.asked["redirect_uri"]) if "redirect_uri" in row.asked else ""
+
+
+def _form_that_shows(row: InteractionRow, form: Mapping[str, str]) -> str:
+    """The form a fault is shown in. A code that is over leads back to the form that asks for another."""
+    act = form.get("act", "")
+    return "phone" if act in ("phone_code", "phone_again") and row.stage == "start" else act

@@ -16,31 +16,21 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.gateway.accounts import attempts, passwords, phones, rules
 from services.gateway.accounts.rules import digest
-from services.gateway.accounts.tables import AccountRow, DeviceRow, RecoveryCodeRow
+from services.gateway.accounts.tables import AccountRow, ChallengeRow, DeviceRow, RecoveryCodeRow
 from services.gateway.accounts.traces import trace
 from services.gateway.clients.use_cases import client_named
 from services.gateway.grants.tables import GrantRow
 from services.gateway.grants.use_cases import grants_of
+from services.gateway.issuer import devices
 from services.gateway.issuer.tables import InteractionRow, Stage
 from services.gateway.issuer.use_cases import new_authorization_code
+from services.gateway.issuer.visiting import Visitor
 from shared.house import House
 from shared.work import Work
 
 LIFETIME = timedelta(minutes=30)
 
 Fault = Literal["wrong", "wait", "over", "phone_form", "no_grant", "gone", "form"]
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Whoever is at the other end: where from, with what cookies."""
-
-    network: str
-    browser: str
-    """The cookie this sign-in began with."""
-    device: str
-    """The cookie that knows a browser again in which somebody has signed in."""
-    agent: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +73,8 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
     """Name and password of staff."""
     login = login.strip().lower()
     async with house.system_work("sign in") as work:
-        if await current(work, interaction_id, visitor, "start") is None:
+        row = await current(work, interaction_id, visitor, "start")
+        if row is None or row.asked.get("people") == "residents":
             return Went("gone")
         account = (await work.session.scalars(select(AccountRow).filter_by(login=login))).one_or_none()
         device = await _known_device(work, account, visitor)
@@ -91,7 +82,7 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
         if wait := await attempts.take(work, lanes):
             return Went("wait", wait)
     kept = account.password_hash if account is not None and account.state == "active" else None
-    is_right = await passwords.is_right(kept, password)
+    is_right = await passwords.is_right(kept, password, network=visitor.network, device=device)
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start", lock=True)
         if row is None or account is None or not is_right:
@@ -178,12 +169,26 @@ async def give_phone(house: House, interaction_id: UUID, visitor: Visitor, phone
         return Went("phone_form")
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start", "phone", lock=True)
-        if row is None:
+        if row is None or row.asked.get("people") == "staff":
             return Went("gone")
-        opened = await phones.open_challenge(work, number, visitor.network)
-        if isinstance(opened, int):
-            return Went("wait", opened)
-        row.stage, row.challenge_id = "phone", opened.id
+        return await _challenge(work, row, number, visitor)
+
+
+async def send_again(house: House, interaction_id: UUID, visitor: Visitor) -> Went:
+    """The code once more, to the phone that was given."""
+    async with house.system_work("sign in") as work:
+        row = await current(work, interaction_id, visitor, "phone", lock=True)
+        before = None if row is None else await work.session.get(ChallengeRow, row.challenge_id)
+        if row is None or before is None:
+            return Went("gone")
+        return await _challenge(work, row, before.phone or "", visitor)
+
+
+async def _challenge(work: Work, row: InteractionRow, number: str, visitor: Visitor) -> Went:
+    opened = await phones.open_challenge(work, number, visitor.network)
+    if isinstance(opened, int):
+        return Went("wait", opened)
+    row.stage, row.challenge_id = "phone", opened.id
     return Went(message=opened.message)
 
 
@@ -218,7 +223,10 @@ async def choices(work: Work, row: InteractionRow) -> list[GrantRow]:
 
 
 async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Went | tuple[Any, str]:
-    """Everything is proven: a code for the client, and what it asked for. `no_grant` if there is nothing to be."""
+    """Everything is proven: a code for the client, and what it asked for. `no_grant` if there is nothing to be.
+
+    A device that waits gets no code: it is let in, and asks for its tokens itself.
+    """
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "grant", lock=True)
         if row is None or row.account_id is None:
@@ -235,6 +243,9 @@ async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: s
         if account.state != "active" or await client_named(work, row.asked["client_id"]) is None:
             return Went("gone")
         row.stage = "done"
+        if "device" in row.asked:
+            until = await devices.approve(work, row.asked["device"], account, grant, list(row.amr))
+            return (row.asked, "") if until is not None else Went("gone")
         code = await new_authorization_code(work, row.asked, account, grant, list(row.amr), visitor.agent)
         return row.asked, code
 

@@ -94,6 +94,30 @@ class RefreshTokenRow(Base):
     used_at: Mapped[datetime | None]
 
 
+class DeviceAuthorizationRow(Base):
+    """A device without a browser that waits to be let in (RFC 8628)."""
+
+    __tablename__ = "device_authorizations"
+
+    hash: Mapped[bytes] = mapped_column(primary_key=True, comment="Hash of the device code.")
+    user_code: Mapped[bytes] = mapped_column(unique=True, comment="Hash of the code that a person types.")
+    client_id: Mapped[str]
+    network: Mapped[str] = mapped_column(comment="Where the device asked from, to show it to the person.")
+    state: Mapped[Literal["open", "approved", "refused"]] = mapped_column(REGION, default="open", server_default="open")
+    account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
+    grant_id: Mapped[UUID | None]
+    amr: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
+    wait_seconds: Mapped[int] = mapped_column(comment="Seconds that the device is to wait between two questions.")
+    asked_at: Mapped[datetime | None]
+    begun_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = (
+        CheckConstraint("state IN ('open', 'approved', 'refused')", name="device_authorization_state"),
+        CheckConstraint("(state = 'approved') = (account_id IS NOT NULL)", name="device_authorization_account"),
+    )
+
+
 class EndingRow(Base):
     """What ended lately: its tokens made until then no longer hold, though they have not expired."""
 

@@ -1,7 +1,8 @@
 """The issuer: from a proof to tokens. Sessions begin, go on by refresh tokens that are good once, and end."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from services.gateway.guardianships.tables import GuardianshipRow
 from services.gateway.issuer import rules
 from services.gateway.issuer.ending import ACCESS_SECONDS, end_session
 from services.gateway.issuer.keys import SigningKeys
-from services.gateway.issuer.rules import RefusedError
+from services.gateway.issuer.refusals import RefusedError
 from services.gateway.issuer.schemas import Session
 from services.gateway.issuer.tables import AuthorizationCodeRow, RefreshTokenRow, SessionRow
 from shared.actors import Actor, Role
@@ -34,8 +35,16 @@ STAFF_SESSION = timedelta(hours=12)
 RESIDENT_SESSION = timedelta(days=90)
 CODE_LIFETIME = timedelta(seconds=60)
 
+REPEAT_GRACE = timedelta(seconds=30)
+"""How long a refresh whose answer was lost may be repeated."""
+
 NEXT_REFRESH = text("""
     UPDATE refresh_tokens SET used_at = :now WHERE hash = :hash AND used_at IS NULL
+""")
+REPEATED = text("""
+    SELECT used.used_at
+    FROM refresh_tokens AS used, refresh_tokens AS successor
+    WHERE used.hash = :hash AND successor.hash = :successor AND successor.used_at IS NULL
 """)
 
 
@@ -73,49 +82,77 @@ async def exchange(work: Work, provider: Provider, client: ClientRow, asked: Map
     """A code for tokens, once."""
     row = await work.session.get(AuthorizationCodeRow, digest(asked.get("code", "")), with_for_update=True)
     if row is None or row.asked["client_id"] != client.client_id:
-        raise RefusedError("invalid_grant", "the code is not one of this client's")
+        raise RefusedError("code_unknown")
     if row.session_id is not None:
         await end_session(work, row.session_id, "code_reused")
         trace(work, "code_reused", row.account_id)
-        return RefusedError("invalid_grant", "the code was used before; its session has ended")
+        return RefusedError("code_used")
     if work.now >= row.expires_at or asked.get("redirect_uri") != row.asked["redirect_uri"]:
-        raise RefusedError("invalid_grant", "the code has expired, or was sent elsewhere")
+        raise RefusedError("code_expired")
     if not rules.proves(asked.get("code_verifier", ""), row.asked["code_challenge"]):
-        raise RefusedError("invalid_grant", "the code_verifier is not the one")
-    account = await _account(work, row.account_id)
-    grant = await _grant(work, client, account, row.grant_id)
+        raise RefusedError("code_verifier_wrong")
+    account = await account_that_holds(work, row.account_id)
+    grant = await grant_that_holds(work, client, account, row.grant_id)
     session = await begin_session(work, account, grant, client.client_id, row.amr, row.agent)
     row.session_id = session.id
     given = await give(work, provider, account, grant, session)
     if row.asked["scope"]:
         id_token = _id_token(provider, work, session, row)
-        given = Given(given.access_token, given.expires_in, given.refresh_token, id_token, row.asked["scope"])
+        given = replace(given, id_token=id_token, scope=row.asked["scope"])
     return given
 
 
 async def refresh(work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str]) -> Answer:
-    """A refresh token for new tokens, once. `grant_id` changes the grant one acts in."""
-    hash_ = digest(asked.get("refresh_token", ""))
+    """A refresh token for new tokens, once. `grant_id` changes the grant one acts in.
+
+    The answer may be lost on the way. For 30 seconds, and only while its successor has not been used, the same token
+    sent again is answered with the same successor. A thief who repeats it gets no branch of their own: whoever comes
+    second with the successor, later than that, ends the session.
+    """
+    presented = asked.get("refresh_token", "")
+    hash_ = digest(presented)
     row = await work.session.get(RefreshTokenRow, hash_)
     session = None if row is None else await work.session.get(SessionRow, row.session_id, with_for_update=True)
     if session is None or session.client_id != client.client_id:
-        raise RefusedError("invalid_grant", "the refresh token is not one of this client's")
+        raise RefusedError("refresh_token_unknown")
     if session.ended_at is not None or work.now >= session.expires_at:
-        raise RefusedError("invalid_grant", "the session has ended")
+        raise RefusedError("session_ended")
     trace(work, "refreshed", session.account_id)
-    if await work.run(NEXT_REFRESH, hash=hash_, now=work.now) == 0:
+    is_first = await work.run(NEXT_REFRESH, hash=hash_, now=work.now) == 1
+    successor = _successors(work, presented)[0] if is_first else await _repeated(work, presented)
+    if successor is None:
         # Either the owner or a thief comes second, and nobody can tell which.
         await end_session(work, session.id, "refresh_token_reused")
-        return RefusedError("invalid_grant", "the refresh token was used before; its session has ended")
-    account = await _account(work, session.account_id)
+        return RefusedError("refresh_token_used")
+    account = await account_that_holds(work, session.account_id)
     wanted = asked.get("grant_id")
     if wanted is not None and not rules.is_uuid(wanted):
-        raise RefusedError("invalid_request", "grant_id is no UUID")
-    grant = await _grant(work, client, account, UUID(wanted) if wanted else session.grant_id)
+        raise RefusedError("id_malformed", name="grant_id")
+    grant = await grant_that_holds(work, client, account, UUID(wanted) if wanted else session.grant_id)
     session.used_at = work.now
     if grant is not None:
         session.grant_id, session.region = grant.id, grant.region
-    return await give(work, provider, account, grant, session)
+    if is_first:
+        work.session.add(RefreshTokenRow(hash=digest(successor), session_id=session.id))
+    return replace(await access_token(work, provider, account, grant, session), refresh_token=successor)
+
+
+def _successors(work: Work, presented: str) -> list[str]:
+    """The refresh token that follows another: always the same, and known to nobody without the installation's key.
+
+    While that key is rotated there are two, of which the first is given.
+    """
+    made = work.house.keyring.indexes("refresh_token", presented)
+    return [urlsafe_b64encode(one).rstrip(b"=").decode() for one in made]
+
+
+async def _repeated(work: Work, presented: str) -> str | None:
+    """The successor of a used refresh token, if it may be given once more: soon after, and not used yet."""
+    for successor in _successors(work, presented):
+        rows = await work.rows(REPEATED, hash=digest(presented), successor=digest(successor))
+        if rows and work.now <= rows[0]["used_at"] + REPEAT_GRACE:
+            return successor
+    return None
 
 
 async def begin_session(
@@ -141,10 +178,17 @@ async def begin_session(
 async def give(
     work: Work, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
 ) -> Given:
-    """An access token, which never outlives grant or session, and the next refresh token."""
+    """An access token and the first refresh token of a session."""
     secret = new_secret()
     work.session.add(RefreshTokenRow(hash=digest(secret), session_id=session.id))
     await work.session.flush()
+    return replace(await access_token(work, provider, account, grant, session), refresh_token=secret)
+
+
+async def access_token(
+    work: Work, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
+) -> Given:
+    """An access token, which never outlives grant or session."""
     seconds = seconds_until(session.expires_at, ACCESS_SECONDS)
     if grant is None:
         residents = await _acts_for(work, account.resident_id)
@@ -152,7 +196,7 @@ async def give(
     else:
         actor, region = grant.actor(account.subject), grant.region
         seconds = seconds_until(grant.valid_until, seconds)
-    return Given(provider.issuer.issue(actor, region, seconds, session.id), seconds, secret)
+    return Given(provider.issuer.issue(actor, region, seconds, session.id), seconds)
 
 
 async def _acts_for(work: Work, resident_id: UUID | None) -> tuple[UUID, ...]:
@@ -199,21 +243,23 @@ async def new_authorization_code(
     return code
 
 
-async def _account(work: Work, account_id: UUID) -> AccountRow:
+async def account_that_holds(work: Work, account_id: UUID) -> AccountRow:
     account = await work.session.get(AccountRow, account_id)
     if account is None or account.state != "active":
-        raise RefusedError("invalid_grant", "the account is closed")
+        raise RefusedError("account_closed")
     return account
 
 
-async def _grant(work: Work, client: ClientRow, account: AccountRow, grant_id: UUID | None) -> GrantRow | None:
+async def grant_that_holds(
+    work: Work, client: ClientRow, account: AccountRow, grant_id: UUID | None
+) -> GrantRow | None:
     """The grant somebody acts in; none for residents."""
     if account.kind == "resident":
         return None
     for grant in await grants_of(work, account.id):
         if grant.id == grant_id and client.serves(grant.region):
             return grant
-    raise RefusedError("invalid_grant", "the grant does not hold, or has ended")
+    raise RefusedError("grant_ended")
 
 
 def _id_token(provider: Provider, work: Work, session: SessionRow, row: AuthorizationCodeRow) -> str:

@@ -16,6 +16,7 @@ import msgspec
 from fastapi import Query
 from starlette.types import Scope
 
+from services.gateway.accounts.binding import NotBound
 from services.gateway.batcher import Batcher, Connect, RunBatch
 from services.gateway.codes.policy import Colour, Policy
 from services.gateway.codes.routes import Spoken
@@ -111,7 +112,7 @@ class OwnCodeEndpoint:
         """Where it is asked, and what it promises."""
         router = Router(prefix="/gateway/v1/code", tags=["codes"])
 
-        @router.get("", role=Role.RESIDENT, raises=[NotFound], response_model=CodeShown)
+        @router.get("", role=Role.RESIDENT, raises=[NotBound, NotFound], response_model=CodeShown)
         async def show_own_code(spoken: Spoken = None, resident_id: Dependant = None) -> None:
             """Show one's own code, its reasons, how each ends, and the text for the QR of this minute.
 
@@ -156,7 +157,9 @@ def _asked(query: bytes) -> UUID | None:
 def person_of(actor: Actor, asked: UUID | None) -> UUID:
     """Whose code is shown. Somebody else's is as unknown as nobody's."""
     person = asked or actor.resident_id
-    if person is None or person not in actor.residents:
+    if person is None:
+        raise NotBound()
+    if person not in actor.residents:
         raise NotFound()
     return person
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import segno
 from fastapi import Request, Response
-from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.routing import Route as PlainRoute
 
+from services.gateway.accounts.binding import NotBound
+from services.gateway.edge.published import published
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import Dependant, OwnCodes, person_of, token_of
 from shared import clock
@@ -18,7 +19,7 @@ from shared.http.router import Caller, Router
 from shared.problems import NotAcceptable, NotFound
 
 WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
-HOUR = {"cache-control": "public, max-age=3600"}
+HOUR_SECONDS = 3600
 
 
 PICTURE = {
@@ -36,7 +37,7 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
     """The route that draws the QR."""
     router = Router(prefix="/gateway/v1/code.svg", tags=["codes"])
 
-    @router.get("", role=Role.RESIDENT, raises=[NotFound, NotAcceptable], response_class=Svg, extra=PICTURE)
+    @router.get("", role=Role.RESIDENT, raises=[NotBound, NotFound, NotAcceptable], response_class=Svg, extra=PICTURE)
     async def draw_own_code(request: Request, caller: Caller, resident_id: Dependant = None) -> Svg:
         """Draw the QR of one's own code for this minute, or of a dependant's, as SVG."""
         check_accept(request, ("image/svg+xml",))
@@ -49,8 +50,8 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
 def well_known(keys: Keys) -> Sequence[BaseRoute]:
     """The public keys, for devices that check codes with no network. A new key is there before it signs."""
 
-    async def code_keys(_: Request) -> Response:
-        return JSONResponse({"format": "FX1", "keys": keys.public}, headers=HOUR)
+    async def code_keys(request: Request) -> Response:
+        return published(request, {"format": "FX1", "keys": keys.public}, HOUR_SECONDS)
 
     return [PlainRoute(WELL_KNOWN, code_keys, methods=["GET"])]
 

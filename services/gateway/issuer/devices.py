@@ -1,0 +1,132 @@
+"""Signing in on a device without a browser, such as a shell on a server (RFC 8628).
+
+The device shows a code; its owner types it on the sign-in pages of any browser, signs in there as ever, and the device,
+which asks every few seconds, is given its tokens. `fangxian sign-in` is such a device.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from services.gateway.accounts import attempts
+from services.gateway.accounts import rules as proofs
+from services.gateway.accounts.rules import digest
+from services.gateway.accounts.tables import AccountRow
+from services.gateway.clients.tables import ClientRow
+from services.gateway.grants.tables import GrantRow
+from services.gateway.issuer import rules
+from services.gateway.issuer.refusals import RefusedError
+from services.gateway.issuer.tables import DeviceAuthorizationRow
+from services.gateway.issuer.use_cases import (
+    Answer,
+    Provider,
+    account_that_holds,
+    begin_session,
+    give,
+    grant_that_holds,
+)
+from shared.ids import new_id
+from shared.work import Work
+
+LIFETIME = timedelta(minutes=15)
+INTERVAL = 5
+MOST_INTERVAL = 60
+
+CONSOLE = "fangxian-console"
+"""The client of the console script. It is registered when first used, and revoked like any other."""
+
+
+async def register_console(work: Work) -> None:
+    """Register the console script's client, unless it is, or was revoked."""
+    values = {
+        "id": new_id(),
+        "region": "",
+        "client_id": CONSOLE,
+        "kind": "app",
+        "name": "命令行 fangxian",
+        "people": "staff",
+        "redirect_uris": [],
+        "party": "",
+        "secrets": [],
+        "public_keys": [],
+    }
+    await work.run(insert(ClientRow).values(values).on_conflict_do_nothing(constraint="client_taken"))
+
+
+async def begin(work: Work, provider: Provider, client: ClientRow, network: str) -> dict[str, Any] | RefusedError:
+    """A device asks to be let in: what it keeps, and what it shows (RFC 8628, 3.2)."""
+    if client.kind != "app" or client.people == "residents":
+        raise RefusedError("grant_type_not_for_client")
+    if wait := await attempts.take(work, proofs.device_lanes(network)):
+        return RefusedError("too_many_requests", retry_after=wait)
+    device_code, user_code = proofs.new_secret(), rules.new_user_code()
+    row = DeviceAuthorizationRow(
+        hash=digest(device_code),
+        user_code=digest(user_code),
+        client_id=client.client_id,
+        network=network,
+        amr=[],
+        wait_seconds=INTERVAL,
+        begun_at=work.now,
+        expires_at=work.now + LIFETIME,
+    )
+    work.session.add(row)
+    await work.session.flush()
+    page, shown = f"{provider.url}/sign-in/device", rules.user_code_shown(user_code)
+    return {
+        "device_code": device_code,
+        "user_code": shown,
+        "verification_uri": page,
+        "verification_uri_complete": f"{page}?user_code={shown}",
+        "expires_in": int(LIFETIME.total_seconds()),
+        "interval": INTERVAL,
+    }
+
+
+async def waiting(work: Work, typed: str, *, lock: bool = False) -> DeviceAuthorizationRow | None:
+    """The device that shows a code, if it still waits."""
+    code = rules.user_code_of(typed)
+    asked = select(DeviceAuthorizationRow).where(
+        DeviceAuthorizationRow.user_code == digest(code), DeviceAuthorizationRow.state == "open"
+    )
+    row = (await work.session.scalars(asked.with_for_update() if lock else asked)).one_or_none() if code else None
+    return None if row is None or work.now >= row.expires_at else row
+
+
+async def approve(
+    work: Work, user_code: str, account: AccountRow, grant: GrantRow | None, amr: list[str]
+) -> datetime | None:
+    """Let a device in as somebody who has signed in; None if it waits no more."""
+    row = await waiting(work, user_code, lock=True)
+    if row is None:
+        return None
+    row.state, row.account_id, row.grant_id, row.amr = "approved", account.id, None if grant is None else grant.id, amr
+    await work.session.flush()
+    return row.expires_at
+
+
+async def exchange(work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str]) -> Answer:
+    """A device code for tokens, once it is let in (RFC 8628, 3.4 and 3.5)."""
+    hash_ = digest(asked.get("device_code", ""))
+    row = await work.session.get(DeviceAuthorizationRow, hash_, with_for_update=True)
+    if row is None or row.client_id != client.client_id:
+        raise RefusedError("device_code_unknown")
+    if work.now >= row.expires_at:
+        raise RefusedError("device_code_expired")
+    if row.state == "refused":
+        raise RefusedError("device_refused")
+    if row.state == "open":
+        before, row.asked_at = row.asked_at, work.now
+        if before is not None and work.now < before + timedelta(seconds=row.wait_seconds):
+            row.wait_seconds = min(MOST_INTERVAL, row.wait_seconds + INTERVAL)
+            return RefusedError("slow_down")
+        return RefusedError("authorization_pending")
+    assert row.account_id is not None
+    account = await account_that_holds(work, row.account_id)
+    grant = await grant_that_holds(work, client, account, row.grant_id)
+    session = await begin_session(work, account, grant, client.client_id, row.amr, f"{client.name} {row.network}"[:120])
+    await work.session.delete(row)
+    return await give(work, provider, account, grant, session)

@@ -1,0 +1,86 @@
+"""The page of a one-time link: name and password are set here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.clients.use_cases import apps_there_are
+from services.gateway.issuer import links, pages, rules, words
+from services.gateway.issuer.links import Filled, Opened
+from services.gateway.issuer.pages import Pages
+from services.gateway.issuer.visiting import form_of, token_of
+from shared.house import House
+from shared.problems import Text, language_of
+
+FILLED = ("password", "again", "login", "name", "party")
+
+
+@dataclass(frozen=True)
+class LinkPage:
+    """The page in one process."""
+
+    house: House
+    issuer: str
+
+    async def answer(self, request: Request) -> Response:
+        """Show the form, or take it."""
+        said = Pages(language_of(request.headers.get("accept-language")))
+        secret: str = request.path_params["secret"]
+        link = await links.opened(self.house, secret)
+        if link is None:
+            return said.page(words.CANNOT, [], fault="link_gone", status=404)
+        if request.method != "POST":
+            return _form(said, link, secret, {}, {})
+        form = await form_of(request, self.issuer, secret, "")
+        if isinstance(form, str):
+            return said.page(words.CANNOT, [], fault=form, status=400)
+        faults = await links.use(self.house, secret, link, Filled(**{name: form.get(name, "") for name in FILLED}))
+        if "" in faults:
+            return said.page(words.CANNOT, [], fault=faults[""], status=404)
+        if faults:
+            return _form(said, link, secret, form, faults)
+        login = link.login or form["login"].strip().lower()
+        return said.page(words.DONE, [f"<p>{said.say(words.DONE_LOGIN, login=login)}</p>", *await self._where(said)])
+
+    async def _where(self, said: Pages) -> list[str]:
+        """The applications one can sign in to: those on the web as links, those of a phone or a desk by name."""
+        async with self.house.system_work("where to sign in") as work:
+            apps = await apps_there_are(work)
+        if not apps:
+            return [f"<p>{said.say(words.DONE_NOWHERE)}</p>"]
+        rows = "".join(f"<li>{said.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)
+        return [f"<p>{said.say(words.DONE_WHERE)}</p><ul>{rows}</ul>"]
+
+
+def _form(said: Pages, link: Opened, secret: str, typed: Mapping[str, str], faults: Mapping[str, str]) -> Response:
+    def field(name: str, label: Text, complete: str, hint: Text | None = None, more: str = "") -> str:
+        value, fault = typed.get(name, ""), faults.get(name, "")
+        return said.field(name, label, complete, more=more, value=value, hint=hint, fault=fault)
+
+    def password(name: str, label: Text, hint: Text | None = None) -> str:
+        return said.field(name, label, "new-password", "password", hint=hint, fault=faults.get(name, ""))
+
+    if link.is_first:
+        head = []
+        own = [
+            field("login", words.LOGIN, "username", words.LOGIN_RULE, pages.NO_CASE),
+            field("name", words.NAME, "name"),
+            field("party", words.PARTY, "organization", words.PARTY_WHY),
+        ]
+    else:
+        head = [f"<p>{said.say(words.FOR_ACCOUNT, name=link.name or link.login)}</p>"]
+        own = [
+            f'<label for="login">{said.say(words.LOGIN)}</label>'
+            f'<input id="login" type="text" autocomplete="username" value="{escape(link.login)}" readonly>'
+        ]
+    fields = [
+        *own,
+        password("password", words.NEW_PASSWORD, words.PASSWORD_RULE),
+        password("again", words.PASSWORD_AGAIN),
+    ]
+    body = [*head, said.form("set", fields, words.NEXT, token_of("", secret))]
+    title = words.FIRST if link.is_first else words.SET_PASSWORD
+    return said.page(title, body, is_marked=bool(faults), status=422 if faults else 200)

@@ -1,0 +1,65 @@
+"""Grants in words, for the choice on the sign-in page: 采样员 · 沙塘社区居委会 · 沙塘采样点.
+
+The registry knows how regions are called. It is asked as the person, for the regions of their own grants; while it is
+away, the code of the region stands in.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from services.gateway.accounts.tables import AccountRow
+from services.gateway.grants.tables import GrantRow
+from services.gateway.issuer.words import ROLES, WHOLE
+from services.gateway.points.tables import PointRow
+from shared.actors import Role
+from shared.house import House
+from shared.problems import Language, Problem
+from shared.work import Work
+
+log = structlog.get_logger()
+
+ASK_SECONDS = 2.0
+POINT_ROLES = frozenset({Role.DOORKEEPER.label, Role.CHECKPOINT.label})
+
+
+async def regions_named(house: House, account: AccountRow, grants: Sequence[GrantRow]) -> dict[str, str]:
+    """The names of the regions of grants, by code."""
+    by_region = {grant.region: grant for grant in grants if grant.region}
+    names = await asyncio.gather(*(_name_of(house, account, grant) for grant in by_region.values()))
+    return dict(zip(by_region, names, strict=True))
+
+
+async def _name_of(house: House, account: AccountRow, grant: GrantRow) -> str:
+    path = f"/registry/v1/regions/{grant.region}"
+    deadline = time.monotonic() + ASK_SECONDS
+    try:
+        answer = await house.peers.call("registry", "GET", path, grant.actor(account.subject), deadline=deadline)
+        return str(answer.json()["name"]) if answer.status_code == 200 else grant.region
+    except (Problem, ValueError, KeyError) as error:
+        log.warning("sign_in.region_unnamed", region=grant.region, error=type(error).__name__)
+        return grant.region
+
+
+async def points_named(work: Work, grants: Sequence[GrantRow]) -> dict[str, str]:
+    """The names of the service points that grants of doorkeepers and checkpoints are for, by party."""
+    found = {}
+    for grant in grants:
+        if grant.role in POINT_ROLES:
+            try:
+                point = await work.session.get(PointRow, UUID(grant.party))
+            except ValueError:
+                continue
+            if point is not None:
+                found[grant.party] = point.name
+    return found
+
+
+def in_words(grant: GrantRow, language: Language, regions: dict[str, str], points: dict[str, str]) -> str:
+    """A grant as a person calls it."""
+    role = ROLES[grant.role].say(language) if grant.role in ROLES else grant.role
+    region = regions.get(grant.region, grant.region) if grant.region else WHOLE.say(language)
+    return " · ".join(part for part in (role, region, points.get(grant.party, grant.party)) if part)

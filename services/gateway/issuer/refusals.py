@@ -1,0 +1,205 @@
+"""The errors of the sign-in protocols: each has a stable code of its own beside the one that OAuth 2.0 gives it.
+
+`error` is the protocol's (RFC 6749, 5.2; RFC 8628, 3.5; OpenID Connect Core, 3.1.2.6) and stays coarse. `error_code`
+says exactly what happened, `error_description` says it in English, because the RFC allows ASCII only, and `message`
+in the language of the caller. Pure.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from shared.problems import Language, Text
+
+
+class Refusal(NamedTuple):
+    """One way to be refused: the protocol's error, the texts, and the status of the answer."""
+
+    error: str
+    text: Text
+    status: int = 400
+
+
+def _request(zh: str, en: str) -> Refusal:
+    return Refusal("invalid_request", Text(zh=zh, en=en))
+
+
+def _client(zh: str, en: str) -> Refusal:
+    return Refusal("invalid_client", Text(zh=zh, en=en), 401)
+
+
+def _grant(zh: str, en: str) -> Refusal:
+    return Refusal("invalid_grant", Text(zh=zh, en=en))
+
+
+REFUSALS: Mapping[str, Refusal] = {
+    # The request itself
+    "body_not_form": _request(
+        "请求体应为 application/x-www-form-urlencoded", "Send the body as application/x-www-form-urlencoded"
+    ),
+    "parameters_unreadable": _request("无法读取参数", "The parameters cannot be read"),
+    "parameter_repeated": _request("参数重复", "A parameter is there twice"),
+    "id_malformed": _request("{name} 应为 UUID", "{name} must be a UUID"),
+    "redirect_uri_unregistered": _request("回调地址未登记", "The redirect_uri is not registered for this client"),
+    "pkce_missing": _request(
+        "需要 code_challenge，且 code_challenge_method 为 S256",
+        "A code_challenge with code_challenge_method S256 is needed",
+    ),
+    "value_too_long": _request("state 或 nonce 过长", "The state or the nonce is too long"),
+    "scopes_too_many": Refusal("invalid_scope", Text(zh="scope 过多", en="There are too many scopes")),
+    "request_object": Refusal(
+        "request_not_supported", Text(zh="不支持 request 参数", en="The parameter request is not supported")
+    ),
+    "request_uri": Refusal(
+        "request_uri_not_supported", Text(zh="不支持 request_uri 参数", en="The parameter request_uri is not supported")
+    ),
+    "response_type_unsupported": Refusal(
+        "unsupported_response_type",
+        Text(
+            zh="response_type 须为 code，response_mode 须为 query", en="Use response_type code and response_mode query"
+        ),
+    ),
+    "login_required": Refusal(
+        "login_required", Text(zh="须打开登录页面登录", en="Nobody is signed in without the sign-in page")
+    ),
+    "grant_type_unsupported": Refusal(
+        "unsupported_grant_type",
+        Text(zh="grant_type 不在 grant_types_supported 之列", en="The grant_type is not one of grant_types_supported"),
+    ),
+    "grant_type_not_for_client": Refusal(
+        "unauthorized_client",
+        Text(
+            zh="此客户端不能用这种方式登录：系统用 client_credentials，应用用其他方式",
+            en="This client cannot use this grant_type: machines use client_credentials, apps use the others",
+        ),
+    ),
+    "people_not_for_client": Refusal(
+        "unauthorized_client",
+        Text(zh="此应用不供这类人员登录", en="This app was not registered for people of this kind to sign in by"),
+    ),
+    # Which client asks
+    "client_unidentified": _client(
+        "缺少客户端身份：请提供 client_id，系统还需提供密钥或断言",
+        "No client is named: send client_id, and a machine also its secret or an assertion",
+    ),
+    "client_unknown": _client("没有此客户端，或已撤销", "No such client is registered, or it has been revoked"),
+    "client_unproven": _client(
+        "系统须提供 client_secret 或 client_assertion", "A machine must send its client_secret or a client_assertion"
+    ),
+    "secret_wrong": _client("客户端密钥不正确，或已更换", "The client secret is wrong, or has been replaced"),
+    "authorization_unreadable": _client("无法读取 Authorization 头", "The Authorization header cannot be read"),
+    "proof_ambiguous": _client("密钥和断言只能提供一种", "Send either a client secret or a client assertion, not both"),
+    "assertion_type_wrong": _client(
+        "client_assertion_type 须为 urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    ),
+    "assertion_malformed": _client("断言不是有效的 JWT", "The assertion is not a JWT"),
+    "assertion_algorithm": _client(
+        "断言的 alg 不受支持，可用 ES256、EdDSA、Ed25519、PS256、RS256",
+        "The alg of the assertion is not supported: use ES256, EdDSA, Ed25519, PS256 or RS256",
+    ),
+    "assertion_no_key": _client(
+        "此客户端没有适用于该 alg 的公钥", "No public key of this client fits the alg of the assertion"
+    ),
+    "assertion_kid_unknown": _client(
+        "断言的 kid 不是此客户端登记的公钥", "The kid of the assertion is not one of this client's public keys"
+    ),
+    "assertion_signature": _client("断言签名不正确", "The signature of the assertion is wrong"),
+    "assertion_claims": _client(
+        "断言缺少有效的 iss、sub、aud、exp 或 jti", "The assertion lacks a valid iss, sub, aud, exp or jti"
+    ),
+    "assertion_issuer": _client(
+        "断言的 iss 和 sub 都须为 client_id", "Both iss and sub of the assertion must be the client_id"
+    ),
+    "assertion_audience": _client(
+        "断言的 aud 须为本系统的 issuer 或 token 端点",
+        "The aud of the assertion must be the issuer or the token endpoint",
+    ),
+    "assertion_expired": _client("断言已过期", "The assertion has expired"),
+    "assertion_early": _client("断言尚未生效，请核对时钟", "The assertion is not valid yet: check the clock"),
+    "assertion_too_long": _client("断言有效期不得超过 1 小时", "The assertion is valid for too long: an hour at most"),
+    "assertion_replayed": _client(
+        "此断言已用过，请每次新做一个", "This assertion was used before: make a new one for each request"
+    ),
+    "assertions_too_many": Refusal(
+        "temporarily_unavailable",
+        Text(
+            zh="此客户端取令牌过于频繁，请沿用已有令牌", en="This client asks for tokens too often: use the one it has"
+        ),
+        429,
+    ),
+    # What is exchanged
+    "code_unknown": _grant("授权码不属于此客户端", "The code is not one of this client's"),
+    "code_used": _grant("授权码已用过，其会话已结束", "The code was used before; its session has ended"),
+    "code_expired": _grant("授权码已过期，或回调地址不符", "The code has expired, or was sent to another redirect_uri"),
+    "code_verifier_wrong": _grant("code_verifier 不正确", "The code_verifier is wrong"),
+    "refresh_token_unknown": _grant("刷新令牌不属于此客户端", "The refresh token is not one of this client's"),
+    "refresh_token_used": _grant(
+        "刷新令牌已用过，为安全起见会话已结束，请重新登录",
+        "The refresh token was used before; its session has ended. Sign in again",
+    ),
+    "session_ended": _grant("会话已结束，请重新登录", "The session has ended. Sign in again"),
+    "account_closed": _grant("账号已停用", "The account is closed"),
+    "grant_ended": _grant("授权已结束或不适用于此应用", "The grant has ended, or cannot be used in this app"),
+    # Residents
+    "challenge_over": _grant("验证码已失效，请重新获取", "The challenge is over: ask for another code"),
+    "phone_code_wrong": _grant("验证码不正确", "The code is wrong"),
+    "login_code_wrong": _grant("小程序登录码无效或已用过", "The login code is wrong or was used"),
+    "mini_program_unset": Refusal(
+        "unsupported_grant_type", Text(zh="本系统未设置小程序", en="No mini-program is set up here")
+    ),
+    "platform_away": Refusal(
+        "temporarily_unavailable", Text(zh="小程序平台没有响应，请稍后再试", en="The platform does not answer"), 503
+    ),
+    # A device without a browser (RFC 8628)
+    "authorization_pending": Refusal(
+        "authorization_pending", Text(zh="等待用户在浏览器中确认", en="The person has not confirmed in a browser yet")
+    ),
+    "slow_down": Refusal(
+        "slow_down", Text(zh="查询过于频繁，间隔请加 5 秒", en="You ask too often: wait five seconds more between two")
+    ),
+    "device_code_expired": Refusal(
+        "expired_token", Text(zh="设备码已过期，请重新开始", en="The device code has expired: begin again")
+    ),
+    "device_refused": Refusal("access_denied", Text(zh="用户已拒绝", en="The person refused")),
+    "device_code_unknown": _grant(
+        "设备码不属于此客户端，或已用过", "The device code is not this client's, or was used"
+    ),
+    "too_many_requests": Refusal(
+        "temporarily_unavailable", Text(zh="请求过于频繁，请稍后再试", en="Too many requests: try again later"), 429
+    ),
+}
+
+
+class RefusedError(Exception):
+    """An error of the protocol, by its code in `REFUSALS`."""
+
+    def __init__(self, code: str, *, retry_after: int | None = None, **values: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.refusal = REFUSALS[code]
+        self.values = values
+        self.retry_after = retry_after
+
+    @property
+    def error(self) -> str:
+        """The protocol's error."""
+        return self.refusal.error
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        return self.refusal.status
+
+    @property
+    def description(self) -> str:
+        """What is wrong, in ASCII."""
+        return self.refusal.text.say("en", self.values)
+
+    def body(self, language: Language) -> dict[str, Any]:
+        """The answer."""
+        return {
+            "error": self.error,
+            "error_description": self.description,
+            "error_code": self.code,
+            "message": self.refusal.text.say(language, self.values),
+        }

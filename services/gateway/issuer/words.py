@@ -1,0 +1,147 @@
+"""What the sign-in pages say, in Chinese and English."""
+
+from shared.problems import Text
+
+T = Text
+SIGN_IN = T(zh="登录", en="Sign in")
+STAFF = T(zh="工作人员", en="Staff")
+RESIDENT = T(zh="居民", en="Residents")
+LOGIN = T(zh="用户名", en="User name")
+LOGIN_RULE = T(
+    zh="3–50 位，可用小写字母、数字、点、横线和下划线，以字母或数字开头。",
+    en="3 to 50 characters: small letters, digits, dots, hyphens and underscores, beginning with a letter or digit.",
+)
+NAME = T(zh="姓名", en="Name")
+PARTY = T(zh="单位", en="Organisation")
+PARTY_WHY = T(
+    zh="例如“新塘街道疫情防控指挥部”。居民查询谁看过自己的信息时，看到的就是它。",
+    en="For example the sub-district's command. Residents read it when they ask who looked at their data.",
+)
+PASSWORD = T(zh="密码", en="Password")
+NEW_PASSWORD = T(zh="新密码", en="New password")
+PASSWORD_RULE = T(
+    zh="至少 12 个字符。不要用常见的密码，也不要包含用户名或姓名。几个不相干的词连在一起，好记又安全。",
+    en="At least 12 characters. Do not use a common password, your user name or your name. A few unrelated words "
+    "together are safe and easy to remember.",
+)
+PASSWORD_AGAIN = T(zh="再输一次新密码", en="The new password again")
+NEXT = T(zh="下一步", en="Next")
+PHONE = T(zh="手机号", en="Mobile number")
+SEND_CODE = T(zh="发送验证码", en="Send a code")
+CODE = T(zh="收到的验证码", en="The code you were sent")
+DIGITS = T(zh="身份验证器上的 6 位数字", en="The 6 digits of your authenticator")
+RECOVERY = T(zh="恢复码", en="Recovery code")
+USE_RECOVERY = T(zh="手机不在身边？使用恢复码", en="No phone at hand? Use a recovery code")
+USE_DIGITS = T(zh="改用身份验证器", en="Use the authenticator instead")
+SECOND_FACTOR = T(zh="第二步验证", en="Second step")
+SET_UP = T(zh="设置身份验证器", en="Set up your authenticator")
+SCAN = T(
+    zh="用身份验证器应用扫描二维码。应用就在这部手机上时，请点下面的链接，或手工输入密钥。",
+    en="Scan this with an authenticator app. If the app is on this phone, follow the link below or enter the key.",
+)
+OPEN_APP = T(zh="在本机的身份验证器中打开", en="Open in the authenticator on this device")
+KEY = T(zh="密钥：", en="Key:")
+QR = T(zh="身份验证器二维码", en="QR code for the authenticator")
+KEEP_CODES = T(zh="请保存恢复码", en="Keep your recovery codes")
+KEEP_WHY = T(
+    zh="手机丢失时，每个恢复码可登录一次。它们只显示这一次，请抄写或打印。",
+    en="If you lose your phone, each signs you in once. They are shown only now: write them down or print them.",
+)
+KEPT = T(zh="我已保存", en="I have kept them")
+CHOOSE = T(zh="以哪个身份登录？", en="What do you act as?")
+SENT = T(
+    zh="验证码已发送到 {phone}。没有收到时，一分钟后可重新发送。",
+    en="A code was sent to {phone}. If it does not come, you can have it sent again after a minute.",
+)
+AGAIN = T(zh="重新发送", en="Send it again")
+OTHER_PHONE = T(zh="换一个手机号", en="Another number")
+TO = T(zh="登录到 {client}", en="to {client}")
+SET_PASSWORD = T(zh="设置密码", en="Set your password")
+FOR_ACCOUNT = T(zh="{name}，您好。登录时请用下面的用户名。", en="Hello {name}. This is the user name you sign in with.")
+FIRST = T(zh="第一位管理员", en="The first administrator")
+DONE = T(zh="已设置", en="Done")
+DONE_LOGIN = T(zh="您的用户名：{login}", en="Your user name: {login}")
+DONE_WHERE = T(zh="现在可以登录了，请打开您的应用：", en="You can sign in now. Open your application:")
+DONE_NOWHERE = T(
+    zh="现在可以登录了，但还没有登记任何应用。安装者可用 fangxian clients add 登记应用；"
+    "在命令行可直接用 fangxian sign-in 登录。",
+    en="You can sign in now, as soon as there is an application: whoever runs the installation registers one by "
+    "fangxian clients add. In a shell, fangxian sign-in signs you in without one.",
+)
+SIGNED_OUT = T(zh="已退出登录", en="You are signed out")
+SIGNED_OUT_MORE = T(zh="可以关闭此页。", en="You can close this page.")
+CANNOT = T(zh="无法登录", en="You cannot be signed in")
+DEVICE = T(zh="让另一台设备登录", en="Let another device sign in")
+DEVICE_WHY = T(
+    zh="请输入设备上显示的代码。只有您自己刚刚在该设备上发起登录时才继续；别人发来的代码不要输入。",
+    en="Enter the code that the device shows. Go on only if you have just begun to sign in there yourself; never enter "
+    "a code that somebody sent you.",
+)
+USER_CODE = T(zh="设备上的代码", en="The code on the device")
+DEVICE_ASKS = T(
+    zh="设备（来自 {network}，代码 {code}）请求登录到 {client}。请核对代码与设备上显示的一致。",
+    en="A device (from {network}, code {code}) asks to sign in to {client}. Check that it shows the same code.",
+)
+REFUSE = T(zh="不是我，拒绝", en="It is not mine: refuse")
+DEVICE_DONE = T(zh="设备已登录", en="The device is signed in")
+DEVICE_DONE_MORE = T(zh="请回到设备继续。可以关闭此页。", en="Go on at the device. You can close this page.")
+DEVICE_REFUSED = T(zh="已拒绝", en="Refused")
+DEVICE_REFUSED_MORE = T(zh="该设备不会登录。可以关闭此页。", en="The device is not let in. You can close this page.")
+
+SECONDS = T(zh="{n} 秒", en="{n} seconds")
+MINUTES = T(zh="{n} 分钟", en="{n} minutes")
+
+FAULTS: dict[str, Text] = {
+    "wrong": T(zh="不正确，请再试一次。", en="That is not right. Try again."),
+    "wait": T(zh="尝试过多，请在 {wait}后再试。", en="Too many tries. Try again in {wait}."),
+    "over": T(zh="验证码已失效，请重新获取。", en="The code is no longer good. Ask for another."),
+    "phone_form": T(zh="请输入能接收短信的手机号。", en="Enter a mobile number that can receive messages."),
+    "no_grant": T(
+        zh="您目前没有可在此应用使用的授权，请联系指挥部。",
+        en="You hold no role in this application. Ask command for one.",
+    ),
+    "gone": T(zh="此次登录已失效，请从应用重新开始。", en="This sign-in is over. Begin again from your application."),
+    "link_gone": T(zh="链接无效、已使用或已过期。", en="The link is wrong, used, or too old."),
+    "client": T(
+        zh="应用未登记，或回调地址不符。", en="The application is not registered, or its redirect address differs."
+    ),
+    "origin": T(zh="请求不是从本页面发出的。", en="The request did not come from this page."),
+    "form": T(zh="无法读取提交的内容。", en="What was sent cannot be read."),
+    "user_code": T(zh="没有设备显示此代码，或代码已过期。", en="No device shows this code, or the code has expired."),
+    "login_form": T(
+        zh="用户名应为 3–50 位，可用小写字母、数字、点、横线和下划线，以字母或数字开头。",
+        en="A user name has 3 to 50 small letters, digits, dots, hyphens and underscores, beginning with a letter or "
+        "digit.",
+    ),
+    "login_taken": T(zh="该用户名已被使用。", en="This user name is taken."),
+    "name_missing": T(zh="请填写姓名。", en="Enter your name."),
+    "party_missing": T(zh="请填写单位。", en="Enter your organisation."),
+    "short": T(zh="密码至少 12 个字符。", en="A password needs at least 12 characters."),
+    "long": T(zh="密码最多 128 个字符。", en="A password takes at most 128 characters."),
+    "common": T(
+        zh="该密码太常见或太容易猜到，请换几个不相干的词。",
+        en="This password is too common or too easily guessed. Take a few unrelated words.",
+    ),
+    "login": T(zh="密码不得包含用户名。", en="A password must not contain the user name."),
+    "name": T(zh="密码不得包含姓名。", en="A password must not contain your name."),
+    "differs": T(zh="两次输入的密码不一致。", en="The two passwords differ."),
+}
+
+ROLES: dict[str, Text] = {
+    "command": T(zh="指挥部", en="Command"),
+    "supervisor": T(zh="督查人员", en="Supervisor"),
+    "auditor": T(zh="审计人员", en="Auditor"),
+    "community_officer": T(zh="社区工作人员", en="Community officer"),
+    "grid_worker": T(zh="网格员", en="Grid worker"),
+    "village_doctor": T(zh="村医", en="Village doctor"),
+    "sampler": T(zh="采样员", en="Sampler"),
+    "doorkeeper": T(zh="验码员", en="Doorkeeper"),
+    "checkpoint": T(zh="卡口人员", en="Checkpoint"),
+}
+WHOLE = T(zh="全部辖区", en="all regions")
+
+
+def duration(seconds: int) -> Text:
+    """A time to wait, as people say it."""
+    n, unit = (seconds, SECONDS) if seconds < 100 else (-(-seconds // 60), MINUTES)
+    return Text(zh=unit.zh.replace("{n}", str(n)), en=unit.en.replace("{n}", str(n)))
