@@ -58,7 +58,7 @@ async def test_a_negative_after_a_positive_is_a_correction_or_nothing(
     assert outcomes(await ring.report(ring.result_of(tube, "positive"))) == ["result_outdated"]
     said = await ring.tube(tube)
     assert (said["result"]["outcome"], said["result"]["revision"]) == ("negative", 2)
-    history = (await ring.lab.get(f"/testing/v1/tubes/{said['id']}/results")).json()
+    history = (await ring.lab.get(f"/testing/v1/tubes/{said['id']}/results")).json()["items"]
     assert [(one["revision"], one["outcome"]) for one in history] == [(1, "positive"), (2, "negative")]
 
 
@@ -110,7 +110,7 @@ async def test_a_negative_is_held_until_all_records_are_here(district: District,
     said = await ring.tube(tube)
     assert (said["state"], said["held"], said["missing"]) == ("resulted", True, 2)
     me = district.caller("testing", Role.RESIDENT, residents=(people[0],))
-    [mine] = (await me.get("/testing/v1/my-samples")).json()
+    [mine] = (await me.get("/testing/v1/my-samples")).json()["items"]
     assert (mine["stage"], mine["outcome"]) == ("received", None)
     await ring.send(swabs[1])
     assert (await ring.tube(tube))["held"] is True
@@ -119,7 +119,7 @@ async def test_a_negative_is_held_until_all_records_are_here(district: District,
     assert (said["held"], said["missing"], len(said["samples"])) == (False, 0, 3)
     entry = (await ring.feed())[-1]
     assert (entry["change"], '"held":false' in entry["data"]) == ("completed", True)
-    [mine] = (await me.get("/testing/v1/my-samples")).json()
+    [mine] = (await me.get("/testing/v1/my-samples")).json()["items"]
     assert (mine["stage"], mine["outcome"]) == ("resulted", "negative")
 
 

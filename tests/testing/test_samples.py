@@ -334,7 +334,7 @@ async def test_a_resident_follows_the_own_swab(district: District, make_round: M
     swabs = [ring.swab(tube, person) for person in (mine, other)]
 
     async def mine_now() -> tuple[str, str | None]:
-        [said] = (await me.get("/testing/v1/my-samples")).json()
+        [said] = (await me.get("/testing/v1/my-samples")).json()["items"]
         assert said["id"] == swabs[0]["id"]
         return said["stage"], said["outcome"]
 
@@ -350,4 +350,4 @@ async def test_a_resident_follows_the_own_swab(district: District, make_round: M
     await ring.report(ring.result_of(tube, "negative"))
     assert await mine_now() == ("resulted", "negative")
     nobody = district.caller("testing", Role.RESIDENT, residents=(new_id(),))
-    assert (await nobody.get("/testing/v1/my-samples")).json() == []
+    assert (await nobody.get("/testing/v1/my-samples")).json() == {"items": [], "next_cursor": None}

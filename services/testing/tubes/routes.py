@@ -36,9 +36,9 @@ from services.testing.tubes.schemas import (
 )
 from shared.actors import Role
 from shared.contracts.testing import Tube, TubeState
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Work, cursor_query
 from shared.problems import Conflict, NotFound
-from shared.work import Listed, RegionOutside
+from shared.work import MOST_PER_PAGE, InvalidCursor, Listed, RegionOutside
 
 router = Router(prefix="/testing/v1", tags=["tubes"])
 
@@ -125,10 +125,17 @@ async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSa
     return await corrections.move_sample(work, sample_id, to)
 
 
-@router.get("/my-samples", role=Role.RESIDENT)
-async def list_my_samples(work: Work) -> list[OwnSample]:
-    """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first."""
-    return list(await use_cases.list_my_samples(work))
+@router.get("/my-samples", role=Role.RESIDENT, raises=[InvalidCursor])
+async def list_my_samples(
+    work: Work,
+    cursor: Annotated[str | None, cursor_query(use_cases.OWN_CURSOR)] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
+) -> Listed[OwnSample]:
+    """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first.
+
+    A positive or inconclusive pool reads `retest` until the person's own single swab has a result.
+    """
+    return await use_cases.list_my_samples(work, cursor, limit)
 
 
 @router.post("/seals", role=FIELD, client_ids=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.contracts.testing import CampaignState, SampleException, TubeState
+from shared.contracts.testing import CampaignState, Outcome, SampleException, TubeState
 
 TubeMove = Literal["seal", "depart", "receive", "report", "discard"]
 
@@ -225,6 +225,30 @@ def _exception(tube: TubeFacts, person: PersonFacts, taken: datetime) -> SampleE
     if person.single_only and tube.capacity > 1:
         return "single_only"
     return "after_close" if taken > tube.round.ends() else None
+
+
+# What a person is told --------------------------------------------------------------------------------------------------
+
+OwnStage = Literal["open", "sealed", "in_transit", "received", "under_retest", "retested", "resulted", "discarded"]
+OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
+
+
+def told(
+    state: TubeState, outcome: Outcome | None, capacity: int, *, held: bool, drill: bool, retested: bool
+) -> tuple[OwnStage, OwnOutcome | None]:
+    """The stage and the outcome that a person in a tube reads of it.
+
+    A positive pool, or the grey zone of any tube, says of nobody that they are infected: its people read `retest` until
+    a single swab of their own has a result (`retested`). Only a tube of one's own is positive or negative of oneself; a
+    negative pool is negative of all its people, once all of them are known (not `held`). A drill's result is nobody's.
+    """
+    if state != "resulted" or outcome is None or drill:
+        return state, None
+    if outcome == "inconclusive" or (outcome == "positive" and capacity > 1):
+        return ("retested", None) if retested else ("under_retest", "retest")
+    if held and outcome != "positive":
+        return "received", None
+    return "resulted", outcome
 
 
 def after_move(exception: SampleException | None, *, target_capacity: int) -> SampleException | None:

@@ -11,9 +11,9 @@ from pydantic.config import JsonDict
 from services.testing.answers import Refusal
 from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
-from services.testing.tubes.rules import TUBE_NUMBER, Swab
+from services.testing.tubes.rules import TUBE_NUMBER, OwnOutcome, OwnStage, Swab
 from shared.contracts.resource import Said
-from shared.contracts.testing import Outcome, PoolSize, SampleException, TubeState
+from shared.contracts.testing import PoolSize, SampleException
 from shared.contracts.times import Instant
 from shared.http.bodies import QuickBody
 from shared.problems import Invalid, Text
@@ -334,7 +334,11 @@ class Discard(Said):
 
 
 class OwnSample(BaseModel):
-    """One's own swab, from the tube to the result. A pool's outcome is everybody's in it."""
+    """One's own swab, from the tube to the result.
+
+    A suspicious pool does not say who of its people is infected. So its members read `retest` until their own single
+    swab has a result. That result is shown with that swab; the pool's never becomes the person's.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -361,8 +365,13 @@ class OwnSample(BaseModel):
     campaign: str
     tube_number: str
     people: Literal["single", "pool"]
-    drill: bool = Field(description="Whether it was a drill: then the result is none of anybody's.")
+    drill: bool = Field(description="Whether it was a drill. The result of a drill is not shown: it is nobody's.")
     sampled_at: datetime
-    stage: TubeState
-    outcome: Outcome | None = None
+    stage: OwnStage = Field(
+        description="`under_retest`: the tube must be checked by a single swab of one's own. `retested`: that swab has "
+        "its result, which is shown with it."
+    )
+    outcome: OwnOutcome | None = Field(
+        default=None, description="`positive` only of a tube of one's own. `retest`: a single swab is due."
+    )
     reported_at: datetime | None = None
