@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from services.testing import acts  # noqa: F401 - declares what the operations do, in words
 from services.testing.boxes import routes as boxes
 from services.testing.campaigns import routes as campaigns
 from services.testing.campaigns.tables import CampaignRow

@@ -227,7 +227,7 @@ def _exception(tube: TubeFacts, person: PersonFacts, taken: datetime) -> SampleE
     return "after_close" if taken > tube.round.ends() else None
 
 
-# What a person is told --------------------------------------------------------------------------------------------------
+# What a person is told ------------------------------------------------------------------------------------------------
 
 OwnStage = Literal["open", "sealed", "in_transit", "received", "under_retest", "retested", "resulted", "discarded"]
 OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
