@@ -6,6 +6,7 @@ from services.testing import acts  # noqa: F401 - declares what the operations d
 from services.testing.boxes import routes as boxes
 from services.testing.campaigns import routes as campaigns
 from services.testing.campaigns.tables import CampaignRow
+from services.testing.codes import CodeKeys
 from services.testing.results import routes as results
 from services.testing.retests import routes as retests
 from services.testing.retests.tables import RetestRow
@@ -29,4 +30,6 @@ API = Api(
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     """The application of one API process."""
-    return build(settings, API, house)
+    app = build(settings, API, house)
+    app.state.code_keys = CodeKeys(app.state.house)
+    return app

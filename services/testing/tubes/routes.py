@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import Path, Query
 
 from services.testing.answers import Answers, LanguageAsked
+from services.testing.codes import CodeKeysAtHand, codes_at_hand
 from services.testing.problems import (
     CampaignUnknown,
     CapacityBeyondCampaign,
@@ -77,16 +78,21 @@ async def get_roll(roll_id: RollId, work: Work) -> Roll:
     return await rolls.get_roll(work, roll_id)
 
 
-@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers)
-async def add_samples(batch: Swabs, work: Work, language: LanguageAsked) -> Answers:
+@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers, before=codes_at_hand)
+async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
     """Record up to 1,000 swabs, in any order, as often as the device likes.
+
+    Each names its person by `resident_id`, or by `token`: the text of the code that was scanned at the swab. A code
+    must be of the time of the swab. One that is genuine and of another time is refused before the swab, and kept with
+    the exception `stale_code` after it. One that is not genuine names nobody: what has happened is remembered, and
+    resolved when the same record comes again with `resident_id`.
 
     Each has an id of the device's own and lands exactly once. `offline: false` asks before the swab: what must not be
     is refused. `offline: true` tells what has happened: it is kept, as a member with an exception where it should not
     have been; what cannot be kept is remembered with its reason. Each swab has an answer of its own; the batch itself
     is 200.
     """
-    return Answers(await samples.add_samples(work, batch.items, language))
+    return Answers(await samples.add_samples(work, batch.items, codes, language))
 
 
 @router.get("/samples/refused", role=Role.CASEWORKERS)

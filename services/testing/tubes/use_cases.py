@@ -96,7 +96,7 @@ async def list_refused_samples(work: Work, resolved: bool, page: Page) -> Listed
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
     listed = await work.page(statement, page, _say_refused)
-    work.saw(record.resident_id for record in listed.items)
+    work.saw(record.resident_id for record in listed.items if record.resident_id is not None)
     return listed
 
 
