@@ -13,7 +13,7 @@ from shared.settings import Service
 
 # The time, transaction and number of an entry are the database's: they are in no list of columns to be inserted.
 WRITTEN = "epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects"
-TOLD = "at, seq, kind, operation, role, party, scope, purpose, subjects"
+TOLD = "at, seq, kind, operation, role, party, scope, purpose, subjects, told"
 PLACED = "at, epoch, xid, seq"
 
 TABLES = """
@@ -33,6 +33,7 @@ CREATE TABLE {s}.audit (
     reason text NOT NULL,
     request_id text NOT NULL,
     subjects uuid[] NOT NULL,
+    told text NOT NULL GENERATED ALWAYS AS (CASE WHEN kind = 'reveal' THEN reason ELSE '' END) STORED,
     PRIMARY KEY (at, seq)
 ) PARTITION BY RANGE (at);
 CREATE INDEX audit_order_idx ON {s}.audit (epoch, xid, seq);
@@ -41,6 +42,7 @@ COMMENT ON TABLE {s}.audit IS 'Who did what, to whose data: one entry an act, by
 COMMENT ON COLUMN {s}.audit.target IS 'The path asked for, or of what came to be.';
 COMMENT ON COLUMN {s}.audit.scope IS 'The region acted in the name of; ~ for none.';
 COMMENT ON COLUMN {s}.audit.subjects IS 'Whose data it was about.';
+COMMENT ON COLUMN {s}.audit.told IS 'The reason as far as the people it was about may read it.';
 
 CREATE TABLE {s}.audit_seals (
     day date NOT NULL,

@@ -202,6 +202,7 @@ class Run:
 
     house: House
     id: UUID
+    kind: str
     region: str
     actor: Actor
     input: dict[str, Any]
@@ -210,9 +211,15 @@ class Run:
     result: dict[str, Any] = field(default_factory=dict)
 
     def work(self) -> Work:
-        """A transaction of the service, within the scope of whoever asked for the job."""
+        """A transaction of the service, within the scope of the person who asked for the job.
+
+        The audit names that person's role and organisation, because the job is their act.
+        """
         actor = Actor(self.actor.subject, Role.SERVICE, self.actor.range, purpose=self.actor.purpose)
-        return self.house.work(actor, f"job {self.id}")
+        work = self.house.work(actor, f"job {self.kind}")
+        work.trail.actor = self.actor
+        work.trail.target = str(self.id)
+        return work
 
     async def progress(self, work: Work, items: int, **counts: int) -> None:
         """Count what this chunk did, in the chunk's own transaction. Raises `Cancelled` if the job was cancelled."""
@@ -281,7 +288,7 @@ async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) ->
         return
     row = rows[0]
     actor = Actor.claimed(row["actor"]).during(row["actor"]["request_id"])
-    job = Run(house, id_, row["region"], actor, row["input"], row["done"], row["total"], row["result"])
+    job = Run(house, id_, row["kind"], row["region"], actor, row["input"], row["done"], row["total"], row["result"])
     state, error = "succeeded", None
     try:
         with _traced(row["kind"], row["actor"]):

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         description="What this installation serves: who commands all of it decides for it.",
     )
 
+    yellow_name: Literal["", "yellow", "orange"] = Field(
+        default="",
+        description="What the province calls the yellow code. By the region if empty: orange in Fujian, else yellow.",
+    )
+
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(), description="Networks of our own that webhooks may go to, as JSON.", examples=['["10.20.0.0/16"]']
     )
@@ -156,6 +161,11 @@ class Settings(BaseSettings):
         if self.master_keys == "kms" and not self.kms_url:
             raise ValueError("FANGXIAN_MASTER_KEYS=kms needs FANGXIAN_KMS_URL")
         return self
+
+    @property
+    def yellow(self) -> Literal["yellow", "orange"]:
+        """What people here call the yellow code."""
+        return self.yellow_name or ("orange" if self.region.startswith("35") else "yellow")
 
     @property
     def issuer_url(self) -> str:

@@ -267,13 +267,22 @@ class Work:
         """Note whose personal data this work looks at or changes. One audit entry holds them all."""
         self.trail.saw(ids)
 
-    def audit(self, *, kind: Kind, subjects: Iterable[UUID] = (), reason: str = "", actor: Actor | None = None) -> None:
+    def audit(
+        self,
+        *,
+        kind: Kind,
+        subjects: Iterable[UUID] = (),
+        purpose: str = "",
+        reason: str = "",
+        actor: Actor | None = None,
+    ) -> None:
         """Leave an entry of another kind than the operation's own. What is done alike is one entry, with all subjects.
 
-        `reason` holds no personal data but what an auditor must read. `actor` is on whose behalf it turned out to be,
-        where the caller came without a name.
+        `purpose` is a code of `shared/audit/acts.py`, which the people concerned read in words. `reason` holds no
+        personal data but what an auditor must read; of a reveal the people concerned read it too. `actor` is on whose
+        behalf it turned out to be, where the caller came without a name.
         """
-        self.trail.add(kind, subjects, reason, actor)
+        self.trail.add(kind, subjects, reason, actor, purpose)
 
     async def page(self, statement: Select[RowT], page: Page, say: Callable[[RowT], T]) -> Listed[T]:
         """One page of a list of rows, by region and then in the order in which the server wrote them.

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from services.gateway import acts  # noqa: F401 - declares what the operations do, in words
 from services.gateway.accounts import routes as accounts
 from services.gateway.audit import routes as audit
 from services.gateway.clients import routes as clients

@@ -45,7 +45,7 @@ class Engines:
         house.refreshed.append(self.keys.refresh)
         return [
             VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: house.is_over).route(),
-            OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now).route(),
+            OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now, house.settings.yellow).route(),
         ]
 
     @asynccontextmanager

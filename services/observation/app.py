@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from services.observation import acts  # noqa: F401 - declares what the operations do, in words
 from services.observation.messages import routes as messages
 from services.observation.orders import routes as orders
 from services.observation.orders.decisions import ORDER_KINDS

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from services.registry import acts  # noqa: F401 - declares what the operations do, in words
 from services.registry.erasures import routes as erasures
 from services.registry.holds import routes as holds
 from services.registry.holds.tables import HoldRow

@@ -2,9 +2,11 @@
 
 from fastapi import FastAPI
 
+from services.testing import acts  # noqa: F401 - declares what the operations do, in words
 from services.testing.boxes import routes as boxes
 from services.testing.campaigns import routes as campaigns
 from services.testing.campaigns.tables import CampaignRow
+from services.testing.codes import CodeKeys
 from services.testing.results import routes as results
 from services.testing.retests import routes as retests
 from services.testing.retests.tables import RetestRow
@@ -28,4 +30,6 @@ API = Api(
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     """The application of one API process."""
-    return build(settings, API, house)
+    app = build(settings, API, house)
+    app.state.code_keys = CodeKeys(app.state.house)
+    return app

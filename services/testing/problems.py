@@ -34,8 +34,8 @@ class CampaignNotOpen(Problem):
 
     status = 409
     code = "campaign_not_open"
-    title = Text(zh="该轮采样未开放", en="The round is not open")
-    fix = Text(zh="请等待开放，或使用正在进行的轮次", en="Wait until it opens, or use the round that is open")
+    title = Text(zh="本轮采样尚未开始或已结束", en="The round has not begun, or has ended")
+    fix = Text(zh="请等待开始，或选择正在进行的轮次", en="Wait until it begins, or use the round that is open")
 
 
 class CampaignMoveForbidden(Problem):
@@ -84,11 +84,11 @@ class TubeUnknown(Problem):
 
     status = 422
     code = "tube_unknown"
-    title = Text(zh="查不到该采样管", en="No tube of this number is found")
+    title = Text(zh="系统中没有这个管号", en="No tube has this number")
     fix = Text(
-        zh="请核对管号（末位为校验码）；管号无误的，它属于其他辖区，或尚未封管送往本检测机构",
-        en="Check the number (its last digit is a check digit); if it is right, the tube belongs to another area, or "
-        "was not sealed for your laboratory yet",
+        zh="请核对管号（末位是校验码），并确认此管已发给本采样点，或已封管送往本检测机构",
+        en="Check the number (its last digit is a check digit), and that the tube was issued to your place or sealed "
+        "for your laboratory",
     )
 
 

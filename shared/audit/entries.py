@@ -44,7 +44,7 @@ def _values(operation: str, target: str, act: Act, subjects: Iterable[UUID]) -> 
         actor.role.label,
         actor.party,
         scope_of(actor),
-        actor.purpose,
+        act.purpose or actor.purpose,
         act.reason,
         actor.request_id,
         literal(in_order(subjects)),

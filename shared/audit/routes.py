@@ -4,7 +4,7 @@ from datetime import date
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Header, Query
 
 from shared.actors import Role
 from shared.audit import search as use_cases
@@ -14,11 +14,13 @@ from shared.audit.schemas import AuditEntry, LookedAt
 from shared.audit.search import AuditFilter, place_of
 from shared.contracts.times import Instant
 from shared.http.router import Router, Work
+from shared.problems import language_of
 from shared.settings import Service
 from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 HEADS = "/internal/audit/heads"
 
+Spoken = Annotated[str | None, Header(alias="Accept-Language", description="zh-CN or en.", max_length=200)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")]
 Text = Annotated[str | None, Query(description="Who acted, as in the entry.", min_length=1, max_length=200)]
@@ -66,12 +68,15 @@ def _looking(service: Service) -> Router:
     router = Router(prefix=looked_at(service), tags=["audit"])
 
     @router.get("", role=Role.RESIDENT, raises=[InvalidCursor])
-    async def who_looked_here(work: Work, cursor: Cursor = None, limit: Limit = 50) -> Listed[LookedAt]:
-        """Who looked at one's own data here, or did something with it, or with that of those one acts for.
+    async def who_looked_here(
+        work: Work, spoken: Spoken = None, cursor: Cursor = None, limit: Limit = 50
+    ) -> Listed[LookedAt]:
+        """List who looked at one's own data here, or did something with it, or with that of those one acts for.
 
-        The role and organisation, the time and the purpose; never who it was. The latest first.
+        What was done, why, the role, the organisation and the time, in the reader's language; never who it was. The
+        latest first.
         """
-        return await use_cases.who_looked_here(work, place_of(cursor), limit)
+        return await use_cases.who_looked_here(work, place_of(cursor), limit, language_of(spoken))
 
     return router
 

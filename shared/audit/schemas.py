@@ -59,18 +59,26 @@ LOOKED_AT: dict[str, Any] = {
     "id": "registry-1204",
     "service": "registry",
     "at": "2021-01-21T01:30:00.000000Z",
-    "kind": "look",
-    "operation": "GET /registry/v1/residents/{resident_id}",
+    "kind": "reveal",
+    "operation": "POST /registry/v1/residents/{resident_id}/reveal",
+    "what": "查看了您未遮盖的信息（姓名、证件号码、电话或住址）",
+    "why": "通知本人",
+    "reason": "混管异常，需通知复采",
     "role": "grid_worker",
+    "role_name": "网格员",
+    "party": "新塘街道社区卫生服务中心",
     "organisation": "新塘街道社区卫生服务中心",
     "region": "3505820050010101",
-    "purpose": "door visit",
+    "purpose": "notification",
     "residents": ["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"],
 }
 
 
 class LookedAt(Said):
-    """Somebody looked at, or did something with, one's own data or that of somebody one acts for."""
+    """Somebody looked at, or did something with, one's own data or that of somebody one acts for.
+
+    What was done, why, in which role and for which organisation, in the reader's language. Never the name of a person.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [LOOKED_AT]})
 
@@ -78,9 +86,14 @@ class LookedAt(Said):
     service: str
     at: datetime
     kind: Kind
-    operation: str
+    operation: str = Field(description="The operation, for programs.")
+    what: str = Field(description="What was done, in a sentence without its subject.")
+    why: str = Field(description="The stated purpose in words, or the purpose that the operation serves.")
+    reason: str = Field(description="The reason that was stated, where data were shown in full; else empty.")
     role: str
+    role_name: str = Field(description="The role in words.")
+    party: str = Field(description="The id or name that was acted for, as the grant or the client says it.")
     organisation: str = Field(description="The community, clinic, laboratory, desk or service point they acted for.")
     region: str | None = Field(description="The region it was done in the name of; null for none.")
-    purpose: str
+    purpose: str = Field(description="The stated purpose, for programs; empty if none was stated.")
     residents: list[UUID] = Field(description="Whom of one's own it was about.")

@@ -22,14 +22,22 @@ from sqlalchemy import (
     tuple_,
 )
 
+from shared.audit.acts import act_of, organisation_in_words, purpose_in_words, role_in_words
 from shared.audit.canonical import ENTRY_FIELDS
 from shared.audit.kinds import Kind
 from shared.audit.schemas import MOST_SUBJECTS, AuditEntry, LookedAt
 from shared.db import group_of
+from shared.problems import Language
 from shared.regions import NOTHING
 from shared.work import InvalidCursor, Listed, Work
 
-AUDIT = table("audit", column("at", DateTime(timezone=True)), *(column(name) for name in ENTRY_FIELDS if name != "at"))
+AUDIT = table(
+    "audit",
+    column("at", DateTime(timezone=True)),
+    *(column(name) for name in ENTRY_FIELDS if name != "at"),
+    column("told"),
+)
+WHOLE = [AUDIT.c[name] for name in ENTRY_FIELDS]
 AS_AUDITOR = text("SELECT set_config('role', :role, true)")
 EVER = datetime(2000, 1, 1, tzinfo=UTC)
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
@@ -97,7 +105,7 @@ class AuditFilter:
 async def search_audit(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
     """Entries within the auditor's scope, the whole's with those in no region's name; the latest first."""
     await work.rows(AS_AUDITOR, role=group_of(work.house.settings.service, "auditor"))
-    rows = await _latest(work, AUDIT, select(AUDIT).where(*where.clauses()), after, limit)
+    rows = await _latest(work, AUDIT, select(*WHOLE).where(*where.clauses()), after, limit)
     service = work.house.settings.service
     entries = [_entry(service, row) for row in rows[:limit]]
     shown = {subject for entry in entries for subject in entry.subjects}
@@ -106,15 +114,15 @@ async def search_audit(work: Work, where: AuditFilter, after: Place | None, limi
     return Listed(items=entries, next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None)
 
 
-async def who_looked_here(work: Work, after: Place | None, limit: int) -> Listed[LookedAt]:
+async def who_looked_here(work: Work, after: Place | None, limit: int, language: Language) -> Listed[LookedAt]:
     """What was done with the data of the caller and of those the caller acts for, the latest first."""
     service = work.house.settings.service
-    told = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose")
+    told = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose", "told")
     # First all that concerns them, by its index, and only then the latest of it: the other way round reads everything.
     mine = select(*(AUDIT.c[name] for name in told), OWN).select_from(AUDIT).cte("mine").prefix_with("MATERIALIZED")
     rows = await _latest(work, mine, select(mine), after, limit)
     return Listed(
-        items=[_looked(service, row) for row in rows[:limit]],
+        items=[_looked(service, row, language) for row in rows[:limit]],
         next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None,
     )
 
@@ -146,15 +154,21 @@ def _entry(service: str, row: Mapping[str, Any]) -> AuditEntry:
     )
 
 
-def _looked(service: str, row: Mapping[str, Any]) -> LookedAt:
+def _looked(service: str, row: Mapping[str, Any], language: Language) -> LookedAt:
+    act = act_of(service, row["operation"], Kind(row["kind"]))
     return LookedAt(
         id=f"{service}-{row['seq']}",
         service=service,
         at=row["at"],
         kind=row["kind"],
         operation=row["operation"],
+        what=act.what.say(language),
+        why=purpose_in_words(row["purpose"], act, language),
+        reason=row["told"],
         role=row["role"],
-        organisation=row["party"],
+        role_name=role_in_words(row["role"], language),
+        party=row["party"],
+        organisation=organisation_in_words(row["role"], row["party"], language),
         region=_scope(row),
         purpose=row["purpose"],
         residents=sorted(row["residents"]),

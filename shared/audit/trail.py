@@ -15,6 +15,8 @@ class Act(NamedTuple):
     kind: Kind
     reason: str
     actor: Actor
+    purpose: str = ""
+    """What it was stated to be for; that of the actor if empty."""
 
 
 @dataclass
@@ -41,9 +43,9 @@ class Trail:
         """Note whose data is looked at or changed."""
         self._seen.update(ids)
 
-    def add(self, kind: Kind, subjects: Iterable[UUID], reason: str, actor: Actor | None) -> None:
+    def add(self, kind: Kind, subjects: Iterable[UUID], reason: str, actor: Actor | None, purpose: str = "") -> None:
         """Note an act of a kind of its own."""
-        self._acts.setdefault(Act(kind, reason, actor or self.actor), set()).update(subjects)
+        self._acts.setdefault(Act(kind, reason, actor or self.actor, purpose), set()).update(subjects)
 
     def entries(self) -> list[tuple[Act, set[UUID]]]:
         """What is to be written. Whoever is named by an act of its own is not named a second time."""

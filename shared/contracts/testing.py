@@ -12,7 +12,7 @@ PoolSize = Literal[1, 5, 10, 20]
 CampaignState = Literal["planned", "open", "closed", "cancelled"]
 TubeState = Literal["open", "sealed", "in_transit", "received", "resulted", "discarded"]
 Outcome = Literal["negative", "positive", "inconclusive", "invalid"]
-SampleException = Literal["over_capacity", "twice_in_round", "single_only", "after_close"]
+SampleException = Literal["over_capacity", "twice_in_round", "single_only", "after_close", "stale_code"]
 
 
 class Campaign(Resource, type="testing.campaign.v1"):

@@ -11,6 +11,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.preconditions import is_known
+
 JSON = "application/json"
 
 
@@ -36,7 +38,8 @@ class Prepared:
         is_compressed = takes_gzip(request.headers.get("accept-encoding", ""))
         vary = [name for name in (headers.get("vary"), "accept-encoding") if name]
         told = {**headers, "vary": ", ".join(vary), "etag": self.etags[is_compressed]}
-        if _is_known(request.headers.get("if-none-match", ""), self.etags):
+        known = request.headers.get("if-none-match", "").encode("latin-1")
+        if any(is_known(known, etag.encode("latin-1")) for etag in self.etags):  # whichever form the caller has
             return Response(status_code=304, headers=told)
         if is_compressed:
             told["content-encoding"] = "gzip"
@@ -65,9 +68,3 @@ def takes_gzip(accept_encoding: str) -> bool:
         quality = parameter.replace(" ", "").removeprefix("q=") or "1"
         wishes[coding] = quality.strip("0.") != ""
     return wishes.get("gzip", wishes.get("*", False))
-
-
-def _is_known(if_none_match: str, etags: tuple[str, ...]) -> bool:
-    """Whether the caller holds one of these (RFC 9110, 13.1.2): compared weakly, because a proxy may mark them weak."""
-    named = {one.strip().removeprefix("W/") for one in if_none_match.split(",")}
-    return "*" in named or not named.isdisjoint(etags)

@@ -1,5 +1,6 @@
 """The audits of all services: heads for everybody, "who looked at me" for residents, search for auditors."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from deploy.audit import verify_audit
 from shared import clock
 from shared.actors import Actor, Role
-from shared.audit import sealer
+from shared.audit import acts, sealer
 from shared.audit.kinds import Kind
 from shared.ids import new_id
 from shared.regions import range_of
@@ -115,8 +116,8 @@ async def test_a_resident_sees_who_looked_in_any_service(
     assert answer.status_code == 200, answer.text
     items = answer.json()["items"]
     assert [(item["service"], item["kind"], item["role"], item["organisation"], item["region"]) for item in items] == [
-        ("gateway", "restriction", "grid_worker", "", XINTANG),
-        ("testing", "look", "laboratory", "lab-1", None),
+        ("gateway", "restriction", "grid_worker", "no organisation on record", XINTANG),
+        ("testing", "look", "laboratory", "laboratory (lab-1)", None),
         ("registry", "look", "grid_worker", "新塘街道社区卫生服务中心", XINTANG),
     ]
     assert [item["residents"] for item in items] == [
@@ -127,6 +128,50 @@ async def test_a_resident_sees_who_looked_in_any_service(
     assert {item["purpose"] for item in items} == {"door visit"}
     for secret in ("staff:7", str(stranger), "req-12345", "nobody's business"):
         assert secret not in answer.text
+
+
+async def test_a_machine_is_told_by_the_name_it_was_registered_under(
+    district: District, me: tuple[UUID, UUID, httpx.AsyncClient]
+) -> None:
+    own, _, client = me
+    machine = {"client_id": "lab-1", "kind": "machine", "name": "晋江市疾控中心实验室", "region": "350582005"}
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    made = await command.post("/gateway/v1/clients", json=machine | {"role": "laboratory", "party": "lab-1"})
+    assert made.status_code == 201, made.text
+    for party in ("lab-1", "lab-2"):
+        await look(district, "testing", own, role=Role.LABORATORY, party=party, range=("~", ""))
+    window = await point(district)
+    await look(district, "gateway", own, role=Role.DOORKEEPER, party=window["id"], range=("~", ""))
+    items = (await client.get(ME, headers={"accept-language": "zh-CN"})).json()["items"]
+    assert [item["organisation"] for item in items] == ["一号窗口", "检测机构（lab-2）", "晋江市疾控中心实验室"]
+    assert [item["party"] for item in items] == [window["id"], "lab-2", "lab-1"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_every_operation_is_told_in_words_of_both_languages(district: District, service: Service) -> None:
+    own = new_id()
+    told = [
+        operation.removeprefix(f"{service} ")
+        for operation in acts.declared
+        if f" /{service}/v1/" in operation or operation.startswith(f"{service} ")
+    ]
+    for operation in told:
+        who = Actor("staff:7", Role.SAMPLER, range_of(XINTANG), party="采样一队")
+        async with district.houses[service].work(who, operation) as work:
+            work.saw([own])
+    client = district.caller(service, Role.RESIDENT, residents=(own,))
+    path, seen = f"/{service}/v1/who-looked-at-me", dict[str, list[str]]()
+    for language, letters in (("zh-CN", "[一-鿿]"), ("en", "[a-z]{3}")):
+        items = (await client.get(path, params={"limit": 200}, headers={"accept-language": language})).json()["items"]
+        assert sorted(item["operation"] for item in items) == sorted(told)
+        for item in items:
+            for name in ("what", "why", "role_name"):
+                assert re.search(letters, item[name]), item
+                assert "/" not in item[name], "no route"
+            assert item["what"] not in {text.say(language) for text, _ in acts.BY_KIND.values()}  # type: ignore[arg-type]
+            assert item["organisation"] == "采样一队"
+            seen.setdefault(item["operation"], []).append(item["what"])
+    assert all(len(set(words)) == 2 for words in seen.values())
 
 
 async def test_pages_hold_everything_once(district: District, me: tuple[UUID, UUID, httpx.AsyncClient]) -> None:
@@ -163,7 +208,7 @@ async def test_a_check_at_a_door_is_a_look_once_and_by_nobody_named(
         cursor = page["next_cursor"]
     assert [(one["role"], one["organisation"], one["region"], one["residents"]) for one in found] == [
         *(("doorkeeper", "一号窗口", COMMUNITY, [str(person)]) for person in (own, child, own)),
-        ("grid_worker", "", XINTANG, [str(own)]),
+        ("grid_worker", "no organisation on record", XINTANG, [str(own)]),
     ]
     visits = (await client.get("/gateway/v1/visits")).json()["items"]
     assert [one["id"] for one in found[:3]] == [f"visit-{visit['scan_id']}" for visit in visits]

@@ -102,13 +102,16 @@ async def test_reasons_name_rule_evidence_and_way_out_in_both_languages(district
     pool = tube([person, new_id()], "inconclusive")
     await tell(district, resident(person), pool)
     staff = district.caller("gateway", Role.COMMUNITY_OFFICER)
-    for language, word in (("zh-CN", "黄码"), ("en", "Yellow")):
+    for language, word in (("zh-CN", "橙码"), ("en", "Orange")):
         found = (await staff.get(f"/gateway/v1/codes/{person}", headers={"accept-language": language})).json()
         (reason,) = found["reasons"]
         assert reason["evidence_id"] == str(pool.id)
         assert reason["evidence_type"] == "testing.tube.v1"
         assert all(reason[name] for name in ("rule", "why", "how_it_ends", "next_step", "source", "since"))
         assert word in found["meaning"]
+        assert "yellow" not in found["meaning"].lower(), "Fujian has one name for it"
+        source = "第十一条" if language == "zh-CN" else "article 11"
+        assert source in reason["source"]
 
 
 async def test_a_fact_may_come_before_its_person(district: District) -> None:

@@ -12,11 +12,12 @@ from fastapi import FastAPI
 
 from services.gateway.batcher import connector
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.rules import LONGEST, Subject, issue
+from services.gateway.tokens.rules import Subject, issue
 from services.gateway.verifications import receipts
 from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.endpoint import LONGEST_BODY_BYTES, VerificationEndpoint
 from shared.actors import Actor, Role
+from shared.code_tokens import LONGEST
 from shared.http import handlers, limits
 from shared.ids import new_id
 from tests.gateway.doors import (

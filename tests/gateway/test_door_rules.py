@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.codes.policy import Colour
-from services.gateway.tokens.rules import BadToken, Subject, issue
+from services.gateway.tokens.rules import Subject, issue
 from services.gateway.verifications import receipts
 from services.gateway.verifications.rules import (
     ALL_SITUATIONS,
@@ -24,6 +24,7 @@ from services.gateway.verifications.rules import (
     situation,
     tenths,
 )
+from shared.code_tokens import BadToken
 from tests.gateway.doors import (
     GREEN,
     KEY,

@@ -18,9 +18,10 @@ from services.gateway.codes.policy import Colour
 from services.gateway.codes.schemas import CodeShown
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import KeptCode, token_of
-from services.gateway.tokens.rules import BadToken, Key, Kind, Subject, issue
+from services.gateway.tokens.rules import Key, Subject, issue
 from shared import clock
 from shared.actors import Actor, Role
+from shared.code_tokens import BadToken, Kind
 from shared.ids import new_id
 from shared.key_files import symmetric
 from tests.gateway import device

@@ -4,7 +4,7 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import crc_hqx
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from importlib import resources
 from typing import Any
 from uuid import UUID
 
@@ -14,18 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.gateway.codes.policy import Colour
-from services.gateway.tokens.rules import (
-    LIVE_SECONDS,
-    PREFIX,
-    SKEW_SECONDS,
-    BadToken,
-    Key,
-    Kind,
-    Subject,
-    issue,
-    secrets_of,
-    whose_online,
-)
+from services.gateway.tokens.rules import Key, Subject, issue, secrets_of, whose_online
+from shared.code_tokens import LIVE_SECONDS, PREFIX, SKEW_SECONDS, BadToken, Kind
 from tests.gateway import device
 from tests.gateway.device import publics_of
 
@@ -37,7 +27,7 @@ CHILD, MOTHER = UUID(int=0x0177_7777_7777_7777_8777_7777_7777_7777), UUID(int=0x
 SUBJECT = Subject(CHILD, Colour.RED, MINUTE + timedelta(days=3), Colour.YELLOW, MINUTE - timedelta(days=1))
 LIVE = issue(SUBJECT, NEW, NOW)
 PROXY = issue(SUBJECT, NEW, NOW, shown_by=MOTHER)
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "tokens.json").read_text("utf-8"))
+VECTORS = json.loads(resources.files("services.gateway.tokens").joinpath("vectors.json").read_text("utf-8"))
 
 READERS = {
     "online": lambda text, now: whose_online(text, SECRETS, now),

@@ -373,6 +373,25 @@ async def test_each_chunk_is_in_the_audit(district: District, command, monkeypat
     assert [len(entry["subjects"]) for entry in entries] == [2, 1]
 
 
+async def test_people_read_whose_import_entered_them_and_what_it_did(district: District) -> None:
+    office = "沙塘社区居委会"
+    officer = district.caller("registry", Role.COMMUNITY_OFFICER, subject="staff:lin", party=office, scope=SHATANG)
+    job = await take_in(district, officer, table(crowd(1)))
+    (row,) = await district.sql("SELECT id FROM registry.residents")
+    me = district.caller("gateway", Role.RESIDENT, residents=(row["id"],))
+    for language, what, why, role in (
+        ("zh-CN", "通过名册文件登记或更新了您的信息", "居民登记和底数核查", "社区工作人员"),
+        ("en", "entered or changed your data by a file", "keeping the register of residents", "community officer"),
+    ):
+        answer = await me.get("/gateway/v1/who-looked-at-me", headers={"accept-language": language})
+        (item,) = answer.json()["items"]
+        assert (item["what"], item["why"], item["role_name"], item["organisation"]) == (what, why, role, office)
+        assert (item["role"], item["region"]) == ("community_officer", SHATANG)
+        assert "staff:lin" not in answer.text
+    (entry,) = await district.sql("SELECT actor, operation, target, scope FROM registry.audit WHERE subjects <> '{}'")
+    assert tuple(entry) == ("staff:lin", "job import", job["id"], SHATANG)
+
+
 async def test_nothing_of_a_file_is_kept_in_clear(district: District, command) -> None:
     rows = [person(1), person(2, name="=张三丰"), person(3, phone=PHONE + "1")]
     answer = await send(command, table(rows))

@@ -3,9 +3,13 @@
 import asyncio
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
+from sqlalchemy import text
 
-from shared.actors import Role
+from shared.actors import Actor, Role
+from shared.audit.kinds import Kind
+from shared.regions import range_of
 from tests.harness import District
 from tests.registry.people import ADDRESS, HOUKU, PHONE, number, register
 
@@ -34,7 +38,45 @@ async def test_it_is_in_the_audit_with_purpose_and_reason(district: District, of
     await officer.post(f"{RESIDENTS}/{id_}/reveal", json=ASKED)
     (entry,) = await district.sql("SELECT * FROM registry.audit WHERE operation LIKE '%/reveal'")
     assert (entry["actor"], entry["subjects"]) == ("staff:wang", [UUID(id_)])
-    assert (entry["kind"], entry["reason"]) == ("reveal", f"contact_tracing: {ASKED['reason']}")
+    assert (entry["kind"], entry["purpose"], entry["reason"]) == ("reveal", "contact_tracing", ASKED["reason"])
+
+
+async def test_the_person_reads_the_purpose_the_reason_and_the_organisation_in_words(district: District) -> None:
+    office = "沙塘社区居委会"
+    officer = district.caller("registry", Role.COMMUNITY_OFFICER, subject="staff:wang", party=office)
+    id_ = await register(district, officer)
+    assert (await officer.post(f"{RESIDENTS}/{id_}/reveal", json=ASKED)).status_code == 200
+    me = district.caller("gateway", Role.RESIDENT, residents=(UUID(id_),))
+    guardian = district.caller("gateway", Role.RESIDENT, residents=(uuid4(), UUID(id_)))
+    expected = {
+        "zh-CN": ("查看了您未遮盖的信息（姓名、证件号码、电话或住址）", "密切接触者追踪", "社区工作人员"),
+        "en": ("saw your name, document number, phone or address in full", "tracing of contacts", "community officer"),
+    }
+    for reader in (me, guardian):
+        for language, words in expected.items():
+            answer = await reader.get("/gateway/v1/who-looked-at-me", headers={"accept-language": language})
+            reveal, registration = answer.json()["items"]
+            assert (reveal["what"], reveal["why"], reveal["role_name"]) == words
+            assert (reveal["reason"], reveal["organisation"], reveal["purpose"]) == (
+                ASKED["reason"],
+                office,
+                "contact_tracing",
+            )
+            assert (registration["operation"], registration["reason"]) == ("settle requests", "")
+            assert "staff:wang" not in answer.text
+
+
+async def test_only_of_reveals_is_the_reason_told_also_by_the_database(district: District, officer) -> None:
+    id_ = await register(district, officer)
+    house = district.houses["registry"]
+    async with house.work(Actor("staff:9", Role.COMMAND, range_of(""))) as work:
+        work.audit(kind=Kind.RESTRICTION, subjects=[UUID(id_)], reason="not for the person")
+    me = Actor("resident:1", Role.RESIDENT, residents=(UUID(id_),))
+    async with house.work(me) as work:
+        assert {row["told"] for row in await work.rows(text("SELECT told FROM audit"))} == {""}
+    async with house.work(me) as work:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await work.rows(text("SELECT reason FROM audit"))
 
 
 async def test_no_answer_is_kept_even_with_a_key(district: District, officer) -> None:

@@ -3,18 +3,24 @@
 import asyncio
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from deploy.sunset.scope import GOES, STAYS
+from services.registry.residents.schemas import Purpose
+from shared.actors import Role
 from shared.app import Api, build
+from shared.audit import acts
+from shared.audit.kinds import Kind
+from shared.http.route import Route
 from shared.http.router import Router
-from shared.proposals.use_cases import Kind
+from shared.proposals import use_cases as proposals
 from shared.settings import SERVICES, Service
 from shared.worker import Worker
 from tests.harness import District
@@ -63,10 +69,38 @@ def test_every_reaction_is_in_the_worker_and_its_gauge_in_the_app(service: str) 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_kind_of_proposal_is_in_the_app(service: str) -> None:
-    for name, kind in declared(service, lambda one: isinstance(one, Kind)):
+    for name, kind in declared(service, lambda one: isinstance(one, proposals.Kind)):
         assert any(kind is one for one in api_of(service).proposals), (
             f"list {name} in API.proposals of services.{service}.app"
         )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_says_what_it_does_to_the_people_it_concerns_or_that_it_concerns_nobody(
+    district: District, service: str
+) -> None:
+    found = {
+        f"{'/'.join(sorted(route.methods or ()))} {route.path}"
+        for router in district.apps[service].router.routes
+        for route in getattr(getattr(router, "original_router", None), "routes", [router])
+        if isinstance(route, Route) and route.path.startswith(f"/{service}/v1/") and "/forward-auth/" not in route.path
+    }
+    assert len(found) > 20
+    for operation in sorted(found):
+        is_told, is_nobodys = operation in acts.declared, operation in acts.about_nobody
+        assert is_told != is_nobodys, f"list {operation} in services/{service}/acts.py, once"
+    listed = {one for one in {*acts.declared, *acts.about_nobody} if f" /{service}/v1/" in one}
+    assert listed - found == set(), f"services/{service}/acts.py lists what is not there"
+
+
+def test_what_people_read_of_an_entry_is_there_in_both_languages() -> None:
+    told = [text for act in (*acts.declared.values(), *acts.BY_KIND.values()) for text in act]
+    for text in (*told, *acts.PURPOSES.values(), *acts.ROLES.values(), acts.NO_ORGANISATION):
+        assert re.search("[一-鿿]", text.zh), text
+        assert re.fullmatch(r"[\x20-\x7e]+", text.en), text
+    assert set(acts.ROLES) == set(Role)
+    assert set(acts.PURPOSES) >= set(get_args(Purpose))
+    assert set(acts.BY_KIND) >= set(Kind) - {Kind.KEYS, Kind.VISITS}, "what is never about a resident has no words"
 
 
 @pytest.mark.parametrize("service", SERVICES)

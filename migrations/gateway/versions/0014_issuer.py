@@ -125,7 +125,7 @@ CREATE INDEX device_authorizations_expires_at_idx ON gateway.device_authorizatio
 COMMENT ON COLUMN gateway.device_authorizations.hash IS 'Hash of the device code.';
 COMMENT ON COLUMN gateway.device_authorizations.user_code IS 'Hash of the code that a person types.';
 COMMENT ON COLUMN gateway.device_authorizations.network IS 'Where the device asked from, to show it to the person.';
-COMMENT ON COLUMN gateway.device_authorizations.wait_seconds IS 'Seconds that the device is to wait between two questions.';
+COMMENT ON COLUMN gateway.device_authorizations.wait_seconds IS 'Seconds the device waits between two questions.';
 
 CREATE TABLE gateway.endings (
     id uuid PRIMARY KEY,

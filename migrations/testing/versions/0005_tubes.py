@@ -112,7 +112,7 @@ CREATE TABLE testing.samples (
     undone_reason text COLLATE "C",
     kept_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT sample_exception CHECK (
-        exception IN ('over_capacity', 'twice_in_round', 'single_only', 'after_close')
+        exception IN ('over_capacity', 'twice_in_round', 'single_only', 'after_close', 'stale_code')
     ),
     CONSTRAINT sample_counted CHECK (NOT counted OR (exception IS NULL AND undone_at IS NULL AND NOT retest)),
     CONSTRAINT sample_undone CHECK ((undone_at IS NULL) = (undone_reason IS NULL))
@@ -134,7 +134,7 @@ CREATE TABLE testing.refused_samples (
     sample_id uuid NOT NULL,
     campaign_id uuid NOT NULL,
     tube_number text COLLATE "C" NOT NULL,
-    resident_id uuid NOT NULL,
+    resident_id uuid,
     sampled_at timestamptz NOT NULL,
     reason text COLLATE "C" NOT NULL,
     resolved_at timestamptz,
@@ -143,6 +143,7 @@ CREATE TABLE testing.refused_samples (
     UNIQUE (sample_id, reason)
 );
 CREATE INDEX refused_samples_region_seq_idx ON testing.refused_samples (region, seq);
+COMMENT ON COLUMN testing.refused_samples.resident_id IS 'Null if the code that was scanned names nobody for sure.';
 COMMENT ON COLUMN testing.refused_samples.reason IS 'The code of the problem.';
 COMMENT ON COLUMN testing.refused_samples.resolved_at IS 'When the same record was kept after all.';
 """

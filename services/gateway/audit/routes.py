@@ -7,10 +7,11 @@ from fastapi import Query
 from services.gateway.audit import use_cases
 from services.gateway.audit.schemas import Heads, WhoLooked
 from shared.actors import Role
-from shared.audit.routes import Limit, looked_at
+from shared.audit.routes import Limit, Spoken, looked_at
 from shared.clock import day_of
 from shared.contracts.times import Day
 from shared.http.router import Router, Work
+from shared.problems import language_of
 from shared.work import InvalidCursor
 
 published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
@@ -31,13 +32,14 @@ async def get_audit_heads(
 @looking.get("", role=Role.RESIDENT, raises=[InvalidCursor])
 async def who_looked_at_me(
     work: Work,
+    spoken: Spoken = None,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=800)] = None,
     limit: Limit = 50,
 ) -> WhoLooked:
-    """Who looked at one's own data in any service, or did something with it, or with that of those one acts for.
+    """List who looked at one's own data in any service, or did something with it, or with that of those one acts for.
 
-    The role and organisation, the time and the purpose; never who it was. A check of one's code at a door is a look of
-    a doorkeeper: the organisation is the service point, and the id names the visit; what came of it is in
-    `/gateway/v1/visits`. A service that does not answer is named in `missing`.
+    What was done, why, the role, the organisation and the time, in the reader's language; never who it was. A check of
+    one's code at a door is a look of a doorkeeper: the organisation is the service point, and the id names the visit;
+    what came of it is in `/gateway/v1/visits`. A service that does not answer is named in `missing`.
     """
-    return await use_cases.who_looked_at_me(work, cursor, limit)
+    return await use_cases.who_looked_at_me(work, cursor, limit, language_of(spoken))

@@ -4,23 +4,24 @@ import asyncio
 import heapq
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import islice
 from typing import Any
 
 import httpx
 import msgspec
+from sqlalchemy import text
 
 from services.gateway.audit.schemas import Heads, WhoLooked
 from services.gateway.verifications import use_cases as verifications
-from shared.actors import Actor, system
+from shared.actors import Actor, Role, system
 from shared.audit.heads import Head, head_now, public_keys
 from shared.audit.routes import HEADS, looked_at
 from shared.audit.schemas import LookedAt
 from shared.audit.search import Place, place_of, who_looked_here
 from shared.house import House
-from shared.problems import UpstreamFailed, UpstreamTimeout
+from shared.problems import Language, UpstreamFailed, UpstreamTimeout
 from shared.settings import SERVICES, Service
 from shared.work import InvalidCursor, Listed, Work
 
@@ -28,6 +29,18 @@ PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service !=
 DOORS = "doors"
 """Whose looks are the visits themselves: they have no entries beside them."""
 WITHIN_SECONDS = 2.0
+
+MACHINES = {role.label for role in Role if role in Role.MACHINE | Role.DOOR}
+# A machine acts for the party of its client, a door for its service point. Of several clients the first gives the name.
+NAMES = text("""
+    SELECT asked.role, asked.party, coalesce(
+        (SELECT name FROM points WHERE points.id::text = asked.party),
+        (SELECT name FROM clients WHERE clients.role = asked.role AND clients.party = asked.party ORDER BY seq LIMIT 1)
+    ) AS name
+    FROM unnest(CAST(:roles AS text[]), CAST(:parties AS text[])) AS asked (role, party)
+    WHERE EXISTS (SELECT FROM points WHERE points.id::text = asked.party)
+       OR EXISTS (SELECT FROM clients WHERE clients.role = asked.role AND clients.party = asked.party)
+""")
 
 
 async def get_audit_heads(work: Work, day: date) -> Heads:
@@ -46,40 +59,59 @@ async def get_audit_heads(work: Work, day: date) -> Heads:
     )
 
 
-async def who_looked_at_me(work: Work, cursor: str | None, limit: int) -> WhoLooked:
+async def who_looked_at_me(work: Work, cursor: str | None, limit: int, language: Language) -> WhoLooked:
     """Who looked at the caller, gathered from all services. Each goes on from its own place in the next page."""
     after = _places(cursor)
-    asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit) for service in PEERS))
+    asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit, language) for service in PEERS))
     pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
-    own = await who_looked_here(work, place_of(after.get("gateway")), limit)
-    visits = await verifications.looked_at_doors(work, after.get(DOORS), limit)
+    own = await who_looked_here(work, place_of(after.get("gateway")), limit, language)
+    visits = await verifications.looked_at_doors(work, after.get(DOORS), limit, language)
     every = [*pages.values(), own, visits]
     merged = heapq.merge(*(page.items for page in every), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
     more = any(page.next_cursor for page in every) or len(items) < sum(len(page.items) for page in every)
     after.update(map(_place, items))
     return WhoLooked(
-        items=items,
+        items=await _named(work, items),
         next_cursor=_cursor(after) if more else None,
         missing=[service for service in PEERS if service not in pages],
     )
 
 
-async def _looked(work: Work, service: Service, cursor: str | None, limit: int) -> Listed[LookedAt] | None:
+async def _named(work: Work, items: Sequence[LookedAt]) -> list[LookedAt]:
+    """The same with the names under which the gateway knows machines and service points, where it knows them."""
+    parties = {(item.role, item.party) for item in items if item.role in MACHINES and item.party}
+    if not parties:
+        return list(items)
+    async with work.everywhere():
+        rows = await work.rows(NAMES, roles=[role for role, _ in parties], parties=[party for _, party in parties])
+    names = {(row["role"], row["party"]): row["name"] for row in rows}
+    return [
+        item.model_copy(update={"organisation": names.get((item.role, item.party), item.organisation)})
+        for item in items
+    ]
+
+
+async def _looked(
+    work: Work, service: Service, cursor: str | None, limit: int, language: Language
+) -> Listed[LookedAt] | None:
     params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-    answers = await _ask_all(work.house, work.actor, {service: looked_at(service)}, params)
+    answers = await _ask_all(work.house, work.actor, {service: looked_at(service)}, params, language)
     return None if answers[service] is None else Listed[LookedAt].model_validate(answers[service])
 
 
 async def _ask_all(
-    house: House, actor: Actor, paths: Mapping[Service, str], params: Mapping[str, str]
+    house: House, actor: Actor, paths: Mapping[Service, str], params: Mapping[str, str], language: Language = "zh-CN"
 ) -> dict[Service, Any]:
     """The answers of some services; None of one that is down, late or refuses."""
     deadline = time.monotonic() + WITHIN_SECONDS
+    headers = {"accept-language": language}
 
     async def ask(service: Service, path: str) -> Any:
         try:
-            answer = await house.peers.call(service, "GET", path, actor, deadline=deadline, params=params)
+            answer = await house.peers.call(
+                service, "GET", path, actor, deadline=deadline, params=params, headers=headers
+            )
         except (UpstreamFailed, UpstreamTimeout):
             return None
         return answer.json() if answer.status_code == httpx.codes.OK else None

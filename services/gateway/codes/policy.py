@@ -124,7 +124,7 @@ class Rule(_Document):
     why: Words
     how_it_ends: Words
     next_step: Words
-    source: _Text = Field(description="The article or protocol the rule follows, or `local decision`.")
+    source: Words = Field(description="The article or protocol the rule follows, or `local decision`.")
 
     @cached_property
     def shade(self) -> Colour:
@@ -170,7 +170,7 @@ class Number(_Document):
     """A figure that the plan leaves open, with where it comes from."""
 
     value: float = Field(gt=0)
-    source: _Text
+    source: Words
 
 
 class Figures(_Document):
@@ -181,12 +181,33 @@ class Figures(_Document):
     fever_celsius: Number
 
 
+YellowName = Literal["yellow", "orange"]
+YELLOW_NAMES: dict[YellowName, Words] = {
+    "yellow": Words(zh="黄码", en="Yellow"),
+    "orange": Words(zh="橙码", en="Orange"),
+}
+"""What a province calls the colour between green and red: most say yellow, Fujian says orange."""
+
+
 class Meanings(_Document):
-    """What each colour means to whoever reads it."""
+    """What each colour means to a person who has it. `{name}` in the text of yellow is what the province calls it."""
 
     green: Words
     yellow: Words
     red: Words
+
+    @model_validator(mode="after")
+    def _texts_make_sense(self) -> Self:
+        if self.green.placeholders or self.red.placeholders or not self.yellow.placeholders <= {"name"}:
+            raise ValueError("the meaning of a colour may only hold {name} between braces, and only that of yellow")
+        return self
+
+    def meaning(self, colour: ColourName, yellow: YellowName) -> Words:
+        """What a colour means, under the name that the province has for yellow."""
+        if colour != "yellow":
+            return self.green if colour == "green" else self.red
+        name = YELLOW_NAMES[yellow]
+        return Words(zh=self.yellow.zh.format(name=name.zh), en=self.yellow.en.format(name=name.en))
 
 
 class Policy(_Document):

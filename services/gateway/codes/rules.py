@@ -80,7 +80,7 @@ class Explanation(msgspec.Struct, frozen=True):
     why: Words
     how_it_ends: Words
     next_step: Words
-    source: str
+    source: Words
 
 
 class Timed(Protocol):

@@ -14,7 +14,7 @@ class ReasonShown(Reason):
     why: str
     how_it_ends: str
     next_step: str
-    source: str = Field(description="The article or protocol the rule follows.")
+    source: str = Field(description="The article or protocol the rule follows, in the reader's language.")
 
 
 class CodeShown(BaseModel):

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from services.gateway.codes import rules
-from services.gateway.codes.policy import Policy
+from services.gateway.codes.policy import Policy, YellowName
 from services.gateway.codes.rules import NEGATIVE_COUNTS, Decision, Fact, Reason
 from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
 from services.gateway.codes.tables import DECIDING, LABELS, say
@@ -223,17 +223,20 @@ async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeSho
 
 async def shown(work: Work, code: Any, language: Language) -> CodeShown:
     """A code as people read it."""
-    return in_words(code, await _policy_of(work, code.policy), work.now, language)
+    policy = await _policy_of(work, code.policy)
+    return in_words(code, policy, work.now, language, yellow=work.house.settings.yellow)
 
 
-def in_words(code: Any, policy: Policy, now: datetime, language: Language, token: str | None = None) -> CodeShown:
+def in_words(
+    code: Any, policy: Policy, now: datetime, language: Language, token: str | None = None, *, yellow: YellowName
+) -> CodeShown:
     """A code as people read it: the colour by the reader's clock, and each reason in words."""
     colour = LABELS[rules.colour_at(code, now)]
     reasons = rules.reasons_at(_reasons(code.reasons), now)
     return CodeShown(
         resident_id=code.resident_id,
         colour=colour,
-        meaning=getattr(getattr(policy.colours, colour), language[:2]),
+        meaning=getattr(policy.colours.meaning(colour, yellow), language[:2]),
         until=code.until,
         colour_after=None if code.colour_after is None else LABELS[code.colour_after],
         green_from=code.green_from,
@@ -325,5 +328,5 @@ def _explained(reason: Reason, policy: Policy, language: Language) -> ReasonShow
         why=getattr(words.why, short),
         how_it_ends=getattr(words.how_it_ends, short),
         next_step=getattr(words.next_step, short),
-        source=words.source,
+        source=getattr(words.source, short),
     )

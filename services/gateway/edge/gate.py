@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from services.gateway.tokens.rules import BadToken
 from services.gateway.verifications import receipts
 from shared.actors import Actor, Role
+from shared.code_tokens import BadToken
 from shared.problems import NotFound, Problem, Text
 
 RECEIPT_HEADER = "x-visit-receipt"

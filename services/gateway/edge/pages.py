@@ -54,8 +54,8 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     async def status(request: Request) -> Response:
         return JSONResponse(await of(request).status())
 
-    async def keys(request: Request) -> Response:
-        return published(request, {"keys": [*issuer.public, *public_keys()]})
+    async def keys(_: Request) -> Response:
+        return published({"keys": [*issuer.public, *public_keys()]})
 
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,

@@ -66,11 +66,11 @@ class Endpoints:
 
     async def discovery(self, request: Request) -> Response:
         """Where everything is."""
-        return published(request, rules.discovery(self.provider.url))
+        return published(rules.discovery(self.provider.url))
 
     async def jwks(self, request: Request) -> Response:
         """The keys of id_tokens."""
-        return published(request, {"keys": self.provider.keys.public})
+        return published({"keys": self.provider.keys.public})
 
     async def token(self, request: Request) -> Response:
         """Tokens for a proof."""

@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from services.gateway.accounts.binding import NotBound
 from services.gateway.batcher import Batcher, Connect, RunBatch
-from services.gateway.codes.policy import Colour, Policy
+from services.gateway.codes.policy import Colour, Policy, YellowName
 from services.gateway.codes.routes import Spoken
 from services.gateway.codes.rules import colour_at
 from services.gateway.codes.schemas import CodeShown
@@ -95,6 +95,7 @@ class OwnCodeEndpoint:
     authenticate: Callable[[Scope], Actor]
     keys: Keys
     now: Callable[[], datetime]
+    yellow: YellowName
 
     async def handle(self, scope: Scope, _: bytes) -> Answer:
         """The code as it is now, in the reader's language, with the text for the QR."""
@@ -105,7 +106,7 @@ class OwnCodeEndpoint:
         code, policy = await self.codes.ask(resident_id)
         now = self.now()
         token = token_of(code, self.keys.current, now, actor)
-        said = in_words(code, policy, now, language_of(_language(scope)), token)
+        said = in_words(code, policy, now, language_of(_language(scope)), token, yellow=self.yellow)
         return Answer(200, _encode(vars(said)))
 
     def route(self) -> Route:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from importlib import resources
 
 import segno
 from fastapi import Request, Response
@@ -20,6 +21,8 @@ from shared.problems import NotAcceptable, NotFound
 
 WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
 HOUR_SECONDS = 3600
+VECTORS = "/.well-known/fangxian-code-vectors.json"
+HOUR = {"cache-control": f"public, max-age={HOUR_SECONDS}"}
 
 
 PICTURE = {
@@ -48,12 +51,20 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
 
 
 def well_known(keys: Keys) -> Sequence[BaseRoute]:
-    """The public keys, for devices that check codes with no network. A new key is there before it signs."""
+    """The public keys, for devices that check codes with no network, and vectors to test such a device with.
 
-    async def code_keys(request: Request) -> Response:
-        return published(request, {"format": "FX1", "keys": keys.public}, HOUR_SECONDS)
+    A new key is there before it signs.
+    """
 
-    return [PlainRoute(WELL_KNOWN, code_keys, methods=["GET"])]
+    async def code_keys(_: Request) -> Response:
+        return published({"format": "FX1", "keys": keys.public}, HOUR_SECONDS)
+
+    vectors = resources.files(__package__).joinpath("vectors.json").read_bytes()
+
+    async def code_vectors(_: Request) -> Response:
+        return Response(vectors, media_type="application/json", headers=HOUR)
+
+    return [PlainRoute(WELL_KNOWN, code_keys, methods=["GET"]), PlainRoute(VECTORS, code_vectors, methods=["GET"])]
 
 
 def _drawn(token: str) -> bytes:

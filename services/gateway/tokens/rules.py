@@ -11,70 +11,43 @@ The bits that one way of checking does not rely on (the signature online) can be
 check, and mean nothing there. 152 characters fit QR version 8 at level M; a proxy's 174 at level L.
 
 Two kinds. *Live*: issued on the whole minute, good for two. *Proxy*: the same, with who shows it (a guardian for a
-child or an elder). Only the server's way of reading is here; a device reads by the format alone.
+child or an elder). Only the server's way of reading is here; `shared/code_tokens.py` reads by the signature.
 """
 
-import enum
 import hashlib
 import hmac
-import struct
-from binascii import a2b_base64, b2a_base64, crc_hqx
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.gateway.codes.policy import Colour
-
-PREFIX = "FX1."
-MINUTE_SECONDS = 60
-LIVE_SECONDS = 120
-"""A live code is issued on the minute it is shown in, so it is at least one minute from its end when it is drawn."""
-SKEW_SECONDS = 30
-"""How far the clock of a checking device may be behind."""
-LONGEST = 200
-"""Characters; a longer text is not looked at."""
-
-_HEAD = struct.Struct(">4sB16sIBII")
-_SEAL, _SIGNATURE, _CHECK = 11, 64, 2
-_TAIL = _SEAL + _SIGNATURE + _CHECK
-
-
-class Kind(enum.IntEnum):
-    """How a code is shown."""
-
-    LIVE = 1
-    PROXY = 2
-
+from shared.code_tokens import (
+    HEAD,
+    LIVE_SECONDS,
+    MINUTE_SECONDS,
+    PREFIX,
+    SEAL_BYTES,
+    SKEW_SECONDS,
+    TAIL_BYTES,
+    BadToken,
+    Kind,
+    check_of,
+    id_of,
+    opened,
+    shown_by_of,
+)
 
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
-"""Makes URL-safe base64 ordinary, and what is not URL-safe no base64 at all."""
-
-_SIZES: dict[int, int] = {kind: _HEAD.size + _TAIL + (16 if kind is Kind.PROXY else 0) for kind in Kind}
-
-Fault = Literal["malformed", "unknown_key", "forged", "not_yet", "expired"]
-
-
-class BadToken(ValueError):  # noqa: N818 - it is a token that is bad, not an error of ours
-    """A text that is no valid code now, and why.
-
-    `malformed`: not a code, or misread. `unknown_key`: signed by a key that is not (or no longer) trusted. `forged`:
-    not signed by that key. `not_yet`, `expired`: genuine, but of another time.
-    """
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault)
-        self.fault: Fault = fault
 
 
 @dataclass(frozen=True)
@@ -147,7 +120,7 @@ def whose_online(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Wh
     """Whose code it is, by its seal; raises BadToken. For the door, which asks the rest where it is true."""
     body = _unsealed(text, secrets)
     _check_time(body, now)
-    return Whose(_id(body[5:21]), _shown_by(body))
+    return Whose(id_of(body[5:21]), shown_by_of(body))
 
 
 def secrets_of(keys: Iterable[Key]) -> dict[bytes, bytes]:
@@ -159,15 +132,15 @@ def _packed(subject: Subject, kind: Kind, key: Key, now: datetime, shown_by: UUI
     issued = int(now.timestamp()) // MINUTE_SECONDS * MINUTE_SECONDS
     colours = subject.colour | (subject.colour_after or 0) << 4
     resident = subject.resident_id.bytes
-    head = _HEAD.pack(key.id, kind, resident, issued, colours, _seconds(subject.until), _seconds(subject.last_negative))
+    head = HEAD.pack(key.id, kind, resident, issued, colours, _seconds(subject.until), _seconds(subject.last_negative))
     return head if shown_by is None else head + shown_by.bytes
 
 
 @lru_cache(maxsize=16_384)
 def _signed(body: bytes, key: Key) -> str:
-    signed = body + sealed(body, key.secret, _SEAL)
+    signed = body + sealed(body, key.secret, SEAL_BYTES)
     raw = signed + key.private.sign(signed)
-    return PREFIX + to_text(raw + _check(raw))
+    return PREFIX + to_text(raw + check_of(raw))
 
 
 def to_text(raw: bytes) -> str:
@@ -191,45 +164,16 @@ def _begun(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
     return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
-def _check(raw: bytes) -> bytes:
-    return crc_hqx(raw, 0xFFFF).to_bytes(2, "big")
-
-
-def _opened(text: str) -> bytes:
-    """The bytes of a text, if it is whole and of one of our kinds."""
-    if not text.startswith(PREFIX) or len(text) > LONGEST:
-        raise BadToken("malformed")
-    try:
-        coded = text[len(PREFIX) :].encode().translate(_TO_STANDARD)
-        coded += b"=" * (-len(coded) % 4)
-        raw = a2b_base64(coded)
-    except ValueError:
-        raise BadToken("malformed") from None
-    whole = len(raw) > 4 and _SIZES.get(raw[4]) == len(raw)
-    if not whole or _check(raw[:-_CHECK]) != raw[-_CHECK:] or b2a_base64(raw, newline=False) != coded:
-        raise BadToken("malformed")
-    return raw
-
-
 def _unsealed(text: str, secrets: Mapping[bytes, bytes]) -> bytes:
     """What stands before the seal, if the seal is ours."""
-    raw = _opened(text)
+    raw = opened(text)
     secret = secrets.get(raw[:4])
     if secret is None:
         raise BadToken("unknown_key")
-    body, seal = raw[:-_TAIL], raw[-_TAIL : _SEAL - _TAIL]
-    if not hmac.compare_digest(sealed(body, secret, _SEAL), seal):
+    body, seal = raw[:-TAIL_BYTES], raw[-TAIL_BYTES : SEAL_BYTES - TAIL_BYTES]
+    if not hmac.compare_digest(sealed(body, secret, SEAL_BYTES), seal):
         raise BadToken("forged")
     return body
-
-
-def _shown_by(body: bytes) -> UUID | None:
-    return _id(body[_HEAD.size :]) if body[4] == Kind.PROXY else None
-
-
-def _id(raw: bytes) -> UUID:
-    """A UUID of its bytes, at a quarter of what its own constructor takes."""
-    return msgspec.convert(raw.hex(), UUID)
 
 
 def _check_time(body: bytes, now: datetime) -> None:

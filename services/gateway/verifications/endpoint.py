@@ -11,11 +11,10 @@ import msgspec
 from starlette.types import Scope
 
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.rules import LONGEST, BadToken, whose_online
+from services.gateway.tokens.rules import whose_online
 from services.gateway.verifications import receipts
 from services.gateway.verifications.door import Door, Scan, Visit
 from services.gateway.verifications.problems import (
-    BY_FAULT,
     ClockBehind,
     ScanIdNotV7,
     ScanIdTaken,
@@ -24,6 +23,7 @@ from services.gateway.verifications.problems import (
 from services.gateway.verifications.rules import AHEAD, BEHIND, Verdict, made_at, tenths
 from services.gateway.verifications.schemas import Verification, Verified
 from shared.actors import Actor, Role
+from shared.code_tokens import BY_FAULT, LONGEST, BadToken
 from shared.http import bodies, strict_json
 from shared.http.hot import Answer, Hot, hot
 from shared.http.route import Route

@@ -1,43 +1,6 @@
 """What can keep a code from being checked. Being turned back is no problem: it is an answer."""
 
-from services.gateway.tokens.rules import Fault
 from shared.problems import Problem, Text
-
-
-class CodeMalformed(Problem):
-    """The text is not a code of ours, or was misread."""
-
-    status = 422
-    code = "code_malformed"
-    title = Text(zh="无法识别此码", en="This is not a code that can be read")
-    fix = Text(zh="请重新扫码", en="Scan it again")
-
-
-class CodeForged(Problem):
-    """The code was not signed by any key that is trusted here."""
-
-    status = 422
-    code = "code_forged"
-    title = Text(zh="此码不是本系统签发", en="This code was not issued by a system that is trusted here")
-    fix = Text(zh="请出示官方页面上的健康码", en="Show the code on the official page")
-
-
-class CodeExpired(Problem):
-    """The code was genuine, and is too old: a picture of it, or a page left open."""
-
-    status = 422
-    code = "code_expired"
-    title = Text(zh="此码已过期", en="This code has expired")
-    fix = Text(zh="请刷新后再出示", en="Refresh it and show it again")
-
-
-class CodeNotYet(Problem):
-    """The code is of a minute that has not come."""
-
-    status = 422
-    code = "code_not_yet"
-    title = Text(zh="此码尚未生效", en="This code is not valid yet")
-    fix = Text(zh="请稍候刷新后再出示", en="Wait a moment, refresh it and show it again")
 
 
 class ScanIdNotV7(Problem):
@@ -54,11 +17,8 @@ class ClockBehind(Problem):
 
     status = 422
     code = "clock_behind"
-    title = Text(zh="扫码时间过早", en="The scan was made too long ago")
-    fix = Text(
-        zh="请校准设备时间；离线核验的记录请走补传接口",
-        en="Set the device's clock right; upload scans made offline as such",
-    )
+    title = Text(zh="扫码时间距今过久", en="The scan was made too long ago")
+    fix = Text(zh="请校准设备时间后重新扫码", en="Set the device's clock right, and scan again")
 
 
 class ScanIdTaken(Problem):
@@ -77,12 +37,3 @@ class ServicePointNotFound(Problem):
     code = "service_point_not_found"
     title = Text(zh="没有此服务点", en="There is no such service point")
     fix = Text(zh="请核对设备绑定的服务点", en="Check which service point the device is bound to")
-
-
-BY_FAULT: dict[Fault, type[Problem]] = {
-    "malformed": CodeMalformed,
-    "unknown_key": CodeForged,
-    "forged": CodeForged,
-    "expired": CodeExpired,
-    "not_yet": CodeNotYet,
-}

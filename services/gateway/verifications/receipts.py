@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from services.gateway.tokens.rules import BadToken, Key, sealed, to_text
+from services.gateway.tokens.rules import Key, sealed, to_text
+from shared.code_tokens import BadToken
 
 PREFIX = "FXR."
 LASTS = timedelta(minutes=10)

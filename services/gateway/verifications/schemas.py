@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from services.gateway.tokens.rules import LONGEST
+from shared.code_tokens import LONGEST
 from shared.contracts.gateway import Colour
 
 VerdictName = Literal["pass", "register", "turn_back"]

@@ -6,16 +6,18 @@ from uuid import UUID
 
 from sqlalchemy import select, text, tuple_
 
+from services.gateway.acts import VERIFIED
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.rules import made_at
 from services.gateway.verifications.schemas import Visit
 from services.gateway.verifications.tables import VisitRow
 from shared.actors import Role
+from shared.audit.acts import act_of, role_in_words
 from shared.audit.kinds import Kind
 from shared.audit.schemas import LookedAt
 from shared.ids import in_order
-from shared.problems import NotFound
+from shared.problems import Language, NotFound
 from shared.work import InvalidCursor, Listed, Work
 
 NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -45,10 +47,10 @@ async def get_visit(work: Work, scan_id: UUID) -> Visit:
     return row.public((await _names(work, [row])).get(row.point_id, ""))
 
 
-async def looked_at_doors(work: Work, cursor: str | None, limit: int) -> Listed[LookedAt]:
+async def looked_at_doors(work: Work, cursor: str | None, limit: int, language: Language) -> Listed[LookedAt]:
     """The caller's own visits as the looks that they are, the latest first. Its cursors are `place_at_doors`."""
     listed = await _visits(work, None, None, cursor, limit)
-    return Listed(items=[_look(visit) for visit in listed.items], next_cursor=listed.next_cursor)
+    return Listed(items=[_look(visit, language) for visit in listed.items], next_cursor=listed.next_cursor)
 
 
 def place_at_doors(look: LookedAt) -> str:
@@ -56,14 +58,20 @@ def place_at_doors(look: LookedAt) -> str:
     return _cursor(UUID(look.id.removeprefix(VISIT)))
 
 
-def _look(visit: Visit) -> LookedAt:
+def _look(visit: Visit, language: Language) -> LookedAt:
+    act = act_of("gateway", VERIFIED, Kind.LOOK)
     return LookedAt(
         id=f"{VISIT}{visit.scan_id}",
         service="gateway",
         at=visit.at,
         kind=Kind.LOOK,
-        operation="POST /gateway/v1/verifications",
+        operation=VERIFIED,
+        what=act.what.say(language),
+        why=act.why.say(language),
+        reason="",
         role=Role.DOORKEEPER.label,
+        role_name=role_in_words(Role.DOORKEEPER.label, language),
+        party=str(visit.point_id),
         organisation=visit.point_name,
         region=visit.region,
         purpose="",

@@ -37,7 +37,7 @@ async def reveal_resident(work: Work, resident_id: UUID, asked: Reveal) -> Revea
     known = (row.name, row.document_number, row.phone, row.address)
     if any(value and value in asked.reason for value in known):
         raise InvalidInput(errors=[Fault("reason_repeats_data", _REPEATED, at="/reason")])
-    work.audit(kind=Kind.REVEAL, subjects=[row.id], reason=f"{asked.purpose}: {asked.reason}")
+    work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=asked.purpose, reason=asked.reason)
     return Revealed(id=row.id, **values)
 
 

@@ -153,7 +153,10 @@ Purpose = Literal["contact_tracing", "home_visit", "medical_transfer", "notifica
 
 
 class Reveal(Said):
-    """Which of a person's data somebody needs in clear, and what for. All of it is kept in the audit."""
+    """Which of a person's data somebody needs in clear, and what for. All of it is kept in the audit.
+
+    The person reads the purpose, the reason, and the role and organisation of whoever asked; never their name.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -5,7 +5,7 @@ from services.testing.results import use_cases
 from services.testing.results.schemas import NewResults, ResultAnswers, Revision
 from services.testing.tubes.routes import TubeId
 from shared.actors import Role
-from shared.http.router import Router, Work
+from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
 from shared.work import Listed
 
@@ -24,6 +24,6 @@ async def add_results(batch: NewResults, work: Work, language: LanguageAsked) ->
 
 
 @router.get("/tubes/{tube_id}/results", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
-async def list_results(tube_id: TubeId, work: Work) -> Listed[Revision]:
-    """List everything a laboratory ever said of one tube; nothing is overwritten."""
-    return Listed(items=await use_cases.list_results(work, tube_id))
+async def list_results(tube_id: TubeId, work: Work, page: PageAsked) -> Listed[Revision]:
+    """List everything a laboratory ever said of one tube, by revision; nothing is overwritten."""
+    return await use_cases.list_results(work, tube_id, page)

@@ -21,7 +21,7 @@ from services.testing.tubes.tables import TubeRow
 from shared.bulk import literal
 from shared.contracts.testing import Outcome
 from shared.problems import ClockAhead, Language, Problem
-from shared.work import Work
+from shared.work import Listed, Page, Place, Work, listed
 
 PROBLEMS: Mapping[Refused, type[Problem]] = {
     "clock_ahead": ClockAhead,
@@ -58,7 +58,8 @@ REPORT = text("""
 """)
 
 HISTORY = text("""
-    SELECT revision, laboratory, outcome, tested_at, reported_at FROM results WHERE tube_id = :id ORDER BY revision
+    SELECT revision, laboratory, outcome, tested_at, reported_at FROM results
+    WHERE tube_id = :id AND revision > :after ORDER BY revision LIMIT :limit
 """)
 
 
@@ -151,6 +152,7 @@ async def _keep(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUI
     )
 
 
-async def list_results(work: Work, tube_id: UUID) -> list[Revision]:
+async def list_results(work: Work, tube_id: UUID, page: Page) -> Listed[Revision]:
     await work.get(TubeRow, tube_id)
-    return [Revision(**row) for row in await work.rows(HISTORY, id=tube_id)]
+    found = await work.rows(HISTORY, id=tube_id, after=page.after.seq, limit=page.limit + 1)
+    return listed(found, page, lambda row: Revision(**row), lambda row: Place(seq=row["revision"]))

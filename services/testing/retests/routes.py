@@ -5,8 +5,10 @@ from uuid import UUID
 
 from fastapi import Path, Query
 
+from services.testing.answers import LanguageAsked
 from services.testing.retests import use_cases
 from services.testing.retests.rules import RetestState
+from services.testing.retests.schemas import OwnRetest
 from shared.actors import Role
 from shared.contracts.testing import Retest
 from shared.http.router import PageAsked, Router, Work
@@ -37,6 +39,9 @@ async def get_retest(retest_id: RetestId, work: Work) -> Retest:
 
 
 @router.get("/my-retests", role=Role.RESIDENT)
-async def list_my_retests(work: Work) -> Listed[Retest]:
-    """List the retests the caller and the caller's dependants are called to, newest first."""
-    return Listed(items=await use_cases.list_my_retests(work))
+async def list_my_retests(work: Work, page: PageAsked, language: LanguageAsked) -> Listed[OwnRetest]:
+    """List the retests the caller and the caller's dependants are called to, newest first, and what to do for each.
+
+    `outcome` is that of the person's own single swab, never the pool's.
+    """
+    return await use_cases.list_my_retests(work, page, language)

@@ -128,4 +128,7 @@ FOLLOW_PEOPLE = text(f"""
     RETURNING {SAID}
 """)  # noqa: S608
 
-MINE = text(f"SELECT {SAID} FROM retests ORDER BY seq DESC LIMIT 200")  # noqa: S608
+MINE = text("""
+    SELECT seq, id, resident_id, pool_id, tube_id, state, called_at, due_at, outcome FROM retests
+    WHERE seq < :before ORDER BY seq DESC LIMIT :limit
+""")

@@ -5,14 +5,19 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import TextClause, select
+from sqlalchemy.engine import RowMapping
 
 from services.testing.limits import limits
 from services.testing.retests import statements
 from services.testing.retests.rules import OPEN, RetestState, states_before
+from services.testing.retests.schemas import OwnRetest, next_step
 from services.testing.retests.tables import RetestRow
 from shared.contracts.testing import Retest
 from shared.ids import in_order
-from shared.work import Listed, Page, Work
+from shared.problems import Language
+from shared.work import Listed, Page, Place, Work, listed
+
+LAST = 2**63 - 1
 
 
 class SingleSwab(NamedTuple):
@@ -128,7 +133,14 @@ async def get_retest(work: Work, retest_id: UUID) -> Retest:
     return retest
 
 
-async def list_my_retests(work: Work) -> list[Retest]:
-    retests = [Retest(**row) for row in await work.rows(statements.MINE)]
-    work.saw(retest.resident_id for retest in retests)
-    return retests
+async def list_my_retests(work: Work, page: Page, language: Language) -> Listed[OwnRetest]:
+    """The latest first: a page goes on before the number of the last retest shown."""
+    found = await work.rows(statements.MINE, before=page.after.seq or LAST, limit=page.limit + 1)
+    shown = listed(found, page, lambda row: _own(row, language), lambda row: Place(seq=row["seq"]))
+    work.saw(retest.resident_id for retest in shown.items)
+    return shown
+
+
+def _own(row: RowMapping, language: Language) -> OwnRetest:
+    said = {name: row[name] for name in OwnRetest.model_fields if name != "next_step"}
+    return OwnRetest(**said, next_step=next_step(row["state"], row["outcome"]).say(language))

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import Path, Query
 
 from services.testing.answers import Answers, LanguageAsked
+from services.testing.codes import CodeKeysAtHand, codes_at_hand
 from services.testing.problems import (
     CampaignUnknown,
     CapacityBeyondCampaign,
@@ -36,9 +37,9 @@ from services.testing.tubes.schemas import (
 )
 from shared.actors import Role
 from shared.contracts.testing import Tube, TubeState
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Work, cursor_query
 from shared.problems import Conflict, NotFound
-from shared.work import Listed, RegionOutside
+from shared.work import MOST_PER_PAGE, InvalidCursor, Listed, RegionOutside
 
 router = Router(prefix="/testing/v1", tags=["tubes"])
 
@@ -77,16 +78,21 @@ async def get_roll(roll_id: RollId, work: Work) -> Roll:
     return await rolls.get_roll(work, roll_id)
 
 
-@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers)
-async def add_samples(batch: Swabs, work: Work, language: LanguageAsked) -> Answers:
+@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers, before=codes_at_hand)
+async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
     """Record up to 1,000 swabs, in any order, as often as the device likes.
+
+    Each names its person by `resident_id`, or by `token`: the text of the code that was scanned at the swab. A code
+    must be of the time of the swab. One that is genuine and of another time is refused before the swab, and kept with
+    the exception `stale_code` after it. One that is not genuine names nobody: what has happened is remembered, and
+    resolved when the same record comes again with `resident_id`.
 
     Each has an id of the device's own and lands exactly once. `offline: false` asks before the swab: what must not be
     is refused. `offline: true` tells what has happened: it is kept, as a member with an exception where it should not
     have been; what cannot be kept is remembered with its reason. Each swab has an answer of its own; the batch itself
     is 200.
     """
-    return Answers(await samples.add_samples(work, batch.items, language))
+    return Answers(await samples.add_samples(work, batch.items, codes, language))
 
 
 @router.get("/samples/refused", role=Role.CASEWORKERS)
@@ -125,10 +131,17 @@ async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSa
     return await corrections.move_sample(work, sample_id, to)
 
 
-@router.get("/my-samples", role=Role.RESIDENT)
-async def list_my_samples(work: Work) -> Listed[OwnSample]:
-    """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first."""
-    return Listed(items=list(await use_cases.list_my_samples(work)))
+@router.get("/my-samples", role=Role.RESIDENT, raises=[InvalidCursor])
+async def list_my_samples(
+    work: Work,
+    cursor: Annotated[str | None, cursor_query(use_cases.OWN_CURSOR)] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
+) -> Listed[OwnSample]:
+    """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first.
+
+    A positive or inconclusive pool reads `retest` until the person's own single swab has a result.
+    """
+    return await use_cases.list_my_samples(work, cursor, limit)
 
 
 @router.post("/seals", role=FIELD, client_ids=True)

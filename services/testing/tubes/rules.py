@@ -8,7 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from shared.contracts.testing import CampaignState, SampleException, TubeState
+from shared.code_tokens import Fault, Genuine
+from shared.contracts.testing import CampaignState, Outcome, SampleException, TubeState
 
 TubeMove = Literal["seal", "depart", "receive", "report", "discard"]
 
@@ -75,19 +76,78 @@ Refused = Literal[
     "single_only",
     "sampled_before_call",
     "tube_full",
+    "code_malformed",
+    "code_forged",
+    "code_not_yet",
+    "code_expired",
 ]
 """The codes of the problems a swab can be refused with."""
 
 
-class Swab(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One record of a device. `offline`: the swab has been taken already; else the device asks first."""
+NOBODY = UUID(int=0)
+"""Who a code names that is not genuine."""
+
+MOST_OF_A_CODE = 1_000
+"""Characters of a scanned text that are read. A longer text keeps its whole batch out."""
+
+REFUSED_CODES: Mapping[Fault, Refused] = {
+    "malformed": "code_malformed",
+    "unknown_key": "code_forged",
+    "forged": "code_forged",
+    "not_yet": "code_not_yet",
+    "expired": "code_expired",
+}
+
+
+class SentSwab(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One record as a device sends it: of exactly one of a resident's id and the text of a scanned code."""
 
     id: UUID
     campaign_id: UUID
     tube_number: Annotated[str, msgspec.Meta(pattern=TUBE_NUMBER)]
-    resident_id: UUID
     sampled_at: Annotated[datetime, msgspec.Meta(tz=True)]
     offline: bool
+    resident_id: UUID | None = None
+    token: Annotated[str, msgspec.Meta(max_length=MOST_OF_A_CODE)] | None = None
+
+
+class Swab(msgspec.Struct, frozen=True, gc=False):
+    """One record of a device. `offline`: the swab has been taken already; else the device asks first.
+
+    `scanned`: the person was read from a code. `fault`: what is wrong with that code. A genuine code of another time
+    still names its person; any other names `NOBODY`.
+    """
+
+    id: UUID
+    campaign_id: UUID
+    tube_number: str
+    resident_id: UUID
+    sampled_at: datetime
+    offline: bool
+    scanned: bool = False
+    fault: Fault | None = None
+
+    def is_same(self, other: "Swab") -> bool:
+        """Whether both say the same of the same swab, however each names the person."""
+        return self.of == other.of
+
+    @property
+    def of(self) -> tuple[UUID, UUID, str, UUID, datetime, bool]:
+        """What is recorded of it."""
+        return self.id, self.campaign_id, self.tube_number, self.resident_id, self.sampled_at, self.offline
+
+
+def of_code(sent: SentSwab, read: Genuine | Fault, now: datetime, leeway: timedelta) -> Swab:
+    """A swab of a person whose code was scanned.
+
+    The code must be of the time of the swab: of now if the device asks first, else of `sampled_at` by the device's own
+    clock, which may be wrong by `leeway`.
+    """
+    person, fault = NOBODY, None if isinstance(read, Genuine) else read
+    if isinstance(read, Genuine):
+        person = read.resident_id
+        fault = read.fault_at(sent.sampled_at, leeway) if sent.offline else read.fault_at(now)
+    return Swab(sent.id, sent.campaign_id, sent.tube_number, person, sent.sampled_at, sent.offline, True, fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +224,20 @@ def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetim
         return Decision("tube_of_other_round")
     listed = tube.manifest is not None and swab.id in tube.manifest
     happened = swab.offline or listed
-    if not person.known or not (person.active or happened):
-        return Decision("resident_unknown")
-    refused = _tube_refuses(swab, tube, listed) or _round_refuses(swab, tube.round)
+    refused = (
+        _person_refuses(swab, person, happened) or _tube_refuses(swab, tube, listed) or _round_refuses(swab, tube.round)
+    )
     if refused:
         return Decision(refused)
-    answers = _answers(swab, tube, person)
+    # Who was swabbed is not sure enough to set anybody free when the code was of another time.
+    answers = () if swab.fault else _answers(swab, tube, person)
     # What has happened says when; what is asked for happens now, whatever the device's clock says.
     taken = swab.sampled_at if happened else max(swab.sampled_at, now)
     exception = None if answers else _exception(tube, person, taken)
     if exception is None and tube.people >= tube.capacity:
         exception = "over_capacity"
+    if exception is None and swab.fault:
+        exception = "stale_code"
     if exception is None and not answers:
         return REGULAR
     if exception is None or happened:
@@ -187,6 +250,7 @@ ONLINE: dict[SampleException, Refused] = {
     "twice_in_round": "twice_in_round",
     "single_only": "single_only",
     "after_close": "campaign_not_open",
+    "stale_code": "code_expired",
 }
 """What would be an exception afterwards is refused beforehand."""
 
@@ -196,6 +260,13 @@ def _refused(exception: SampleException, tube: TubeFacts, person: PersonFacts) -
     if exception == "twice_in_round" and person.called_by:
         return "single_only" if tube.capacity > 1 else "sampled_before_call"
     return ONLINE[exception]
+
+
+def _person_refuses(swab: Swab, person: PersonFacts, happened: bool) -> Refused | None:
+    """A code that is not genuine names nobody; one of another time is asked for again, if there is time to ask."""
+    if swab.fault and (swab.resident_id == NOBODY or not happened):
+        return REFUSED_CODES[swab.fault]
+    return None if person.known and (person.active or happened) else "resident_unknown"
 
 
 def _tube_refuses(swab: Swab, tube: TubeFacts, listed: bool) -> Refused | None:
@@ -225,6 +296,30 @@ def _exception(tube: TubeFacts, person: PersonFacts, taken: datetime) -> SampleE
     if person.single_only and tube.capacity > 1:
         return "single_only"
     return "after_close" if taken > tube.round.ends() else None
+
+
+# What a person is told ------------------------------------------------------------------------------------------------
+
+OwnStage = Literal["open", "sealed", "in_transit", "received", "under_retest", "retested", "resulted", "discarded"]
+OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
+
+
+def told(
+    state: TubeState, outcome: Outcome | None, capacity: int, *, held: bool, drill: bool, retested: bool
+) -> tuple[OwnStage, OwnOutcome | None]:
+    """The stage and the outcome that a person in a tube reads of it.
+
+    A positive pool, or the grey zone of any tube, says of nobody that they are infected: its people read `retest` until
+    a single swab of their own has a result (`retested`). Only a tube of one's own is positive or negative of oneself; a
+    negative pool is negative of all its people, once all of them are known (not `held`). A drill's result is nobody's.
+    """
+    if state != "resulted" or outcome is None or drill:
+        return state, None
+    if outcome == "inconclusive" or (outcome == "positive" and capacity > 1):
+        return ("retested", None) if retested else ("under_retest", "retest")
+    if held and outcome != "positive":
+        return "received", None
+    return "resulted", outcome
 
 
 def after_move(exception: SampleException | None, *, target_capacity: int) -> SampleException | None:

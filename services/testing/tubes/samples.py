@@ -8,6 +8,7 @@ is met by the unique index: then nothing of this is kept, and all is decided aga
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +18,7 @@ from sqlalchemy.engine import RowMapping
 
 from services.testing import problems
 from services.testing.answers import refusal
+from services.testing.codes import CodeKeys
 from services.testing.limits import CLOCK_AHEAD
 from services.testing.results import consequences
 from services.testing.results.consequences import News
@@ -25,8 +27,20 @@ from services.testing.retests.use_cases import SingleSwab
 from services.testing.scope import own_region
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.lookup import Named
-from services.testing.tubes.rules import Decision, PersonFacts, Refused, RoundFacts, Swab, TubeFacts
+from services.testing.tubes.rules import (
+    NOBODY,
+    REFUSED_CODES,
+    Decision,
+    PersonFacts,
+    Refused,
+    RoundFacts,
+    SentSwab,
+    Swab,
+    TubeFacts,
+    of_code,
+)
 from services.testing.tubes.schemas import Answer
+from shared import code_tokens
 from shared.bulk import literal
 from shared.contracts.testing import SampleException
 from shared.problems import ClockAhead, Language, Problem, Unavailable
@@ -46,6 +60,10 @@ PROBLEMS: Mapping[Refused, type[Problem]] = {
     "single_only": problems.SingleOnly,
     "sampled_before_call": problems.SampledBeforeCall,
     "tube_full": problems.TubeFull,
+    "code_malformed": code_tokens.CodeMalformed,
+    "code_forged": code_tokens.CodeForged,
+    "code_not_yet": code_tokens.CodeNotYet,
+    "code_expired": code_tokens.CodeExpired,
 }
 AT: Mapping[Refused, str] = {
     "clock_ahead": "sampled_at",
@@ -55,6 +73,7 @@ AT: Mapping[Refused, str] = {
     "resident_unknown": "resident_id",
     "twice_in_round": "resident_id",
     "single_only": "resident_id",
+    **dict.fromkeys(REFUSED_CODES.values(), "token"),
 }
 
 MOST_ROUNDS_OF_DECIDING = 10
@@ -168,8 +187,11 @@ class Batch:
 
     def refuse(self, item: Swab, at: str, problem: type[Problem]) -> None:
         """Answer a swab with a problem; one that has happened is remembered with its reason."""
+        if item.scanned and at == "resident_id":
+            at = "token"
         said = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
-        self.answers.append(Answer(item.id, "refused", problem=said.model_dump(by_alias=True)))
+        body = said.model_dump(by_alias=True)
+        self.answers.append(Answer(item.id, "refused", problem=body, resident_id=named_by(item)))
         if item.offline:
             self.refused.append((item, problem.code))
 
@@ -181,8 +203,22 @@ class Batch:
         return [(self.named[number], kept) for number, kept in gains.items()]
 
 
-async def add_samples(work: Work, items: Sequence[Swab], language: Language) -> list[Answer]:
-    work.saw(item.resident_id for item in items)
+def named_by(item: Swab) -> UUID | None:
+    """Whom the code named that was scanned for a swab."""
+    return item.resident_id if item.scanned and item.resident_id != NOBODY else None
+
+
+def _named(item: SentSwab, codes: CodeKeys, now: datetime) -> Swab:
+    """A swab with its person, who is read from a code if one was scanned."""
+    if item.token is not None:
+        return of_code(item, codes.read(item.token), now, CLOCK_AHEAD)
+    assert item.resident_id is not None
+    return Swab(item.id, item.campaign_id, item.tube_number, item.resident_id, item.sampled_at, item.offline)
+
+
+async def add_samples(work: Work, sent: Sequence[SentSwab], codes: CodeKeys, language: Language) -> list[Answer]:
+    items = [_named(item, codes, work.now) for item in sent]
+    work.saw(item.resident_id for item in items if item.resident_id != NOBODY)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     residents = [item.resident_id for item in items]
     strangers = {row["id"]: row["active"] for row in await work.rows(STRANGERS, ids=residents)}
@@ -265,21 +301,26 @@ async def _decide(
         person.tubes = (*person.tubes, tube.id)
         tube.people += decision.exception is None
         batch.kept[item.id] = Keep(item, decision)
-        batch.answers.append(Answer(item.id, "kept", decision.exception))
+        batch.answers.append(Answer(item.id, "kept", decision.exception, resident_id=named_by(item)))
 
 
 def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
-    """Answer a swab that is there already, or that the same batch holds twice."""
+    """Answer a swab that is there already, or that the same batch holds twice.
+
+    A code that names nobody for sure contradicts nothing: its record was resolved by one that names its person.
+    """
     named = batch.named.get(item.tube_number)
     if row is None:
         twin = batch.kept[item.id]
-        same = twin.item == item
-        answer = Answer(item.id, "already", twin.decision.exception)
+        same = twin.item.is_same(item) or (item.resident_id == NOBODY and twin.item.tube_number == item.tube_number)
+        answer = Answer(item.id, "already", twin.decision.exception, resident_id=named_by(item))
     else:
+        person = row["resident_id"] if item.resident_id == NOBODY else item.resident_id
         recorded = (row["campaign_id"], row["resident_id"], row["moved_from"] or row["tube_id"])
-        same = named is not None and recorded == (item.campaign_id, item.resident_id, named.id)
+        same = named is not None and recorded == (item.campaign_id, person, named.id)
         exception: SampleException | None = row["exception"]
-        answer = Answer(item.id, "undone" if row["undone_at"] else "already", exception)
+        status: Literal["undone", "already"] = "undone" if row["undone_at"] else "already"
+        answer = Answer(item.id, status, exception, resident_id=named_by(item))
     if same:
         batch.answers.append(answer)
     else:
@@ -321,7 +362,7 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
             ids=[item.id for item, _ in batch.refused],
             campaigns=[item.campaign_id for item, _ in batch.refused],
             numbers=[item.tube_number for item, _ in batch.refused],
-            residents=[item.resident_id for item, _ in batch.refused],
+            residents=[None if item.resident_id == NOBODY else item.resident_id for item, _ in batch.refused],
             sampled=[item.sampled_at for item, _ in batch.refused],
             reasons=[code for _, code in batch.refused],
         )

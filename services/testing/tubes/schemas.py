@@ -1,19 +1,19 @@
 """Tubes: what is asked and said."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from services.testing.answers import Refusal
 from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
-from services.testing.tubes.rules import TUBE_NUMBER, Swab
+from services.testing.tubes.rules import MOST_OF_A_CODE, TUBE_NUMBER, OwnOutcome, OwnStage, SentSwab
 from shared.contracts.resource import Said
-from shared.contracts.testing import Outcome, PoolSize, SampleException, TubeState
+from shared.contracts.testing import PoolSize, SampleException
 from shared.contracts.times import Instant
 from shared.http.bodies import QuickBody
 from shared.problems import Invalid, Text
@@ -117,12 +117,26 @@ class NewSample(Said):
     id: MadeId
     campaign_id: UUID
     tube_number: TubeNumber
-    resident_id: UUID
+    resident_id: UUID | None = Field(default=None, description="Whose swab it is. Either this or `token`.")
+    token: str | None = Field(
+        default=None,
+        max_length=MOST_OF_A_CODE,
+        description="The text of the person's code, as it was scanned at the swab. Either this or `resident_id`.",
+    )
     sampled_at: Instant = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
     offline: bool = Field(
         default=False,
         description="True: the swab has been taken already. False: the device asks before the swab.",
     )
+
+    @model_validator(mode="after")
+    def _names_one_person(self) -> Self:
+        if (self.resident_id is None) == (self.token is None):
+            raise Invalid(
+                "one_of_two",
+                Text(zh="resident_id 与 token 须填且只填一项", en="Send exactly one of resident_id and token"),
+            )
+        return self
 
 
 class NewSamples(Said):
@@ -141,7 +155,13 @@ class Swabs(QuickBody, frozen=True):
 
     says = NewSamples
 
-    items: Annotated[list[Swab], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
+    items: Annotated[list[SentSwab], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
+
+    def keys(self) -> int:
+        """As of any quick body; one that names no person, or two, is never plainly right, and the model says why."""
+        if any((item.resident_id is None) == (item.token is None) for item in self.items):
+            return -1
+        return 1 + len(self.items) * (len(SentSwab.__struct_fields__) - 1)
 
 
 class SampleAnswer(BaseModel):
@@ -153,6 +173,11 @@ class SampleAnswer(BaseModel):
     status: Literal["kept", "already", "undone", "refused"]
     exception: SampleException | None = None
     problem: Refusal | None = None
+    resident_id: UUID | None = Field(
+        default=None,
+        description="Whom the scanned code named, if the record came with one: `GET /registry/v1/residents/{id}` shows "
+        "the person masked, to compare.",
+    )
 
 
 class SampleAnswers(BaseModel):
@@ -161,7 +186,19 @@ class SampleAnswers(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         json_schema_extra={
-            "examples": [{"items": [{"id": SAMPLE_ID, "status": "refused", "exception": None, "problem": TUBE_FULL}]}]
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "id": SAMPLE_ID,
+                            "status": "refused",
+                            "exception": None,
+                            "problem": TUBE_FULL,
+                            "resident_id": None,
+                        }
+                    ]
+                }
+            ]
         },
     )
 
@@ -175,6 +212,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     status: Literal["kept", "already", "undone", "refused"]
     exception: SampleException | None = None
     problem: dict[str, Any] | None = None
+    resident_id: UUID | None = None
 
 
 UndoReason = Literal["wrong_person", "wrong_tube", "aborted_swab", "scanned_twice"]
@@ -252,7 +290,7 @@ class RefusedSample(BaseModel):
     sample_id: UUID
     campaign_id: UUID
     tube_number: str
-    resident_id: UUID
+    resident_id: UUID | None = Field(description="Null if the code that was scanned names nobody for sure.")
     sampled_at: datetime
     reason: str
     refused_at: datetime
@@ -334,7 +372,11 @@ class Discard(Said):
 
 
 class OwnSample(BaseModel):
-    """One's own swab, from the tube to the result. A pool's outcome is everybody's in it."""
+    """One's own swab, from the tube to the result.
+
+    A suspicious pool does not say who of its people is infected. So its members read `retest` until their own single
+    swab has a result. That result is shown with that swab; the pool's never becomes the person's.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -361,8 +403,13 @@ class OwnSample(BaseModel):
     campaign: str
     tube_number: str
     people: Literal["single", "pool"]
-    drill: bool = Field(description="Whether it was a drill: then the result is none of anybody's.")
+    drill: bool = Field(description="Whether it was a drill. The result of a drill is not shown: it is nobody's.")
     sampled_at: datetime
-    stage: TubeState
-    outcome: Outcome | None = None
+    stage: OwnStage = Field(
+        description="`under_retest`: the tube must be checked by a single swab of one's own. `retested`: that swab has "
+        "its result, which is shown with it."
+    )
+    outcome: OwnOutcome | None = Field(
+        default=None, description="`positive` only of a tube of one's own. `retest`: a single swab is due."
+    )
     reported_at: datetime | None = None

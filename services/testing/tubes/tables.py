@@ -149,7 +149,8 @@ class SampleRow(Base):
             postgresql_where=text("exception IS NOT NULL"),
         ),
         CheckConstraint(
-            "exception IN ('over_capacity', 'twice_in_round', 'single_only', 'after_close')", name="sample_exception"
+            "exception IN ('over_capacity', 'twice_in_round', 'single_only', 'after_close', 'stale_code')",
+            name="sample_exception",
         ),
         CheckConstraint(
             "NOT counted OR (exception IS NULL AND undone_at IS NULL AND NOT retest)", name="sample_counted"
@@ -166,7 +167,7 @@ class RefusedSampleRow(Row):
     sample_id: Mapped[UUID]
     campaign_id: Mapped[UUID]
     tube_number: Mapped[str] = mapped_column(REGION)
-    resident_id: Mapped[UUID]
+    resident_id: Mapped[UUID | None] = mapped_column(comment="Null if the code that was scanned names nobody for sure.")
     sampled_at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(REGION, comment="The code of the problem.")
     resolved_at: Mapped[datetime | None] = mapped_column(comment="When the same record was kept after all.")

@@ -1,9 +1,11 @@
 """Tubes: what is asked of them, and their end before the laboratory's."""
 
-from collections.abc import Sequence
+import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select, text
+from sqlalchemy.engine import RowMapping
 
 from services.testing.problems import STATES, TubeMoveForbidden
 from services.testing.results import consequences
@@ -15,7 +17,10 @@ from services.testing.tubes.schemas import Discard, OwnSample, RefusedSample
 from services.testing.tubes.tables import RefusedSampleRow, TubeRow
 from shared.contracts.testing import Tube, TubeState
 from shared.problems import NotFound
-from shared.work import Listed, Page, Work
+from shared.work import InvalidCursor, Listed, Page, Work
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 DISCARD = text("""
     UPDATE tubes SET state = 'discarded', discarded_at = :now, discard_reason = :reason,
@@ -23,19 +28,26 @@ DISCARD = text("""
     WHERE id = :id
 """)
 
-MY_SAMPLES = text("SELECT id FROM samples WHERE undone_at IS NULL ORDER BY sampled_at DESC LIMIT 200")
-
-# A held negative is not told: it is not known yet that everybody in the tube is known.
-MY_TUBES = text("""
-    SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number,
-        CASE tubes.capacity WHEN 1 THEN 'single' ELSE 'pool' END AS people, tubes.drill, samples.sampled_at,
-        CASE WHEN tubes.held AND tubes.outcome <> 'positive' THEN 'received' ELSE tubes.state END AS stage,
-        CASE WHEN NOT tubes.held OR tubes.outcome = 'positive' THEN tubes.outcome END AS outcome,
-        CASE WHEN NOT tubes.held OR tubes.outcome = 'positive' THEN tubes.reported_at END AS reported_at
-    FROM samples JOIN tubes ON tubes.id = samples.tube_id JOIN campaigns ON campaigns.id = samples.campaign_id
-    WHERE samples.id = ANY(CAST(:ids AS uuid[]))
-    ORDER BY samples.sampled_at DESC, samples.id
+MY_SAMPLES = text("""
+    SELECT id, sampled_at FROM samples
+    WHERE undone_at IS NULL AND (sampled_at, id) < (:sampled_at, :id)
+    ORDER BY sampled_at DESC, id DESC LIMIT :limit
 """)
+
+# What `rules.told` reads of each tube. A retest with an outcome is one whose person has the result of an own swab.
+MY_TUBES = text("""
+    SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number, tubes.capacity,
+        tubes.drill, samples.sampled_at, tubes.state, tubes.held, tubes.outcome, tubes.reported_at,
+        retests.outcome IS NOT NULL AS retested
+    FROM samples JOIN tubes ON tubes.id = samples.tube_id JOIN campaigns ON campaigns.id = samples.campaign_id
+    LEFT JOIN retests ON retests.pool_id = tubes.id AND retests.resident_id = samples.resident_id
+    WHERE samples.id = ANY(CAST(:ids AS uuid[]))
+    ORDER BY samples.sampled_at DESC, samples.id DESC
+""")
+
+OWN_CURSOR = r"^[0-9a-f]{1,14}-[0-9a-f]{32}$"
+"""A place in the list of one's own samples: when the swab was taken, in microseconds, and its id."""
+NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 async def get_tube(work: Work, tube_id: UUID) -> Tube:
@@ -84,7 +96,7 @@ async def list_refused_samples(work: Work, resolved: bool, page: Page) -> Listed
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
     listed = await work.page(statement, page, _say_refused)
-    work.saw(record.resident_id for record in listed.items)
+    work.saw(record.resident_id for record in listed.items if record.resident_id is not None)
     return listed
 
 
@@ -101,9 +113,47 @@ def _say_refused(row: RefusedSampleRow) -> RefusedSample:
     )
 
 
-async def list_my_samples(work: Work) -> Sequence[OwnSample]:
-    ids = [row["id"] for row in await work.rows(MY_SAMPLES)]
+async def list_my_samples(work: Work, cursor: str | None, limit: int) -> Listed[OwnSample]:
+    sampled_at, id_ = NEWEST if cursor is None else _own_place(cursor)
+    found = await work.rows(MY_SAMPLES, sampled_at=sampled_at, id=id_, limit=limit + 1)
+    shown = found[:limit]
     async with work.everywhere():
-        samples = [OwnSample(**row) for row in await work.rows(MY_TUBES, ids=ids)]
+        samples = [_own(row) for row in await work.rows(MY_TUBES, ids=[row["id"] for row in shown])]
     work.saw(sample.resident_id for sample in samples)
-    return samples
+    return Listed(items=samples, next_cursor=_own_cursor(shown[-1]) if len(found) > limit else None)
+
+
+def _own(row: RowMapping) -> OwnSample:
+    stage, outcome = rules.told(
+        row["state"],
+        row["outcome"],
+        row["capacity"],
+        held=row["held"],
+        drill=row["drill"],
+        retested=row["retested"],
+    )
+    has_news = outcome is not None or stage == "retested"
+    return OwnSample(
+        id=row["id"],
+        resident_id=row["resident_id"],
+        campaign=row["campaign"],
+        tube_number=row["tube_number"],
+        people="single" if row["capacity"] == 1 else "pool",
+        drill=row["drill"],
+        sampled_at=row["sampled_at"],
+        stage=stage,
+        outcome=outcome,
+        reported_at=row["reported_at"] if has_news else None,
+    )
+
+
+def _own_cursor(row: RowMapping) -> str:
+    return f"{(row['sampled_at'] - EPOCH) // MICROSECOND:x}-{row['id'].hex}"
+
+
+def _own_place(cursor: str) -> tuple[datetime, UUID]:
+    """The swab a cursor names. Raises `InvalidCursor`."""
+    if not re.fullmatch(OWN_CURSOR, cursor, re.ASCII):
+        raise InvalidCursor()
+    microseconds, _, id_ = cursor.partition("-")
+    return EPOCH + int(microseconds, 16) * MICROSECOND, UUID(id_)
