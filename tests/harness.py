@@ -238,6 +238,7 @@ KEPT = (
     "alembic_version",
     "data_keys",
     "feed_epochs",
+    "installation",
     "issuer_keys",
     "policies",
     "protocols",

@@ -109,7 +109,7 @@ STAYS: Mapping[Service, Mapping[str, str]] = {
         **dict.fromkeys(("policies", "points"), RULES),
         **dict.fromkeys(("recovery_codes", "links", "grants", "clients", "hook_sources"), STAFF),
         **dict.fromkeys(("webhook_endpoints", "webhook_cursors"), STAFF),
-        **dict.fromkeys(("assertions", "endings", "issuer_keys", "visits_sealed"), MACHINERY),
+        **dict.fromkeys(("assertions", "endings", "issuer_keys", "installation", "visits_sealed"), MACHINERY),
     },
 }
 

@@ -98,4 +98,6 @@ class Message(Resource, type="gateway.message.v1"):
     kind: str
     occurred_at: datetime = Field(description="By the sender's own clock, which orders its messages.")
     received_at: datetime
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(
+        description="What travels of the sender's fields: `referral_id`, `region`, `hospital` and small numbers."
+    )

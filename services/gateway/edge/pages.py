@@ -1,6 +1,7 @@
 """The pages of the edge, open to everybody: the merged OpenAPI, what can go wrong, who is ready, and public keys."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -9,7 +10,8 @@ from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.own_tokens import Issuer
-from shared.contracts.asyncapi import asyncapi
+from shared.contracts.asyncapi import asyncapi, resources, schema_of
+from shared.contracts.resource import schema_path
 from shared.house import House
 from shared.problems import NoSuchPath, language_of
 
@@ -53,12 +55,23 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,
         "/asyncapi.json": events,
+        "/schemas/{name}": partial(_schema, house),
         "/problems": problems,
         "/problems/{code}": problem,
         "/status": status,
         "/.well-known/jwks.json": keys,
     }
     return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
+
+
+async def _schema(house: House, request: Request) -> Response:
+    """The JSON Schema of a resource type, where events say that it is (`dataschema`)."""
+    path = request.url.path
+    found = next((one for one in resources() if schema_path(one.type) == path), None)
+    if found is None:
+        raise NoSuchPath()
+    content = schema_of(found, house.settings.issuer_url + path)
+    return JSONResponse(content, headers=MINUTE, media_type="application/schema+json")
 
 
 def _said(content: Any, language: str) -> Response:

@@ -18,7 +18,7 @@ from services.gateway.codes.policy import Colour
 
 AHEAD = timedelta(minutes=5)
 BEHIND = timedelta(days=1)
-"""How far a device's clock may be off for an online check. Older scans come by the upload of visits made offline."""
+"""How far the time of a scan may lie from now. A device that was offline sends its scans within a day."""
 
 
 class Verdict(enum.IntEnum):
