@@ -24,6 +24,7 @@ from services.gateway.issuer import routes as sessions
 from services.gateway.issuer.running import SigningIn
 from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
+from services.gateway.parties.tables import PartyRow
 from services.gateway.points import routes as points
 from services.gateway.points.use_cases import finder
 from services.gateway.policies import routes as policies
@@ -35,7 +36,7 @@ from services.gateway.verifications import routes as visits
 from services.gateway.webhooks import routes as webhooks
 from services.gateway.worker import WORKER
 from shared.app import Api, build
-from shared.contracts.gateway import Code, Message
+from shared.contracts.gateway import Code, Message, Party
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
@@ -60,7 +61,7 @@ API = Api(
         webhooks.router,
     ],
     proposals=[POLICY, SUNSET],
-    snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
+    snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow), Party: rows_of(PartyRow)},
     upload_paths=proxy.UPLOADS,
     body_bytes={
         **proxy.BODY_BYTES,

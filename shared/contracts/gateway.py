@@ -1,4 +1,4 @@
-"""What the gateway says in public: codes, and messages that other systems posted."""
+"""What the gateway says in public: codes, parties, and messages that other systems posted."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -68,6 +68,29 @@ class Code(Resource, type="gateway.code.v1"):
     green_from: datetime | None = None
     reasons: tuple[Reason, ...] = ()
     policy: int = Field(description="The version of the policy it follows from.")
+
+
+class Party(Resource, type="gateway.party.v1"):
+    """A laboratory, hospital, 120 desk or city system that is registered, by the name under which others name it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e40",
+                    "version": 1,
+                    "region": "350582005",
+                    "role": "laboratory",
+                    "party": "lab-jinjiang",
+                    "state": "active",
+                }
+            ]
+        }
+    )
+
+    role: Literal["laboratory", "desk_120", "hospital", "municipal"]
+    party: str
+    state: Literal["active", "ended"] = Field(description="Ended when its last client and hook source are gone.")
 
 
 class Message(Resource, type="gateway.message.v1"):

@@ -215,7 +215,9 @@ async def test_sources_are_managed_by_command_within_its_scope(district: Distric
         "/gateway/v1/hook-sources", json={"source": "desk_120", "party": "desk_120", "region": "350582005"}
     )
     assert (again.status_code, again.json()["code"]) == (409, "hook_source_taken")
-    wide = await command.post("/gateway/v1/hook-sources", json={"source": "desk_120", "party": "x", "region": "350582"})
+    wide = await command.post(
+        "/gateway/v1/hook-sources", json={"source": "desk_120", "party": "desk_x", "region": "350582"}
+    )
     assert (wide.status_code, wide.json()["code"]) == (403, "region_outside")
     elsewhere = district.caller("gateway", Role.COMMAND, scope="350582004")
     assert (await elsewhere.get(f"/gateway/v1/hook-sources/{made['id']}")).status_code == 404
@@ -227,15 +229,15 @@ async def test_sources_are_managed_by_command_within_its_scope(district: Distric
 async def test_two_hospitals_may_use_the_same_ids(
     district: District, outside: httpx.AsyncClient, command: httpx.AsyncClient
 ) -> None:
-    one = await source(command, source="hospital", party="one", region="350582005001")
-    two = await source(command, source="hospital", party="two")
+    one = await source(command, source="hospital", party="hospital-one", region="350582005001")
+    two = await source(command, source="hospital", party="hospital-two")
     body = json.dumps(POSTED | {"data": {"region": "350582005002", "bed": 1}}).encode()
     for made in (one, two):
         answer = await outside.post("/gateway/v1/hooks/hospital", content=body, headers=signed(made["secret"], body))
         assert answer.status_code == 202
     rows = await district.sql("SELECT party, region FROM gateway.messages ORDER BY party")
     # A sender's word about the place counts where it serves.
-    assert [tuple(row) for row in rows] == [("one", "350582005001"), ("two", "350582005002")]
+    assert [tuple(row) for row in rows] == [("hospital-one", "350582005001"), ("hospital-two", "350582005002")]
     village = district.caller("gateway", Role.COMMAND, scope="350582005002")
     assert len((await village.get("/gateway/v1/messages")).json()["items"]) == 1
 

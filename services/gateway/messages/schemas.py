@@ -1,14 +1,16 @@
 """Hooks: what is said."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shared.actors import Role
 from shared.contracts.gateway import Message
 from shared.contracts.resource import Said
 from shared.contracts.times import Instant
+from shared.parties import fault_of
 from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]
@@ -36,6 +38,12 @@ class NewHookSource(Said):
     source: Literal["desk_120", "hospital", "municipal"]
     party: str = Field(min_length=1, max_length=100, description="Which of them, as its tokens name it.")
     region: Region
+
+    @model_validator(mode="after")
+    def _party_is_well_formed(self) -> Self:
+        if fault := fault_of(Role.named(self.source), self.party):
+            raise Invalid("party_malformed", fault[0], **fault[1])
+        return self
 
 
 class HookSource(Said):
