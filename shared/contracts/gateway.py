@@ -1,4 +1,4 @@
-"""What the gateway says in public: codes, parties, and messages that other systems posted."""
+"""What the gateway says in public: codes, fevers at doors, parties, and messages that other systems posted."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -68,6 +68,34 @@ class Code(Resource, type="gateway.code.v1"):
     green_from: datetime | None = None
     reasons: tuple[Reason, ...] = ()
     policy: int = Field(description="The version of the policy it follows from.")
+
+
+class DoorFever(Resource, type="gateway.fever.v1"):
+    """A temperature that a service point's own policy calls a fever, read when a code was shown there.
+
+    Its `id` is the scan's. It never changes.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "version": 1,
+                    "region": "350582005001",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "point_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e11",
+                    "celsius": 38.4,
+                    "measured_at": "2021-01-21T09:30:00+08:00",
+                }
+            ]
+        }
+    )
+
+    resident_id: UUID
+    point_id: UUID
+    celsius: float
+    measured_at: datetime = Field(description="By the device's clock: the time inside the scan's id.")
 
 
 class Party(Resource, type="gateway.party.v1"):

@@ -14,9 +14,9 @@ import asyncpg
 
 from services.gateway.batcher import LARGEST_BATCH, Batcher, Connect, RunBatch
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
-from services.gateway.verifications.rules import Outcome
+from services.gateway.verifications.rules import LOWEST_FEVER_TENTHS, Outcome
 
-RECORD_VISITS = """
+_RECORD = """
 insert into gateway.visits (
     scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, receipt_seconds,
     decided_at
@@ -44,13 +44,29 @@ cross join lateral (
 ) as seen
 order by asked.scan_id
 on conflict do nothing
-returning scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at
 """
+_ANSWERED = "scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at"
+RECORD_VISITS = f"{_RECORD} returning {_ANSWERED}"
 """`seen` is `colour_at` of codes/rules.py. What `get_byte` picks is `outcomes` of rules.py; a test holds both together.
 
 Sorted by scan id, so that two batches holding the same scans cannot deadlock. A scan that is there already, or whose
 point nobody knows or that is closed, returns no row.
 """
+
+RECORD_FEVERS = f"""
+with recorded as ({_RECORD} returning {_ANSWERED}, at, region, temperature_tenths), told as (
+    insert into gateway.feed (epoch, type, subject, version, region, change, urgent, data)
+    select (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', scan_id, 1, recorded.region, 'measured',
+        true, json_build_object(
+            'id', scan_id, 'version', 1, 'region', recorded.region, 'resident_id', resident_id, 'point_id', point_id,
+            'celsius', round(temperature_tenths / 10.0, 1), 'measured_at', at
+        )
+    from recorded join gateway.points as point on point.id = recorded.point_id
+    where temperature_tenths >= point.fever_tenths
+)
+select {_ANSWERED} from recorded
+"""  # noqa: S608 (names of columns)
+"""The same, and puts each fever on the feed in the same transaction. A scan that is repeated is not told again."""
 
 FIND_VISITS = """
 select visit.scan_id, visit.point_id, visit.resident_id, visit.colour, visit.outcome, visit.receipt_seconds,
@@ -101,11 +117,13 @@ def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: i
 
     async def prepare(connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
         record = await connection.prepare(RECORD_VISITS)
+        record_fevers = await connection.prepare(RECORD_FEVERS)
         find = await connection.prepare(FIND_VISITS)
 
         async def run(scans: Sequence[Scan]) -> Sequence[Visit | Exception]:
             columns = zip(*scans, strict=True)
-            rows = await record.fetch(*map(list, columns), now())
+            statement = record_fevers if any(map(_may_be_fever, scans)) else record
+            rows = await statement.fetch(*map(list, columns), now())
             visits = {row[0]: Visit(*row) for row in rows}
             if missing := [scan for scan in scans if scan.scan_id not in visits]:
                 rows = await find.fetch([scan.scan_id for scan in missing], [scan.at for scan in missing])
@@ -115,6 +133,11 @@ def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: i
         return run
 
     return Batcher(connect, prepare, largest_batch=largest_batch)
+
+
+def _may_be_fever(scan: Scan) -> bool:
+    """Whether a temperature reaches the lowest limit that any point can have: only then a fever is looked for."""
+    return scan.temperature_tenths is not None and scan.temperature_tenths >= LOWEST_FEVER_TENTHS
 
 
 def _answer(scan: Scan, visit: Visit | None) -> Visit | Exception:
