@@ -86,7 +86,6 @@ grant select (id, region, outcomes, negative_within, fever_tenths, receipt_secon
 grant select (scan_id, at, point_id, resident_id, colour, outcome, receipt_seconds, decided_at) on gateway.visits
     to a_door;
 grant insert on gateway.visits, gateway.feed to a_door;
-grant select (at, region, temperature_tenths) on gateway.visits to a_door;
 grant select on gateway.feed_epochs to a_door;
 """
 REGION = "350582005001"

@@ -90,9 +90,8 @@ GRANT SELECT (id, region, outcomes, negative_within, fever_tenths, receipt_secon
     TO fangxian_gateway_door;
 CREATE POLICY door ON gateway.points FOR SELECT TO fangxian_gateway_door USING (true);
 GRANT INSERT ({WRITTEN}) ON gateway.visits TO fangxian_gateway_door;
-GRANT SELECT (
-    scan_id, at, point_id, resident_id, region, colour, outcome, temperature_tenths, receipt_seconds, decided_at
-) ON gateway.visits TO fangxian_gateway_door;
+GRANT SELECT (scan_id, at, point_id, resident_id, colour, outcome, receipt_seconds, decided_at) ON gateway.visits
+    TO fangxian_gateway_door;
 CREATE POLICY door ON gateway.visits FOR SELECT TO fangxian_gateway_door USING (true);
 CREATE POLICY door_writes ON gateway.visits FOR INSERT TO fangxian_gateway_door WITH CHECK (true);
 """

@@ -16,7 +16,10 @@ from services.gateway.batcher import LARGEST_BATCH, Batcher, Connect, RunBatch
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
 from services.gateway.verifications.rules import LOWEST_FEVER_TENTHS, Outcome
 
-_RECORD = """
+_ASKED = "scan_id, at, point_id, resident_id, shown_by, temperature_tenths"
+_UNNEST = "unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])"
+_ANSWERED = "scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at"
+_RECORD = f"""
 insert into gateway.visits (
     scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, receipt_seconds,
     decided_at
@@ -30,8 +33,7 @@ select
         + coalesce(asked.temperature_tenths >= point.fever_tenths, false)::int
     ),
     asked.temperature_tenths, point.receipt_seconds, $7
-from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])
-    as asked (scan_id, at, point_id, resident_id, shown_by, temperature_tenths)
+from {{asked}}
 join gateway.points as point on point.id = asked.point_id and point.closed_at is null
 left join gateway.codes as code on code.resident_id = asked.resident_id
 cross join lateral (
@@ -44,9 +46,9 @@ cross join lateral (
 ) as seen
 order by asked.scan_id
 on conflict do nothing
-"""
-_ANSWERED = "scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at"
-RECORD_VISITS = f"{_RECORD} returning {_ANSWERED}"
+returning {_ANSWERED}
+"""  # noqa: S608 (names of columns)
+RECORD_VISITS = _RECORD.format(asked=f"{_UNNEST} as asked ({_ASKED})")
 """`seen` is `colour_at` of codes/rules.py. What `get_byte` picks is `outcomes` of rules.py; a test holds both together.
 
 Sorted by scan id, so that two batches holding the same scans cannot deadlock. A scan that is there already, or whose
@@ -54,19 +56,24 @@ point nobody knows or that is closed, returns no row.
 """
 
 RECORD_FEVERS = f"""
-with recorded as ({_RECORD} returning {_ANSWERED}, at, region, temperature_tenths), told as (
+with asked ({_ASKED}) as (select * from {_UNNEST}), recorded as ({_RECORD.format(asked="asked")}), told as (
     insert into gateway.feed (epoch, type, subject, version, region, change, urgent, data)
-    select (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', scan_id, 1, recorded.region, 'measured',
+    select distinct on (asked.scan_id)
+        (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', asked.scan_id, 1, point.region, 'measured',
         true, json_build_object(
-            'id', scan_id, 'version', 1, 'region', recorded.region, 'resident_id', resident_id, 'point_id', point_id,
-            'celsius', round(temperature_tenths / 10.0, 1), 'measured_at', at
+            'id', asked.scan_id, 'version', 1, 'region', point.region, 'resident_id', asked.resident_id,
+            'point_id', asked.point_id, 'celsius', round(asked.temperature_tenths / 10.0, 1), 'measured_at', asked.at
         )
-    from recorded join gateway.points as point on point.id = recorded.point_id
-    where temperature_tenths >= point.fever_tenths
+    from asked
+    join gateway.points as point on point.id = asked.point_id and asked.temperature_tenths >= point.fever_tenths
+    join recorded on recorded.scan_id = asked.scan_id
 )
 select {_ANSWERED} from recorded
 """  # noqa: S608 (names of columns)
-"""The same, and puts each fever on the feed in the same transaction. A scan that is repeated is not told again."""
+"""The same, and puts each fever on the feed in the same transaction. A scan that is repeated is not told again.
+
+It takes the temperature from what is asked: a door may write temperatures, and read none.
+"""
 
 FIND_VISITS = """
 select visit.scan_id, visit.point_id, visit.resident_id, visit.colour, visit.outcome, visit.receipt_seconds,
