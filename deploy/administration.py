@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 from pydantic import ValidationError
@@ -15,12 +16,16 @@ from deploy.trouble import Trouble
 from services.gateway.accounts.rules import LINK_LIFETIME, digest, new_secret
 from services.gateway.clients import rules
 from services.gateway.clients.schemas import ROLES, NewClient
+from shared.actors import Role
 from shared.ids import new_id
 from shared.problems import Invalid
 
 T = TypeVar("T")
 
 HAS_ADMINISTRATOR = "SELECT EXISTS (SELECT FROM gateway.grants WHERE role = 'command' AND state = 'active')"
+HAS_POINT = """
+    SELECT EXISTS (SELECT FROM gateway.points WHERE id = $1 AND closed_at IS NULL AND starts_with(region, $2))
+"""
 ADD_CLIENT = """
     INSERT INTO gateway.clients
         (id, region, client_id, kind, name, redirect_uris, role, party, secrets, public_keys)
@@ -77,6 +82,12 @@ def add_client(owner_url: str, **given: Any) -> str | None:
     kept = [] if secret is None else rules.with_new([], digest(secret), datetime.now(UTC))
 
     async def run(owner: asyncpg.Connection) -> None:
+        is_door = new.as_role is not None and new.as_role in Role.DOOR
+        if is_door and not await owner.fetchval(HAS_POINT, UUID(new.party), new.region):
+            raise Trouble(
+                f"There is no open service point {new.party} within the region: the party of a {new.role} is the id of "
+                "one. `GET /gateway/v1/service-points` lists them."
+            )
         redirects = json.dumps(new.redirect_uris)
         values = new.region, new.client_id, new.kind, new.name, redirects, new.role, new.party, json.dumps(kept)
         try:
@@ -91,7 +102,7 @@ def add_client(owner_url: str, **given: Any) -> str | None:
 
 def _told(error: ErrorDetails) -> str:
     invalid = error.get("ctx", {}).get("error")
-    said = invalid.text.en if isinstance(invalid, Invalid) else error["msg"]
+    said = invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else error["msg"]
     return ": ".join([*map(str, error["loc"]), said])
 
 

@@ -167,7 +167,7 @@ SUBSCRIBERS: dict[str, Sequence[str]] = {
     "registry": ("testing", "observation", "gateway"),
     "testing": ("observation", "gateway"),
     "observation": ("testing", "gateway"),
-    "gateway": ("observation", "gateway"),
+    "gateway": ("testing", "observation", "gateway"),
 }
 """Who reads whose feed. The gateway reads its own too: webhooks are readers like any other."""
 

@@ -148,6 +148,11 @@ class District:
         finally:
             await connection.close()
 
+    async def know_laboratories(self, *parties: str) -> None:
+        """Let testing know these laboratories, as if the command had registered their clients."""
+        for party in parties:
+            await self.sql("INSERT INTO testing.laboratories VALUES (gen_random_uuid(), $1, true)", party)
+
     async def settle(self) -> None:
         """Run all jobs and drain all feeds until nothing is left to do."""
         for _ in range(20):
@@ -247,6 +252,7 @@ KEPT = (
     "alembic_version",
     "data_keys",
     "feed_epochs",
+    "installation",
     "issuer_keys",
     "policies",
     "protocols",

@@ -69,6 +69,7 @@ class City:
         for row in await database.fetch(WHO):
             people.setdefault(row["community"], []).append(row["id"])
         command = await parties.staff("command", TOWNSHIP)
+        await parties.register_laboratory(LABORATORY)
         return cls(site, command, await parties.machine("laboratory", LABORATORY), people)
 
     @property

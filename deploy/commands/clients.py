@@ -31,7 +31,13 @@ def clients_add(
         list[str] | None, typer.Option(help="Where people are sent back to: makes it an app. May be given often.")
     ] = None,
     role: Annotated[str | None, typer.Option(help="laboratory, hospital, …: makes it a machine.")] = None,
-    party: Annotated[str, typer.Option(help="Of a machine: whose tubes, episodes or lists.")] = "",
+    party: Annotated[
+        str,
+        typer.Option(
+            help="Of a machine: whose tubes, episodes or lists (lab-…, hospital-…, desk_120, a city's name); of a door "
+            "the id of its service point."
+        ),
+    ] = "",
     data: Data = None,
 ) -> None:
     """Register a client. A machine's secret is shown this once."""

@@ -81,6 +81,7 @@ async def _journey(people: int, seed: int, url: str, checks: Checks, progression
     with serving(city.handle) as city_url, serving(service.handle) as service_url:
         async with parties_at(url) as parties:
             command = await parties.staff("command", TOWNSHIP)
+            await parties.register_laboratory(LABORATORY)
             laboratory = await parties.machine("laboratory", LABORATORY)
             expectation = expect(population, plan)
             world = World(population, plan, expectation, parties, command, laboratory, checks, progression, seed)

@@ -101,15 +101,15 @@ STAYS: Mapping[Service, Mapping[str, str]] = {
     "registry": {**OF_EVERY_SERVICE_STAYS, "regions": RULES, "birthdays": MACHINERY},
     "testing": {
         **OF_EVERY_SERVICE_STAYS,
-        **dict.fromkeys(("campaigns", "boxes", "rolls", "tube_serials"), ROUNDS),
+        **dict.fromkeys(("campaigns", "boxes", "rolls", "tube_serials", "laboratories"), ROUNDS),
     },
     "observation": {**OF_EVERY_SERVICE_STAYS, "protocols": RULES},
     "gateway": {
         **OF_EVERY_SERVICE_STAYS,
         **dict.fromkeys(("policies", "points"), RULES),
-        **dict.fromkeys(("recovery_codes", "links", "grants", "clients", "hook_sources"), STAFF),
+        **dict.fromkeys(("recovery_codes", "links", "grants", "clients", "hook_sources", "parties"), STAFF),
         **dict.fromkeys(("webhook_endpoints", "webhook_cursors"), STAFF),
-        **dict.fromkeys(("assertions", "endings", "issuer_keys", "visits_sealed"), MACHINERY),
+        **dict.fromkeys(("assertions", "endings", "issuer_keys", "installation", "visits_sealed"), MACHINERY),
     },
 }
 

@@ -25,6 +25,7 @@ from services.gateway.issuer import routes as sessions
 from services.gateway.issuer.running import SigningIn
 from services.gateway.messages import routes as hooks
 from services.gateway.messages.tables import MessageRow
+from services.gateway.parties.tables import PartyRow
 from services.gateway.points import routes as points
 from services.gateway.points.protecting import ProtectingPoints
 from services.gateway.policies import routes as policies
@@ -33,10 +34,11 @@ from services.gateway.sunset import routes as sunset
 from services.gateway.sunset.use_cases import SUNSET
 from services.gateway.tokens import routes as tokens
 from services.gateway.verifications import routes as visits
+from services.gateway.verifications.use_cases import snapshot_of_fevers
 from services.gateway.webhooks import routes as webhooks
 from services.gateway.worker import WORKER
 from shared.app import Api, build
-from shared.contracts.gateway import Code, Message
+from shared.contracts.gateway import Code, DoorFever, Message, Party
 from shared.feed.snapshots import rows_of
 from shared.house import House
 from shared.settings import Settings
@@ -58,10 +60,16 @@ API = Api(
         sessions.router,
         sunset.router,
         visits.router,
+        visits.internal,
         webhooks.router,
     ],
     proposals=[POLICY, SUNSET],
-    snapshots={Code: snapshot_of_codes, Message: rows_of(MessageRow)},
+    snapshots={
+        Code: snapshot_of_codes,
+        Message: rows_of(MessageRow),
+        Party: rows_of(PartyRow),
+        DoorFever: snapshot_of_fevers,
+    },
     upload_paths=proxy.UPLOADS,
     body_bytes={
         **proxy.BODY_BYTES,

@@ -2,6 +2,7 @@
 
 from services.observation.messages.reactions import follow_messages
 from services.observation.people.reactions import follow_residents, follow_tubes
+from services.observation.referrals.reactions import follow_door_fevers
 from services.observation.referrals.use_cases import mark_overdue
 from shared.retention.reactions import follow_legal_holds
 from shared.settings import Settings
@@ -9,7 +10,7 @@ from shared.worker import Tick, Worker
 from shared.worker import run as run_worker
 
 WORKER = Worker(
-    reactions=[follow_legal_holds, follow_residents, follow_tubes, follow_messages],
+    reactions=[follow_legal_holds, follow_residents, follow_tubes, follow_messages, follow_door_fevers],
     ticks=[Tick(mark_overdue, every_seconds=30)],
 )
 

@@ -24,6 +24,7 @@ API = Api(
     title="Fangxian registry",
     routers=[
         regions.router,
+        residents.internal,
         residents.router,
         residents.registrations,
         residents.transfers_router,

@@ -11,8 +11,14 @@ DECLARED_IN = (gateway, observation, registry, testing)
 ATTRIBUTES = {
     "specversion": {"const": "1.0"},
     "id": {"type": "string", "description": "The same however often it is delivered: type/subject/version."},
-    "source": {"type": "string", "description": "The service that owns the resource."},
+    "source": {
+        "type": "string",
+        "format": "uri",
+        "description": "The installation and its service: an address under the installation's own, or a urn:uuid.",
+    },
     "type": {"type": "string"},
+    "datacontenttype": {"const": "application/json"},
+    "dataschema": {"type": "string", "format": "uri", "description": "Where the JSON Schema of `data` is served."},
     "subject": {"type": "string", "format": "uuid"},
     "time": {"type": "string", "format": "date-time"},
     "version": {"type": "integer", "description": "Grows with each change; ignore what is older than what you hold."},
@@ -33,6 +39,15 @@ RECEIVER = {
     "variables": {"host": {"default": "receiver.example", "description": "Host and path of your endpoint."}},
     "security": [{"$ref": "#/components/securitySchemes/signature"}],
 }
+HEADERS = {
+    "webhook-id": {"type": "string", "description": "The event's `id`."},
+    "webhook-timestamp": {"type": "string", "description": "Unix seconds at which this attempt was sent."},
+    "webhook-signature": {
+        "type": "string",
+        "description": "`v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`; several by spaces.",
+    },
+}
+"""Of a webhook, by Standard Webhooks."""
 
 
 def resources() -> list[type[Resource]]:
@@ -87,6 +102,12 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
+def schema_of(resource: type[Resource], address: str) -> dict[str, Any]:
+    """The JSON Schema of one resource, as it is served under an address."""
+    schema = resource.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": address, **schema}
+
+
 def _channel(resource: type[Resource]) -> dict[str, Any]:
     return {
         "address": resource.type,
@@ -101,6 +122,7 @@ def _message(resource: type[Resource]) -> dict[str, Any]:
         "name": resource.type,
         "summary": _sentence(resource),
         "contentType": "application/cloudevents+json",
+        "headers": {"type": "object", "required": [*HEADERS], "properties": HEADERS},
         "payload": {
             "type": "object",
             "required": [*ATTRIBUTES, "data"],

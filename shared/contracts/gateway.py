@@ -1,4 +1,4 @@
-"""What the gateway says in public: codes, and messages that other systems posted."""
+"""What the gateway says in public: codes, fevers at doors, parties, and messages that other systems posted."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -70,6 +70,57 @@ class Code(Resource, type="gateway.code.v1"):
     policy: int = Field(description="The version of the policy it follows from.")
 
 
+class DoorFever(Resource, type="gateway.fever.v1"):
+    """A temperature that a service point's own policy calls a fever, read when a code was shown there.
+
+    Its `id` is the scan's. It never changes.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "version": 1,
+                    "region": "350582005001",
+                    "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
+                    "point_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e11",
+                    "celsius": 38.4,
+                    "measured_at": "2021-01-21T09:30:00+08:00",
+                }
+            ]
+        }
+    )
+
+    resident_id: UUID
+    point_id: UUID
+    celsius: float
+    measured_at: datetime = Field(description="By the device's clock: the time inside the scan's id.")
+
+
+class Party(Resource, type="gateway.party.v1"):
+    """A laboratory, hospital, 120 desk or city system that is registered, by the name under which others name it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e40",
+                    "version": 1,
+                    "region": "350582005",
+                    "role": "laboratory",
+                    "party": "lab-jinjiang",
+                    "state": "active",
+                }
+            ]
+        }
+    )
+
+    role: Literal["laboratory", "desk_120", "hospital", "municipal"]
+    party: str
+    state: Literal["active", "ended"] = Field(description="Ended when its last client and hook source are gone.")
+
+
 class Message(Resource, type="gateway.message.v1"):
     """What another system posted to us, signed, exactly once. Who it was is ours; `kind` and `data` are theirs."""
 
@@ -98,4 +149,6 @@ class Message(Resource, type="gateway.message.v1"):
     kind: str
     occurred_at: datetime = Field(description="By the sender's own clock, which orders its messages.")
     received_at: datetime
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(
+        description="What travels of the sender's fields: `referral_id`, `region`, `hospital` and small numbers."
+    )

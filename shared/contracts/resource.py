@@ -57,6 +57,11 @@ def _many(kind: type[R]) -> TypeAdapter[list[R]]:
     return TypeAdapter(list[kind])  # type: ignore[valid-type]
 
 
+def schema_path(type_name: str) -> str:
+    """Where the gateway serves the JSON Schema of a resource type."""
+    return f"/schemas/{type_name}.json"
+
+
 def owner_of(type_name: str) -> str:
     """The service that owns a resource type: `testing` of `testing.tube.v1`."""
     return type_name.split(".", 1)[0]

@@ -11,6 +11,8 @@ STAYS_OPEN = tuple(
         r"/gateway/v1/sunset",
         r"/registry/v1/residents/search",
         r"/registry/v1/residents/[^/]+/reveal",
+        r"/observation/v1/referrals/[^/]+/reveal",
+        r"/internal/reveals",
         r"/registry/v1/legal-holds(/.+)?",
         # To be forgotten, and to be set free.
         r"/registry/v1/residents/[^/]+/erasure",

@@ -120,6 +120,9 @@ class Story:
             await self._sign_in(role, role=name, **grant)
         for code in (GRID[:14], GRID):
             await self.done("command", "POST", "/registry/v1/regions", {"code": code, "name": "网格"})
+        client = {"client_id": LABORATORY, "kind": "machine", "name": "检验科", "region": TOWNSHIP}
+        client |= {"role": "laboratory", "party": LABORATORY}
+        await self.done("command", "POST", "/gateway/v1/clients", client)
         hook = {"url": self.subscriber.url, "types": [*OWNED, *CODES], "region": TOWNSHIP}
         self.subscriber.secret = (await self.done("command", "POST", "/gateway/v1/webhooks", hook))["secret"]
         source = {"source": DESK, "party": DESK, "region": TOWNSHIP}

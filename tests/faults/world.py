@@ -10,7 +10,7 @@ from typing import Any
 from deploy.demo.population import TOWNSHIP
 from tests.faults.acknowledged import Acknowledged
 from tests.faults.check import CODES, OWNED, Check, Differences
-from tests.faults.journey import DESK, Common, Journey
+from tests.faults.journey import DESK, LABORATORY, Common, Journey
 from tests.faults.parties import Line, token
 from tests.faults.people import Community, communities
 from tests.faults.receiver import Subscriber
@@ -44,6 +44,8 @@ class World:
             command = await token(line, "command", region=TOWNSHIP)
             source = {"source": DESK, "party": DESK, "region": TOWNSHIP}
             secret = (await command.post("/gateway/v1/hook-sources", source))["secret"]
+            client = {"client_id": LABORATORY, "kind": "machine", "name": "检验科", "region": TOWNSHIP}
+            await command.post("/gateway/v1/clients", client | {"role": "laboratory", "party": LABORATORY})
             hook = {"url": subscriber.url, "types": [*OWNED, *CODES], "region": TOWNSHIP}
             subscriber.secret = (await command.post("/gateway/v1/webhooks", hook))["secret"]
             point = await command.post("/gateway/v1/service-points", POINT)

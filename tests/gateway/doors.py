@@ -66,6 +66,18 @@ create table gateway.visits_20210131 partition of gateway.visits
 create table gateway.visits_20210201 partition of gateway.visits
     for values from ('2021-02-01 00:00+08') to ('2021-02-02 00:00+08');
 create table gateway.visits_other partition of gateway.visits default;
+create table gateway.feed_epochs (epoch integer primary key);
+insert into gateway.feed_epochs values (1);
+create table gateway.feed (
+    epoch integer not null,
+    type text not null,
+    subject uuid not null,
+    version bigint not null,
+    region text not null,
+    change text not null,
+    urgent boolean not null,
+    data json not null
+);
 create role a_door login password '{password}';
 grant usage on schema gateway to a_door;
 grant select (resident_id, colour, until, colour_after, green_from, last_negative) on gateway.codes to a_door;
@@ -73,7 +85,8 @@ grant select (id, region, outcomes, negative_within, fever_tenths, receipt_secon
     to a_door;
 grant select (scan_id, at, point_id, resident_id, colour, outcome, receipt_seconds, decided_at) on gateway.visits
     to a_door;
-grant insert on gateway.visits to a_door;
+grant insert on gateway.visits, gateway.feed to a_door;
+grant select on gateway.feed_epochs to a_door;
 """
 REGION = "350582005001"
 POINTS = {name: UUID(int=0xF000 + n) for n, name in enumerate(POLICIES)}

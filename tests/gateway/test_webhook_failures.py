@@ -21,10 +21,12 @@ async def test_a_lost_answer_is_sent_again_under_the_same_id(
     await tell(district, deliverer, region())
     assert (await shown(command, made))["failures"] == 1
     district.move_clock(seconds=2)
+    assert (await shown(command, made))["last_error"] is not None
     await deliverer.rest()
     assert len(receiver.ids) == 2
     assert len(set(receiver.ids)) == 1
-    assert (await shown(command, made))["failures"] == 0
+    state = await shown(command, made)
+    assert (state["failures"], state["last_error"]) == (0, None)
 
 
 async def test_a_receiver_that_is_down_misses_nothing_and_nothing_is_parked(
@@ -118,9 +120,11 @@ async def test_an_event_is_given_up_after_three_days_and_can_be_replayed(
     assert (dead["attempts"], dead["last_status"], dead["next_attempt_at"]) == (10, 400, None)
     receiver.answer = lambda event: 204
     nothing = await command.post(f"/gateway/v1/webhooks/{made['id']}/replay", json={"since": "2100-01-01T00:00:00Z"})
-    assert nothing.json() == {"count": 0}
-    again = await command.post(f"/gateway/v1/webhooks/{made['id']}/replay", json={"since": dead["created_at"]})
-    assert again.json() == {"count": 1}
+    assert nothing.json() == {"count": 0, "next_cursor": None}
+    again = await command.post(
+        f"/gateway/v1/webhooks/{made['id']}/replay", json={"since": dead["created_at"], "states": ["dead"]}
+    )
+    assert again.json()["count"] == 1
     await deliverer.rest()
     assert receiver.versions == [2, 1]
     assert [one["state"] for one in await deliveries(command, made)] == ["delivered", "delivered"]
@@ -134,7 +138,7 @@ async def test_replay_begins_after_a_place_in_the_list(
     await tell(district, deliverer, *(region() for _ in range(4)))
     path = f"/gateway/v1/webhooks/{made['id']}"
     cursor = (await command.get(f"{path}/deliveries", params={"limit": 3})).json()["next_cursor"]
-    assert (await command.post(f"{path}/replay", json={"after": cursor})).json() == {"count": 1}
+    assert (await command.post(f"{path}/replay", json={"after": cursor})).json()["count"] == 1
     assert (await command.post(f"{path}/replay", json={"after": "nonsense"})).json()["code"] == "invalid_cursor"
     assert (await command.post(f"{path}/replay", json={})).status_code == 422
 

@@ -2,14 +2,21 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from urllib.parse import urlsplit
+from uuid import uuid4, uuid5
 
 import httpx
+import jsonschema
 import pytest
 
+from services.gateway.webhooks import use_cases
 from services.gateway.webhooks.delivery import Deliverer
+from services.gateway.webhooks.feeds import Origin
+from shared import clock
 from shared.actors import Role
+from shared.contracts.asyncapi import asyncapi
 from tests.gateway.receivers import REGION, Receiver, deliveries, endpoint, publish, region, shown, slowly, tell
 from tests.harness import District
 
@@ -170,3 +177,150 @@ async def test_disabled_means_nothing_is_sent(
     assert await tell(district, deliverer, region()) == 0
     await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")
     assert await deliverer.rest() == 1
+
+
+async def test_events_name_their_installation_and_a_schema_that_is_served(
+    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, outside: httpx.AsyncClient
+) -> None:
+    await endpoint(command, receiver)
+    await tell(district, deliverer, region())
+    (event,) = receiver.got
+    ((installation,),) = await district.sql("SELECT id FROM gateway.installation")
+    assert event["source"] == uuid5(installation, "registry").urn
+    address = urlsplit(event["dataschema"])
+    assert f"{address.scheme}://{address.netloc}" == district.houses["gateway"].settings.issuer_url
+    answer = await outside.get(address.path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/schema+json")
+    assert answer.json()["$id"] == event["dataschema"]
+    jsonschema.validate(event["data"], answer.json())
+    assert (await outside.get("/schemas/registry.nothing.v1.json")).status_code == 404
+    attributes = asyncapi()["components"]["messages"][REGION]["payload"]["required"]
+    assert event.keys() >= set(attributes)
+
+
+def test_an_installation_with_an_address_is_named_by_it() -> None:
+    origin = Origin("https://fangxian.example.cn", "https://fangxian.example.cn", uuid4())
+    assert origin.source("testing") == "https://fangxian.example.cn/testing"
+    other = Origin("http://127.0.0.1:8000", "", uuid4())
+    assert other.source("testing") != Origin("http://127.0.0.1:8000", "", uuid4()).source("testing")
+
+
+async def test_what_was_delivered_is_sent_again_by_time_type_and_region(
+    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver
+) -> None:
+    made = await endpoint(command, receiver, types=[REGION, "registry.proxy.v1"])
+    path = f"/gateway/v1/webhooks/{made['id']}/replay"
+    one = uuid4()
+    await tell(district, deliverer, region(code="35058200500201"))
+    for version in (1, 2, 3):
+        await tell(district, deliverer, region(one, version))
+    entries = await deliveries(command, made)
+    since = next(entry["created_at"] for entry in entries if entry["event_version"] == 2)
+    ids = list(receiver.ids)
+
+    async def again(**asked: Any) -> list[str]:
+        receiver.got.clear()
+        receiver.ids.clear()
+        answer = await command.post(path, json=asked)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {"count": await deliverer.rest(), "next_cursor": None}
+        return list(receiver.ids)
+
+    assert await again(since="2021-01-01T00:00:00Z") == ids
+    assert receiver.bad == 0
+    assert await again(since="2021-01-01T00:00:00Z", region="350582005002") == ids[:1]
+    assert await again(since=since, types=[REGION]) == ids[2:]
+    assert await again(since=since, types=["registry.proxy.v1"]) == []
+    assert await again(since=since, states=["dead", "parked"]) == []
+    refused = await command.post(path, json={"since": since, "types": ["testing.nothing.v1"]})
+    assert refused.json()["errors"][0]["code"] == "type_unknown"
+
+
+async def test_a_replay_goes_on_where_the_last_one_ended_and_keeps_the_order(
+    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, monkeypatch
+) -> None:
+    monkeypatch.setattr(use_cases, "MOST_REPLAYED", 2)
+    made = await endpoint(command, receiver)
+    path = f"/gateway/v1/webhooks/{made['id']}/replay"
+    one = uuid4()
+    for version in range(1, 6):
+        await tell(district, deliverer, region(one, version))
+    receiver.got.clear()
+    # The first is not taken: what follows waits behind it, also what is replayed later and what is new.
+    receiver.answer = lambda event: 422 if event["version"] == 1 else 204
+    asked: dict[str, Any] = {"since": "2021-01-01T00:00:00Z"}
+    counts = []
+    while asked:
+        answer = (await command.post(path, json=asked)).json()
+        counts.append(answer["count"])
+        await deliverer.rest()
+        asked = {"after": answer["next_cursor"]} if answer["next_cursor"] else {}
+    await tell(district, deliverer, region(one, 6))
+    assert (counts, receiver.got) == ([2, 2, 1], [])
+    receiver.answer = lambda event: 204
+    receiver.verifies = False  # its clock does not move with ours
+    district.move_clock(hours=2)
+    await deliverer.rest()
+    assert receiver.versions == [1, 2, 3, 4, 5, 6]
+
+
+async def test_an_urgent_event_may_overtake_an_ordinary_one_of_its_subject(
+    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver
+) -> None:
+    """As docs/integrating.md says: a reader keeps the highest version."""
+    await endpoint(command, receiver)
+    one = uuid4()
+    await publish(district, region(one, 1))
+    await tell(district, deliverer, region(one, 2), urgent=True)
+    assert receiver.versions == [2, 1]
+
+
+async def test_an_endpoint_ends_with_the_rights_of_its_owner(
+    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver
+) -> None:
+    whole = district.caller("gateway", Role.COMMAND, scope="")
+    new = {"client_id": "city-1", "kind": "machine", "name": "市平台", "region": "350582005"}
+    client = (await whole.post("/gateway/v1/clients", json=new | {"role": "municipal", "party": "city"})).json()
+    city = district.caller("gateway", Role.MUNICIPAL, party="city", subject="client:city-1")
+    made = await endpoint(city, receiver)
+    await tell(district, deliverer, region())
+    assert (await whole.post(f"/gateway/v1/clients/{client['id']}/revoke")).status_code == 200
+    assert await tell(district, deliverer, region()) == 0
+    assert len(receiver.got) == 1
+    state = await shown(city, made)
+    assert (state["state"], state["disabled_reason"]) == ("disabled", "owner_gone")
+
+
+async def test_an_endpoint_of_command_lasts_as_long_as_a_grant_that_covers_it(
+    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver
+) -> None:
+    account = uuid4()
+    await district.sql(
+        "INSERT INTO gateway.accounts (id, kind, region, login) VALUES ($1, 'staff', '350582005', 'zhao')", account
+    )
+    await district.sql(
+        "INSERT INTO gateway.grants (id, region, account_id, role, valid_from, valid_until, why, state, given_by) "
+        "VALUES ($1, '350582005', $2, 'command', $3, $4, 'test', 'active', 'x')",
+        uuid4(), account, clock.now(), clock.now() + timedelta(hours=1),
+    )  # fmt: skip
+    own = district.caller("gateway", Role.COMMAND, subject=f"account:{account}")
+    made = await endpoint(own, receiver)
+    assert await tell(district, deliverer, region()) == 1
+    district.move_clock(hours=2)
+    receiver.verifies = False  # its clock did not move with ours
+    assert await tell(district, deliverer, region()) == 0
+    assert (await shown(command, made))["disabled_reason"] == "owner_gone"
+    # Somebody else of command takes it over, and nothing is lost.
+    assert (await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")).json()["state"] == "enabled"
+    assert await deliverer.rest() == 1
+
+
+async def test_in_production_events_go_by_https_only(
+    district: District, command: httpx.AsyncClient, receiver: Receiver, monkeypatch
+) -> None:
+    house = district.houses["gateway"]
+    monkeypatch.setattr(house, "settings", house.settings.model_copy(update={"production": True}))
+    new = {"url": receiver.url, "types": [REGION], "region": "350582005"}
+    answer = await command.post("/gateway/v1/webhooks", json=new)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "url_not_https")
+    assert answer.json()["errors"][0]["pointer"] == "#/url"

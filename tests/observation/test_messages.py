@@ -171,3 +171,19 @@ async def test_a_hospital_tells_of_its_own_patients_only(district: District, mov
     await tell(district, message("referral.dispatched", referral_id, hospital="hospital-two", at=told.occurred_at))
     assert await theirs() == [("applied", None)], "the desk's word, come late, makes it theirs"
     assert await parked(district) == []
+
+
+async def test_a_sender_reads_what_became_of_its_own_messages(district: District) -> None:
+    told = [message("referral.arrived", new_id()), message("referral.left", new_id()), message("referral.left", "x")]
+    foreign = message("referral.ruled_out", new_id(), source="hospital", party="hospital-one")
+    await tell(district, *told, foreign)
+    desk = district.caller("observation", Role.DESK_120, scope="", party="desk_120")
+    items = (await desk.get("/observation/v1/messages", params={"state": "rejected"})).json()["items"]
+    assert {one["message_id"]: one["reason"] for one in items} == {
+        told[0].message_id: "kind_unknown",
+        told[1].message_id: "referral_unknown",
+        told[2].message_id: "referral_missing",
+    }
+    for role, party in ((Role.DESK_120, "desk_other"), (Role.HOSPITAL, "desk_120")):
+        other = district.caller("observation", role, scope="", party=party)
+        assert (await other.get("/observation/v1/messages")).json()["items"] == []

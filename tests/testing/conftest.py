@@ -210,6 +210,7 @@ def make_round(district: District) -> MakeRound:
     """Plan and open rounds."""
 
     async def make(**values: Any) -> Round:
+        await district.know_laboratories(LAB)
         command = district.caller("testing", Role.COMMAND)
         new = {
             "name": "第一轮",

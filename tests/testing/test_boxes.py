@@ -137,6 +137,7 @@ async def test_a_laboratory_sees_its_own_boxes_and_tubes_only(district: District
         assert discarded.status_code == 404
     assert [one["number"] for one in (await ring.lab.get("/testing/v1/tubes")).json()["items"]] == [tubes[0]]
     # A foreign tube found in the own box is noted, and stays the other's.
+    await district.know_laboratories("lab-other")
     foreign = await ring.box(tubes[1], laboratory="lab-other")
     received = await ring.receive(box, *tubes)
     assert received["unexpected"] == [tubes[1]]

@@ -27,7 +27,7 @@ GRID = f"{SHATANG}0101"
 MARK = "秘"
 """In every name, reason and title of the state, and in no text of the system's."""
 
-LABORATORY, DESK = "lab-of-theirs", "desk-of-theirs"
+LABORATORY, DESK, HOSPITAL = "lab-of-theirs", "desk-of-theirs", "hospital-of-theirs"
 OPEN_TABLES = ("registry.regions", "testing.campaigns", "observation.protocols", "gateway.policies")
 """What everybody may read holds no secret: see the list of the walk."""
 PASSING = (
@@ -117,6 +117,7 @@ async def _testing(district: District, things: dict[str, str], words: set[str]) 
     await _done(command, f"/testing/v1/campaigns/{campaign}/open")
     sampler = district.caller("testing", Role.SAMPLER, scope=SHATANG)
     laboratory = district.caller("testing", Role.LABORATORY, party=LABORATORY)
+    await district.know_laboratories(LABORATORY)
     a_round = Round(district, campaign, command, sampler, laboratory)
     case, other = UUID(things["resident_id"]), UUID(things["dependant_id"])
     own = await _filled(a_round, [case], 1)
@@ -165,7 +166,7 @@ async def _gateway(district: District, things: dict[str, str], words: set[str]) 
     types = ["testing.tube.v1", "registry.resident.v1"]
     hook = {"url": "http://127.0.0.1:9/theirs", "types": types, "region": SHATANG}
     await _done(command, "/gateway/v1/webhooks", hook)
-    source = {"source": "hospital", "party": DESK, "region": SHATANG}
+    source = {"source": "hospital", "party": HOSPITAL, "region": SHATANG}
     secret = (await _done(command, "/gateway/v1/hook-sources", source))["secret"]
     said = {"type": "referral.dispatched", "timestamp": clock.now().isoformat(), "data": {"referral_id": str(new_id())}}
     async with outside(district) as sender:

@@ -39,19 +39,22 @@ CREATE TABLE gateway.messages (
     occurred_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     data jsonb NOT NULL,
+    rest_sealed bytea,
     fingerprint bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT message_id_reused UNIQUE (source, party, message_id)
 );
 CREATE INDEX messages_region_seq_idx ON gateway.messages (region, seq);
+COMMENT ON COLUMN gateway.messages.data IS 'What travels: known texts and small numbers.';
+COMMENT ON COLUMN gateway.messages.rest_sealed IS 'All other fields of its data, which may name people.';
 """
 
 
 def upgrade() -> None:
     run_script(TABLES)
     protect("gateway", "hook_sources", staff="SELECT, INSERT, UPDATE, DELETE")
-    protect("gateway", "messages", staff="SELECT")
+    protect("gateway", "messages", staff="SELECT", machine="SELECT")
 
 
 def downgrade() -> None:

@@ -11,6 +11,14 @@ branch_labels = None
 depends_on = None
 
 TABLES = """
+CREATE TABLE gateway.installation (
+    "only" boolean PRIMARY KEY DEFAULT true CHECK ("only"),
+    id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO gateway.installation DEFAULT VALUES;
+COMMENT ON TABLE gateway.installation
+    IS 'The id by which events name this installation where it has no public address.';
+
 CREATE TABLE gateway.webhook_endpoints (
     id uuid PRIMARY KEY,
     seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -19,6 +27,7 @@ CREATE TABLE gateway.webhook_endpoints (
     url text NOT NULL,
     types text[] NOT NULL,
     party text NOT NULL,
+    owner text NOT NULL,
     secrets_sealed bytea,
     state text COLLATE "C" NOT NULL,
     disabled_reason text COLLATE "C",
@@ -35,6 +44,8 @@ CREATE TABLE gateway.webhook_endpoints (
     CONSTRAINT webhook_state CHECK (state IN ('enabled', 'disabled')),
     CONSTRAINT webhook_disabled_reason CHECK ((disabled_reason IS NOT NULL) = (state = 'disabled'))
 );
+COMMENT ON COLUMN gateway.webhook_endpoints.owner
+    IS 'Who made or enabled it last, and must be able to see what it is told.';
 CREATE INDEX webhook_endpoints_region_seq_idx ON gateway.webhook_endpoints (region, seq);
 
 CREATE TABLE gateway.webhook_cursors (
@@ -59,7 +70,7 @@ CREATE TABLE gateway.webhook_deliveries (
     type text NOT NULL,
     subject uuid NOT NULL,
     event_version bigint NOT NULL,
-    body text,
+    body text NOT NULL,
     state text COLLATE "C" NOT NULL,
     attempts bigint NOT NULL,
     last_status bigint,
@@ -69,8 +80,7 @@ CREATE TABLE gateway.webhook_deliveries (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT webhook_delivery_twice UNIQUE (endpoint_id, event_id),
-    CONSTRAINT webhook_delivery_state CHECK (state IN ('delivered', 'parked', 'dead')),
-    CONSTRAINT webhook_delivery_body CHECK (body IS NOT NULL OR state = 'delivered')
+    CONSTRAINT webhook_delivery_state CHECK (state IN ('delivered', 'parked', 'dead'))
 );
 CREATE INDEX webhook_deliveries_region_seq_idx ON gateway.webhook_deliveries (region, seq);
 CREATE INDEX webhook_deliveries_list_idx ON gateway.webhook_deliveries (endpoint_id, region, seq);
@@ -95,6 +105,7 @@ def upgrade() -> None:
         f"TO fangxian_gateway_machine USING ({IN_RANGE})"
     )
     # A new endpoint begins where the gateway itself has come to. Cursors hold nobody's data.
+    allow("gateway", "installation", "SELECT", "system")
     allow("gateway", "webhook_cursors", "SELECT, INSERT, UPDATE, DELETE", "system")
     allow("gateway", "webhook_cursors", "INSERT", "staff", "machine")
     allow("gateway", "feed_cursors", "SELECT", "staff", "machine")
@@ -102,5 +113,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("REVOKE SELECT ON gateway.feed_cursors FROM fangxian_gateway_staff, fangxian_gateway_machine")
-    for table in ("webhook_deliveries", "webhook_cursors", "webhook_endpoints"):
+    for table in ("webhook_deliveries", "webhook_cursors", "webhook_endpoints", "installation"):
         op.execute(f"DROP TABLE gateway.{table}")

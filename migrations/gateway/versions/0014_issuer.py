@@ -150,9 +150,91 @@ OF_THE_SYSTEM = (
     "issuer_keys",
 )
 
+PARTIES = """
+CREATE TABLE gateway.parties (
+    id uuid PRIMARY KEY,
+    seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+    version bigint NOT NULL DEFAULT 1,
+    region text COLLATE "C" NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    party text COLLATE "C" NOT NULL,
+    state text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT parties_role_party_key UNIQUE (role, party),
+    CONSTRAINT party_state CHECK (state IN ('active', 'ended'))
+);
+CREATE INDEX parties_region_seq_idx ON gateway.parties (region, seq);
+"""
+
+# Clients are registered by the API and by the operator's shell, so the database itself follows who is registered.
+# The lock makes two at once wait for each other: else the last two of a party could end and leave it active.
+FOLLOW_PARTIES = """
+CREATE FUNCTION gateway.follow_party(asked_role text, asked_party text, asked_region text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_active boolean;
+    changed gateway.parties%ROWTYPE;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('gateway.parties ' || asked_role || ' ' || asked_party));
+    is_active := EXISTS (
+        SELECT FROM gateway.clients WHERE role = asked_role AND party = asked_party AND revoked_at IS NULL
+    ) OR EXISTS (
+        SELECT FROM gateway.hook_sources WHERE source = asked_role AND party = asked_party
+    );
+    INSERT INTO gateway.parties AS held (id, region, role, party, state)
+    VALUES (
+        uuidv7(), asked_region, asked_role, asked_party, CASE WHEN is_active THEN 'active' ELSE 'ended' END
+    )
+    ON CONFLICT (role, party) DO UPDATE
+        SET state = excluded.state, version = held.version + 1, updated_at = now()
+        WHERE held.state <> excluded.state
+    RETURNING * INTO changed;
+    IF changed.id IS NOT NULL THEN
+        INSERT INTO gateway.feed (epoch, type, subject, version, region, change, urgent, data)
+        SELECT max(epoch), 'gateway.party.v1', changed.id, changed.version, changed.region,
+            CASE WHEN is_active THEN 'registered' ELSE 'ended' END, false,
+            json_build_object(
+                'id', changed.id, 'version', changed.version, 'region', changed.region, 'role', changed.role,
+                'party', changed.party, 'state', changed.state
+            )
+        FROM gateway.feed_epochs;
+    END IF;
+END $$;
+CREATE FUNCTION gateway.follow_client() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    client record := coalesce(new, old);
+BEGIN
+    IF client.role IN ('laboratory', 'desk_120', 'hospital', 'municipal') THEN
+        PERFORM gateway.follow_party(client.role, client.party, client.region);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION gateway.follow_hook_source() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    source record := coalesce(new, old);
+BEGIN
+    PERFORM gateway.follow_party(source.source, source.party, source.region);
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION gateway.follow_party, gateway.follow_client, gateway.follow_hook_source FROM PUBLIC;
+CREATE TRIGGER follow_client AFTER INSERT OR DELETE OR UPDATE OF revoked_at ON gateway.clients
+    FOR EACH ROW EXECUTE FUNCTION gateway.follow_client();
+CREATE TRIGGER follow_hook_source AFTER INSERT OR DELETE ON gateway.hook_sources
+    FOR EACH ROW EXECUTE FUNCTION gateway.follow_hook_source();
+"""
+
 
 def upgrade() -> None:
     run_script(TABLES)
+    run_script(PARTIES)
+    run_script(FOLLOW_PARTIES)
+    protect("gateway", "parties", system="SELECT")
+    # Which laboratories and hospitals there are, is known in every region.
+    op.execute("GRANT SELECT ON gateway.parties TO fangxian_gateway_staff")
+    op.execute("CREATE POLICY staff ON gateway.parties FOR SELECT TO fangxian_gateway_staff USING (true)")
     protect("gateway", "clients", staff="SELECT, INSERT, UPDATE")
     protect("gateway", "sessions", staff="SELECT, UPDATE")
     for table in OF_THE_SYSTEM:
@@ -161,5 +243,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP TRIGGER follow_hook_source ON gateway.hook_sources")
+    op.execute("DROP TRIGGER follow_client ON gateway.clients")
+    op.execute("DROP FUNCTION gateway.follow_client, gateway.follow_hook_source, gateway.follow_party")
+    op.execute("DROP TABLE gateway.parties")
     for table in (*OF_THE_SYSTEM, "sessions", "clients"):
         op.execute(f"DROP TABLE gateway.{table}")

@@ -35,6 +35,7 @@ CREATE TABLE observation.referrals (
     overdue_at timestamptz,
     cancelled_at timestamptz,
     cancel_reason text,
+    reveals timestamptz[] NOT NULL DEFAULT '{}',
     withdrawn boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -55,12 +56,13 @@ CREATE UNIQUE INDEX referral_open ON observation.referrals (resident_id) WHERE c
 CREATE INDEX referrals_due_at_idx ON observation.referrals (due_at) WHERE closed_at IS NULL AND overdue_at IS NULL;
 CREATE INDEX referrals_hospital_idx ON observation.referrals (hospital) WHERE hospital IS NOT NULL;
 COMMENT ON COLUMN observation.referrals.reporter
-    IS 'The machine that reported it; empty for staff and our own worker.';
+    IS 'The machine or service point that reported it; empty for staff and our own worker.';
 COMMENT ON COLUMN observation.referrals.desk IS 'The 120 desk it is handed to.';
 COMMENT ON COLUMN observation.referrals.hospital IS 'Once a message names it.';
 COMMENT ON COLUMN observation.referrals.since IS 'When it entered its present state.';
 COMMENT ON COLUMN observation.referrals.due_at IS 'When the next stage must have been reached.';
 COMMENT ON COLUMN observation.referrals.overdue_at IS 'Since when the alarm is on.';
+COMMENT ON COLUMN observation.referrals.reveals IS 'When the person was shown in clear within the last hour.';
 COMMENT ON COLUMN observation.referrals.withdrawn IS 'Cancelled because its evidence was taken back.';
 
 CREATE TABLE observation.fevers (
@@ -82,7 +84,7 @@ CREATE TABLE observation.fevers (
 CREATE INDEX fevers_region_seq_idx ON observation.fevers (region, seq);
 CREATE INDEX fevers_referral_id_idx ON observation.fevers (referral_id);
 CREATE INDEX fevers_resident_id_idx ON observation.fevers (resident_id);
-COMMENT ON COLUMN observation.fevers.party IS 'The machine that reported it; empty for people.';
+COMMENT ON COLUMN observation.fevers.party IS 'The machine or service point that read it; empty for people.';
 """
 
 # Who reports a fever is answered with the episode the person is in, also where it was reported elsewhere: the one

@@ -38,7 +38,7 @@ CREATE INDEX messages_referral_id_idx ON observation.messages (referral_id) WHER
 
 def upgrade() -> None:
     run_script(TABLES)
-    protect("observation", "messages", staff="SELECT")
+    protect("observation", "messages", staff="SELECT", machine="SELECT")
 
 
 def downgrade() -> None:

@@ -1,9 +1,9 @@
-"""People who may be sampled, and orders that put them into tubes of their own."""
+"""People who may be sampled, orders that put them into tubes of their own, and the laboratories that there are."""
 
 from alembic import op
 
 from migrations.house import run_script
-from migrations.roles import protect
+from migrations.roles import allow, protect
 
 revision = "0002"
 down_revision = "0001"
@@ -25,6 +25,13 @@ CREATE TABLE testing.observed (
 );
 CREATE INDEX observed_resident_id_idx ON testing.observed (resident_id);
 COMMENT ON COLUMN testing.observed.subject IS 'The order.';
+
+CREATE TABLE testing.laboratories (
+    id uuid PRIMARY KEY,
+    party text COLLATE "C" NOT NULL,
+    active boolean NOT NULL
+);
+CREATE INDEX laboratories_party_idx ON testing.laboratories (party) WHERE active;
 """
 
 
@@ -32,8 +39,11 @@ def upgrade() -> None:
     run_script(TABLES)
     protect("testing", "people", staff="SELECT")
     protect("testing", "observed")
+    allow("testing", "laboratories", "SELECT", "staff")
+    allow("testing", "laboratories", "SELECT, INSERT, UPDATE, DELETE", "system")
 
 
 def downgrade() -> None:
+    op.execute("DROP TABLE testing.laboratories")
     op.execute("DROP TABLE testing.observed")
     op.execute("DROP TABLE testing.people")

@@ -8,6 +8,7 @@ from fastapi import Path
 from services.gateway.clients import use_cases
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PartyEverywhere, PublicKeyInvalid
+from services.gateway.parties.use_cases import PartyNoPoint
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
@@ -27,7 +28,7 @@ RegisteredId = Annotated[
     "",
     audit=Kind.KEYS,
     role=Role.COMMAND,
-    raises=[ClientTaken, PartyEverywhere, RegionOutside, PublicKeyInvalid],
+    raises=[ClientTaken, PartyEverywhere, PartyNoPoint, RegionOutside, PublicKeyInvalid],
     status=201,
     location="/gateway/v1/clients/{id}",
 )

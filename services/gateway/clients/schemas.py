@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from services.gateway.clients import rules
 from shared.actors import Role
 from shared.contracts.resource import Said
+from shared.parties import fault_of
 from shared.problems import Invalid, Text
 
 ROLES = tuple(role.label for role in rules.MACHINES)
@@ -97,6 +98,8 @@ class NewClient(Said):
             )
         if self.kind == "machine" and (self.role not in ROLES or not self.party):
             raise Invalid("machine_incomplete", Text(zh="系统需要角色和 party", en="A machine has a role and a party"))
+        if self.kind == "machine" and self.role and (fault := fault_of(Role.named(self.role), self.party)):
+            raise Invalid("party_malformed", fault[0], **fault[1])
         return self
 
     @property

@@ -15,6 +15,7 @@ from services.gateway.clients.assertions import UnprovenError
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
 from services.gateway.issuer.ending import end_tokens
+from services.gateway.parties.use_cases import require_point
 from shared.actors import Role
 from shared.problems import Problem, Text
 from shared.regions import covers
@@ -70,6 +71,8 @@ async def add_client(work: Work, new: NewClient) -> ClientMade:
     work.require_within(new.region)
     if new.role is not None and Role.named(new.role) in Role.MACHINE:
         require_whole(work)
+    elif new.role is not None:
+        await require_point(work, new.party, new.region)
     row, secret = made_of(new, work)
     work.add(row)
     await work.session.flush()

@@ -1,7 +1,7 @@
 """The pages of the edge, open to everybody: the merged OpenAPI, what can go wrong, who is ready, and public keys."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -13,7 +13,8 @@ from services.gateway.edge.documents import Documents
 from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.published import published
 from services.gateway.edge.reference.routes import Reference
-from shared.contracts.asyncapi import asyncapi
+from shared.contracts.asyncapi import asyncapi, resources, schema_of
+from shared.contracts.resource import schema_path
 from shared.house import House
 from shared.http.prepared import JSON, Once, Prepared
 from shared.problems import NoSuchPath, language_of
@@ -60,6 +61,7 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,
         "/asyncapi.json": events,
+        "/schemas/{name}": partial(_schema, house),
         "/problems": problems,
         "/problems/{code}": problem,
         "/status": status,
@@ -74,6 +76,16 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
 @cache
 def _events() -> Prepared:
     return Prepared(msgspec.json.encode(asyncapi()), JSON)
+
+
+async def _schema(house: House, request: Request) -> Response:
+    """The JSON Schema of a resource type, where events say that it is (`dataschema`)."""
+    path = request.url.path
+    found = next((one for one in resources() if schema_path(one.type) == path), None)
+    if found is None:
+        raise NoSuchPath()
+    content = schema_of(found, house.settings.issuer_url + path)
+    return JSONResponse(content, headers=MINUTE, media_type="application/schema+json")
 
 
 def _said(content: Any, language: str) -> Response:

@@ -8,6 +8,7 @@ from fastapi import Path, Query
 from services.gateway.grants import use_cases
 from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
 from services.gateway.grants.use_cases import GrantDecided, GrantExists, GrantOwn, SecondPersonNeeded
+from services.gateway.parties.use_cases import PartyNoPoint, PartyUnknown
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.http.router import PageAsked, Router, Work
@@ -25,7 +26,7 @@ GrantId = Annotated[UUID, Path(description="Id of a grant.", examples=[EXAMPLE_I
     "",
     audit=Kind.GRANT,
     role=Role.COMMAND,
-    raises=[NotFound, RegionOutside, GrantExists, GrantOwn],
+    raises=[NotFound, RegionOutside, GrantExists, GrantOwn, PartyNoPoint, PartyUnknown],
     status=201,
     location="/gateway/v1/grants/{id}",
 )

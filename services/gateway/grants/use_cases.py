@@ -9,6 +9,7 @@ from services.gateway.grants import rules
 from services.gateway.grants.schemas import ENDS_BEFORE_START, Grant, GrantReason, NewGrant
 from services.gateway.grants.tables import GrantRow
 from services.gateway.issuer.ending import end_grant as end_sessions_of
+from services.gateway.parties.use_cases import require_party
 from shared.actors import Role
 from shared.problems import Fault, InvalidInput, NotFound, Problem, Text
 from shared.work import Listed, Page, Work
@@ -57,6 +58,7 @@ async def give_grant(work: Work, new: NewGrant) -> Grant:
     work.require_within(new.region)
     if new.valid_until and new.valid_until <= (new.valid_from or work.now):
         raise InvalidInput(errors=[Fault("ends_before_start", ENDS_BEFORE_START, at="/valid_until")])
+    await require_party(work, role, new.party, new.region)
     account = await work.get(AccountRow, new.account_id)
     if account.kind != "staff":
         raise NotFound()

@@ -11,6 +11,7 @@ from services.gateway.messages.schemas import (
     EXAMPLE_POST,
     HookSource,
     HookSourceMade,
+    MessageShown,
     NewHookSource,
     Posted,
     Received,
@@ -20,11 +21,11 @@ from services.gateway.messages.use_cases import (
     HookSourcesFull,
     HookSourceTaken,
     MessageIdReused,
+    SignatureAhead,
     SignatureExpired,
     SignatureInvalid,
 )
 from shared.actors import Role, system
-from shared.contracts.gateway import Message
 from shared.http.limits import check_content_type
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
@@ -63,7 +64,7 @@ SIGNED_BODY = {
     role=Role.MACHINE,
     open=True,
     status=202,
-    raises=[SignatureInvalid, SignatureExpired, MessageIdReused],
+    raises=[SignatureInvalid, SignatureExpired, SignatureAhead, MessageIdReused],
     location="/gateway/v1/messages/{id}",
     also={200: "The same message came before: the same answer."},
     extra=SIGNED_BODY,
@@ -123,16 +124,17 @@ async def remove_hook_source(source_id: SourceId, work: Work) -> None:
     await use_cases.remove_hook_source(work, source_id)
 
 
-READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR
+SENDERS = Role.DESK_120 | Role.HOSPITAL | Role.MUNICIPAL
+READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR | SENDERS
 
 
 @messages.get("", role=READERS)
-async def list_messages(work: Work, page: PageAsked) -> Listed[Message]:
-    """List what other systems posted about places within the caller's scope."""
+async def list_messages(work: Work, page: PageAsked) -> Listed[MessageShown]:
+    """List what other systems posted: staff see what is of their region, a sender what is its own."""
     return await use_cases.list_messages(work, page)
 
 
 @messages.get("/{kept_id}", role=READERS, raises=[NotFound])
-async def get_message(message_id: MessageId, work: Work) -> Message:
+async def get_message(message_id: MessageId, work: Work) -> MessageShown:
     """Show one message of another system."""
     return await use_cases.get_message(work, message_id)

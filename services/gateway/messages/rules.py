@@ -26,13 +26,16 @@ _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 
 KNOWN_TEXTS = frozenset({"referral_id", "region", "hospital"})
 MOST_TEXT = 100
+MOST_NAMES = 50
 MOST_NUMBER = 10**9
 """A telephone number is longer."""
+MOST_REST_BYTES = 32 << 10
+"""What is kept of a message beside what travels, as JSON."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PERSONAL = re.compile(r"(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9])")
 
-Fault = Literal["invalid", "expired"]
+TimeFault = Literal["expired", "ahead"]
 
 
 class Signed(NamedTuple):
@@ -65,9 +68,11 @@ def is_signed(signed: Signed, body: str, secret: str) -> bool:
     return any(hmac.compare_digest(expected, given.encode()) for given in signed.signatures)
 
 
-def is_in_time(signed: Signed, now: datetime) -> bool:
-    """Whether a message was sent within five minutes of now: an old one may be a recording."""
-    return abs(now - signed.sent_at) <= TOLERANCE
+def time_fault(signed: Signed, now: datetime) -> TimeFault | None:
+    """What is wrong with when a message was sent: an old one may be a recording. Five minutes either way are taken."""
+    if signed.sent_at > now + TOLERANCE:
+        return "ahead"
+    return "expired" if signed.sent_at < now - TOLERANCE else None
 
 
 def sign(secret: str, message_id: str, sent_at: datetime, body: str) -> str:
@@ -85,10 +90,10 @@ def sign_all(all_secrets: Iterable[str], message_id: str, sent_at: datetime, bod
 
 
 def impersonal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a message may be kept: the texts we know by name, and small numbers.
+    """What of a message may travel: the texts we know by name, and small numbers.
 
-    Another system may send people's names and numbers whatever it was told; a message is kept, published and passed on,
-    so what is not known to be harmless is left out of it.
+    Another system may send people's names and numbers, although it was told not to. A message is published and passed
+    on, so only what is known to be harmless travels with it. The rest stays here, encrypted.
     """
     return {name: value for name, value in data.items() if _is_impersonal(name, value)}
 
@@ -98,6 +103,30 @@ def _is_impersonal(name: str, value: object) -> bool:
         return name in KNOWN_TEXTS and len(value) <= MOST_TEXT and not _PERSONAL.search(value)
     is_number = value is None or isinstance(value, bool | int | float)
     return is_number and bool(_NAME.fullmatch(name)) and abs(value or 0) < MOST_NUMBER  # type: ignore[arg-type]
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """What a message holds beside what travels, and the names of the fields that were too large to be kept."""
+
+    fields: dict[str, Any] = {}
+    left_out: list[str] = []
+
+
+def rest_of(data: Mapping[str, Any], travels: Mapping[str, Any]) -> Rest:
+    """The other fields of a message in their order, as many as fit into 32 KiB. One too large stops no other."""
+    fields: dict[str, Any] = {}
+    left_out: list[str] = []
+    room = MOST_REST_BYTES
+    for name, value in data.items():
+        if name in travels:
+            continue
+        size = len(msgspec.json.encode({name: value}))
+        if size <= room:
+            fields[name] = value
+            room -= size
+        elif len(left_out) < MOST_NAMES:
+            left_out.append(name[:MOST_TEXT])
+    return Rest(fields, left_out)
 
 
 class Secret(msgspec.Struct, frozen=True):

@@ -1,13 +1,16 @@
 """Hooks: what is said."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from shared.actors import Role
+from shared.contracts.gateway import Message
 from shared.contracts.resource import Said
 from shared.contracts.times import Instant
+from shared.parties import fault_of
 from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]
@@ -36,6 +39,12 @@ class NewHookSource(Said):
     party: str = Field(min_length=1, max_length=100, description="Which of them, as its tokens name it.")
     region: Region
 
+    @model_validator(mode="after")
+    def _party_is_well_formed(self) -> Self:
+        if fault := fault_of(Role.named(self.source), self.party):
+            raise Invalid("party_malformed", fault[0], **fault[1])
+        return self
+
 
 class HookSource(Said):
     """A system that may post its events to `/gateway/v1/hooks/{source}`."""
@@ -58,15 +67,35 @@ class HookSourceMade(HookSource):
     secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.")
 
 
+def _text(description: str) -> dict[str, Any]:
+    return {"type": "string", "maxLength": 100, "description": description}
+
+
+DATA: dict[str, Any] = {
+    "properties": {
+        "referral_id": {"type": "string", "format": "uuid", "description": "Of every `referral.…`: which one."},
+        "hospital": _text("Of `referral.dispatched` to `referral.handed_over`: the party of the hospital it goes to."),
+        "region": {"type": "string", "pattern": "^[0-9]{2,16}$", "description": "Where it happened."},
+        "crew": _text("Of `referral.dispatched`: who comes."),
+        "vehicle": _text("Of `referral.dispatched`: what they come in."),
+        "bed": {"type": "integer", "description": "Of `referral.admitted`."},
+    },
+    "additionalProperties": True,
+}
+"""The fields that have a meaning here, by the types they belong to. All others are kept as they are."""
+
+
 class Posted(BaseModel):
-    """The body of a Standard Webhooks message. What we do not know in it is kept out, not refused."""
+    """The body of a Standard Webhooks message. Fields beside these three are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"examples": [EXAMPLE_POST]})
 
     type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)
     timestamp: Instant = Field(description="When it happened, by the sender's clock.")
     data: dict[str, Any] = Field(
-        description="The sender's. `referral_id`, `region`, `hospital` and small numbers are kept, all else is not."
+        description="The sender's, kept whole up to 32 KiB. Only `referral_id`, `region`, `hospital` and small numbers "
+        "travel to other systems; all else is encrypted, and shown to the sender and to who answers for the region.",
+        json_schema_extra=DATA,
     )
 
     @field_validator("timestamp")
@@ -75,6 +104,33 @@ class Posted(BaseModel):
         if not 2000 <= value.year <= 2200:
             raise Invalid("timestamp_absurd", Text(zh="时间不合理", en="This time cannot be right"))
         return value
+
+
+class MessageShown(Message):
+    """A message as its sender and staff read it: also with what does not travel."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "version": 1,
+                    "region": "350582005001",
+                    "source": "desk_120",
+                    "party": "desk_120",
+                    "message_id": "msg_2021_000123",
+                    "kind": "referral.dispatched",
+                    "occurred_at": "2021-01-21T10:20:00+08:00",
+                    "received_at": "2021-01-21T10:20:03+08:00",
+                    "data": {"referral_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21", "crew": "晋江120-3"},
+                    "left_out": [],
+                }
+            ]
+        }
+    )
+
+    data: dict[str, Any] = Field(json_schema_extra=DATA)
+    left_out: list[str] = Field(description="Fields of `data` that were too large to be kept.")
 
 
 class Received(BaseModel):

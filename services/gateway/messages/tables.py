@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Row
-from services.gateway.messages.schemas import HookSource
+from services.gateway.messages.rules import Rest
+from services.gateway.messages.schemas import HookSource, MessageShown
 from shared.contracts.gateway import Message
 from shared.db import REGION
 from shared.sealing import Sealed
@@ -55,7 +57,9 @@ class MessageRow(Row):
     kind: Mapped[str]
     occurred_at: Mapped[datetime]
     received_at: Mapped[datetime]
-    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="What travels: known texts and small numbers.")
+    rest_sealed: Mapped[bytes | None] = mapped_column(comment="All other fields of its data, which may name people.")
+    rest = Sealed()
     fingerprint: Mapped[bytes]
 
     __table_args__ = (UniqueConstraint("source", "party", "message_id", name="message_id_reused"),)
@@ -74,3 +78,18 @@ class MessageRow(Row):
             received_at=self.received_at,
             data=self.data,
         )
+
+    def shown(self, *, with_rest: bool) -> MessageShown:
+        """As the API shows it. The rest goes to those who may read what others wrote of people."""
+        rest = self._rest() if with_rest else Rest()
+        said = self.public().model_dump(exclude={"data"})
+        return MessageShown(**said, data={**self.data, **rest.fields}, left_out=rest.left_out)
+
+    def _rest(self) -> Rest:
+        text = MessageRow.rest.masked(self, str)
+        if text is None:
+            return Rest()
+        try:
+            return msgspec.json.decode(text, type=Rest)
+        except msgspec.DecodeError:  # a word in its place: its key was destroyed, or it is damaged
+            return Rest(left_out=[text])

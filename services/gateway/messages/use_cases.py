@@ -2,21 +2,23 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from services.gateway.clients.use_cases import require_whole
 from services.gateway.messages import rules
-from services.gateway.messages.schemas import HookSource, HookSourceMade, NewHookSource, Posted
+from services.gateway.messages.schemas import HookSource, HookSourceMade, MessageShown, NewHookSource, Posted
 from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
 from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
 from shared.contracts.gateway import Message
 from shared.http import bodies
 from shared.ids import new_id
-from shared.problems import Problem, Text
+from shared.problems import NotFound, Problem, Text
 from shared.regions import level_of, lies_under
 from shared.work import Listed, Page, Work
 
@@ -42,13 +44,32 @@ class SignatureInvalid(Problem):
 
 
 class SignatureExpired(Problem):
-    """The signature is genuine but of another time: a recording, or a wrong clock."""
+    """The signature is genuine and too old: a recording, or a clock that is slow."""
 
     status = 401
     code = "signature_expired"
     headers = CHALLENGE
-    title = Text(zh="签名已过期", en="The signature is too old, or ahead of time")
-    fix = Text(zh="请校准时钟，并在 5 分钟内发出", en="Set the clock right and send within 5 minutes of signing")
+    title = Text(zh="签名已过期", en="The signature is too old")
+    fix = Text(
+        zh="请在签名后 5 分钟内发出；如仍出现，请校准发送方时钟",
+        en="Send within 5 minutes of signing; if it was, set the sender's clock right",
+    )
+
+
+class SignatureAhead(Problem):
+    """The signature is genuine and of a time that has not come: a clock that is fast."""
+
+    status = 401
+    code = "signature_ahead"
+    headers = CHALLENGE
+    title = Text(zh="签名时间超前", en="The signature is ahead of time")
+    fix = Text(
+        zh="发送方时钟快 5 分钟以上，请校准后重新签名发出",
+        en="The sender's clock is more than 5 minutes fast: set it right, sign anew and send again",
+    )
+
+
+TIME_FAULTS: Mapping[rules.TimeFault, type[Problem]] = {"expired": SignatureExpired, "ahead": SignatureAhead}
 
 
 class MessageIdReused(Problem):
@@ -85,8 +106,10 @@ async def receive_message(work: Work, source: Source, headers: Mapping[str, str]
     fingerprint = hashlib.sha256(body).digest()
     posted = bodies.parsed(Posted, body)
     work.audit(kind=Kind.CHANGE, reason=posted.type, actor=_as_actor(sender, work.actor.request_id))
+    id_, travels = new_id(), rules.impersonal(posted.data)
+    rest = msgspec.json.encode(rules.rest_of(posted.data, travels)).decode()
     values = {
-        "id": new_id(),
+        "id": id_,
         "region": _region_of(posted, sender),
         "source": source,
         "party": sender.party,
@@ -94,7 +117,8 @@ async def receive_message(work: Work, source: Source, headers: Mapping[str, str]
         "kind": posted.type,
         "occurred_at": posted.timestamp,
         "received_at": work.now,
-        "data": rules.impersonal(posted.data),
+        "data": travels,
+        "rest_sealed": work.house.keyring.seal(MessageRow.rest.place(MessageRow), id_, rest),
         "fingerprint": fingerprint,
     }
     kept = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")
@@ -121,8 +145,8 @@ async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: 
     for row in await work.session.scalars(statement.limit(MOST_SOURCES)):
         secrets = rules.valid_secrets(row.secrets or "[]", work.now)
         if any(rules.is_signed(signed, text, secret) for secret in secrets):
-            if not rules.is_in_time(signed, work.now):
-                raise SignatureExpired()
+            if (fault := rules.time_fault(signed, work.now)) is not None:
+                raise TIME_FAULTS[fault]()
             return row
     raise SignatureInvalid()
 
@@ -174,9 +198,23 @@ async def remove_hook_source(work: Work, source_id: UUID) -> None:
     await work.session.delete(row)
 
 
-async def list_messages(work: Work, page: Page) -> Listed[Message]:
-    return await work.page(select(MessageRow), page, MessageRow.public)
+READ_THE_REST = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.MACHINE
+"""Who reads the fields of a message that may name people: who answers for the region, and the sender itself."""
 
 
-async def get_message(work: Work, message_id: UUID) -> Message:
-    return (await work.get(MessageRow, message_id)).public()
+async def list_messages(work: Work, page: Page) -> Listed[MessageShown]:
+    statement = select(MessageRow)
+    if work.actor.role in Role.MACHINE:
+        statement = statement.where(MessageRow.source == work.actor.role.label)
+    return await work.page(statement, page, partial(_shown, work))
+
+
+async def get_message(work: Work, message_id: UUID) -> MessageShown:
+    row = await work.get(MessageRow, message_id)
+    if work.actor.role in Role.MACHINE and row.source != work.actor.role.label:
+        raise NotFound()
+    return _shown(work, row)
+
+
+def _shown(work: Work, row: MessageRow) -> MessageShown:
+    return row.shown(with_rest=work.actor.role in READ_THE_REST)

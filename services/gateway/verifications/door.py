@@ -14,9 +14,12 @@ import asyncpg
 
 from services.gateway.batcher import LARGEST_BATCH, Batcher, Connect, RunBatch
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
-from services.gateway.verifications.rules import Outcome
+from services.gateway.verifications.rules import LOWEST_FEVER_TENTHS, Outcome
 
-RECORD_VISITS = """
+_ASKED = "scan_id, at, point_id, resident_id, shown_by, temperature_tenths"
+_UNNEST = "unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])"
+_ANSWERED = "scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at"
+_RECORD = f"""
 insert into gateway.visits (
     scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, receipt_seconds,
     decided_at
@@ -30,8 +33,7 @@ select
         + coalesce(asked.temperature_tenths >= point.fever_tenths, false)::int
     ),
     asked.temperature_tenths, point.receipt_seconds, $7
-from unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])
-    as asked (scan_id, at, point_id, resident_id, shown_by, temperature_tenths)
+from {{asked}}
 join gateway.points as point on point.id = asked.point_id and point.closed_at is null
 left join gateway.codes as code on code.resident_id = asked.resident_id
 cross join lateral (
@@ -44,12 +46,33 @@ cross join lateral (
 ) as seen
 order by asked.scan_id
 on conflict do nothing
-returning scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at
-"""
+returning {_ANSWERED}
+"""  # noqa: S608 (names of columns)
+RECORD_VISITS = _RECORD.format(asked=f"{_UNNEST} as asked ({_ASKED})")
 """`seen` is `colour_at` of codes/rules.py. What `get_byte` picks is `outcomes` of rules.py; a test holds both together.
 
 Sorted by scan id, so that two batches holding the same scans cannot deadlock. A scan that is there already, or whose
 point nobody knows or that is closed, returns no row.
+"""
+
+RECORD_FEVERS = f"""
+with asked ({_ASKED}) as (select * from {_UNNEST}), recorded as ({_RECORD.format(asked="asked")}), told as (
+    insert into gateway.feed (epoch, type, subject, version, region, change, urgent, data)
+    select distinct on (asked.scan_id)
+        (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', asked.scan_id, 1, point.region, 'measured',
+        true, json_build_object(
+            'id', asked.scan_id, 'version', 1, 'region', point.region, 'resident_id', asked.resident_id,
+            'point_id', asked.point_id, 'celsius', round(asked.temperature_tenths / 10.0, 1), 'measured_at', asked.at
+        )
+    from asked
+    join gateway.points as point on point.id = asked.point_id and asked.temperature_tenths >= point.fever_tenths
+    join recorded on recorded.scan_id = asked.scan_id
+)
+select {_ANSWERED} from recorded
+"""  # noqa: S608 (names of columns)
+"""The same, and puts each fever on the feed in the same transaction. A scan that is repeated is not told again.
+
+It takes the temperature from what is asked: a door may write temperatures, and read none.
 """
 
 FIND_VISITS = """
@@ -101,11 +124,13 @@ def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: i
 
     async def prepare(connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
         record = await connection.prepare(RECORD_VISITS)
+        record_fevers = await connection.prepare(RECORD_FEVERS)
         find = await connection.prepare(FIND_VISITS)
 
         async def run(scans: Sequence[Scan]) -> Sequence[Visit | Exception]:
             columns = zip(*scans, strict=True)
-            rows = await record.fetch(*map(list, columns), now())
+            statement = record_fevers if any(map(_may_be_fever, scans)) else record
+            rows = await statement.fetch(*map(list, columns), now())
             visits = {row[0]: Visit(*row) for row in rows}
             if missing := [scan for scan in scans if scan.scan_id not in visits]:
                 rows = await find.fetch([scan.scan_id for scan in missing], [scan.at for scan in missing])
@@ -115,6 +140,11 @@ def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: i
         return run
 
     return Batcher(connect, prepare, largest_batch=largest_batch)
+
+
+def _may_be_fever(scan: Scan) -> bool:
+    """Whether a temperature reaches the lowest limit that any point can have: only then a fever is looked for."""
+    return scan.temperature_tenths is not None and scan.temperature_tenths >= LOWEST_FEVER_TENTHS
 
 
 def _answer(scan: Scan, visit: Visit | None) -> Visit | Exception:

@@ -13,12 +13,15 @@ class ScanIdNotV7(Problem):
 
 
 class ClockBehind(Problem):
-    """The scan is too old for an online check."""
+    """The scan is more than a day old."""
 
     status = 422
     code = "clock_behind"
     title = Text(zh="扫码时间距今过久", en="The scan was made too long ago")
-    fix = Text(zh="请校准设备时间后重新扫码", en="Set the device's clock right, and scan again")
+    fix = Text(
+        zh="请校准设备时间；扫码记录须在 24 小时内送达",
+        en="Set the device's clock right; a scan is taken within 24 hours of being made",
+    )
 
 
 class ScanIdTaken(Problem):

@@ -7,13 +7,20 @@ from fastapi import Path, Query
 
 from services.gateway.verifications import use_cases
 from services.gateway.verifications.problems import ServicePointNotFound
-from services.gateway.verifications.schemas import Visit
+from services.gateway.verifications.schemas import ScanFound, Visit
 from shared.actors import Role
 from shared.http.router import Router, Work, cursor_query
 from shared.problems import Forbidden, NotFound
 from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
+internal = Router(prefix="/internal/scans", tags=["service points"])
+
+
+@internal.get("/{scan_id}", role=Role.SERVICE, raises=[NotFound], include_in_schema=False)
+async def find_scan(scan_id: UUID, point_id: UUID, work: Work) -> ScanFound:
+    """Say whose code a scan at a point was, for a fever that its doorkeeper reports."""
+    return await use_cases.find_scan(work, scan_id, point_id)
 
 
 @router.get("", role=Role.CASEWORKERS | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])

@@ -18,7 +18,11 @@ from services.gateway.codes.policy import Colour
 
 AHEAD = timedelta(minutes=5)
 BEHIND = timedelta(days=1)
-"""How far a device's clock may be off for an online check. Older scans come by the upload of visits made offline."""
+"""How far the time of a scan may lie from now. A device that was offline sends its scans within a day."""
+
+
+LOWEST_FEVER_TENTHS, HIGHEST_FEVER_TENTHS = 360, 400
+"""Between these, in tenths of a degree Celsius, each point sets what it calls a fever."""
 
 
 class Verdict(enum.IntEnum):
@@ -117,7 +121,7 @@ class PointPolicy(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a colour either passes or is registered")
         if self.negative_within_hours is not None and not 1 <= self.negative_within_hours <= 720:
             raise ValueError("negative_within_hours is from 1 to 720")
-        if not 36 <= self.fever_celsius <= 40:
+        if not LOWEST_FEVER_TENTHS <= self.fever_tenths <= HIGHEST_FEVER_TENTHS:
             raise ValueError("fever_celsius is from 36 to 40")
 
     @property

@@ -69,6 +69,16 @@ class Verified(TypedDict):
     why: NotRequired[str]
 
 
+class ScanFound(BaseModel):
+    """Whose code was shown at a point, where, and when the device scanned it. For our own services."""
+
+    model_config = ConfigDict(frozen=True)
+
+    resident_id: UUID
+    region: str
+    at: datetime
+
+
 class Visit(BaseModel):
     """Somebody showed a code somewhere, and what came of it. To the door itself the reason is never shown."""
 

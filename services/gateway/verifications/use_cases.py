@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import select, text, tuple_
@@ -10,12 +11,13 @@ from services.gateway.acts import VERIFIED
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.rules import made_at
-from services.gateway.verifications.schemas import Visit
+from services.gateway.verifications.schemas import ScanFound, Visit
 from services.gateway.verifications.tables import VisitRow
 from shared.actors import Role
 from shared.audit.acts import act_of, role_in_words
 from shared.audit.kinds import Kind
 from shared.audit.schemas import LookedAt
+from shared.contracts.gateway import DoorFever
 from shared.ids import in_order
 from shared.problems import Language, NotFound
 from shared.work import InvalidCursor, Listed, Work
@@ -45,6 +47,43 @@ async def get_visit(work: Work, scan_id: UUID) -> Visit:
         raise NotFound()
     work.saw([row.resident_id])
     return row.public((await _names(work, [row])).get(row.point_id, ""))
+
+
+async def find_scan(work: Work, scan_id: UUID, point_id: UUID) -> ScanFound:
+    """A scan of one point; another point's is not found."""
+    try:
+        row = await work.session.get(VisitRow, (made_at(scan_id), scan_id))
+    except ValueError:  # no scan has such an id
+        row = None
+    if row is None or row.point_id != point_id:
+        raise NotFound()
+    return ScanFound(resident_id=row.resident_id, region=row.region, at=row.at)
+
+
+FEVERS = text("""
+    SELECT scan_id, visits.region, resident_id, point_id, temperature_tenths, at
+    FROM visits JOIN points ON points.id = point_id
+    WHERE temperature_tenths >= fever_tenths AND (at, scan_id) > (CAST(:at AS timestamptz), CAST(:after AS uuid))
+    ORDER BY at, scan_id LIMIT :limit
+""")
+
+
+async def snapshot_of_fevers(work: Work, after: UUID | None, limit: int) -> Sequence[DoorFever]:
+    """All fevers that doors have read, in the order of their scans, whose ids begin with their times."""
+    at = datetime.min.replace(tzinfo=UTC) if after is None else made_at(after)
+    rows = await work.rows(FEVERS, at=at, after=after or UUID(int=0), limit=limit)
+    return [
+        DoorFever(
+            id=row["scan_id"],
+            version=1,
+            region=row["region"],
+            resident_id=row["resident_id"],
+            point_id=row["point_id"],
+            celsius=row["temperature_tenths"] / 10,
+            measured_at=row["at"],
+        )
+        for row in rows
+    ]
 
 
 async def looked_at_doors(work: Work, cursor: str | None, limit: int, language: Language) -> Listed[LookedAt]:

@@ -16,12 +16,13 @@ import httpx
 import structlog
 
 from services.gateway.webhooks import statements as sql
-from services.gateway.webhooks.feeds import Idle, place_of
+from services.gateway.webhooks.feeds import Idle, Origin, place_of
 from services.gateway.webhooks.sending import client_of
 from services.gateway.webhooks.turn import Ended, Turn
 from shared.house import House
 from shared.http.addresses import Judge
 from shared.ids import new_id
+from shared.work import Work
 
 logger = structlog.get_logger()
 
@@ -66,28 +67,30 @@ class Deliverer:
     _clients: dict[UUID, httpx.AsyncClient] = field(default_factory=dict)
     _tls: ssl.SSLContext | None = None
     _judge: Judge = field(init=False)
-    _idle: Idle = field(init=False)
+    _idle: Idle | None = None
 
     def __post_init__(self) -> None:
         self._judge = Judge(self.house.settings.webhook_networks)
-        self._idle = Idle(self.house)
 
     async def look(self) -> Sequence[UUID]:
         """The endpoints that have something to be told and are not being served."""
         async with self.house.system_work("webhooks") as work:
+            idle = self._idle = self._idle or await _idle(work)
+            await work.run(sql.DISABLE_ORPHANS, now=work.now)
             due = [row for row in await work.rows(sql.DUE, now=work.now) if row["id"] not in self._busy]
             known = {row["id"] for row in await work.rows(sql.KNOWN)}
             rows = await work.rows(sql.CURSORS, ids=[row["id"] for row in due])
-        await self._forget(known)
+        await self._forget(idle, known)
         stored = {place_of(row): str(row["cursor"]) for row in rows}
-        found = await self._idle.look(stored, {row["id"]: row["types"] for row in due})
+        found = await idle.look(stored, {row["id"]: row["types"] for row in due})
         found |= {row["id"] for row in due if row["has_due"]}
-        await self._save(stored)
+        await self._save(idle, stored)
         self._busy |= found
         return sorted(found)
 
     async def serve(self, endpoint_id: UUID) -> int:
         """One endpoint's turn; how many events were sent. Its failures are its own."""
+        assert self._idle is not None, "an endpoint is served after a look has found it"
         turn = Turn(self.house, endpoint_id, self.lease, self._client(endpoint_id), self._idle)
         try:
             try:
@@ -125,16 +128,16 @@ class Deliverer:
         async with self.house.system_work("webhooks") as work:
             await work.run(sql.LET_ONE_GO, id=endpoint_id, lease=self.lease)
 
-    async def _save(self, stored: Mapping[Any, str]) -> None:
-        moves = self._idle.due_moves(stored)
+    async def _save(self, idle: Idle, stored: Mapping[Any, str]) -> None:
+        moves = idle.due_moves(stored)
         if not moves:
             return
         async with self.house.system_work("webhooks") as work:
             for place, (before, following) in sorted(moves.items()):
                 await work.run(sql.MOVE, **place._asdict(), before=before, following=following)
 
-    async def _forget(self, known: set[UUID]) -> None:
-        self._idle.forget(known)
+    async def _forget(self, idle: Idle, known: set[UUID]) -> None:
+        idle.forget(known)
         for endpoint_id in self._clients.keys() - known - self._busy:
             await self._clients.pop(endpoint_id).aclose()
 
@@ -143,3 +146,9 @@ class Deliverer:
             self._tls = self._tls or ssl.create_default_context()
             self._clients[endpoint_id] = client_of(self._tls, self._judge)
         return self._clients[endpoint_id]
+
+
+async def _idle(work: Work) -> Idle:
+    """What is known of idle endpoints when a worker starts: nothing but how its events name this installation."""
+    (row,) = await work.rows(sql.INSTALLATION)
+    return Idle(work.house, Origin.of(work.house.settings, row["id"]))

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, cast
-from uuid import UUID
+from typing import NamedTuple, Self, cast
+from uuid import UUID, uuid5
 
 import httpx
 import msgspec
@@ -13,12 +13,12 @@ from sqlalchemy.engine import RowMapping
 
 from services.gateway.webhooks.sending import Event
 from shared.actors import system
-from shared.contracts.resource import owner_of
+from shared.contracts.resource import owner_of, schema_path
 from shared.feed.log import Cursor
 from shared.feed.routes import MORE, NEXT
 from shared.house import House
 from shared.problems import Problem
-from shared.settings import Service
+from shared.settings import Service, Settings
 
 BATCH = 200
 IDLE_MOVE_SECONDS = 60.0
@@ -43,6 +43,28 @@ class Batch(NamedTuple):
     more: bool
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How events name this installation: by its address, or by the id it was given once where it has none."""
+
+    address: str
+    public_url: str
+    installation: UUID
+
+    @classmethod
+    def of(cls, settings: Settings, installation: UUID) -> Self:
+        """The origin by the settings of a process."""
+        return cls(settings.issuer_url, settings.public_url.rstrip("/"), installation)
+
+    def source(self, owner: str) -> str:
+        """The CloudEvents `source` of a service's events: absolute, and different in every installation."""
+        return f"{self.public_url}/{owner}" if self.public_url else uuid5(self.installation, owner).urn
+
+    def dataschema(self, type_name: str) -> str:
+        """Where the JSON Schema of a type is served."""
+        return self.address + schema_path(type_name)
+
+
 class Gap(Exception):  # noqa: N818 - says what happened
     """What is asked for is past the owner's retention."""
 
@@ -56,15 +78,20 @@ class _Head(msgspec.Struct):
     cursor: str
 
 
-async def read(house: House, owner: Service, lane: str, after: str, types: Sequence[str], limit: int = BATCH) -> Batch:
-    """A batch of one owner's feed. Raises `Gap`, or the problem of a peer that does not answer."""
+async def read(
+    house: House, owner: Service, lane: str, after: str, types: Sequence[str], origin: Origin, limit: int = BATCH
+) -> Batch:
+    """A batch of one owner's feed, as events of this installation.
+
+    Raises `Gap`, or the problem of a peer that does not answer.
+    """
     params = {"types": list(types), "after": after, "lane": lane, "limit": str(limit)}
     response = await house.peers.call(owner, "GET", "/internal/feed", system("gateway"), params=params)
     if response.status_code == httpx.codes.GONE:
         raise Gap
     response.raise_for_status()
     entries = msgspec.json.decode(response.content, type=list[msgspec.Raw])
-    return Batch([_event(entry) for entry in entries], response.headers[NEXT], response.headers[MORE] == "1")
+    return Batch([_event(entry, origin) for entry in entries], response.headers[NEXT], response.headers[MORE] == "1")
 
 
 async def horizon(house: House, owner: Service) -> str:
@@ -78,11 +105,12 @@ def of_owner(types: Iterable[str], owner: str) -> list[str]:
     return [type_name for type_name in types if owner_of(type_name) == owner]
 
 
-def _event(entry: msgspec.Raw) -> Event:
+def _event(entry: msgspec.Raw, origin: Origin) -> Event:
     head = msgspec.json.decode(entry, type=_Head)
     members = msgspec.json.decode(entry, type=dict[str, msgspec.Raw])
     del members["cursor"]  # ours, and of no use to others
-    body = msgspec.json.encode(members).decode()
+    named = {"source": origin.source(owner_of(head.type)), "dataschema": origin.dataschema(head.type)}
+    body = msgspec.json.encode(members | named).decode()
     return Event(head.id, head.type, head.subject, head.version, head.region, body, head.cursor)
 
 
@@ -94,6 +122,7 @@ class Idle:
     """
 
     house: House
+    origin: Origin
     _found: dict[Place, tuple[str, str]] = field(default_factory=dict)
     _moved: dict[Place, float] = field(default_factory=dict)
 
@@ -133,7 +162,7 @@ class Idle:
     async def _news(self, owner: Service, lane: str, after: str, types: Sequence[str]) -> str | None:
         """NEWS, or the place up to which there is nothing; None while the owner does not answer."""
         try:
-            batch = await read(self.house, owner, lane, after, types, limit=1)
+            batch = await read(self.house, owner, lane, after, types, self.origin, limit=1)
         except Gap:
             return NEWS
         except (Problem, httpx.HTTPError) as error:

@@ -41,7 +41,7 @@ async def add_webhook(new: NewEndpoint, work: Work) -> EndpointMade:
     """Be told of what happens in a region, from now on.
 
     Each event is POSTed as a CloudEvent 1.0 in JSON, signed by Standard Webhooks, at least once: its `webhook-id` is
-    the same however often it is sent. The secret is shown this once. Answer 2xx within 5 seconds; 410 ends it.
+    the same however often it is sent. The secret is shown this once. Answer 2xx within 15 seconds; 410 ends it.
     """
     return await use_cases.add_webhook(work, new)
 
@@ -76,9 +76,9 @@ async def disable_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
     return await use_cases.disable_webhook(work, endpoint_id)
 
 
-@router.post("/{endpoint_id}/enable", role=OWNERS, raises=[NotFound])
+@router.post("/{endpoint_id}/enable", role=OWNERS, raises=[NotFound, RegionOutside])
 async def enable_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
-    """Send again, beginning with what was missed."""
+    """Send again, beginning with what was missed. The endpoint then lasts as long as the rights of the caller."""
     return await use_cases.enable_webhook(work, endpoint_id)
 
 
@@ -95,5 +95,8 @@ async def list_deliveries(
 
 @router.post("/{endpoint_id}/replay", role=OWNERS, raises=[NotFound, InvalidCursor])
 async def replay_deliveries(endpoint_id: EndpointId, asked: Replay, work: Work) -> Replayed:
-    """Try parked and given-up events again now."""
-    return Replayed(count=await use_cases.replay_deliveries(work, endpoint_id, asked))
+    """Send events again now: those delivered in the last seven days, those parked, and those given up.
+
+    Each subject's events are sent in order, with the ids they had. New events of a subject wait behind them.
+    """
+    return await use_cases.replay_deliveries(work, endpoint_id, asked)

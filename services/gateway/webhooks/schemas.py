@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts import gateway, observation, registry, testing  # noqa: F401 - declares the types there are
 from shared.contracts.resource import RESOURCES, Said
@@ -13,7 +13,7 @@ from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 State = Literal["enabled", "disabled"]
-DisabledReason = Literal["by_hand", "gone", "unreachable"]
+DisabledReason = Literal["by_hand", "gone", "unreachable", "owner_gone"]
 DeliveryState = Literal["delivered", "parked", "dead"]
 
 EXAMPLE: dict[str, Any] = {
@@ -54,13 +54,23 @@ EXAMPLE_DELIVERY: dict[str, Any] = {
 EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody's
 
 
+def _exist(value: list[str]) -> list[str]:
+    if not set(value) <= RESOURCES.keys():
+        known = ", ".join(sorted(RESOURCES))
+        raise Invalid("type_unknown", Text(zh="只能是 {known}", en="Types are {known}"), known=known)
+    return sorted(set(value))
+
+
+Types = Annotated[list[str], Field(min_length=1, max_length=50), AfterValidator(_exist)]
+
+
 class NewEndpoint(Said):
     """Where events shall be sent, and which."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     url: str = Field(max_length=2_000, pattern=r"^[\x21-\x7e]+$", description="http or https, without credentials.")
-    types: Annotated[list[str], Field(min_length=1, max_length=50)] = Field(description="Resource types, each once.")
+    types: Types = Field(description="Resource types, each once.")
     region: str = Field(pattern=r"^([0-9]{2,16})?$", description="Only what lies under it; an empty text is the whole.")
 
     @field_validator("url")
@@ -79,14 +89,6 @@ class NewEndpoint(Said):
                 Text(zh="网址中不能有用户名、密码或片段", en="The URL must hold no credentials and no fragment"),
             )
         return value
-
-    @field_validator("types")
-    @classmethod
-    def _exist(cls, value: list[str]) -> list[str]:
-        if not set(value) <= RESOURCES.keys():
-            known = ", ".join(sorted(RESOURCES))
-            raise Invalid("type_unknown", Text(zh="只能是 {known}", en="Types are {known}"), known=known)
-        return sorted(set(value))
 
 
 class Endpoint(Said):
@@ -141,12 +143,26 @@ class Delivery(Said):
 
 
 class Replay(Said):
-    """Which parked and dead events shall be tried again now."""
+    """Which events are sent again now. What was delivered is kept for seven days, what was given up for thirty."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2021-01-20T08:00:00+08:00"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"since": "2021-01-20T08:00:00+08:00"},
+                {"since": "2021-01-20T08:00:00+08:00", "types": ["gateway.code.v1"], "region": "350582005001"},
+            ]
+        }
+    )
 
     since: Instant | None = Field(None, description="Those first tried at or after this time.")
-    after: str | None = Field(None, max_length=200, description="Those after a `next_cursor` of the deliveries.")
+    after: str | None = Field(
+        None, max_length=200, description="Those after a `next_cursor` of the deliveries, or of the replay before."
+    )
+    states: Annotated[list[DeliveryState], Field(min_length=1, max_length=3)] = Field(
+        ["delivered", "parked", "dead"], description="Only those in these states."
+    )
+    types: Types | None = Field(None, description="Only these types.")
+    region: str = Field("", pattern=r"^([0-9]{2,16})?$", description="Only those under this region.")
 
     @model_validator(mode="after")
     def _begins_somewhere(self) -> Self:
@@ -156,8 +172,11 @@ class Replay(Said):
 
 
 class Replayed(Said):
-    """How many events are to be tried again."""
+    """How many events are sent again: the oldest first, 5,000 at most."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 3}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"count": 3, "next_cursor": None}]})
 
     count: int
+    next_cursor: str | None = Field(
+        description="There may be more: ask again with it as `after`. Null if there is none."
+    )

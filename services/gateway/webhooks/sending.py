@@ -16,7 +16,8 @@ from shared import clock
 from shared.http.addresses import AddressForbiddenError, Judge, JudgedTransport
 
 IN_FLIGHT = 8
-SECONDS = 5.0
+SECONDS = 15.0
+"""How long one attempt may take. Standard Webhooks 1.0 recommends 15 to 30 seconds."""
 READ_BYTES = 4 << 10
 
 HEADERS = {

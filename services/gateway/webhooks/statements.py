@@ -2,9 +2,28 @@
 
 from sqlalchemy import text
 
-LEASE_SECONDS = 15
-"""Longer than a batch may take, so that only a killed worker ever lets one run out."""
+LEASE_SECONDS = 30
+"""Longer than a batch takes (5 s of launching, 15 s of the last attempt): only a killed worker lets a lease run out."""
 
+INSTALLATION = text("SELECT id FROM installation")
+
+# An endpoint is told only while its owner may see what it is told: a client until it is revoked, a person of command
+# while a grant of theirs covers the endpoint's region. Owners that another issuer vouches for are not known here.
+DISABLE_ORPHANS = text("""
+    UPDATE webhook_endpoints AS endpoint SET state = 'disabled', disabled_reason = 'owner_gone'
+    WHERE state = 'enabled' AND CASE
+        WHEN owner LIKE 'client:%' THEN NOT EXISTS (
+            SELECT FROM clients WHERE 'client:' || client_id = endpoint.owner AND revoked_at IS NULL
+        )
+        WHEN owner LIKE 'account:%' THEN NOT EXISTS (
+            SELECT FROM grants JOIN accounts ON accounts.id = account_id
+            WHERE 'account:' || account_id = endpoint.owner AND grants.role = 'command' AND grants.state = 'active'
+              AND valid_from <= :now AND (valid_until IS NULL OR valid_until > :now)
+              AND starts_with(endpoint.region, grants.region) AND accounts.state = 'active'
+        )
+        ELSE false
+    END
+""")
 DUE = text("""
     SELECT endpoint.id, endpoint.types,
         EXISTS (
@@ -79,7 +98,6 @@ SETTLE = text("""
     UPDATE webhook_deliveries AS delivery
     SET state = entry.state, attempts = delivery.attempts + 1, last_status = entry.status, last_error = entry.error,
         next_attempt_at = entry.next_attempt_at, version = delivery.version + 1, updated_at = now(),
-        body = CASE entry.state WHEN 'delivered' THEN NULL ELSE delivery.body END,
         delivered_at = CASE entry.state WHEN 'delivered' THEN CAST(:now AS timestamptz) END
     FROM unnest(
         CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:statuses AS bigint[]), CAST(:errors AS text[]),
@@ -97,7 +115,8 @@ PROMOTE = text("""
 """)
 
 WELL = text("""
-    UPDATE webhook_endpoints SET failures = 0, failing_since = NULL, next_attempt_at = NULL, last_success_at = :now
+    UPDATE webhook_endpoints SET failures = 0, failing_since = NULL, next_attempt_at = NULL, last_error = NULL,
+        last_success_at = :now
     WHERE id = :id
 """)
 PAUSE = text("""

@@ -3,7 +3,19 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -11,6 +23,14 @@ from services.gateway.base import Base, Row
 from services.gateway.webhooks.schemas import Delivery, DeliveryState, DisabledReason, Endpoint, State
 from shared.db import REGION
 from shared.sealing import Sealed
+
+Table(
+    "installation",
+    Base.metadata,
+    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    Column("id", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
+    comment="The id by which events name this installation where it has no public address.",
+)
 
 
 class EndpointRow(Row):
@@ -24,6 +44,7 @@ class EndpointRow(Row):
     url: Mapped[str]
     types: Mapped[list[str]] = mapped_column(ARRAY(Text))
     party: Mapped[str]
+    owner: Mapped[str] = mapped_column(comment="Who made or enabled it last, and must be able to see what it is told.")
     secrets_sealed: Mapped[bytes | None]
     secrets = Sealed()
     state: Mapped[State] = mapped_column(REGION, default="enabled")
@@ -62,7 +83,7 @@ class CursorRow(Base):
 
 
 class DeliveryRow(Row):
-    """One event for one endpoint. `region` is the event's; the body is kept while it may have to be sent again."""
+    """One event for one endpoint. `region` is the event's; the body stays with it, so that it can be sent again."""
 
     __tablename__ = "webhook_deliveries"
 
@@ -72,7 +93,7 @@ class DeliveryRow(Row):
     type: Mapped[str]
     subject: Mapped[UUID]
     event_version: Mapped[int]
-    body: Mapped[str | None]
+    body: Mapped[str]
     state: Mapped[DeliveryState] = mapped_column(REGION)
     attempts: Mapped[int]
     last_status: Mapped[int | None]
@@ -83,7 +104,6 @@ class DeliveryRow(Row):
     __table_args__ = (
         UniqueConstraint("endpoint_id", "event_id", name="webhook_delivery_twice"),
         CheckConstraint("state IN ('delivered', 'parked', 'dead')", name="webhook_delivery_state"),
-        CheckConstraint("body IS NOT NULL OR state = 'delivered'", name="webhook_delivery_body"),
         Index("webhook_deliveries_list_idx", "endpoint_id", "region", "seq"),
         Index(
             "webhook_deliveries_parked_idx",

@@ -38,7 +38,7 @@ from shared.settings import Service
 from shared.work import Work
 
 LAUNCH_SECONDS = 5.0
-"""How long a batch goes on beginning attempts: with the last one's own limit it stays well within a lease."""
+"""How long a batch goes on beginning attempts: with the limit of the last one (sending.py) it ends within a lease."""
 
 PARKED_BATCH = 200
 
@@ -129,7 +129,8 @@ class Turn:
             await self._pause(Course(), "too_many_parked")
         after = self.idle.position(place, self._cursors[place])
         try:
-            batch = await read(self.house, place.owner, place.lane, after, of_owner(self._target.types, place.owner))
+            types = of_owner(self._target.types, place.owner)
+            batch = await read(self.house, place.owner, place.lane, after, types, self.idle.origin)
         except Gap:
             await self._jump(place)
             return True
@@ -304,7 +305,7 @@ def _row(event: Event, outcome: Outcome, work: Work) -> dict[str, Any]:
         "types": event.type,
         "subjects": event.subject,
         "versions": event.version,
-        "bodies": None if delivered else event.body,
+        "bodies": event.body,
         "states": "delivered" if delivered else "parked",
         "attempts": int(tried),
         "statuses": outcome.status,

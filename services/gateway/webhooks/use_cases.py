@@ -6,15 +6,29 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 
 from services.gateway.messages.rules import with_new_secret
-from services.gateway.webhooks.schemas import Delivery, DeliveryState, Endpoint, EndpointMade, NewEndpoint, Replay
+from services.gateway.webhooks.schemas import (
+    Delivery,
+    DeliveryState,
+    Endpoint,
+    EndpointMade,
+    NewEndpoint,
+    Replay,
+    Replayed,
+)
 from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
-from shared.problems import Problem, Text
-from shared.work import Listed, Page, Work, place_of
+from shared.problems import Fault, InvalidInput, Problem, Text
+from shared.regions import range_of
+from shared.work import Listed, Page, Place, Work, cursor_of, place_of
 
 MOST_ENDPOINTS = 100
+MOST_REPLAYED = 5_000
+"""Events of one replay: an endpoint for which too many wait is not read for any further (rules.py)."""
+
+
+NOT_HTTPS = Text(zh="正式运行时只能推送到 https 网址", en="In production events go to https addresses only")
 
 
 class EndpointsFull(Problem):
@@ -51,11 +65,32 @@ BEGIN_OWN = text("""
     SELECT :endpoint_id, 'gateway', lane, :cursor FROM unnest(CAST(:lanes AS text[])) AS lane
 """)
 
+# The oldest first: what is beyond the limit is asked for next time, after the last of these.
+# Chosen once: a subquery with a limit and a lock would be run again for each row that it is compared with.
 REPLAY = text("""
-    UPDATE webhook_deliveries
-    SET state = 'parked', attempts = 0, next_attempt_at = :now, version = version + 1, updated_at = now()
-    WHERE endpoint_id = :endpoint_id AND state IN ('parked', 'dead')
-      AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since) AND seq > :after
+    WITH chosen AS MATERIALIZED (
+        SELECT id FROM webhook_deliveries
+        WHERE endpoint_id = :endpoint_id AND state = ANY(CAST(:states AS text[]))
+          AND (CAST(:types AS text[]) IS NULL OR type = ANY(CAST(:types AS text[])))
+          AND region >= :low AND region < :high
+          AND (CAST(:since AS timestamptz) IS NULL OR created_at >= :since) AND seq > :after
+        ORDER BY seq LIMIT :most FOR UPDATE
+    )
+    UPDATE webhook_deliveries AS delivery
+    SET state = 'parked', attempts = 0, delivered_at = NULL, next_attempt_at = NULL, version = delivery.version + 1,
+        updated_at = now()
+    FROM chosen WHERE delivery.id = chosen.id
+    RETURNING subject, seq
+""")
+# Of each subject the first that is parked is due now, and each other one waits behind it, as it does in a turn.
+IN_ORDER = text("""
+    UPDATE webhook_deliveries AS delivery
+    SET next_attempt_at = CASE WHEN place.number = 1 THEN CAST(:now AS timestamptz) END
+    FROM (
+        SELECT id, row_number() OVER (PARTITION BY type, subject ORDER BY seq) AS number FROM webhook_deliveries
+        WHERE endpoint_id = :endpoint_id AND state = 'parked' AND subject = ANY(CAST(:subjects AS uuid[]))
+    ) AS place
+    WHERE delivery.id = place.id
 """)
 
 
@@ -65,10 +100,21 @@ async def add_webhook(work: Work, new: NewEndpoint) -> EndpointMade:
     address = literal(urlsplit(new.url).hostname or "")
     if address is not None and not may_be_called(address, work.house.settings.webhook_networks):
         raise WebhookAddressForbidden(at="/url")
+    if work.house.settings.production and urlsplit(new.url).scheme != "https":
+        raise InvalidInput(errors=[Fault("url_not_https", NOT_HTTPS, at="/url")])
     if (await work.session.execute(select(func.count()).select_from(EndpointRow))).scalar_one() >= MOST_ENDPOINTS:
         raise EndpointsFull()
     secret, kept = with_new_secret(None, work.now)
-    row = work.add(EndpointRow(url=new.url, types=new.types, region=new.region, party=work.actor.machine, secrets=kept))
+    row = work.add(
+        EndpointRow(
+            url=new.url,
+            types=new.types,
+            region=new.region,
+            party=work.actor.machine,
+            owner=work.actor.subject,
+            secrets=kept,
+        )
+    )
     await work.session.flush()
     owners = {owner_of(type_name) for type_name in new.types}
     lanes = list(log.LANES)
@@ -108,7 +154,8 @@ async def disable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
 
 async def enable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
     row = await work.lock(EndpointRow, endpoint_id)
-    row.state, row.disabled_reason = "enabled", None
+    work.require_within(row.region)
+    row.state, row.disabled_reason, row.owner = "enabled", None, work.actor.subject
     row.failures, row.failing_since, row.next_attempt_at = 0, None, None
     await work.session.flush()
     return row.public()
@@ -122,8 +169,23 @@ async def list_deliveries(work: Work, endpoint_id: UUID, state: DeliveryState | 
     return await work.page(statement, page, DeliveryRow.public)
 
 
-async def replay_deliveries(work: Work, endpoint_id: UUID, asked: Replay) -> int:
+async def replay_deliveries(work: Work, endpoint_id: UUID, asked: Replay) -> Replayed:
     await work.get(EndpointRow, endpoint_id)
-    return await work.run(
-        REPLAY, endpoint_id=endpoint_id, now=work.now, since=asked.since, after=place_of(asked.after).seq
+    low, high = range_of(asked.region)
+    chosen = await work.rows(
+        REPLAY,
+        endpoint_id=endpoint_id,
+        states=list(asked.states),
+        types=asked.types,
+        low=low,
+        high=high,
+        since=asked.since,
+        after=place_of(asked.after).seq,
+        most=MOST_REPLAYED,
     )
+    if chosen:
+        subjects = sorted({row["subject"] for row in chosen})
+        await work.run(IN_ORDER, endpoint_id=endpoint_id, subjects=subjects, now=work.now)
+    last = max((row["seq"] for row in chosen), default=0)
+    more = len(chosen) == MOST_REPLAYED
+    return Replayed(count=len(chosen), next_cursor=cursor_of(Place(seq=last)) if more else None)

@@ -14,11 +14,14 @@ from shared.work import Listed
 router = Router(prefix="/observation/v1/messages", tags=["messages"])
 
 
-@router.get("", role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR)
+SENDERS = Role.DESK_120 | Role.HOSPITAL
+
+
+@router.get("", role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR | SENDERS)
 async def list_messages(
     work: Work,
     page: PageAsked,
     state: Annotated[MessageState | None, Query(description="`rejected` for those that moved nothing.")] = None,
 ) -> Listed[KeptMessage]:
-    """List what the 120 desk and hospitals told of referrals, and what became of it."""
+    """List what the 120 desk and hospitals told of referrals, and what became of it. A sender sees its own."""
     return await use_cases.list_messages(work, state, page)

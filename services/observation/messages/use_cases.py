@@ -4,11 +4,14 @@ from sqlalchemy import select
 
 from services.observation.messages.schemas import KeptMessage
 from services.observation.messages.tables import MessageRow, MessageState
+from shared.actors import Role
 from shared.work import Listed, Page, Work
 
 
 async def list_messages(work: Work, state: MessageState | None, page: Page) -> Listed[KeptMessage]:
     statement = select(MessageRow)
+    if work.actor.role in Role.MACHINE:
+        statement = statement.where(MessageRow.source == work.actor.role.label)
     if state is not None:
         statement = statement.where(MessageRow.state == state)
     return await work.page(statement, page, MessageRow.say)

@@ -77,6 +77,12 @@ class Minutes(Figure):
     value: int = Field(ge=0, le=7 * 1440)
 
 
+class Hours(Figure):
+    """A number of hours."""
+
+    value: int = Field(ge=1, le=72)
+
+
 _PLAN, _LOCAL = "plan of 2021-01-20, article 10", "local decision"
 _EXAMPLE: JsonDict = {
     "number": 1,
@@ -89,6 +95,7 @@ _EXAMPLE: JsonDict = {
     "home_for": {"source": _PLAN, "value": ["child", "pregnant", "dependent"]},
     "own_room": {"source": _PLAN, "value": True},
     "fever_celsius": {"source": _PLAN, "value": 37.3},
+    "door_hours": {"source": _LOCAL, "value": 24},
     "stage_minutes": {
         stage: {"source": _LOCAL, "value": minutes}
         for stage, minutes in (
@@ -117,6 +124,10 @@ class Protocol(_Part):
     home_for: HomeFor
     own_room: OwnRoom
     fever_celsius: Celsius
+    door_hours: Hours = Field(
+        default=Hours(source="local decision: devices send what they scanned within a day", value=24),
+        description="For how long a scan at a door can be reported as a fever, by itself or by its doorkeeper.",
+    )
     stage_minutes: dict[Stage, Minutes]
 
     @model_validator(mode="after")

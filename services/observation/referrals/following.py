@@ -27,20 +27,28 @@ OPEN = text("""
         id, region, resident_id, reason, state, evidence_type, evidence_id, protocol, reporter, desk,
         reported_at, since, due_at, overdue_at
     )
-    SELECT id, region, resident_id, :reason, 'reported', :evidence_type, evidence_id, :protocol, :reporter, :desk,
+    SELECT id, region, resident_id, :reason, 'reported', :evidence_type, evidence_id, :protocol, reporter, :desk,
         :now, :now, :due_at, :overdue_at
     FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:regions AS text[]), CAST(:residents AS uuid[]), CAST(:evidence AS uuid[])
-    ) AS new (id, region, resident_id, evidence_id)
+        CAST(:ids AS uuid[]), CAST(:regions AS text[]), CAST(:residents AS uuid[]), CAST(:evidence AS uuid[]),
+        CAST(:reporters AS text[])
+    ) AS new (id, region, resident_id, evidence_id, reporter)
     ORDER BY resident_id
     ON CONFLICT DO NOTHING
 """)
 
 
 async def open_referrals(
-    work: Work, protocol: Protocol, wanted: Sequence[tuple[UUID, str]], evidence: Sequence[UUID | None]
+    work: Work,
+    protocol: Protocol,
+    wanted: Sequence[tuple[UUID, str]],
+    evidence: Sequence[UUID | None],
+    reporters: Sequence[str] = (),
 ) -> int:
-    """Open a referral for each (resident, region) who has none open; how many were opened."""
+    """Open a referral for each (resident, region) who has none open; how many were opened.
+
+    `reporters` are the machines or service points that reported each; our own worker and staff have no name here.
+    """
     due = rules.due_at("reported", work.now, protocol)
     positive = all(evidence)
     return await work.run(
@@ -52,7 +60,7 @@ async def open_referrals(
         evidence_type=Tube.type if positive else None,
         reason="positive" if positive else "fever",
         protocol=protocol.number,
-        reporter=work.actor.machine,
+        reporters=list(reporters) or [""] * len(wanted),
         desk=DESK,
         now=work.now,
         due_at=due,
@@ -72,7 +80,7 @@ async def follow_referrals(work: Work, residents: Sequence[UUID], positives: Map
         if (found := facts.positive_to_refer(positives.get(resident, []), episodes.get(resident, [])))
     }
     await _open_missing(work, called, episodes)
-    rows = await _lock_open(work, residents)
+    rows = await lock_open(work, residents)
     with_fever = await _with_fever(work, [row.id for row in rows])
     changed = [row for row in rows if _follow(row, called.get(row.resident_id), row.id in with_fever, work.now)]
     await work.session.flush()
@@ -123,7 +131,7 @@ async def episodes_of(work: Work, residents: Sequence[UUID]) -> dict[UUID, list[
     return found
 
 
-async def _lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
+async def lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
     statement = (
         select(ReferralRow)
         .where(ReferralRow.resident_id.in_(in_order(residents)), ReferralRow.closed_at.is_(None))

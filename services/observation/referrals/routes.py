@@ -3,10 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Path, Query
+from fastapi import Path, Query, Request
 
-from services.observation.referrals import use_cases
-from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
+from services.observation.referrals import revealing, use_cases
+from services.observation.referrals.revealing import NotDesignated, PersonNotOnRecord, ReferralRevealLimit
+from services.observation.referrals.scans import with_scan
+from services.observation.referrals.schemas import Cancellation, Fever, NewFever, ReferralPerson, Standing
 from services.observation.referrals.use_cases import (
     NoFever,
     OutsideScope,
@@ -16,10 +18,13 @@ from services.observation.referrals.use_cases import (
     ReferralNotCancelled,
     ReferralOpen,
     ReferralUnderWay,
+    ScanTooOld,
+    ScanUnknown,
 )
 from shared.actors import Role
+from shared.audit.kinds import Kind
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import ClockAhead, Conflict, NotFound
 from shared.work import Listed
 
@@ -43,19 +48,20 @@ READERS = Role.CASEWORKERS | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
 @router.post(
     "",
     role=REPORTERS,
-    raises=[NoFever, OutsideScope, ClockAhead, Conflict],
+    raises=[NoFever, OutsideScope, ClockAhead, Conflict, ScanUnknown, ScanTooOld],
     status=201,
     location="/observation/v1/referrals/{id}",
+    before=with_scan,
 )
-async def report_fever(new: NewFever, work: Work) -> Referral:
+async def report_fever(new: NewFever, work: Work, request: Request) -> Referral:
     """Report a fever: the person waits where they are, and 120 comes.
 
     A person has one episode at a time: a second report adds its reading to the open one and is answered with it; who
     may not see it is told its number and stage alone, as if for the fever reported and where it was read. No
     colour, scope of residence or gap in the registry keeps anybody from being reported. What counts as a fever is the
-    protocol's (37.3 °C by default). Source: article 2.
+    protocol's (37.3 °C by default). A door may name the scan in place of the person. Source: article 2.
     """
-    return await use_cases.report_fever(work, new)
+    return await use_cases.report_fever(work, new, request.state.scan)
 
 
 @router.get("/{referral_id}", role=READERS, raises=[NotFound])
@@ -92,6 +98,23 @@ async def list_referrals(
 async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> Listed[Fever]:
     """List the readings of an episode."""
     return await use_cases.list_fevers(work, referral_id, page)
+
+
+@router.post(
+    "/{referral_id}/reveal",
+    role=Role.DESK_120 | Role.HOSPITAL,
+    audit=Kind.REVEAL,
+    unkept=True,
+    raises=[NotFound, ReferralEnded, NotDesignated, PersonNotOnRecord, ReferralRevealLimit],
+)
+async def reveal_referral(referral_id: ReferralId, caller: Caller, house: TheHouse) -> ReferralPerson:
+    """Show whom an open referral is about, in clear: name, phone and address.
+
+    For the 120 desk it is handed to, and the hospital that the desk has named. The purpose is fixed: transfer or
+    treatment. Each look is in the audit, and the person sees who looked and what for. At most 60 an hour for one
+    referral; no other referral counts. Source: article 2.
+    """
+    return await revealing.reveal_referral(house, caller, referral_id)
 
 
 @router.post(

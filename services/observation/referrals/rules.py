@@ -132,6 +132,11 @@ def overdue_at(due: datetime | None, now: datetime) -> datetime | None:
     return due if due is not None and due <= now else None
 
 
+def is_recent(measured_at: datetime, now: datetime, protocol: Protocol) -> bool:
+    """Whether a fever that was read at a door still calls for 120 (24 hours by default)."""
+    return measured_at >= now - timedelta(hours=protocol.door_hours.value)
+
+
 def is_fever(celsius: float, protocol: Protocol) -> bool:
     """Whether a temperature in °C is a fever under the protocol (37.3 by default)."""
     return celsius >= protocol.fever_celsius.value

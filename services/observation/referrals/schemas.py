@@ -1,44 +1,89 @@
 """Referrals: what callers send, and the readings they see."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from shared.contracts.observation import ReferralState
 from shared.contracts.resource import Said
 from shared.contracts.times import Instant
+from shared.problems import Invalid, Text
 
 Symptom = Literal["fever", "dry_cough", "fatigue", "sore_throat", "loss_of_smell_or_taste", "diarrhoea", "other"]
 
 
 class NewFever(Said):
-    """A fever somebody has read. Whoever has one must not travel on their own: 120 comes (article 2)."""
+    """A fever somebody has read. Who has one must not travel on their own: 120 comes (article 2)."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
+                {
+                    "scan_id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
+                    "celsius": 38.4,
+                    "measured_at": "2021-01-21T08:55:00+08:00",
+                },
                 {
                     "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
                     "region": "350582005001",
                     "celsius": 38.4,
                     "symptoms": ["fever", "dry_cough"],
                     "measured_at": "2021-01-21T08:55:00+08:00",
-                }
+                },
             ]
         }
     )
 
-    resident_id: UUID
-    region: str = Field(
-        pattern=r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$", description="Where it was read."
+    resident_id: UUID | None = Field(None, description="The person. Not with a `scan_id`.")
+    scan_id: UUID | None = Field(
+        None, description="In place of the person, for a door: a scan of its own service point within the last day."
+    )
+    region: Annotated[str, Field(pattern=r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$")] | None = Field(
+        None, description="Where it was read. The service point's by default, with a `scan_id`."
     )
     celsius: Annotated[float, AfterValidator(lambda celsius: round(celsius, 1))] = Field(
         ge=30, le=45, description="Temperature in °C, kept to one decimal."
     )
     symptoms: list[Symptom] = Field(default=[], max_length=7, description="Besides the temperature.")
     measured_at: Instant = Field(description="By the device's clock, RFC 3339.")
+
+    @model_validator(mode="after")
+    def _names_one_person(self) -> Self:
+        if (self.resident_id is None) == (self.scan_id is None):
+            raise Invalid(
+                "person_once", Text(zh="resident_id 和 scan_id 须填且只填一个", en="Give either resident_id or scan_id")
+            )
+        if self.scan_id is None and self.region is None:
+            raise Invalid(
+                "region_missing", Text(zh="请填写 region（发现地点）", en="Give the region where it was read")
+            )
+        return self
+
+
+class ReferralPerson(Said):
+    """Whom an open referral is about, in clear, and where to find them. Never keep it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "referral_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d21",
+                    "name": "张三丰",
+                    "phone": "15412345678",
+                    "address": "晋江市新塘街道沙塘社区和平路 8 号 302 室",
+                    "region": "350582005001",
+                }
+            ]
+        }
+    )
+
+    referral_id: UUID
+    name: str | None
+    phone: str | None
+    address: str | None = Field(description="Where the person lives.")
+    region: str = Field(description="Where the fever was read, which may be elsewhere.")
 
 
 class Fever(Said):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Numeric, Text, text
+from sqlalchemy import ARRAY, CheckConstraint, DateTime, ForeignKey, Index, Numeric, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
@@ -26,7 +26,9 @@ class ReferralRow(Row):
     evidence_type: Mapped[str | None]
     evidence_id: Mapped[UUID | None] = mapped_column(index=True)
     protocol: Mapped[int]
-    reporter: Mapped[str] = mapped_column(comment="The machine that reported it; empty for staff and our own worker.")
+    reporter: Mapped[str] = mapped_column(
+        comment="The machine or service point that reported it; empty for staff and our own worker."
+    )
     desk: Mapped[str] = mapped_column(comment="The 120 desk it is handed to.")
     hospital: Mapped[str | None] = mapped_column(comment="Once a message names it.")
     reported_at: Mapped[datetime]
@@ -39,6 +41,11 @@ class ReferralRow(Row):
     overdue_at: Mapped[datetime | None] = mapped_column(comment="Since when the alarm is on.")
     cancelled_at: Mapped[datetime | None]
     cancel_reason: Mapped[str | None]
+    reveals: Mapped[list[datetime]] = mapped_column(
+        ARRAY(DateTime(timezone=True)),
+        server_default=text("'{}'"),
+        comment="When the person was shown in clear within the last hour.",
+    )
     withdrawn: Mapped[bool] = mapped_column(default=False, comment="Cancelled because its evidence was taken back.")
 
     __table_args__ = (
@@ -74,7 +81,7 @@ class FeverRow(Row):
 
     referral_id: Mapped[UUID] = mapped_column(ForeignKey("observation.referrals.id"), index=True)
     resident_id: Mapped[UUID] = mapped_column(index=True)
-    party: Mapped[str] = mapped_column(comment="The machine that reported it; empty for people.")
+    party: Mapped[str] = mapped_column(comment="The machine or service point that read it; empty for people.")
     role: Mapped[str]
     celsius: Mapped[float] = mapped_column(Numeric(3, 1, asdecimal=False))
     symptoms: Mapped[list[str]] = mapped_column(ARRAY(Text))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -12,8 +12,10 @@ from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol, protocol_in_force
 from services.observation.referrals import following, rules
+from services.observation.referrals.scans import ScanFound
 from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.tables import FeverRow, ReferralRow, say
+from shared.actors import Role
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.house import House
 from shared.ids import new_id
@@ -43,6 +45,28 @@ class OutsideScope(Problem):
     title = Text(zh="地点不在您的辖区内", en="The place lies outside your region")
     what = Text(zh="{region} 不在您的辖区内", en="{region} lies outside your region")
     fix = Text(zh="请填写您辖区内的发现地点", en="Give the place within your region where it was read")
+
+
+class ScanUnknown(Problem):
+    """A door reports by its own scans only."""
+
+    status = 422
+    code = "scan_unknown"
+    title = Text(zh="本验码点没有这次扫码", en="This service point has no such scan")
+    fix = Text(
+        zh="请用本验码点的扫码编号上报；没有扫码的，请填 resident_id",
+        en="Report by a scan of your own service point; without one, give resident_id",
+    )
+
+
+class ScanTooOld(Problem):
+    """Who was scanned so long ago is reported as a person."""
+
+    status = 422
+    code = "scan_too_old"
+    title = Text(zh="扫码时间过早", en="The scan was made too long ago")
+    what = Text(zh="扫码已超过 {hours} 小时", en="The scan is more than {hours} hours old")
+    fix = Text(zh="请由社区人员按本人上报", en="Let the community report the person")
 
 
 class ReferralUnderWay(Problem):
@@ -92,6 +116,13 @@ class ReferralOpen(Problem):
     fix = Text(zh="请在进行中的转诊上继续", en="Go on with that one")
 
 
+class Reading(NamedTuple):
+    """Whose fever was read, and where."""
+
+    resident_id: UUID
+    region: str
+
+
 @dataclass(frozen=True)
 class ReferralFilter:
     """Which referrals are asked for."""
@@ -129,33 +160,34 @@ ADD_FEVER = text("""
 """)
 
 
-async def report_fever(work: Work, new: NewFever) -> Referral:
-    """Never refused for a colour, nor because the registry does not know the person yet."""
+async def report_fever(work: Work, new: NewFever, scan: ScanFound | None = None) -> Referral:
+    """Never refused for a colour, nor because the registry does not know the person yet. `scan` is that of a door."""
     protocol = await protocol_in_force(work)
     if new.measured_at > work.now + timedelta(minutes=CLOCK_AHEAD_MINUTES):
         raise ClockAhead(at="/measured_at")
     if not rules.is_fever(new.celsius, protocol):
         raise NoFever(limit=protocol.fever_celsius.value, at="/celsius")
-    if work.actor.role.database_role != "machine" and not covers(work.actor.range, new.region):
-        raise OutsideScope(region=new.region, at="/region")
-    referral, opened = await _episode(work, protocol, new)
+    read = _reading_of(new, scan, work, protocol)
+    if work.actor.role.database_role != "machine" and not covers(work.actor.range, read.region):
+        raise OutsideScope(region=read.region, at="/region")
+    referral, opened = await _episode(work, protocol, read)
     await work.run(
         ADD_FEVER,
         id=new_id(),
-        region=new.region,
+        region=read.region,
         referral_id=referral.id,
-        resident_id=new.resident_id,
-        party=work.actor.machine,
+        resident_id=read.resident_id,
+        party=_reporter(work),
         role=work.actor.role.label,
         celsius=new.celsius,
         symptoms=sorted(set(new.symptoms)),
         measured_at=new.measured_at,
     )
-    work.saw([new.resident_id])
+    work.saw([read.resident_id])
     if opened:
         work.publish_all([referral], change="reported", urgent=True)
         return referral
-    return referral if await _may_see(work, referral) else told_of(referral, new)
+    return referral if await _may_see(work, referral) else told_of(referral, read.region)
 
 
 async def _may_see(work: Work, referral: Referral) -> bool:
@@ -164,18 +196,32 @@ async def _may_see(work: Work, referral: Referral) -> bool:
     return bool(await work.rows(SEEN, id=referral.id))
 
 
-def told_of(referral: Referral, new: NewFever) -> Referral:
+def _reading_of(new: NewFever, scan: ScanFound | None, work: Work, protocol: Protocol) -> Reading:
+    """Whose reading it is, and where it was made."""
+    if new.resident_id is not None and new.region is not None:
+        return Reading(new.resident_id, new.region)
+    if scan is None:
+        raise ScanUnknown(at="/scan_id")
+    if not rules.is_recent(scan.at, work.now, protocol):
+        raise ScanTooOld(hours=protocol.door_hours.value, at="/scan_id")
+    return Reading(scan.resident_id, new.region or scan.region)
+
+
+def _reporter(work: Work) -> str:
+    """The machine or service point that reports; staff have no name here."""
+    return work.actor.party if work.actor.role in Role.DOOR | Role.MACHINE else ""
+
+
+def told_of(referral: Referral, region: str) -> Referral:
     """An episode as somebody is told of it who may not see it: that 120 comes, not why, on what evidence, or where."""
-    return referral.model_copy(
-        update={"region": new.region, "reason": "fever", "evidence_type": None, "evidence_id": None}
-    )
+    return referral.model_copy(update={"region": region, "reason": "fever", "evidence_type": None, "evidence_id": None})
 
 
-async def _episode(work: Work, protocol: Protocol, new: NewFever) -> tuple[Referral, bool]:
+async def _episode(work: Work, protocol: Protocol, read: Reading) -> tuple[Referral, bool]:
     """The person's open episode, and whether it was opened just now: of two reports at once, one opens it."""
     for _ in range(3):
-        opened = await following.open_referrals(work, protocol, [(new.resident_id, new.region)], [None])
-        found = await work.rows(FIND_OPEN, resident=new.resident_id)
+        opened = await following.open_referrals(work, protocol, [read], [None], [_reporter(work)])
+        found = await work.rows(FIND_OPEN, resident=read.resident_id)
         if found:
             return say(dict(found[0])), opened == 1
     raise Conflict()  # three episodes of one person ended while we looked

@@ -1,15 +1,17 @@
 """Revealing: a person's data in clear, for a stated purpose, counted and audited in the transaction that reads them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import text
 
 from services.registry.residents.problems import RevealLimit
-from services.registry.residents.schemas import Reveal, Revealed
+from services.registry.residents.schemas import ReferralReveal, Reveal, Revealed
 from services.registry.residents.tables import ResidentRow
+from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
-from shared.problems import Fault, InvalidInput, Text
+from shared.problems import Fault, Forbidden, InvalidInput, Text
 from shared.work import Work
 
 HOUR = timedelta(hours=1)
@@ -39,6 +41,21 @@ async def reveal_resident(work: Work, resident_id: UUID, asked: Reveal) -> Revea
         raise InvalidInput(errors=[Fault("reason_repeats_data", _REPEATED, at="/reason")])
     work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=asked.purpose, reason=asked.reason)
     return Revealed(id=row.id, **values)
+
+
+async def reveal_for_referral(work: Work, asked: ReferralReveal) -> Revealed:
+    """What 120 or a hospital needs to reach a person. Observation has checked that the open referral is theirs.
+
+    The entry is of who asked, not of the service that passes it on, so that the person reads it.
+    """
+    row = await work.get(ResidentRow, asked.resident_id)
+    caller = replace(Actor.claimed(asked.actor), purpose=asked.purpose, request_id=work.actor.request_id)
+    if caller.role not in Role.DESK_120 | Role.HOSPITAL:
+        raise Forbidden()
+    work.operation = asked.operation
+    reason = f"{asked.purpose}: referral {asked.referral_id}"
+    work.audit(kind=Kind.REVEAL, subjects=[row.id], reason=reason, actor=caller)
+    return Revealed(id=row.id, name=row.name, phone=row.phone, address=row.address)
 
 
 async def _count(work: Work) -> None:

@@ -23,6 +23,7 @@ from services.registry.residents.schemas import (
     NewResident,
     Recognise,
     Recognised,
+    ReferralReveal,
     Registration,
     ResidentChange,
     ResidentShown,
@@ -48,6 +49,7 @@ REVEALERS = KEEPERS | Role.VILLAGE_DOCTOR
 """Who may see a person in clear, each within their scope and for a purpose."""
 
 router = Router(prefix="/registry/v1/residents", tags=["residents"])
+internal = Router(prefix="/internal/reveals", tags=["residents"])
 registrations = Router(prefix="/registry/v1/registrations", tags=["residents"])
 transfers_router = Router(prefix="/registry/v1/transfers", tags=["residents"])
 
@@ -87,6 +89,19 @@ async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
     For the gateway, which has proven the phone and counts the tries; no token from outside opens it.
     """
     return await use_cases.recognise_resident(work, asked)
+
+
+@internal.post(
+    "",
+    role=Role.SERVICE,
+    audit=Kind.REVEAL,
+    unkept=True,
+    raises=[NotFound, DataDestroyed, DataUnreadable],
+    include_in_schema=False,
+)
+async def reveal_for_referral(asked: ReferralReveal, work: Work) -> Revealed:
+    """Show observation whom an open referral is about, for the 120 desk or the hospital that asked."""
+    return await revealing.reveal_for_referral(work, asked)
 
 
 @router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound], etag=True)

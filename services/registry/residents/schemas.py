@@ -1,7 +1,7 @@
 """Residents: what callers send, and what they are told. Nothing that is told is in clear."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -172,6 +172,16 @@ class Reveal(Said):
         description="In words, for who checks it later and for the person. It must not repeat the data themselves.",
         json_schema_extra={"pattern": r"^\s*\S[\s\S]{2,}\S\s*$"},  # four characters, blanks around them not counted
     )
+
+
+class ReferralReveal(Said):
+    """Whom an open referral is about, and on whose behalf and what for that is asked. From observation alone."""
+
+    resident_id: UUID
+    referral_id: UUID
+    purpose: Literal["transfer", "treatment"]
+    operation: str
+    actor: dict[str, Any]
 
 
 class Revealed(BaseModel):

@@ -8,6 +8,7 @@ from fastapi import Path, Query
 from services.testing.boxes import use_cases
 from services.testing.boxes.rules import BoxState
 from services.testing.boxes.schemas import Box, NewBox, Receipt
+from services.testing.laboratories.use_cases import LaboratoryUnknown
 from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
 from services.testing.tubes.routes import FIELD
 from shared.actors import Role
@@ -20,7 +21,7 @@ router = Router(prefix="/testing/v1/boxes", tags=["boxes"])
 BoxId = Annotated[UUID, Path(description="Id of a box.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 
 
-@router.post("", role=FIELD, raises=[BoxTubesUnfit], status=201, location="/testing/v1/boxes/{id}")
+@router.post("", role=FIELD, raises=[BoxTubesUnfit, LaboratoryUnknown], status=201, location="/testing/v1/boxes/{id}")
 async def pack_box(new: NewBox, work: Work) -> Box:
     """Pack sealed tubes into a box for one laboratory."""
     return await use_cases.pack_box(work, new)

@@ -11,6 +11,7 @@ from services.testing.boxes import rules
 from services.testing.boxes.rules import BoxMove, BoxState
 from services.testing.boxes.schemas import Box, NewBox, Receipt
 from services.testing.boxes.tables import BoxRow
+from services.testing.laboratories.use_cases import LaboratoryUnknown, known_laboratories, some_laboratories
 from services.testing.limits import limits
 from services.testing.problems import STATES, BoxMoveForbidden, BoxTubesUnfit
 from services.testing.scope import own_region
@@ -52,6 +53,8 @@ UNFIT: Mapping[str, Text] = {
 
 
 async def pack_box(work: Work, new: NewBox) -> Box:
+    if not await known_laboratories(work, [new.laboratory]):
+        raise LaboratoryUnknown(laboratory=new.laboratory, known=await some_laboratories(work), at="/laboratory")
     numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND, numbers=new.tube_numbers)}
     tubes = await lock_tubes(work, numbers.values())
     found = {tube["number"]: tube for tube in tubes.values()}

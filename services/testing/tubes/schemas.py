@@ -16,6 +16,7 @@ from shared.contracts.resource import Said
 from shared.contracts.testing import PoolSize, SampleException
 from shared.contracts.times import Instant
 from shared.http.bodies import QuickBody
+from shared.parties import PATTERNS
 from shared.problems import Invalid, Text
 
 MOST_LISTED = 60
@@ -30,7 +31,7 @@ TubeNumber = Annotated[
     ),
 ]
 PartyName = Annotated[
-    str, Field(pattern=r"^lab-[a-z0-9-]{1,60}$", description="A laboratory.", examples=["lab-jinjiang"])
+    str, Field(pattern=PATTERNS["laboratory"], description="A registered laboratory.", examples=["lab-jinjiang"])
 ]
 MadeId = Annotated[UUID, Field(description="Made by the device, for ever.")]
 

@@ -4,7 +4,7 @@ A listed record may come later; one that was in the tube and is not listed is se
 comes afterwards: whichever arrives first, the outcome is the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from services.testing.answers import refusal
+from services.testing.laboratories.use_cases import LaboratoryUnknown, known_laboratories, some_laboratories
 from services.testing.limits import CLOCK_AHEAD
 from services.testing.problems import ManifestWrong, SealDiffers, TubeDiscarded, TubeUnknown
 from services.testing.retests import use_cases as retests
@@ -77,7 +78,7 @@ class Batch:
     language: Language
     answers: dict[int, SealAnswer] = field(default_factory=dict)
 
-    def refuse(self, place: int, problem: type[Problem], at: str, **values: int) -> None:
+    def refuse(self, place: int, problem: type[Problem], at: str, **values: object) -> None:
         """Answer a seal with a problem."""
         shown: dict[str, Any] = dict(values)
         said = refusal(problem(at=f"/items/{place}/{at}", **shown), self.language)
@@ -87,9 +88,11 @@ class Batch:
 async def seal_tubes(work: Work, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
     batch = Batch(seals, language)
     named = await lookup.find_tubes(work, (seal.tube_number for seal in seals))
+    known = await known_laboratories(work, (seal.laboratory for seal in seals if seal.laboratory))
     async with work.everywhere():
         tubes = await lookup.create_and_lock(work, list(named.values()))
         wanted = _decide(work, batch, named, tubes)
+        await _refuse_unknown(work, batch, wanted, known)
         for id_, count in (await _stray(work, batch, wanted)).items():
             batch.refuse(wanted.pop(id_), ManifestWrong, "manifest", count=count)
         if wanted:
@@ -114,6 +117,14 @@ def _decide(work: Work, batch: Batch, named: Mapping[str, Named], tubes: Mapping
         else:
             wanted.setdefault(tube["id"], place)
     return wanted
+
+
+async def _refuse_unknown(work: Work, batch: Batch, wanted: dict[UUID, int], known: Set[str]) -> None:
+    """Refuse seals for laboratories that nobody has. The tube stays as it was, and can be sealed for another."""
+    unknown = {id_: name for id_, at in wanted.items() if (name := batch.seals[at].laboratory) and name not in known}
+    some = await some_laboratories(work) if unknown else ""
+    for id_, name in unknown.items():
+        batch.refuse(wanted.pop(id_), LaboratoryUnknown, "laboratory", laboratory=name, known=some)
 
 
 def _answer_sealed(batch: Batch, place: int, manifest: frozenset[UUID], missing: int) -> None:

@@ -1,0 +1,34 @@
+"""Parties: the laboratories, hospitals, desks and city systems that are registered, as a client or as a hook source.
+
+The database keeps the table by itself, whoever registers or revokes: see migration 0014.
+"""
+
+from typing import Literal
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from services.gateway.base import Row
+from shared.contracts.gateway import Party
+from shared.db import REGION
+
+
+class PartyRow(Row):
+    """One party. It is active while a client or a hook source of its name and role is registered."""
+
+    __tablename__ = "parties"
+
+    role: Mapped[Literal["laboratory", "desk_120", "hospital", "municipal"]] = mapped_column(REGION)
+    party: Mapped[str] = mapped_column(REGION)
+    state: Mapped[Literal["active", "ended"]] = mapped_column(REGION)
+
+    __table_args__ = (
+        UniqueConstraint("role", "party", name="parties_role_party_key"),
+        CheckConstraint("state IN ('active', 'ended')", name="party_state"),
+    )
+
+    def public(self) -> Party:
+        """As the feed says it."""
+        return Party(
+            id=self.id, version=self.version, region=self.region, role=self.role, party=self.party, state=self.state
+        )

@@ -1,0 +1,106 @@
+"""Referrals: what happens when a door has read a fever.
+
+A person who is not on record is referred as well: the code was genuine, and 120 comes to the service point.
+"""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import structlog
+from sqlalchemy import text
+
+from services.observation.people.following import TURN, TURN_KEY
+from services.observation.protocols.rules import Protocol
+from services.observation.protocols.use_cases import protocol_in_force
+from services.observation.referrals import following, rules
+from services.observation.referrals.tables import FeverRow
+from shared.actors import Role
+from shared.contracts.gateway import DoorFever
+from shared.feed.reader import reacts_to
+from shared.ids import in_order
+from shared.work import Work
+
+logger = structlog.get_logger()
+
+HELD = text("SELECT id FROM fevers WHERE id = ANY(CAST(:ids AS uuid[]))")
+ENDED = text("""
+    SELECT DISTINCT ON (resident_id) resident_id, id, closed_at FROM referrals
+    WHERE resident_id = ANY(CAST(:residents AS uuid[])) AND closed_at IS NOT NULL
+    ORDER BY resident_id, closed_at DESC
+""")
+
+
+async def forget_fevers(work: Work, ids: Sequence[UUID]) -> None:
+    """A reading stays with its episode: how long doors keep their visits is not ours. Nothing is forgotten."""
+
+
+@reacts_to(DoorFever, forget=forget_fevers)
+async def follow_door_fevers(work: Work, fevers: Sequence[DoorFever]) -> None:
+    """Open one referral a person for what doors have read, or add it to the episode it belongs to.
+
+    A reading has the id of its scan, so it counts once, however often it is told. One that was made before an episode
+    ended belongs to that episode, also when it comes afterwards. What the protocol does not call a fever is left alone.
+    """
+    await work.run(TURN, key=TURN_KEY)
+    protocol = await protocol_in_force(work)
+    held = {row["id"] for row in await work.rows(HELD, ids=in_order(one.id for one in fevers))}
+    new = [one for one in fevers if one.id not in held and _counts(one, work, protocol)]
+    if not new:
+        return
+    new.sort(key=lambda one: (one.measured_at, one.id))
+    ended = {
+        row["resident_id"]: row for row in await work.rows(ENDED, residents=in_order(one.resident_id for one in new))
+    }
+    episodes: dict[UUID, UUID] = {}
+    fresh = []
+    for one in new:
+        last = ended.get(one.resident_id)
+        if last is not None and one.measured_at <= last["closed_at"]:
+            episodes[one.id] = last["id"]
+        else:
+            fresh.append(one)
+    opened = await _episodes_of(work, protocol, fresh)
+    episodes.update({one.id: opened[one.resident_id] for one in fresh})
+    await work.insert_all(FeverRow, [_values(one, episodes) for one in new])
+
+
+def _counts(one: DoorFever, work: Work, protocol: Protocol) -> bool:
+    if not rules.is_fever(one.celsius, protocol):
+        return False
+    if not rules.is_recent(one.measured_at, work.now, protocol):
+        logger.warning("fever.too_old", scan=str(one.id), measured_at=one.measured_at.isoformat())
+        return False
+    return True
+
+
+async def _episodes_of(work: Work, protocol: Protocol, fevers: Sequence[DoorFever]) -> Mapping[UUID, UUID]:
+    """The open referral of each person, opened where there is none: where the first fever was read."""
+    if not fevers:
+        return {}
+    firsts = {one.resident_id: one for one in reversed(fevers)}
+    residents = in_order(firsts)
+    await following.open_referrals(
+        work,
+        protocol,
+        [(one, firsts[one].region) for one in residents],
+        [None] * len(residents),
+        [str(firsts[one].point_id) for one in residents],
+    )
+    rows = await following.lock_open(work, residents)
+    made = [row for row in rows if row.version == 1 and row.reported_at == work.now and row.reason == "fever"]
+    work.publish_all([row.public() for row in made], change="reported", urgent=True)
+    return {row.resident_id: row.id for row in rows}
+
+
+def _values(one: DoorFever, episodes: Mapping[UUID, UUID]) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "region": one.region,
+        "referral_id": episodes[one.id],
+        "resident_id": one.resident_id,
+        "party": str(one.point_id),
+        "role": Role.DOORKEEPER.label,
+        "celsius": one.celsius,
+        "symptoms": [],
+        "measured_at": one.measured_at,
+    }

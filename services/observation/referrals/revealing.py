@@ -1,0 +1,123 @@
+"""Revealing: whom 120 fetches or a hospital receives, in clear, while the referral is open.
+
+Nothing of it is kept here. The registry is asked between two transactions; it leaves the entry that the person reads.
+"""
+
+from datetime import timedelta
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from services.observation.referrals import rules
+from services.observation.referrals.schemas import ReferralPerson
+from services.observation.referrals.tables import ReferralRow
+from services.observation.referrals.use_cases import ReferralEnded
+from shared.actors import Actor, Role, system
+from shared.house import House
+from shared.problems import Problem, Text, UpstreamFailed
+from shared.work import Work
+
+PURPOSES = {Role.DESK_120: "transfer", Role.HOSPITAL: "treatment"}
+"""What each of them may look for."""
+
+HOUR = timedelta(hours=1)
+MOST_AN_HOUR = 60
+"""Looks at the person of one referral. Counted for each referral by itself, so that no ambulance is refused because
+others were sent out: a crew needs one."""
+
+OPERATION = "POST /observation/v1/referrals/{referral_id}/reveal"
+
+
+class ReferralRevealLimit(Problem):
+    """The person of one referral was looked at as often as anybody could need."""
+
+    status = 429
+    code = "referral_reveal_limit"
+    title = Text(zh="查看过于频繁", en="This person was looked at too often")
+    what = Text(
+        zh="同一转诊一小时内最多查看 {limit} 次", en="The person of one referral can be seen {limit} times an hour"
+    )
+    fix = Text(zh="请稍后再试，或致电报告单位", en="Try again later, or call who reported the fever")
+
+
+class NotDesignated(Problem):
+    """A hospital sees in clear whom 120 brings to it, not whom it has reported itself."""
+
+    status = 403
+    code = "not_designated"
+    title = Text(zh="该患者未指定送往贵院", en="120 has not named you as the hospital")
+    fix = Text(
+        zh="请由 120 指挥中心在转诊消息中写明贵院",
+        en="Let the 120 desk name your hospital in a message on this referral",
+    )
+
+
+class PersonNotOnRecord(Problem):
+    """The registry has no record of the person."""
+
+    status = 404
+    code = "person_not_on_record"
+    title = Text(zh="登记系统中没有此人", en="This person is not on record")
+    fix = Text(
+        zh="请联系报告地点的社区或验码点核实住址", en="Ask the community or the service point where it was reported"
+    )
+
+
+# The desk's own word makes a hospital the one that receives the person: its own does not.
+DESIGNATED = text("""
+    SELECT 1 FROM messages
+    WHERE referral_id = :id AND source = 'desk_120' AND state = 'applied' AND hospital = :party LIMIT 1
+""")
+COUNT = text("""
+    UPDATE referrals
+    SET reveals = ARRAY(SELECT at FROM unnest(reveals) AS at WHERE at > :since ORDER BY at) || CAST(:now AS timestamptz)
+    WHERE id = :id AND (SELECT count(*) FROM unnest(reveals) AS at WHERE at > :since) < :most
+""")
+OLDEST = text("SELECT min(at) AS at FROM referrals, unnest(reveals) AS at WHERE id = :id AND at > :since")
+
+
+async def reveal_referral(house: House, caller: Actor, referral_id: UUID) -> ReferralPerson:
+    """Name, phone and address of the person of an open referral that is the caller's."""
+    async with house.work(caller, OPERATION) as work:
+        row = await work.get(ReferralRow, referral_id)
+        if row.state in rules.CLOSED:
+            raise ReferralEnded()
+        async with work.everywhere():
+            if caller.role is Role.HOSPITAL:
+                await _require_designated(work, row, caller.party)
+            await _count(work, row)
+    found = await _ask(house, caller, row)
+    return ReferralPerson(referral_id=row.id, region=row.region, **found)
+
+
+async def _require_designated(work: Work, row: ReferralRow, party: str) -> None:
+    if row.hospital != party or not await work.rows(DESIGNATED, id=row.id, party=party):
+        raise NotDesignated()
+
+
+async def _count(work: Work, row: ReferralRow) -> None:
+    """Two at once wait for each other at the row, so none is uncounted."""
+    since = work.now - HOUR
+    if await work.run(COUNT, id=row.id, now=work.now, since=since, most=MOST_AN_HOUR):
+        return
+    (oldest,) = await work.rows(OLDEST, id=row.id, since=since)
+    raise ReferralRevealLimit(limit=MOST_AN_HOUR, retry_after=max(1, int((oldest["at"] - since).total_seconds()) + 1))
+
+
+async def _ask(house: House, caller: Actor, row: ReferralRow) -> dict[str, str | None]:
+    asked = {
+        "resident_id": str(row.resident_id),
+        "referral_id": str(row.id),
+        "purpose": PURPOSES[caller.role],
+        "operation": OPERATION,
+        "actor": caller.claims(),
+    }
+    actor = system("observation").during(caller.request_id)
+    answer = await house.peers.call("registry", "POST", "/internal/reveals", actor, json=asked)
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        raise PersonNotOnRecord()
+    if answer.status_code != httpx.codes.OK:
+        raise UpstreamFailed()
+    said = answer.json()
+    return {name: said[name] for name in ("name", "phone", "address")}
