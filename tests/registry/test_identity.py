@@ -53,7 +53,8 @@ def test_one_spelling_for_one_number(written: str) -> None:
     ("number", "reason"),
     [
         ("", "id_length"),
-        ("110105491231002", "id_length"),
+        ("110105491231002", "id_of_fifteen"),
+        ("11010549123100X", "id_length"),
         ("11010519491231002XX", "id_characters"),
         ("1101051949123100200", "id_length"),
         (" 11010519491231002X", "id_characters"),

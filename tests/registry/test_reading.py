@@ -13,7 +13,7 @@ from services.registry.imports import columns, reading
 from services.registry.imports.columns import COLUMNS
 from services.registry.imports.faults import FILE_CODES, ROW_CODES, FileFault, RowFault
 from services.registry.imports.reading import read_rows
-from tests.registry.uploads import HEADER, PLAIN_HEADER, ROW, VALUES, answer_to, fault_of, given_values, read
+from tests.registry.uploads import HEADER, PLAIN_HEADER, ROW, VALUES, answer_to, fault_of, faults_of, given_values, read
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
@@ -56,11 +56,16 @@ def test_a_last_line_without_end_and_empty_cells_beyond_the_header() -> None:
 @pytest.mark.parametrize(
     ("header", "code", "values"),
     [
-        ("姓名,证件号码", "column_missing", {"columns": ["region"], "found": []}),
-        ("姓名,证件号马,网格编码", "column_missing", {"columns": ["document_number"], "found": ["证件号马"]}),
-        (HEADER + ",血型", "column_unknown", {"columns": ["血型"], "places": "6"}),
-        ("姓名,,证件号码,网格编码,血型", "column_unknown", {"columns": ["", "血型"], "places": "2, 5"}),
-        (HEADER + ",name", "column_twice", {"columns": ["name"]}),
+        ("姓名,证件号码", "column_missing", {"line": 1, "columns": ["region"], "unknown": []}),
+        (
+            "姓名,证件号马,网格编码",
+            "column_missing",
+            {"line": 1, "columns": ["document_number"], "unknown": ["B 证件号马"]},
+        ),
+        (HEADER + ",血型", "column_unknown", {"line": 1, "unknown": ["F 血型"]}),
+        ("姓名,,证件号码,网格编码,血型", "column_unknown", {"line": 1, "unknown": ["E 血型"]}),
+        (HEADER + ",name", "column_twice", {"columns": ["name"], "twice": ["A 姓名", "F name"]}),
+        ("甲,乙,丙", "heading_missing", {"columns": ["name", "document_number", "region"], "rows": 10}),
         ("姓名;证件号码;网格编码", "separator_wrong", {}),
         ("姓名\t证件号码\t网格编码", "separator_wrong", {}),
         ("姓名，证件号码，网格编码", "separator_wrong", {}),
@@ -154,7 +159,8 @@ def test_too_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
         ("address", "\t=1", "formula"),
         ("name", "＝1", "formula"),
         ("name", "'=1", "formula"),
-        ("document_number", '="11010519491231002X"', "formula"),
+        ("document_number", '="11010519491231002X"', None),
+        ("document_number", '="1"&"2"', "formula"),
         ("phone", "=1", "formula"),
         ("phone", "+8613800005678", None),
         ("phone", "+86 13800005678", None),
@@ -182,7 +188,7 @@ def test_one_row_is_refused_and_its_neighbours_are_not(column: str, cell: str, c
         writer.writerow(values.values())
     rows = read(text.getvalue())
     assert [row.line for row in rows] == [2, 3, 4]
-    assert [row.faults for row in rows] == [(), (RowFault(code, column),) if code else (), ()]  # type: ignore[arg-type]
+    assert [faults_of(row) for row in rows] == [[], [(code, column)] if code else [], []]
     assert given_values(rows[0]) == given_values(rows[2]) == VALUES
     assert code is None or code in ROW_CODES
     assert all(len(value) <= columns.CELL_CHARACTERS for value in rows[1].values.values())
@@ -214,7 +220,9 @@ def test_any_text_below_a_header_is_answered(text: str) -> None:
     assert answer_to(f"{HEADER}\n{text}".encode()) in ("quote_wrong", "control_character", "read")
 
 
-awkward = st.text(st.sampled_from([*"a1E0 '=+-@,", "张", "＝", "\u3000", "\xa0", "\t", "\n", "\x85"]), max_size=6)
+awkward = st.text(
+    st.sampled_from([*"a1E0 '=+-@,#", "\u200b", "张", "＝", "\u3000", "\xa0", "\t", "\n", "\x85"]), max_size=6
+)
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(COLUMNS, awkward | st.just("350582199001011000"))), max_size=4))
@@ -230,7 +238,11 @@ def test_the_quick_look_misses_nothing(rows: list[dict[str, str]]) -> None:
     ]
     found = read(text.getvalue())
     assert [row.values for row in found] == expected
-    assert [row.faults for row in found] == [tuple(columns.cell_faults(values)) for values in expected]
+    assert [faults_of(row) for row in found] == [
+        [(fault.code, fault.column) for fault in columns.cell_faults(values)]
+        + [("made_a_date", column) for column in columns.dated_columns(values)]
+        for values in expected
+    ]
 
 
 def test_reading_leaves_the_file_open_and_can_begin_again() -> None:

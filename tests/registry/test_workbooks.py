@@ -61,11 +61,14 @@ def test_the_cells_of_a_workbook() -> None:
     }
     assert rows[0].faults == ()
     assert set(rows[1].faults) == {
-        RowFault("number_lost_digits", "document_number"),
-        RowFault("number_lost_digits", "region"),
+        RowFault("number_lost_digits", "document_number", "B3"),
+        RowFault("number_lost_digits", "region", "D3"),
     }
     assert (rows[1].values["birth_date"], rows[1].values["household"]) == ("1990-01-31", "1.5")
-    assert rows[2].faults == (RowFault("formula", "name"),)
+    assert set(rows[2].faults) == {
+        RowFault("formula", "name", "A4"),
+        RowFault("formula_not_calculated", "address", "E4"),
+    }
 
 
 def test_a_sheet_that_begins_elsewhere_keeps_its_row_numbers() -> None:
@@ -86,7 +89,7 @@ def test_the_first_sheet_that_is_shown_is_read() -> None:
 
 def test_control_characters_in_a_workbook() -> None:
     rows = read(book(HEADER.split(","), ROW.replace("张三", "张_x0000_三").split(",")))
-    assert rows[0].faults == (RowFault("control_character", "name"),)
+    assert rows[0].faults == (RowFault("control_character", "name", "A2"),)
 
 
 def archive(members: dict[str, bytes], *, base: bytes | None = None, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -196,9 +199,9 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
         (book(HEADER.split(","), ROW.split(","))[:-100], "not_a_table"),
         (archive({"xl/workbook.xml": b"<workbook/>"}), "not_a_table"),
         (archive({}, method=zipfile.ZIP_BZIP2), "not_a_table"),
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "column_missing"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "heading_missing"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "control_character"),
-        (b'{"name": 1}', "column_missing"),
+        (b'{"name": 1}', "heading_missing"),
     ],
 )
 def test_what_is_no_workbook(content: bytes, code: str) -> None:

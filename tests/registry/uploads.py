@@ -41,5 +41,10 @@ def answer_to(content: bytes) -> str:
     return "read"
 
 
+def faults_of(row: RawRow) -> list[tuple[str, str]]:
+    """What is wrong with a row and in which column, without the cell's name."""
+    return [(fault.code, fault.column) for fault in row.faults]
+
+
 def given_values(row: RawRow) -> dict[str, str]:
     return {column: cell for column, cell in row.values.items() if cell}

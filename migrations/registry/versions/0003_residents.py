@@ -38,6 +38,8 @@ CREATE TABLE registry.residents (
     state text COLLATE "C" NOT NULL DEFAULT 'active',
     closed_reason text COLLATE "C",
     since timestamptz NOT NULL,
+    known_at timestamptz NOT NULL DEFAULT now(),
+    by_hand boolean NOT NULL DEFAULT false,
     erasure_asked_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -58,6 +60,9 @@ CREATE INDEX residents_household_id_idx ON registry.residents (household_id);
 CREATE UNIQUE INDEX resident_exists_b ON registry.residents (document_index_b) WHERE document_index_b IS NOT NULL;
 COMMENT ON COLUMN registry.residents.document_index IS 'Blind index of document type and number.';
 COMMENT ON COLUMN registry.residents.document_index_b IS 'The same under the index key of the other turn.';
+COMMENT ON COLUMN registry.residents.known_at
+    IS 'Of when the newest of what is known is: of the change by hand, or of the date of the file.';
+COMMENT ON COLUMN registry.residents.by_hand IS 'Whether the newest of what is known was entered by hand.';
 COMMENT ON COLUMN registry.residents.since IS 'Since when what population counts look at is as it is.';
 
 CREATE TABLE registry.resident_history (

@@ -1,21 +1,26 @@
 """A row of a file: the person it speaks of, or why it is not taken. Pure; knows which people the file named before."""
 
-from collections.abc import Container
+import re
 from dataclasses import dataclass, field
 from datetime import date
 
-from services.registry.imports.columns import CellError, read_date, read_flag, read_sex
+from services.registry.imports.columns import CellError, read_date, read_document_type, read_flag, read_sex
+from services.registry.imports.homes import Homes, NoHome
 from services.registry.imports.reading import RawRow
 from services.registry.imports.words import RowProblem
 from services.registry.residents.identity import Sex
 from services.registry.residents.rules import Person, Said, examine
+from services.registry.residents.spelling import is_placeholder
+
+_BRACKETS = re.compile(r"[(（\[【]")
+_FLAGS = ("pregnant", "dependent")
 
 
 @dataclass
 class Checker:
     """Looks at a file's rows in their order."""
 
-    regions: Container[str]
+    homes: Homes
     """Where somebody may live, within the scope of who sent the file."""
     today: date
     demonstration: bool
@@ -24,30 +29,47 @@ class Checker:
 
     def check(self, row: RawRow) -> Person | list[RowProblem]:
         """The person of a row, or all that is wrong with it."""
-        problems = [RowProblem(fault.code, fault.column) for fault in row.faults]
-        person = None
-        if not problems:
-            said = self._read(row.values, problems)
-            found = examine(said, today=self.today, demonstration=self.demonstration)
-            if isinstance(found, list):
-                problems += [RowProblem(*wrong) for wrong in found]
-            else:
-                person = found
-        if row.values["region"] not in self.regions and not any(one.column == "region" for one in problems):
-            problems.append(RowProblem("region_unknown", "region"))
-        if person is not None:
-            first = self._lines.setdefault(_key(person), row.line)
-            if first != row.line:
-                problems.append(RowProblem("same_person_twice", "document_number", first))
-        return person if person is not None and not problems else problems
+        problems = [RowProblem(fault.code, fault.column, value=fault.cell) for fault in row.faults]
+        values = {
+            column: "" if column not in _FLAGS and is_placeholder(cell) else cell for column, cell in row.values.items()
+        }
+        home = self._home(values["region"], problems)
+        if problems and row.faults:
+            return problems
+        found = examine(self._read(values, home, problems), today=self.today, demonstration=self.demonstration)
+        if isinstance(found, list):
+            named = {one.column for one in problems}
+            return problems + [RowProblem(*wrong) for wrong in found if wrong.field not in named]
+        first = self._lines.setdefault(_key(found), row.line)
+        if first != row.line:
+            return [RowProblem("same_person_twice", "", first)]
+        return problems or found
 
-    def _read(self, values: dict[str, str], problems: list[RowProblem]) -> Said:
+    def _home(self, cell: str, problems: list[RowProblem]) -> str:
+        home = self.homes.find(cell)
+        if not isinstance(home, NoHome):
+            return home
+        if any(one.column == "region" for one in problems):
+            pass
+        elif not cell:
+            problems.append(RowProblem("region_missing", "region", value=home.example))
+        elif home.codes:
+            problems.append(RowProblem("region_ambiguous", "region", value=", ".join(home.codes)))
+        else:
+            problems.append(RowProblem("home_unknown", "region", value=home.example))
+        return cell
+
+    def _read(self, values: dict[str, str], home: str, problems: list[RowProblem]) -> Said:
+        name = values["name"]
+        if _BRACKETS.search(name):
+            problems.append(RowProblem("name_brackets", "name"))
+        number = values["document_number"]
         return Said(
-            name=values["name"],
-            document_type=values["document_type"],
-            document_number=values["document_number"],
+            name=name,
+            document_type=read_document_type(values["document_type"]),
+            document_number="".join(number.split()) if " " in number else number,
             phone=values["phone"],
-            region=values["region"],
+            region=home,
             address=values["address"],
             household=values["household"],
             birth_date=self._date(values, problems),

@@ -10,20 +10,35 @@ FileCode: TypeAlias = Literal[
     "control_character",
     "empty",
     "encrypted",
+    "heading_missing",
     "line_too_long",
     "not_a_table",
     "old_format",
     "quote_wrong",
     "separator_wrong",
+    "several_sheets",
     "too_large",
     "too_many_columns",
+    "too_many_errors",
     "too_many_rows",
     "wrong_encoding",
 ]
 
 FILE_CODES: tuple[FileCode, ...] = get_args(FileCode)
 
-RowCode: TypeAlias = Literal["cell_too_long", "control_character", "formula", "number_lost_digits", "row_length"]
+RowCode: TypeAlias = Literal[
+    "cell_too_long",
+    "column_narrow",
+    "control_character",
+    "error_cell",
+    "formula",
+    "formula_not_calculated",
+    "heading_empty",
+    "made_a_date",
+    "merged_cells",
+    "number_lost_digits",
+    "row_length",
+]
 
 ROW_CODES: tuple[RowCode, ...] = get_args(RowCode)
 
@@ -44,3 +59,5 @@ class RowFault(NamedTuple):
 
     code: RowCode
     column: str
+    cell: str = ""
+    """Where people find it: `C5`, or a range such as `E2:E5`."""

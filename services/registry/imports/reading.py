@@ -7,13 +7,15 @@ named in that row's `faults`, so that the others can be taken and this one sent 
 import codecs
 import csv
 import io
-from collections.abc import Generator, Iterator
+import itertools
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from typing import BinaryIO, NamedTuple
 
-from services.registry.imports.columns import CELL_CHARACTERS, COLUMNS, Header, cell_faults, read_cell, read_header
+from services.registry.imports.columns import CELL_CHARACTERS, COLUMNS, cell_faults, dated_columns, read_cell
 from services.registry.imports.faults import FileFault, RowFault
-from services.registry.imports.workbook import read_workbook
+from services.registry.imports.headings import HEADING_ROWS, Header, find_header, is_header, letters
+from services.registry.imports.workbook import NOT_MERGED, Merged, Notes, Record, read_workbook
 
 FILE_BYTES = 200 * 1024 * 1024
 ROWS = 300_000
@@ -25,7 +27,16 @@ _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
-_SUSPICIOUS = ("=", "+", "@", "'", ",-", " ,", ", ", "000,", "＝", "＋", "－", "＠")
+_SUSPICIOUS = ("=", "+", "@", "'", ",-", " ,", ", ", "000,", ",#", "＝", "＋", "－", "＠")
+_WEB_PAGE = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<meta", b"<head")
+"""How a file begins that a web system calls .xls and that is a page of HTML, or XML of 2003."""
+
+FILLED_DOWN = frozenset({"region", "address", "household", "phone", "document_type"})
+"""Columns in which a merged cell speaks for all of its rows. In others it would make one person of several."""
+
+DUPLICATE_MARKS = ("重复行", "Duplicate row")
+"""How the 错误 of a row begins that names a person whom an earlier row names: such a row is sent again with the rest
+of an error file, and must not overwrite that person."""
 
 
 class RawRow(NamedTuple):
@@ -35,26 +46,33 @@ class RawRow(NamedTuple):
     """Where a person finds it in their editor: a CSV's line, a sheet's row, both from 1."""
     values: dict[str, str]
     faults: tuple[RowFault, ...] = ()
+    is_ignored: bool = False
+    """Marked in an error file as one that repeats a person of another row."""
 
 
-def read_rows(file: BinaryIO) -> Iterator[RawRow]:
+def read_rows(file: BinaryIO, notes: Notes | None = None) -> Iterator[RawRow]:
     """The rows of an uploaded file in its order, blank ones left out. The file must be seekable, and is left open.
 
-    The header is checked when the first row is asked for. Limits: 200 MiB, 300,000 rows.
+    The header is checked when the first row is asked for; `notes` then say what is left out of the file on purpose.
+    Limits: 200 MiB, 300,000 rows.
     """
+    notes = notes if notes is not None else Notes()
     size = file.seek(0, io.SEEK_END)
     if size > FILE_BYTES:
         raise FileFault("too_large", bytes=size, limit=FILE_BYTES)
     if size == 0:
         raise FileFault("empty")
     file.seek(0)
-    magic = file.read(8)
+    head = file.read(512)
+    magic = head[:8]
     if magic == _OLE:
-        raise FileFault("encrypted" if _is_encrypted(file) else "old_format")
-    records = read_workbook(file, rows=ROWS) if magic.startswith(_ZIP) else _records(file, _encoding(file))
+        raise FileFault("encrypted") if _is_encrypted(file) else FileFault("old_format", format="XLS / ET")
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_WEB_PAGE):
+        raise FileFault("old_format", format="HTML / XML")
+    records = read_workbook(file, rows=ROWS, notes=notes) if magic.startswith(_ZIP) else _records(file, _encoding(file))
     # Closed at once, not when the garbage is collected: the file is still open then.
     with closing(records):
-        yield from _rows(records)
+        yield from _rows(records, notes)
 
 
 def _is_encrypted(file: BinaryIO) -> bool:
@@ -127,7 +145,13 @@ def _mostly_utf8(block: bytes) -> bool:
     return sum(not character.isascii() for character in text) - wrong > wrong
 
 
-def _records(file: BinaryIO, encoding: str) -> Generator[tuple[int, list[str]], None, None]:
+def is_workbook(file: BinaryIO) -> bool:
+    """Whether it is a workbook, and no CSV."""
+    file.seek(0)
+    return file.read(len(_ZIP)) == _ZIP
+
+
+def _records(file: BinaryIO, encoding: str) -> Generator[Record, None, None]:
     """A CSV's records, each with the line it begins on."""
     file.seek(0)
     text = io.TextIOWrapper(file, encoding=encoding, newline="")
@@ -144,7 +168,7 @@ def _records(file: BinaryIO, encoding: str) -> Generator[tuple[int, list[str]], 
     begins = 1
     try:
         for record in (reader := csv.reader(lines(), strict=True)):
-            yield begins, record
+            yield begins, record, NOT_MERGED
             begins = reader.line_num + 1
             pending = 0
     except csv.Error:
@@ -154,37 +178,72 @@ def _records(file: BinaryIO, encoding: str) -> Generator[tuple[int, list[str]], 
             text.detach()
 
 
-def _rows(records: Iterator[tuple[int, list[str]]]) -> Iterator[RawRow]:
-    for _, record in records:
-        if any(map(str.strip, record)):
-            yield from _persons(read_header(record), records)
-            return
-    raise FileFault("empty")
+def _rows(records: Iterator[Record], notes: Notes) -> Iterator[RawRow]:
+    filled = (record for record in records if any(map(str.strip, record[1])))
+    first: list[Record] = []
+    while len(first) < HEADING_ROWS and not (first and is_header([first[-1][1]])):
+        if (record := next(filled, None)) is None:
+            break
+        first.append(record)
+    if not first:
+        raise FileFault("empty")
+    place, header = find_header([(line, record) for line, record, _ in first])
+    notes.heading_line, notes.columns = header.line, list(header.left_out)
+    yield from _persons(header, itertools.chain(first[place + 1 :], filled))
 
 
-def _persons(header: Header, records: Iterator[tuple[int, list[str]]]) -> Iterator[RawRow]:
-    width = len(header)
-    absent = {column: "" for column in COLUMNS if column not in header}
-    ignored = [column for column in header if column not in COLUMNS]
-    count = 0
-    for line, record in records:
+def _persons(header: Header, records: Iterator[Record]) -> Iterator[RawRow]:
+    width = len(header.columns)
+    keys = [column or "" for column in header.columns]
+    absent = {column: "" for column in COLUMNS if column not in keys}
+    dropped = {key for key in keys if key not in COLUMNS}
+    nameless = [place for place, column in enumerate(header.columns) if column is None]
+    for count, (line, record, merged) in enumerate(records, start=1):
         while len(record) > width and not record[-1].strip():
             record.pop()
-        if not any(map(str.strip, record)):
-            continue
-        count += 1
         if count > ROWS:
             raise FileFault("too_many_rows", limit=ROWS)
-        values = dict(zip(header, record, strict=False))
-        for column in ignored:
-            values.pop(column, None)
+        faults = _fill_down(header, record, merged, line) if merged else ()
+        values = dict(zip(keys, record, strict=False))
+        is_ignored = "error" in values and values["error"].lstrip().startswith(DUPLICATE_MARKS)
+        for key in dropped:
+            values.pop(key, None)
         if absent:
             values |= absent
-        if len(record) == width and _is_plain(",".join(record)):
-            yield RawRow(line, values)
+        if nameless:
+            faults += tuple(_nameless(record, nameless, line))
+        if len(record) == width and not faults and _is_plain(",".join(record)):
+            yield RawRow(line, values, _dated(header, values, line), is_ignored)
         else:
-            faults = () if len(record) == width else (RowFault("row_length", ""),)
-            yield _careful_row(line, values, faults)
+            if len(record) != width:
+                faults += (RowFault("row_length", ""),)
+            yield _careful_row(header, line, values, faults)._replace(is_ignored=is_ignored)
+
+
+def _fill_down(header: Header, record: list[str], merged: Mapping[int, Merged], line: int) -> tuple[RowFault, ...]:
+    """Write into a row what its merged cells stand for; those that cannot be told apart as faults."""
+    width = len(header.columns)
+    record += [""] * (width - len(record))
+    faults = []
+    for place, cell in sorted(merged.items()):
+        column = header.columns[place] if place < width else ""
+        if column not in COLUMNS:
+            continue
+        if cell.is_wide or column not in FILLED_DOWN:
+            faults.append(RowFault("merged_cells", column, cell.range))
+        else:
+            record[place] = cell.text
+    return tuple(faults)
+
+
+def _nameless(record: list[str], places: list[int], line: int) -> Iterator[RowFault]:
+    for place in places:
+        if place < len(record) and record[place].strip():
+            yield RowFault("heading_empty", "", f"{letters(place)}{line}")
+
+
+def _dated(header: Header, values: dict[str, str], line: int) -> tuple[RowFault, ...]:
+    return tuple(RowFault("made_a_date", column, header.cell(column, line)) for column in dated_columns(values))
 
 
 def _is_plain(joined: str) -> bool:
@@ -195,7 +254,8 @@ def _is_plain(joined: str) -> bool:
     return not any(mark in joined for mark in _SUSPICIOUS)
 
 
-def _careful_row(line: int, record: dict[str, str], faults: tuple[RowFault, ...]) -> RawRow:
+def _careful_row(header: Header, line: int, record: dict[str, str], faults: tuple[RowFault, ...]) -> RawRow:
     values = {column: read_cell(column, record.get(column, "")) for column in COLUMNS}
-    faults += tuple(cell_faults(values))
+    found = [fault._replace(cell=header.cell(fault.column, line)) for fault in cell_faults(values)]
+    faults = (*faults, *found, *_dated(header, values, line))
     return RawRow(line, {column: cell[:CELL_CHARACTERS] for column, cell in values.items()}, faults)

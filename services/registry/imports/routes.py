@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Annotated
 from uuid import UUID
 
@@ -10,13 +11,14 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.datastructures import UploadFile as StarletteUploadFile
 
 from services.registry.imports import use_cases
-from services.registry.imports.error_file import write_template
+from services.registry.imports.error_file import write_template, write_template_book
 from services.registry.imports.result import IMPORT_JOB
 from services.registry.imports.words import FILE_PROBLEMS
+from services.registry.imports.workbook_writer import MEDIA_TYPE as XLSX
 from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.house import House
-from shared.http.limits import check_accept, check_content_type
+from shared.http.limits import accepts, check_accept, check_content_type
 from shared.http.router import Router, TheHouse, Work
 from shared.jobs import Job, JobEnded
 from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of
@@ -26,8 +28,11 @@ IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 router = Router(prefix="/registry/v1/imports", tags=["imports"])
 
 
+FORMATS = ("text/csv", XLSX)
+
+
 class Csv(StreamingResponse):
-    """A file of rows, as it is being read."""
+    """A file of rows, as it is being read: CSV by default."""
 
     media_type = "text/csv; charset=utf-8"
 
@@ -36,6 +41,9 @@ class Template(Response):
     """A file of headings."""
 
     media_type = Csv.media_type
+
+
+BOOK = {"schema": {"type": "string", "format": "binary"}}
 
 
 FILE = {
@@ -54,7 +62,8 @@ ERRORS = {
                 Csv.media_type: {
                     "example": "姓名,证件号码,网格编码,行号,错误\n"
                     "张三,003582199003070010,350582005001,2,证件号码：校验码不对\n"
-                }
+                },
+                XLSX: BOOK,
             }
         }
     }
@@ -63,7 +72,10 @@ ERRORS = {
 TEMPLATE = {
     "responses": {
         "200": {
-            "content": {Csv.media_type: {"example": "姓名,证件号码,网格编码\n张三丰,003582199003070019,350582005001\n"}}
+            "content": {
+                Csv.media_type: {"example": "姓名,证件号码,网格编码\n张三丰,003582199003070019,350582005001\n"},
+                XLSX: BOOK,
+            }
         }
     }
 }
@@ -98,31 +110,56 @@ async def start_import(
     work: Work,
     file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
     dry_run: Annotated[
-        bool,
-        Form(description="Look at all and say what would come of it, but change nothing."),
+        bool, Form(description="Look at all and say what would come of it, but change nothing.")
+    ] = False,
+    as_of: Annotated[
+        date | None,
+        Form(description="The day of which the file is (文件日期). What is known of a later day is not overwritten."),
+    ] = None,
+    overwrite_newer: Annotated[
+        bool, Form(description="Overwrite what was changed by hand, or is known of a later day than the file.")
+    ] = False,
+    rename: Annotated[
+        bool, Form(description="Take a name that differs from the one on the record with this number.")
     ] = False,
 ) -> Job:
     """Import people from a file: new ones are created, known ones changed where the file says something else.
 
     Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 孕产妇, 半自理/无自理,
     出生日期, 性别, or the English names: `GET /registry/v1/imports/template` has them all;
-    name, number and region are required, an empty cell changes nothing. `result` counts the rows created, updated,
-    unchanged and failed; a person who lives elsewhere is asked for there, and counted as any new one. The same file
-    sent twice changes nothing. Ten a minute for one person. Source: article 11.
+    name, number and region are required, an empty cell changes nothing. The heading may be in any of the first ten
+    rows. `result` counts the rows created, updated, unchanged, failed and ignored, which together are all rows; it
+    also names the columns and sheets that were left out. A person who lives elsewhere is asked for there, and counted
+    as any new one. The same file sent twice changes nothing.
+
+    A row fails, and its person stays as is, if the record has another name (unless `rename`), or if it would overwrite
+    what is newer (unless `overwrite_newer`). With `as_of`, newer is what was entered by hand, or by a file, after the
+    beginning of that day. Without it, everything that was entered by hand counts as newer. A dry run lists these rows
+    too. Ten a minute for one person. Source: article 11.
     """
-    return await use_cases.start_import(work, request.state.file, dry_run)
+    return await use_cases.start_import(
+        work, request.state.file, dry_run=dry_run, rename=rename, overwrite_newer=overwrite_newer, as_of=as_of
+    )
 
 
 @router.get("/template", role=IMPORTERS, raises=[NotAcceptable], response_class=Template, extra=TEMPLATE)
 async def get_import_template(request: Request) -> Template:
-    """A file to fill in, as CSV: all headings, in Chinese or English by `Accept-Language`, and one row as an example.
+    """A file to fill in: all headings, in Chinese or English by `Accept-Language`, and one row as an example.
 
-    Only name, number and region are required. The person in it can be nobody: take the row out.
+    CSV, or XLSX by `Accept`, in which all columns are text, so that a spreadsheet keeps all digits of a number. Only
+    name, number and region are required. The person in it can be nobody: take the row out.
     """
-    check_accept(request, ["text/csv"])
+    check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
-    headers = {"content-disposition": 'attachment; filename="people.csv"', "content-language": language}
-    return Template(write_template(language), headers=headers)
+    is_book = _wants_book(request, by_default=False)
+    name = "people.xlsx" if is_book else "people.csv"
+    content = write_template_book(language) if is_book else write_template(language)
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "content-language": language,
+        "vary": "accept, accept-language",
+    }
+    return Template(content, media_type=XLSX if is_book else None, headers=headers)
 
 
 @router.get("/{import_id}", role=IMPORTERS, raises=[NotFound], response_model=IMPORT_JOB)
@@ -146,9 +183,22 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     extra=ERRORS,
 )
 async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> Csv:
-    """The rows that were not taken, as CSV: correct them and send the file again as it is. Kept for 30 days."""
-    check_accept(request, ["text/csv"])
+    """The rows that were not taken: correct them and send the file again as it is. Kept for 30 days.
+
+    XLSX if the file sent was XLSX, CSV if not, or either by `Accept`. A row that repeats a person of an earlier row is
+    marked 重复行, and ignored when the file is sent again.
+    """
+    check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
-    lines = await use_cases.error_file(work, house, import_id, language)
-    headers = {"content-disposition": f'attachment; filename="import-{import_id}-errors.csv"'}
-    return Csv(lines, headers=headers)
+    is_book = _wants_book(request, by_default=await use_cases.was_workbook(work, import_id))
+    lines = (use_cases.error_book if is_book else use_cases.error_lines)(work, house, import_id, language)
+    name = f"import-{import_id}-errors.{'xlsx' if is_book else 'csv'}"
+    headers = {"content-disposition": f'attachment; filename="{name}"', "vary": "accept, accept-language"}
+    return Csv(lines, media_type=XLSX if is_book else None, headers=headers)
+
+
+def _wants_book(request: Request, *, by_default: bool) -> bool:
+    """Whether the answer is XLSX: by the caller's Accept, if it takes only one of the two."""
+    accept = ",".join(request.headers.getlist("accept"))
+    csv, book = (not accept or accepts(accept.encode("latin-1"), (kind,)) for kind in FORMATS)
+    return book and (by_default or not csv)

@@ -10,6 +10,7 @@ from typing import IO, BinaryIO
 import msgspec
 
 from services.registry.imports.reading import RawRow, read_rows
+from services.registry.imports.workbook import Notes
 
 CHUNK = 2_000
 """Rows of one transaction. Of more, it would hold up every positive in the feeds for too long."""
@@ -22,11 +23,12 @@ class Spool:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.rows = 0
+        self.notes = Notes()
         self._file = file
 
     def fill(self, file: BinaryIO) -> None:
         """Read an uploaded file to its end. Raises `FileFault`."""
-        rows = read_rows(file)
+        rows = read_rows(file, self.notes)
         while chunk := list(itertools.islice(rows, CHUNK)):
             self.rows += len(chunk)
             packed = msgspec.msgpack.encode(chunk)

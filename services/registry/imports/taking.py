@@ -9,22 +9,24 @@ import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
 
 from services.registry.imports.checking import Checker
 from services.registry.imports.faults import FileFault
+from services.registry.imports.homes import Homes
 from services.registry.imports.reading import RawRow
 from services.registry.imports.spool import Spool
 from services.registry.imports.words import RowProblem, problem_of
 from services.registry.residents import writing
 from services.registry.residents.rules import Person
 from services.registry.residents.use_cases import request_of
-from services.registry.residents.writing import Prepared
+from services.registry.residents.writing import Change, Knowledge, Prepared
 from shared import clock, sealed_files
 from shared.feed.log import Written
 from shared.house import House
@@ -36,9 +38,9 @@ ERRORS_KEPT = timedelta(days=30)
 ERRORS_PAGE = 1_000
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 PLACE = "import_errors.row"
-COUNTS = ("created", "updated", "unchanged", "failed")
+COUNTS = ("created", "updated", "unchanged", "failed", "ignored")
 
-HOMES = text("SELECT region FROM regions WHERE length(region) IN (12, 14, 16)")
+HOMES = text("SELECT region, name FROM regions WHERE length(region) IN (12, 14, 16)")
 KEEP_ERRORS = text("""
     INSERT INTO import_errors (job_id, line, region, row_sealed, created_at)
     SELECT :job_id, line, :region, row_sealed, :now
@@ -68,10 +70,48 @@ class Chunk:
     rows: dict[bytes, RawRow]
     prepared: Prepared
     refused: list[Refused]
+    ignored: int
+    """Rows that an error file marked as repeating a person."""
 
-    def refuse(self, index: bytes, code: str) -> None:
+    def refuse(self, index: bytes, *problems: RowProblem) -> None:
         """Do not take a row after all."""
-        self.refused.append(Refused(self.rows[index], [RowProblem(code, "document_number")]))
+        self.refused.append(Refused(self.rows[index], list(problems)))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How an import treats people who are known: what the caller chose."""
+
+    dry_run: bool
+    rename: bool
+    overwrite_newer: bool
+    as_of: datetime | None
+    """The beginning of the day of which the file is."""
+
+    @classmethod
+    def of(cls, job: Run) -> "Terms":
+        day = job.input.get("as_of")
+        return cls(
+            job.input["dry_run"],
+            job.input["rename"],
+            job.input["overwrite_newer"],
+            clock.start_of(date.fromisoformat(day)) if day else None,
+        )
+
+    def conflicts(self, ring: Keyring, row: RowMapping, change: Change, person: Person) -> list[RowProblem]:
+        """Why a known person is not changed without being asked for: another name, or what is known is newer.
+
+        Without a date of the file, everything that was entered by hand is held to be newer.
+        """
+        found = []
+        if not self.rename and writing.renames(ring, row, change, person):
+            found.append(RowProblem("name_differs", "name"))
+        columns = [] if self.overwrite_newer else writing.overwritten(row, change)
+        if columns and (row["by_hand"] if self.as_of is None else row["known_at"] > self.as_of):
+            day = clock.day_of(row["known_at"]).isoformat()
+            code = "changed_by_hand" if row["by_hand"] else "newer_known"
+            found.append(RowProblem(code, ",".join(columns), value=day))
+        return found
 
 
 async def take_file(job: Run) -> None:
@@ -80,10 +120,15 @@ async def take_file(job: Run) -> None:
         spool = Spool(unnamed)
         await _fill(job, spool)
         if job.total is None:
-            job.result = dict.fromkeys(COUNTS, 0)
+            notes = spool.notes
+            job.result = dict.fromkeys(COUNTS, 0) | {
+                "heading_line": notes.heading_line,
+                "columns_left_out": notes.columns,
+                "sheets_left_out": notes.sheets,
+            }
             await job.know_total(spool.rows)
         async with job.work() as work:
-            homes = {row["region"] for row in await work.rows(HOMES)}
+            homes = Homes([(row["region"], row["name"]) for row in await work.rows(HOMES)])
             checker = Checker(homes, clock.day_of(work.now), job.house.settings.demonstration_ids)
         chunks = _checked(spool, checker, job.house.keyring, job.done)
         following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
@@ -120,7 +165,7 @@ async def _fill(job: Run, spool: Spool) -> None:
 def _checked(spool: Spool, checker: Checker, ring: Keyring, done: int) -> Iterator[Chunk]:
     """The chunks that are still to be written."""
     for rows in spool.chunks():
-        checked = [(row, checker.check(row)) for row in rows]
+        checked = [(row, checker.check(row)) for row in rows if not row.is_ignored]
         if done >= len(rows):
             done -= len(rows)
             continue
@@ -130,46 +175,58 @@ def _checked(spool: Spool, checker: Checker, ring: Keyring, done: int) -> Iterat
             rows=dict(zip(prepared.people, (row for row, _ in people), strict=True)),
             prepared=prepared,
             refused=[Refused(row, found) for row, found in checked if not isinstance(found, Person)],
+            ignored=len(rows) - len(checked),
         )
 
 
 async def _take(job: Run, chunk: Chunk) -> None:
     """Write one chunk, all or nothing. A dry run takes its effects back and keeps its counts and errors."""
-    rows = len(chunk.rows) + len(chunk.refused)
+    rows = len(chunk.rows) + len(chunk.refused) + chunk.ignored
+    terms = Terms.of(job)
     async with job.work() as work:
-        trial = await work.session.begin_nested() if job.input["dry_run"] else None
-        created, updated, counts = await _write(work, chunk)
+        trial = await work.session.begin_nested() if terms.dry_run else None
+        created, updated, counts = await _write(work, chunk, terms)
         if trial is not None:
             await trial.rollback()
         else:
             writing.tell(work, created, "created")
             writing.tell(work, updated, "changed")
         await _keep_errors(job, work, chunk.refused)
-        await job.progress(work, rows, **counts, failed=len(chunk.refused))
+        await job.progress(work, rows, **counts, failed=len(chunk.refused), ignored=chunk.ignored)
 
 
-async def _write(work: Work, chunk: Chunk) -> tuple[list[Written], list[Written], dict[str, int]]:
+async def _write(work: Work, chunk: Chunk, terms: Terms) -> tuple[list[Written], list[Written], dict[str, int]]:
     prepared = chunk.prepared
-    created = await writing.add(work, prepared)
+    knowledge = Knowledge(terms.as_of or work.now, by_hand=False)
+    created = await writing.add(work, prepared, knowledge)
     left = prepared.others_than(created)
-    changes, unchanged = [], 0
+    changes, unchanged = [], []
     for row in await writing.known(work, left.values()):
         index = prepared.key_of(row)
         left.pop(index, None)
+        if terms.dry_run:
+            # What a dry run says of people is something that was learned of them, and they may ask who did.
+            work.saw([row["id"]])
         if row["closed_reason"] in ("died", "entered_wrongly"):
-            chunk.refuse(index, "resident_closed")
+            chunk.refuse(index, RowProblem("resident_closed", "document_number"))
             continue
-        change = writing.compare(work.house.keyring, row, prepared.people[index], clock.day_of(work.now))
+        person = prepared.people[index]
+        change = writing.compare(work.house.keyring, row, person, clock.day_of(work.now))
         if change is None:
-            unchanged += 1
+            unchanged.append(row["id"])
+        elif conflicts := terms.conflicts(work.house.keyring, row, change, person):
+            work.saw([row["id"]])
+            chunk.refuse(index, *conflicts)
         else:
             changes.append((row, change))
-    updated = await writing.change(work, changes)
+    updated = await writing.change(work, changes, knowledge)
+    if terms.as_of is not None:
+        await writing.confirm(work, unchanged, terms.as_of)
     asked = await _ask_for(work, left, prepared)
     counts = {
         "created": len(created) + asked,
         "updated": len(updated),
-        "unchanged": unchanged + len(left) - asked,
+        "unchanged": len(unchanged) + len(left) - asked,
     }
     return created, updated, counts
 

@@ -4,22 +4,25 @@ import asyncio
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import BinaryIO
+from datetime import date
+from typing import BinaryIO, NamedTuple
 from uuid import UUID
 
+from sqlalchemy import text
 from starlette.datastructures import UploadFile
 
 from services.registry.imports import taking
-from services.registry.imports.error_file import write_errors
+from services.registry.imports.error_file import Refusal, write_error_book, write_errors
 from services.registry.imports.faults import FileFault
-from services.registry.imports.reading import FILE_BYTES, read_rows
-from services.registry.imports.words import problem_of, say
+from services.registry.imports.reading import FILE_BYTES, is_workbook, read_rows
+from services.registry.imports.words import problem_of
 from services.registry.imports.workbook import UNPACKED_BYTES
 from shared import jobs
 from shared.actors import Actor
+from shared.clock import day_of
 from shared.house import House
 from shared.jobs import Job
-from shared.problems import Language
+from shared.problems import Fault, InvalidInput, Language, Text, pointer
 from shared.work import Work
 
 KIND = "import"
@@ -27,20 +30,43 @@ LOOK_BYTES = 4 << 20
 """A file up to this size is read up to its first row at once, so that who sends nonsense hears of it at once."""
 
 
+AS_OF_AHEAD = Text(zh="文件日期不能晚于今天", en="The date of the file must not be after today")
+IS_WORKBOOK = text("SELECT coalesce(input ->> 'format', '') = 'xlsx' AS is_workbook FROM jobs WHERE id = :id")
+
+
+class Kept(NamedTuple):
+    """A file that is kept for an import."""
+
+    id: UUID
+    is_workbook: bool
+
+
 @asynccontextmanager
-async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[UUID]:
+async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[Kept]:
     """Keep a file sealed, unless it can be seen to be wrong, for the import that is started before this ends."""
     try:
         await asyncio.to_thread(_look, file.file, file.size or 0)
     except FileFault as fault:
         raise problem_of(fault) from None
+    kind = await asyncio.to_thread(is_workbook, file.file)
     async with jobs.keeping_file(house, _parts(file)) as id_:
-        yield id_
+        yield Kept(id_, kind)
 
 
-async def start_import(work: Work, file: UUID, dry_run: bool) -> Job:
+async def start_import(
+    work: Work, file: Kept, *, dry_run: bool, rename: bool, overwrite_newer: bool, as_of: date | None
+) -> Job:
     """Leave the work to the worker."""
-    return await jobs.add(work, KIND, work.actor.range[0], {"dry_run": dry_run}, file=file)
+    if as_of is not None and as_of > day_of(work.now):
+        raise InvalidInput(errors=[Fault("as_of_ahead", AS_OF_AHEAD, at=pointer("as_of"))])
+    values = {
+        "dry_run": dry_run,
+        "rename": rename,
+        "overwrite_newer": overwrite_newer,
+        "as_of": as_of.isoformat() if as_of else None,
+        "format": "xlsx" if file.is_workbook else "csv",
+    }
+    return await jobs.add(work, KIND, work.actor.range[0], values, file=file.id)
 
 
 def _look(file: BinaryIO, size: int) -> None:
@@ -77,21 +103,35 @@ async def cancel_import(work: Work, import_id: UUID) -> Job:
     return await jobs.cancel(work, import_id, KIND)
 
 
-async def error_file(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
-    """The rows that were not taken, as a file to correct and send again; read in pages while it is sent."""
+async def was_workbook(work: Work, import_id: UUID) -> bool:
+    """Whether the file of an import was a workbook."""
     await jobs.get(work, import_id, KIND)
-    return _error_lines(house, work.actor, import_id, language)
+    (row,) = await work.rows(IS_WORKBOOK, id=import_id)
+    return bool(row["is_workbook"])
 
 
-async def _error_lines(house: House, actor: Actor, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
-    after, head = 0, True
+def error_book(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
+    """The rows that were not taken, as a workbook to correct and send again; read in pages while it is sent."""
+    return write_error_book(lambda: _pages(house, work.actor, import_id), language)
+
+
+async def error_lines(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
+    """The same as CSV."""
+    head = True
+    async for page in _pages(house, work.actor, import_id):
+        text = b"".join(write_errors(page, language))
+        yield text if head else text.split(b"\n", 1)[1]
+        head = False
+
+
+async def _pages(house: House, actor: Actor, import_id: UUID) -> AsyncIterator[list[Refusal]]:
+    """The rows that were not taken, in pages; the first even if there are none."""
+    after, is_first = 0, True
     while True:
         async with house.work(actor) as work:
             page = await taking.errors_after(work, import_id, after)
-        if not page and not head:
-            return
-        text = b"".join(write_errors((error.row, say(error.problems, language)) for error in page))
-        yield text if head else text.split(b"\n", 1)[1]
+        if page or is_first:
+            yield [(error.row, error.problems) for error in page]
         if len(page) < taking.ERRORS_PAGE:
             return
-        after, head = page[-1].row.line, False
+        after, is_first = page[-1].row.line, False

@@ -1,6 +1,6 @@
 """What is wrong with a file or one of its rows, in words that tell how to mend it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 from services.registry.imports.columns import COLUMNS, CellFault
@@ -10,25 +10,56 @@ from shared.problems import Language, Problem, Text
 
 
 class RowProblem(NamedTuple):
-    """Why a row was not taken. `line` is that of another row of the file that it contradicts."""
+    """Why a row was not taken."""
 
     code: str
     column: str
+    """One column, several with commas between them, or none where it is the row itself."""
     line: int | None = None
+    """Another row of the file that it contradicts."""
+    value: str = ""
+    """What the words speak of besides: the cell, a day, codes of regions. Never what the row says of a person."""
 
 
 ROW_WORDS: Mapping[RowCode | CellFault, Text] = {
-    "cell_too_long": Text(zh="内容过长", en="This is too long"),
-    "control_character": Text(zh="含有控制字符，请重新录入", en="This holds control characters; type it anew"),
+    "cell_too_long": Text(zh="内容过长", en="The text is too long"),
+    "column_narrow": Text(
+        zh="{value} 单元格只有 ####（列宽不够时另存的文件），请加宽该列后重新保存",
+        en="Cell {value} has only ####, because its column was too narrow when the file was saved; widen it",
+    ),
+    "control_character": Text(zh="含有控制字符，请重新录入", en="It has control characters; type it again"),
+    "error_cell": Text(
+        zh="{value} 单元格是错误值（如 #N/A），请改正公式或直接填写",
+        en="Cell {value} has an error such as #N/A; correct the formula, or type the value",
+    ),
     "formula": Text(
         zh="像是公式（以 = + - @ 开头），请改为文字", en="This looks like a formula (= + - @ first); make it text"
     ),
+    "formula_not_calculated": Text(
+        zh="{value} 单元格的公式没有计算结果，请用 Excel 或 WPS 打开并保存后重新上传，或直接填写",
+        en="The formula in cell {value} has no result; open and save the file in Excel or WPS, or type the value",
+    ),
+    "heading_empty": Text(
+        zh="{value} 单元格有内容，但该列没有表头，请补上表头或删去该列",
+        en="Cell {value} is filled in, but its column has no heading; add the heading, or remove the column",
+    ),
+    "made_a_date": Text(
+        zh="{value} 单元格被表格软件变成了日期（如 12-1 变成 12月1日），请先把该列设为“文本”格式，再重新录入",
+        en="A spreadsheet made a date of cell {value} (12-1 became 1 December); format it as text, type it again",
+    ),
+    "merged_cells": Text(
+        zh="{value} 是合并单元格，分不清内容属于谁，请取消合并后逐行填写",
+        en="{value} is a merged cell, so it is unclear whose it is; unmerge it and fill in each row",
+    ),
     "number_lost_digits": Text(
-        zh="电子表格丢失了末尾数字，请把此列设为文本后重新录入",
-        en="A spreadsheet lost its last digits; format the column as text and type it anew",
+        zh="{value} 单元格的号码末几位已被 Excel 变成 0 或 E+ 形式，请先把该列设为“文本”格式，再重新录入；"
+        "文件中其他号码前面的 0 也可能已丢失，请一并核对",
+        en="Excel replaced the last digits of cell {value} by zeros or E+; format the column as text, type it again. "
+        "Zeros before other numbers of the file may be lost, too",
     ),
     "row_length": Text(
-        zh="列数与表头不符，请检查逗号和引号", en="It has not as many cells as the heading; look at commas and quotes"
+        zh="列数与表头不符，请检查逗号和引号",
+        en="The row has more or fewer cells than the heading; check commas and quotes",
     ),
     "flag_form": Text(zh="应为“是”或“否”", en="This must be 是 or 否 (1 or 0, true or false)"),
     "date_form": Text(zh="应为日期，如 1990-01-31", en="This must be a date such as 1990-01-31"),
@@ -37,12 +68,45 @@ ROW_WORDS: Mapping[RowCode | CellFault, Text] = {
 WORDS: Mapping[str, Text] = {
     **cast("Mapping[str, Text]", PERSON_WORDS),
     **cast("Mapping[str, Text]", ROW_WORDS),
+    # The mark at the beginning is read again when the error file is sent: `reading.DUPLICATE_MARKS`.
     "same_person_twice": Text(
-        zh="与第 {line} 行是同一人，只保留该行",
-        en="This is the same person as in line {line}, which alone was looked at",
+        zh="重复行：与第 {line} 行是同一人，只保留该行；如果不是同一人，请改正证件号码并清空“错误”列",
+        en="Duplicate row: it is the same person as in line {line}, and only that line is used; "
+        "if it is another person, correct the number and clear the column 错误",
     ),
     "resident_closed": Text(
         zh="该人员的记录已关闭，请核对后先恢复", en="The person's record is closed; check, and reopen it first"
+    ),
+    "region_missing": Text(
+        zh="必填，请填网格、片区或社区的代码，如 {value}",
+        en="This is required: the code of a grid, a patch or a community, such as {value}",
+    ),
+    "home_unknown": Text(
+        zh="辖区内没有这个社区、片区或网格，请填代码，如 {value}",
+        en="There is no such community, patch or grid within your scope; enter a code such as {value}",
+    ),
+    "region_ambiguous": Text(
+        zh="辖区内有多个同名区划，请改填代码：{value}",
+        en="Several regions within your scope have this name; enter the code: {value}",
+    ),
+    "name_brackets": Text(
+        zh="请去掉姓名中的括号及其内容，如“（户主）”", en="Remove the brackets, such as （户主）, from the name"
+    ),
+    "name_differs": Text(
+        zh="与系统中该证件号码的姓名不一致，请核对；确需改名的，单独修改该人员，或导入时选择允许改名（rename=true）",
+        en="The record with this number has another name; check it. If the person has a new name, change that record, "
+        "or import with rename=true",
+    ),
+    "changed_by_hand": Text(
+        zh="{value} 已在系统中人工更新，与文件不同，未改动；文件较新的，导入时填写文件日期（as_of）或选择以文件为准"
+        "（overwrite_newer=true）",
+        en="Changed by hand on {value}, and the file differs; nothing was changed. If the file is newer, import "
+        "with its date (as_of) or with overwrite_newer=true",
+    ),
+    "newer_known": Text(
+        zh="系统中的内容更新于 {value}，晚于文件日期，未改动；仍以文件为准的，导入时选择 overwrite_newer=true",
+        en="What is known is of {value}, later than the date of the file; nothing was changed. To use the file "
+        "nevertheless, import with overwrite_newer=true",
     ),
 }
 
@@ -52,13 +116,22 @@ def say(problems: list[RowProblem], language: Language) -> str:
     zh = language == "zh-CN"
     sentences = []
     for one in problems:
-        text = WORDS[one.code].say(language, {"line": one.line})
-        column = _heading(one.column, language) if one.column else ""
+        text = WORDS[one.code].say(language, {"line": one.line, "value": one.value or "…"})
+        column = _headings(one.column.split(","), language) if one.column else ""
         sentences.append(f"{column}{'：' if zh else ': '}{text}" if column else text)
     return "；".join(sentences) if zh else "; ".join(sentences)
 
 
-def _heading(column: str, language: Language) -> str:
+def is_duplicate(problems: list[RowProblem]) -> bool:
+    """Whether a row was refused only because an earlier one names the same person."""
+    return any(one.code == "same_person_twice" for one in problems)
+
+
+def _headings(columns: Iterable[str], language: Language) -> str:
+    return ("、" if language == "zh-CN" else ", ").join(heading(column, language) for column in columns)
+
+
+def heading(column: str, language: Language) -> str:
     """A column as people find it in their file; in English by both its names, for the file may have either."""
     chinese = COLUMNS[column][0]
     return chinese if language == "zh-CN" else f"{column} ({chinese})"
@@ -95,13 +168,16 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             "column_missing",
             Text(zh="缺少必需的列", en="A column is missing"),
             Text(zh=f"请在表头中补上这些列，{_TEMPLATE.zh}", en=f"Add the columns to the heading; {_TEMPLATE.en}"),
-            Text(zh="缺少列：{columns}", en="Columns are missing: {columns}"),
+            Text(
+                zh="第 {line} 行表头中未找到：{columns}{unknown}",
+                en="The heading in line {line} does not have: {columns}{unknown}",
+            ),
         ),
         _file(
             "column_twice",
             Text(zh="有重复的列", en="A column is there twice"),
             Text(zh="请只保留一列", en="Keep one of each"),
-            Text(zh="重复的列：{columns}", en="Columns are there twice: {columns}"),
+            Text(zh="这些列重复：{twice}，都是{columns}", en="These columns mean the same: {twice}, all {columns}"),
         ),
         _file(
             "column_unknown",
@@ -110,7 +186,7 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
                 zh=f"请改正表头，或删去多余的列，{_TEMPLATE.zh}",
                 en=f"Correct the heading, or remove the column; {_TEMPLATE.en}",
             ),
-            Text(zh="表头中不认识的列：第 {places} 列", en="Not known in the heading: column {places}"),
+            Text(zh="无法识别这些列：{unknown}", en="These columns are not known: {unknown}"),
         ),
         _file(
             "control_character",
@@ -127,13 +203,27 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             Text(zh="请去掉密码后重新上传", en="Remove the password and send it again"),
         ),
         _file(
+            "heading_missing",
+            Text(zh="没有找到表头", en="No heading was found"),
+            Text(zh=f"请在第一行写上表头，{_TEMPLATE.zh}", en=f"Write the heading into the first row; {_TEMPLATE.en}"),
+            Text(
+                zh="前 {rows} 行中没有表头，表头应有：{columns}",
+                en="None of the first {rows} rows is a heading, which must have: {columns}",
+            ),
+        ),
+        _file(
             "line_too_long",
             Text(zh="有一行过长", en="A line is too long"),
             Text(zh="请检查换行和引号", en="Look at the ends of lines and at quotes"),
             Text(zh="第 {line} 行过长", en="Line {line} is too long"),
         ),
         _file("not_a_table", Text(zh="文件不是表格", en="The file is no table"), _SAVE_AS),
-        _file("old_format", Text(zh="旧版 Excel 格式不受支持", en="Old Excel formats are not read"), _SAVE_AS),
+        _file(
+            "old_format",
+            Text(zh="文件格式不受支持", en="The format of the file is not supported"),
+            _SAVE_AS,
+            Text(zh="不支持 {format} 格式的文件", en="Files of the format {format} are not supported"),
+        ),
         _file(
             "quote_wrong",
             Text(zh="引号不成对", en="Quotes do not match"),
@@ -148,8 +238,21 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
                 en=f"Let cells be separated by commas, or save it as XLSX; {_TEMPLATE.en}",
             ),
         ),
+        _file(
+            "several_sheets",
+            Text(zh="有几张工作表都是人员名单", en="Several sheets have people"),
+            Text(zh="请合并到一张工作表，或分别上传", en="Put all into one sheet, or send each as a file of its own"),
+            Text(zh="这些工作表都有人员：{sheets}", en="These sheets have people: {sheets}"),
+        ),
         _file("too_large", Text(zh="文件过大", en="The file is too large"), _SHORTEN, status=413),
         _file("too_many_columns", Text(zh="列数过多", en="There are too many columns"), _SAVE_AS),
+        _file(
+            "too_many_errors",
+            Text(zh="错误或未计算的单元格过多", en="Too many cells have errors or are not calculated"),
+            Text(
+                zh="请用 Excel 或 WPS 打开，改正公式并保存后重新上传", en="Open it in Excel or WPS, correct and save it"
+            ),
+        ),
         _file(
             "too_many_rows",
             Text(zh="行数过多", en="There are too many rows"),
@@ -159,20 +262,33 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         _file("wrong_encoding", Text(zh="文件编码无法识别", en="The file's encoding is not known"), _SAVE_AS),
     ]
 )
-"""Each fault of a file as a problem. What a file calls its columns is not repeated: it may be a person's data."""
+"""Each fault of a file as a problem. Unknown headings are quoted in the answer only, and never numbers in them."""
 
 
 def problem_of(fault: FileFault) -> Problem:
     """A fault of a file as a problem, with the values its words speak of."""
     kind = FILE_PROBLEMS[fault.code]
-    values: dict[str, Any] = {name: _spoken(fault.values.get(name, "…")) for name in kind.names()}
+    values: dict[str, Any] = {name: fault.values.get(name, "…") for name in kind.names()}
+    if "columns" in values:
+        columns = cast("list[str]", values["columns"])
+        values["columns"] = Text(zh=_headings(columns, "zh-CN"), en=_headings(columns, "en"))
+    for name in {"unknown", "twice"} & values.keys():
+        values[name] = _places(cast("list[str]", values[name]))
+    if fault.code == "column_missing":
+        unknown = cast("Text", values["unknown"])
+        values["unknown"] = (
+            Text(zh=f"；无法识别：{unknown.zh}", en=f"; not known: {unknown.en}") if fault.values["unknown"] else ""
+        )
+    if "sheets" in values:
+        values["sheets"] = "、".join(cast("list[str]", values["sheets"]))
     return kind(**values)
 
 
-def _spoken(value: object) -> object:
-    if not isinstance(value, list):
-        return value
+def _places(places: list[str]) -> Text:
+    """Columns by letter and heading: A 列“序号”."""
+    escaped = (place.replace("{", "{{").replace("}", "}}") for place in places)
+    named = [place.partition(" ")[::2] for place in escaped]
     return Text(
-        zh="、".join(_heading(column, "zh-CN") for column in value if column in COLUMNS),
-        en=", ".join(_heading(column, "en") for column in value if column in COLUMNS),
+        zh="、".join(f"{letter} 列" + (f"“{heading}”" if heading else "") for letter, heading in named),
+        en=", ".join(letter + (f" “{heading}”" if heading else "") for letter, heading in named),
     )

@@ -6,41 +6,77 @@ limits, into a plain copy; every cell's place is looked at; and only that copy i
 """
 
 import io
+import itertools
 import os
-import re
+import posixpath
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from typing import IO, BinaryIO, TypeAlias
-from xml.parsers import expat
+from typing import IO, BinaryIO, NamedTuple, TypeAlias
 
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
+from python_calamine import (
+    CalamineError,
+    CalamineSheet,
+    CalamineWorkbook,
+    PasswordError,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
 
+from services.registry.imports.columns import ERROR_TEXT, NOT_CALCULATED
 from services.registry.imports.faults import FileFault
+from services.registry.imports.headings import HEADING_ROWS, NAMED, is_header, letters
+from services.registry.imports.workbook_scan import COLUMNS, MEMBERS, Range, Scan, pack
 
 UNPACKED_BYTES = 400 * 1024 * 1024
 RATIO = 100
 SMALL_BYTES = 1024 * 1024
 """Below this a high ratio harms nobody: a nearly empty sheet compresses as well as a bomb."""
-MEMBERS = 1_000
-COLUMNS = 32
 BLOCK_BYTES = 256 * 1024
+
+OWN_SHEETS = frozenset({"说明", "重复行", "Instructions", "Duplicates"})
+"""Sheets of the template and of error files that hold nobody to take in."""
 
 Cell: TypeAlias = int | float | str | bool | time | date | datetime | timedelta
 
-_REFERENCE = re.compile(r"([A-Za-z]{1,4})([0-9]{1,9})")
+
+class Merged(NamedTuple):
+    """What a cell within a merged range stands for: the text of the range's first cell, and the range."""
+
+    text: str
+    range: str
+    is_wide: bool
+    """Over several columns: which of them the text belongs to is not known."""
+
+
+Record: TypeAlias = tuple[int, list[str], Mapping[int, Merged]]
+"""A row: its number, its cells as text, and those of its cells that are the lower part of a merged range."""
+NOT_MERGED: Mapping[int, Merged] = {}
+
 _PARTS = (".xml", ".rels")
+_WORKBOOK, _RELATIONS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 EXACT_DIGITS = 15
 """A spreadsheet keeps a number's first fifteen digits (IEEE 754 double, as Excel rounds it)."""
 
 
-def read_workbook(file: BinaryIO, *, rows: int) -> Generator[tuple[int, list[str]], None, None]:
-    """The rows of the first visible sheet as text, each with its row number, from 1."""
+@dataclass
+class Notes:
+    """What of a file is left out on purpose."""
+
+    heading_line: int = 0
+    columns: list[str] = field(default_factory=list)
+    sheets: list[int] = field(default_factory=list)
+    """Other visible sheets with content, by their place in the workbook, from 1."""
+
+
+def read_workbook(file: BinaryIO, *, rows: int, notes: Notes) -> Generator[Record, None, None]:
+    """The rows of the visible sheet that has people, as text. Several sheets with people are refused."""
     with _in_memory() as copy:
-        _copy(file, copy, rows)
-        for number, cells in enumerate(_sheet_rows(copy), start=1):
-            yield number, [_text(cell) for cell in cells]
+        scans = _copy(file, copy, rows)
+        yield from _sheet_rows(copy, scans, notes)
 
 
 def _in_memory() -> BinaryIO:
@@ -58,34 +94,123 @@ def _opened(copy: BinaryIO) -> CalamineWorkbook:
     return CalamineWorkbook.from_path(f"/proc/self/fd/{copy.fileno()}")
 
 
-def _sheet_rows(copy: BinaryIO) -> Iterator[list[Cell]]:
+def _sheet_rows(copy: BinaryIO, scans: Mapping[str, Scan], notes: Notes) -> Iterator[Record]:
     try:
         with _opened(copy) as book:
-            sheets = (
-                index
-                for index, sheet in enumerate(book.sheets_metadata)
-                if sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
-            )
-            if (first := next(sheets, None)) is None:
-                raise FileFault("not_a_table")
-            yield from book.get_sheet_by_index(first).iter_rows()
+            index = _sheet_of_people(book, scans, notes)
+            scan = _scan_of(book.sheet_names[index], scans)
+            yield from _rows(book.get_sheet_by_index(index), scan)
     except PasswordError:
         raise FileFault("encrypted") from None
     except CalamineError:
         raise FileFault("not_a_table") from None
 
 
-def _copy(file: BinaryIO, to: BinaryIO, rows: int) -> None:
-    """Unpack an archive's XML under the limits into one that is not compressed."""
+def _scan_of(name: str, scans: Mapping[str, Scan]) -> Scan:
+    """What was found in the part of a sheet."""
+    id_ = dict(scans[_WORKBOOK].sheets).get(name, "")
+    relations = scans.get(_RELATIONS)
+    target = relations.targets.get(id_, "") if relations else ""
+    path = posixpath.normpath(posixpath.join("/xl", target)).lstrip("/")
+    if path not in scans:
+        raise FileFault("not_a_table")
+    return scans[path]
+
+
+def _sheet_of_people(book: CalamineWorkbook, scans: Mapping[str, Scan], notes: Notes) -> int:
+    """The index of the one visible sheet with people; the first visible one where none has their headings."""
+    visible = [
+        index
+        for index, sheet in enumerate(book.sheets_metadata)
+        if sheet.typ == SheetTypeEnum.WorkSheet and sheet.visible == SheetVisibleEnum.Visible
+    ]
+    if not visible:
+        raise FileFault("not_a_table")
+    others = [index for index in visible if book.sheet_names[index] not in OWN_SHEETS]
+    filled = [index for index in others if _scan_of(book.sheet_names[index], scans).rows]
+    if len(filled) < 2:
+        return (filled or others or visible)[0]
+    people = [index for index in filled if _has_people(book.get_sheet_by_index(index))]
+    with_rows = [index for index in people if _scan_of(book.sheet_names[index], scans).rows > 1]
+    if len(with_rows) > 1:
+        raise FileFault("several_sheets", sheets=[book.sheet_names[index] for index in with_rows[:NAMED]])
+    chosen = (with_rows or people or filled)[0]
+    notes.sheets = [index + 1 for index in filled if index != chosen]
+    return chosen
+
+
+def _has_people(sheet: CalamineSheet) -> bool:
+    return is_header([[_text(cell) for cell in row] for row in itertools.islice(sheet.iter_rows(), HEADING_ROWS)])
+
+
+def _rows(sheet: CalamineSheet, scan: Scan) -> Iterator[Record]:
+    """A sheet's rows. The reader begins in the first column that has content, and this in column A."""
+    before = [""] * (sheet.start[1] if sheet.start else 0)
+    texts = ([_text(cell) for cell in cells] for cells in sheet.iter_rows())
+    if scan.is_plain:
+        for number, row in enumerate(texts, start=1):
+            yield number, before + row if before else row, NOT_MERGED
+        return
+    repair = _Repair(scan)
+    for number, row in enumerate(texts, start=1):
+        full = before + row
+        yield number, full, repair.row(number, full)
+
+
+class _Repair:
+    """Puts into rows what the reader of cells leaves out, row after row."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._broken = deque(
+            sorted(
+                [(place, ERROR_TEXT) for place in scan.errors]
+                + [(place, NOT_CALCULATED) for place in scan.not_calculated]
+            )
+        )
+        self._coming = scan.merged()
+        self._next = next(self._coming, None)
+        self._open: dict[int, tuple[Range, Merged]] = {}
+        """The merged range that covers a column at present, by the index of the column."""
+
+    def row(self, number: int, cells: list[str]) -> Mapping[int, Merged]:
+        """Put errors into a row's cells; what its cells stand for that are within merged ranges."""
+        while self._broken and self._broken[0][0] < pack(number + 1, 0):
+            place, text = self._broken.popleft()
+            column = (place & 0xFFFF) - 1
+            if place >= pack(number, 0) and column < COLUMNS:
+                cells += [""] * (column + 1 - len(cells))
+                cells[column] = text
+        while self._next is not None and self._next.top <= number:
+            self._begin(self._next, cells)
+            self._next = next(self._coming, None)
+        for column in [column for column, (range_, _) in self._open.items() if range_.bottom < number]:
+            del self._open[column]
+        return {
+            column: merged for column, (range_, merged) in self._open.items() if merged.is_wide or range_.top < number
+        }
+
+    def _begin(self, range_: Range, cells: Sequence[str]) -> None:
+        name = f"{letters(range_.left - 1)}{range_.top}:{letters(range_.right - 1)}{range_.bottom}"
+        text = cells[range_.left - 1] if range_.left <= len(cells) else ""
+        merged = Merged(text, name, range_.right > range_.left)
+        for column in range(range_.left - 1, range_.right):
+            self._open[column] = (range_, merged)
+
+
+def _copy(file: BinaryIO, to: BinaryIO, rows: int) -> dict[str, Scan]:
+    """Unpack an archive's XML under the limits into one that is not compressed; what was found in each part."""
+    scans: dict[str, Scan] = {}
     try:
         with zipfile.ZipFile(file) as archive, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as plain:
             _check_members(archive)
             for member in archive.infolist():
                 if member.filename.endswith(_PARTS):
+                    scans[member.filename] = scan = Scan(rows)
                     with archive.open(member) as source, plain.open(member.filename, "w") as target:
-                        _copy_part(source, target, _Cells(rows))
+                        _copy_part(source, target, scan)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError):
         raise FileFault("not_a_table") from None
+    return scans
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
@@ -96,13 +221,13 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         raise FileFault("encrypted")
     names = {member.filename for member in members}
     if "xl/workbook.bin" in names:
-        raise FileFault("old_format")
+        raise FileFault("old_format", format="XLSB")
+    if "content.xml" in names and "mimetype" in names:
+        raise FileFault("old_format", format="ODS")
+    if "Index/Document.iwa" in names:
+        raise FileFault("old_format", format="Numbers")
     methods = {member.compress_type for member in members}
-    if (
-        "xl/workbook.xml" not in names
-        or len(names) != len(members)
-        or methods - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-    ):
+    if _WORKBOOK not in names or len(names) != len(members) or methods - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise FileFault("not_a_table")
     unpacked = sum(member.file_size for member in members)
     if unpacked > UNPACKED_BYTES:
@@ -113,82 +238,12 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         raise FileFault("archive_bomb", limit=RATIO)
 
 
-def _copy_part(source: IO[bytes], target: IO[bytes], cells: "_Cells") -> None:
+def _copy_part(source: IO[bytes], target: IO[bytes], scan: Scan) -> None:
     # zipfile gives no more than the size that was declared and checked, and raises where the checksum differs.
     while block := source.read(BLOCK_BYTES):
-        cells.feed(block)
+        scan.feed(block)
         target.write(block)
-    cells.feed(b"", last=True)
-
-
-class _Cells:
-    """Looks at every cell's place in one part of a workbook, and refuses what the reader could not hold."""
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._row = self._column = 0
-        self._in_cell = False
-        self._parser = expat.ParserCreate()
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.StartDoctypeDeclHandler = self._doctype
-
-    def feed(self, block: bytes, *, last: bool = False) -> None:
-        try:
-            self._parser.Parse(block, last)
-        except expat.ExpatError:
-            raise FileFault("not_a_table") from None
-
-    def _doctype(self, *_: object) -> None:
-        # Entities could grow without end; no program writes them into a workbook.
-        raise FileFault("archive_bomb")
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        name = name.rpartition(":")[2]
-        if name == "c":
-            self._place(attributes.get("r"))
-        elif name in ("v", "is", "f"):
-            # A cell without content is only a format, often down to the last row, and the reader leaves it out.
-            if self._in_cell:
-                self._check()
-        elif name == "row":
-            self._row = _number(attributes["r"]) if "r" in attributes else self._row + 1
-            self._column = 0
-
-    def _end(self, name: str) -> None:
-        if name == "c" or name.endswith(":c"):
-            self._in_cell = False
-
-    def _place(self, reference: str | None) -> None:
-        if self._in_cell:
-            raise FileFault("not_a_table")
-        self._in_cell = True
-        if reference is None:
-            self._column += 1
-        elif match := _REFERENCE.fullmatch(reference):
-            self._column = _column_number(match[1])
-            self._row = int(match[2])
-        else:
-            raise FileFault("not_a_table")
-
-    def _check(self) -> None:
-        if self._row > self._rows + 1:
-            raise FileFault("too_many_rows", limit=self._rows)
-        if self._column > COLUMNS:
-            raise FileFault("too_many_columns", limit=COLUMNS)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise FileFault("not_a_table")
-    return int(text)
-
-
-def _column_number(letters: str) -> int:
-    number = 0
-    for letter in letters.upper():
-        number = number * 26 + ord(letter) - 64
-    return number
+    scan.feed(b"", last=True)
 
 
 def _text(cell: Cell) -> str:

@@ -24,6 +24,7 @@ Reason: TypeAlias = Literal[
     "document_number_form",
     "id_characters",
     "id_length",
+    "id_of_fifteen",
     "id_check_digit",
     "id_province",
     "id_demonstration",
@@ -31,6 +32,7 @@ Reason: TypeAlias = Literal[
     "id_birth_date_in_future",
     "id_birth_date_too_old",
     "phone_form",
+    "phone_several",
 ]
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
@@ -106,7 +108,7 @@ def check_resident_id(number: str, *, today: date, demonstration: bool) -> IdFac
     if not _DIGITS_THEN_X.fullmatch(number):
         raise IdentityFault("id_characters")
     if len(number) != 18:
-        raise IdentityFault("id_length")
+        raise IdentityFault("id_of_fifteen" if len(number) == 15 and number.isdigit() else "id_length")
     if check_digit(number[:17]) != number[17]:
         raise IdentityFault("id_check_digit")
     reserved = number.startswith(DEMONSTRATION_PROVINCE)
@@ -159,6 +161,7 @@ def check_document(kind: DocumentType, number: str, *, today: date, demonstratio
     return number, None
 
 
+_BETWEEN_PHONES = re.compile(r"[/／、,，;；|\\\n和或及\s]+")
 _PHONE_NOISE = re.compile(r"[ \u3000()（）.-]")
 _MAINLAND = re.compile(
     r"1[3-9][0-9]{9}"  # a mobile
@@ -184,7 +187,16 @@ def normalise_phone(phone: str) -> str:
         digits = digits[3:] if re.match(r"\+86(?:0|1[3-9][0-9]{9}$)", digits) else "0" + digits[3:]
     if _MAINLAND.fullmatch(digits) or _ABROAD.fullmatch(digits):
         return digits
-    raise IdentityFault("phone_form")
+    raise IdentityFault("phone_several" if _are_several(phone) else "phone_form")
+
+
+def _are_several(phones: str) -> bool:
+    """Whether these are two telephones in one field, each of them right."""
+    parts = [part for part in _BETWEEN_PHONES.split(phones) if part]
+    return (
+        len(parts) > 1
+        and sum(_MAINLAND.fullmatch(_PHONE_NOISE.sub("", _narrow(part))) is not None for part in parts) > 1
+    )
 
 
 def mask_number(number: str) -> str:

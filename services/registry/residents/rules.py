@@ -20,6 +20,7 @@ from services.registry.residents.identity import (
     is_too_old,
     normalise_phone,
 )
+from services.registry.residents.spelling import spell_address, spell_household, spell_name
 from shared.contracts.registry import Resident, Tag
 from shared.ids import named_id
 from shared.regions import Range, covers
@@ -37,6 +38,7 @@ COMMUNITY_DIGITS = 12
 PersonCode: TypeAlias = Literal[
     "name_missing",
     "name_too_long",
+    "document_number_missing",
     "address_too_long",
     "household_too_long",
     "birth_date_missing",
@@ -99,7 +101,8 @@ def document_key(kind: int, number: str) -> str:
 
 
 def examine(said: Said, *, today: date, demonstration: bool) -> Person | list[Wrong]:
-    """The person somebody speaks of, or all that is wrong with what was said."""
+    """The person somebody speaks of, or all that is wrong with what was said. Names and addresses get one spelling."""
+    said = said._replace(name=spell_name(said.name), address=spell_address(said.address) if said.address else None)
     wrong = _too_long_or_missing(said)
     phone = None
     try:
@@ -146,6 +149,9 @@ def _identity(
     except IdentityFault as fault:
         wrong.append(Wrong(fault.reason, "document_type"))
         return None
+    if not said.document_number:
+        wrong.append(Wrong("document_number_missing", "document_number"))
+        return None
     try:
         number, facts = check_document(kind, said.document_number, today=today, demonstration=demonstration)
     except IdentityFault as fault:
@@ -166,14 +172,15 @@ def _identity(
 
 
 def household_of(region: str, key: str | None) -> UUID | None:
-    """The id of a household: its key holds within its community."""
+    """The id of a household: its key holds within its community. A key such as 无 or / is none."""
     return _household(region[:COMMUNITY_DIGITS], key) if key else None
 
 
 @lru_cache(maxsize=1_000)
-def _household(community: str, key: str) -> UUID:
+def _household(community: str, key: str) -> UUID | None:
     # A file names a household once for each of its people, one after the other.
-    return named_id("household", f"{community}:{key}")
+    key = spell_household(key)
+    return named_id("household", f"{community}:{key}") if key else None
 
 
 class Counted(NamedTuple):

@@ -49,6 +49,13 @@ class ResidentRow(Row):
     state: Mapped[Literal["active", "closed"]] = mapped_column(REGION, default="active", server_default="active")
     closed_reason: Mapped[ClosedReason | None] = mapped_column(REGION)
     since: Mapped[datetime] = mapped_column(comment="Since when what population counts look at is as it is.")
+    known_at: Mapped[datetime] = mapped_column(
+        server_default=text("now()"),
+        comment="Of when the newest of what is known is: of the change by hand, or of the date of the file.",
+    )
+    by_hand: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="Whether the newest of what is known was entered by hand."
+    )
     erasure_asked_at: Mapped[datetime | None]
 
     __table_args__ = (

@@ -26,6 +26,7 @@ from services.registry.residents.schemas import (
     ResidentShown,
     Search,
 )
+from services.registry.residents.spelling import spell_address, spell_name
 from services.registry.residents.tables import RegistrationRow, ResidentHistoryRow, ResidentRow, TransferRow
 from services.registry.residents.words import invalid
 from shared.clock import day_of
@@ -143,11 +144,11 @@ async def change_resident(work: Work, resident_id: UUID, change: ResidentChange,
     row, before = await _open(work, resident_id, if_match, required=True)
     given = change.model_fields_set
     if change.name is not None:
-        row.name = change.name
+        row.name = spell_name(change.name)
     if "phone" in given:
         _ring_at(work, row, change.phone)
     if "address" in given:
-        row.address = change.address
+        row.address = change.address and spell_address(change.address)
     if "household" in given:
         row.household_id = rules.household_of(row.region, change.household)
     for tag in given & {"pregnant", "dependent"}:
@@ -161,7 +162,7 @@ async def move_resident(work: Work, resident_id: UUID, move: Move, if_match: str
     if not await _sees_region(work, move.region):
         return await _offer(work, row, move)
     row.region = move.region
-    row.address = move.address
+    row.address = move.address and spell_address(move.address)
     row.household_id = rules.household_of(move.region, move.household)
     shown = await _edited(work, row, before, "moved")
     await writing.follow(work, [row.id])
@@ -200,7 +201,11 @@ async def _open(
 
 
 async def _edited(work: Work, row: ResidentRow, before: Counted, change: str) -> ResidentShown:
-    """Remember what the person was counted as, if that changed; tell everybody; show."""
+    """Remember what the person was counted as, if that changed; tell everybody; show.
+
+    An import does not overwrite what somebody changed by hand, because its file may be older.
+    """
+    row.known_at, row.by_hand = work.now, True
     if row.counted != before:
         work.session.add(ResidentHistoryRow(resident_id=row.id, until=work.now, since=row.since, **before._asdict()))
         row.since = work.now

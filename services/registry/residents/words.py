@@ -24,6 +24,10 @@ WORDS: Mapping[Reason | PersonCode, Text] = {
         zh="身份证号码只能是数字，末位可为 X", en="A resident ID has digits only, and perhaps an X at its end"
     ),
     "id_length": Text(zh="身份证号码应为 18 位", en="A resident ID has 18 characters"),
+    "id_of_fifteen": Text(
+        zh="这是 15 位的旧号码，请换成 18 位的身份证号码",
+        en="This is an old number of 15 digits; enter the resident ID of 18 characters",
+    ),
     "id_check_digit": Text(
         zh="身份证号码校验码不对，请对照证件", en="The ID's check digit is wrong; compare it with the document"
     ),
@@ -37,10 +41,12 @@ WORDS: Mapping[Reason | PersonCode, Text] = {
     "phone_form": Text(
         zh="电话号码不完整或格式不对", en="The telephone number is incomplete or of no form that is known"
     ),
+    "phone_several": Text(zh="一格只填一个号码", en="Enter one telephone number only"),
     "name_missing": Text(zh="姓名必填", en="The name is required"),
     "name_too_long": Text(
         zh=f"姓名最多 {NAME_CHARACTERS} 个字符", en=f"A name takes at most {NAME_CHARACTERS} characters"
     ),
+    "document_number_missing": Text(zh="证件号码必填", en="The document number is required"),
     "address_too_long": Text(
         zh=f"住址最多 {ADDRESS_CHARACTERS} 个字符", en=f"An address takes at most {ADDRESS_CHARACTERS} characters"
     ),

@@ -17,6 +17,7 @@ from sqlalchemy.engine import RowMapping
 
 from services.registry.proxies.following import move_with
 from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
+from services.registry.residents.spelling import compared_name
 from shared.bulk import literal
 from shared.clock import day_of
 from shared.contracts.registry import Resident
@@ -30,11 +31,13 @@ from shared.work import Work
 ADD = text("""
     INSERT INTO residents (
         id, region, document_type, document_index, document_index_b, document_number_sealed, name_sealed, phone_sealed,
-        phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since
+        phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since, known_at,
+        by_hand
     )
     SELECT id, region, document_type, decode(document_index, 'base64'), decode(document_index_b, 'base64'),
         decode(number, 'base64'), decode(name, 'base64'), decode(phone, 'base64'), decode(phone_index, 'base64'),
-        decode(address, 'base64'), birth_date, sex, household_id, pregnant_from, dependent_from, :now
+        decode(address, 'base64'), birth_date, sex, household_id, pregnant_from, dependent_from, :now,
+        :known_at, :by_hand
     FROM unnest(
         CAST(CAST(:id AS text) AS uuid[]), CAST(CAST(:region AS text) AS text[]),
         CAST(CAST(:document_type AS text) AS smallint[]), CAST(CAST(:document_index AS text) AS text[]),
@@ -55,7 +58,8 @@ ADD = text("""
 # While the index key is rotated a row may have either of the two.
 KNOWN = """
     SELECT id, version, document_index, document_index_b, region, state, closed_reason, name_sealed, phone_index,
-        address_sealed, birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until
+        address_sealed, birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until,
+        known_at, by_hand
     FROM residents
     WHERE {indexed}
     ORDER BY document_index, document_index_b
@@ -93,7 +97,9 @@ CHANGE = text("""
         pregnant_until = given.pregnant_until,
         dependent_from = given.dependent_from,
         dependent_until = given.dependent_until,
-        since = CASE WHEN given.recounted THEN :now ELSE since END
+        since = CASE WHEN given.recounted THEN :now ELSE since END,
+        known_at = :known_at,
+        by_hand = :by_hand
     FROM unnest(
         CAST(:id AS uuid[]), CAST(:region AS text[]), CAST(:name AS bytea[]), CAST(:phone AS bytea[]),
         CAST(:phone_index AS bytea[]), CAST(:address AS bytea[]), CAST(:left_home AS boolean[]),
@@ -106,6 +112,10 @@ CHANGE = text("""
         pregnant_from, pregnant_until, dependent_from, dependent_until, recounted
     )
     WHERE residents.id = given.id
+""")
+
+CONFIRM = text("""
+    UPDATE residents SET known_at = :known_at WHERE id = ANY(CAST(:ids AS uuid[])) AND known_at < :known_at
 """)
 
 # A claim is decided where the person lives: it follows them.
@@ -198,11 +208,20 @@ def _new_rows(ring: Keyring, ids: list[UUID], slots: Sequence[Slots], people: Se
     }
 
 
-async def add(work: Work, prepared: Prepared) -> list[Written]:
-    """Write those whom nobody knows; their public faces."""
+class Knowledge(NamedTuple):
+    """Where what is written comes from, kept with each person: later imports must not overwrite what is newer."""
+
+    at: datetime
+    by_hand: bool
+
+
+async def add(work: Work, prepared: Prepared, knowledge: Knowledge | None = None) -> list[Written]:
+    """Write those whom nobody knows; their public faces. By default it was entered by hand just now."""
     if not prepared.people:
         return []
-    added = {row["id"] for row in await work.rows(ADD, now=work.now, **prepared.columns)}
+    known_at, by_hand = knowledge or Knowledge(work.now, True)
+    rows = await work.rows(ADD, now=work.now, known_at=known_at, by_hand=by_hand, **prepared.columns)
+    added = {row["id"] for row in rows}
     return [face for face in prepared.faces if face.id in added]
 
 
@@ -278,6 +297,32 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
     )
 
 
+def overwritten(row: RowMapping, change: Change) -> list[str]:
+    """The columns of which a change replaces what is known; the name is told by `renames`.
+
+    What fills in an unknown telephone, address or household overwrites nothing.
+    """
+    found = {
+        "region": change.region != row["region"] or row["state"] != "active",
+        "phone": change.phone is not None and row["phone_index"] is not None,
+        "address": change.address is not None and row["address_sealed"] is not None,
+        "household": row["household_id"] not in (None, change.household_id),
+        "pregnant": (change.pregnant_from, change.pregnant_until) != (row["pregnant_from"], row["pregnant_until"]),
+        "dependent": (change.dependent_from, change.dependent_until) != (row["dependent_from"], row["dependent_until"]),
+        "birth_date": change.birth_date != row["birth_date"],
+        "sex": change.sex != row["sex"],
+    }
+    return [column for column, is_replaced in found.items() if is_replaced]
+
+
+def renames(ring: Keyring, row: RowMapping, change: Change, person: Person) -> bool:
+    """Whether a change gives a person another name than the one that is known, not only another spelling."""
+    if change.name is None:
+        return False
+    name = _opened(ring, "residents.name", row, "name_sealed")
+    return name is not None and compared_name(name) != compared_name(person.name)
+
+
 def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | None:
     """What is kept; None where nothing is, or where it is gone and may be said anew."""
     sealed = row[column]
@@ -292,16 +337,25 @@ def counted_of(row: Any) -> Counted:
     return Counted(*(row[name] for name in Counted._fields))
 
 
-async def change(work: Work, changes: Sequence[tuple[RowMapping, Change]]) -> list[Written]:
+async def change(
+    work: Work, changes: Sequence[tuple[RowMapping, Change]], knowledge: Knowledge | None = None
+) -> list[Written]:
     """Write what is different, and remember what the people were counted as; their public faces."""
     if not changes:
         return []
     recounted = [one.id for _, one in changes if one.recounted]
     if recounted:
         await work.run(REMEMBER, ids=recounted, now=work.now)
-    await work.run(CHANGE, now=work.now, **_columns([one for _, one in changes]))
+    known_at, by_hand = knowledge or Knowledge(work.now, True)
+    await work.run(CHANGE, now=work.now, known_at=known_at, by_hand=by_hand, **_columns([one for _, one in changes]))
     await follow(work, recounted)
     return [Written.of(_face(row, one, work.now)) for row, one in changes]
+
+
+async def confirm(work: Work, ids: Sequence[UUID], at: datetime) -> None:
+    """Keep that what is known of people was still right at a time."""
+    if ids:
+        await work.run(CONFIRM, ids=sorted(ids), known_at=at)
 
 
 def _columns(rows: Sequence[Change]) -> Columns:
