@@ -1,5 +1,7 @@
 """The console script `fangxian`. What a command needs is imported when it runs, so that each starts quickly."""
 
+import io
+import json
 import os
 import sys
 import traceback
@@ -49,6 +51,11 @@ app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.add_typer(clients, name="clients")
 
+OPEN_TO_ALL = (
+    "[bold red]Development mode:[/] anybody who can reach this port can get any token, also that of an administrator. "
+    "Do not enter real people. For production see docs/first-day.md."
+)
+
 OneService = Annotated[str, typer.Argument(help="registry, testing, observation or gateway.")]
 Port = Annotated[int, typer.Option("--port", help="Port of the gateway; the other services take the three after it.")]
 
@@ -59,9 +66,12 @@ def up(data: Data = None, port: Port = 8000) -> None:
 
     DATABASE_URL (of its owner) and REDIS_URL point to servers of your own; without them the embedded ones are used.
     """
+    from deploy import data as directories
+
+    _say(f"Starting on {directories.at(data or directories.default_path()).path} …")
     from deploy import up as starting
 
-    starting.up(starting.options(data, port), announce=_announce)
+    starting.up(starting.options(data, port), announce=_announce, progress=_say)
 
 
 @app.command()
@@ -109,8 +119,14 @@ def work(service: OneService) -> None:
 
 
 @app.command()
-def status(data: Data = None) -> None:
-    """Show what runs. Ends with 1 if nothing does."""
+def status(
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Show the gateway's address, the data directory, the mode, the version, and every process.
+
+    Ends with 1 if nothing runs.
+    """
     from deploy import data as directories
     from deploy import status as states
 
@@ -120,7 +136,13 @@ def status(data: Data = None) -> None:
         raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
     if state is None:
         raise Trouble(f"Fangxian is starting on {directory.path}.")
-    print_table(("process", "pid", "state", "for", "restarts", "memory"), states.rows(state))
+    heading, columns = states.heading(state, directory.path), ("process", "pid", "state", "for", "restarts", "memory")
+    if as_json:
+        processes = [dict(zip(columns, row, strict=True)) for row in states.rows(state)]
+        typer.echo(json.dumps(heading | {"processes": processes}, indent=1))
+        return
+    typer.echo("gateway {gateway}, data {data}, {mode}, version {version}".format_map(heading))
+    print_table(columns, states.rows(state))
 
 
 @app.command()
@@ -233,6 +255,11 @@ def bench(
         raise typer.Exit(1)
 
 
+def _say(sentence: str) -> None:
+    sys.stdout.write(f"{sentence}\n")
+    sys.stdout.flush()
+
+
 def _announce(installation: "Installation") -> None:
     from rich.console import Console
     from rich.table import Table
@@ -242,14 +269,17 @@ def _announce(installation: "Installation") -> None:
     table = Table("what", "where", box=None)
     for service, url in installation.options.urls.items():
         table.add_row(service, url)
-    table.add_row("its API", f"{installation.options.urls['gateway']}/openapi.json")
+    table.add_row("API document", f"{installation.options.urls['gateway']}/openapi.json")
     table.add_row("database", "embedded" if not installation.options.database_url else "DATABASE_URL")
-    table.add_row("wake-ups", "embedded" if not installation.options.redis_url else "REDIS_URL")
+    table.add_row("Redis", "embedded (Valkey)" if not installation.options.redis_url else "REDIS_URL")
     table.add_row("data", str(installation.directory.path))
     console = Console()
     console.print(table)
-    if link := first_link(installation.owner_url, installation.settings("gateway").issuer_url):
-        console.print("Nobody administers this installation yet. Become the first, once and within a day:")
+    settings = installation.settings("gateway")
+    if settings.development_issuer:
+        console.print(OPEN_TO_ALL, soft_wrap=True, highlight=False)
+    if link := first_link(installation.owner_url, settings.issuer_url):
+        console.print("Open this link within 24 hours to create the first administrator (it works once):")
         console.print(link, soft_wrap=True, highlight=False)
     console.print("Running; Ctrl-C stops it.")
     console.file.flush()
@@ -277,7 +307,10 @@ def main_of(command: Callable[[], object]) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """The console script. A terminal that cannot show a character is given its escape, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     main_of(app)
 
 

@@ -21,6 +21,8 @@ from deploy.embedded import home
 from deploy.trouble import Trouble
 
 FORMAT = 1
+VARIABLE = "FANGXIAN_DATA"
+"""The environment variable that every command reads when it is not given `--data`."""
 LEAST_FREE_BYTES = 500 * 1024**2
 OURS = {"version", "lock", "keys", "keys.half", "servers", "cluster", "logs", "status.json"}
 
@@ -68,7 +70,9 @@ class DataDirectory:
 
 
 def default_path() -> Path:
-    """`~/.local/share/fangxian`, or where XDG_DATA_HOME says."""
+    """FANGXIAN_DATA, or else `fangxian` in XDG_DATA_HOME, or else `~/.local/share/fangxian`."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "fangxian"
 

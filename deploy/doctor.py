@@ -113,7 +113,11 @@ def _directory(patient: Patient) -> Iterator[Finding]:
     except Trouble as trouble:
         yield Finding("data directory", False, str(trouble), "see the sentence itself")
         return
-    said = directory.version.read_text().strip() if directory.is_complete else "not complete"
+    said = (
+        directory.version.read_text(encoding="utf-8", errors="replace").strip()
+        if directory.is_complete
+        else "not complete"
+    )
     yield Finding("data directory", True, f"{directory.path}, format {said}")
     loose = [path for path in (directory.path, directory.logs) if path.exists() and _others_may(path, stat.S_IWOTH)]
     mend = f"chmod o-w {' '.join(map(str, loose))}"

@@ -31,6 +31,13 @@ def read(path: Path) -> dict[str, Any] | None:
     return state
 
 
+def heading(state: Mapping[str, Any], data: Path) -> dict[str, str]:
+    """What runs as a whole: the gateway's address, the data directory, the mode and the version."""
+    mode = "production" if state.get("settings", {}).get("production") else "development"
+    gateway, version = state.get("urls", {}).get("gateway", "-"), state.get("version", "-")
+    return {"gateway": gateway, "data": str(data), "mode": mode, "version": version}
+
+
 def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
     """Name, process id, state, time it has run, restarts and memory of every process."""
     return [_row(process, state.get("urls", {})) for process in state["processes"]]

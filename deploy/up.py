@@ -164,8 +164,12 @@ def up(
     processes: Callable[[Installation, Listeners], Sequence[Process]] = the_eight,
     migrate: Migrate = migrate,
     announce: Callable[[Installation], None] = lambda _installation: None,
+    progress: Callable[[str], None] = lambda _sentence: None,
 ) -> None:
-    """Run everything until asked to stop. Raises Trouble, with nothing half made, if it cannot be started."""
+    """Run everything until asked to stop. Raises Trouble, with nothing half made, if it cannot be started.
+
+    `progress` is told what happens, as it begins.
+    """
     directory = data.at(chosen.data)
     with _trouble_in_words(), _held(directory, chosen) as (held, listeners):
         journal = Journal(LogFile(directory.logs / "supervisor.log"))
@@ -178,9 +182,13 @@ def up(
             os.close(held)
 
         facts: dict[str, object] = {"pid": os.getpid(), "started_at": time.time(), "urls": chosen.urls}
+        facts["version"] = version("fangxian")
         supervising = Supervisor(directory, journal, let_go, facts)
         with unforeseen_noted(journal), supervising as supervisor, contextlib.suppress(Stop):
+            if not directory.is_complete:
+                progress("First start: making keys and a database. This takes about 10 seconds.")
             installation = _make(directory, chosen, supervisor)
+            progress("Starting the database, four APIs and four workers …")
             facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
             _start(installation, supervisor, processes, listeners, migrate)
             facts["started"] = True

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from deploy import data
 from deploy.trouble import DEBUG, Trouble
 from services.testing.limits import Limits
 from shared.settings import Settings
@@ -18,6 +19,7 @@ KNOWN = (
     *(f"{PREFIX}{name.upper()}" for name in Settings.model_fields),
     *(f"{PREFIX}TESTING_{name.upper()}" for name in Limits.model_fields),
     f"{PREFIX}VERSION",  # of the image, for compose.yaml
+    data.VARIABLE,
     DEBUG,
 )
 

@@ -36,7 +36,7 @@ def test_status_names_every_process(run: Run, start: Start) -> None:
     one.wait_until_running()
     done = run("status", "--data", str(one.data))
     assert done.returncode == 0
-    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[1:]}
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[2:]}
     assert rows.keys() == {"postgres", "valkey", "gateway", "worker", "failing"}
     assert rows["gateway"][:2] == [str(one.pid_of("gateway")), "ready"]
     assert rows["worker"][:2] == [str(one.pid_of("worker")), "running"]
