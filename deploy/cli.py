@@ -16,6 +16,7 @@ from deploy.commands.audit import audit
 from deploy.commands.clients import clients
 from deploy.commands.feed import feed
 from deploy.commands.keys import keys
+from deploy.commands.regions import regions
 from deploy.trouble import DEBUG, Trouble, in_words
 
 if TYPE_CHECKING:
@@ -50,10 +51,16 @@ app.add_typer(feed, name="feed")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.add_typer(clients, name="clients")
+app.add_typer(regions, name="regions")
 
 OPEN_TO_ALL = (
     "[bold red]Development mode:[/] anybody who can reach this port can get any token, also that of an administrator. "
     "Do not enter real people. For production see docs/first-day.md."
+)
+
+NO_CODES = (
+    "[bold red]Residents cannot sign in:[/] FANGXIAN_PHONE_GATEWAY_URL is not set, so no codes are sent to phones. "
+    "See docs/first-day.md."
 )
 
 OneService = Annotated[str, typer.Argument(help="registry, testing, observation or gateway.")]
@@ -147,8 +154,9 @@ def status(
 
 @app.command()
 def doctor(data: Data = None, port: Port = 8000) -> None:
-    """Look for what is wrong and say how to mend it. Ends with 1 if something is."""
+    """Look for problems and say how to solve them. Exit code 1 if there is one; a warning (WARN) is none."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from deploy.doctor import examine
@@ -157,11 +165,12 @@ def doctor(data: Data = None, port: Port = 8000) -> None:
     findings = examine(options(data, port))
     table = Table("", "what", "found", box=None)
     for finding in findings:
-        table.add_row("ok" if finding.well else "[bold red]WRONG[/]", finding.what, finding.found)
+        verdict = "ok" if finding.well else "[bold red]WRONG[/]" if finding.fails else "[bold yellow]WARN[/]"
+        table.add_row(verdict, finding.what, escape(finding.found))
         if not finding.well:
-            table.add_row("", "", f"→ {finding.mend}")
+            table.add_row("", "", escape(f"→ {finding.mend}"))
     Console().print(table)
-    if not all(finding.well for finding in findings):
+    if any(finding.fails for finding in findings):
         raise typer.Exit(1)
 
 
@@ -278,6 +287,8 @@ def _announce(installation: "Installation") -> None:
     settings = installation.settings("gateway")
     if settings.development_issuer:
         console.print(OPEN_TO_ALL, soft_wrap=True, highlight=False)
+    if not settings.lets_residents_in:
+        console.print(NO_CODES, soft_wrap=True, highlight=False)
     if link := first_link(installation.owner_url, settings.issuer_url):
         console.print("Open this link within 24 hours to create the first administrator (it works once):")
         console.print(link, soft_wrap=True, highlight=False)

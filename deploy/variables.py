@@ -1,15 +1,17 @@
-"""The settings in the environment, `FANGXIAN_…`: what is wrong with them, in a sentence that names the variable."""
+"""The settings in the environment, `FANGXIAN_…`: what is wrong with them, in sentences that name the variable."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings
 
-from deploy import data
+from deploy import data, regions
 from deploy.trouble import DEBUG, Trouble
 from services.testing.limits import Limits
 from shared.settings import Settings
@@ -23,13 +25,65 @@ KNOWN = (
     DEBUG,
 )
 
+WORDS = {
+    "bool_": "should be true or false",
+    "int_": "should be a whole number",
+    "float_": "should be a number",
+    "greater_than_equal": "should be at least {ge}",
+    "greater_than": "should be more than {gt}",
+    "less_than_equal": "should be at most {le}",
+    "less_than": "should be less than {lt}",
+    "literal_error": "should be {expected}",
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "ip_v": "should be networks, an address and the number of its leading bits",
+    "string_too_long": "should have at most {max_length} characters",
+}
+"""What is wrong, by the beginning of pydantic's name for it. What is not here speaks for itself."""
+
 
 def settings(**given: Any) -> Settings:
-    """What is given, and what the environment adds to it. Raises Trouble if it is wrong."""
+    """What is given, and what the environment adds to it. Raises Trouble that names all that is wrong."""
+    found, faults = _read(Settings, given)
+    faults += _read(Limits, {})[1]
+    if isinstance(found, Settings) and (fault := regions.fault_of(found.region)):
+        faults.append(f"{PREFIX}REGION: {fault}")
+    if faults or not isinstance(found, Settings):
+        raise Trouble(in_one(faults))
+    return found
+
+
+def in_one(faults: Sequence[str]) -> str:
+    """One fault in the sentence, or each in a line of its own."""
+    if len(faults) == 1:
+        return f"The settings are wrong: {faults[0]}."
+    return "".join(["The settings are wrong:", *(f"\n- {fault}." for fault in faults)])
+
+
+def _read(kind: type[BaseSettings], given: dict[str, Any]) -> tuple[BaseSettings | None, list[str]]:
+    """Settings from the environment, and each fault in words.
+
+    What does not go together is looked at only where every value can be read. So those that cannot are put aside, and
+    the rest is read once more: an operator should not be told one fault a run.
+    """
     try:
-        return Settings.model_validate(given)
+        return kind.model_validate(given), []
     except ValidationError as error:
-        raise Trouble(f"The settings are wrong: {_told(error.errors(include_input=False)[0])}.") from None
+        errors = error.errors(include_input=False)
+    faults = list(dict.fromkeys(fault for one in errors for fault in _told(kind, one)))
+    unread = {str(error["loc"][0]) for error in errors if error["loc"]}
+    if unread:
+        stand_ins = {name: _stand_in(kind.model_fields[name]) for name in unread}
+        try:
+            kind.model_validate(given | stand_ins)
+        except ValidationError as error:
+            more = error.errors(include_input=False)
+            faults += [fault for one in more if not one["loc"] for fault in _told(kind, one)]
+    return None, faults
+
+
+def _stand_in(field: FieldInfo) -> Any:
+    return field.examples[0] if field.is_required() and field.examples else field.get_default()
 
 
 def check(keys: Path, **given: Any) -> Settings:
@@ -54,11 +108,26 @@ def _meant(name: str) -> str:
     return f"; {near[0]} is one" if near else ""
 
 
-def _told(error: ErrorDetails) -> str:
-    said = error["msg"].removeprefix("Value error, ")
+def _told(kind: type[BaseSettings], error: ErrorDetails) -> list[str]:
+    """What is wrong with a setting, by its name and with an example; what does not go together says so itself."""
     if not error["loc"]:
-        return said
+        return error["msg"].removeprefix("Value error, ").splitlines()
     name, *inside = error["loc"]
     where = "".join(f" {step}:" for step in inside if str(step).isidentifier())  # else pydantic's own name of a type
-    examples = Settings.model_fields[str(name)].examples or ()
-    return f"{PREFIX}{str(name).upper()}:{where} {said}" + "".join(f", as in '{example}'" for example in examples)
+    prefix = str(kind.model_config.get("env_prefix"))
+    example = example_of(kind.model_fields[str(name)])
+    return [f"{prefix}{str(name).upper()}:{where} {_in_words(error)}, as in '{example}'"]
+
+
+def example_of(field: FieldInfo) -> str:
+    """A right value, as one writes it."""
+    value = field.examples[0] if field.examples else field.get_default()
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _in_words(error: ErrorDetails) -> str:
+    values = {name: f"{value:g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()}
+    for beginning, words in WORDS.items():
+        if error["type"].startswith(beginning):
+            return words.format_map(values)
+    return error["msg"].removeprefix("Value error, ")
