@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from migrations.regions import Outcome
 
 regions = typer.Typer(
-    help="The regions: import the townships and communities of a district, and bring them up to date.",
+    help="Import and update the townships and communities of a district.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 File = Annotated[
