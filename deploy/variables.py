@@ -70,15 +70,14 @@ def _read(kind: type[BaseSettings], given: dict[str, Any]) -> tuple[BaseSettings
         return kind.model_validate(given), []
     except ValidationError as error:
         errors = error.errors(include_input=False)
-    faults = list(dict.fromkeys(fault for one in errors for fault in _told(kind, one)))
-    unread = {str(error["loc"][0]) for error in errors if error["loc"]}
+    unread = list(dict.fromkeys(str(error["loc"][0]) for error in errors if error["loc"]))
+    faults = [_wrong_value(kind, name, errors) for name in unread] or _wrong_together(errors)
     if unread:
         stand_ins = {name: _stand_in(kind.model_fields[name]) for name in unread}
         try:
             kind.model_validate(given | stand_ins)
         except ValidationError as error:
-            more = error.errors(include_input=False)
-            faults += [fault for one in more if not one["loc"] for fault in _told(kind, one)]
+            faults += _wrong_together(error.errors(include_input=False))
     return None, faults
 
 
@@ -108,15 +107,23 @@ def _meant(name: str) -> str:
     return f"; {near[0]} is one" if near else ""
 
 
-def _told(kind: type[BaseSettings], error: ErrorDetails) -> list[str]:
-    """What is wrong with a setting, by its name and with an example; what does not go together says so itself."""
-    if not error["loc"]:
-        return error["msg"].removeprefix("Value error, ").splitlines()
-    name, *inside = error["loc"]
-    where = "".join(f" {step}:" for step in inside if str(step).isidentifier())  # else pydantic's own name of a type
-    prefix = str(kind.model_config.get("env_prefix"))
-    example = example_of(kind.model_fields[str(name)])
-    return [f"{prefix}{str(name).upper()}:{where} {_in_words(error)}, as in '{example}'"]
+def _wrong_value(kind: type[BaseSettings], setting: str, errors: Sequence[ErrorDetails]) -> str:
+    """All that is wrong with one setting, by its name and with an example."""
+    said = []
+    for error in errors:
+        name, *inside = error["loc"] or ("",)
+        if name == setting:
+            # What is no identifier is pydantic's own name of a type.
+            said.append(": ".join([*(str(step) for step in inside if str(step).isidentifier()), _in_words(error)]))
+    words = "; ".join(dict.fromkeys(said))
+    example = example_of(kind.model_fields[setting])
+    return f"{kind.model_config.get('env_prefix')}{setting.upper()}: {words}, as in '{example}'"
+
+
+def _wrong_together(errors: Sequence[ErrorDetails]) -> list[str]:
+    """What does not go together, as the settings say it themselves."""
+    said = [error["msg"].removeprefix("Value error, ") for error in errors if not error["loc"]]
+    return [line for text in said for line in text.splitlines()]
 
 
 def example_of(field: FieldInfo) -> str:
