@@ -50,7 +50,7 @@ def test_the_page_says_how_it_is_installed(unit: configparser.ConfigParser, repo
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
 def test_systemd_accepts_it(tmp_path: Path) -> None:
     text = UNIT.read_text(encoding="utf-8").replace("/opt/fangxian/.venv/bin/fangxian", sys.executable)
-    text = text.replace("User=fangxian", "User=nobody").replace("Group=fangxian", "Group=nogroup")
+    text = text.replace("User=fangxian", "User=root").replace("Group=fangxian", "Group=root")
     (tmp_path / UNIT.name).write_text(text, encoding="utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / UNIT.name)],
