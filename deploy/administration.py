@@ -22,6 +22,11 @@ from shared.problems import Invalid
 
 T = TypeVar("T")
 
+OPTIONS = {"client_id": "CLIENT_ID", "redirect_uris": "--redirect"} | {
+    name: f"--{name}" for name in ("name", "region", "role", "party")
+}
+"""How `fangxian clients add` calls what the API calls by these names."""
+
 HAS_ADMINISTRATOR = "SELECT EXISTS (SELECT FROM gateway.grants WHERE role = 'command' AND state = 'active')"
 HAS_POINT = """
     SELECT EXISTS (SELECT FROM gateway.points WHERE id = $1 AND closed_at IS NULL AND starts_with(region, $2))
@@ -32,7 +37,8 @@ ADD_CLIENT = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]')
 """
 LIST = """
-    SELECT client_id, kind, coalesce(role, '') AS role, party, region, revoked_at
+    SELECT client_id, name, kind, coalesce(role, '') AS role, party, region,
+        array_to_string(ARRAY(SELECT jsonb_array_elements_text(redirect_uris)), ' ') AS redirects, revoked_at
     FROM gateway.clients ORDER BY client_id
 """
 REVOKE = """
@@ -103,7 +109,7 @@ def add_client(owner_url: str, **given: Any) -> str | None:
 def _told(error: ErrorDetails) -> str:
     invalid = error.get("ctx", {}).get("error")
     said = invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else error["msg"]
-    return ": ".join([*map(str, error["loc"]), said])
+    return ": ".join([*(OPTIONS.get(str(step), str(step)) for step in error["loc"]), said])
 
 
 def rotate_client(owner_url: str, client_id: str) -> str:

@@ -21,6 +21,8 @@ from deploy.embedded import home
 from deploy.trouble import Trouble
 
 FORMAT = 1
+VARIABLE = "FANGXIAN_DATA"
+"""The environment variable that every command reads when it is not given `--data`."""
 LEAST_FREE_BYTES = 500 * 1024**2
 OURS = {"version", "lock", "keys", "keys.half", "servers", "cluster", "logs", "status.json"}
 
@@ -68,7 +70,9 @@ class DataDirectory:
 
 
 def default_path() -> Path:
-    """`~/.local/share/fangxian`, or where XDG_DATA_HOME says."""
+    """FANGXIAN_DATA, or else `fangxian` in XDG_DATA_HOME, or else `~/.local/share/fangxian`."""
+    if chosen := os.environ.get(VARIABLE):
+        return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME")
     return (Path(base) if base else Path.home() / ".local" / "share") / "fangxian"
 
@@ -85,9 +89,19 @@ def check(data: DataDirectory) -> None:
     elif data.path.exists():
         if not data.path.is_dir():
             raise Trouble(f"{data.path} is not a directory: choose another --data.")
+        check_access(data)
         if foreign := sorted({entry.name for entry in data.path.iterdir()} - OURS):
             raise Trouble(f"{data.path} holds other things ({foreign[0]}): choose an empty directory for --data.")
     check_space(data)
+    check_access(data)
+
+
+def check_access(data: DataDirectory) -> None:
+    """Trouble if this user may not write into the directory, or cannot make it."""
+    nearest = next(step for step in (data.path, *data.path.parents) if os.path.lexists(step))
+    what = "written" if nearest == data.path else f"made in {nearest}"
+    if nearest.is_dir() and not os.access(nearest, os.W_OK | os.X_OK):
+        raise Trouble(f"{data.path} cannot be {what} by this user: choose a --data of your own, as in ~/fangxian.")
 
 
 def check_format(data: DataDirectory) -> None:

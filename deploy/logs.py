@@ -94,7 +94,7 @@ class Journal:
         self.note(sentence, level, **facts)
         if not self.quiet:
             with contextlib.suppress(OSError):
-                os.write(self._stderr, f"{sentence}\n".encode())
+                os.write(self._stderr, f"{sentence}\n".encode(errors="backslashreplace"))
 
     def note(self, sentence: str, level: str = "info", **facts: object) -> None:
         """One line, in the log alone."""
@@ -103,7 +103,7 @@ class Journal:
 
 def _line(sentence: str, level: str, **facts: object) -> bytes:
     line = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": sentence, **facts}
-    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
 
 
 def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:

@@ -41,8 +41,8 @@ def _half_made(path: Path, content: str) -> Iterator[Path]:
     half_made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(content)
+        with os.fdopen(handle, "wb") as file:
+            file.write(os.fsencode(content))  # it may be a path, in any script
             file.flush()
             os.fsync(file.fileno())
         yield half_made
@@ -52,7 +52,7 @@ def _half_made(path: Path, content: str) -> Iterator[Path]:
 
 def read(path: Path) -> str:
     """The secret in a file."""
-    return path.read_text(encoding="ascii").strip()
+    return os.fsdecode(path.read_bytes()).strip()
 
 
 def password(path: Path) -> str:

@@ -70,6 +70,7 @@ class Supervisor:
         self._let_go, self._facts = let_go, facts
         self._selector = selectors.DefaultSelector()
         self._stopping = False
+        self._killing = False
         self._under_way = 0
         self._wakes, self._wakeup = socket.socketpair()
         self._wakes.setblocking(False)
@@ -162,7 +163,10 @@ class Supervisor:
 
     def _asked_to_stop(self, number: int, _frame: FrameType | None) -> None:
         if self._stopping:
-            for child in self.children:  # asked twice: at once
+            if not self._killing:
+                self._killing = True
+                self.journal.say("Killing.")
+            for child in self.children:
                 if child.running and not child.is_server:
                     kill_group(child.running)
             return

@@ -103,7 +103,13 @@ def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> 
         kept = verify_audit.heads_in(heads)
     except (OSError, ValueError) as error:
         raise Trouble(f"The heads cannot be read: {error}.") from None
-    public = verify_audit.keys_of(json.loads((own_keys(options.data) or Path()).read_text()))
+    installed(options)  # else there is nothing to check, and it says so
+    found_keys = own_keys(options.data)
+    if found_keys is None:
+        raise Trouble(
+            f"The public keys of {options.data} are missing: put keys/owner/services.jwks back from a backup."
+        )
+    public = verify_audit.keys_of(json.loads(found_keys.read_text(encoding="utf-8")))
     found = 0
     with tempfile.TemporaryDirectory() as directory:
         for one in [day.date()] if day else sealed_days(options):

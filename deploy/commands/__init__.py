@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Data directory; ~/.local/share/fangxian if not given.", show_default=False),
+    typer.Option(
+        "--data",
+        help="Data directory; FANGXIAN_DATA, else ~/.local/share/fangxian, if not given.",
+        metavar="DIR",
+        show_default=False,
+    ),
 ]
 """Where an installation is, as every command asks for it."""
 

@@ -10,6 +10,7 @@ a directory we did not make is changed: then `servers` is a link to a directory 
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ ELSEWHERE = Path("/var/lib/fangxian")
 LONGEST_SOCKET = 106
 """Bytes of a socket's path: 108 in `sockaddr_un`, with its closing NUL, less one for macOS."""
 LONGEST_NAME = len("/.s.PGSQL.5432")
+NOT_FOR_SOCKETS = re.compile(rb"""[^ -~]|[,"'\\]""")
+"""PostgreSQL and its clients read a list of directories, separated by commas; and what bytes a letter is depends on the
+locale of the process that reads an address."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,10 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """The directory (0700) of both sockets: here, or in a place with a shorter path."""
+        """The directory (0700) of both sockets: here, or in a place with a shorter and plainer path."""
         here = self.path / "run"
-        if len(os.fsencode(here)) + LONGEST_NAME <= LONGEST_SOCKET:
+        name = os.fsencode(here)
+        if len(name) + LONGEST_NAME <= LONGEST_SOCKET and not NOT_FOR_SOCKETS.search(name):
             return here
         mark = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
         return Path("/tmp") / f"fangxian-{self.user.uid}-{mark}"  # noqa: S108 (checked in make_own)

@@ -172,7 +172,8 @@ def _run(home: Home, command: list[str], text: str = "") -> None:
         command,
         input=text,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",  # it names paths, in whatever bytes they are
         check=False,
         cwd="/",
         env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},

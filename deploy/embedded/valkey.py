@@ -1,5 +1,6 @@
 """The embedded Valkey: wake-ups only, so nothing of it is kept; on a closed socket with a password, no TCP."""
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -35,8 +36,8 @@ def server(home: Home, password: str) -> Server:
         socket_of(home).unlink(missing_ok=True)
         configuration.unlink(missing_ok=True)
         configuration.touch(mode=0o600)
-        text = CONFIGURATION.format(socket=socket_of(home), password=password, directory=directory)
-        configuration.write_text(text, encoding="utf-8")
+        text = CONFIGURATION.format(socket=_quoted(socket_of(home)), password=password, directory=_quoted(directory))
+        configuration.write_text(text, encoding="ascii")
         home.user.owns(configuration)
 
     return Server(
@@ -48,6 +49,12 @@ def server(home: Home, password: str) -> Server:
         stop_signal=signal.SIGTERM,
         give_up_signal=signal.SIGKILL,
     )
+
+
+def _quoted(path: Path) -> str:
+    """A path between the double quotes of valkey.conf: a byte that is no plain character as \\xHH."""
+    plain = set(range(0x20, 0x7F)) - set(b'"\\')
+    return "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path))
 
 
 def socket_of(home: Home) -> Path:

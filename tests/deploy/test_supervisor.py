@@ -209,7 +209,7 @@ def test_a_child_deaf_to_the_signal_is_killed_when_asked_twice(start: Start) -> 
     time.sleep(1)
     assert one.process.poll() is None
     one.process.terminate()
-    assert one.ended()[0] == 0
+    assert one.ended() == (0, "Stopping (SIGTERM).\nKilling.\nStopped.\n")
     assert one.survivors() == []
 
 

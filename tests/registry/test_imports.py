@@ -255,8 +255,8 @@ REFUSED_HEADS = [
     ),
     (
         "姓名,证件号马,15412345678\n",
-        "The heading in line 1 does not have: document_number (证件号码), region (网格编码); not known: B “证件号马”, C. "
-        "Add the columns to the heading; GET /registry/v1/imports/template has the template",
+        "The heading in line 1 does not have: document_number (证件号码), region (网格编码); not known: B “证件号马”, "
+        "C. Add the columns to the heading; GET /registry/v1/imports/template has the template",
         "第 1 行表头中未找到：证件号码、网格编码；无法识别：B 列“证件号马”、C 列。",
     ),
     (

@@ -96,6 +96,9 @@ FAULTS: dict[str, Text] = {
     "wait": T(zh="尝试过多，请在 {wait}后再试。", en="Too many tries. Try again in {wait}."),
     "over": T(zh="验证码已失效，请重新获取。", en="The code is no longer good. Ask for another."),
     "phone_form": T(zh="请输入能接收短信的手机号。", en="Enter a mobile number that can receive messages."),
+    "no_codes": T(
+        zh="暂时无法发送验证码，请联系所在社区。", en="Codes cannot be sent to phones. Ask your community office."
+    ),
     "no_grant": T(
         zh="您目前没有可在此应用使用的授权，请联系指挥部。",
         en="You hold no role in this application. Ask command for one.",

@@ -17,6 +17,7 @@ class ImportResult(BaseModel):
     updated: int = Field(0, description="People on record of whom the file says something else.")
     unchanged: int = Field(0, description="People on record as the file has them.")
     failed: int = Field(0, description="Rows that were not taken. The file of errors has them.")
+    ignored: int = Field(0, description="Rows that say of themselves that they stand for a person of another row.")
 
 
 class ImportJob(Job):
