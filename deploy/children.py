@@ -26,6 +26,7 @@ STACK = (
     "asyncpg",
     "redis.asyncio",
     "limits.aio",
+    "valkey.asyncio",
     "sqlalchemy.ext.asyncio",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "uvicorn.lifespan.on",
@@ -53,6 +54,10 @@ def import_everything() -> Iterator[None]:
         for module in (*capabilities, f"{package.__name__}.app", f"{package.__name__}.worker"):
             importlib.import_module(module)
             yield
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()  # each process would do it for itself at its first query
+    yield
 
 
 def share_memory() -> None:
