@@ -9,9 +9,6 @@ from typing import Any, cast
 from sqlalchemy import QueuePool, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-KEPT = 1
-"""Unneeded connections that stay, so that the next request need not open one."""
-
 
 class IdleConnections:
     """Watches one engine's pool, which hands out first what was used last (`pool_use_lifo`)."""
@@ -32,7 +29,7 @@ class IdleConnections:
 
     async def close_unneeded(self) -> int:
         """Close what was idle all the time since the last call; how many that were."""
-        needed = self.count - self._least + KEPT
+        needed = self.count - self._least
         self._least = self.count
         if needed >= self.count:
             return 0
