@@ -99,41 +99,49 @@ def _become_a_child(parent: int, output: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def in_a_child(
-    work: Callable[[], None], output: int, let_go: Callable[[], None], started: Callable[[int], None]
-) -> None:
-    """Do some work in a child and wait for it, so that no thread, loop or connection stays behind here.
+class Errand:
+    """Some work in a child process, so that no thread, loop or connection stays behind here.
 
-    `started` is told its process id. Its Trouble becomes ours; any other error becomes a Trouble of its first line.
+    Its Trouble becomes ours; any other error becomes a Trouble of its first line.
     """
-    reader, writer = os.pipe()
 
-    def told() -> None:
-        os.close(reader)
-        try:
-            work()
-        except Trouble as trouble:
-            os.write(writer, str(trouble).encode())
-            raise SystemExit(1) from None
-        except Exception as error:
-            first_line = (str(error).strip().splitlines() or [""])[0]
-            os.write(writer, f"{type(error).__name__}: {first_line}"[:2000].encode())
-            raise
+    def __init__(self, work: Callable[[], None], output: int, let_go: Callable[[], None]) -> None:
+        reader, writer = os.pipe()
 
-    child = fork(told, output, let_go)
-    os.close(writer)
-    try:
-        started(child.pid)
-        with os.fdopen(reader, "rb") as said:
-            sentence = said.read().decode(errors="replace")
-        _, status = os.waitpid(child.pid, 0)
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.killpg(child.pid, signal.SIGKILL)
-            os.waitpid(child.pid, 0)
-        raise
-    if status:
-        raise Trouble(sentence or f"What was begun ended with code {os.waitstatus_to_exitcode(status)}.")
+        def report() -> None:
+            os.close(reader)
+            try:
+                work()
+            except Trouble as trouble:
+                os.write(writer, str(trouble).encode())
+                raise SystemExit(1) from None
+            except Exception as error:
+                first_line = (str(error).strip().splitlines() or [""])[0]
+                os.write(writer, f"{type(error).__name__}: {first_line}"[:2000].encode())
+                raise
+
+        self._reader = reader
+        self._child = fork(report, output, let_go)
+        self.pid = self._child.pid
+        os.close(writer)
+
+    def is_done(self) -> bool:
+        """Whether it has ended well. Raises Trouble if it has not."""
+        code = self._child.poll()
+        if code is None:
+            return False
+        if code:
+            with os.fdopen(os.dup(self._reader), "rb") as report:
+                sentence = report.read().decode(errors="replace")
+            raise Trouble(sentence or f"What was begun {how_it_ended(code)}.")
+        return True
+
+    def close(self) -> None:
+        """Kill it if it is not done."""
+        os.close(self._reader)
+        if self._child.poll() is None:
+            kill_group(self._child)
+            os.waitpid(self.pid, 0)
 
 
 def kill_group(running: Running) -> None:

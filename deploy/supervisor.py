@@ -4,28 +4,35 @@ It has one thread and no event loop: it waits for signals and for what its child
 """
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
+from typing import TypeVar
 
 from deploy import status
 from deploy.data import DataDirectory
 from deploy.embedded.server import Server, launch
 from deploy.logs import Journal, LogFile
-from deploy.processes import Process, Running, fork, how_it_ended, in_a_child, kill_group
+from deploy.processes import Errand, Process, Running, fork, how_it_ended, kill_group
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
 STEADY_SECONDS = 30.0
 """A process that ran this long is started again without delay when it ends."""
 DRAIN_SECONDS = 20.0
+WAIT_SECONDS = 0.02
+"""Between two looks at what is awaited during the start. A signal or the end of a child is noticed at once."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+Result = TypeVar("Result")
 
 
 class Stop(BaseException):
@@ -126,21 +133,50 @@ class Supervisor:
 
     def do(self, name: str, work: Callable[[], None]) -> None:
         """Do some work in a process of its own and wait for it; what it prints goes to the log of that name."""
+        self.finish(self.doing(name, work))
+
+    def doing(self, name: str, work: Callable[[], None]) -> Generator[None, None, None]:
+        """Do some work in a process of its own, and yield for as long as it takes. Raises Trouble if it fails."""
         path = self._logs / f"{name}.log"
         output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            in_a_child(work, output, self._let_go, self._has_begun)
+            errand = Errand(work, output, self._let_go)
+        finally:
+            os.close(output)
+        self._under_way = errand.pid
+        try:
+            while not errand.is_done():
+                yield
         finally:
             self._under_way = 0
-            os.close(output)
+            errand.close()
             if self._stopping:
                 raise Stop
 
-    def _has_begun(self, pid: int) -> None:
-        self._under_way = pid
+    def finish(self, steps: Generator[None, None, Result], meanwhile: Iterator[None] = iter(())) -> Result:
+        """Take steps that yield while they wait, and return what they return.
 
-    def wait_until_ready(self, children: Iterable[Child], seconds: float, attempts: int | None = None) -> list[Child]:
-        """Wait for children to be ready, restarting what ends meanwhile; those that are not when we give up.
+        Between them it looks after the children, and takes the steps of another work, which never waits.
+        """
+        with contextlib.closing(steps):
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    result: Result = end.value
+                    break
+                has_worked = any(True for _ in itertools.islice(meanwhile, 1))
+                self.turn(0 if has_worked else WAIT_SECONDS)
+        for _ in meanwhile:
+            self.turn(0)
+            if self._stopping:
+                raise Stop
+        return result
+
+    def until_ready(
+        self, children: Iterable[Child], seconds: float, attempts: int | None = None
+    ) -> Generator[None, None, list[Child]]:
+        """Yield until children are ready; return those that are not when we give up.
 
         That is when the time is over, or when one of them has ended `attempts` times.
         """
@@ -151,7 +187,7 @@ class Supervisor:
             if attempts and any(child.restarts >= attempts for child in waiting):
                 break
             if waiting:
-                self._turn(0.05)
+                yield
         if self._stopping:
             raise Stop
         return waiting
@@ -159,7 +195,7 @@ class Supervisor:
     def run(self) -> None:
         """Keep everything running until asked to stop."""
         while not self._stopping:
-            self._turn(self._seconds_to_next_start())
+            self.turn(self._seconds_to_next_start())
 
     def _asked_to_stop(self, number: int, _frame: FrameType | None) -> None:
         if self._stopping:
@@ -195,7 +231,7 @@ class Supervisor:
         child.due = 0.0
         self.write_status()
 
-    def _turn(self, timeout: float | None) -> None:
+    def turn(self, timeout: float | None) -> None:
         """Wait for something to happen, and do what it asks for."""
         self._listen(timeout)
         self._reap()

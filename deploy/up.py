@@ -2,12 +2,11 @@
 
 import contextlib
 import errno
-import gc
 import os
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -22,7 +21,7 @@ from deploy.embedded.server import Server
 from deploy.logs import Journal, LogFile
 from deploy.own_servers import as_role, check_postgres, check_redis
 from deploy.processes import Process
-from deploy.supervisor import Child, Stop, Supervisor
+from deploy.supervisor import Stop, Supervisor
 from deploy.trouble import Trouble, in_words
 from shared.settings import SERVICES, Service, Settings, login_of
 
@@ -126,7 +125,6 @@ Migrate = Callable[[str, dict[str, str]], None]
 
 def the_eight(installation: Installation, listeners: Listeners) -> list[Process]:
     """Four APIs and four workers."""
-    children.import_everything()
     settings = {service: installation.settings(service) for service in SERVICES}
     urls = installation.options.urls
     apis = [
@@ -180,6 +178,7 @@ def _refusal_in_words(refused: BaseException | None) -> str:
 def up(
     chosen: Options,
     processes: Callable[[Installation, Listeners], Sequence[Process]] = the_eight,
+    load: Callable[[], Iterator[None]] = children.import_everything,
     migrate: Migrate = migrate,
     announce: Callable[[Installation], None] = lambda _installation: None,
     progress: Callable[[str], None] = lambda _sentence: None,
@@ -208,7 +207,7 @@ def up(
             installation = _make(directory, chosen, supervisor)
             progress("Starting the database, four APIs and four workers …")
             facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
-            _start(installation, supervisor, processes, listeners, migrate)
+            _start(installation, supervisor, load, partial(processes, installation, listeners), migrate)
             facts["started"] = True
             supervisor.write_status()
             with contextlib.suppress(BrokenPipeError):  # nobody reads on: no reason to stop
@@ -224,9 +223,7 @@ def migrate_only(chosen: Options) -> None:
         journal = Journal(LogFile(directory.logs / "supervisor.log"), quiet=True)
         with unforeseen_noted(journal), Supervisor(directory, journal, partial(os.close, held), {}) as supervisor:
             installation = _make(directory, chosen, supervisor)
-            servers = [supervisor.add_server(server) for server in installation.servers]
-            _wait_for_servers(servers, supervisor, directory)
-            supervisor.do("migrations", partial(migrate, installation.owner_url, installation.passwords))
+            supervisor.finish(_prepare_database(installation, supervisor, migrate))
             data.complete(directory)
 
 
@@ -284,8 +281,6 @@ def _make(directory: DataDirectory, chosen: Options, supervisor: Supervisor) -> 
 def _postgres(directory: DataDirectory, place: home.Home) -> Server:
     if directory.cluster.exists() and not place.cluster.exists():
         raise Trouble(f"The database of {directory.path} is gone from {place.cluster}: put it back from a backup.")
-    postgres.create(place, _secret(directory, "database-owner.password"))
-    secret_files.write_once(directory.cluster, f"{place.cluster}\n")
     return postgres.server(place)
 
 
@@ -296,27 +291,38 @@ def _secret(directory: DataDirectory, name: str) -> str:
 def _start(
     installation: Installation,
     supervisor: Supervisor,
-    processes: Callable[[Installation, Listeners], Sequence[Process]],
-    listeners: Listeners,
+    load: Callable[[], Iterator[None]],
+    processes: Callable[[], Sequence[Process]],
     migrate: Migrate,
 ) -> None:
-    servers = [supervisor.add_server(server) for server in installation.servers]
-    the_processes = processes(installation, listeners)  # imports much, while the servers start
-    _wait_for_servers(servers, supervisor, installation.directory)
-    supervisor.do("migrations", partial(migrate, installation.owner_url, installation.passwords))
+    """Load the program while the database is made ready: the one takes this process, the other its children."""
+    supervisor.finish(_prepare_database(installation, supervisor, migrate), meanwhile=load())
     data.complete(installation.directory)
-    gc.collect()
-    gc.freeze()  # what is here already is never looked at by a child's collector, and so stays shared
-    started = [supervisor.add_process(process) for process in the_processes]
-    for child in supervisor.wait_until_ready(started, READY_WITHIN):
+    children.share_memory()
+    started = [supervisor.add_process(process) for process in processes()]
+    for child in supervisor.finish(supervisor.until_ready(started, READY_WITHIN)):
         supervisor.journal.say(f"{child.name} is not ready yet: see `fangxian logs {child.name}`.", "warning")
 
 
-def _wait_for_servers(servers: list[Child], supervisor: Supervisor, directory: DataDirectory) -> None:
-    late = supervisor.wait_until_ready(servers, SERVERS_START_WITHIN, attempts=SERVERS_ATTEMPTS)
-    for child in late:
-        words = logs.last_line(directory.logs / f"{child.name}.log")
+def _prepare_database(
+    installation: Installation, supervisor: Supervisor, migrate: Migrate
+) -> Generator[None, None, None]:
+    """Start the servers, and bring the database to this version; yield while it waits."""
+    if not installation.options.database_url:
+        yield from _make_cluster(installation.directory, supervisor)
+    servers = [supervisor.add_server(server) for server in installation.servers]
+    for child in (yield from supervisor.until_ready(servers, SERVERS_START_WITHIN, attempts=SERVERS_ATTEMPTS)):
+        words = logs.last_line(installation.directory.logs / f"{child.name}.log")
         raise Trouble(f"The embedded {child.name} does not start: {words or 'it says nothing of why'}.")
+    yield from supervisor.doing("migrations", partial(migrate, installation.owner_url, installation.passwords))
+
+
+def _make_cluster(directory: DataDirectory, supervisor: Supervisor) -> Generator[None, None, None]:
+    place = home.find(directory.path)
+    if not place.cluster.exists():
+        password = _secret(directory, "database-owner.password")
+        yield from supervisor.doing("postgres", partial(postgres.create, place, password))
+    secret_files.write_once(directory.cluster, f"{place.cluster}\n")
 
 
 @contextlib.contextmanager

@@ -103,7 +103,8 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         _figures(house, api),
     ]
     for router in [*api.routers, *of_every_service]:
-        app.include_router(router)
+        # Not include_router: it makes each route a second time, in every process, when the first request comes.
+        app.router.routes.extend(router.routes)
     _add_health(app, house)
     if not api.is_edge:
         _add_metrics(app, house, api)

@@ -19,6 +19,7 @@ from shared import clock, data_keys, sealing
 from shared.actors import Actor, system
 from shared.db import declare_tables, engine_of
 from shared.http.client import Peers
+from shared.idle_connections import IdleConnections
 from shared.key_files import Watched
 from shared.masters import Masters, masters_of
 from shared.problems import Unavailable
@@ -33,6 +34,8 @@ log = structlog.get_logger()
 KEYS_LOOK_SECONDS = 2.0
 """How soon a key that was made, rotated or destroyed elsewhere is followed. No restart is needed."""
 RETRY_SECONDS = 1.0
+CONNECTIONS_LOOK_SECONDS = 10.0
+"""How long a connection to the database must have been unneeded before it is closed."""
 
 OVER = text("SELECT EXISTS (SELECT FROM sunset) AS is_over")
 RESTORED = text("""
@@ -60,7 +63,11 @@ class House:
     """Whether the last look at the data keys went well: what goes wrong is said once, not every two seconds."""
     refreshed: list[Callable[[], None]] = field(default_factory=list)
     """What follows its key files: called every two seconds, and again when it failed."""
+    idle_connections: IdleConnections = field(init=False)
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.idle_connections = IdleConnections(self.engine)
 
     @classmethod
     def build(cls, settings: Settings, transports: Mapping[str, Any] | None = None) -> Self:
@@ -103,7 +110,7 @@ class House:
     async def start(self) -> None:
         """Open, and keep open, in the background."""
         await self._try_to_open()
-        self._tasks.append(asyncio.create_task(self._keep_open()))
+        self._tasks += [asyncio.create_task(self._keep_open()), asyncio.create_task(self._close_connections())]
 
     async def open(self) -> None:
         """Load the data keys, making this and the next month's where they are missing."""
@@ -135,6 +142,14 @@ class House:
             await asyncio.sleep(KEYS_LOOK_SECONDS * self.settings.key_waits if self.is_open else RETRY_SECONDS)
             self._refresh()
             await self._try_to_open()
+
+    async def _close_connections(self) -> None:
+        while True:
+            await asyncio.sleep(CONNECTIONS_LOOK_SECONDS)
+            try:
+                await self.idle_connections.close_unneeded()
+            except Exception as error:  # the database is away: there is nothing to close
+                log.info("connections.not_closed", error=type(error).__name__)
 
     def _refresh(self) -> None:
         for refresh in self.refreshed:

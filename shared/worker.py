@@ -38,6 +38,9 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 POLL_SECONDS = 0.05
 SEAL_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 10.0
+RARE_SECONDS = 600.0
+"""What runs no more often than this begins a while after the start, when everything else is at work."""
+FIRST_RARE_SECONDS = 5.0, 20.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
 HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.16, 0.32)}
 """When a lane is looked at again that still has something in it: an older transaction holds it up, and its wake-up
@@ -93,6 +96,8 @@ class Loop:
     async def forever(self) -> None:
         """Look, wait for a wake-up or for the time to pass, look again. What fails is tried again, ever later."""
         failures = 0
+        if self.every_seconds >= RARE_SECONDS:
+            await asyncio.sleep(random.uniform(*FIRST_RARE_SECONDS))  # noqa: S311
         while True:
             self._event.clear()
             causes, self._causes = self._causes, []

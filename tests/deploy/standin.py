@@ -106,6 +106,7 @@ if __name__ == "__main__":
         lambda: up(
             options(Path(path), int(port)),
             processes=partial(processes, names or ["worker"]),
+            load=lambda: iter(()),
             migrate=migrate,
             announce=lambda _: say("running"),
         )

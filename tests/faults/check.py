@@ -23,7 +23,7 @@ from tests.faults.receiver import Subscriber
 from tests.faults.site import Site
 
 MOST_SHOWN = 5
-REST_WITHIN_SECONDS = 45.0
+REST_WITHIN_SECONDS = 240.0
 
 OWNED = {
     "registry.resident.v1": "SELECT id, version FROM registry.residents",

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from shared.ids import new_id
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 1.0
 NOT_ACKNOWLEDGED = {429, 502, 503, 504}
@@ -115,9 +115,9 @@ class Party:
         return body
 
 
-async def token(line: Line, role: str, **grant: str) -> Party:
-    """A party of the development issuer."""
-    name = " ".join([role, *grant.values()])
+async def token(line: Line, role: str, *, colleague: int = 0, **grant: str) -> Party:
+    """A party of the development issuer; a `colleague` has the same grant and is another person."""
+    name = " ".join([role, *grant.values(), *([str(colleague)] if colleague else [])])
     body = {"role": role, "subject": name.replace(" ", ":"), **grant}
     response = await line.send(f"a token for {name}", "POST", "/gateway/v1/development/tokens", json=body)
     if not response.is_success:

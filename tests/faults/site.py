@@ -41,7 +41,8 @@ SETTINGS = {
 KEYS_ARE_SEEN_SOON = {"FANGXIAN_KEY_WAITS": "0.3"}
 """Where keys are changed often: processes look at them, and are waited for, that much sooner."""
 PROCESSES = (*SERVICES, *(f"{service}-worker" for service in SERVICES))
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 240.0
+"""What is waited for comes within seconds, on a machine that does nothing else."""
 LOOK_SECONDS = 0.1
 
 
@@ -190,7 +191,7 @@ class Site:
     def client(self) -> httpx.AsyncClient:
         """The way in for everybody: the gateway's address."""
         limits = httpx.Limits(max_connections=40, max_keepalive_connections=20)
-        timeout = httpx.Timeout(8, connect=2)
+        timeout = httpx.Timeout(20, connect=5)
         return httpx.AsyncClient(base_url=self.url, timeout=timeout, limits=limits, trust_env=False)
 
 

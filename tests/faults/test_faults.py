@@ -7,7 +7,8 @@ rows are taken away and doubled by hand: each time the same check must notice, o
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -17,27 +18,14 @@ import pytest
 from deploy.demo.population import TOWNSHIP
 from shared.settings import SERVICES
 from tests.faults.check import Differences
-from tests.faults.site import PROCESSES, Site, installed, until
+from tests.faults.site import PROCESSES, installed, until
 from tests.faults.world import World
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
-JOURNEYS = 8
 REDIS_AWAY_SECONDS = 10
 TRIED_IN_VAIN = 3
 HELD_SECONDS = 3
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with installed() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def world(site: Site) -> AsyncIterator[World]:
-    async with World.open(site, JOURNEYS) as opened:
-        yield opened
 
 
 async def test_every_process_is_killed_at_some_moment(world: World) -> None:
@@ -169,25 +157,34 @@ async def test_all_wake_ups_are_lost(world: World) -> None:
 # The same check, where it must find something ------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Unpublished:
+    """An installation that published nothing during half a journey, and what the check finds in it."""
+
+    world: World
+    differences: Differences
+
+
 @pytest.fixture(scope="module")
-async def unpublished(world: World) -> Differences:
-    """What the check finds after half a journey whose effects were committed without their feed entries."""
-    journey = world.journey(follows=False)
-    await journey.until_received()
-    assert await world.differences() == {}
-    await world.site.restart(FANGXIAN_PUBLISH="false")
-    await journey.move_somebody()
-    await journey.from_results()
-    return await world.differences(patience=3)
+async def unpublished() -> AsyncIterator[Unpublished]:
+    with installed() as site:
+        async with World.open(site) as world:
+            journey = world.journey(follows=False)
+            await journey.until_received()
+            assert await world.differences() == {}
+            await world.site.restart(FANGXIAN_PUBLISH="false")
+            await journey.move_somebody()
+            await journey.from_results()
+            yield Unpublished(world, await world.differences(patience=3))
 
 
 @pytest.mark.parametrize("family", ["people", "codes", "orders", "referrals", "held", "webhooks"])
-async def test_without_publishing_the_check_fails(unpublished: Differences, family: str) -> None:
-    assert unpublished.get(family), f"nothing was published, and the check of {family} found all well"
+async def test_without_publishing_the_check_fails(unpublished: Unpublished, family: str) -> None:
+    assert unpublished.differences.get(family), f"nothing was published, and the check of {family} found all well"
 
 
-async def test_without_publishing_nothing_acknowledged_is_lost(unpublished: Differences) -> None:
-    assert "acknowledged" not in unpublished, "what the owner itself keeps does not rest on the feed"
+async def test_without_publishing_nothing_acknowledged_is_lost(unpublished: Unpublished) -> None:
+    assert "acknowledged" not in unpublished.differences, "what the owner itself keeps does not rest on the feed"
 
 
 LAST = "SELECT {0} FROM {1} ORDER BY {0} DESC LIMIT 1"
@@ -207,13 +204,13 @@ DOUBLES = {
 
 
 @pytest.mark.parametrize("what", LOSSES)
-async def test_the_check_notices_what_is_lost(world: World, unpublished: Differences, what: str) -> None:
-    await _notices(world, LOSSES[what], what)
+async def test_the_check_notices_what_is_lost(unpublished: Unpublished, what: str) -> None:
+    await _notices(unpublished.world, LOSSES[what], what)
 
 
 @pytest.mark.parametrize("what", DOUBLES)
-async def test_the_check_notices_what_is_doubled(world: World, unpublished: Differences, what: str) -> None:
-    await _notices(world, DOUBLES[what], what)
+async def test_the_check_notices_what_is_doubled(unpublished: Unpublished, what: str) -> None:
+    await _notices(unpublished.world, DOUBLES[what], what)
 
 
 async def _notices(world: World, harm: str, what: str) -> None:

@@ -17,6 +17,8 @@ from tests.faults.receiver import Subscriber
 from tests.faults.site import Site
 
 SEED = 20210120
+JOURNEYS = 8
+"""Communities that can be lived through in one installation: one a test."""
 
 
 @dataclass
@@ -35,7 +37,7 @@ class World:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, site: Site, count: int) -> AsyncIterator["World"]:
+    async def open(cls, site: Site) -> AsyncIterator["World"]:
         """The first acts: a door, the 120 desk's secret, and a subscriber who is told of everything."""
         subscriber = Subscriber()
         subscriber.open()
@@ -49,7 +51,7 @@ class World:
             hook = {"url": subscriber.url, "types": [*OWNED, *CODES], "region": TOWNSHIP}
             subscriber.secret = (await command.post("/gateway/v1/webhooks", hook))["secret"]
             point = await command.post("/gateway/v1/service-points", POINT)
-            yield cls(site, line, subscriber, Common(point["id"], secret), iter(communities(count)))
+            yield cls(site, line, subscriber, Common(point["id"], secret), iter(communities(JOURNEYS)))
         subscriber.close()
 
     def journey(self, *, follows: bool = True) -> Journey:

@@ -171,7 +171,7 @@ OFF = """
 import sys
 from deploy import children
 from shared import tracing
-children.import_everything()
+list(children.import_everything())
 with tracing.on("gateway", "api"):
     app = object()
     assert tracing.around(app) is app
