@@ -45,8 +45,8 @@ def clients_add(
         str,
         typer.Option(
             metavar="ID",
-            help="Of a machine: the laboratory (lab-…), hospital (hospital-…), 120 desk (desk_120) or city system it is; "
-            "of a door the id of its service point.",
+            help="Of a machine: the laboratory (lab-…), hospital (hospital-…), 120 desk (desk_120) or city system that "
+            "it is; of a door the id of its service point.",
         ),
     ] = "",
     data: Data = None,
