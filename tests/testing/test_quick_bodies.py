@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -120,6 +121,19 @@ def test_what_is_plainly_right_is_read_past_the_model(monkeypatch: pytest.Monkey
     monkeypatch.setattr(bodies, "_read", None)
     assert quickly(PLAIN) == model
     assert quickly(json.dumps(json.loads(PLAIN), indent=1).encode()) == model
+
+
+def test_a_scanned_code_is_read_past_the_model_and_never_beside_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    coded = {name: value for name, value in SWAB.items() if name != "resident_id"} | {"token": "FX1.AAAA"}
+    body = json.dumps({"items": [coded, SWAB]}).encode()
+    model = by_the_model(body)
+    with_both, with_none = (json.dumps({"items": [one]}).encode() for one in (SWAB | coded, {**coded, "token": None}))
+    assert both(with_both) == both(with_none) == (None, None)
+    twice = body.replace(b'"token": "FX1.AAAA"', b'"token": "FX1.AAAA", "token": "FX1.AAAB"')
+    assert both(twice) == (None, None)
+    monkeypatch.setattr(bodies, "_read", None)
+    assert quickly(body) == model
+    assert [(one.token, one.resident_id) for one in model.items] == [("FX1.AAAA", None), (None, UUID(ID))]
 
 
 def test_an_answer_is_written_as_the_model_writes_it() -> None:
