@@ -249,6 +249,7 @@ class HotProtocol(HttpToolsProtocol):
         self._begun = None
         self._forget_head()
         cycle, scope = self._being_read(), self._refused_scope()
+        self._between = False  # nor is anything answered at once
         if self.transport.is_closing():
             return
         if cycle is not None and self.pipeline and self.pipeline[0][0] is cycle:

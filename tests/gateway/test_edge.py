@@ -161,7 +161,7 @@ async def test_a_request_passes_with_the_callers_scope_language_and_key(outside:
 
     elsewhere = bearer(await token_of(outside, role="command", region="350582004"), **{"accept-language": "en"})
     refused = await outside.get("/registry/v1/regions/350582005", headers=elsewhere)
-    assert (refused.status_code, refused.json()["title"]) == (404, "There is no such thing")
+    assert (refused.status_code, refused.json()["title"]) == (404, "Not found")
 
 
 async def test_nobody_passes_without_a_token(outside: httpx.AsyncClient) -> None:
