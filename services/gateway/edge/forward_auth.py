@@ -11,17 +11,16 @@ refused like any other request without them: a proxy that keeps the method would
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
-from typing import Annotated
 
 import structlog
-from fastapi import Path
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from services.gateway.edge.gate import RECEIPT_HEADER, RESIDENT_HEADER, Gate
-from services.gateway.edge.protected import ADMISSION, NAMED_RESIDENT, ReceiptShown, Slug
+from services.gateway.edge.protected import ADMISSION, NAMED_RESIDENT
 from services.gateway.edge.proxy import METHODS
 from shared import clock, telemetry
 from shared.actors import Role
@@ -124,7 +123,30 @@ async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
 
 ANSWERED = (401, 403, 503)
 
-AnyPath = Annotated[str, Path(description="Ignored: some proxies append the path of the request.", examples=["a/b"])]
+SLUG = {
+    "name": "slug",
+    "in": "path",
+    "required": True,
+    "description": "The `slug` of the service point that protects the service.",
+    "schema": {"type": "string"},
+    "example": "service-hall",
+}
+SUFFIX = {
+    "name": "path",
+    "in": "path",
+    "required": True,
+    "description": "Ignored: some proxies append the path of the request.",
+    "schema": {"type": "string"},
+    "example": "a/b",
+}
+RECEIPT = {
+    "name": "X-Visit-Receipt",
+    "in": "header",
+    "required": False,
+    "description": "The receipt that the verification of one's code at this very point gave.",
+    "schema": {"type": "string"},
+}
+"""Written by hand: nothing of a request is judged here, so no parameter of these is ever refused as input."""
 
 
 def declared() -> Router:
@@ -132,7 +154,7 @@ def declared() -> Router:
     router = Router(prefix=PREFIX, tags=["protected services"])
     for method in METHODS:
 
-        async def endpoint(slug: Slug, receipt: ReceiptShown = None) -> None:
+        async def endpoint() -> None:
             """Decide whether a request may go through to a protected service, for the reverse proxy before it.
 
             The proxy passes the caller's Authorization and X-Visit-Receipt on and lets the request through on 200, with
@@ -141,19 +163,30 @@ def declared() -> Router:
             decided, and no other. The same decision as under `/services/{slug}/`.
             """
 
-        async def endpoint_with_path(slug: Slug, path: AnyPath, receipt: ReceiptShown = None) -> None:
+        async def endpoint_with_path() -> None:
             """Decide the same for a proxy that appends the path of the request (Envoy's `path_prefix`)."""
 
-        for path, one, name in (("/{slug}", endpoint, ""), ("/{slug}/{path:path}", endpoint_with_path, "_with_path")):
+        for path, one, name, parameters in (
+            ("/{slug}", endpoint, "", [SLUG, RECEIPT]),
+            ("/{slug}/{path:path}", endpoint_with_path, "_with_path", [SLUG, SUFFIX, RECEIPT]),
+        ):
             one.__name__ = f"{method.lower()}_forward_auth{name}"
             getattr(router, method.lower())(
                 path,
                 role=Role.ANYONE,
                 raises=ADMISSION,
+                unkept=True,
                 response_class=Response,
-                extra={"responses": {"200": NAMED_RESIDENT}},
+                extra={"responses": {"200": NAMED_RESIDENT}, "parameters": parameters},
             )(one)
     for route in router.routes:
         if isinstance(route, Route):
-            route.responses = {status: said for status, said in route.responses.items() if status in ANSWERED}
+            _answers_only_these(route)
     return router
+
+
+def _answers_only_these(route: Route) -> None:
+    contract = route.endpoint.__contract__  # type: ignore[attr-defined]
+    problems = tuple(problem for problem in contract.problems if problem.status in ANSWERED)
+    route.endpoint.__contract__ = replace(contract, problems=problems)  # type: ignore[attr-defined]
+    route.responses = {status: said for status, said in route.responses.items() if status in ANSWERED}
