@@ -48,12 +48,13 @@ class Upstream:
 
 @pytest.fixture
 async def upstream(district: District, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Upstream]:
-    """A service of our own making in the place of testing."""
+    """A service of our own making in the place of testing, and of the registry, which takes files."""
     made = Upstream()
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        monkeypatch.setitem(district.houses["gateway"].peers._clients, "testing", client)
+        for service in ("testing", "registry"):
+            monkeypatch.setitem(district.houses["gateway"].peers._clients, service, client)
         yield made
     server.close()
 
@@ -137,7 +138,9 @@ async def test_an_upload_streams_through_in_bounded_memory(upstream: Upstream, o
             yield chunk
 
     tracemalloc.start()
-    answer = await outside.post("/testing/v1/uploads", content=file(), headers={**headers, "content-length": str(size)})
+    answer = await outside.post(
+        "/registry/v1/imports", content=file(), headers={**headers, "content-length": str(size)}
+    )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert answer.status_code == 200
@@ -146,9 +149,11 @@ async def test_an_upload_streams_through_in_bounded_memory(upstream: Upstream, o
 
 
 async def test_too_large_is_refused_without_reading_it(upstream: Upstream, outside: httpx.AsyncClient) -> None:
-    headers = bearer(await token_of(outside, role="command", region=""), **{"content-length": str((256 << 20) + 1)})
-    answer = await outside.post("/testing/v1/uploads", content=b"", headers=headers)
-    assert answer.status_code == 413
+    token = await token_of(outside, role="command", region="")
+    for path, most in (("/registry/v1/imports", 256 << 20), ("/testing/v1/seals", 4 << 20), ("/testing/v1/x", 1 << 20)):
+        headers = bearer(token, **{"content-length": str(most + 1)})
+        answer = await outside.post(path, content=b"", headers=headers)
+        assert answer.status_code == 413, path
     assert upstream.seen == []
 
 
