@@ -18,8 +18,8 @@ INTERNAL = "/internal/"
 def hot_tokens(trust: Trust, settings: Settings) -> Authenticate:
     """How the hot routes know their callers: as all do, but for the request id, which nothing there carries on.
 
-    They stand before the guard, so callers are counted here: a resident by name; whose token is refused by address, or
-    by name where the token was ours and has ended, because its bearer must be told by 401 to fetch another one.
+    They stand before the guard, so requests are counted here: of a resident by name, with a refused token by address.
+    A token of ours that has ended is counted by name, because its bearer must get 401 to fetch another one.
     """
     often = Often(settings.requests_a_minute_per_resident)
     refused = Often(settings.requests_a_minute_per_client)

@@ -1,8 +1,8 @@
 """What every request from outside passes first: is there room for it, and is its caller within limits?
 
-Who is known by a token is counted by name, and only so: strangers behind the same address, a hospital's or a carrier's,
-use nothing of that budget. Who is not known is counted by address. Care has budgets of its own, and the number of
-strangers' requests never refuses it: what comes beyond the limit of its address is worked on a few at a time.
+A caller with a token is counted by name and not by address, so strangers behind the same address (a hospital's, a
+carrier's) use nothing of that budget. A caller without one is counted by address. Care has budgets of its own: beyond
+the limit of an address, requests for care are not refused but worked on a few at a time.
 """
 
 from collections.abc import Callable
