@@ -56,17 +56,18 @@ point nobody knows or that is closed, returns no row.
 """
 
 RECORD_FEVERS = f"""
-with asked ({_ASKED}) as (select * from {_UNNEST}), recorded as ({_RECORD.format(asked="asked")}), told as (
-    insert into gateway.feed (epoch, type, subject, version, region, change, urgent, data)
-    select distinct on (asked.scan_id)
-        (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', asked.scan_id, 1, point.region, 'measured',
-        true, json_build_object(
-            'id', asked.scan_id, 'version', 1, 'region', point.region, 'resident_id', asked.resident_id,
-            'point_id', asked.point_id, 'celsius', round(asked.temperature_tenths / 10.0, 1), 'measured_at', asked.at
-        )
-    from asked
+with asked ({_ASKED}) as materialized (select * from {_UNNEST}), hot as materialized (
+    select distinct on (asked.scan_id) asked.*, point.region from asked
     join gateway.points as point on point.id = asked.point_id and asked.temperature_tenths >= point.fever_tenths
-    join recorded on recorded.scan_id = asked.scan_id
+), recorded as ({_RECORD.format(asked="asked")}), told as (
+    insert into gateway.feed (epoch, type, subject, version, region, change, urgent, data)
+    select
+        (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', hot.scan_id, 1, hot.region, 'measured', true,
+        json_build_object(
+            'id', hot.scan_id, 'version', 1, 'region', hot.region, 'resident_id', hot.resident_id,
+            'point_id', hot.point_id, 'celsius', round(hot.temperature_tenths / 10.0, 1), 'measured_at', hot.at
+        )
+    from hot join recorded on recorded.scan_id = hot.scan_id
 )
 select {_ANSWERED} from recorded
 """  # noqa: S608 (names of columns)
