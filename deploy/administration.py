@@ -20,6 +20,11 @@ from shared.problems import Invalid
 
 T = TypeVar("T")
 
+OPTIONS = {"client_id": "CLIENT_ID", "redirect_uris": "--redirect"} | {
+    name: f"--{name}" for name in ("name", "region", "role", "party")
+}
+"""How `fangxian clients add` calls what the API calls by these names."""
+
 HAS_ADMINISTRATOR = "SELECT EXISTS (SELECT FROM gateway.grants WHERE role = 'command' AND state = 'active')"
 ADD_CLIENT = """
     INSERT INTO gateway.clients
@@ -27,7 +32,8 @@ ADD_CLIENT = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]')
 """
 LIST = """
-    SELECT client_id, kind, coalesce(role, '') AS role, party, region, revoked_at
+    SELECT client_id, name, kind, coalesce(role, '') AS role, party, region,
+        array_to_string(ARRAY(SELECT jsonb_array_elements_text(redirect_uris)), ' ') AS redirects, revoked_at
     FROM gateway.clients ORDER BY client_id
 """
 REVOKE = """
@@ -92,7 +98,9 @@ def add_client(owner_url: str, **given: Any) -> str | None:
 def _told(error: ErrorDetails) -> str:
     invalid = error.get("ctx", {}).get("error")
     said = invalid.text.en if isinstance(invalid, Invalid) else error["msg"]
-    return ": ".join([*map(str, error["loc"]), said])
+    if error["type"] == "string_pattern_mismatch" and error["loc"] == ("client_id",):
+        said = "it should have 3 to 100 small letters, digits, `.`, `_` or `-`, as in lab-1"
+    return ": ".join([*(OPTIONS.get(str(step), str(step)) for step in error["loc"]), said])
 
 
 def rotate_client(owner_url: str, client_id: str) -> str:

@@ -16,6 +16,7 @@ from deploy.commands.audit import audit
 from deploy.commands.clients import clients
 from deploy.commands.feed import feed
 from deploy.commands.keys import keys
+from deploy.commands.regions import regions
 from deploy.trouble import DEBUG, Trouble, in_words
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 
@@ -43,26 +45,39 @@ def fangxian(
         bool, typer.Option("--version", help="Show which version this is.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Fangxian 防线: the backend a sub-district runs its epidemic control on."""
+    """Fangxian 防线: the backend a sub-district runs its epidemic control on.
+
+    Begin with `fangxian up`, then docs/first-day.md. If something is wrong: `fangxian doctor`.
+    """
 
 
 app.add_typer(feed, name="feed")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.add_typer(clients, name="clients")
+app.add_typer(regions, name="regions")
 
 OPEN_TO_ALL = (
     "[bold red]Development mode:[/] anybody who can reach this port can get any token, also that of an administrator. "
     "Do not enter real people. For production see docs/first-day.md."
 )
 
-OneService = Annotated[str, typer.Argument(help="registry, testing, observation or gateway.")]
-Port = Annotated[int, typer.Option("--port", help="Port of the gateway; the other services take the three after it.")]
+NO_CODES = (
+    "[bold red]Residents cannot sign in:[/] FANGXIAN_PHONE_GATEWAY_URL is not set, so no codes are sent to phones. "
+    "See docs/first-day.md."
+)
+
+OneService = Annotated[str, typer.Argument(metavar="SERVICE", help="registry, testing, observation or gateway.")]
+Port = Annotated[
+    int, typer.Option("--port", metavar="N", help="Port of the gateway; the other services take the three after it.")
+]
 
 
 @app.command()
 def up(data: Data = None, port: Port = 8000) -> None:
-    """Start everything on this machine, and keep it running until Ctrl-C or SIGTERM.
+    """Start all services on this machine and keep them running.
+
+    Ctrl-C or SIGTERM stops them in order; a second one kills them.
 
     DATABASE_URL (of its owner) and REDIS_URL point to servers of your own; without them the embedded ones are used.
     """
@@ -80,13 +95,14 @@ def migrate(
     keys: Annotated[
         Path | None,
         typer.Option(
-            help="Where the passwords of the services' logins are, for processes that run without `up`; "
-            "the database is DATABASE_URL's, and there is no data directory.",
+            metavar="DIR",
+            help="The directory with the passwords of the services' logins, for processes that run without `up`. "
+            "The database is that of DATABASE_URL, and there is no data directory.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Bring the database to this version, while nothing runs. `up` does it too."""
+    """Migrate the database to this version. Nothing may run; `up` does it too."""
     if keys:
         from deploy import alone
 
@@ -101,10 +117,12 @@ def migrate(
 @app.command()
 def serve(
     service: OneService,
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", help="The port to listen on.", min=1, max=65535)] = 8000,
 ) -> None:
-    """Serve one API in this process, with FANGXIAN_… in the environment, until SIGTERM."""
+    """Run one API in this process, as in a container. Settings are FANGXIAN_… variables."""
     from deploy import alone
 
     alone.serve(service_named(service), host, port)
@@ -112,7 +130,7 @@ def serve(
 
 @app.command()
 def work(service: OneService) -> None:
-    """Do one service's background work in this process, with FANGXIAN_… in the environment, until SIGTERM."""
+    """Run one worker in this process, as in a container. Settings are FANGXIAN_… variables."""
     from deploy import alone
 
     alone.work(service_named(service))
@@ -123,7 +141,7 @@ def status(
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Show the gateway's address, the data directory, the mode, the version, and every process.
+    """Show address, data directory, mode, version and every process.
 
     Ends with 1 if nothing runs.
     """
@@ -147,8 +165,12 @@ def status(
 
 @app.command()
 def doctor(data: Data = None, port: Port = 8000) -> None:
-    """Look for what is wrong and say how to mend it. Ends with 1 if something is."""
+    """Look for problems and say how to solve them.
+
+    Exit code 1 if there is a problem (WRONG). A warning (WARN) does not count.
+    """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from deploy.doctor import examine
@@ -157,11 +179,12 @@ def doctor(data: Data = None, port: Port = 8000) -> None:
     findings = examine(options(data, port))
     table = Table("", "what", "found", box=None)
     for finding in findings:
-        table.add_row("ok" if finding.well else "[bold red]WRONG[/]", finding.what, finding.found)
+        verdict = "ok" if finding.well else "[bold red]WRONG[/]" if finding.fails else "[bold yellow]WARN[/]"
+        table.add_row(verdict, finding.what, escape(finding.found))
         if not finding.well:
-            table.add_row("", "", f"→ {finding.mend}")
+            table.add_row("", "", escape(f"→ {finding.mend}"))
     Console().print(table)
-    if not all(finding.well for finding in findings):
+    if any(finding.fails for finding in findings):
         raise typer.Exit(1)
 
 
@@ -169,13 +192,20 @@ def doctor(data: Data = None, port: Port = 8000) -> None:
 def logs(
     process: Annotated[
         str | None,
-        typer.Argument(help="gateway, gateway-worker, …, postgres, supervisor; all if none is named."),
+        typer.Argument(
+            metavar="PROCESS",
+            help="gateway, registry, testing, observation; the same with -worker; postgres, valkey, migrations, "
+            "supervisor. All if none is named.",
+        ),
     ] = None,
     data: Data = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is added.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="How many of the last lines of each.")] = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow: print new lines as they come.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="How many of the last lines of each.")] = 20,
 ) -> None:
-    """Show what the processes say."""
+    """Show the logs of the processes.
+
+    Example: fangxian logs gateway -f
+    """
     from deploy import data as directories
     from deploy import logs as files
 
@@ -195,14 +225,18 @@ def logs(
 
 @app.command()
 def sunset(
-    out: Annotated[Path, typer.Option("--out", help="A directory for the audit and the report, to be kept outside.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="A directory for the audit and the report; keep it elsewhere.")
+    ],
     data: Data = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the number of the decree.")] = False,
 ) -> None:
-    """End it: destroy all that was collected about people, once two of the command have declared the emergency over.
+    """Irreversibly delete all personal data, after two commanders declared the end of the emergency.
 
-    Keeps the audit as files, removes everybody whom no court holds, destroys the keys so that no backup opens any more,
-    and reports. There is no way back. Stopped halfway, call it again.
+    Writes the audit to files, deletes everybody except people under a legal hold, destroys the keys so that no backup
+    can be opened, and writes a report. If it is interrupted, run it again.
+
+    Example: fangxian sunset --out /mnt/archive
     """
     from deploy.sunset import command
     from deploy.up import options
@@ -216,16 +250,21 @@ def sunset(
 
 @app.command()
 def demo(
-    people: Annotated[int, typer.Option(help="How many people live in Xintang.", min=300, max=300_000)] = 20_000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same people and the same round.")] = 1,
+    people: Annotated[
+        int, typer.Option(metavar="N", help="How many people live in Xintang: 300 to 300,000.", min=300, max=300_000)
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same people and the same round.")] = 1,
     data: Annotated[
-        Path | None, typer.Option(help="Data directory to keep; one that is removed if not given.", show_default=False)
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="A data directory to keep; by default a temporary one is used.", show_default=False
+        ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port of the gateway; four free ones if not given.", show_default=False)
+        int | None, typer.Option(metavar="N", help="Port of the gateway; free ports by default.", show_default=False)
     ] = None,
 ) -> None:
-    """Run the main job with people who never lived, as the real parties would. Ends with 1 if a check fails."""
+    """Run the main job with generated people and check the results. Exit code 1 if a check fails."""
     from deploy.demo.journey import demonstrate
 
     if not demonstrate(people, seed, data, port):
@@ -235,16 +274,20 @@ def demo(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Paths to measure; all if none is named.")
+        list[str] | None, typer.Argument(metavar="NAME", help="What to measure; everything if nothing is named.")
     ] = None,
     people: Annotated[
         list[int] | None,
-        typer.Option(help="How many people; may be given more than once. 20,000 and 100,000.", min=300, max=250_000),
+        typer.Option(
+            metavar="N", help="How many people; may be repeated. Default: 20,000 and 100,000.", min=300, max=250_000
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Rough figures in under two minutes.")] = False,
-    json: Annotated[Path | None, typer.Option(help="Also write all figures to this file.", show_default=False)] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write all figures to this file.", show_default=False)
+    ] = None,
 ) -> None:
-    """Measure the hot paths, each against its floor in the same run, and show one page of ratios.
+    """Measure the hot paths against their floors on this machine.
 
     Ends with 1 if a path fails. An aim that is not met is shown, and is no failure.
     """
@@ -278,6 +321,8 @@ def _announce(installation: "Installation") -> None:
     settings = installation.settings("gateway")
     if settings.development_issuer:
         console.print(OPEN_TO_ALL, soft_wrap=True, highlight=False)
+    if not settings.lets_residents_in:
+        console.print(NO_CODES, soft_wrap=True, highlight=False)
     if link := first_link(installation.owner_url, settings.issuer_url):
         console.print("Open this link within 24 hours to create the first administrator (it works once):")
         console.print(link, soft_wrap=True, highlight=False)

@@ -89,9 +89,19 @@ def check(data: DataDirectory) -> None:
     elif data.path.exists():
         if not data.path.is_dir():
             raise Trouble(f"{data.path} is not a directory: choose another --data.")
+        check_access(data)
         if foreign := sorted({entry.name for entry in data.path.iterdir()} - OURS):
             raise Trouble(f"{data.path} holds other things ({foreign[0]}): choose an empty directory for --data.")
     check_space(data)
+    check_access(data)
+
+
+def check_access(data: DataDirectory) -> None:
+    """Trouble if this user may not write into the directory, or cannot make it."""
+    nearest = next(step for step in (data.path, *data.path.parents) if os.path.lexists(step))
+    what = "written" if nearest == data.path else f"made in {nearest}"
+    if nearest.is_dir() and not os.access(nearest, os.W_OK | os.X_OK):
+        raise Trouble(f"{data.path} cannot be {what} by this user: choose a --data of your own, as in ~/fangxian.")
 
 
 def check_format(data: DataDirectory) -> None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import data, keys, secret_files, status, variables
+from deploy import data, keys, regions, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.user import server_user
@@ -52,6 +52,13 @@ class Finding:
     well: bool
     found: str
     mend: str = ""
+    is_warning: bool = False
+    """Whether it works all the same, though not as it should."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether the installation does not work as it is."""
+        return not (self.well or self.is_warning)
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,13 @@ def _disk(patient: Patient) -> Iterator[Finding]:
 
 def _directory(patient: Patient) -> Iterator[Finding]:
     directory = patient.directory
-    if not directory.path.exists():
-        yield Finding("data directory", True, f"{directory.path} is not made yet")
-        return
     try:
         data.check(directory)
     except Trouble as trouble:
         yield Finding("data directory", False, str(trouble), "see the sentence itself")
+        return
+    if not directory.path.exists():
+        yield Finding("data directory", True, f"{directory.path} is not made yet")
         return
     said = (
         directory.version.read_text(encoding="utf-8", errors="replace").strip()
@@ -121,7 +128,7 @@ def _directory(patient: Patient) -> Iterator[Finding]:
     yield Finding("data directory", True, f"{directory.path}, format {said}")
     loose = [path for path in (directory.path, directory.logs) if path.exists() and _others_may(path, stat.S_IWOTH)]
     mend = f"chmod o-w {' '.join(map(str, loose))}"
-    yield Finding("its mode", not loose, "others may write into it" if loose else "closed to others", mend)
+    yield Finding("directory permissions", not loose, "others may write into it" if loose else "private", mend)
 
 
 def _keys(patient: Patient) -> Iterator[Finding]:
@@ -134,8 +141,8 @@ def _keys(patient: Patient) -> Iterator[Finding]:
         "keys", not gone, ", ".join(gone) + " missing" if gone else "all there", "put them back from a backup"
     )
     loose = [path for path in (directory, *directory.rglob("*")) if _others_may(path, stat.S_IRWXG | stat.S_IRWXO)]
-    found = f"{loose[0]} is open to others" if loose else "closed to others"
-    yield Finding("modes of keys", not loose, found, f"chmod -R go-rwx {directory}")
+    found = f"{loose[0]} is open to others" if loose else "private"
+    yield Finding("key permissions", not loose, found, f"chmod -R go-rwx {directory}")
 
 
 def _others_may(path: Path, bits: int) -> bool:
@@ -175,7 +182,7 @@ def _is_taken(port: int) -> bool:
 
 
 def _database(patient: Patient) -> Iterator[Finding]:
-    if patient.is_starting:
+    if patient.is_starting or _unnamed(patient, "DATABASE_URL"):
         return
     url = _owner_url(patient)
     if url is None:
@@ -187,7 +194,36 @@ def _database(patient: Patient) -> Iterator[Finding]:
         migrated = _migrations(url)
         yield migrated
         if migrated.well:
+            yield from _region(patient, url)
             yield from asyncio.run(_ask_feeds(url))
+
+
+def _servers(patient: Patient) -> Iterator[Finding]:
+    state = status.read(patient.directory.status) or {}
+    absent = status.not_named(state, patient.options.own_servers) if patient.pid is not None else []
+    if absent:
+        names = " and ".join(absent)
+        yield Finding("servers", False, f"cannot be looked at: {names} not set here", f"set {names} here as for `up`")
+
+
+def _unnamed(patient: Patient, variable: str) -> bool:
+    """Whether what runs uses a server of one's own that this environment does not name."""
+    state = status.read(patient.directory.status) or {}
+    return patient.pid is not None and variable in status.not_named(state, patient.options.own_servers)
+
+
+def _region(patient: Patient, url: str) -> Iterator[Finding]:
+    """Whether what the installation should serve exists, also where it does not run now."""
+    import migrations
+    import migrations.regions
+
+    try:
+        region = _settings(patient).region
+    except Trouble:  # told by the finding of its own
+        return
+    if region:
+        there = migrations.with_owner(url, lambda connection: migrations.regions.exists(connection, region))
+        yield Finding("region", there, region if there else regions.not_there(region), "see the sentence itself")
 
 
 def _owner_url(patient: Patient) -> str | None:
@@ -302,7 +338,7 @@ def _pool(patient: Patient) -> int:
 
 
 def _redis(patient: Patient) -> Iterator[Finding]:
-    if patient.is_starting:
+    if patient.is_starting or _unnamed(patient, "REDIS_URL"):
         return
     if patient.options.redis_url:
         check_redis(patient.options.redis_url)
@@ -329,8 +365,16 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
     except Trouble as trouble:
         yield Finding("settings", False, str(trouble), "change the FANGXIAN_… variables")
         return
+    yield from _sign_in_of_residents(settings)
     if settings.production:
         yield Finding("settings", True, "of production")
+        yield Finding(
+            "notices",
+            bool(settings.headquarters),
+            settings.headquarters or "a blank line is left for the headquarters' name",
+            "set FANGXIAN_HEADQUARTERS, as in '新塘街道疫情防控指挥部'",
+            is_warning=True,
+        )
         return
     on = [
         name
@@ -343,10 +387,27 @@ def _settings_of_production(patient: Patient) -> Iterator[Finding]:
     yield Finding("settings", True, f"of development ({', '.join(on) or 'nothing of it on'})")
 
 
+def _sign_in_of_residents(settings: Settings) -> Iterator[Finding]:
+    yield Finding(
+        "residents",
+        settings.lets_residents_in,
+        "can sign in"
+        if settings.lets_residents_in
+        else "residents cannot sign in: FANGXIAN_PHONE_GATEWAY_URL is not set",
+        "set FANGXIAN_PHONE_GATEWAY_URL, as in 'https://sms.example.cn/fangxian', and "
+        "FANGXIAN_PHONE_GATEWAY_SECRET: docs/first-day.md says what is posted there",
+    )
+
+
 def _settings(patient: Patient) -> Settings:
-    """Those of the processes, if they run, else those they would be started with from here."""
-    running = status.read(patient.directory.status) if patient.pid is not None else None
-    return variables.check(patient.directory.keys, **(running or {}).get("settings", {}))
+    """Those of the processes, if they run, else those they would be started with from here.
+
+    What runs was checked when it started, in an environment that may differ from this one: so it is not checked again.
+    """
+    running = (status.read(patient.directory.status) or {}) if patient.pid is not None else {}
+    if shown := running.get("settings"):
+        return Settings.model_construct(**shown)
+    return variables.check(patient.directory.keys)
 
 
 def _traces(_: Patient) -> Iterator[Finding]:
@@ -374,6 +435,7 @@ CHECKS: tuple[Check, ...] = (
     _traces,
     _ports,
     _supervisor,
+    _servers,
     _database,
     _redis,
 )

@@ -68,6 +68,8 @@ def installed(chosen: Options) -> Installation:
     running = status.read(directory.status)
     if running is None or data.holder(directory) is None:
         raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
+    if absent := status.not_named(running, chosen.own_servers):
+        raise Trouble(f"{directory.path} runs on servers of your own: set {' and '.join(absent)} here as for `up`.")
     place = home.find(directory.path)
     owner = directory.keys / "owner"
     owner_url = chosen.database_url or postgres.owner_url(place, secret_files.read(owner / "database-owner.password"))

@@ -4,7 +4,7 @@ import contextlib
 import http.client
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,11 @@ def heading(state: Mapping[str, Any], data: Path) -> dict[str, str]:
     mode = "production" if state.get("settings", {}).get("production") else "development"
     gateway, version = state.get("urls", {}).get("gateway", "-"), state.get("version", "-")
     return {"gateway": gateway, "data": str(data), "mode": mode, "version": version}
+
+
+def not_named(state: Mapping[str, Any], own_servers: Collection[str]) -> list[str]:
+    """The variables by which what runs found its servers, and which are not set here."""
+    return [name for name in state.get("servers", ()) if name not in own_servers]
 
 
 def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deploy import children, data, keys, logs, secret_files, status, variables
+from deploy import children, data, keys, logs, regions, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.server import Server
@@ -33,7 +33,17 @@ SERVERS_ATTEMPTS = 4
 READY_WITHIN = 30.0
 DISK_FULL = "53100"
 """What PostgreSQL calls it."""
-SHOWN = ("production", "development_issuer", "demonstration_ids", "database_pool")
+SHOWN = (
+    "production",
+    "development_issuer",
+    "demonstration_ids",
+    "database_pool",
+    "public_url",
+    "phone_gateway_url",
+    "mini_program_id",
+    "region",
+    "headquarters",
+)
 """The settings that `fangxian doctor` asks about: it may be run in another environment than the processes were."""
 
 
@@ -46,6 +56,12 @@ class Options:
     database_url: str | None = None
     """The owner's, of a PostgreSQL of one's own; None for the embedded one."""
     redis_url: str | None = None
+
+    @property
+    def own_servers(self) -> list[str]:
+        """The variables that name servers of one's own. Their addresses hold passwords and are not written down."""
+        given = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        return [name for name, url in given.items() if url]
 
     @property
     def ports(self) -> dict[Service, int]:
@@ -147,7 +163,9 @@ def migrate(owner_url: str, passwords: dict[str, str]) -> None:
     try:
         if problem := migrations.version_problem(owner_url):
             raise Trouble(problem)
-        migrations.upgrade(owner_url, passwords)
+        choice = regions.chosen()
+        migrations.upgrade(owner_url, passwords, sample=choice.wants_sample)
+        regions.bring(owner_url, choice)
     except DBAPIError as error:
         raise Trouble(_refusal_in_words(error.orig and error.orig.__cause__)) from error
 
@@ -182,7 +200,7 @@ def up(
             os.close(held)
 
         facts: dict[str, object] = {"pid": os.getpid(), "started_at": time.time(), "urls": chosen.urls}
-        facts["version"] = version("fangxian")
+        facts |= {"version": version("fangxian"), "servers": chosen.own_servers}
         supervising = Supervisor(directory, journal, let_go, facts)
         with unforeseen_noted(journal), supervising as supervisor, contextlib.suppress(Stop):
             if not directory.is_complete:

@@ -4,9 +4,9 @@ Run by the owner of the database (`DATABASE_URL`), never by a service.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -16,8 +16,11 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from migrations import regions
 from migrations.roles import make_roles
 from shared.settings import SERVICES, Service
+
+T = TypeVar("T")
 
 LOCK = 0x66616E67  # one migration at a time in a database
 
@@ -35,12 +38,20 @@ BEGIN_EPOCH = """
 """
 
 
-def upgrade(owner_url: str, passwords: Mapping[str, str]) -> None:
+def upgrade(owner_url: str, passwords: Mapping[str, str], *, sample: bool = True) -> None:
     """Bring all schemas to the newest version, make or mend the runtime roles, and begin a new feed epoch if restored.
 
     `passwords` are those of the login roles, by service. Each schema moves in one transaction: nothing is half made.
+    `sample` says whether the regions of the demonstration are loaded where there is no community at all.
     """
-    asyncio.run(_with_connection(owner_url, lambda connection: _upgrade(connection, passwords)))
+    asyncio.run(_with_connection(owner_url, lambda connection: _upgrade(connection, passwords, sample)))
+
+
+def with_owner(owner_url: str, act: Callable[[Connection], T]) -> T:
+    """What the owner does in one transaction."""
+    done: list[T] = []
+    asyncio.run(_with_connection(owner_url, lambda connection: done.append(act(connection))))
+    return done[0]
 
 
 def downgrade(owner_url: str, service: Service, revision: str) -> None:
@@ -85,7 +96,7 @@ def current(connection: Connection, service: Service) -> tuple[str, ...]:
     return context.get_current_heads()
 
 
-def _upgrade(connection: Connection, passwords: Mapping[str, str]) -> None:
+def _upgrade(connection: Connection, passwords: Mapping[str, str], sample: bool) -> None:
     connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
     connection.commit()
     try:
@@ -95,6 +106,8 @@ def _upgrade(connection: Connection, passwords: Mapping[str, str]) -> None:
             connection.commit()
             command.upgrade(_config(service, connection), "head")
             connection.execute(text(BEGIN_EPOCH.format(schema=service)))
+            if service == "registry":
+                regions.load_shipped(connection, sample=sample)
             if service == "gateway":
                 connection.execute(text("SELECT gateway.begin_epoch_of_visits()"))
             connection.execute(text(f"SELECT {service}.keep_partitions(14), {service}.keep_audit_partitions()"))

@@ -1,6 +1,8 @@
 """Settings of one process: made by the supervisor, or read from `FANGXIAN_…` where a process is started by hand."""
 
+import base64
 import json
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -8,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.regions import level_of
 
 Service = Literal["registry", "testing", "observation", "gateway"]
 SERVICES: tuple[Service, ...] = get_args(Service)
@@ -19,6 +23,29 @@ LOCK_CONNECTIONS = 8
 def login_of(service: Service) -> str:
     """The login role of a service's processes."""
     return f"fangxian_{service}"
+
+
+def is_address(value: str, *schemes: str) -> bool:
+    """Whether a text is the address of a server: a scheme (http or https if none is named) and a host."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in (schemes or ("https", "http")) and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port has that number
+        return False
+
+
+def is_origin(value: str) -> bool:
+    """Whether a browser may send this as an `Origin`: a scheme and a host in small letters, and no path."""
+    parts = urlsplit(value)
+    return is_address(value) and value == f"{parts.scheme}://{parts.netloc}".lower() and "@" not in parts.netloc
+
+
+def is_webhook_secret(value: str) -> bool:
+    """Whether a text is a secret of Standard Webhooks: base64 of 16 bytes or more, after `whsec_` if it begins so."""
+    try:
+        return len(base64.b64decode(value.removeprefix("whsec_"), validate=True)) >= 16
+    except ValueError:
+        return False
 
 
 class TrustedIssuer(BaseModel):
@@ -42,17 +69,28 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FANGXIAN_", frozen=True, extra="ignore", enable_decoding=False)
 
     service: Service
-    database_url: SecretStr = Field(description="PostgreSQL, as this service's own runtime role.")
-    redis_url: SecretStr = Field(description="Redis or Valkey: wake-ups only, never truth.")
-    keys: Path = Field(description="Directory of key files, mode 0700.")
+    database_url: SecretStr = Field(
+        description="PostgreSQL, as this service's own runtime role.",
+        examples=["postgresql://fangxian_registry@db:5432/fangxian"],
+    )
+    redis_url: SecretStr = Field(
+        description="Redis or Valkey: wake-ups only, never truth.", examples=["redis://redis:6379/0"]
+    )
+    keys: Path = Field(description="Directory of key files, mode 0700.", examples=["/run/keys/registry"])
     master_keys: Literal["file", "environment", "kms"] = Field(
         default="file", description="Where the master key is: `master.key`, FANGXIAN_MASTER_KEY, or a KMS."
     )
     master_key: SecretStr | None = Field(
-        default=None, description="32 bytes as base64url; several, the newest first, separated by commas."
+        default=None,
+        description="32 bytes as base64url; several, the newest first, separated by commas.",
+        examples=["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"],
     )
-    kms_url: str = Field(default="", description="A KMS with the interface of Vault's transit engine.")
-    kms_token: SecretStr | None = None
+    kms_url: str = Field(
+        default="",
+        description="A KMS with the interface of Vault's transit engine.",
+        examples=["https://vault.example.cn:8200"],
+    )
+    kms_token: SecretStr | None = Field(default=None, examples=["hvs.a-token-of-the-kms"])
     kms_key: str = Field(default="fangxian", description="The name of the master key in the KMS.")
 
     registry_url: str = "http://127.0.0.1:8001"
@@ -61,7 +99,9 @@ class Settings(BaseSettings):
     gateway_url: str = "http://127.0.0.1:8000"
 
     public_url: str = Field(
-        default="", description="Where people reach the gateway, in production by https; its own address if empty."
+        default="",
+        description="Where people reach the gateway, in production by https; its own address if empty.",
+        examples=["https://fangxian.example.cn"],
     )
     issuers: tuple[TrustedIssuer, ...] = Field(
         default=(),
@@ -72,10 +112,20 @@ class Settings(BaseSettings):
         ],
     )
 
-    phone_gateway_url: str = Field(default="", description="Where codes to phones are posted; the log if empty.")
-    phone_gateway_secret: SecretStr = Field(default=SecretStr(""), description="Standard Webhooks secret for it.")
-    mini_program_id: str = Field(default="", description="App id at the mini-program's platform; none if empty.")
-    mini_program_secret: SecretStr = SecretStr("")
+    phone_gateway_url: str = Field(
+        default="",
+        description="Where codes to phones are posted; the log if empty, and in production nowhere.",
+        examples=["https://sms.example.cn/fangxian"],
+    )
+    phone_gateway_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Standard Webhooks secret for it.",
+        examples=["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="],
+    )
+    mini_program_id: str = Field(
+        default="", description="App id at the mini-program's platform; none if empty.", examples=["wx0123456789abcdef"]
+    )
+    mini_program_secret: SecretStr = Field(default=SecretStr(""), examples=["0123456789abcdef0123456789abcdef"])
     mini_program_url: str = Field(default="https://api.weixin.qq.com", description="Where its login codes are told.")
 
     production: bool = Field(default=False, description="Refuses whatever is for development and demonstration only.")
@@ -84,8 +134,25 @@ class Settings(BaseSettings):
 
     region: str = Field(
         default="",
-        pattern=r"^([0-9]{2,16})?$",
         description="What this installation serves: who commands all of it decides for it.",
+        examples=["350582005"],
+    )
+    regions_file: Path | None = Field(
+        default=None,
+        description="A file of regions that each start imports before anything is served.",
+        examples=["/etc/fangxian/regions.csv"],
+    )
+    headquarters: str = Field(
+        default="",
+        max_length=100,
+        description="The headquarters that signs notices; a blank line if empty.",
+        examples=["新塘街道疫情防控指挥部"],
+    )
+    plan: str = Field(
+        default="",
+        max_length=200,
+        description="The plan that notices name as their ground; the protocol alone if empty.",
+        examples=["《新塘街道新冠肺炎疫情防控工作实施方案》（2021年1月20日）第十条"],
     )
 
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
@@ -136,26 +203,79 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("should be JSON") from None
 
-    @model_validator(mode="after")
-    def _production_is_strict(self) -> Self:
-        if self.production and (self.development_issuer or self.demonstration_ids):
-            raise ValueError(
-                "FANGXIAN_PRODUCTION needs FANGXIAN_DEVELOPMENT_ISSUER=false and FANGXIAN_DEMONSTRATION_IDS=false"
-            )
-        public = urlsplit(self.public_url)
-        if self.production and not (public.scheme == "https" and public.hostname):
-            raise ValueError("FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL, the https:// address of the gateway")
-        if self.production and not (self.publish and self.wake_subscribers and self.key_waits == 1):
-            raise ValueError("FANGXIAN_PUBLISH, FANGXIAN_WAKE_SUBSCRIBERS and FANGXIAN_KEY_WAITS are for tests only")
-        return self
+    @field_validator("region")
+    @classmethod
+    def _is_a_code(cls, value: str) -> str:
+        if value and level_of(value) is None:
+            raise ValueError("should be the code of a region, of 2, 4, 6, 9, 12, 14 or 16 digits")
+        return value
+
+    @field_validator(
+        "public_url", "phone_gateway_url", "mini_program_url", "kms_url",
+        "registry_url", "testing_url", "observation_url", "gateway_url",
+    )  # fmt: skip
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if value and not is_address(value):
+            raise ValueError("should begin with https:// or http:// and name a host")
+        return value
+
+    @field_validator("browser_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not is_origin(origin):
+                raise ValueError(f"{origin!r} is no origin: write scheme and host in small letters, and no path")
+        return value
+
+    @field_validator("phone_gateway_secret")
+    @classmethod
+    def _is_a_secret(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not is_webhook_secret(value.get_secret_value()):
+            raise ValueError("should be whsec_ and the base64 of 16 random bytes or more")
+        return value
 
     @model_validator(mode="after")
-    def _master_key_is_somewhere(self) -> Self:
-        if self.master_keys == "environment" and self.master_key is None:
-            raise ValueError("FANGXIAN_MASTER_KEYS=environment needs FANGXIAN_MASTER_KEY")
-        if self.master_keys == "kms" and not self.kms_url:
-            raise ValueError("FANGXIAN_MASTER_KEYS=kms needs FANGXIAN_KMS_URL")
+    def _goes_together(self) -> Self:
+        """All that does not go together, a line each, so that nobody mends one a run."""
+        if faults := [*self._unfit_for_production(), *self._halves()]:
+            raise ValueError("\n".join(faults))
         return self
+
+    def _unfit_for_production(self) -> Iterator[str]:
+        if not self.production:
+            return
+        if self.development_issuer or self.demonstration_ids:
+            yield "FANGXIAN_PRODUCTION needs FANGXIAN_DEVELOPMENT_ISSUER=false and FANGXIAN_DEMONSTRATION_IDS=false"
+        if not is_address(self.public_url, "https"):
+            yield (
+                "FANGXIAN_PRODUCTION needs FANGXIAN_PUBLIC_URL, the https:// address of the gateway, "
+                "as in 'https://fangxian.example.cn'"
+            )
+        if not (self.publish and self.wake_subscribers and self.key_waits == 1):
+            yield "FANGXIAN_PUBLISH, FANGXIAN_WAKE_SUBSCRIBERS and FANGXIAN_KEY_WAITS are for tests only: unset them"
+
+    def _halves(self) -> Iterator[str]:
+        """Settings that need another one."""
+        if self.phone_gateway_url and not self.phone_gateway_secret.get_secret_value():
+            yield (
+                "FANGXIAN_PHONE_GATEWAY_URL needs FANGXIAN_PHONE_GATEWAY_SECRET, which the gateway verifies messages "
+                'by: make one, as in "whsec_$(openssl rand -base64 32)"'
+            )
+        if bool(self.mini_program_id) != bool(self.mini_program_secret.get_secret_value()):
+            yield "FANGXIAN_MINI_PROGRAM_ID and FANGXIAN_MINI_PROGRAM_SECRET need each other: set both, or neither"
+        if self.master_keys == "environment" and self.master_key is None:
+            yield (
+                "FANGXIAN_MASTER_KEYS=environment needs FANGXIAN_MASTER_KEY, the content of keys/owner/master.key or a "
+                "new key, as in '$(openssl rand -base64 32 | tr +/ -_ | tr -d =)'"
+            )
+        if self.master_keys == "kms" and not self.kms_url:
+            yield "FANGXIAN_MASTER_KEYS=kms needs FANGXIAN_KMS_URL, as in 'https://vault.example.cn:8200'"
+
+    @property
+    def lets_residents_in(self) -> bool:
+        """Whether a resident can sign in: by a code to a phone, or by a mini-program."""
+        return bool(self.phone_gateway_url or self.mini_program_id) or not self.production
 
     @property
     def issuer_url(self) -> str:

@@ -264,7 +264,7 @@ EMPTY = """
                 EXECUTE format('DELETE FROM %s', name);
             END IF;
         END LOOP;
-        DELETE FROM registry.regions WHERE length(region) > 12;
+        DELETE FROM registry.regions WHERE length(region) > 12 OR uuid_extract_version(id) = 7;
     END $$
 """
 

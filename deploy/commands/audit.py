@@ -9,21 +9,31 @@ import typer
 from deploy.commands import Data, service_named
 from deploy.trouble import Trouble
 
-audit = typer.Typer(help="The audit: its export, and its verification.", no_args_is_help=True)
-Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")]
+audit = typer.Typer(help="Export and verify the audit.", no_args_is_help=True, rich_markup_mode=None)
+A_DAY = "A day in China (Asia/Shanghai), as in 2021-01-20."
+Day = Annotated[datetime | None, typer.Option("--day", formats=["%Y-%m-%d"], metavar="DATE", help=A_DAY)]
 
 
 @audit.command("export")
 def audit_export(
-    day: Annotated[datetime, typer.Option("--day", formats=["%Y-%m-%d"], help="A day in Asia/Shanghai.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
-    service: Annotated[str | None, typer.Option(help="One service; all if none is named.")] = None,
+    day: Annotated[datetime, typer.Option("--day", formats=["%Y-%m-%d"], metavar="DATE", help=A_DAY)],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    service: Annotated[
+        str | None,
+        typer.Option(metavar="SERVICE", help="registry, testing, observation or gateway; all if not given."),
+    ] = None,
     visits: Annotated[
-        Path | None, typer.Option(help="A file for the visits sealed on that day, personal data.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the visits of that day, personal data, to this file."),
     ] = None,
     data: Data = None,
 ) -> None:
-    """Write a day's sealed entries to a file that `verify`, or deploy/audit/verify_audit.py anywhere, can check."""
+    """Write the chained entries of a day to a file.
+
+    `audit verify`, or deploy/audit/verify_audit.py on any machine, can check the file.
+
+    Example: fangxian audit export --day 2021-01-20 --out audit-2021-01-20.jsonl
+    """
     from deploy.audit import export
     from deploy.up import options
     from shared.settings import SERVICES
@@ -40,14 +50,33 @@ def audit_export(
 
 @audit.command("verify")
 def audit_verify(
-    file: Annotated[Path | None, typer.Argument(help="An export; the database itself if none is named.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A file that `audit export` wrote; the database itself if not given."),
+    ] = None,
     day: Day = None,
-    head: Annotated[list[Path] | None, typer.Option(help="Heads kept outside; may be given more than once.")] = None,
-    keys: Annotated[Path | None, typer.Option(help="Public keys (JWKS); the installation's if none are named.")] = None,
-    visits: Annotated[Path | None, typer.Option(help="An export of the same day's visits, to be checked too.")] = None,
+    head: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Signed daily heads that you kept outside of this machine, to compare with; may be repeated.",
+        ),
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Public keys (JWKS); those of the installation if not given.")
+    ] = None,
+    visits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The visits of the same day, as `audit export --visits` wrote them."),
+    ] = None,
     data: Data = None,
 ) -> None:
-    """Look for entries and visits that were changed, are missing, were added or moved. Ends with 1 if there are any."""
+    """Look for entries and visits that were changed, removed, added or moved.
+
+    Exit code 1 if there are any.
+
+    Example: fangxian audit verify audit-2021-01-20.jsonl --head heads-2021-01.jsonl
+    """
     from deploy.audit import export
     from deploy.up import options
 

@@ -8,33 +8,58 @@ from deploy.commands import Data, installed, print_table
 from deploy.trouble import Trouble
 
 clients = typer.Typer(
-    help="The programs that sign people in, and the machines that sign in themselves.", no_args_is_help=True
+    help="Applications and machines that sign in.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
+
+
+A_ROLE = "Of a machine: laboratory, hospital, desk_120, municipal, doorkeeper or checkpoint."
+ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID", help="The id that `clients list` shows.")]
 
 
 @clients.command("list")
 def clients_list(data: Data = None) -> None:
-    """Show who is registered."""
+    """List the registered clients."""
     from deploy import administration
 
     print_table(
-        ("client", "kind", "role", "party", "region", "revoked"), administration.list_clients(installed(data).owner_url)
+        ("client", "name", "kind", "role", "party", "region", "redirects", "revoked"),
+        administration.list_clients(installed(data).owner_url),
     )
 
 
 @clients.command("add")
 def clients_add(
-    client_id: Annotated[str, typer.Argument(help="Its name: small letters, digits, `.`, `_`, `-`.")],
-    name: Annotated[str, typer.Option(help="As people see it.")],
-    region: Annotated[str, typer.Option(help="Whom it serves; the whole if not given.")] = "",
+    client_id: Annotated[
+        str, typer.Argument(metavar="CLIENT_ID", help="Its id: small letters, digits, `.`, `_`, `-`.")
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="The name that people see.")],
+    region: Annotated[str, typer.Option(metavar="CODE", help="The region it serves; everything if not given.")] = "",
     redirect: Annotated[
-        list[str] | None, typer.Option(help="Where people are sent back to: makes it an app. May be given often.")
+        list[str] | None,
+        typer.Option(metavar="URL", help="Of an app: where people are sent after they signed in. May be repeated."),
     ] = None,
-    role: Annotated[str | None, typer.Option(help="laboratory, hospital, …: makes it a machine.")] = None,
-    party: Annotated[str, typer.Option(help="Of a machine: whose tubes, episodes or lists.")] = "",
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help=A_ROLE)] = None,
+    party: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Of a machine: the laboratory (lab-1), hospital or service point (its id) whose data it reads.",
+        ),
+    ] = "",
     data: Data = None,
 ) -> None:
-    """Register a client. A machine's secret is shown this once."""
+    """Register a client: an app by --redirect, a machine by --role.
+
+    The secret of a machine is shown only now.
+
+    Examples:
+
+    fangxian clients add console --name 指挥部 --redirect https://console.example.cn/signed-in
+
+    fangxian clients add lab-1 --name 市医院检验科 --role laboratory --party lab-1
+    """
     from deploy import administration
     from services.gateway.clients.schemas import ROLES
 
@@ -50,16 +75,16 @@ def clients_add(
 
 
 @clients.command("rotate")
-def clients_rotate(client_id: str, data: Data = None) -> None:
-    """Give a machine another secret, shown this once. The one before stays good for a day."""
+def clients_rotate(client_id: ClientId, data: Data = None) -> None:
+    """Make a new secret for a machine. The old one works for another day."""
     from deploy import administration
 
     typer.echo(administration.rotate_client(installed(data).owner_url, client_id))
 
 
 @clients.command("revoke")
-def clients_revoke(client_id: str, data: Data = None) -> None:
-    """Let a client sign in no more; what it was given stops working within a second."""
+def clients_revoke(client_id: ClientId, data: Data = None) -> None:
+    """Revoke a client; its tokens stop working within a second."""
     from deploy import administration
 
     administration.revoke_client(installed(data).owner_url, client_id)

@@ -7,7 +7,14 @@ import typer
 
 from deploy.commands import Data, installed, print_table, service_named
 
-feed = typer.Typer(help="The feeds: how far they are read, what is parked, and reading anew.", no_args_is_help=True)
+feed = typer.Typer(
+    help="Feeds between the services: progress, failed entries, rebuilding.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+SERVICES = "registry, testing, observation or gateway"
 
 
 @feed.command("lag")
@@ -24,7 +31,7 @@ def feed_lag(data: Data = None) -> None:
 
 @feed.command("parked")
 def feed_parked(data: Data = None) -> None:
-    """Show what could not be handled. Ends with 1 if there is any."""
+    """List entries that could not be handled. Exit code 1 if there are any."""
     from deploy import feed as feeds
 
     rows = feeds.parked(installed(data))
@@ -38,7 +45,7 @@ def feed_parked(data: Data = None) -> None:
 
 @feed.command("retry")
 def feed_retry(data: Data = None) -> None:
-    """Try again what is parked."""
+    """Try the entries again that could not be handled."""
     from deploy import feed as feeds
 
     typer.echo(f"{feeds.retry(installed(data))} entries were tried again.")
@@ -46,15 +53,18 @@ def feed_retry(data: Data = None) -> None:
 
 @feed.command("rebuild")
 def feed_rebuild(
-    service: Annotated[str, typer.Argument(help="The service that reads anew.")],
-    owner: Annotated[str, typer.Argument(help="The service whose resources it reads.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help=f"The service whose copy is rebuilt: {SERVICES}.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help=f"The service that owns the data: {SERVICES}.")],
     data: Data = None,
 ) -> None:
-    """Fill what a service holds of another's resources anew, while it goes on."""
+    """Rebuild a service's copy of another service's data, while both run.
+
+    Example: fangxian feed rebuild gateway registry
+    """
     from deploy import feed as feeds
 
     count = feeds.rebuild(installed(data), service_named(service), service_named(owner))
-    typer.echo(f"{service} holds {count} subjects of {owner}, read anew.")
+    typer.echo(f"{service} holds {count} subjects of {owner}.")
 
 
 def _age(time: datetime | None) -> str:

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from deploy.up import Installation
 
 keys = typer.Typer(
-    help="The keys: which there are, and how one takes another's place while everything runs.", no_args_is_help=True
+    help="List, rotate, revoke and destroy keys while everything runs.", no_args_is_help=True, rich_markup_mode=None
 )
 
 Kind = Annotated[
     str,
-    typer.Argument(help="master, data, index, issuer, code, or a service: registry, testing, observation, gateway."),
+    typer.Argument(
+        metavar="KIND", help="master, data, index, issuer, code, or a service: registry, testing, observation, gateway."
+    ),
 ]
 
 
@@ -33,7 +35,7 @@ def keys_list(data: Data = None) -> None:
 
 
 @keys.command("make")
-def keys_make(directory: Annotated[Path, typer.Argument(help="The directory they are to be in.")]) -> None:
+def keys_make(directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to make.")]) -> None:
     """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
     from deploy import keys as files
 
@@ -50,6 +52,7 @@ def keys_rotate(
     begins_in: Annotated[
         float | None,
         typer.Option(
+            metavar="SECONDS",
             help="Seconds until the new key signs; as long as others may keep the public keys if not given.",
             show_default=False,
             min=0,
@@ -71,10 +74,10 @@ def keys_rotate(
 @keys.command("revoke")
 def keys_revoke(
     kind: Kind,
-    key_id: Annotated[str, typer.Argument(help="The id that `fangxian keys list` shows.")],
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `fangxian keys list` shows.")],
     data: Data = None,
 ) -> None:
-    """Trust a key no more, at once: what it signed is worth nothing. A key that something still needs is kept."""
+    """Revoke a key immediately; everything it signed becomes invalid. A key that is still needed is kept."""
     import asyncio
 
     from deploy import key_versions
@@ -101,9 +104,10 @@ def keys_revoke(
 def keys_destroy(
     data: Data = None,
     month: Annotated[
-        list[int] | None, typer.Option(help="What was sealed in a month, as 202101; may be given more than once.")
+        list[int] | None,
+        typer.Option(metavar="YYYYMM", help="A month whose data is destroyed, as in 202101; may be repeated."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that was ever sealed.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
 ) -> None:
     """Destroy personal data for good, by destroying the keys that open it. Asks twice. There is no way back.
 

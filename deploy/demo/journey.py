@@ -37,6 +37,8 @@ SETTINGS = {
     "FANGXIAN_DEVELOPMENT_ISSUER": "true",
     # One address asks for all parties here, and a device takes in an hour what would take it days.
     **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
+    "FANGXIAN_HEADQUARTERS": "新塘街道疫情防控指挥部",
+    "FANGXIAN_PLAN": "《新塘街道新冠肺炎疫情防控工作实施方案》（2021年1月20日）第十条",
     "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
 }
 """What the demo's installation allows and no production one does."""

@@ -31,6 +31,10 @@ class Region(Resource, type="registry.region.v1"):
 
     name: str
     level: Level
+    valid_from: date | None = Field(default=None, description="The first day it exists, where that is known.")
+    valid_until: date | None = Field(
+        default=None, description="The last day it existed, if it was withdrawn: old ID numbers still name it."
+    )
 
 
 class Tag(BaseModel):

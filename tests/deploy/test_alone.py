@@ -138,7 +138,7 @@ NEEDED = {"FANGXIAN_DATABASE_URL": "postgresql://db/fangxian", "FANGXIAN_REDIS_U
     ("words", "environment", "sentence"),
     [
         (("serve", "nobody"), NEEDED, "There is no service nobody: "),
-        (("work", "testing"), {}, "The settings are wrong: FANGXIAN_DATABASE_URL: Field required."),
+        (("work", "testing"), {}, "The settings are wrong:\n- FANGXIAN_DATABASE_URL: is missing, as in 'postgresql://"),
         (("serve", "testing"), NEEDED | {"FANGXIAN_PRODUCTION": "true"}, "The settings are wrong: "),
         (("work", "testing"), NEEDED, "Keys are missing in /no (own.jwk, "),
         (("migrate", "--keys", "/no"), {}, "DATABASE_URL should be the address of the database, as its owner."),
@@ -152,7 +152,7 @@ def test_what_is_missing_is_one_sentence(
     done = run(*words, **environment)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(sentence)
-    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_password_in_the_address_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

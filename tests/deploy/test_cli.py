@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,10 @@ import pytest
 from deploy import own_servers, status, up, variables
 from deploy.cli import main_of
 from deploy.commands import print_table
+from deploy.commands.clients import A_ROLE
 from deploy.logs import Journal, LogFile
 from deploy.trouble import Trouble
+from services.gateway.clients.schemas import ROLES
 from shared.settings import Settings
 from tests.deploy.starting import ROOT, Started, until
 
@@ -191,12 +194,12 @@ MISSPELT = "FANGXIAN_PRODUKTION is no setting and does nothing; FANGXIAN_PRODUCT
     ("name", "value", "sentence"),
     [
         ("PROXY_NETWORKS", "10.0.0.0/8", """should be JSON, as in '["10.0.0.0/8"]'."""),
-        ("PROXY_NETWORKS", '["10.0.0.0/99"]', """Input is not a valid IPv4 network, as in '["10.0.0.0/8"]'."""),
+        ("PROXY_NETWORKS", '["10.0.0.0/99"]', "should be networks, an address and the number of its leading bits, as"),
         ("WEBHOOK_NETWORKS", "{", """should be JSON, as in '["10.20.0.0/16"]'."""),
         ("BROWSER_ORIGINS", "https://a.example", """should be JSON, as in '["https://console.example.cn"]'."""),
         ("ISSUERS", "nope", """should be JSON, as in '[{"issuer": """),
-        ("ISSUERS", '[{"issuer": "https://a.example"}]', """audience: Field required, as in '[{"issuer": """),
-        ("DATABASE_POOL", "many", "Input should be a valid integer, unable to parse string as an integer."),
+        ("ISSUERS", '[{"issuer": "https://a.example"}]', """audience: is missing, as in '[{"issuer": """),
+        ("DATABASE_POOL", "many", "should be a whole number, as in '6'."),
     ],
     ids=["no JSON", "no network", "half JSON", "a bare text", "a word", "half an issuer", "no number"],
 )
@@ -212,13 +215,14 @@ def test_a_setting_that_is_wrong_is_named_with_an_example(
     assert f"WRONG  settings        The settings are wrong: FANGXIAN_{name}: " in done.stdout
 
 
-def test_the_examples_of_settings_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = {name: field.examples[0] for name, field in Settings.model_fields.items() if field.examples}
+def test_every_setting_has_an_example_and_all_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = {name: variables.example_of(field) for name, field in Settings.model_fields.items()}
     for name, example in examples.items():
-        monkeypatch.setenv(f"FANGXIAN_{name.upper()}", example)
-    settings = variables.settings(service="gateway", database_url="postgresql://", redis_url="redis://", keys="/keys")
-    assert len(examples) == 4
-    assert all(len(getattr(settings, name)) == 1 for name in examples)
+        if example:
+            monkeypatch.setenv(f"FANGXIAN_{name.upper()}", example)
+    settings = variables.settings(service="gateway")
+    assert all(len(getattr(settings, name)) == 1 for name in ("issuers", "webhook_networks", "browser_origins"))
+    assert [name for name, example in examples.items() if example in {"", "None", "()"}] == []
 
 
 def test_a_misspelt_setting_is_named(run: Run, start: Start, place: Path) -> None:
@@ -316,6 +320,20 @@ def test_a_table_in_a_narrow_terminal_wraps_text_and_leaves_ids_whole(
     assert all(word in said.split() for word in key if " " not in word), said
     assert "…" not in said
     assert max(map(len, said.splitlines())) <= 60
+
+
+HELP = [("--help",), *((name, "--help") for name in ("up", "logs", "doctor", "regions", "clients", "feed", "audit"))]
+
+
+@pytest.mark.parametrize("words", [*HELP, ("clients", "add", "--help"), ("audit", "verify", "--help")])
+def test_help_has_readable_names_and_choices(run: Run, words: tuple[str, ...]) -> None:
+    said = run(*words).stdout
+    assert not re.search(r"<(bool|list|path|%)|\[\[", said), said
+    assert "Example" in said or (words[-1:] == ("--help",) and len(words) < 3), said
+
+
+def test_help_of_a_client_names_every_role() -> None:
+    assert sorted(ROLES) == sorted(name for name in re.split(r"[^a-z0-9_]+", A_ROLE) if name in ROLES)
 
 
 @pytest.mark.parametrize("words", [("--help",), ("status", "--data", "/nonexistent"), ("logs", "--help")])

@@ -297,11 +297,28 @@ async def test_the_notice_can_be_printed(district: District, home: Home, officer
         "2021年1月21日（第 0 天）",
         "14 天，至 2021年2月4日 24 时",
         "第 14 天（2021年2月4日）",
-        "第十条",
+        "疫情防控指挥部（盖章）",
     ):
         assert words in shown.text
     await tell(district, tube(evidence, [home.case], "negative", version=2))
     assert "解除居家医学观察通知单" in (await officer.get(path)).text
+
+
+async def test_a_notice_is_signed_by_the_headquarters_that_is_set(
+    district: District, home: Home, officer: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tell(district, tube(new_id(), [home.case], "positive"))
+    order = (await orders_of(district, [home.child]))[home.child]
+    path = f"/observation/v1/orders/{order['id']}/notice"
+    before = (await officer.get(path)).text
+    assert "新塘" not in before
+    house = district.houses["observation"]
+    own = {"headquarters": "福田区<园岭>街道指挥部", "plan": "《园岭街道实施方案》"}
+    monkeypatch.setattr(house, "settings", house.settings.model_copy(update=own))
+    after = (await officer.get(path)).text
+    assert "福田区&lt;园岭&gt;街道指挥部" in after
+    assert "依据：《园岭街道实施方案》；" in after
+    assert "（盖章）" not in after
 
 
 async def test_lists_filter_and_pages(district: District, home: Home, officer: httpx.AsyncClient) -> None:

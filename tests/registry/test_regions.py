@@ -60,3 +60,23 @@ async def test_xintang_has_thirteen_communities_and_a_farm_quarter(command) -> N
         if cursor is None:
             break
     assert len({item["region"] for item in items}) == len(items) == 14
+
+
+async def test_command_adds_a_community_and_a_township_and_an_officer_does_not(district: District, command) -> None:
+    new = {"code": "350582005099", "name": "新社区"}
+    officer = district.caller("registry", Role.COMMUNITY_OFFICER)
+    assert (await officer.post("/registry/v1/regions", json=new)).json()["code"] == "forbidden"
+    made = await command.post("/registry/v1/regions", json=new)
+    assert (made.status_code, made.json()["level"]) == (201, "community")
+    township = {"code": "350582099", "name": "新街道"}
+    assert (await command.post("/registry/v1/regions", json=township)).json()["code"] == "region_unknown"
+    county = district.caller("registry", Role.COMMAND, scope="350582")
+    assert (await county.post("/registry/v1/regions", json=township)).json()["level"] == "township"
+    community = {"code": "350582099001", "name": "第一社区"}
+    assert (await county.post("/registry/v1/regions", json=community)).status_code == 201
+
+
+@pytest.mark.parametrize("code", ["350583", "3505820990011", "35058209900101012"])
+async def test_what_is_no_township_community_patch_or_grid_is_refused(command, code: str) -> None:
+    answer = await command.post("/registry/v1/regions", json={"code": code, "name": "某地"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")

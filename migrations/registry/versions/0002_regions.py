@@ -1,15 +1,9 @@
-"""Regions (R1), with all of Jinjiang's codes."""
+"""Regions (R1). The rows are reference data, loaded beside the migrations: migrations/regions.py."""
 
-import csv
-from importlib.resources import files
-
-import sqlalchemy as sa
 from alembic import op
 
 from migrations.house import run_script
 from migrations.roles import allow, protect
-from shared.ids import named_id
-from shared.regions import level_of, parent_of
 
 revision = "0002"
 down_revision = "0001"
@@ -25,6 +19,8 @@ CREATE TABLE registry.regions (
     name text NOT NULL,
     level text COLLATE "C" NOT NULL,
     parent text COLLATE "C" REFERENCES registry.regions (region),
+    valid_from date,
+    valid_until date,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT region_level CHECK (level = CASE length(region)
@@ -43,24 +39,6 @@ def upgrade() -> None:
     for role in ("resident", "machine", "door"):
         allow("registry", "regions", "SELECT", role)
         op.execute(f"CREATE POLICY {role} ON registry.regions FOR SELECT TO fangxian_registry_{role} USING (true)")
-    with (files("services.registry.regions") / "jinjiang.csv").open(encoding="utf-8") as lines:
-        codes = [(row["code"], row["name"]) for row in csv.DictReader(lines)]
-    regions = sa.table(
-        "regions", *(sa.column(name) for name in ("id", "region", "name", "level", "parent")), schema="registry"
-    )
-    op.bulk_insert(
-        regions,
-        [
-            {
-                "id": named_id("region", code),
-                "region": code,
-                "name": name,
-                "level": level_of(code),
-                "parent": parent_of(code),
-            }
-            for code, name in sorted(codes, key=lambda row: len(row[0]))
-        ],
-    )
 
 
 def downgrade() -> None:

@@ -16,7 +16,7 @@ from services.gateway.accounts.schemas import (
     PhoneAsked,
     WhoIAm,
 )
-from services.gateway.accounts.sending import Sender
+from services.gateway.accounts.sending import NoMessageGateway, Sender, can_send
 from services.gateway.accounts.use_cases import LoginTaken, OwnAccount
 from services.gateway.edge.networks import client_of
 from shared.actors import Role
@@ -82,13 +82,15 @@ def of_residents(send: Sender) -> Router:
         """
         return await binding.bind_account(house, caller, who, send)
 
-    @router.post("/phone-challenges", role=Role.ANYONE, open=True)
+    @router.post("/phone-challenges", role=Role.ANYONE, open=True, raises=[NoMessageGateway])
     async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
         """Have a code sent to a phone.
 
         The answer is the same whoever's phone it is. The code goes to `/oauth/token`, with `challenge_id` and
         `challenge_secret`: `grant_type=urn:fangxian:params:oauth:grant-type:phone-code`.
         """
+        if not can_send(house.settings):
+            raise NoMessageGateway()
         network = client_of(request, house.settings.proxy_networks)
         async with house.system_work("phone challenge") as work:
             opened = await phones.open_challenge(work, asked.phone, network)

@@ -11,12 +11,30 @@ from services.gateway.accounts.rules import masked
 from services.gateway.messages.rules import sign_all
 from shared import clock
 from shared.ids import new_name
+from shared.problems import Problem, Text
 from shared.settings import Settings
 
 log = structlog.get_logger()
 
 SEND_SECONDS = 5.0
 TEXT = "【防线】验证码 {code}，{minutes} 分钟内有效。请勿告诉他人。Your code is {code}; tell nobody."
+
+
+class NoMessageGateway(Problem):
+    """In production, codes can only be sent by a gateway for messages, and none is set."""
+
+    status = 503
+    code = "no_message_gateway"
+    title = Text(zh="暂时无法发送验证码", en="Codes cannot be sent to phones")
+    fix = Text(
+        zh="请联系所在社区；管理人员需为系统设置短信网关",
+        en="Ask your community office; the operator sets FANGXIAN_PHONE_GATEWAY_URL",
+    )
+
+
+def can_send(settings: Settings) -> bool:
+    """Whether a code reaches anybody: a phone, or outside of production the log."""
+    return bool(settings.phone_gateway_url) or not settings.production
 
 
 Sender = Callable[[Message], Awaitable[None]]

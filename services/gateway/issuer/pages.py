@@ -99,6 +99,9 @@ FAULTS: dict[str, Text] = {
     "wait": T(zh="尝试过多，请在 {wait} 秒后再试。", en="Too many tries. Try again in {wait} seconds."),
     "over": T(zh="验证码已失效，请重新获取。", en="The code is no longer good. Ask for another."),
     "phone_form": T(zh="请输入能接收短信的手机号。", en="Enter a mobile number that can receive messages."),
+    "no_codes": T(
+        zh="暂时无法发送验证码，请联系所在社区。", en="Codes cannot be sent to phones. Ask your community office."
+    ),
     "no_grant": T(zh="您目前没有任何授权，请联系指挥部。", en="You hold no role at present. Ask command for one."),
     "gone": T(zh="此次登录已失效，请从应用重新开始。", en="This sign-in is over. Begin again from your application."),
     "link_gone": T(zh="链接无效、已使用或已过期。", en="The link is wrong, used, or too old."),

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.gateway.accounts import attempts, passwords, phones, rules
 from services.gateway.accounts.rules import digest
+from services.gateway.accounts.sending import can_send
 from services.gateway.accounts.tables import AccountRow, DeviceRow, RecoveryCodeRow
 from services.gateway.accounts.traces import trace
 from services.gateway.clients.use_cases import client_named
@@ -28,7 +29,7 @@ from shared.work import Work
 
 LIFETIME = timedelta(minutes=30)
 
-Fault = Literal["wrong", "wait", "over", "phone_form", "no_grant", "gone", "form"]
+Fault = Literal["wrong", "wait", "over", "phone_form", "no_codes", "no_grant", "gone", "form"]
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,8 @@ async def give_phone(house: House, interaction_id: UUID, visitor: Visitor, phone
     number = rules.mobile_number(phone)
     if number is None:
         return Went("phone_form")
+    if not can_send(house.settings):
+        return Went("no_codes")
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start", "phone", lock=True)
         if row is None:

@@ -5,6 +5,7 @@ Observation holds no names: name, address and phone are blank lines, filled in b
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from html import escape
 from string import Template
@@ -33,6 +34,8 @@ COMMON = (
     "留在原处等待 120 专车，不要自行就医。",
     "需要食品、药品、就医等帮助，请联系工作专班。就医、核酸采样、申诉不受限制。",
 )
+
+UNSIGNED = "________________疫情防控指挥部（盖章）"
 
 STYLE = """
 body { font: 12pt/1.8 serif; max-width: 42em; margin: 2em auto; }
@@ -71,14 +74,24 @@ $text
 <dt>村医</dt><dd></dd>
 <dt>本人签收</dt><dd></dd>
 </dl>
-<p>依据：《新塘街道新冠肺炎疫情防控工作实施方案》（2021年1月20日）第十条；$protocol。</p>
-<p class="sign">新塘街道疫情防控指挥部<br>$issued</p>
+<p>依据：$grounds。</p>
+<p class="sign">$headquarters<br>$issued</p>
 </body>
 </html>
 """)
 
 
-def render(order: Order, protocol: Protocol, end_reason: str | None, extra_days: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """Who signs a notice, and by which plan: settings of the installation."""
+
+    headquarters: str = ""
+    """A line to fill in by hand if empty."""
+    plan: str = ""
+    """The protocol alone is named if empty."""
+
+
+def render(order: Order, protocol: Protocol, end_reason: str | None, extra_days: int, issuer: Issuer) -> str:
     """The notice that fits the order's state: of observation while it is open, of its end afterwards."""
     title, lines, text = _opening(order, protocol, extra_days) if order.state == "open" else _ending(order, end_reason)
     return PAGE.substitute(
@@ -88,7 +101,8 @@ def render(order: Order, protocol: Protocol, end_reason: str | None, extra_days:
         resident=escape(str(order.resident_id)),
         lines="\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in lines),
         text=text,
-        protocol=escape(protocol.title.zh),
+        grounds=escape("；".join(filter(None, (issuer.plan, protocol.title.zh)))),
+        headquarters=escape(issuer.headquarters or UNSIGNED),
         issued=_day(_local(order.ended_at or order.opened_at).date()),
     )
 
@@ -122,7 +136,7 @@ def _ending(order: Order, end_reason: str | None) -> tuple[str, list[tuple[str, 
     lines = [("观察方式", kind), ("结束时间", f"{_day(ended.date())} {ended:%H:%M}")]
     why = {
         "completed": "观察期已满，规定的核酸检测均为阴性，现予解除。感谢您的配合。",
-        "ended_early": "经街道疫情防控指挥部审批，提前解除医学观察。感谢您的配合。",
+        "ended_early": "经疫情防控指挥部审批，提前解除医学观察。感谢您的配合。",
         "converted": "您本人的核酸检测结果为阳性，观察终止，由 120 专车转运至定点医院。",
         "evidence_withdrawn": "所依据的检测结果已更正或已由定点医院排除，观察撤销。给您带来的不便，敬请谅解。",
         "person_closed": "居民信息已注销，观察撤销。",

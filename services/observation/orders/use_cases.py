@@ -85,7 +85,9 @@ async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
 async def notice_of_order(work: Work, order_id: UUID) -> str:
     row = await work.get(OrderRow, order_id)
     work.saw([row.resident_id])
-    return notice.render(row.public(), await get_protocol(work, row.protocol), row.end_reason, row.extra_days)
+    settings = work.house.settings
+    issuer = notice.Issuer(settings.headquarters, settings.plan)
+    return notice.render(row.public(), await get_protocol(work, row.protocol), row.end_reason, row.extra_days, issuer)
 
 
 async def end_order(work: Work, order_id: UUID) -> Order:

@@ -38,7 +38,7 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 PLACE = "import_errors.row"
 COUNTS = ("created", "updated", "unchanged", "failed")
 
-HOMES = text("SELECT region FROM regions WHERE length(region) IN (12, 14, 16)")
+HOMES = text("SELECT region FROM regions WHERE length(region) IN (12, 14, 16) AND valid_until IS NULL")
 KEEP_ERRORS = text("""
     INSERT INTO import_errors (job_id, line, region, row_sealed, created_at)
     SELECT :job_id, line, :region, row_sealed, :now

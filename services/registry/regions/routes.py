@@ -6,7 +6,7 @@ from fastapi import Path, Query
 
 from services.registry.regions import use_cases
 from services.registry.regions.schemas import NewRegion
-from services.registry.regions.use_cases import RegionTaken, RegionUnknown
+from services.registry.regions.use_cases import RegionTaken, RegionUnknown, RegionWithdrawn
 from shared.actors import Role
 from shared.contracts.registry import Region
 from shared.http.router import PageAsked, Router, Work
@@ -24,21 +24,25 @@ Code = Annotated[
 @router.post(
     "",
     role=Role.COMMAND | Role.COMMUNITY_OFFICER,
-    raises=[RegionTaken, RegionUnknown],
+    raises=[RegionTaken, RegionUnknown, RegionWithdrawn],
     status=201,
     location="/registry/v1/regions/{region}",
 )
 async def add_region(new: NewRegion, work: Work) -> Region:
-    """Add a patch or a grid under a community.
+    """Add a patch or a grid under a community; as `command` also a community or a township.
 
-    Provinces to communities are the bureau's list and come with the system. Source: article 13.
+    The region above must lie within your region. Whole lists are imported by the operator: `fangxian regions import`.
+    Source: article 13.
     """
     return await use_cases.add_region(work, new)
 
 
 @router.get("/{code}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
 async def get_region(code: Code, work: Work) -> Region:
-    """Show one region."""
+    """Show one region, also one that was withdrawn: `valid_until` says since when.
+
+    Provinces, cities and counties of the whole country are shown to everybody, the rest within the caller's region.
+    """
     return await use_cases.get_region(work, code)
 
 
@@ -48,5 +52,5 @@ async def list_regions(
     page: PageAsked,
     parent: Annotated[str | None, Query(pattern=r"^[0-9]{2,14}$", description="Only those right below.")] = None,
 ) -> Listed[Region]:
-    """List the regions within the caller's scope."""
+    """List the regions within the caller's region that exist today."""
     return await use_cases.list_regions(work, parent, page)

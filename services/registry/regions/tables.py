@@ -1,5 +1,7 @@
 """Regions: the tree, as rows whose own code is their region."""
 
+from datetime import date
+
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,6 +19,8 @@ class RegionRow(Row):
     name: Mapped[str]
     level: Mapped[Level] = mapped_column(REGION)
     parent: Mapped[str | None] = mapped_column(REGION, ForeignKey("registry.regions.region"))
+    valid_from: Mapped[date | None]
+    valid_until: Mapped[date | None]
 
     __table_args__ = (
         UniqueConstraint("region", name="region_taken"),
@@ -31,4 +35,12 @@ class RegionRow(Row):
 
     def public(self) -> Region:
         """As the API and the feed say it."""
-        return Region(id=self.id, version=self.version, region=self.region, name=self.name, level=self.level)
+        return Region(
+            id=self.id,
+            version=self.version,
+            region=self.region,
+            name=self.name,
+            level=self.level,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+        )
