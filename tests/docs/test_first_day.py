@@ -95,6 +95,11 @@ def test_the_first_day(shell: Shell, page: str) -> None:
     assert said.count('{"items":[],"next_cursor":null}') == 2
     assert '"source":"desk_120"' in said
     assert "/problems/" not in said
+    for who in ("chen.second", "lin.officer", "wang.door"):
+        assert re.search(rf"^{re.escape(who)}: http://\S+/sign-in/link/\S+$", said, re.MULTILINE), who
+    for machine in ("lab-1", "desk-120", "reader-1"):
+        assert re.search(rf"^{machine}: \S{{20,}}$", said, re.MULTILINE), machine
+    assert '"region":"3505820050010101"' in said
 
     officer = said.split("officer: ")[1].strip()
     assert "Open your application:" in asyncio.run(set_password(officer, PASSWORD))
