@@ -109,6 +109,8 @@ def add_client(owner_url: str, **given: Any) -> str | None:
 def _told(error: ErrorDetails) -> str:
     invalid = error.get("ctx", {}).get("error")
     said = invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else error["msg"]
+    if error["type"] == "string_pattern_mismatch" and error["loc"] == ("client_id",):
+        said = "it should have 3 to 100 small letters, digits, `.`, `_` or `-`, as in lab-1"
     return ": ".join([*(OPTIONS.get(str(step), str(step)) for step in error["loc"]), said])
 
 

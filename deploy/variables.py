@@ -82,7 +82,7 @@ def _read(kind: type[BaseSettings], given: dict[str, Any]) -> tuple[BaseSettings
 
 
 def _stand_in(field: FieldInfo) -> Any:
-    return field.examples[0] if field.is_required() and field.examples else field.get_default()
+    return field.examples[0] if field.examples else field.get_default()
 
 
 def check(keys: Path, **given: Any) -> Settings:

@@ -19,7 +19,7 @@ TAGS = ("people", "child", "elder", "pregnant", "dependent")
 async def add_regions(world: World) -> None:
     """Patches, then the grids in them."""
     regions = world.population.regions
-    with world.progression.bar("patches and grids", len(regions)) as bar:
+    with world.progression.bar("patches and grids added", len(regions)) as bar:
 
         async def add(region: Region) -> None:
             await world.command.post("/registry/v1/regions", {"code": region.code, "name": region.name}, once=True)

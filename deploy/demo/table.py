@@ -103,8 +103,8 @@ def show(checks: Checks, console: Console) -> None:
     table.add_column("")
     step = ""
     for check in checks.done:
-        took = "" if check.seconds is None else f"{check.seconds:.2f} s"
-        verdict = "ok" if check.well else "[bold red]LATE[/]" if check.late else "[bold red]FAILED[/]"
+        took = "" if check.seconds is None or check.seconds < 0.005 else f"{check.seconds:.2f} s"
+        verdict = "ok" if check.well else "[bold yellow]SLOW[/]" if check.late else "[bold red]FAILED[/]"
         named = check.step if check.step != step else ""
         table.add_row(*map(escape, (named, check.what, check.expected, check.got)), took, verdict)
         step = check.step
@@ -116,7 +116,7 @@ def _in_all(failed: Sequence[Check]) -> str:
     if not failed:
         return "all well."
     if all(check.late for check in failed):
-        return f"{len(failed)} late: all came out right, but slower than it should. Is the machine busy?"
+        return f"{len(failed)} slow: all results are right, but took longer than they should. Is the machine busy?"
     return f"{len(failed)} failed."
 
 

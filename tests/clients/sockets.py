@@ -287,15 +287,15 @@ async def compare() -> int:
             }
             if len(set(outcomes.values())) == 1:
                 same += 1
-                print(f"same    {name}: {_line(outcomes['ours'])}")  # noqa: T201
+                print(f"same    {name}: {_line(outcomes['ours'])}")
                 continue
             reason = REASONS.get(name)
             unexplained += reason is None
-            print(f"differ  {name}")  # noqa: T201
+            print(f"differ  {name}")
             for who, outcome in outcomes.items():
-                print(f"          {who:6} {_line(outcome)}")  # noqa: T201
-            print(f"          {reason or 'NO REASON IS KNOWN'}")  # noqa: T201
-    print(f"{len(INPUTS)} inputs, {same} read alike by all three, {len(INPUTS) - same} not, {unexplained} unexplained")  # noqa: T201
+                print(f"          {who:6} {_line(outcome)}")
+            print(f"          {reason or 'NO REASON IS KNOWN'}")
+    print(f"{len(INPUTS)} inputs, {same} read alike by all three, {len(INPUTS) - same} not, {unexplained} unexplained")
     return unexplained
 
 

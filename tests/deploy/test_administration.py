@@ -50,7 +50,7 @@ async def test_clients_are_added_rotated_and_revoked(district: District) -> None
         assert refused.json()["error"] == "invalid_client"
     assert len(await district.sql("SELECT FROM gateway.endings")) == 1
     (row,) = await asyncio.to_thread(administration.list_clients, owner)
-    assert row[:4] == ("lab-1", "machine", "laboratory", "lab-1")
+    assert row[:7] == ("lab-1", "检验科", "machine", "laboratory", "lab-1", "", "")
     for act in (administration.rotate_client, administration.revoke_client):
         with pytest.raises(Trouble):
             await asyncio.to_thread(act, owner, "nobody")
@@ -64,6 +64,8 @@ async def test_an_app_has_no_secret(district: District) -> None:
     owner = district.database.owner_url
     app = {"client_id": "grid-app", "name": "网格", "kind": "app", "region": "", "redirect_uris": [REDIRECT]}
     assert await asyncio.to_thread(lambda: administration.add_client(owner, **app)) is None
+    (row,) = await asyncio.to_thread(administration.list_clients, owner)
+    assert row[:7] == ("grid-app", "网格", "app", "", "", "", REDIRECT)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ async def test_an_app_has_no_secret(district: District) -> None:
         ({"role": "labratory"}, "No machine has the role labratory: there are laboratory, desk_120, "),
         ({"role": "command"}, "No machine has the role command: there are laboratory, "),
         ({"party": ""}, "The client cannot be registered: A machine has a role and a party."),
-        ({"client_id": "L"}, "The client cannot be registered: client_id: String should match pattern "),
+        ({"client_id": "L"}, "The client cannot be registered: CLIENT_ID: it should have 3 to 100 small letters, "),
         (
             {"kind": "app", "redirect_uris": ["http://a.example"]},
-            "The client cannot be registered: redirect_uris: Use https, http on this machine, or an app's scheme.",
+            "The client cannot be registered: --redirect: Use https, http on this machine, or an app's scheme.",
         ),
     ],
     ids=["misspelt role", "role of people", "no party", "no name", "unsafe redirect"],

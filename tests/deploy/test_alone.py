@@ -139,7 +139,11 @@ NEEDED = {"FANGXIAN_DATABASE_URL": "postgresql://db/fangxian", "FANGXIAN_REDIS_U
     [
         (("serve", "nobody"), NEEDED, "There is no service nobody: "),
         (("work", "testing"), {}, "The settings are wrong:\n- FANGXIAN_DATABASE_URL: is missing, as in 'postgresql://"),
-        (("serve", "testing"), NEEDED | {"FANGXIAN_PRODUCTION": "true"}, "The settings are wrong: "),
+        (
+            ("serve", "testing"),
+            NEEDED | {"FANGXIAN_PRODUCTION": "true"},
+            "The settings are wrong:\n- FANGXIAN_PRODUCTION needs ",
+        ),
         (("work", "testing"), NEEDED, "Keys are missing in /no (own.jwk, "),
         (("migrate", "--keys", "/no"), {}, "DATABASE_URL should be the address of the database, as its owner."),
         (("migrate", "--keys", "/no"), {"DATABASE_URL": "postgresql://db/x"}, "/no/database-registry.password cannot"),

@@ -4,11 +4,12 @@ import errno
 import os
 import shutil
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy import data
+from deploy import data, doctor, up
 from deploy.trouble import Trouble
 
 
@@ -112,3 +113,54 @@ def test_what_was_put_back_stays_though_the_first_start_fails(tmp_path: Path) ->
         fail_after_making_something()
     assert [path.name for path in directory.path.iterdir()] == ["keys"]
     assert (directory.keys / "master.key").read_text() == "the only one"
+
+
+STRANGER = 65_534
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("", "{path} cannot be written by this user"), ("a/data", "{path} cannot be made in {place} by this user")],
+    ids=["there", "to be made"],
+)
+def test_a_directory_without_permission_is_refused_by_start_and_doctor(place: Path, name: str, sentence: str) -> None:
+    """As somebody else, since root may do anything."""
+    theirs = place / "theirs"
+    theirs.mkdir()
+    theirs.chmod(0o555)
+    path = theirs / name
+    said = as_somebody_else(lambda: refusal_and_finding(path))
+    assert said.count(sentence.format(path=path, place=theirs)) == 2, said
+    assert "WRONG" in said
+    assert list(theirs.iterdir()) == []
+
+
+def refusal_and_finding(path: Path) -> str:
+    options = up.Options(path)
+    try:
+        data.check(data.at(path))
+        refusal = "nothing was refused"
+    except Trouble as trouble:
+        refusal = str(trouble)
+    (finding,) = doctor._directory(doctor.Patient(options, data.at(path), None))
+    return f"{refusal}\n{'WRONG' if finding.fails else 'ok'} {finding.found}"
+
+
+def as_somebody_else(act: Callable[[], str]) -> str:
+    """What it says in a process of another user; of our own where we are no root."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(STRANGER)
+                os.setuid(STRANGER)
+            os.write(writer, act().encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        text = said.read().decode()
+    os.waitpid(pid, 0)
+    return text

@@ -5,10 +5,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from deploy import regions
+from deploy.cli import app
 from deploy.trouble import Trouble
 from services.registry.regions.files import GBT2260, SAMPLE, FileFault, read, shipped
 from shared import clock
@@ -162,6 +166,28 @@ async def test_an_update_withdraws_what_is_gone_and_keeps_where_people_live(dist
     revived = await update(district, written(place, f"{LIST}440304002001,空社区\n"))
     assert revived.changed == 2
     assert (await command.post("/registry/v1/regions", json=new)).status_code == 201
+
+
+async def test_the_commands_say_what_they_did(district: District, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = SimpleNamespace(owner_url=district.database.owner_url)
+    monkeypatch.setattr("deploy.commands.regions.installed", lambda _data: here)
+
+    async def run(*words: str) -> Any:
+        return await asyncio.to_thread(CliRunner().invoke, app, ["regions", *words])
+
+    path = str(written(place, LIST))
+    assert (await run("import", path)).output == "added 4, changed 0, unchanged 0\n"
+    officer = district.caller("registry", Role.COMMUNITY_OFFICER, scope=DISTRICT)
+    await register(district, officer, region="440304001002")
+    shorter = str(written(place, "code,name\n440304001,园岭街道\n440304001001,华林社区\n"))
+    assert (await run("update", shorter, "--below", DISTRICT)).output == (
+        "added 0, changed 0, unchanged 2\nwithdrawn 1: 440304002\n"
+        "kept, although not in the file, because people are on record there: 1: 440304001002. "
+        "Transfer them, then update again.\n"
+    )
+    missing = await run("import", str(place / "nothing.csv"))
+    assert isinstance(missing.exception, Trouble)
+    assert str(missing.exception).endswith("nothing.csv cannot be read: No such file or directory.")
 
 
 async def test_an_update_of_another_district_is_refused(district: District, place: Path) -> None:

@@ -16,7 +16,8 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-XINTANG = "350582005"
+WHOLE = ""
+"""The region of the first protocol: it holds wherever the program is installed."""
 
 TABLES = """
 CREATE TABLE observation.protocols (
@@ -49,7 +50,7 @@ def upgrade() -> None:
         sa.column("document", JSONB),
         schema="observation",
     )
-    op.bulk_insert(protocols, [{"id": named_id("protocol", "1"), "region": XINTANG, "number": 1, "document": document}])
+    op.bulk_insert(protocols, [{"id": named_id("protocol", "1"), "region": WHOLE, "number": 1, "document": document}])
 
 
 def downgrade() -> None:
