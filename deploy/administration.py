@@ -23,11 +23,14 @@ T = TypeVar("T")
 HAS_ADMINISTRATOR = "SELECT EXISTS (SELECT FROM gateway.grants WHERE role = 'command' AND state = 'active')"
 ADD_CLIENT = """
     INSERT INTO gateway.clients
-        (id, region, client_id, kind, name, redirect_uris, role, party, secrets, public_keys)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]')
+        (id, region, client_id, kind, name, people, redirect_uris, role, party, secrets, public_keys)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '[]')
 """
 LIST = """
-    SELECT client_id, kind, coalesce(role, '') AS role, party, region, revoked_at
+    SELECT
+        client_id, name, kind, CASE kind WHEN 'app' THEN people ELSE '' END AS people, coalesce(role, '') AS role,
+        party, region, (SELECT string_agg(uri, ' ') FROM jsonb_array_elements_text(redirect_uris) AS uri) AS redirects,
+        revoked_at
     FROM gateway.clients ORDER BY client_id
 """
 REVOKE = """
@@ -78,7 +81,8 @@ def add_client(owner_url: str, **given: Any) -> str | None:
 
     async def run(owner: asyncpg.Connection) -> None:
         redirects = json.dumps(new.redirect_uris)
-        values = new.region, new.client_id, new.kind, new.name, redirects, new.role, new.party, json.dumps(kept)
+        said = new.region, new.client_id, new.kind, new.name, new.people, redirects, new.role, new.party
+        values = *said, json.dumps(kept)
         try:
             await owner.execute(ADD_CLIENT, new_id(), *values)
         except asyncpg.UniqueViolationError:
@@ -89,10 +93,22 @@ def add_client(owner_url: str, **given: Any) -> str | None:
     return secret
 
 
+OPTIONS = {"redirect_uris": "--redirect", "people": "--for", "client_id": "the name of the client"}
+"""What the command calls the members of `NewClient`, where it is not `--member`."""
+
+PATTERNS = {
+    "client_id": "3 to 100 small letters, digits, `.`, `_`, `-`, such as lab-1",
+    "region": "2 to 16 digits, such as 350582005, or nothing for the whole",
+}
+
+
 def _told(error: ErrorDetails) -> str:
+    member = str(error["loc"][0]) if error["loc"] else ""
     invalid = error.get("ctx", {}).get("error")
-    said = invalid.text.en if isinstance(invalid, Invalid) else error["msg"]
-    return ": ".join([*map(str, error["loc"]), said])
+    said = invalid.text.en if isinstance(invalid, Invalid) else PATTERNS.get(member, error["msg"])
+    option = OPTIONS.get(member, f"--{member}") if member else ""
+    given = f" {error['input']!r}" if member in PATTERNS else ""
+    return f"{option}{given}: {said}" if option else said
 
 
 def rotate_client(owner_url: str, client_id: str) -> str:

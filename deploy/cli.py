@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from deploy.commands import Data, print_table, service_named
+from deploy.commands import Data, print_table, service_named, sessions
 from deploy.commands.audit import audit
 from deploy.commands.clients import clients
 from deploy.commands.feed import feed
@@ -48,6 +48,7 @@ app.add_typer(feed, name="feed")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.add_typer(clients, name="clients")
+sessions.add_to(app)
 
 OneService = Annotated[str, typer.Argument(help="registry, testing, observation or gateway.")]
 Port = Annotated[int, typer.Option("--port", help="Port of the gateway; the other services take the three after it.")]

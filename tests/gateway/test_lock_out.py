@@ -231,7 +231,7 @@ async def test_an_unknown_name_is_answered_as_a_wrong_password(district: Distric
     for login in ("lin.grid", "nobody.here"):
         browser = await Browser.at(client, Pkce().asked())
         await browser.submit("password", login=login, password="wrong wrong wrong")
-        pages.append(re.sub(r'value="[0-9a-f]+"', "", browser.text))
+        pages.append(re.sub(r'value="[0-9a-f]+"', "", browser.text).replace(login, "the name that was typed"))
     assert pages[0] == pages[1]
     assert await guess_password(district, "198.51.100.2", "nobody.here", "wrong wrong wrong") == 422
 
@@ -296,24 +296,27 @@ async def test_random_names_from_one_address_keep_nobody_else_out(
             tries = 0
             while not done.is_set():
                 browser = await Browser.at(own, Pkce().asked())
-                answer = await browser.submit("password", login=f"name-{n}-{tries}", password="wrong wrong wrong")
-                statuses.append(answer.status_code)
                 tries += 1
+                if browser.page is not None and browser.page.status_code == 200:
+                    name = f"name-{n}-{tries}"
+                    await browser.submit("password", login=name, password="wrong wrong wrong")
+                statuses.append(browser.page.status_code if browser.page else 0)
 
     async with outside(district, stranger) as next_desk:
         assert "code" in (await colleague.sign_in(next_desk, Pkce())).answer
         district.move_clock(minutes=1)
-        floods = [asyncio.create_task(flood(n)) for n in range(MOST_WAITING)]
-        await until(lambda: len(statuses) >= MOST_WAITING)
+        began = clock.now()
+        floods = [asyncio.create_task(flood(n)) for n in range(32)]
+        await until(lambda: len(statuses) >= 32)
         assert "code" in (await someone.sign_in(client, Pkce())).answer
         assert "code" in (await colleague.sign_in(next_desk, Pkce())).answer
         await until(lambda: 429 in statuses)
         done.set()
         await asyncio.gather(*floods)
     (lane, *_) = rules.password_lanes("", stranger, None)
-    looked_at = statuses.count(422)
+    drained = (clock.now() - began) / lane.step
     assert set(statuses) <= {422, 429, 503}
-    assert looked_at <= lane.most  # whatever the names: spraying is bounded as well
+    assert statuses.count(422) <= lane.most + drained + 1  # whatever the names: spraying is bounded as well
     kept = await district.sql("SELECT FROM gateway.attempts")
     assert len(kept) < 2 * lane.most
 
