@@ -83,13 +83,13 @@ async def test_a_device_that_asks_too_often_is_slowed_down(district: District) -
     async with outside(district) as device:
         begun = await begin(device)
         errors = []
-        for seconds in (0, 1, 5, 10):
+        for seconds in (0, 1, 6, 16):
             district.move_clock(seconds=seconds)
             errors.append((await poll(device, begun)).json()["error"])
         assert errors == ["authorization_pending", "slow_down", "slow_down", "slow_down"]
-        district.move_clock(seconds=21)
+        district.move_clock(seconds=40)
         assert (await poll(device, begun)).json()["error"] == "authorization_pending"
-        district.move_clock(minutes=15)
+        district.move_clock(minutes=16)
         assert (await poll(device, begun)).json()["error"] == "expired_token"
 
 

@@ -324,10 +324,10 @@ async def test_random_names_from_one_address_keep_nobody_else_out(
 async def test_who_was_right_leaves_the_network_its_tries(district: District, client: httpx.AsyncClient) -> None:
     """A hospital behind one address: who signs in well takes nothing from the others."""
     someone = await person(district)
-    for _ in range(3):
+    for minute in range(3):
+        district.move_clock(minutes=minute)
         async with outside(district, "198.51.100.7") as colleague:
-            await someone.sign_in(colleague, Pkce())
-        district.move_clock(minutes=1)
+            assert "code" in (await someone.sign_in(colleague, Pkce())).answer
     (lane, *_) = rules.password_lanes("", "198.51.100.7", None)
     (kept,) = await district.sql(
         "SELECT since <= now() + interval '5 minutes' AS empty FROM gateway.attempts WHERE lane = $1", lane.key

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.gateway.issuer import rules
 from services.gateway.issuer.refusals import REFUSALS, RefusedError
+from shared.actors import Role
 from shared.http.router import ALWAYS
 from shared.problems import Forbidden, Unauthenticated, openapi_responses
 from shared.problems.documents import openapi_examples
@@ -278,6 +279,7 @@ PATHS: Document = {
             "summary": "Show who the bearer is",
             "description": "An id, a role, an organisation, and the residents one acts for. No name.",
             "tags": [TAG],
+            "x-roles": [role.label for role in Role if role in Role.ANYONE],
             "responses": {"200": _answer("Who the bearer is", "UserInfo", _WHO), **_problems(is_open=False)},
         }
     },
