@@ -328,7 +328,11 @@ async def fill(district: District, network: str, but_for: int) -> None:
     """Let a network address have used up its wrong passwords, but for some."""
     (lane, *_) = rules.password_lanes("", network, None)
     drained = clock.now() + lane.window - but_for * lane.step
-    await district.sql("INSERT INTO gateway.attempts (lane, count, since) VALUES ($1, 1, $2)", lane.key, drained)
+    statement = """
+        INSERT INTO gateway.attempts (lane, count, since) VALUES ($1, 1, $2)
+        ON CONFLICT (lane) DO UPDATE SET since = excluded.since
+    """
+    await district.sql(statement, lane.key, drained)
 
 
 async def test_who_was_right_leaves_the_network_its_tries(district: District, client: httpx.AsyncClient) -> None:
