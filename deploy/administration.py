@@ -22,23 +22,20 @@ from shared.problems import Invalid
 
 T = TypeVar("T")
 
-OPTIONS = {"client_id": "CLIENT_ID", "redirect_uris": "--redirect"} | {
-    name: f"--{name}" for name in ("name", "region", "role", "party")
-}
-"""How `fangxian clients add` calls what the API calls by these names."""
-
 HAS_ADMINISTRATOR = "SELECT EXISTS (SELECT FROM gateway.grants WHERE role = 'command' AND state = 'active')"
 HAS_POINT = """
     SELECT EXISTS (SELECT FROM gateway.points WHERE id = $1 AND closed_at IS NULL AND starts_with(region, $2))
 """
 ADD_CLIENT = """
     INSERT INTO gateway.clients
-        (id, region, client_id, kind, name, redirect_uris, role, party, secrets, public_keys)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '[]')
+        (id, region, client_id, kind, name, people, redirect_uris, role, party, secrets, public_keys)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '[]')
 """
 LIST = """
-    SELECT client_id, name, kind, coalesce(role, '') AS role, party, region,
-        array_to_string(ARRAY(SELECT jsonb_array_elements_text(redirect_uris)), ' ') AS redirects, revoked_at
+    SELECT
+        client_id, name, kind, CASE kind WHEN 'app' THEN people ELSE '' END AS people, coalesce(role, '') AS role,
+        party, region, (SELECT string_agg(uri, ' ') FROM jsonb_array_elements_text(redirect_uris) AS uri) AS redirects,
+        revoked_at
     FROM gateway.clients ORDER BY client_id
 """
 REVOKE = """
@@ -95,7 +92,8 @@ def add_client(owner_url: str, **given: Any) -> str | None:
                 "one. `GET /gateway/v1/service-points` lists them."
             )
         redirects = json.dumps(new.redirect_uris)
-        values = new.region, new.client_id, new.kind, new.name, redirects, new.role, new.party, json.dumps(kept)
+        said = new.region, new.client_id, new.kind, new.name, new.people, redirects, new.role, new.party
+        values = *said, json.dumps(kept)
         try:
             await owner.execute(ADD_CLIENT, new_id(), *values)
         except asyncpg.UniqueViolationError:
@@ -106,12 +104,24 @@ def add_client(owner_url: str, **given: Any) -> str | None:
     return secret
 
 
+OPTIONS = {"redirect_uris": "--redirect", "people": "--for", "client_id": "CLIENT_ID"}
+"""What the command calls the members of `NewClient`, where it is not `--member`."""
+
+PATTERNS = {
+    "client_id": "3 to 100 small letters, digits, `.`, `_`, `-`, such as lab-1",
+    "region": "2 to 16 digits, such as 350582005, or nothing for the whole",
+}
+
+
 def _told(error: ErrorDetails) -> str:
+    member = str(error["loc"][0]) if error["loc"] else ""
     invalid = error.get("ctx", {}).get("error")
-    said = invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else error["msg"]
-    if error["type"] == "string_pattern_mismatch" and error["loc"] == ("client_id",):
-        said = "it should have 3 to 100 small letters, digits, `.`, `_` or `-`, as in lab-1"
-    return ": ".join([*(OPTIONS.get(str(step), str(step)) for step in error["loc"]), said])
+    said = (
+        invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else PATTERNS.get(member, error["msg"])
+    )
+    option = OPTIONS.get(member, f"--{member}") if member else ""
+    given = f" {error['input']!r}" if member in PATTERNS else ""
+    return f"{option}{given}: {said}" if option else said
 
 
 def rotate_client(owner_url: str, client_id: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from deploy.commands import Data, print_table, service_named
+from deploy.commands import Data, print_table, service_named, sessions
 from deploy.commands.audit import audit
 from deploy.commands.clients import clients
 from deploy.commands.feed import feed
@@ -56,6 +56,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.add_typer(clients, name="clients")
 app.add_typer(regions, name="regions")
+sessions.add_to(app)
 
 OPEN_TO_ALL = (
     "[bold red]Development mode:[/] anybody who can reach this port can get any token, also that of an administrator. "

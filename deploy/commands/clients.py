@@ -23,10 +23,8 @@ def clients_list(data: Data = None) -> None:
     """List the registered clients."""
     from deploy import administration
 
-    print_table(
-        ("client", "name", "kind", "role", "party", "region", "redirects", "revoked"),
-        administration.list_clients(installed(data).owner_url),
-    )
+    columns = ("client", "name", "kind", "for", "role", "party", "region", "redirect", "revoked")
+    print_table(columns, administration.list_clients(installed(data).owner_url))
 
 
 @clients.command("add")
@@ -40,6 +38,16 @@ def clients_add(
         list[str] | None,
         typer.Option(metavar="URL", help="Of an app: where people are sent after they signed in. May be repeated."),
     ] = None,
+    people: Annotated[
+        str,
+        typer.Option(
+            "--for", metavar="WHO", help="Of an app: staff, residents or everyone. Its sign-in page has their form."
+        ),
+    ] = "everyone",
+    by_phone: Annotated[
+        bool,
+        typer.Option("--by-phone", help="An app of residents without pages: by a code to a phone or a mini-program."),
+    ] = False,
     role: Annotated[str | None, typer.Option(metavar="ROLE", help=A_ROLE)] = None,
     party: Annotated[
         str,
@@ -64,13 +72,22 @@ def clients_add(
     from deploy import administration
     from services.gateway.clients.schemas import ROLES
 
-    if not (redirect or role):
+    if not (redirect or role or by_phone):
         raise Trouble(
-            "Say which: --redirect makes an app, by which people sign in; --role and --party make a machine, "
+            "Say which: --redirect makes an app, by which people sign in; --by-phone makes one of residents without "
+            "pages; --role and --party make a machine, "
             f"which signs in itself, as {', '.join(ROLES)}."
         )
-    kind = "app" if redirect else "machine"
+    if role and (redirect or by_phone):
+        raise Trouble(
+            "Say one of --redirect, --by-phone and --role: an app has no role, and nobody signs in by a machine."
+        )
+    if by_phone and redirect:
+        raise Trouble("Say one of --by-phone and --redirect: an app with pages takes codes to phones there too.")
+    kind = "machine" if role else "app"
+    people = "residents" if by_phone and people == "everyone" else people
     given = {"kind": kind, "name": name, "region": region, "redirect_uris": redirect or [], "role": role}
+    given["people"] = people
     secret = administration.add_client(installed(data).owner_url, client_id=client_id, party=party, **given)
     typer.echo(secret or f"{client_id} is registered; it needs no secret, and proves itself by PKCE.")
 

@@ -32,7 +32,7 @@ async def test_the_link_is_there_until_somebody_commands(district: District) -> 
         assert second.rsplit("/", 1)[1].encode() not in kept["hash"]
         assert timedelta(hours=23) < kept["expires_at"] - clock.now() <= timedelta(hours=24)
     assert (
-        await set_password(district, second, "a long walk along the wall", login="chen", name="陈")
+        await set_password(district, second, "a long walk along the wall", login="chen", name="陈", party="指挥部")
     ).status_code == 200
     assert await asyncio.to_thread(administration.first_link, owner, URL) is None
 
@@ -50,7 +50,7 @@ async def test_clients_are_added_rotated_and_revoked(district: District) -> None
         assert refused.json()["error"] == "invalid_client"
     assert len(await district.sql("SELECT FROM gateway.endings")) == 1
     (row,) = await asyncio.to_thread(administration.list_clients, owner)
-    assert row[:7] == ("lab-1", "检验科", "machine", "laboratory", "lab-1", "", "")
+    assert row[:6] == ("lab-1", "检验科", "machine", "", "laboratory", "lab-1")
     for act in (administration.rotate_client, administration.revoke_client):
         with pytest.raises(Trouble):
             await asyncio.to_thread(act, owner, "nobody")
@@ -58,6 +58,20 @@ async def test_clients_are_added_rotated_and_revoked(district: District) -> None
         await asyncio.to_thread(lambda: administration.add_client(owner, **LAB))
     operations = await district.sql("SELECT operation FROM gateway.audit ORDER BY seq")
     assert [row["operation"] for row in operations] == ["clients add", "clients rotate", "clients revoke"]
+
+
+async def test_an_app_is_listed_with_its_name_and_where_it_leads(district: District) -> None:
+    owner = district.database.owner_url
+    app = {
+        "client_id": "grid-app",
+        "name": "网格",
+        "kind": "app",
+        "region": "",
+        "redirect_uris": [REDIRECT, "com.a:/b"],
+    }
+    await asyncio.to_thread(lambda: administration.add_client(owner, people="staff", **app))
+    (row,) = await asyncio.to_thread(administration.list_clients, owner)
+    assert row == ("grid-app", "网格", "app", "staff", "", "", "", f"{REDIRECT} com.a:/b", "")
 
 
 async def test_an_app_has_no_secret(district: District) -> None:
@@ -74,13 +88,15 @@ async def test_an_app_has_no_secret(district: District) -> None:
         ({"role": "labratory"}, "No machine has the role labratory: there are laboratory, desk_120, "),
         ({"role": "command"}, "No machine has the role command: there are laboratory, "),
         ({"party": ""}, "The client cannot be registered: A machine has a role and a party."),
-        ({"client_id": "L"}, "The client cannot be registered: CLIENT_ID: it should have 3 to 100 small letters, "),
+        ({"client_id": "L"}, "The client cannot be registered: CLIENT_ID 'L': 3 to 100 small letters, "),
+        ({"region": "Xintang"}, "The client cannot be registered: --region 'Xintang': 2 to 16 digits, "),
+        ({"people": "nobody"}, "The client cannot be registered: --for: Input should be 'everyone', 'staff' or "),
         (
             {"kind": "app", "redirect_uris": ["http://a.example"]},
             "The client cannot be registered: --redirect: Use https, http on this machine, or an app's scheme.",
         ),
     ],
-    ids=["misspelt role", "role of people", "no party", "no name", "unsafe redirect"],
+    ids=["misspelt role", "role of people", "no party", "no name", "no region", "nobody", "unsafe redirect"],
 )
 def test_what_is_wrong_with_a_client_is_told(given: dict[str, object], sentence: str) -> None:
     with pytest.raises(Trouble, match=f"^{re.escape(sentence)}"):
@@ -90,5 +106,5 @@ def test_what_is_wrong_with_a_client_is_told(given: dict[str, object], sentence:
 def test_an_app_or_a_machine_is_asked_for(run: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
     done = run("clients", "add", "lab-1", "--name", "检验科")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Say which: --redirect makes an app, by which people sign in; --role and --party ")
+    assert done.stderr.startswith("Say which: --redirect makes an app, by which people sign in; --by-phone makes ")
     assert "laboratory, desk_120, hospital, " in done.stderr

@@ -345,5 +345,7 @@ def test_nginx_tells_and_keeps_no_more_than_it_should() -> None:
     for inside in ("/internal/", "/metrics", "/readyz"):
         assert re.search(rf"location (= )?{inside} \{{ return 404; \}}", NGINX)
     (form,) = re.findall(r"log_format fangxian '(.*)';", NGINX)
+    (link,) = re.findall(r"location /sign-in/link/ \{(.*?)\n    \}", NGINX, re.DOTALL)
+    assert "access_log off;" in link  # the path of a one-time link is its secret
     assert "$sent_http_x_request_id" in form.split()
     assert not {"$request", "$request_uri", "$args", "$query_string", "$remote_addr"} & set(form.split())

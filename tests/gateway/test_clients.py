@@ -1,6 +1,8 @@
 """Machines sign in by client credentials: a secret that is changed without a gap, or a key of their own."""
 
 import asyncio
+import json
+from base64 import urlsafe_b64decode
 from typing import Any
 
 import httpx
@@ -294,3 +296,32 @@ async def test_only_who_commands_all_of_it_registers_a_party(district: District)
     app = {"client_id": "own-app", "kind": "app", "name": "x", "redirect_uris": ["https://app.example.cn/back"]}
     made = await narrow.post("/gateway/v1/clients", json={**app, "region": "350582005001"})
     assert made.status_code == 201, made.text
+
+
+async def test_an_app_without_pages_has_no_redirect_uri_and_no_page(district: District) -> None:
+    new = {"client_id": "resident-app", "kind": "app", "name": "居民", "region": "", "people": "residents"}
+    made = await command(district).post("/gateway/v1/clients", json=new)
+    assert (made.status_code, made.json()["redirect_uris"]) == (201, [])
+    async with outside(district) as client:
+        asked = {"response_type": "code", "client_id": "resident-app", "redirect_uri": "https://evil.example/"}
+        assert (await client.get("/sign-in/authorize", params=asked)).status_code == 400
+        opened = (await client.post("/gateway/v1/phone-challenges", json={"phone": "15400005678"})).json()
+        proof = {"challenge_id": opened["challenge_id"], "challenge_secret": opened["challenge_secret"], "code": "x"}
+        kind = {"grant_type": "urn:fangxian:params:oauth:grant-type:phone-code", "client_id": "resident-app"}
+        answer = await client.post("/oauth/token", data={**kind, **proof})
+        assert answer.json()["error_code"] == "phone_code_wrong"
+    staff = await command(district).post("/gateway/v1/clients", json={**new, "client_id": "x-app", "people": "staff"})
+    assert [error["code"] for error in staff.json()["errors"]] == ["app_incomplete"]
+
+
+async def test_a_password_is_no_grant_and_times_are_whole_seconds(district: District) -> None:
+    made = await registered(district)
+    async with outside(district) as client:
+        for who in ({"auth": ("lab-jinjiang", made["client_secret"])}, {}):
+            answer = await client.post(
+                "/oauth/token", data={"grant_type": "password", "client_id": "lab-jinjiang"}, **who
+            )
+            assert answer.json()["error"] == ("unsupported_grant_type" if who else "invalid_client")
+        token = (await ask(client, made["client_secret"])).json()["access_token"]
+        claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
+        assert all(isinstance(claims[name], int) for name in ("iat", "nbf", "exp"))

@@ -8,6 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
+from services.gateway.issuer.document import OF_PAGES, PATHS
+from services.gateway.issuer.refusals import REFUSALS
 from shared.http.route import Route
 from shared.http.router import ALWAYS, Router
 from tests.harness import District
@@ -105,6 +107,21 @@ async def test_every_parameter_is_described_and_every_one_of_a_path_has_an_examp
     assert wrong == []
 
 
+async def test_the_issuer_documents_its_forms_and_every_error_it_answers(document: dict[str, Any]) -> None:
+    token = document["paths"]["/oauth/token"]["post"]
+    asked = token["requestBody"]["content"]["application/x-www-form-urlencoded"]
+    examples = {one["value"]["grant_type"] for one in asked["examples"].values()}
+    assert examples == set(asked["schema"]["properties"]["grant_type"]["enum"])
+    shown = {
+        code
+        for path in PATHS
+        for response in document["paths"][path].get("post", {"responses": {}})["responses"].values()
+        for code in response.get("content", {}).get("application/json", {}).get("examples", ())
+    }
+    told_at_the_application = {code for code in REFUSALS if code not in shown}
+    assert told_at_the_application == set(OF_PAGES)
+
+
 async def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
     validate(document)
     for name, operation in each(document):
@@ -138,7 +155,8 @@ async def test_every_problem_a_route_declares_is_documented(district: District, 
             declared = {problem.code for problem in contract.problems}
             assert any(declared <= documented(operation, document) for operation in found), route.operation_id
             seen += 1
-    assert seen == len(operations)
+    of_the_issuer = {name.partition(" ")[2] for name, _ in each(document)} & PATHS.keys()
+    assert seen == len(operations) - len(of_the_issuer)
     for name, operation in each(document):
         if "/forward-auth/" in name:  # proxies understand these and no others
             assert set(operation["responses"]) == {"200", "401", "403", "503"}, name

@@ -377,3 +377,37 @@ async def test_without_named_pages_no_page_may_call(district: District) -> None:
     async with gateway(district) as client:
         answer = await client.get("/gateway/v1/policies/1", headers={"origin": ORIGIN})
     assert "access-control-allow-origin" not in answer.headers
+
+
+OPEN = (
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/jwks.json",
+    "/.well-known/fangxian-code-keys.json",
+    "/oauth/jwks",
+)
+
+
+@pytest.mark.parametrize("origins", [(), (ORIGIN,)], ids=["no page named", "one page named"])
+async def test_every_page_may_read_where_to_sign_in_and_the_keys(district: District, origins: tuple[str, ...]) -> None:
+    async with gateway(district, browser_origins=origins) as client:
+        for path in OPEN:
+            answer = await client.get(path, headers={"origin": "https://anybody.example"})
+            assert answer.headers["access-control-allow-origin"] == "*"
+            assert "access-control-allow-credentials" not in answer.headers
+            assert answer.headers["cache-control"].startswith("public")
+            known = {"if-none-match": f'"x", W/{answer.headers["etag"]}', "origin": "https://anybody.example"}
+            again = await client.get(path, headers=known)
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", answer.headers["etag"])
+            assert (await client.get(path, headers={"if-none-match": '"x"'})).status_code == 200
+
+
+async def test_a_named_page_may_send_what_the_documents_ask_for(district: District) -> None:
+    names = ("Accept-Language", "Idempotency-Key", "If-Match", "If-None-Match", "X-Deadline-Ms", "X-Request-Id")
+    asked = ", ".join(("Authorization", "Content-Type", *names))
+    async with gateway(district, browser_origins=(ORIGIN,)) as client:
+        headers = {"origin": ORIGIN, "access-control-request-method": "POST", "access-control-request-headers": asked}
+        assert (await client.options("/gateway/v1/clients", headers=headers)).status_code == 200
+        answer = await client.get("/gateway/v1/policies/1", headers={"origin": ORIGIN})
+        shown = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+        assert {"ETag", "Location", "Retry-After", "WWW-Authenticate", "X-Request-Id"} <= shown

@@ -61,10 +61,10 @@ async def give_back(work: Work, lanes: Sequence[Lane], times: int = 1) -> None:
             await work.run(GIVE_BACK, lane=lane.key, step=lane.step, times=times)
 
 
-async def is_full(work: Work, lane: Lane) -> bool:
-    """Whether a sliding lane would stop the next guess."""
+async def wait_of(work: Work, lane: Lane) -> int:
+    """Seconds until a sliding lane takes a guess, 0 if it would take one now. It waits for no lock."""
     rows = await work.rows(LOOK, lane=lane.key)
-    return bool(rows) and rules.sliding_wait(rows[0]["since"], lane, work.now) > 0
+    return rules.sliding_wait(rows[0]["since"], lane, work.now) if rows else 0
 
 
 async def _take(work: Work, lane: Lane) -> int:
@@ -73,8 +73,9 @@ async def _take(work: Work, lane: Lane) -> int:
 
 
 async def _take_sliding(work: Work, lane: Lane) -> int:
+    if wait := await wait_of(work, lane):
+        return wait  # a flood into a full lane does not queue for its row
     values = {"lane": lane.key, "now": work.now, "step": lane.step, "most": work.now + lane.window}
     if await work.rows(TAKE_SLIDING, **values):
         return 0
-    (kept,) = await work.rows(LOOK, lane=lane.key)
-    return max(1, rules.sliding_wait(kept["since"], lane, work.now))
+    return max(1, await wait_of(work, lane))

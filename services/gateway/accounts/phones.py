@@ -82,7 +82,7 @@ async def _code_for(work: Work, phone: str, index: bytes) -> tuple[Message | Non
 async def _new_code(work: Work, phone: str, index: bytes, kept: PhoneCodeRow | None) -> Message:
     guesses = 0 if kept is None else rules.guesses_kept(kept.guesses, kept.sent_at, work.now)
     longer_since = None if kept is None else kept.longer_since
-    many_guess = await attempts.is_full(work, rules.WRONG_CODES)
+    many_guess = await attempts.wait_of(work, rules.WRONG_CODES) > 0
     digits = rules.code_digits(guesses, longer_since, work.now, many_guess=many_guess)
     row = kept or PhoneCodeRow(id=new_id(), phone_index=index)
     row.code = rules.new_code(digits)

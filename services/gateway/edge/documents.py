@@ -13,6 +13,7 @@ import httpx
 import structlog
 
 from services.gateway.edge.merging import merge
+from services.gateway.issuer import document as issuer
 from shared.actors import system
 from shared.house import House
 from shared.http.client import Peers
@@ -68,7 +69,9 @@ class Documents:
         found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
         if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
             said = zip(SERVICES, found, strict=True)
-            self._merged = found, merge({service: document for service, document in said if document is not None})
+            merged = merge({service: document for service, document in said if document is not None})
+            issuer.add_to(merged)
+            self._merged = found, merged
         return self._merged[1]
 
     async def problems(self, language: Language) -> dict[str, dict[str, Any]]:

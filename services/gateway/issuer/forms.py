@@ -32,7 +32,8 @@ class View:
 def body_of(said: Pages, view: View) -> tuple[Text, list[str]]:
     """Title and forms of the stage a sign-in has reached."""
     title, forms = BODIES.get(view.stage, _start)(said, view)
-    return title, [_where(said, view), *forms]
+    told = [] if view.fault is None or any('role="alert"' in form for form in forms) else [said.fault(view.fault)]
+    return title, [_where(said, view), *told, *forms]
 
 
 def _where(said: Pages, view: View) -> str:
@@ -102,7 +103,7 @@ def _enrol(said: Pages, view: View) -> tuple[Text, list[str]]:
 
 def _grant(said: Pages, view: View) -> tuple[Text, list[str]]:
     if not view.options:
-        return words.SIGN_IN, [] if view.fault is None else [said.fault(view.fault)]
+        return words.SIGN_IN, []
     fields = [said.options("grant_id", words.CHOOSE, view.options)]
     return words.SIGN_IN, [said.form("continue", fields, words.NEXT, view.token)]
 

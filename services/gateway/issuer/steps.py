@@ -19,6 +19,7 @@ from services.gateway.accounts.rules import digest
 from services.gateway.accounts.sending import can_send
 from services.gateway.accounts.tables import AccountRow, ChallengeRow, DeviceRow, RecoveryCodeRow
 from services.gateway.accounts.traces import trace
+from services.gateway.accounts.turns import Turns
 from services.gateway.clients.use_cases import client_named
 from services.gateway.grants.tables import GrantRow
 from services.gateway.grants.use_cases import grants_of
@@ -45,6 +46,10 @@ class Went:
 
 
 ON = Went()
+
+_COUNTING = Turns(at_once=2, most=64)
+"""Those who count a guess at a password: of a flood into one lane no more than two wait for its row, each with a
+connection that others need."""
 
 USE_RECOVERY_CODE = text("""
     UPDATE recovery_codes SET used_at = :now WHERE account_id = :account AND hash = :hash AND used_at IS NULL
@@ -80,8 +85,16 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
         account = (await work.session.scalars(select(AccountRow).filter_by(login=login))).one_or_none()
         device = await _known_device(work, account, visitor)
         lanes = rules.password_lanes(login, visitor.network, device)
-        if wait := await attempts.take(work, lanes):
-            return Went("wait", wait)
+        for lane in (one for one in lanes if one.sliding):
+            if wait := await attempts.wait_of(work, lane):
+                return Went("wait", wait)
+
+    async def count() -> int:
+        async with house.system_work("sign in") as work:
+            return await attempts.take(work, lanes)
+
+    if wait := await _COUNTING.take(device or visitor.network, device is not None, count):
+        return Went("wait", wait)
     kept = account.password_hash if account is not None and account.state == "active" else None
     is_right = await passwords.is_right(kept, password, network=visitor.network, device=device)
     async with house.system_work("sign in") as work:

@@ -1,0 +1,184 @@
+"""A person's session on their own machine: begun once, kept in a file for them alone, refreshed when a token is needed.
+
+    $XDG_STATE_HOME/fangxian/session-<hash of the address>.json   0600: the tokens; ~/.local/state where it is not set
+    …/session-<hash>.lock                                         held while the tokens are refreshed
+
+Signing in is the device flow (RFC 8628): it needs no browser here and no port, so it works over SSH.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from deploy import secret_files
+from deploy.trouble import Trouble
+
+CLIENT = "fangxian-console"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+ADDRESS = "FANGXIAN"
+"""In the environment: the address of the gateway, as the pages of docs/ use it."""
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+ASK_SECONDS = 30.0
+FRESH_SECONDS = 60
+"""A token that lives shorter than that is not handed out any more."""
+
+TRIES = 5
+"""A refresh whose answer is lost is sent again with the same token, which the server takes for 30 seconds."""
+
+RETRY_SECONDS = 2.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Show = Callable[[str, str], None]
+"""Shows a person where to go, and with what code."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where one gateway's session is kept, and how it is asked."""
+
+    url: str
+    file: Path
+    transport: httpx.BaseTransport | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    @classmethod
+    def at(cls, url: str | None) -> "Session":
+        """The session with a gateway: the one named, else that of $FANGXIAN, else the one of this machine."""
+        address = (url or os.environ.get(ADDRESS) or DEFAULT_URL).rstrip("/")
+        if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+            raise Trouble(f"{address} is no address of a gateway: write it as https://fangxian.example.cn.")
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "fangxian"
+        return cls(address, state / f"session-{hashlib.sha256(address.encode()).hexdigest()[:16]}.json")
+
+    def sign_in(self, show: Show) -> None:
+        """Begin a session: a person lets this shell in, in a browser anywhere."""
+        with self._client() as client:
+            begun = self._ask(client, "/oauth/device_authorization", {})
+            show(begun["verification_uri_complete"], begun["user_code"])
+            asked = {"grant_type": DEVICE_CODE, "device_code": begun["device_code"]}
+            interval, until = float(begun["interval"]), time.monotonic() + float(begun["expires_in"])
+            while time.monotonic() < until:
+                self.sleep(interval)
+                answer = self._post(client, "/oauth/token", asked)
+                if answer.is_success:
+                    with self._locked():
+                        self._keep(answer.json())
+                    return
+                error = _said(answer).get("error")
+                if error == "slow_down":
+                    interval += 5
+                elif error != "authorization_pending":
+                    raise Trouble(_sentence(answer))
+        raise Trouble("Nobody let this shell in within the time: run `fangxian sign-in` again.")
+
+    def token(self) -> str:
+        """An access token that lives for a minute at least. Of many shells at once one refreshes, the others wait."""
+        kept = self._read()
+        if kept["expires_at"] - time.time() < FRESH_SECONDS:
+            with self._locked():
+                kept = self._read()  # another shell may have refreshed meanwhile
+                if kept["expires_at"] - time.time() < FRESH_SECONDS:
+                    kept = self._refresh(kept["refresh_token"])
+        return str(kept["access_token"])
+
+    def sign_out(self) -> bool:
+        """End the session, here and at the gateway; whether there was one."""
+        with self._locked():
+            if not self.file.exists():
+                return False
+            token = self._read()["refresh_token"]
+            self.file.unlink()
+        with self._client() as client:
+            self._ask(client, "/oauth/revoke", {"token": token})
+        return True
+
+    def _refresh(self, refresh_token: str) -> dict[str, Any]:
+        asked = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        with self._client() as client:
+            answer = self._post(client, "/oauth/token", asked)
+        if answer.is_success:
+            return self._keep(answer.json())
+        if _said(answer).get("error") == "invalid_grant":
+            self.file.unlink(missing_ok=True)
+            raise Trouble(f"The session has ended ({_sentence(answer)}) Run `fangxian sign-in` again.")
+        raise Trouble(_sentence(answer))
+
+    def _ask(self, client: httpx.Client, path: str, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        answer = self._post(client, path, asked)
+        if not answer.is_success:
+            raise Trouble(_sentence(answer))
+        return _said(answer)
+
+    def _post(self, client: httpx.Client, path: str, asked: Mapping[str, str]) -> httpx.Response:
+        for left in reversed(range(TRIES)):
+            try:
+                answer = client.post(path, data={"client_id": CLIENT, **asked})
+            except httpx.HTTPError as error:
+                if not left:
+                    raise Trouble(f"{self.url} does not answer ({type(error).__name__}): is it running?") from None
+            else:
+                if answer.status_code < 500 or not left:
+                    return answer
+            self.sleep(RETRY_SECONDS)
+        raise AssertionError
+
+    def _client(self) -> httpx.Client:
+        headers = {"accept-language": "en", "user-agent": "fangxian"}
+        through_proxy = urlsplit(self.url).hostname not in LOOPBACK
+        return httpx.Client(
+            base_url=self.url, headers=headers, timeout=ASK_SECONDS, trust_env=through_proxy, transport=self.transport
+        )
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(self.file.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            raise Trouble(f"You are not signed in to {self.url}: run `fangxian sign-in`.") from None
+        except ValueError:
+            raise Trouble(f"{self.file} cannot be read: remove it, and run `fangxian sign-in`.") from None
+        return found
+
+    def _keep(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {
+            "url": self.url,
+            "access_token": given["access_token"],
+            "refresh_token": given["refresh_token"],
+            "expires_at": int(time.time()) + int(given["expires_in"]),
+        }
+        secret_files.replace(self.file, json.dumps(kept))
+        return kept
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        secret_files.make_directory(self.file.parent)
+        handle = os.open(self.file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _said(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        found = answer.json() if answer.content else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _sentence(answer: httpx.Response) -> str:
+    said = _said(answer)
+    words = said.get("message") or said.get("detail") or f"The gateway answers {answer.status_code}"
+    return f"{str(words).rstrip('.')}."
