@@ -15,7 +15,6 @@ from services.registry.imports.reading import RawRow
 from services.registry.imports.words import RowProblem
 from tests.registry.uploads import HEADER, ROW, VALUES, read
 
-
 WRONG = [RowProblem("id_check_digit", "document_number")]
 
 
