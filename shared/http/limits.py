@@ -45,7 +45,12 @@ JSON_PATHS = (*(f"/{service}/v1/" for service in SERVICES), "/internal/")
 """Where answers are JSON, so that an Accept header that excludes it is refused."""
 
 OFFERED = ("application/json", MEDIA_TYPE)
-ALSO_OFFERED = ("text/csv", "image/svg+xml", "image/png")
+ALSO_OFFERED = (
+    "text/csv",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "image/svg+xml",
+    "image/png",
+)
 """What single routes answer beside JSON; they know better which (`check_accept`)."""
 
 _ALL_OFFERED = (*OFFERED, *ALSO_OFFERED)

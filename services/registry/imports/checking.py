@@ -10,10 +10,8 @@ from services.registry.imports.reading import RawRow
 from services.registry.imports.words import RowProblem
 from services.registry.residents.identity import Sex
 from services.registry.residents.rules import Person, Said, examine
-from services.registry.residents.spelling import is_placeholder
 
 _BRACKETS = re.compile(r"[(（\[【]")
-_FLAGS = ("pregnant", "dependent")
 
 
 @dataclass
@@ -29,12 +27,10 @@ class Checker:
 
     def check(self, row: RawRow) -> Person | list[RowProblem]:
         """The person of a row, or all that is wrong with it."""
+        values = row.values
         problems = [RowProblem(fault.code, fault.column, value=fault.cell) for fault in row.faults]
-        values = {
-            column: "" if column not in _FLAGS and is_placeholder(cell) else cell for column, cell in row.values.items()
-        }
         home = self._home(values["region"], problems)
-        if problems and row.faults:
+        if row.faults:
             return problems
         found = examine(self._read(values, home, problems), today=self.today, demonstration=self.demonstration)
         if isinstance(found, list):
@@ -61,13 +57,13 @@ class Checker:
 
     def _read(self, values: dict[str, str], home: str, problems: list[RowProblem]) -> Said:
         name = values["name"]
-        if _BRACKETS.search(name):
+        if not name.isalpha() and _BRACKETS.search(name):
             problems.append(RowProblem("name_brackets", "name"))
         number = values["document_number"]
         return Said(
             name=name,
             document_type=read_document_type(values["document_type"]),
-            document_number="".join(number.split()) if " " in number else number,
+            document_number=number if number.isalnum() else "".join(number.split()),
             phone=values["phone"],
             region=home,
             address=values["address"],

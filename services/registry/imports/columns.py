@@ -51,6 +51,8 @@ ERROR_COLUMNS = {"line": "行号", "error": "错误"}
 NUMBER_COLUMNS = frozenset({"document_type", "document_number", "phone", "region", "household"})
 """Cells that a spreadsheet may take for numbers. White space around them means nothing."""
 
+FLAG_COLUMNS = frozenset({"pregnant", "dependent"})
+
 CELL_CHARACTERS = 1_000
 
 # A spreadsheet runs what begins so (OWASP, CSV injection); the full-width signs do the same under Chinese settings.
@@ -79,12 +81,14 @@ _MADE_A_DATE = re.compile(
     re.IGNORECASE,
 )
 _DATED_COLUMNS = ("household", "address")
+_DATES_BEGIN = frozenset("0123456789JFMASONDjfmasond")
 
 
 def read_cell(column: str, cell: str) -> str:
     """A cell as it is kept: without white space around it, and without what spreadsheets put before a text.
 
-    Invisible characters, which come with numbers copied from chats and web pages, are dropped.
+    Invisible characters, which come with numbers copied from chats and web pages, are dropped. A cell that only says
+    that there is nothing, such as 无 or /, is empty; as a flag, it is a no.
     """
     cell = drop_invisible(cell)
     cell = cell.strip() if column in NUMBER_COLUMNS else cell.strip(_TEXT_SPACE)
@@ -92,7 +96,7 @@ def read_cell(column: str, cell: str) -> str:
         cell = quoted[1].strip()
     if cell.startswith("'") and (column in NUMBER_COLUMNS or _FORMULA.match(cell)):
         return cell[1:]
-    return cell
+    return "" if column not in FLAG_COLUMNS and is_placeholder(cell) else cell
 
 
 def neutralise(cell: str) -> str:
@@ -136,7 +140,11 @@ def digits_lost(column: str, cell: str) -> bool:
 
 def dated_columns(values: dict[str, str]) -> list[str]:
     """The columns in which a spreadsheet made a date of what was typed: a household 3-12, an address 2-7."""
-    return [column for column in _DATED_COLUMNS if (cell := values[column]) and _MADE_A_DATE.fullmatch(cell)]
+    return [
+        column
+        for column in _DATED_COLUMNS
+        if (cell := values[column]) and cell[0] in _DATES_BEGIN and _MADE_A_DATE.fullmatch(cell)
+    ]
 
 
 CellFault: TypeAlias = Literal["flag_form", "date_form", "sex_form"]
@@ -148,9 +156,18 @@ _NO = frozenset(
     "否 0 false no n 无 没有 不是 × ✗ ✘ ☐ x 自理 能自理 可自理 完全自理 全自理 生活自理 正常"  # noqa: SIM905
     " 未怀孕".split()
 ) | {""}
-_SEXES: dict[str, Sex] = dict.fromkeys(("男", "1", "male", "m", "男性"), "male") | dict.fromkeys(
-    ("女", "2", "female", "f", "女性"), "female"
-)
+_SEXES: dict[str, Sex] = {
+    "男": "male",
+    "男性": "male",
+    "1": "male",
+    "m": "male",
+    "male": "male",
+    "女": "female",
+    "女性": "female",
+    "2": "female",
+    "f": "female",
+    "female": "female",
+}
 _DOCUMENT_NAMES = {
     "10": "居民身份证 身份证 二代身份证 第二代居民身份证 港澳台居民居住证",
     "14": "港澳居民来往内地通行证 港澳通行证 回乡证",

@@ -16,6 +16,7 @@ from services.registry.imports.columns import CELL_CHARACTERS, COLUMNS, cell_fau
 from services.registry.imports.faults import FileFault, RowFault
 from services.registry.imports.headings import HEADING_ROWS, Header, find_header, is_header, letters
 from services.registry.imports.workbook import NOT_MERGED, Merged, Notes, Record, read_workbook
+from services.registry.residents.spelling import PLACEHOLDERS
 
 FILE_BYTES = 200 * 1024 * 1024
 ROWS = 300_000
@@ -197,6 +198,7 @@ def _persons(header: Header, records: Iterator[Record]) -> Iterator[RawRow]:
     keys = [column or "" for column in header.columns]
     absent = {column: "" for column in COLUMNS if column not in keys}
     dropped = {key for key in keys if key not in COLUMNS}
+    marked = "error" in keys
     nameless = [place for place, column in enumerate(header.columns) if column is None]
     for count, (line, record, merged) in enumerate(records, start=1):
         while len(record) > width and not record[-1].strip():
@@ -205,14 +207,15 @@ def _persons(header: Header, records: Iterator[Record]) -> Iterator[RawRow]:
             raise FileFault("too_many_rows", limit=ROWS)
         faults = _fill_down(header, record, merged, line) if merged else ()
         values = dict(zip(keys, record, strict=False))
-        is_ignored = "error" in values and values["error"].lstrip().startswith(DUPLICATE_MARKS)
+        is_ignored = marked and values.get("error", "").lstrip().startswith(DUPLICATE_MARKS)
         for key in dropped:
             values.pop(key, None)
         if absent:
             values |= absent
         if nameless:
             faults += tuple(_nameless(record, nameless, line))
-        if len(record) == width and not faults and _is_plain(",".join(record)):
+        plain = len(record) == width and not faults and PLACEHOLDERS.isdisjoint(record)
+        if plain and _is_plain(",".join(record)):
             yield RawRow(line, values, _dated(header, values, line), is_ignored)
         else:
             if len(record) != width:
@@ -243,7 +246,8 @@ def _nameless(record: list[str], places: list[int], line: int) -> Iterator[RowFa
 
 
 def _dated(header: Header, values: dict[str, str], line: int) -> tuple[RowFault, ...]:
-    return tuple(RowFault("made_a_date", column, header.cell(column, line)) for column in dated_columns(values))
+    columns = dated_columns(values)
+    return tuple(RowFault("made_a_date", column, header.cell(column, line)) for column in columns) if columns else ()
 
 
 def _is_plain(joined: str) -> bool:

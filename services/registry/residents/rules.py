@@ -102,8 +102,8 @@ def document_key(kind: int, number: str) -> str:
 
 def examine(said: Said, *, today: date, demonstration: bool) -> Person | list[Wrong]:
     """The person somebody speaks of, or all that is wrong with what was said. Names and addresses get one spelling."""
-    said = said._replace(name=spell_name(said.name), address=spell_address(said.address) if said.address else None)
-    wrong = _too_long_or_missing(said)
+    name, address = spell_name(said.name), spell_address(said.address) if said.address else None
+    wrong = _too_long_or_missing(name, address, said.household)
     phone = None
     try:
         phone = normalise_phone(said.phone) if said.phone else None
@@ -115,11 +115,11 @@ def examine(said: Said, *, today: date, demonstration: bool) -> Person | list[Wr
     kind, number, born, sex = identity
     return Person(
         said.region,
-        said.name,
+        name,
         kind,
         number,
         phone,
-        said.address or None,
+        address or None,
         household_of(said.region, said.household),
         born,
         sex,
@@ -128,15 +128,15 @@ def examine(said: Said, *, today: date, demonstration: bool) -> Person | list[Wr
     )
 
 
-def _too_long_or_missing(said: Said) -> list[Wrong]:
+def _too_long_or_missing(name: str, address: str | None, household: str | None) -> list[Wrong]:
     wrong = []
-    if not said.name:
+    if not name:
         wrong.append(Wrong("name_missing", "name"))
-    elif len(said.name) > NAME_CHARACTERS:
+    elif len(name) > NAME_CHARACTERS:
         wrong.append(Wrong("name_too_long", "name"))
-    if said.address and len(said.address) > ADDRESS_CHARACTERS:
+    if address and len(address) > ADDRESS_CHARACTERS:
         wrong.append(Wrong("address_too_long", "address"))
-    if said.household and len(said.household) > HOUSEHOLD_CHARACTERS:
+    if household and len(household) > HOUSEHOLD_CHARACTERS:
         wrong.append(Wrong("household_too_long", "household"))
     return wrong
 

@@ -13,7 +13,7 @@ _UNUSUAL = re.compile(r"[^\S ]|  |[\uff01-\uff5e]|\S \S|^ | $")
 _SPACES = re.compile(r"\s+")
 _BREAKS = re.compile(r"[^\S\r\n]*[\r\n\u2028\u2029\x85]\s*")
 _BETWEEN_HAN = re.compile(r"(?<=[\u2e80-\u9fff\U00020000-\U0003ffff]) +(?=[\u2e80-\u9fff\U00020000-\U0003ffff])")
-_LATIN_ENDS = re.compile(r"[A-Za-z]\Z")
+_LATIN_ENDS = re.compile(r"[A-Za-z0-9.,]\Z")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212]")
 _DOTS = re.compile(r"[\u2022\u2027\u22c5\u30fb\uff65.]")
 
@@ -21,7 +21,8 @@ _NOTHING = frozenset(
     "无 没有 无户号 无电话 无手机 不详 不明 不清楚 不知道 未知 未填 暂无 暂缺 待补 待定 待核实 空 空白"  # noqa: SIM905
     " 缺 n/a na none null nil".split()
 )
-_MARKS_ONLY = re.compile(r"[\W_0]+")
+PLACEHOLDERS = _NOTHING | {mark * times for mark in "/\\-—–.。*?0_~、|" for times in range(1, 5)}
+"""What people type into a cell where there is nothing to say, in its usual width and in small letters."""
 _LONGEST_NOTHING = 8
 _FIRST_OF_NOTHING = frozenset({word[0] for word in _NOTHING} | set("0０NｎＮ"))
 
@@ -35,8 +36,7 @@ def is_placeholder(text: str) -> bool:
     """Whether a cell says only that there is nothing to say: 无, 不详, /, -, 0."""
     if not text or len(text) > _LONGEST_NOTHING or (text[0].isalnum() and text[0] not in _FIRST_OF_NOTHING):
         return False
-    text = unicodedata.normalize("NFKC", text).strip().casefold()
-    return text in _NOTHING or _MARKS_ONLY.fullmatch(text) is not None
+    return text in PLACEHOLDERS or unicodedata.normalize("NFKC", text).strip().casefold() in PLACEHOLDERS
 
 
 def spell_name(name: str) -> str:
@@ -68,6 +68,8 @@ def spell_household(key: str) -> str:
 
     １２０１ and 1201 are one key. Zeros before a number are kept: 12 and 0012 may be two flats.
     """
+    if key.isascii() and key.isalnum() and key[0] not in _FIRST_OF_NOTHING:
+        return key
     if is_placeholder(key):
         return ""
     return _DASHES.sub("-", _SPACES.sub(" ", unicodedata.normalize("NFKC", drop_invisible(key))).strip())
