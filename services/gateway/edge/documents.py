@@ -61,15 +61,19 @@ class Documents:
     _openapi: dict[Service, Remembered[Any]] = field(default_factory=dict)
     _problems: dict[tuple[Service, Language], Remembered[Any]] = field(default_factory=dict)
     _status: Remembered[Any] | None = None
+    _merging: asyncio.Lock = field(default_factory=asyncio.Lock)
     _merged: tuple[list[dict[str, Any] | None], dict[str, Any]] | None = None
 
     async def openapi(self) -> dict[str, Any]:
         """One OpenAPI document of all services that ever answered."""
-        found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
-        if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
-            said = zip(SERVICES, found, strict=True)
-            self._merged = found, merge({service: document for service, document in said if document is not None})
-        return self._merged[1]
+        async with self._merging:
+            found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
+            if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
+                said = zip(SERVICES, found, strict=True)
+                known = {service: document for service, document in said if document is not None}
+                # In a thread, because it takes a fifth of a second, and other requests should not wait for it.
+                self._merged = found, await asyncio.to_thread(merge, known)
+            return self._merged[1]
 
     async def problems(self, language: Language) -> dict[str, dict[str, Any]]:
         """All problems there are, by code."""
@@ -87,7 +91,7 @@ class Documents:
 
     async def _openapi_of(self, service: Service) -> dict[str, Any] | None:
         if service == "gateway":
-            return self.own_openapi()
+            return await asyncio.to_thread(self.own_openapi)
         remembered = self._openapi.setdefault(service, Remembered(lambda: self._json(service, "/openapi.json")))
         return cast("dict[str, Any] | None", await remembered.get())
 
