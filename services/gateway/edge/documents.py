@@ -62,17 +62,19 @@ class Documents:
     _openapi: dict[Service, Remembered[Any]] = field(default_factory=dict)
     _problems: dict[tuple[Service, Language], Remembered[Any]] = field(default_factory=dict)
     _status: Remembered[Any] | None = None
+    _merging: asyncio.Lock = field(default_factory=asyncio.Lock)
     _merged: tuple[list[dict[str, Any] | None], dict[str, Any]] | None = None
 
     async def openapi(self) -> dict[str, Any]:
         """One OpenAPI document of all services that ever answered."""
-        found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
-        if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
-            said = zip(SERVICES, found, strict=True)
-            merged = merge({service: document for service, document in said if document is not None})
-            issuer.add_to(merged)
-            self._merged = found, merged
-        return self._merged[1]
+        async with self._merging:
+            found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
+            if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
+                said = zip(SERVICES, found, strict=True)
+                known = {service: document for service, document in said if document is not None}
+                # In a thread, because it takes a fifth of a second, and other requests should not wait for it.
+                self._merged = found, await asyncio.to_thread(_merged, known)
+            return self._merged[1]
 
     async def problems(self, language: Language) -> dict[str, dict[str, Any]]:
         """All problems there are, by code."""
@@ -90,7 +92,7 @@ class Documents:
 
     async def _openapi_of(self, service: Service) -> dict[str, Any] | None:
         if service == "gateway":
-            return self.own_openapi()
+            return await asyncio.to_thread(self.own_openapi)
         remembered = self._openapi.setdefault(service, Remembered(lambda: self._json(service, "/openapi.json")))
         return cast("dict[str, Any] | None", await remembered.get())
 
@@ -118,3 +120,9 @@ class Documents:
         deadline = time.monotonic() + ASK_SECONDS
         actor = system("gateway")
         return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})
+
+
+def _merged(documents: dict[Service, dict[str, Any]]) -> dict[str, Any]:
+    merged = merge(documents)
+    issuer.add_to(merged)
+    return merged

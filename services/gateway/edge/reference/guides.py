@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-PACKAGED = Path(__file__).parent / "guides"
+PACKAGED = Path(__file__).parent / "markdown"
 """Where a wheel has them: `setup.py` puts them there."""
 
 REPOSITORY = Path(__file__).parents[4]
