@@ -5,7 +5,7 @@ Each is asked for what it says of itself, at most once a minute; while one is aw
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
@@ -71,7 +71,7 @@ class Documents:
             found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
             if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
                 said = zip(SERVICES, found, strict=True)
-                known = {service: document for service, document in said if document is not None}
+                known: dict[str, Any] = {service: document for service, document in said if document is not None}
                 # In a thread, because it takes a fifth of a second, and other requests should not wait for it.
                 self._merged = found, await asyncio.to_thread(_merged, known)
             return self._merged[1]
@@ -122,7 +122,7 @@ class Documents:
         return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})
 
 
-def _merged(documents: dict[Service, dict[str, Any]]) -> dict[str, Any]:
+def _merged(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     merged = merge(documents)
     issuer.add_to(merged)
     return merged
