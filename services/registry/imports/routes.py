@@ -43,7 +43,7 @@ class Template(Response):
     media_type = Csv.media_type
 
 
-BOOK = {"schema": {"type": "string", "format": "binary"}}
+BOOK = {"schema": {"type": "string", "format": "binary"}, "example": "PK…"}
 
 
 FILE = {
