@@ -77,6 +77,7 @@ GOES: Mapping[Service, Mapping[str, str]] = {
         "challenges": NOTHING,
         "interactions": NOTHING,
         "authorization_codes": NOTHING,
+        "device_authorizations": NOTHING,
         "attempts": NOTHING,
         "devices": OF_AN_ACCOUNT,
         "refresh_tokens": "EXISTS (SELECT FROM gateway.sessions JOIN gateway.accounts AS account "

@@ -39,6 +39,12 @@ declare(
         f"GET {V1}/referrals/{{referral_id}}": Act(REFERRAL, REFERRING),
         f"GET {V1}/referrals/{{referral_id}}/standing": Act(REFERRAL, REFERRING),
         f"GET {V1}/referrals/{{referral_id}}/fevers": Act(REFERRAL, REFERRING),
+        f"POST {V1}/referrals/{{referral_id}}/reveal": Act(
+            Text(
+                zh="为接诊查看了您的姓名、电话和住址", en="saw your name, phone and address to come to you or treat you"
+            ),
+            REFERRING,
+        ),
         f"POST {V1}/referrals/{{referral_id}}/cancel": Act(
             Text(zh="取消了您的转诊", en="cancelled your referral"), REFERRING
         ),

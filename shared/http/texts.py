@@ -179,8 +179,15 @@ _PRINTABLE = Text(zh="只能含可见的 ASCII 字符，不含空格", en="This 
 _CURSOR = Text(zh="请原样使用上一页的 next_cursor", en="Send next_cursor of the page before as it was given")
 
 FORMS: Mapping[str, Text] = {
-    r"^[0-9]{14}([0-9]{2})?$": Text(
-        zh="应为 14 位（片区）或 16 位（网格）数字", en="This must be 14 digits (a patch) or 16 (a grid)"
+    r"^[0-9]{9}([0-9]{3}([0-9]{2}([0-9]{2})?)?)?$": Text(
+        zh="应为 9 位（街道、乡镇）、12 位（社区）、14 位（片区）或 16 位（网格）数字",
+        en="This must be 9 digits (a township), 12 (a community), 14 (a patch) or 16 (a grid)",
+    ),
+    r"^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$": Text(
+        zh="应为 UUIDv7", en="This must be a UUIDv7"
+    ),
+    r"^[0-9a-f]{1,14}-[0-9a-f]{32}$": Text(
+        zh="应为上一次回答中的 next_cursor", en="This must be the next_cursor of the answer before"
     ),
     r"^[0-9]{12}([0-9]{2}){0,2}$": Text(
         zh="应为 12 位（社区）、14 位（片区）或 16 位（网格）数字",

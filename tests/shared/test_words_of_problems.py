@@ -100,13 +100,6 @@ async def test_residents_are_not_spoken_to_as_staff(district: District) -> None:
     assert refused.json()["detail"] == "您没有此项权限。如需办理，请联系所在社区。"
 
 
-async def test_a_resident_without_a_code_is_told_plainly(district: District) -> None:
-    async with district.caller("gateway", Role.RESIDENT) as resident:
-        answer = await resident.get("/gateway/v1/code", headers={"accept-language": "zh-CN"})
-    assert answer.status_code == 404
-    assert answer.json()["detail"] == "没有找到相关信息。"
-
-
 async def test_a_stranger_is_told_to_sign_in(district: District) -> None:
     transport = httpx.ASGITransport(district.apps["registry"])
     async with httpx.AsyncClient(transport=transport, base_url="http://registry") as stranger:

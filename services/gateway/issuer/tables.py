@@ -107,7 +107,7 @@ class DeviceAuthorizationRow(Base):
     account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
     grant_id: Mapped[UUID | None]
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
-    wait_seconds: Mapped[int] = mapped_column(comment="Seconds that the device is to wait between two questions.")
+    wait_seconds: Mapped[int] = mapped_column(comment="Seconds the device waits between two questions.")
     asked_at: Mapped[datetime | None]
     begun_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -21,7 +21,7 @@ from shared.house import House
 from shared.http.limits import accepts, check_accept, check_content_type
 from shared.http.router import Router, TheHouse, Work
 from shared.jobs import Job, JobEnded
-from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of
+from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of, openapi_headers
 
 IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
@@ -64,7 +64,8 @@ ERRORS = {
                     "张三,003582199003070010,350582005001,2,证件号码：校验码不对\n"
                 },
                 XLSX: BOOK,
-            }
+            },
+            "headers": openapi_headers(["Vary"]),
         }
     }
 }
@@ -75,7 +76,8 @@ TEMPLATE = {
             "content": {
                 Csv.media_type: {"example": "姓名,证件号码,网格编码\n张三丰,003582199003070019,350582005001\n"},
                 XLSX: BOOK,
-            }
+            },
+            "headers": openapi_headers(["Content-Language", "Vary"]),
         }
     }
 }
