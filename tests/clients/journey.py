@@ -62,7 +62,7 @@ def main(address: str) -> None:
     client = AuthenticatedClient(base_url=address, token=token.access_token, timeout=60)
     regions = said("regions", list_regions.sync_detailed(client=client, limit=5), 200)
     assert len(regions.items) > 0
-    assert said("policies", list_policies.sync_detailed(client=client), 200).items[0].rules
+    assert said("policies", list_policies.sync_detailed(client=client), 200).items[0].policy.rules
 
     form = StartImportForm(file=File(io.BytesIO(IMPORTED.encode()), "people.csv", "text/csv"), dry_run=True)
     job = said("import, dry run", start_import.sync_detailed(client=client, body=form, idempotency_key=key()), 202)

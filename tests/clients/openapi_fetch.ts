@@ -64,4 +64,4 @@ const api: Api = {
     answer(await client.GET("/gateway/v1/codes/{resident_id}", { params: { path: { resident_id } } })),
 };
 
-await journey(api, { registered: "003582199003070027", imported: "003582198001010030" });
+await journey(api, { registered: "003582199003070027", imported: "003582198001010026" });

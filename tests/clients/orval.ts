@@ -7,7 +7,7 @@ let headers: Record<string, string> = {};
 
 type Said<T> = { status: number; data: T; headers: Headers };
 
-function answer<T>(said: Said<T>): Answer<T> {
+function answer<S extends Said<unknown>>(said: S): Answer<S["data"]> {
   return { status: said.status, data: said.data, etag: said.headers.get("etag") };
 }
 
