@@ -1,7 +1,7 @@
 """Passwords: argon2id (RFC 9106), off the event loop, a few at a time, and whoever asks in fair turns."""
 
 import asyncio
-from functools import partial
+from functools import cache, partial
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -14,7 +14,6 @@ AT_ONCE = 2
 MOST_WAITING = 64
 
 _hasher = PasswordHasher()
-_nobodys = _hasher.hash("nobody has this password")
 _turns = Turns(AT_ONCE, MOST_WAITING)
 
 
@@ -29,7 +28,7 @@ async def is_right(kept: str | None, password: str, *, network: str, device: str
     Network addresses take turns, so that one of them cannot keep the others waiting; a device on which the person has
     signed in before comes first.
     """
-    compute = partial(asyncio.to_thread, _compute, password, kept or _nobodys)
+    compute = partial(asyncio.to_thread, _compute, password, kept or "")
     return bool(await _turns.take(device or network, device is not None, compute)) and kept is not None
 
 
@@ -38,6 +37,12 @@ def _compute(password: str, kept: str | None) -> str:
     if kept is None:
         return _hasher.hash(secret)
     try:
-        return kept if _hasher.verify(kept, secret) else ""
+        return kept if _hasher.verify(kept or _of_nobody(), secret) else ""
     except (VerificationError, InvalidHashError):
         return ""
+
+
+@cache
+def _of_nobody() -> str:
+    """What is verified where there is no password. Made when first needed: it takes a fifth of a second."""
+    return _hasher.hash("nobody has this password")
