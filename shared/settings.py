@@ -158,6 +158,7 @@ class Settings(BaseSettings):
     yellow_name: Literal["", "yellow", "orange"] = Field(
         default="",
         description="What the province calls the yellow code. By the region if empty: orange in Fujian, else yellow.",
+        examples=["orange"],
     )
 
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
