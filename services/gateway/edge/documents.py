@@ -70,7 +70,7 @@ class Documents:
             found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
             if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
                 said = zip(SERVICES, found, strict=True)
-                known = {service: document for service, document in said if document is not None}
+                known: dict[str, Any] = {service: document for service, document in said if document is not None}
                 # In a thread, because it takes a fifth of a second, and other requests should not wait for it.
                 self._merged = found, await asyncio.to_thread(merge, known)
             return self._merged[1]
