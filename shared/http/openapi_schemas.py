@@ -62,7 +62,7 @@ def of_operations(document: Document) -> Iterator[Document]:
     for item in document["paths"].values():
         for operation in item.values():
             yield from (parameter["schema"] for parameter in operation.get("parameters", ()) if "schema" in parameter)
-            for said in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for said in (operation.get("requestBody", {}), *operation.get("responses", {}).values()):
                 media = (*said.get("content", {}).values(), *said.get("headers", {}).values())
                 yield from (one["schema"] for one in media if "schema" in one)
 
@@ -85,7 +85,7 @@ def _make_files(document: Document) -> None:
     """An answer that is neither JSON nor a page is a file: clients keep its bytes, and read no text out of them."""
     for item in document["paths"].values():
         for operation in item.values():
-            for status, answer in operation["responses"].items():
+            for status, answer in operation.get("responses", {}).items():
                 for kind, media in answer.get("content", {}).items() if status.startswith("2") else ():
                     if "json" not in kind and kind != "text/html":
                         media["schema"] = {"type": "string", "format": "binary"}

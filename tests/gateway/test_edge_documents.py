@@ -8,11 +8,14 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from openapi_spec_validator import validate
+from starlette.applications import Starlette
 
+from services.gateway.edge import pages
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.merging import merge, operations
 from services.gateway.edge.own_tokens import ALGORITHM, Issuer
 from shared.actors import Actor, Role
+from shared.problems import Unavailable
 from shared.settings import SERVICES
 from tests.harness import District
 
@@ -98,12 +101,40 @@ async def test_a_service_that_is_away_is_described_as_it_was(district: District,
         monkeypatch.setitem(gateway.peers._clients, "registry", nowhere)
         documents._openapi["registry"]._asked = -1e9
         assert await documents.openapi() == before
+        assert documents.is_whole
         never = Documents(gateway, district.apps["gateway"].openapi)
         assert "/registry/v1/regions" not in (await never.openapi())["paths"]
+        assert not never.is_whole
         said = await never.status()
     assert said["ready"] is False
     assert said["services"]["registry"] == {"reachable": False, "ready": False}
     assert said["services"]["testing"]["ready"] is True
+
+
+async def test_a_document_that_misses_a_service_is_kept_by_nobody(district: District, monkeypatch) -> None:
+    """A cache would hide the service for a minute after it is there."""
+    gateway = district.houses["gateway"]
+    issuer = Issuer.from_files(gateway.settings.keys)
+    app = Starlette(routes=pages.routes(gateway, issuer))
+    app.openapi = district.apps["gateway"].openapi  # type: ignore[attr-defined]
+    nowhere = httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False)
+    transport = httpx.ASGITransport(app)
+    async with nowhere, httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        with monkeypatch.context() as away:
+            away.setitem(gateway.peers._clients, "registry", nowhere)
+            for path in ("/openapi.json", "/docs"):
+                answer = await client.get(path)
+                assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+            with pytest.raises(Unavailable):
+                await client.get("/docs/api/residents")
+
+
+async def test_what_a_service_says_again_is_not_made_again(district: District) -> None:
+    documents = Documents(district.houses["gateway"], district.apps["gateway"].openapi)
+    before = await documents.openapi()
+    for remembered in documents._openapi.values():
+        remembered._asked = -1e9
+    assert await documents.openapi() is before
 
 
 async def test_problems_of_every_service_are_explained_in_both_languages(outside: httpx.AsyncClient) -> None:

@@ -1,5 +1,7 @@
 """`/docs`: every operation and every guide, readable in a browser that has no network and runs no script."""
 
+import base64
+import hashlib
 import html
 import re
 import runpy
@@ -92,6 +94,8 @@ async def test_a_page_loads_nothing_and_runs_nothing(outside: httpx.AsyncClient,
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "form-action 'none'; frame-ancestors 'none'; base-uri 'none'" in policy
+    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in policy
     assert not re.search(r"<(script|img|link|form|iframe|object|embed)\b|<[^>]+\s(on\w+|style|src)=", answer.text)
     again = await outside.get(path, headers={"accept": BROWSER, "if-none-match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import httpx
@@ -25,6 +26,8 @@ logger = structlog.get_logger()
 FRESH_SECONDS = 60.0
 AGAIN_SECONDS = 5.0
 ASK_SECONDS = 2.0
+DOCUMENT_SECONDS = 10.0
+"""A service makes its document when it is first asked for it. That takes half a second of an idle machine."""
 
 T = TypeVar("T")
 
@@ -44,7 +47,9 @@ class Remembered(Generic[T]):
         async with self._lock:
             if self._asked is None or time.monotonic() - self._asked > self.fresh_seconds:
                 try:
-                    self._value = await self.ask()
+                    answer = await self.ask()
+                    if answer != self._value:  # What is made of the same is not made again.
+                        self._value = answer
                     self._asked = time.monotonic()
                 except (Problem, httpx.HTTPError, ValueError) as error:
                     # Not every caller shall wait for a service that hangs.
@@ -76,6 +81,11 @@ class Documents:
                 self._merged = found, await asyncio.to_thread(_merged, known)
             return self._merged[1]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every service has described itself by now."""
+        return self._merged is not None and None not in self._merged[0]
+
     async def problems(self, language: Language) -> dict[str, dict[str, Any]]:
         """All problems there are, by code."""
         found = {problem["code"]: problem for problem in catalogue(language)}
@@ -93,8 +103,11 @@ class Documents:
     async def _openapi_of(self, service: Service) -> dict[str, Any] | None:
         if service == "gateway":
             return await asyncio.to_thread(self.own_openapi)
-        remembered = self._openapi.setdefault(service, Remembered(lambda: self._json(service, "/openapi.json")))
+        remembered = self._openapi.setdefault(service, Remembered(partial(self._document, service)))
         return cast("dict[str, Any] | None", await remembered.get())
+
+    async def _document(self, service: Service) -> Any:
+        return (await self._ask(service, "/openapi.json", seconds=DOCUMENT_SECONDS)).raise_for_status().json()
 
     async def _problems_of(self, service: Service, language: Language) -> list[dict[str, Any]] | None:
         ask = Remembered(lambda: self._json(service, "/problems", language))
@@ -115,9 +128,11 @@ class Documents:
     async def _json(self, service: Service, path: str, language: Language = "zh-CN") -> Any:
         return (await self._ask(service, path, language)).raise_for_status().json()
 
-    async def _ask(self, service: Service, path: str, language: Language = "zh-CN") -> Any:
+    async def _ask(
+        self, service: Service, path: str, language: Language = "zh-CN", seconds: float = ASK_SECONDS
+    ) -> Any:
         peers: Peers = self.house.peers
-        deadline = time.monotonic() + ASK_SECONDS
+        deadline = time.monotonic() + seconds
         actor = system("gateway")
         return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})
 

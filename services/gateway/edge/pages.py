@@ -22,6 +22,7 @@ from shared.problems import NoSuchPath, language_of
 PublicKeys = Callable[[], Sequence[dict[str, Any]]]
 
 MINUTE = {"cache-control": "public, max-age=60"}
+NOT_KEPT = {"cache-control": "no-store"}
 
 
 def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
@@ -36,7 +37,9 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     merged = Once()
 
     async def openapi(request: Request) -> Response:
-        return merged.of(await of(request).openapi()).answer(request, MINUTE)
+        document = await of(request).openapi()
+        # A service that is still starting is missing in it: nobody should keep that.
+        return merged.of(document).answer(request, MINUTE if of(request).is_whole else NOT_KEPT)
 
     async def events(request: Request) -> Response:
         return _events().answer(request, MINUTE)

@@ -30,7 +30,7 @@ def share_errors(document: Document) -> None:
 def _errors(document: Document) -> Iterator[tuple[Document, str, Document]]:
     for item in document["paths"].values():
         for operation in item.values():
-            for status, answer in operation["responses"].items():
+            for status, answer in operation.get("responses", {}).items():
                 if status.startswith(ERRORS) and "$ref" not in answer:
                     yield operation["responses"], status, answer
 

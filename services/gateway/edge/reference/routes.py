@@ -15,7 +15,7 @@ from services.gateway.edge.reference import guides, operations
 from services.gateway.edge.reference.frame import POLICY, Frame
 from shared.http.limits import check_accept
 from shared.http.prepared import Once
-from shared.problems import Language, NoSuchPath, language_of
+from shared.problems import Language, NoSuchPath, Unavailable, language_of
 
 HTML = "text/html; charset=utf-8"
 HEADERS = {
@@ -55,7 +55,8 @@ class Reference:
         tags = {operations.path_of(tag["name"]): tag["name"] for tag in document["tags"]}
         tag = tags.get(f"/docs/api/{request.path_params['tag']}")
         if tag is None:
-            raise NoSuchPath()
+            # Its service may still be starting.
+            raise NoSuchPath() if self.documents(request).is_whole else Unavailable()
         return await self._page(request, lambda document, frame: operations.tag_page(document, tag, frame))
 
     async def guide(self, request: Request) -> Response:
@@ -82,4 +83,5 @@ class Reference:
         frame = Frame(language, guides.entries(), operations.tag_entries(document))
         page = self.pages.setdefault((request.url.path, language), Once())
         made = page.of(document, lambda said: make(said, frame), HTML)
-        return made.answer(request, {**HEADERS, "content-language": language})
+        kept = {} if self.documents(request).is_whole else {"cache-control": "no-store"}
+        return made.answer(request, {**HEADERS, "content-language": language, **kept})
