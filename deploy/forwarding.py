@@ -34,6 +34,8 @@ def finding(port: int) -> tuple[str, bool, str, str]:
     if count is None:
         return "reverse proxy", True, "the gateway does not say", ""
     found = (
-        f"{count} requests came from a reverse proxy that FANGXIAN_PROXY_NETWORKS does not name" if count else "known, or not used"
+        f"{count} requests came from a reverse proxy that FANGXIAN_PROXY_NETWORKS does not name"
+        if count
+        else "known, or not used"
     )
     return "reverse proxy", not count, found, MEND

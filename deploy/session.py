@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import certifi
 import httpx
 
 from deploy import secret_files
@@ -180,9 +179,9 @@ class Session:
 
 
 def _authorities() -> ssl.SSLContext:
-    """Trust the authorities that curl trusts: those of the system or of $SSL_CERT_FILE; and the public ones."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    """Trust the public authorities, and those that curl trusts: of the system, or of $SSL_CERT_FILE."""
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
     return context
 
 
