@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from deploy import data, keys, regions, secret_files, status, variables
+from deploy import data, forwarding, keys, regions, secret_files, status, variables
 from deploy.data import DataDirectory
 from deploy.embedded import home, postgres, valkey
 from deploy.embedded.user import server_user
@@ -161,6 +162,15 @@ def _supervisor(patient: Patient) -> Iterator[Finding]:
     for name, pid, says, _, restarts, _ in status.rows(state) if state else ():
         well = pid != "-" and says in {"running", "ready"}
         yield Finding(name, well, f"{says}, {restarts} restarts", f"read `fangxian logs {name}`")
+
+
+def _reverse_proxy(patient: Patient) -> Iterator[Finding]:
+    """Whether the gateway knows the reverse proxy in front of it, by what it counted since it started."""
+    if patient.pid is None or patient.is_starting:
+        return
+    state = status.read(patient.directory.status) or {}
+    if port := urlsplit(state.get("urls", {}).get("registry", "")).port:
+        yield Finding(*forwarding.finding(port))
 
 
 def _ports(patient: Patient) -> Iterator[Finding]:
@@ -435,6 +445,7 @@ CHECKS: tuple[Check, ...] = (
     _traces,
     _ports,
     _supervisor,
+    _reverse_proxy,
     _servers,
     _database,
     _redis,

@@ -7,8 +7,8 @@ FIGURE = re.compile(r"^fangxian_forwarded_unbelieved_total ([0-9.e+]+)$", re.MUL
 SECONDS = 20.0
 """How long the answer may take: the figures are measured when they are asked for."""
 MEND = (
-    "name the network of your reverse proxy, as JSON: FANGXIAN_PROXY_NETWORKS='[\"10.0.0.0/8\"]'; "
-    "until then all who come through it count as one client"
+    "set FANGXIAN_PROXY_NETWORKS to the network of your reverse proxy, as in '[\"127.0.0.1/32\"]' for one on this "
+    "machine, and start again: until then all clients behind it count as one"
 )
 
 
@@ -34,6 +34,8 @@ def finding(port: int) -> tuple[str, bool, str, str]:
     if count is None:
         return "reverse proxy", True, "the gateway does not say", ""
     found = (
-        f"{count} requests came from a reverse proxy that FANGXIAN_PROXY_NETWORKS does not name" if count else "known"
+        f"{count} requests came from a reverse proxy that FANGXIAN_PROXY_NETWORKS does not name"
+        if count
+        else "known, or not used"
     )
     return "reverse proxy", not count, found, MEND

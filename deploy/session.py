@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -125,6 +126,8 @@ class Session:
             try:
                 answer = client.post(path, data={"client_id": CLIENT, **asked})
             except httpx.HTTPError as error:
+                if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                    raise Trouble(_untrusted(self.url, str(error))) from None
                 if not left:
                     raise Trouble(f"{self.url} does not answer ({type(error).__name__}): is it running?") from None
             else:
@@ -137,7 +140,12 @@ class Session:
         headers = {"accept-language": "en", "user-agent": "fangxian"}
         through_proxy = urlsplit(self.url).hostname not in LOOPBACK
         return httpx.Client(
-            base_url=self.url, headers=headers, timeout=ASK_SECONDS, trust_env=through_proxy, transport=self.transport
+            base_url=self.url,
+            headers=headers,
+            timeout=ASK_SECONDS,
+            trust_env=through_proxy,
+            transport=self.transport,
+            verify=_authorities() if self.url.startswith("https://") else True,
         )
 
     def _read(self) -> dict[str, Any]:
@@ -168,6 +176,20 @@ class Session:
             yield
         finally:
             os.close(handle)
+
+
+def _authorities() -> ssl.SSLContext:
+    """Trust the public authorities, and those that curl trusts: of the system, or of $SSL_CERT_FILE."""
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    return context
+
+
+def _untrusted(url: str, error: str) -> str:
+    return (
+        f"The certificate of {url} is not trusted here ({error.partition('failed: ')[2].partition(' (_ssl')[0]}). "
+        "If an authority of your own made it, set SSL_CERT_FILE to the file with the certificate of that authority."
+    )
 
 
 def _said(answer: httpx.Response) -> Mapping[str, Any]:

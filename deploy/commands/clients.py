@@ -89,7 +89,8 @@ def clients_add(
     given = {"kind": kind, "name": name, "region": region, "redirect_uris": redirect or [], "role": role}
     given["people"] = people
     secret = administration.add_client(installed(data).owner_url, client_id=client_id, party=party, **given)
-    typer.echo(secret or f"{client_id} is registered; it needs no secret, and proves itself by PKCE.")
+    by = "its people sign in with codes to phones or a mini-program" if by_phone else "it proves itself by PKCE"
+    typer.echo(secret or f"{client_id} is registered; it needs no secret: {by}.")
 
 
 @clients.command("rotate")

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from deploy import status
 from tests import prepared
 from tests.deploy.starting import PATIENCE, ROOT, a_port, clean_environment
 
@@ -74,6 +76,20 @@ def test_doctor_says_that_residents_cannot_sign_in_without_a_gateway_for_message
     assert "as in 'https://sms.example.cn/fangxian'" in done.stdout
     assert [what.split()[0] for what, verdict in verdicts(done).items() if verdict == "WRONG"] == ["residents"]
     assert [what.split()[0] for what, verdict in verdicts(done).items() if verdict == "WARN"] == ["notices"]
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["not named", "named"])
+def test_doctor_says_which_setting_a_reverse_proxy_needs(run: Run, place: Path, named: bool) -> None:
+    data = prepared.copied_to(place / "data")
+    networks = {"FANGXIAN_PROXY_NETWORKS": '["127.0.0.1/32"]'} if named else {}
+    with running(data, PRODUCTION | PHONES | {"FANGXIAN_HEADQUARTERS": "新塘街道指挥部"} | networks):
+        gateway = (status.read(data / "status.json") or {})["urls"]["gateway"]
+        answer = httpx.get(f"{gateway}/status", headers={"x-forwarded-for": "203.0.113.9"}, trust_env=False)
+        assert answer.status_code == 200
+        done = run("doctor", "--data", str(data))
+    verdict = next(verdict for what, verdict in verdicts(done).items() if what.startswith("reverse proxy"))
+    assert (verdict, done.returncode) == (("ok", 0) if named else ("WRONG", 1)), done.stdout
+    assert named or "as in '[\"127.0.0.1/32\"]' for one on this machine" in done.stdout
 
 
 def test_development_mode_is_said_loudly(place: Path) -> None:

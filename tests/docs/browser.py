@@ -1,11 +1,13 @@
 """A person at a browser, as a command: `python -m tests.docs.browser ADDRESS`, named by LOGIN and PASSWORD.
 
-What an application opens is signed in at, with an authenticator set up on the way, and the application is gone back to.
+The address is the one that `fangxian sign-in` shows. The person checks the code, signs in and sets up an authenticator.
 """
 
 import asyncio
 import os
+import re
 import sys
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -21,18 +23,23 @@ async def set_password(link: str, password: str, **more: str) -> str:
         return browser.text
 
 
-async def sign_in(address: str, login: str, password: str) -> None:
-    """Sign in for the first time, and let the application know."""
+async def sign_in(address: str, login: str, password: str) -> list[str]:
+    """Let a shell in, at the first sign-in of its owner; the recovery codes that were shown."""
+    (code,) = parse_qs(urlsplit(address).query)["user_code"]
     async with _browsing(address) as client:
         browser = Browser(client)
         await browser.follow(await client.get(address))
+        assert f'value="{code}"' in browser.text, browser.text
+        await browser.submit("look", user_code=code)
+        assert f"code {code}" in browser.text, browser.text
         await browser.submit("password", login=login, password=password)
         found = SECRET.search(browser.text)
         assert found is not None, browser.text
         await browser.submit("enrol", code=Person(login, authenticator=found[1]).digits())
-        answer = await browser.submit("continue")
-        told = await client.get(answer.headers["location"])
-        assert told.status_code == 200, told.text
+        recovery_codes = re.findall(r"<li>([a-z2-7-]+)</li>", browser.text)
+        await browser.submit("continue")
+        assert "The device is signed in" in browser.text, browser.text
+        return recovery_codes
 
 
 def _browsing(address: str) -> httpx.AsyncClient:
@@ -41,4 +48,4 @@ def _browsing(address: str) -> httpx.AsyncClient:
 
 
 if __name__ == "__main__":
-    asyncio.run(sign_in(sys.argv[1], os.environ["LOGIN"], os.environ["PASSWORD"]))
+    assert len(asyncio.run(sign_in(sys.argv[1], os.environ["LOGIN"], os.environ["PASSWORD"]))) == 10
