@@ -103,7 +103,7 @@ def migrate(
         ),
     ] = None,
 ) -> None:
-    """Migrate the database to this version. Nothing may run; `up` does it too."""
+    """Migrate the database to this version, while nothing runs. `up` does it too."""
     if keys:
         from deploy import alone
 
@@ -144,7 +144,7 @@ def status(
 ) -> None:
     """Show address, data directory, mode, version and every process.
 
-    Ends with 1 if nothing runs.
+    Exit code 1 if nothing runs.
     """
     from deploy import data as directories
     from deploy import status as states
@@ -290,7 +290,7 @@ def bench(
 ) -> None:
     """Measure the hot paths against their floors on this machine.
 
-    Ends with 1 if a path fails. An aim that is not met is shown, and is no failure.
+    Exit code 1 if a path is below its floor. A target that is not met is shown, but is not a failure.
     """
     from deploy.bench.run import bench as measure
 

@@ -144,7 +144,7 @@ class CodeMalformed(Problem):
 
     status = 422
     code = "code_malformed"
-    title = Text(zh="无法识别此码", en="This is not a code that can be read")
+    title = Text(zh="无法识别此码", en="This code cannot be read")
     fix = Text(zh="请重新扫码", en="Scan it again")
 
 
@@ -153,7 +153,7 @@ class CodeForged(Problem):
 
     status = 422
     code = "code_forged"
-    title = Text(zh="此码不是本系统签发的", en="This code was not issued by a system that is trusted here")
+    title = Text(zh="此码不是本系统签发的", en="This code was not issued by this system or a trusted one")
     fix = Text(zh="请出示官方页面上的健康码", en="Show the code on the official page")
 
 

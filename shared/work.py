@@ -51,8 +51,10 @@ class InvalidCursor(Problem):
 
     status = 422
     code = "invalid_cursor"
-    title = Text(zh="分页游标无效", en="The cursor is not one of ours")
-    fix = Text(zh="请原样使用上一页的 next_cursor，或从头开始", en="Send next_cursor as it was given, or start anew")
+    title = Text(zh="分页游标无效", en="The cursor is not valid")
+    fix = Text(
+        zh="请原样使用上一页的 next_cursor，或从头开始", en="Send next_cursor unchanged, or start from the first page"
+    )
 
 
 class RegionOutside(Problem):
@@ -60,8 +62,8 @@ class RegionOutside(Problem):
 
     status = 403
     code = "region_outside"
-    title = Text(zh="超出您的辖区", en="The region lies outside yours")
-    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your own")
+    title = Text(zh="超出您的辖区", en="The region is outside your region")
+    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your region")
 
 
 class Publishable(Protocol[Public]):

@@ -16,7 +16,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Data directory; FANGXIAN_DATA, else ~/.local/share/fangxian, if not given.",
+        help="Data directory. Default: FANGXIAN_DATA, else ~/.local/share/fangxian.",
         metavar="DIR",
         show_default=False,
     ),

@@ -71,7 +71,7 @@ def audit_verify(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Look for entries and visits that were changed, removed, added or moved.
+    """Check the audit for entries and visits that were changed, removed, added or moved.
 
     Exit code 1 if there are any.
 

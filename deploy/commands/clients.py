@@ -30,38 +30,40 @@ def clients_list(data: Data = None) -> None:
 @clients.command("add")
 def clients_add(
     client_id: Annotated[
-        str, typer.Argument(metavar="CLIENT_ID", help="Its id: small letters, digits, `.`, `_`, `-`.")
+        str, typer.Argument(metavar="CLIENT_ID", help="Its id: lower-case letters, digits, `.`, `_`, `-`.")
     ],
     name: Annotated[str, typer.Option(metavar="NAME", help="The name that people see.")],
-    region: Annotated[str, typer.Option(metavar="CODE", help="The region it serves; everything if not given.")] = "",
+    region: Annotated[
+        str, typer.Option(metavar="CODE", help="The region it may access; all regions if not given.")
+    ] = "",
     redirect: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="Of an app: where people are sent after they signed in. May be repeated."),
+        typer.Option(metavar="URL", help="For an app: the address to return to after sign-in. May be repeated."),
     ] = None,
     people: Annotated[
         str,
-        typer.Option(
-            "--for", metavar="WHO", help="Of an app: staff, residents or everyone. Its sign-in page has their form."
-        ),
+        typer.Option("--for", metavar="WHO", help="For an app: who signs in, staff, residents or everyone."),
     ] = "everyone",
     by_phone: Annotated[
         bool,
-        typer.Option("--by-phone", help="An app of residents without pages: by a code to a phone or a mini-program."),
+        typer.Option(
+            "--by-phone", help="An app for residents without web pages: sign-in by phone code or mini-program."
+        ),
     ] = False,
     role: Annotated[str | None, typer.Option(metavar="ROLE", help=A_ROLE)] = None,
     party: Annotated[
         str,
         typer.Option(
             metavar="ID",
-            help="Of a machine: the laboratory (lab-…), hospital (hospital-…), 120 desk (desk_120) or city system that "
-            "it is; of a door the id of its service point.",
+            help="For a machine: its laboratory (lab-…), hospital (hospital-…), 120 desk (desk_120) or city system; "
+            "for a door: the id of its service point.",
         ),
     ] = "",
     data: Data = None,
 ) -> None:
     """Register a client: an app by --redirect, a machine by --role.
 
-    The secret of a machine is shown only now.
+    The secret of a machine is shown only once.
 
     Examples:
 
@@ -74,16 +76,15 @@ def clients_add(
 
     if not (redirect or role or by_phone):
         raise Trouble(
-            "Say which: --redirect makes an app, by which people sign in; --by-phone makes one of residents without "
-            "pages; --role and --party make a machine, "
-            f"which signs in itself, as {', '.join(ROLES)}."
+            "Choose one: --redirect for an app in which people sign in; --by-phone for an app for residents without "
+            f"web pages; --role and --party for a machine. Roles: {', '.join(ROLES)}."
         )
     if role and (redirect or by_phone):
         raise Trouble(
-            "Say one of --redirect, --by-phone and --role: an app has no role, and nobody signs in by a machine."
+            "Use only one of --redirect, --by-phone and --role: an app has no role, and a machine signs in no people."
         )
     if by_phone and redirect:
-        raise Trouble("Say one of --by-phone and --redirect: an app with pages takes codes to phones there too.")
+        raise Trouble("Use only one of --by-phone and --redirect: an app with web pages offers phone codes too.")
     kind = "machine" if role else "app"
     people = "residents" if by_phone and people == "everyone" else people
     given = {"kind": kind, "name": name, "region": region, "redirect_uris": redirect or [], "role": role}
@@ -95,7 +96,7 @@ def clients_add(
 
 @clients.command("rotate")
 def clients_rotate(client_id: ClientId, data: Data = None) -> None:
-    """Make a new secret for a machine. The old one works for another day."""
+    """Create a new secret for a machine. The old one stays valid for a day."""
     from deploy import administration
 
     typer.echo(administration.rotate_client(installed(data).owner_url, client_id))
@@ -107,4 +108,4 @@ def clients_revoke(client_id: ClientId, data: Data = None) -> None:
     from deploy import administration
 
     administration.revoke_client(installed(data).owner_url, client_id)
-    typer.echo(f"{client_id} signs in no more.")
+    typer.echo(f"{client_id} is revoked.")

@@ -31,7 +31,7 @@ def feed_lag(data: Data = None) -> None:
 
 @feed.command("parked")
 def feed_parked(data: Data = None) -> None:
-    """List entries that could not be handled. Exit code 1 if there are any."""
+    """List entries that could not be processed. Exit code 1 if there are any."""
     from deploy import feed as feeds
 
     rows = feeds.parked(installed(data))
@@ -45,7 +45,7 @@ def feed_parked(data: Data = None) -> None:
 
 @feed.command("retry")
 def feed_retry(data: Data = None) -> None:
-    """Try the entries again that could not be handled."""
+    """Retry the entries that could not be processed."""
     from deploy import feed as feeds
 
     typer.echo(f"{feeds.retry(installed(data))} entries were tried again.")

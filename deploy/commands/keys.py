@@ -25,7 +25,7 @@ Kind = Annotated[
 
 @keys.command("list")
 def keys_list(data: Data = None) -> None:
-    """Show every key by its id, never the key: since when it is used, until when it is trusted, and what opens it."""
+    """List all keys by id, with state, validity and wrapping key. The keys themselves are never shown."""
     import asyncio
 
     from deploy.key_listing import rows_of
@@ -35,14 +35,14 @@ def keys_list(data: Data = None) -> None:
 
 
 @keys.command("make")
-def keys_make(directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to make.")]) -> None:
-    """Make the keys of an installation that runs without `up`, once; those that are there stay as they are."""
+def keys_make(directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to create.")]) -> None:
+    """Create the keys of an installation that runs without `up`. Existing keys are not changed."""
     from deploy import keys as files
 
     if files.make_apart(directory):
         typer.echo(f"The keys are in {directory}: back them up apart from the database.")
     else:
-        typer.echo(f"The keys were in {directory} already: they stay as they are.")
+        typer.echo(f"The keys in {directory} already exist and were not changed.")
 
 
 @keys.command("rotate")
@@ -53,13 +53,13 @@ def keys_rotate(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Seconds until the new key signs; as long as others may keep the public keys if not given.",
+            help="Seconds until the new key signs. Default: as long as others may cache the public keys.",
             show_default=False,
             min=0,
         ),
     ] = None,
 ) -> None:
-    """Let a new key take the place of the present one, while everything runs. Stopped halfway, call it again."""
+    """Replace the current key by a new one while everything runs. If it was interrupted, run it again."""
     from deploy import key_versions
 
     _need_kind(kind)
@@ -77,7 +77,10 @@ def keys_revoke(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `fangxian keys list` shows.")],
     data: Data = None,
 ) -> None:
-    """Revoke a key immediately; everything it signed becomes invalid. A key that is still needed is kept."""
+    """Revoke a key immediately; everything it signed becomes invalid.
+
+    A key that still encrypts data is not revoked.
+    """
     import asyncio
 
     from deploy import key_versions
@@ -97,7 +100,7 @@ def keys_revoke(
         key_versions.remove(installation.directory.keys, kind, key_id)
 
     asyncio.run(with_rotation(installation, typer.echo, revoke))
-    typer.echo(f"{kind} key {key_id} is trusted no more.")
+    typer.echo(f"{kind} key {key_id} is revoked.")
 
 
 @keys.command("destroy")
@@ -109,10 +112,10 @@ def keys_destroy(
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
 ) -> None:
-    """Destroy personal data for good, by destroying the keys that open it. Asks twice. There is no way back.
+    """Irreversibly destroy personal data by destroying its keys. Asks twice.
 
-    Names, numbers, phones and addresses of those months are shown as destroyed from then on. Backups made before this
-    open no more, whatever their months: make a new one.
+    Names, numbers, phones and addresses of those months are shown as destroyed from then on. Backups made before
+    can no longer be opened, whatever their months: make a new one.
     """
     if bool(month) == everything:
         raise Trouble("Say which: --month 202101, or --all.")

@@ -27,7 +27,7 @@ File = Annotated[
 
 @regions.command("import")
 def regions_import(file: File, data: Data = None) -> None:
-    """Add the regions of a file, and rename those it names otherwise. Nothing is withdrawn. It can be repeated.
+    """Add the regions of a file and update changed names. Nothing is withdrawn. It can be repeated.
 
     Example: fangxian regions import futian.csv
     """
@@ -40,13 +40,16 @@ def regions_import(file: File, data: Data = None) -> None:
 def regions_update(
     file: File,
     below: Annotated[
-        str, typer.Option("--below", metavar="CODE", help="The region whose whole list the file is, as in 350582.")
+        str,
+        typer.Option(
+            "--below", metavar="CODE", help="The region whose complete list is in the file, for example 350582."
+        ),
     ],
     data: Data = None,
 ) -> None:
-    """Import a newer list of a district, and withdraw what it no longer names. Regions with people stay, and are named.
+    """Import a newer list of a district and withdraw regions that are not in it. Regions with people stay.
 
-    Only levels that the file has are looked at: patches and grids stay if it ends with communities.
+    Only the levels in the file are compared: patches and grids stay if the file ends with communities.
 
     Example: fangxian regions update futian-2024.csv --below 440304
     """

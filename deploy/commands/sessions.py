@@ -8,14 +8,14 @@ Url = Annotated[
     str | None,
     typer.Option(
         "--url",
-        help="The address of the gateway; $FANGXIAN if not given, else http://127.0.0.1:8000.",
+        help="The address of the gateway. Default: $FANGXIAN, else http://127.0.0.1:8000.",
         show_default=False,
     ),
 ]
 
 
 def sign_in(url: Url = None) -> None:
-    """Sign in as a person, once for a shift. Works over SSH: any browser will do, also on a phone."""
+    """Sign in as a person, once per shift. Works over SSH, with a browser on any device."""
     from deploy.session import Session
 
     session = Session.at(url)
@@ -24,14 +24,14 @@ def sign_in(url: Url = None) -> None:
 
 
 def token(url: Url = None) -> None:
-    """Print an access token of the session, refreshed where needed: TOKEN=$(fangxian token)."""
+    """Print a valid access token of the session: TOKEN=$(fangxian token)."""
     from deploy.session import Session
 
     typer.echo(Session.at(url).token())
 
 
 def sign_out(url: Url = None) -> None:
-    """End the session, here and at the gateway."""
+    """End the session on this machine and at the gateway."""
     from deploy.session import Session
 
     session = Session.at(url)

@@ -25,7 +25,7 @@ class CampaignUnknown(Problem):
 
     status = 422
     code = "campaign_unknown"
-    title = Text(zh="没有该轮采样", en="There is no such round of sampling")
+    title = Text(zh="没有该轮采样", en="No such round of sampling")
     fix = Text(zh="请核对轮次编号", en="Check the id of the campaign")
 
 
@@ -55,7 +55,8 @@ class CampaignTooLarge(Problem):
     code = "campaign_too_large"
     title = Text(zh="该轮采样人数过多", en="The round has too many people")
     what = Text(
-        zh="该区域有 {people} 人，每轮最多 {most} 人", en="The region has {people} people; a round at most {most}"
+        zh="该区域有 {people} 人，每轮最多 {most} 人",
+        en="The region has {people} people; a round can have at most {most}",
     )
     fix = Text(zh="请按街道或社区分别建立轮次", en="Plan a round for each township or community")
 
@@ -65,7 +66,7 @@ class RollOutsideCampaign(Problem):
 
     status = 422
     code = "roll_outside_campaign"
-    title = Text(zh="该区域不在本轮采样范围内", en="The region does not take part in the round")
+    title = Text(zh="该区域不在本轮采样范围内", en="The region is not part of this round")
     fix = Text(zh="请选择采样范围内的区域", en="Choose a region under the campaign's region")
 
 
@@ -74,8 +75,8 @@ class CapacityBeyondCampaign(Problem):
 
     status = 422
     code = "capacity_beyond_campaign"
-    title = Text(zh="管容量超过本轮混采比例", en="The tubes are larger than the round's pools")
-    what = Text(zh="本轮混采比例为 {pool_size}:1", en="This round pools {pool_size}:1")
+    title = Text(zh="管容量超过本轮混采比例", en="The tubes are larger than the pool size of the round")
+    what = Text(zh="本轮混采比例为 {pool_size}:1", en="The pool size of this round is {pool_size}:1")
     fix = Text(zh="请发放不超过该比例的采样管", en="Issue tubes of that size or smaller")
 
 
@@ -84,7 +85,7 @@ class TubeUnknown(Problem):
 
     status = 422
     code = "tube_unknown"
-    title = Text(zh="系统中没有这个管号", en="No tube has this number")
+    title = Text(zh="系统中没有这个管号", en="No tube with this number")
     fix = Text(
         zh="请核对管号（末位是校验码），并确认此管已发给本采样点，或已封管送往本检测机构",
         en="Check the number (its last digit is a check digit), and that the tube was issued to your place or sealed "
@@ -107,7 +108,7 @@ class TubeFull(Problem):
     status = 409
     code = "tube_full"
     title = Text(zh="采样管已满", en="The tube is full")
-    fix = Text(zh="请封管并换新管", en="Seal it and take a new one")
+    fix = Text(zh="请封管并换新管", en="Seal it and take a new tube")
 
 
 class TubeSealed(Problem):
@@ -125,7 +126,7 @@ class TubeDiscarded(Problem):
     status = 409
     code = "tube_discarded"
     title = Text(zh="采样管已作废", en="The tube was discarded")
-    fix = Text(zh="请用新管重新采样", en="Swab the person again, into a new tube")
+    fix = Text(zh="请用新管重新采样", en="Swab the person again with a new tube")
 
 
 class TubeMoveForbidden(Problem):
@@ -143,8 +144,8 @@ class TwiceInRound(Problem):
 
     status = 409
     code = "twice_in_round"
-    title = Text(zh="该人员本轮已采样", en="The person was swabbed in this round already")
-    fix = Text(zh="无需重复采样", en="There is no need to swab again")
+    title = Text(zh="该人员本轮已采样", en="The person was already swabbed in this round")
+    fix = Text(zh="无需重复采样", en="You do not need to swab again")
 
 
 class SingleOnly(Problem):
@@ -152,7 +153,7 @@ class SingleOnly(Problem):
 
     status = 409
     code = "single_only"
-    title = Text(zh="该人员只能单采（一人一管）", en="The person needs a tube of their own")
+    title = Text(zh="该人员只能单采（一人一管）", en="This person must have a single tube (one person, one tube)")
     fix = Text(zh="请使用单采管（1:1）", en="Use a single tube (1:1)")
 
 
@@ -161,7 +162,7 @@ class ResidentUnknown(Problem):
 
     status = 422
     code = "resident_unknown"
-    title = Text(zh="辖区内没有该人员", en="There is no such person in your area")
+    title = Text(zh="辖区内没有该人员", en="No such person in your area")
     fix = Text(zh="请先登记人员信息，再重新提交该记录", en="Register the person first, then send the record again")
 
 
@@ -170,9 +171,10 @@ class SampledBeforeCall(Problem):
 
     status = 409
     code = "sampled_before_call"
-    title = Text(zh="采样时间早于复核通知", en="The swab is older than the call to the retest")
+    title = Text(zh="采样时间早于复核通知", en="The swab was taken before the retest was ordered")
     fix = Text(
-        zh="该人员需单采复核；请校准设备时间后重新提交", en="The person needs the retest: set the device's clock right"
+        zh="该人员需单采复核；请校准设备时间后重新提交",
+        en="The person still needs the retest; correct the device's clock and send it again",
     )
 
 
@@ -181,8 +183,8 @@ class SampleIdTaken(Problem):
 
     status = 409
     code = "sample_id_taken"
-    title = Text(zh="样本编号已被其他记录使用", en="The sample's id belongs to another record")
-    fix = Text(zh="请为每份样本使用新的编号", en="Give each sample an id of its own")
+    title = Text(zh="样本编号已被其他记录使用", en="This sample id was already used for another record")
+    fix = Text(zh="请为每份样本使用新的编号", en="Use a new id for each sample")
 
 
 class SampledBeforeRound(Problem):
@@ -190,7 +192,7 @@ class SampledBeforeRound(Problem):
 
     status = 422
     code = "sampled_before_round"
-    title = Text(zh="采样时间早于本轮开始时间", en="The sample is older than the round")
+    title = Text(zh="采样时间早于本轮开始时间", en="The sample was taken before the round began")
     fix = Text(zh="请核对设备时间和轮次", en="Check the device's clock and the round")
 
 
@@ -199,8 +201,8 @@ class NotInManifest(Problem):
 
     status = 409
     code = "not_in_manifest"
-    title = Text(zh="封管清单中没有该样本", en="The seal's manifest does not list the sample")
-    fix = Text(zh="记录已留存；请用新管重新采样", en="The record is kept; swab the person again, into a new tube")
+    title = Text(zh="封管清单中没有该样本", en="The sample is not in the list of the seal")
+    fix = Text(zh="记录已留存；请用新管重新采样", en="The record is kept; swab the person again with a new tube")
 
 
 class ManifestWrong(Problem):
@@ -208,12 +210,12 @@ class ManifestWrong(Problem):
 
     status = 409
     code = "manifest_wrong"
-    title = Text(zh="封管清单有误", en="The manifest is wrong")
+    title = Text(zh="封管清单有误", en="The sample list of the seal is wrong")
     what = Text(
         zh="封管清单中有 {count} 份样本已撤销或在其他管中",
-        en="{count} samples of the manifest are undone or in another tube",
+        en="{count} samples in the list were undone or are in another tube",
     )
-    fix = Text(zh="请核对管内样本后重新封管", en="Compare it with what is in the tube and seal again")
+    fix = Text(zh="请核对管内样本后重新封管", en="Compare the list with the tube and seal again")
 
 
 class SealDiffers(Problem):
@@ -221,8 +223,8 @@ class SealDiffers(Problem):
 
     status = 409
     code = "seal_differs"
-    title = Text(zh="采样管已按另一清单封管", en="The tube was sealed with another manifest")
-    fix = Text(zh="请核对另一设备的封管清单", en="Compare it with the manifest of the other device")
+    title = Text(zh="采样管已按另一清单封管", en="The tube was already sealed with another sample list")
+    fix = Text(zh="请核对另一设备的封管清单", en="Compare with the sample list of the other device")
 
 
 class TubeNotSealed(Problem):
@@ -231,7 +233,7 @@ class TubeNotSealed(Problem):
     status = 409
     code = "tube_not_sealed"
     title = Text(zh="采样管尚未封管", en="The tube is not sealed")
-    fix = Text(zh="请先封管（离线设备请先上传）", en="Seal it first; let offline devices upload")
+    fix = Text(zh="请先封管（离线设备请先上传）", en="Seal it first; offline devices must upload first")
 
 
 class TubeNotReceived(Problem):
@@ -239,7 +241,7 @@ class TubeNotReceived(Problem):
 
     status = 409
     code = "tube_not_received"
-    title = Text(zh="采样管尚未签收", en="The tube was not received yet")
+    title = Text(zh="采样管尚未签收", en="The tube has not been received yet")
     fix = Text(zh="请先签收样本箱", en="Receive its box first")
 
 
@@ -248,8 +250,8 @@ class ResultOutdated(Problem):
 
     status = 409
     code = "result_outdated"
-    title = Text(zh="已有更新的检测结果", en="A newer result is in force")
-    what = Text(zh="已有第 {revision} 版结果", en="Revision {revision} is in force")
+    title = Text(zh="已有更新的检测结果", en="A newer result already exists")
+    what = Text(zh="已有第 {revision} 版结果", en="Revision {revision} already exists")
     fix = Text(zh="如需更正，请使用更高的版本号", en="To correct it, send a higher revision")
 
 
@@ -269,4 +271,4 @@ class BoxTubesUnfit(Problem):
     status = 409
     code = "box_tubes_unfit"
     title = Text(zh="有采样管不能装箱", en="Some tubes cannot travel in this box")
-    fix = Text(zh="请取出 errors 所列的采样管后重试", en="Take out what `errors` lists and try again")
+    fix = Text(zh="请取出 errors 所列的采样管后重试", en="Take out the tubes listed in `errors` and try again")

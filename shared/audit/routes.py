@@ -53,7 +53,7 @@ def _searching(service: Service) -> Router:
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listed[AuditEntry]:
-        """Search this service's audit, the latest entry first.
+        """Search this service's audit, newest first.
 
         Auditors see what was done in the name of their region; those of the whole, also in the name of
         none. The search itself leaves an entry.
@@ -71,10 +71,10 @@ def _looking(service: Service) -> Router:
     async def who_looked_here(
         work: Work, spoken: Spoken = None, cursor: Cursor = None, limit: Limit = 50
     ) -> Listed[LookedAt]:
-        """List who looked at one's own data here, or did something with it, or with that of those one acts for.
+        """List who looked at or used your data, or that of people you act for, in this service.
 
-        What was done, why, the role, the organisation and the time, in the reader's language; never who it was. The
-        latest first.
+        What was done, why, the role, the organisation and the time, in the reader's language; never the name.
+        Newest first.
         """
         return await use_cases.who_looked_here(work, place_of(cursor), limit, language_of(spoken))
 
@@ -86,7 +86,7 @@ def _heads() -> Router:
 
     @router.get("", role=Role.SERVICE, include_in_schema=False)
     async def read_head(work: Work, day: date) -> Head:
-        """The signed head of this service's day."""
+        """Show the signed head of one day of this service's audit."""
         return await head_now(work, day)
 
     return router

@@ -30,7 +30,7 @@ class FeedGap(Problem):
 
     status = 410
     code = "feed_gap"
-    title = Text(zh="所请求的记录已过保留期", en="What is asked for is past its retention")
+    title = Text(zh="所请求的记录已过保留期", en="The requested entries are past their retention period")
     fix = Text(zh="请从快照重建", en="Rebuild from the snapshot")
 
 

@@ -34,7 +34,7 @@ class MethodUnknown(Problem):
 
     status = 501
     code = "method_unknown"
-    title = Text(zh="服务器不支持该请求方法", en="The server does not know this method")
+    title = Text(zh="服务器不支持该请求方法", en="The server does not support this method")
     fix = Text(
         zh="请使用 GET、HEAD、POST、PUT、PATCH、DELETE 或 OPTIONS",
         en="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
@@ -46,7 +46,7 @@ class TransferCodingUnknown(Problem):
 
     status = 501
     code = "transfer_coding_unknown"
-    title = Text(zh="服务器不支持该传输编码", en="The server does not know this transfer coding")
+    title = Text(zh="服务器不支持该传输编码", en="The server does not support this transfer coding")
     fix = Text(
         zh="请使用 Content-Length 或 Transfer-Encoding: chunked", en="Use Content-Length or Transfer-Encoding: chunked"
     )
@@ -57,7 +57,7 @@ class VersionUnsupported(Problem):
 
     status = 505
     code = "http_version_unsupported"
-    title = Text(zh="服务器不支持该 HTTP 版本", en="The server does not speak this version of HTTP")
+    title = Text(zh="服务器不支持该 HTTP 版本", en="The server does not support this HTTP version")
     fix = Text(zh="请使用 HTTP/1.1", en="Use HTTP/1.1")
 
 

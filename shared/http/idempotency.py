@@ -38,7 +38,7 @@ class KeyMissing(Problem):
     title = Text(zh="缺少 Idempotency-Key", en="Idempotency-Key is missing")
     fix = Text(
         zh="请在请求头中加入 Idempotency-Key（每次新操作一个新值，重发时用原值）",
-        en="Send an Idempotency-Key header: a new value for each new act, the same value when sending it again",
+        en="Send an Idempotency-Key header: a new value for each new operation, the same value for a retry",
     )
 
 

@@ -37,8 +37,8 @@ _INSTANT = Text(
     en="This must be a time with its offset, such as 2022-03-14T08:30:00+08:00",
 )
 _DURATION = Text(zh="应为时长，如 P2D 或 PT90M", en="This must be a duration such as P2D or PT90M")
-_PAST = Text(zh="应为过去的时间", en="This must lie in the past")
-_FUTURE = Text(zh="应为将来的时间", en="This must lie in the future")
+_PAST = Text(zh="应为过去的时间", en="This must be in the past")
+_FUTURE = Text(zh="应为将来的时间", en="This must be in the future")
 _URL = Text(zh="应为网址，如 https://example.com/", en="This must be a URL such as https://example.com/")
 _UUID = Text(
     zh="应为 UUID，如 0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10",
@@ -48,10 +48,10 @@ _DECIMAL = Text(zh="应为十进制数", en="This must be a decimal number")
 _FRACTION = Text(zh="应为分数，如 1/3", en="This must be a fraction such as 1/3")
 _COMPLEX = Text(zh="应为复数，如 1+2j", en="This must be a complex number such as 1+2j")
 _MISSING = Text(zh="此项必填", en="This is required")
-_SURPLUS = Text(zh="没有这一项，请去掉", en="There is no such field; remove it")
+_SURPLUS = Text(zh="没有这一项，请去掉", en="This field does not exist; remove it")
 _ONE_OF = Text(zh="只能是 {expected}", en="This must be {expected}")
 _FIXED = Text(zh="此项不可更改", en="This cannot be changed")
-_NESTED = Text(zh="嵌套过深", en="This nests too deep")
+_NESTED = Text(zh="嵌套过深", en="This is nested too deeply")
 _WRONG = Text(zh="此值不合要求", en="This value is not allowed")
 
 TEXTS: Mapping[str, Text] = {
@@ -89,7 +89,7 @@ TEXTS: Mapping[str, Text] = {
     "multiple_of": Text(zh="应为 {multiple_of} 的倍数", en="This must be a multiple of {multiple_of}"),
     "finite_number": Text(zh="应为有限的数", en="This must be a finite number"),
     "too_short": Text(zh="至少要有 {min_length} 项", en="This needs at least {min_length} items"),
-    "too_long": Text(zh="最多 {max_length} 项", en="This takes at most {max_length} items"),
+    "too_long": Text(zh="最多 {max_length} 项", en="This can have at most {max_length} items"),
     "iterable_type": _ARRAY,
     "iteration_error": _ARRAY,
     "list_type": _ARRAY,
@@ -101,9 +101,9 @@ TEXTS: Mapping[str, Text] = {
     "string_type": _STRING,
     "string_unicode": Text(zh="应为有效的 Unicode 字符串", en="This must be a string of valid Unicode"),
     "string_too_short": Text(zh="至少 {min_length} 个字符", en="This needs at least {min_length} characters"),
-    "string_too_long": Text(zh="最多 {max_length} 个字符", en="This takes at most {max_length} characters"),
-    "string_pattern_mismatch": Text(zh="格式不正确", en="This has the wrong form"),
-    "string_not_ascii": Text(zh="只能含 ASCII 字符", en="This must hold ASCII characters only"),
+    "string_too_long": Text(zh="最多 {max_length} 个字符", en="This can have at most {max_length} characters"),
+    "string_pattern_mismatch": Text(zh="格式不正确", en="The format is wrong"),
+    "string_not_ascii": Text(zh="只能含 ASCII 字符", en="This must contain ASCII characters only"),
     "enum": _ONE_OF,
     "literal_error": _ONE_OF,
     "bool_type": _TRUTH,
@@ -116,7 +116,7 @@ TEXTS: Mapping[str, Text] = {
     "float_parsing": _NUMBER,
     "bytes_type": _STRING,
     "bytes_too_short": Text(zh="至少 {min_length} 字节", en="This needs at least {min_length} bytes"),
-    "bytes_too_long": Text(zh="最多 {max_length} 字节", en="This takes at most {max_length} bytes"),
+    "bytes_too_long": Text(zh="最多 {max_length} 字节", en="This can have at most {max_length} bytes"),
     "bytes_invalid_encoding": Text(zh="应按 {encoding} 编码", en="This must be encoded as {encoding}"),
     "value_error": _WRONG,
     "assertion_error": _WRONG,
@@ -146,7 +146,7 @@ TEXTS: Mapping[str, Text] = {
     "url_type": _URL,
     "url_parsing": _URL,
     "url_syntax_violation": _URL,
-    "url_too_long": Text(zh="网址最多 {max_length} 个字符", en="A URL takes at most {max_length} characters"),
+    "url_too_long": Text(zh="网址最多 {max_length} 个字符", en="A URL can have at most {max_length} characters"),
     "url_scheme": Text(zh="网址应以 {expected_schemes} 开头", en="The URL must begin with {expected_schemes}"),
     "uuid_type": _UUID,
     "uuid_parsing": _UUID,
@@ -155,12 +155,12 @@ TEXTS: Mapping[str, Text] = {
     ),
     "decimal_type": _DECIMAL,
     "decimal_parsing": _DECIMAL,
-    "decimal_max_digits": Text(zh="最多 {max_digits} 位数字", en="This takes at most {max_digits} digits"),
+    "decimal_max_digits": Text(zh="最多 {max_digits} 位数字", en="This can have at most {max_digits} digits"),
     "decimal_max_places": Text(
-        zh="小数最多 {decimal_places} 位", en="This takes at most {decimal_places} decimal places"
+        zh="小数最多 {decimal_places} 位", en="This can have at most {decimal_places} decimal places"
     ),
     "decimal_whole_digits": Text(
-        zh="整数部分最多 {whole_digits} 位", en="This takes at most {whole_digits} digits before the point"
+        zh="整数部分最多 {whole_digits} 位", en="This can have at most {whole_digits} digits before the point"
     ),
     "fraction_type": _FRACTION,
     "fraction_parsing": _FRACTION,
@@ -175,8 +175,10 @@ _REGION = Text(zh="应为 2 至 16 位数字", en="This must be 2 to 16 digits")
 _LEVELS = Text(
     zh="应为 2、4、6、9、12、14 或 16 位数字", en="This must have 2, 4, 6, 9, 12, 14 or 16 digits, by its level"
 )
-_PRINTABLE = Text(zh="只能含可见的 ASCII 字符，不含空格", en="This must hold visible ASCII characters only, no spaces")
-_CURSOR = Text(zh="请原样使用上一页的 next_cursor", en="Send next_cursor of the page before as it was given")
+_PRINTABLE = Text(
+    zh="只能含可见的 ASCII 字符，不含空格", en="This must contain visible ASCII characters only, no spaces"
+)
+_CURSOR = Text(zh="请原样使用上一页的 next_cursor", en="Send next_cursor of the previous page unchanged")
 
 FORMS: Mapping[str, Text] = {
     r"^[0-9]{9}([0-9]{3}([0-9]{2}([0-9]{2})?)?)?$": Text(
@@ -187,7 +189,7 @@ FORMS: Mapping[str, Text] = {
         zh="应为 UUIDv7", en="This must be a UUIDv7"
     ),
     r"^[0-9a-f]{1,14}-[0-9a-f]{32}$": Text(
-        zh="应为上一次回答中的 next_cursor", en="This must be the next_cursor of the answer before"
+        zh="应为上一次回答中的 next_cursor", en="This must be the next_cursor of the previous answer"
     ),
     r"^[0-9]{12}([0-9]{2}){0,2}$": Text(
         zh="应为 12 位（社区）、14 位（片区）或 16 位（网格）数字",
@@ -197,7 +199,7 @@ FORMS: Mapping[str, Text] = {
     r"^[0-9]{2,14}$": Text(zh="应为 2 至 14 位数字", en="This must be 2 to 14 digits"),
     r"^[0-9]{6,16}$": Text(zh="应为 6 至 16 位数字", en="This must be 6 to 16 digits"),
     r"^([0-9]{2,16})?$": Text(
-        zh="应为 2 至 16 位数字，空为全部", en="This must be 2 to 16 digits; empty means the whole"
+        zh="应为 2 至 16 位数字，空为全部", en="This must be 2 to 16 digits; empty means all regions"
     ),
     r"^([0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$": _LEVELS,
     r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$": Text(
@@ -205,7 +207,7 @@ FORMS: Mapping[str, Text] = {
     ),
     r"^[0-9A-Za-z-]{1,40}$": Text(zh="应为管上印的号码", en="This must be the number printed on the tube"),
     r"^[0-9a-f]{64}$": Text(
-        zh="应为提案所示的 64 位摘要", en="This must be the hash of 64 digits that the proposal shows"
+        zh="应为提案所示的 64 位摘要", en="This must be the content_hash of the proposal (64 digits)"
     ),
     r"^[a-z][a-z0-9_]{1,39}$": Text(
         zh="应为 2 至 40 个小写字母、数字或下划线，以字母开头",
@@ -229,7 +231,7 @@ FORMS: Mapping[str, Text] = {
     r"^[a-z0-9_]+(\.[a-z0-9_]+)*$": Text(
         zh="应为以点分隔的小写词，如 referral.left", en="This must be lower-case words with dots, such as referral.left"
     ),
-    r"^\s*\S[\s\S]{2,}\S\s*$": Text(zh="请写明，至少 4 个字", en="Say it in at least 4 characters"),
+    r"^\s*\S[\s\S]{2,}\S\s*$": Text(zh="请写明，至少 4 个字", en="Write at least 4 characters"),
     r"^[\x21-\x7e]+$": _PRINTABLE,
     r"^(urgent|normal)$": Text(zh="只能是 urgent 或 normal", en="This must be urgent or normal"),
     r"^[0-9~]{0,16}s[0-9a-f]{1,15}$": _CURSOR,

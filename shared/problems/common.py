@@ -22,7 +22,7 @@ class MalformedRequest(Problem):
     status = 400
     code = "malformed_request"
     title = Text(zh="请求无法识别", en="The request cannot be understood")
-    fix = Text(zh="请检查请求的格式后重发", en="Check the form of the request and send it again")
+    fix = Text(zh="请检查请求的格式后重发", en="Check the format of the request and send it again")
 
 
 class MalformedJson(Problem):
@@ -30,8 +30,8 @@ class MalformedJson(Problem):
 
     status = 400
     code = "malformed_json"
-    title = Text(zh="请求体不是有效的 JSON", en="The body is not proper JSON")
-    what = Text(zh="请求体不是有效的 JSON：{reason}", en="The body is not proper JSON: {reason}")
+    title = Text(zh="请求体不是有效的 JSON", en="The body is not valid JSON")
+    what = Text(zh="请求体不是有效的 JSON：{reason}", en="The body is not valid JSON: {reason}")
     fix = Text(zh="请改正后重发", en="Correct it and send it again")
 
 
@@ -40,7 +40,7 @@ class Unauthenticated(Problem):
 
     status = 401
     code = "unauthenticated"
-    title = Text(zh="登录已失效", en="You are not signed in, or no longer")
+    title = Text(zh="登录已失效", en="You are not signed in, or your session has expired")
     fix = Text(zh="请重新登录", en="Sign in again")
     headers = {"WWW-Authenticate": 'Bearer realm="fangxian"'}  # noqa: RUF012
 
@@ -50,10 +50,11 @@ class Forbidden(Problem):
 
     status = 403
     code = "forbidden"
-    title = Text(zh="无权进行此操作", en="You may not do this")
-    fix = Text(zh="请由有相应角色和辖区的人员操作", en="Ask somebody whose role and region allow it")
+    title = Text(zh="无权进行此操作", en="You have no permission for this")
+    fix = Text(zh="请由有相应角色和辖区的人员操作", en="Ask a person who has the role and the region for it")
     to_residents = Text(
-        zh="您没有此项权限\n如需办理，请联系所在社区", en="You may not do this\nYour community can help you with it"
+        zh="您没有此项权限\n如需办理，请联系所在社区",
+        en="You have no permission for this\nYour community can help you with it",
     )
 
 
@@ -63,7 +64,7 @@ class NotFound(Problem):
     status = 404
     code = "not_found"
     title = Text(zh="未找到", en="Not found")
-    fix = Text(zh="请核对编号，以及它是否在您的辖区内", en="Check the id, and whether it lies in your region")
+    fix = Text(zh="请核对编号，以及它是否在您的辖区内", en="Check the id, and whether it is in your region")
     to_residents = Text(zh="没有找到相关信息", en="Nothing was found")
 
 
@@ -72,7 +73,7 @@ class NoSuchPath(Problem):
 
     status = 404
     code = "no_such_path"
-    title = Text(zh="没有这个接口", en="There is no such path")
+    title = Text(zh="没有这个接口", en="No such path")
     fix = Text(zh="请对照 /openapi.json 核对路径", en="Compare the path with /openapi.json")
 
 
@@ -81,7 +82,7 @@ class MethodNotAllowed(Problem):
 
     status = 405
     code = "method_not_allowed"
-    title = Text(zh="此接口不支持该方法", en="This path does not take that method")
+    title = Text(zh="此接口不支持该方法", en="This path does not support the method")
     fix = Text(zh="请改用 {allow}", en="Use {allow}")
     headers = {"Allow": "{allow}"}  # noqa: RUF012
 
@@ -91,8 +92,8 @@ class NotAcceptable(Problem):
 
     status = 406
     code = "not_acceptable"
-    title = Text(zh="无法给出所要求的格式", en="No answer can be given in that format")
-    fix = Text(zh="请在 Accept 头中允许 {offered}", en="Let the Accept header allow {offered}")
+    title = Text(zh="无法给出所要求的格式", en="The requested format is not available")
+    fix = Text(zh="请在 Accept 头中允许 {offered}", en="Allow {offered} in the Accept header")
 
 
 class Conflict(Problem):
@@ -100,8 +101,8 @@ class Conflict(Problem):
 
     status = 409
     code = "conflict"
-    title = Text(zh="与已有记录冲突", en="This contradicts what is recorded")
-    fix = Text(zh="请刷新后核对再提交", en="Fetch it again, compare, and then decide")
+    title = Text(zh="与已有记录冲突", en="This conflicts with an existing record")
+    fix = Text(zh="请刷新后核对再提交", en="Fetch the record again, compare, then decide")
 
 
 class VersionMismatch(Problem):
@@ -111,7 +112,7 @@ class VersionMismatch(Problem):
     code = "version_mismatch"
     title = Text(zh="内容已被他人修改", en="Somebody changed it in the meantime")
     fix = Text(
-        zh="请重新读取，并用新的 ETag 作为 If-Match 再提交", en="Fetch it again and send its new ETag as If-Match"
+        zh="请重新读取，并用新的 ETag 作为 If-Match 再提交", en="Fetch it again and send the new ETag as If-Match"
     )
 
 
@@ -120,7 +121,7 @@ class PayloadTooLarge(Problem):
 
     status = 413
     code = "payload_too_large"
-    title = Text(zh="正文过大", en="The body is too large")
+    title = Text(zh="请求体过大", en="The body is too large")
     fix = Text(zh="请分批发送，每次不超过 {limit_bytes} 字节", en="Send at most {limit_bytes} bytes at a time")
     headers = {"Connection": "close"}  # noqa: RUF012
 
@@ -139,7 +140,7 @@ class UnsupportedMediaType(Problem):
 
     status = 415
     code = "unsupported_media_type"
-    title = Text(zh="不支持此正文格式", en="The body has a format that is not read here")
+    title = Text(zh="不支持此请求体格式", en="The format of the body is not supported")
     fix = Text(zh="请使用 Content-Type: {allowed}", en="Send it as Content-Type: {allowed}")
     headers = {"Accept": "{allowed}"}  # noqa: RUF012
 
@@ -149,7 +150,7 @@ class UnsupportedEncoding(Problem):
 
     status = 415
     code = "unsupported_encoding"
-    title = Text(zh="不接受压缩的正文", en="Compressed bodies are not taken")
+    title = Text(zh="不接受压缩的请求体", en="Compressed bodies are not accepted")
     fix = Text(zh="请不压缩发送，去掉 Content-Encoding", en="Send it uncompressed, without Content-Encoding")
     headers = {"Accept-Encoding": "identity"}  # noqa: RUF012
 
@@ -159,7 +160,7 @@ class InvalidInput(Problem):
 
     status = 422
     code = "invalid_input"
-    title = Text(zh="提交的内容有误", en="What was sent cannot be right")
+    title = Text(zh="提交的内容有误", en="The input is not valid")
     fix = Text(zh="请改正后重新提交", en="Correct it and send it again")
 
     def detail(self, language: Language, *, is_resident: bool = False) -> str:
@@ -181,7 +182,7 @@ class UnstorableInput(Problem):
     title = Text(zh="内容中有无法保存的值", en="A value cannot be stored")
     fix = Text(
         zh="请检查空字符、超出范围的数字或日期，改正后重发",
-        en="Look for NUL characters and for numbers or dates out of range, correct them and send it again",
+        en="Check for NUL characters and for numbers or dates out of range, then send it again",
     )
 
 
@@ -190,8 +191,8 @@ class KeyReused(Problem):
 
     status = 422
     code = "key_reused"
-    title = Text(zh="幂等键已用于另一请求", en="The idempotency key belongs to another request")
-    fix = Text(zh="请为新的请求换一个 Idempotency-Key", en="Give a new request a new Idempotency-Key")
+    title = Text(zh="幂等键已用于另一请求", en="This idempotency key was already used for another request")
+    fix = Text(zh="请为新的请求换一个 Idempotency-Key", en="Use a new Idempotency-Key for each new request")
 
 
 class ClockAhead(Problem):
@@ -209,7 +210,9 @@ class PreconditionRequired(Problem):
     status = 428
     code = "precondition_required"
     title = Text(zh="缺少 If-Match", en="If-Match is missing")
-    fix = Text(zh="请先读取，并把它的 ETag 作为 If-Match 一起提交", en="Fetch it first and send its ETag as If-Match")
+    fix = Text(
+        zh="请先读取，并把它的 ETag 作为 If-Match 一起提交", en="Fetch the resource first and send its ETag as If-Match"
+    )
 
 
 class Sunset(Problem):
@@ -217,11 +220,11 @@ class Sunset(Problem):
 
     status = 410
     code = "sunset"
-    title = Text(zh="应急状态已结束，不再收集信息", en="The emergency is over: nothing is collected any more")
+    title = Text(zh="应急状态已结束，不再收集信息", en="The emergency is over; no more data is collected")
     fix = Text(
         zh="健康码、登记和检测均已停止，办事无需再验码，就医请照常前往或拨打 120；仍可查看和删除本人信息",
-        en="Codes, registration and testing have ended: no service asks for a code, care is there as ever (call 120), "
-        "and you can still see your data and have it removed",
+        en="Health codes, registration and testing have ended and no service asks for a code. For medical care go as "
+        "usual or call 120. You can still view your data and have it deleted",
     )
 
 
@@ -231,7 +234,7 @@ class DataDestroyed(Problem):
     status = 410
     code = "data_destroyed"
     title = Text(zh="数据已销毁", en="The data was destroyed")
-    fix = Text(zh="数据已按规定销毁，无法恢复", en="It was destroyed as the rules demand, and nobody can bring it back")
+    fix = Text(zh="数据已按规定销毁，无法恢复", en="It was destroyed as required by the rules and cannot be restored")
 
 
 class DataUnreadable(Problem):
@@ -239,9 +242,10 @@ class DataUnreadable(Problem):
 
     status = 409
     code = "data_unreadable"
-    title = Text(zh="所存数据无法读取", en="What is kept cannot be read")
+    title = Text(zh="所存数据无法读取", en="The stored data cannot be read")
     fix = Text(
-        zh="请把 request_id 告诉管理员，由备份恢复，或重新登记", en="Tell the administrator, or enter the data anew"
+        zh="请把 request_id 告诉管理员，由备份恢复，或重新登记",
+        en="Give the request_id to the administrator, who can restore a backup, or enter the data again",
     )
 
 
@@ -263,7 +267,7 @@ class HeadersTooLarge(Problem):
     title = Text(zh="请求头过多或过长", en="The headers are too many or too long")
     fix = Text(
         zh="请减少到 {limit_count} 个、共 {limit_bytes} 字节以内",
-        en="Keep to {limit_count} headers and {limit_bytes} bytes in all",
+        en="Send at most {limit_count} headers and {limit_bytes} bytes in total",
     )
 
 
@@ -272,10 +276,10 @@ class InternalError(Problem):
 
     status = 500
     code = "internal_error"
-    title = Text(zh="系统内部错误", en="Something broke on our side")
+    title = Text(zh="系统内部错误", en="Internal error")
     fix = Text(
         zh="请稍后再试；若仍如此，请把 request_id 告诉管理员",
-        en="Try again later; if it stays so, tell the administrator the request_id",
+        en="Try again later; if it happens again, give the request_id to the administrator",
     )
 
 
@@ -284,7 +288,7 @@ class UpstreamFailed(Problem):
 
     status = 502
     code = "upstream_failed"
-    title = Text(zh="另一系统未能完成", en="Another system failed to do its part")
+    title = Text(zh="另一系统未能完成", en="Another system failed")
     fix = Text(zh="请稍后再试", en="Try again later")
     retry_after = 5
 
@@ -294,7 +298,7 @@ class Unavailable(Problem):
 
     status = 503
     code = "unavailable"
-    title = Text(zh="服务暂时不可用", en="The service is unavailable for the moment")
+    title = Text(zh="服务暂时不可用", en="The service is temporarily unavailable")
     fix = Text(zh="请 {retry_after}后再试；未得到成功答复的操作可以重发", en="Try again in {retry_after}")
     retry_after = 1
 
@@ -304,9 +308,9 @@ class UpstreamTimeout(Problem):
 
     status = 504
     code = "upstream_timeout"
-    title = Text(zh="处理超时", en="The time for this request ran out")
+    title = Text(zh="处理超时", en="The request took too long")
     fix = Text(
         zh="请稍后用同一 Idempotency-Key 重试，或减少每次的数量",
-        en="Try again with the same Idempotency-Key, or ask for less at a time",
+        en="Try again with the same Idempotency-Key, or request less at a time",
     )
     retry_after = 1

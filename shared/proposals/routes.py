@@ -56,19 +56,19 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         ] = None,
         open: Annotated[bool, Query(description="Only those that wait for a decision.")] = False,  # noqa: A002
     ) -> Listed[Proposal]:
-        """List what was proposed within one's scope, and what came of it."""
+        """List proposals in your region, with their outcome."""
         return await use_cases.list_proposals(work, kind, open, page)
 
     @router.get("/{proposal_id}", role=Role.STAFF, raises=[NotFound], response_model=proposal)
     async def get_proposal(proposal_id: ProposalId, work: Work) -> Proposal:
-        """Show what exactly is proposed, by whom and why."""
+        """Show a proposal: its content, who proposed it and why."""
         return await use_cases.get_proposal(work, proposal_id)
 
     @router.post("/{proposal_id}/approve", role=deciders, audit=Act.APPROVAL, raises=raises, response_model=proposal)
     async def approve_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
-        """Approve what another person proposed: it has its effect at once, and exactly once.
+        """Approve a proposal of another person. It takes effect at once, exactly once.
 
-        `content_hash` says what exactly was seen. Nobody approves their own proposal, in whatever role.
+        `content_hash` says exactly what you have seen. You cannot approve your own proposal, in any role.
         """
         return await use_cases.approve_proposal(work, by_name, proposal_id, decision)
 
@@ -80,7 +80,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         response_model=proposal,
     )
     async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
-        """Refuse what another person proposed, with the reason. It has no effect, now or later."""
+        """Refuse a proposal of another person, with a reason. It has no effect, now or later."""
         return await use_cases.refuse_proposal(work, by_name, proposal_id, decision)
 
     @router.post(
@@ -91,7 +91,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         response_model=proposal,
     )
     async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
-        """Take back what one proposed oneself, while nobody has decided it."""
+        """Withdraw your own proposal before it is decided."""
         return await use_cases.withdraw_proposal(work, proposal_id, withdrawal.reason)
 
     return router

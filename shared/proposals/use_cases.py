@@ -33,9 +33,9 @@ class ProposalDecided(Problem):
 
     status = 409
     code = "proposal_decided"
-    title = Text(zh="该提案已有结论", en="The proposal has been decided already")
-    what = Text(zh="该提案已有结论：{state}", en="The proposal has been decided already: {state}")
-    fix = Text(zh="如仍有需要，请重新提出", en="Propose it anew if it is still needed")
+    title = Text(zh="该提案已有结论", en="The proposal has already been decided")
+    what = Text(zh="该提案已有结论：{state}", en="The proposal has already been decided: {state}")
+    fix = Text(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
 
 
 class ProposalExpired(Problem):
@@ -44,7 +44,7 @@ class ProposalExpired(Problem):
     status = 409
     code = "proposal_expired"
     title = Text(zh="该提案已过期", en="The proposal has expired")
-    fix = Text(zh="如仍有需要，请重新提出", en="Propose it anew if it is still needed")
+    fix = Text(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
 
 
 class ProposalSamePerson(Problem):
@@ -52,8 +52,8 @@ class ProposalSamePerson(Problem):
 
     status = 403
     code = "proposal_same_person"
-    title = Text(zh="提出人不能审批自己的提案", en="Nobody decides what they proposed themselves")
-    fix = Text(zh="请由另一人审批；如不再需要，可撤回", en="Let somebody else decide, or withdraw it")
+    title = Text(zh="提出人不能审批自己的提案", en="You cannot decide your own proposal")
+    fix = Text(zh="请由另一人审批；如不再需要，可撤回", en="Ask another person to decide, or withdraw it")
 
 
 class ProposalContentDiffers(Problem):
@@ -61,10 +61,8 @@ class ProposalContentDiffers(Problem):
 
     status = 409
     code = "proposal_content_differs"
-    title = Text(zh="所审批的内容与提案不符", en="What you decided on is not what is proposed")
-    fix = Text(
-        zh="请重新查看提案，并带上其 content_hash", en="Look at the proposal again and send the content_hash it shows"
-    )
+    title = Text(zh="所审批的内容与提案不符", en="The content you decided on differs from the proposal")
+    fix = Text(zh="请重新查看提案，并带上其 content_hash", en="Fetch the proposal again and send its content_hash")
 
 
 STATES: Mapping[State, Text] = {

@@ -16,9 +16,9 @@ def retention_router(service: Service) -> Router:
 
     @router.get("", role=Role.PEOPLE | Role.MACHINE)
     async def get_retention(work: Work) -> Retention:
-        """Show how long each kind of data is kept, on whose word, and what was removed in the last year.
+        """Show how long each kind of data is kept, by whose decision, and what was deleted in the last year.
 
-        Whoever's data is kept may know how long. Source: Personal Information Protection Law, articles 17 and 19.
+        Everybody may read it. Source: Personal Information Protection Law, articles 17 and 19.
         """
         return await use_cases.get_retention(work)
 
@@ -32,7 +32,7 @@ def retention_router(service: Service) -> Router:
         response_model=RETENTION.proposal,
     )
     async def propose_period(proposed: PeriodProposed, work: Work) -> Proposal:
-        """Propose another period for one kind of data. It holds when a second person approves."""
+        """Propose another retention period for one kind of data. It takes effect when a second person approves."""
         return await use_cases.propose_period(work, proposed.period, proposed.reason)
 
     return router

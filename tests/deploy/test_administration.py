@@ -106,5 +106,5 @@ def test_what_is_wrong_with_a_client_is_told(given: dict[str, object], sentence:
 def test_an_app_or_a_machine_is_asked_for(run: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
     done = run("clients", "add", "lab-1", "--name", "检验科")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Say which: --redirect makes an app, by which people sign in; --by-phone makes ")
+    assert done.stderr.startswith("Choose one: --redirect for an app in which people sign in; --by-phone for ")
     assert "laboratory, desk_120, hospital, " in done.stderr

@@ -94,7 +94,7 @@ def test_keys_are_made_apart_once(run: Run, tmp_path: Path, there: bool) -> None
     )
     assert (second.returncode, second.stdout) == (
         0,
-        f"The keys were in {directory} already: they stay as they are.\n",
+        f"The keys in {directory} already exist and were not changed.\n",
     )
     assert keys.missing(directory) == []
     assert content(directory) == before

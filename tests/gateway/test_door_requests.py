@@ -83,7 +83,7 @@ async def test_green_passes_with_a_receipt(http: httpx.AsyncClient, owner: async
     assert said == {
         "scan_id": asked["scan_id"],
         "verdict": "pass",
-        "word": "放行",
+        "word": "Let pass",
         "decided_at": "2021-02-01T04:00:00Z",
         "receipt_expires_at": "2021-02-01T04:10:00Z",
     }
@@ -95,7 +95,12 @@ async def test_the_door_decides_by_the_colour_of_now_not_by_that_of_the_token(
 ) -> None:
     asked = request_of(await add_code(owner, RED))
     said = (await http.post(PATH, json=asked)).json()
-    assert (said["verdict"], said["word"], said.get("receipt"), said.get("why")) == ("turn_back", "劝返", None, None)
+    assert (said["verdict"], said["word"], said.get("receipt"), said.get("why")) == (
+        "turn_back",
+        "Turn back",
+        None,
+        None,
+    )
 
 
 async def test_a_checkpoint_is_told_why_and_a_clinic_refuses_nobody(
@@ -110,8 +115,19 @@ async def test_a_checkpoint_is_told_why_and_a_clinic_refuses_nobody(
 
 async def test_a_fever_is_turned_back_and_a_stranger_registered(http: httpx.AsyncClient, owner: Any) -> None:
     resident = await add_code(owner, GREEN)
-    assert (await http.post(PATH, json=request_of(resident, temperature_celsius=37.3))).json()["word"] == "劝返"
-    assert (await http.post(PATH, json=request_of(new_id()))).json()["word"] == "登记"
+    assert (await http.post(PATH, json=request_of(resident, temperature_celsius=37.3))).json()["word"] == "Turn back"
+    assert (await http.post(PATH, json=request_of(new_id()))).json()["word"] == "Register"
+
+
+@pytest.mark.parametrize(
+    ("language", "word"), [("en-GB, zh;q=0.5", "Let pass"), ("zh-TW", "放行"), ("fr", "放行"), ("", "放行")]
+)
+async def test_the_word_is_in_the_language_of_the_device(
+    http: httpx.AsyncClient, owner: asyncpg.Connection, language: str, word: str
+) -> None:
+    asked = request_of(await add_code(owner, GREEN))
+    said = (await http.post(PATH, json=asked, headers={"accept-language": language})).json()
+    assert (said["verdict"], said["word"]) == ("pass", word)
 
 
 OLD = issue(Subject(UUID(int=1), GREEN), KEY, NOW - timedelta(minutes=3))

@@ -141,7 +141,7 @@ async def test_problems_of_every_service_are_explained_in_both_languages(outside
     chinese = (await outside.get("/problems")).json()
     assert {"region_taken", "unauthenticated"} <= {problem["code"] for problem in chinese}
     english = await outside.get("/problems/region_taken", headers={"accept-language": "en"})
-    assert english.json()["title"] == "The region code is taken"
+    assert english.json()["title"] == "This region code already exists"
     assert english.headers["content-language"] == "en"
     assert (await outside.get("/problems/region_taken")).json()["title"] == "该区划代码已存在"
     assert (await outside.get("/problems/nothing")).json()["code"] == "no_such_path"

@@ -114,7 +114,7 @@ async def test_another_format_is_refused(outside: httpx.AsyncClient) -> None:
 
 
 async def test_problems_are_explained_in_both_languages(outside: httpx.AsyncClient) -> None:
-    for language, words in (("zh-CN", "该区划代码已存在"), ("en", "The region code is taken")):
+    for language, words in (("zh-CN", "该区划代码已存在"), ("en", "This region code already exists")):
         assert words in await page(outside, "/docs/problems", language)
 
 

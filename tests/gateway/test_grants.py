@@ -62,11 +62,11 @@ async def test_one_acts_in_one_grant_chosen_at_sign_in_and_changed_by_refresh(
     second = (await give(district, someone)).json()
     pkce = Pkce()
     browser = await someone.sign_in(client, pkce)
-    assert "What do you act as?" in browser.text
+    assert "Choose your role" in browser.text
     for label in ("grid_worker 350582005001", "sampler 350582005"):
         assert label in browser.text
     await browser.submit("continue", grant_id=str(uuid4()))
-    assert "What do you act as?" in browser.text
+    assert "Choose your role" in browser.text
     await browser.submit("continue", grant_id=second["id"])
     tokens = await tokens_of(client, browser.answer["code"], pkce)
     assert await role_of(client, tokens) == "sampler"
@@ -100,7 +100,7 @@ async def test_of_another_persons_grant_nothing_is_given(district: District, cli
     someone, other = await person(district), await person(district, login="wu.other", role="sampler")
     (theirs,) = await grants(district, other)
     browser = await someone.sign_in(client, Pkce(), grant_id=theirs["id"])
-    assert (browser.page and browser.page.status_code, "no role at present" in browser.text) == (403, True)
+    assert (browser.page and browser.page.status_code, "no role that can be used" in browser.text) == (403, True)
     district.move_clock(minutes=2)
     tokens = await token_of(client, someone)
     answer = await refreshed(client, tokens["refresh_token"], grant_id=theirs["id"])
@@ -212,7 +212,7 @@ async def test_command_is_given_by_two(district: District, client: httpx.AsyncCl
     (proposed,) = await grants(district, second)
     assert proposed["state"] == "proposed"
     browser = await second.sign_in(client, Pkce())
-    assert "no role at present" in browser.text
+    assert "no role that can be used" in browser.text
 
     path = f"/gateway/v1/grants/{proposed['id']}/approve"
     by = {
@@ -264,7 +264,7 @@ async def test_a_page_after_the_grants_end_gives_nothing(district: District, cli
     (first,) = [one for one in await grants(district, someone) if one["state"] == "active"]
     await command.post(f"/gateway/v1/grants/{first['id']}/end", json={"why": "moved"})
     await browser.submit("continue", grant_id=second["id"])
-    assert "no role at present" in browser.text
+    assert "no role that can be used" in browser.text
 
 
 async def test_nobody_becomes_alone_by_ending_the_others(district: District) -> None:
@@ -307,4 +307,4 @@ async def test_an_app_of_one_place_opens_no_other(district: District, client: ht
     await app(district, client_id="small-app", region="350582005001")
     someone = await person(district, region=XINTANG)
     browser = await someone.sign_in(client, Pkce(), client_id="small-app")
-    assert "no role at present" in browser.text
+    assert "no role that can be used" in browser.text

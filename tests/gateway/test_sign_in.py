@@ -61,7 +61,7 @@ async def test_the_first_administrator_comes_by_a_link_that_is_good_once(distric
     async with outside(district) as client:
         for gone in (link, other, link[:-1] + "x"):
             answer = await client.get(gone.removeprefix("http://gateway"))
-            assert (answer.status_code, "wrong, used, or too old" in answer.text) == (404, True)
+            assert (answer.status_code, "already used, or expired" in answer.text) == (404, True)
         from tests.gateway.signing_in import Person
 
         pkce = Pkce()
@@ -111,6 +111,14 @@ async def test_a_password_that_is_soon_guessed_is_not_taken(district: District, 
     answer = await set_password(district, link, password)
     assert (answer.status_code, words in answer.text) == (422, True)
     assert "You can sign in now" in (await set_password(district, link, "a long walk along the wall")).text
+
+
+async def test_accounts_are_listed_with_the_names_of_their_owners(district: District) -> None:
+    command = district.caller("gateway", Role.COMMAND, scope="")
+    made = (await command.post("/gateway/v1/accounts", json={"login": "lin.grid", "name": "林静", "region": ""})).json()
+    listed = (await command.get("/gateway/v1/accounts", params={"limit": 200})).json()["items"]
+    assert made["name"] == "林静"
+    assert [one["name"] for one in listed if one["login"] == "lin.grid"] == ["林静"]
 
 
 async def test_a_link_is_good_for_a_day(district: District) -> None:

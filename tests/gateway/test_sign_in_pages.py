@@ -83,7 +83,7 @@ async def test_who_lost_everything_gets_a_new_link_and_the_old_proves_nothing(di
         await until_refused(client, tokens["access_token"])
         browser = await Browser.at(client, Pkce().asked())
         await browser.submit("password", login="lin.grid", password="a long walk along the wall")
-        assert "That is not right" in browser.text
+        assert "This is not correct" in browser.text
         await set_password(district, reset.json()["link"], "another walk along the wall")
         someone.password, someone.authenticator = "another walk along the wall", ""  # type: ignore[attr-defined]
         assert "code" in (await someone.sign_in(client, Pkce())).answer  # type: ignore[attr-defined]
@@ -206,7 +206,7 @@ async def test_a_page_has_the_forms_of_those_the_application_is_for(district: Di
         staff = await Browser.at(client, Pkce().asked())
         assert ('name="login"' in staff.text, 'name="phone"' in staff.text) == (True, False)
         filled = staff.filled("password") | {"act": "phone", "phone": "15400005678"}
-        assert "This sign-in is over" in (await client.post(staff.address, data=filled)).text
+        assert "This sign-in has expired" in (await client.post(staff.address, data=filled)).text
         residents = await Browser.at(client, Pkce().asked(client_id="resident-app"))
         assert ('name="login"' in residents.text, 'name="phone"' in residents.text) == (False, True)
 
@@ -236,7 +236,7 @@ async def test_the_rules_are_told_before_the_first_try_and_all_faults_at_once(di
         assert 'value="陈"' in browser.text
         good = {"login": "chen_admin", "name": "陈", "party": "指挥部", "password": "a long walk along the wall"}
         await browser.submit("set", **good, again="a long walk along the hall")
-        assert "The two passwords differ" in browser.text
+        assert "The two passwords are different" in browser.text
         await browser.submit("set", **good, again=good["password"])
         assert "Your user name: chen_admin" in browser.text
 

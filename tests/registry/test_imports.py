@@ -262,7 +262,7 @@ REFUSED_HEADS = [
     (
         "沙塘社区登记表\n张三,003582199003070019\n",
         "None of the first 10 rows is a heading, which must have: name (姓名), document_number (证件号码), "
-        "region (网格编码). Write the heading into the first row",
+        "region (网格编码). Put the heading into the first row",
         "前 10 行中没有表头，表头应有：姓名、证件号码、网格编码。请在第一行写上表头",
     ),
     (
@@ -272,7 +272,7 @@ REFUSED_HEADS = [
     ),
     (
         "name;document_number;region\n",
-        "Cells are not separated by commas. Let cells be separated by commas, or save it as XLSX; "
+        "Cells are not separated by commas. Separate the cells by commas, or save the file as XLSX; "
         "GET /registry/v1/imports/template has the template",
         "请用半角逗号分隔各列",
     ),

@@ -22,7 +22,7 @@ class AccountBound(Problem):
 
     status = 409
     code = "account_bound"
-    title = Text(zh="该账号已绑定居民", en="This account is a resident already")
+    title = Text(zh="该账号已绑定居民", en="This account is already linked to a resident")
     fix = Text(zh="如有误，请联系社区", en="If it is wrong, ask your community")
 
 
@@ -31,8 +31,8 @@ class ResidentBound(Problem):
 
     status = 409
     code = "resident_bound"
-    title = Text(zh="该居民已有账号", en="This resident has an account already")
-    fix = Text(zh="请用原账号登录，或联系社区", en="Sign in with that one, or ask your community")
+    title = Text(zh="该居民已有账号", en="This resident already has an account")
+    fix = Text(zh="请用原账号登录，或联系社区", en="Sign in with that account, or ask your community")
 
 
 class PhoneTaken(Problem):
@@ -40,8 +40,8 @@ class PhoneTaken(Problem):
 
     status = 409
     code = "phone_taken"
-    title = Text(zh="该手机号已有账号", en="This phone has an account already")
-    fix = Text(zh="请用该手机号登录", en="Sign in by that phone")
+    title = Text(zh="该手机号已有账号", en="This phone number already has an account")
+    fix = Text(zh="请用该手机号登录", en="Sign in with this phone number")
 
 
 class PhoneUnproven(Problem):
@@ -49,8 +49,8 @@ class PhoneUnproven(Problem):
 
     status = 422
     code = "phone_unproven"
-    title = Text(zh="手机号未验证或验证码有误", en="The phone is not proven, or the code is wrong")
-    fix = Text(zh="请获取验证码后重试", en="Ask for a code and send it along")
+    title = Text(zh="手机号未验证或验证码有误", en="The phone number is not verified, or the code is wrong")
+    fix = Text(zh="请获取验证码后重试", en="Request a code and send it with this request")
 
 
 class NotRecognised(Problem):
@@ -58,7 +58,7 @@ class NotRecognised(Problem):
 
     status = 422
     code = "not_recognised"
-    title = Text(zh="未能核实身份", en="You were not recognised")
+    title = Text(zh="未能核实身份", en="Your identity could not be confirmed")
     fix = Text(
         zh="请核对证件号码；若手机号与登记的不同，请联系社区更新",
         en="Check the document number; if another phone is on record, ask your community to change it",
@@ -70,10 +70,10 @@ class NotBound(Problem):
 
     status = 403
     code = "not_bound"
-    title = Text(zh="您还没有绑定身份信息", en="You have not said yet which resident you are")
+    title = Text(zh="您还没有绑定身份信息", en="Your account is not linked to a resident yet")
     fix = Text(
         zh="请先用证件号码和手机号绑定",
-        en="Bind your account first, by your document number and your phone",
+        en="Link it first with your document number and phone number",
     )
 
 

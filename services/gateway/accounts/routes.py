@@ -37,35 +37,35 @@ AccountId = Annotated[
     "", role=Role.COMMAND, raises=[LoginTaken, RegionOutside], status=201, location="/gateway/v1/accounts/{id}"
 )
 async def add_account(new: NewAccount, work: Work) -> AccountMade:
-    """Let a member of staff sign in.
+    """Create an account for a member of staff.
 
-    The link is shown this once and is good for a day: its owner sets a password there and, when first signing in, an
-    authenticator. What they may do, grants say.
+    The link is shown only once and is valid for 24 hours: its owner sets a password there and, at the first sign-in, an
+    authenticator. Grants say what the account may do.
     """
     return await use_cases.add_account(work, new)
 
 
 @router.get("", role=READERS)
 async def list_accounts(work: Work, page: PageAsked) -> Listed[Account]:
-    """List the staff whose home region lies within the caller's."""
+    """List the accounts of staff whose home region is in the caller's region."""
     return await use_cases.list_accounts(work, page)
 
 
 @router.get("/{account_id}", role=READERS, raises=[NotFound])
 async def get_account(account_id: AccountId, work: Work) -> Account:
-    """Show an account of staff."""
+    """Show the account of a member of staff."""
     return await use_cases.get_account(work, account_id)
 
 
 @router.patch("/{account_id}", role=Role.COMMAND, raises=[NotFound, OwnAccount])
 async def change_account(account_id: AccountId, change: AccountChange, work: Work) -> Account:
-    """Close an account, or open it again. Closing ends its sessions within a second."""
+    """Close or reopen an account. Closing ends its sessions within a second."""
     return await use_cases.change_account(work, account_id, change)
 
 
 @router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount, RegionOutside])
 async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
-    """Give somebody who lost password or authenticator a new link; what they had proves nothing any more."""
+    """Reset an account: a new link; the old password and authenticator stop working."""
     return await use_cases.reset_account(work, account_id)
 
 
@@ -77,18 +77,18 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
     async def bind_account(who: WhoIAm, caller: Caller, request: Request, house: TheHouse) -> Bound:
         """Link the signed-in account to a resident.
 
-        The phone one signed in by and the document must be on one record. Five tries an hour; whichever is wrong, the
-        answer is the same. Go on with the access token of the answer: it acts for the resident. If the answer is lost,
-        a repetition is `account_bound`: then refresh the token.
+        The phone used to sign in and the document must be on the same record. Five tries an hour; the answer is the
+        same whichever is wrong. Continue with the access token of the answer: it acts for the resident. If the answer
+        is lost, a retry is `account_bound`: then refresh the token.
         """
         token = request.headers["authorization"].partition(" ")[2].strip()
         return await binding.bind_account(house, caller, who, send, renew, token)
 
     @router.post("/phone-challenges", role=Role.ANYONE, open=True, raises=[NoMessageGateway])
     async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
-        """Have a code sent to a phone.
+        """Send a code to a phone.
 
-        The answer is the same whoever's phone it is. The code goes to `/oauth/token`, with `challenge_id` and
+        The answer is the same for every phone. Send the code to `/oauth/token`, with `challenge_id` and
         `challenge_secret`: `grant_type=urn:fangxian:params:oauth:grant-type:phone-code`.
         """
         if not can_send(house.settings):

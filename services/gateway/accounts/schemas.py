@@ -25,6 +25,7 @@ EXAMPLE: dict[str, Any] = {
     "version": 1,
     "region": "350582005001",
     "login": "lin.grid",
+    "name": "林静",
     "state": "active",
     "is_enrolled": True,
 }
@@ -51,12 +52,13 @@ class Account(Said):
     version: int
     region: str
     login: str
+    name: str = Field(description="The name of the person.")
     state: Literal["active", "closed"]
     is_enrolled: bool = Field(description="Whether an authenticator is set up.")
 
 
 class AccountMade(Account):
-    """An account with the link by which its owner sets a password: shown this once, good for a day."""
+    """An account with the link by which its owner sets a password: shown only once, valid for 24 hours."""
 
     model_config = ConfigDict(
         json_schema_extra={

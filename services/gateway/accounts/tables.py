@@ -54,12 +54,13 @@ class AccountRow(Row):
         return subject_of(self.id)
 
     def public(self) -> Account:
-        """As those see it who answer for it."""
+        """The account as the API shows it to command, supervisors and auditors."""
         return Account(
             id=self.id,
             version=self.version,
             region=self.region,
             login=self.login or "",
+            name=self.name or "",
             state=self.state,
             is_enrolled=self.authenticator_sealed is not None,
         )

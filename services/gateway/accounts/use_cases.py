@@ -19,8 +19,8 @@ class LoginTaken(Problem):
 
     status = 409
     code = "login_taken"
-    title = Text(zh="该用户名已被使用", en="This sign-in name is taken")
-    fix = Text(zh="请换一个用户名", en="Choose another name")
+    title = Text(zh="该用户名已被使用", en="This user name is taken")
+    fix = Text(zh="请换一个用户名", en="Choose another user name")
 
 
 class OwnAccount(Problem):
@@ -28,8 +28,8 @@ class OwnAccount(Problem):
 
     status = 409
     code = "own_account"
-    title = Text(zh="不能对自己的账号进行此操作", en="This cannot be done to one's own account")
-    fix = Text(zh="请由另一名指挥人员操作", en="Ask another member of command")
+    title = Text(zh="不能对自己的账号进行此操作", en="You cannot do this to your own account")
+    fix = Text(zh="请由另一名指挥人员操作", en="Ask another commander")
 
 
 async def add_account(work: Work, new: NewAccount) -> AccountMade:

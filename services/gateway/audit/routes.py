@@ -22,7 +22,7 @@ looking = Router(prefix=looked_at("gateway"), tags=["audit"])
 async def get_audit_heads(
     work: Work, day: Annotated[Day | None, Query(description="In Asia/Shanghai; today if none is named.")] = None
 ) -> Heads:
-    """The signed heads of all services' audits, for everybody to keep. They hold no personal data.
+    """List the signed heads of all services' audits, for anyone to keep. They contain no personal data.
 
     A day's chain grows for some minutes after midnight; an earlier head stays true of its first `size` entries.
     """
@@ -36,10 +36,10 @@ async def who_looked_at_me(
     cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=800)] = None,
     limit: Limit = 50,
 ) -> WhoLooked:
-    """List who looked at one's own data in any service, or did something with it, or with that of those one acts for.
+    """List who looked at or used your data, or that of people you act for, in all services.
 
-    What was done, why, the role, the organisation and the time, in the reader's language; never who it was. A check of
-    one's code at a door is a look of a doorkeeper: the organisation is the service point, and the id names the visit;
-    what came of it is in `/gateway/v1/visits`. A service that does not answer is named in `missing`.
+    What was done, why, the role, the organisation and the time, in the reader's language; never the name of the person.
+    A check of your code at a door is an entry of a doorkeeper: its organisation is the service point, its id the visit;
+    its result is in `/gateway/v1/visits`. A service that does not answer is named in `missing`.
     """
     return await use_cases.who_looked_at_me(work, cursor, limit, language_of(spoken))

@@ -33,16 +33,16 @@ RegisteredId = Annotated[
     location="/gateway/v1/clients/{id}",
 )
 async def add_client(new: NewClient, work: Work) -> ClientMade:
-    """Register a program that signs people in, or a machine that signs in itself.
+    """Register a client: an app in which people sign in, or a machine that signs in by itself.
 
-    A machine's role, party and region are what its tokens say, whatever it asks for. Its secret is shown this once.
+    A machine's tokens have the role, party and region registered here. Its secret is shown only once.
     """
     return await use_cases.add_client(work, new)
 
 
 @router.get("", role=READERS)
 async def list_clients(work: Work, page: PageAsked) -> Listed[Client]:
-    """List the programs and machines within the caller's range."""
+    """List the clients in the caller's region."""
     return await use_cases.list_clients(work, page)
 
 
@@ -54,11 +54,11 @@ async def get_client(registered_id: RegisteredId, work: Work) -> Client:
 
 @router.post("/{registered_id}/rotate", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound, ClientRevoked])
 async def rotate_client(registered_id: RegisteredId, work: Work) -> ClientMade:
-    """Give a machine a new secret, shown this once. The one before stays valid for a day."""
+    """Create a new secret for a machine, shown only once. The old one stays valid for a day."""
     return await use_cases.rotate_client(work, registered_id)
 
 
 @router.post("/{registered_id}/revoke", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound])
 async def revoke_client(registered_id: RegisteredId, work: Work) -> Client:
-    """Let a client sign in no more; a machine's tokens stop working within a second."""
+    """Revoke a client. A machine's tokens stop working within a second."""
     return await use_cases.revoke_client(work, registered_id)

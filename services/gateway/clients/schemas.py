@@ -94,7 +94,10 @@ class NewClient(Said):
         if self.kind == "machine" and (self.redirect_uris or self.people != "everyone"):
             raise Invalid(
                 "machine_incomplete",
-                Text(zh="系统没有回调地址和登录人员", en="Nobody signs in by a machine: no redirect URI, no people"),
+                Text(
+                    zh="系统没有回调地址和登录人员",
+                    en="People do not sign in through a machine: remove redirect_uris and people",
+                ),
             )
         if self.kind == "machine" and (self.role not in ROLES or not self.party):
             raise Invalid("machine_incomplete", Text(zh="系统需要角色和 party", en="A machine has a role and a party"))

@@ -30,8 +30,10 @@ class ClientTaken(Problem):
 
     status = 409
     code = "client_taken"
-    title = Text(zh="该 client_id 已登记", en="This client_id is registered already")
-    fix = Text(zh="请换一个 client_id；更换密钥请用 rotate", en="Choose another; rotate it if a new secret is needed")
+    title = Text(zh="该 client_id 已登记", en="This client_id is already registered")
+    fix = Text(
+        zh="请换一个 client_id；更换密钥请用 rotate", en="Choose another client_id; for a new secret, use rotate"
+    )
 
 
 class PartyEverywhere(Problem):
@@ -40,9 +42,10 @@ class PartyEverywhere(Problem):
     status = 403
     code = "party_everywhere"
     title = Text(
-        zh="对接单位全域通用，只能由全域指挥登记", en="A party is known everywhere: who commands all registers it"
+        zh="检测机构、医院、120 等单位在全系统通用",
+        en="Laboratories, hospitals, the 120 desk and city systems are valid in all regions",
     )
-    fix = Text(zh="请由负责整个系统的指挥人员登记", en="Ask the command of the whole installation")
+    fix = Text(zh="请由管辖全系统的指挥人员登记", en="Ask a commander of the whole installation to register it")
 
 
 class ClientRevoked(Problem):
@@ -51,7 +54,7 @@ class ClientRevoked(Problem):
     status = 409
     code = "client_revoked"
     title = Text(zh="该客户端已撤销", en="This client has been revoked")
-    fix = Text(zh="请登记新的客户端", en="Register a new one")
+    fix = Text(zh="请登记新的客户端", en="Register a new client")
 
 
 class PublicKeyInvalid(Problem):

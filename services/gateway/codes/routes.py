@@ -23,15 +23,15 @@ async def count_codes(
     work: Work,
     region: Annotated[str, Query(pattern=r"^[0-9]{2,16}$", description="Region code.", examples=["350582005"])],
 ) -> CodeCounts:
-    """Count the people of each colour in a region, within the caller's scope."""
+    """Count the people of each colour in a region."""
     low, high = range_of(region)
     return await use_cases.count_codes(work, low, high)
 
 
 @router.get("/{resident_id}", role=Role.CASEWORKERS | Role.RESIDENT, raises=[NotFound])
 async def get_code(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> CodeShown:
-    """Show the code of a person in one's scope, with its reasons.
+    """Show the code of a person in your region, with its reasons.
 
-    Residents see their own and those of their dependants. Every look is in the audit.
+    Residents see their own code and those of their dependants. Every view is in the audit.
     """
     return await use_cases.get_code(work, resident_id, language_of(spoken))

@@ -83,7 +83,7 @@ class TokenGiven(Said):
 
 @router.post("/tokens", role=Role.ANYONE, open=True, audit=Kind.SIGN_IN)
 async def make_token(asked: TokenAsked, work: Work) -> TokenGiven:
-    """Give a token to whoever asks.
+    """Issue a token to anybody.
 
     For development and demonstration only: with FANGXIAN_DEVELOPMENT_ISSUER=false this operation does not exist.
     """

@@ -155,7 +155,7 @@ def declared() -> Router:
     for method in METHODS:
 
         async def endpoint() -> None:
-            """Decide whether a request may go through to a protected service, for the reverse proxy before it.
+            """Decide for a reverse proxy whether a request may reach a protected service.
 
             The proxy passes the caller's Authorization and X-Visit-Receipt on and lets the request through on 200, with
             X-Fangxian-Resident in place of whatever the caller wrote there. Any method and any other header are

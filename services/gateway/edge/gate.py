@@ -27,7 +27,7 @@ class ReceiptMissing(Problem):
     code = "receipt_missing"
     title = Text(zh="请先验码", en="Have your code verified first")
     fix = Text(
-        zh="请在服务点出示健康码，并在 X-Visit-Receipt 头中带上核验凭据",
+        zh="请在验码点出示健康码，并在 X-Visit-Receipt 头中带上核验凭证",
         en="Show your code at the service point and send the receipt as X-Visit-Receipt",
     )
 
@@ -37,8 +37,8 @@ class ReceiptForeign(Problem):
 
     status = 403
     code = "receipt_foreign"
-    title = Text(zh="核验凭据不适用于本人或此服务点", en="The receipt is not for this person and this place")
-    fix = Text(zh="请在此服务点重新验码", en="Have your own code verified at this service point")
+    title = Text(zh="核验凭证不适用于本人或此验码点", en="The receipt is for another person or another service point")
+    fix = Text(zh="请在此验码点重新验码", en="Have your code verified at this service point")
 
 
 class ReceiptExpired(Problem):
@@ -46,7 +46,7 @@ class ReceiptExpired(Problem):
 
     status = 403
     code = "receipt_expired"
-    title = Text(zh="核验凭据已过期", en="The receipt has expired")
+    title = Text(zh="核验凭证已过期", en="The receipt has expired")
     fix = Text(zh="请重新验码", en="Have your code verified again")
 
 

@@ -158,7 +158,7 @@ def declared_services() -> Router:
     for method in METHODS:
 
         async def endpoint(slug: Slug, path: AnyPath, receipt: ReceiptShown = None) -> None:
-            """Ask a protected service, with the receipt of a verification at its service point.
+            """Call a protected service with the receipt of a verification at its service point.
 
             The service learns who the resident is (X-Fangxian-Resident) and gets no token of ours. Points of care ask
             for neither receipt nor token; nor does any when the emergency is over. Source: articles 2 and 4.

@@ -31,9 +31,9 @@ GrantId = Annotated[UUID, Path(description="Id of a grant.", examples=[EXAMPLE_I
     location="/gateway/v1/grants/{id}",
 )
 async def give_grant(new: NewGrant, work: Work) -> Grant:
-    """Let somebody be something, somewhere, for a time.
+    """Grant a role to an account, for a region and a period.
 
-    Nobody gives more than they have. A grant of `command` is `proposed` until another member of command approves it.
+    You cannot grant more than you have. A grant of `command` is `proposed` until another commander approves it.
     """
     return await use_cases.give_grant(work, new)
 
@@ -44,7 +44,7 @@ async def list_grants(
     page: PageAsked,
     account_id: Annotated[UUID | None, Query(description="Only those of one account.", examples=[EXAMPLE_ID])] = None,
 ) -> Listed[Grant]:
-    """List who may act as what within the caller's range, also what has ended."""
+    """List grants in the caller's region, including those that have ended."""
     return await use_cases.list_grants(work, account_id, page)
 
 
@@ -58,7 +58,7 @@ async def get_grant(grant_id: GrantId, work: Work) -> Grant:
     "/{grant_id}/approve", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided, SecondPersonNeeded]
 )
 async def approve_grant(grant_id: GrantId, work: Work) -> Grant:
-    """Let a proposed grant take effect; never by who proposed it, nor by who receives it."""
+    """Approve a proposed grant. Its proposer and its receiver cannot approve it."""
     return await use_cases.decide_grant(work, grant_id, approved=True)
 
 
@@ -66,11 +66,11 @@ async def approve_grant(grant_id: GrantId, work: Work) -> Grant:
     "/{grant_id}/refuse", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided, SecondPersonNeeded]
 )
 async def refuse_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
-    """Let a proposed grant come to nothing."""
+    """Refuse a proposed grant."""
     return await use_cases.decide_grant(work, grant_id, approved=False, why=reason.why)
 
 
 @router.post("/{grant_id}/end", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided])
 async def end_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
-    """End a grant at once: no new token is given in it, and those that are out stop working within a second."""
+    """End a grant immediately. Its tokens stop working within a second."""
     return await use_cases.end_grant(work, grant_id, reason)

@@ -10,7 +10,7 @@ from services.gateway.grants import rules
 from shared.contracts.resource import Said
 from shared.problems import Invalid, Text
 
-ENDS_BEFORE_START = Text(zh="结束早于开始", en="It ends before it begins")
+ENDS_BEFORE_START = Text(zh="结束早于开始", en="The end date is before the start date")
 
 Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
 ROLES = tuple(role.label for role in rules.GIVEN)

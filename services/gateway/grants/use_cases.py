@@ -20,8 +20,8 @@ class GrantExists(Problem):
 
     status = 409
     code = "grant_exists"
-    title = Text(zh="该授权已存在或待批准", en="This grant is there already, or waits to be decided")
-    fix = Text(zh="如需更改期限，请先结束原授权", en="End it first if its time shall change")
+    title = Text(zh="该授权已存在或待批准", en="This grant already exists or is waiting for approval")
+    fix = Text(zh="如需更改期限，请先结束原授权", en="To change its period, end the existing grant first")
 
 
 class GrantOwn(Problem):
@@ -29,8 +29,8 @@ class GrantOwn(Problem):
 
     status = 403
     code = "grant_own"
-    title = Text(zh="不能给自己授权", en="Nobody gives a role to themselves")
-    fix = Text(zh="请由另一名指挥人员授权", en="Ask another member of command")
+    title = Text(zh="不能给自己授权", en="You cannot grant a role to yourself")
+    fix = Text(zh="请由另一名指挥人员授权", en="Ask another commander")
 
 
 class SecondPersonNeeded(Problem):
@@ -38,8 +38,10 @@ class SecondPersonNeeded(Problem):
 
     status = 403
     code = "second_person_needed"
-    title = Text(zh="须由另一人决定", en="Another person has to decide this")
-    fix = Text(zh="请由提出者和被授权者以外的指挥人员决定", en="Ask command other than who proposed or receives it")
+    title = Text(zh="须由另一人决定", en="Another person must decide this")
+    fix = Text(
+        zh="请由提出者和被授权者以外的指挥人员决定", en="Ask a commander who neither proposed the grant nor receives it"
+    )
 
 
 class GrantDecided(Problem):
@@ -47,8 +49,8 @@ class GrantDecided(Problem):
 
     status = 409
     code = "grant_decided"
-    title = Text(zh="该授权已决定或已结束", en="This grant has been decided, or has ended")
-    fix = Text(zh="请重新读取后核对", en="Fetch it again and compare")
+    title = Text(zh="该授权已决定或已结束", en="This grant has already been decided, or has ended")
+    fix = Text(zh="请刷新后查看", en="Fetch the grant again to see its state")
 
 
 async def give_grant(work: Work, new: NewGrant) -> Grant:

@@ -21,10 +21,10 @@ SECRET = "kQ0o7mXb0o1m0c5rW7b0N2yq9Q"  # noqa: S105 (an example)
 
 TEXT: Document = {"type": "string", "maxLength": 4096}
 CLIENT: Document = {
-    "client_id": {**TEXT, "description": "Of the client that asks. May be left out where the client proves itself."},
-    "client_secret": {**TEXT, "description": "Of a machine; or as Basic in the Authorization header."},
+    "client_id": {**TEXT, "description": "The id of the client. Optional if the client authenticates itself."},
+    "client_secret": {**TEXT, "description": "For a machine; can also be sent as Basic in the Authorization header."},
     "client_assertion_type": {**TEXT, "description": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-    "client_assertion": {**TEXT, "description": "Of a machine: a JWT signed by its own key (RFC 7523)."},
+    "client_assertion": {**TEXT, "description": "For a machine: a JWT signed by its own key (RFC 7523)."},
 }
 ERROR: Document = {
     "title": "OAuthError",
@@ -53,9 +53,9 @@ TOKENS: Document = {
     "properties": {
         "access_token": {"type": "string"},
         "token_type": {"type": "string", "const": "Bearer"},
-        "expires_in": {"type": "integer", "description": "Seconds the access token lives."},
-        "refresh_token": {"type": "string", "description": "Good once. Not for machines."},
-        "id_token": {"type": "string", "description": "Where the scope openid was asked for."},
+        "expires_in": {"type": "integer", "description": "Seconds until the access token expires."},
+        "refresh_token": {"type": "string", "description": "Valid for one use. Not for machines."},
+        "id_token": {"type": "string", "description": "If the scope openid was requested."},
         "scope": {"type": "string"},
     },
 }
@@ -69,7 +69,7 @@ DEVICE: Document = {
         "verification_uri": {"type": "string", "description": "Where the person types it."},
         "verification_uri_complete": {"type": "string"},
         "expires_in": {"type": "integer", "description": "Seconds."},
-        "interval": {"type": "integer", "description": "Seconds to wait between two questions."},
+        "interval": {"type": "integer", "description": "Seconds to wait between two requests."},
     },
 }
 WHO: Document = {
@@ -187,7 +187,7 @@ def _form(schema: Document, examples: Mapping[str, Document]) -> Document:
 
 def _published(operation_id: str, summary: str, description: str, name: str, example: Any) -> Document:
     about = {"operationId": operation_id, "summary": summary, "description": description, "tags": [TAG], "security": []}
-    known = {"304": {"description": "The caller has it already (If-None-Match)."}}
+    known = {"304": {"description": "Not modified (If-None-Match)."}}
     return {"get": {**about, "responses": {"200": _answer(summary, name, example), **known, **_problems(is_open=True)}}}
 
 
@@ -209,13 +209,18 @@ _WHO: Document = {
     "residents": [],
 }
 _JWK = {"kty": "RSA", "kid": "id-0199c2a4", "use": "sig", "alg": "RS256", "n": "vW8y", "e": "AQAB"}
-_DISCOVERY = ("discover", "Find the issuer's addresses", "Show where everything of the issuer is.", "ProviderMetadata")
+_DISCOVERY = (
+    "discover",
+    "Get the issuer's metadata",
+    "The addresses and capabilities of the issuer.",
+    "ProviderMetadata",
+)
 
 PATHS: Document = {
     "/.well-known/openid-configuration": _published(*_DISCOVERY, rules.discovery(ISSUER)),
     "/.well-known/oauth-authorization-server": _published(
         "discover_server",
-        "Find the issuer's addresses (RFC 8414)",
+        "Get the issuer's metadata (RFC 8414)",
         "The same as /.well-known/openid-configuration.",
         "ProviderMetadata",
         rules.discovery(ISSUER),
@@ -230,7 +235,7 @@ PATHS: Document = {
     "/oauth/token": _asked(
         "ask_for_tokens",
         "Exchange a proof for tokens",
-        "What is exchanged, `grant_type` says; what goes with each, docs/sign-in.md.",
+        "`grant_type` says what is exchanged. docs/sign-in.md lists the fields of each.",
         _form(TOKEN_FORM, GRANTS),
         {
             "200": _answer(
@@ -253,7 +258,7 @@ PATHS: Document = {
     ),
     "/oauth/device_authorization": _asked(
         "authorize_device",
-        "Begin to sign in on a device without a browser",
+        "Start to sign in on a device without a browser",
         "Show the person `verification_uri_complete` and `user_code`, and ask `/oauth/token` with the device code "
         "every `interval` seconds (RFC 8628).",
         _form({"type": "object", "properties": CLIENT}, {"console": {"client_id": "fangxian-console"}}),
@@ -276,8 +281,8 @@ PATHS: Document = {
     "/oauth/userinfo": {
         "get": {
             "operationId": "show_user",
-            "summary": "Show who the bearer is",
-            "description": "An id, a role, an organisation, and the residents one acts for. No name.",
+            "summary": "Show the identity of the token's owner",
+            "description": "The id, role, organisation, and the residents whom the owner may act for. No name.",
             "tags": [TAG],
             "x-roles": [role.label for role in Role if role in Role.ANYONE],
             "responses": {"200": _answer("Who the bearer is", "UserInfo", _WHO), **_problems(is_open=False)},

@@ -37,7 +37,7 @@ REFUSALS: Mapping[str, Refusal] = {
         "请求体应为 application/x-www-form-urlencoded", "Send the body as application/x-www-form-urlencoded"
     ),
     "parameters_unreadable": _request("无法读取参数", "The parameters cannot be read"),
-    "parameter_repeated": _request("参数重复", "A parameter is there twice"),
+    "parameter_repeated": _request("参数重复", "A parameter is repeated"),
     "id_malformed": _request("{name} 应为 UUID", "{name} must be a UUID"),
     "redirect_uri_unregistered": _request("回调地址未登记", "The redirect_uri is not registered for this client"),
     "pkce_missing": _request(
@@ -59,7 +59,7 @@ REFUSALS: Mapping[str, Refusal] = {
         ),
     ),
     "login_required": Refusal(
-        "login_required", Text(zh="须打开登录页面登录", en="Nobody is signed in without the sign-in page")
+        "login_required", Text(zh="须打开登录页面登录", en="The person must sign in on the sign-in page")
     ),
     "grant_type_unsupported": Refusal(
         "unsupported_grant_type",
@@ -74,7 +74,7 @@ REFUSALS: Mapping[str, Refusal] = {
     ),
     "people_not_for_client": Refusal(
         "unauthorized_client",
-        Text(zh="此应用不供这类人员登录", en="This app was not registered for people of this kind to sign in by"),
+        Text(zh="此应用不供这类人员登录", en="This app is not registered for this kind of people"),
     ),
     # Which client asks
     "client_unidentified": _client(
@@ -123,16 +123,17 @@ REFUSALS: Mapping[str, Refusal] = {
     "assertions_too_many": Refusal(
         "temporarily_unavailable",
         Text(
-            zh="此客户端取令牌过于频繁，请沿用已有令牌", en="This client asks for tokens too often: use the one it has"
+            zh="此客户端取令牌过于频繁，请沿用已有令牌",
+            en="This client requests tokens too often: use the token it already has",
         ),
         429,
     ),
     # What is exchanged
-    "code_unknown": _grant("授权码不属于此客户端", "The code is not one of this client's"),
+    "code_unknown": _grant("授权码不属于此客户端", "The code does not belong to this client"),
     "code_used": _grant("授权码已用过，其会话已结束", "The code was used before; its session has ended"),
     "code_expired": _grant("授权码已过期，或回调地址不符", "The code has expired, or was sent to another redirect_uri"),
     "code_verifier_wrong": _grant("code_verifier 不正确", "The code_verifier is wrong"),
-    "refresh_token_unknown": _grant("刷新令牌不属于此客户端", "The refresh token is not one of this client's"),
+    "refresh_token_unknown": _grant("刷新令牌不属于此客户端", "The refresh token does not belong to this client"),
     "refresh_token_used": _grant(
         "刷新令牌已用过，为安全起见会话已结束，请重新登录",
         "The refresh token was used before; its session has ended. Sign in again",
@@ -141,7 +142,7 @@ REFUSALS: Mapping[str, Refusal] = {
     "account_closed": _grant("账号已停用", "The account is closed"),
     "grant_ended": _grant("授权已结束或不适用于此应用", "The grant has ended, or cannot be used in this app"),
     # Residents
-    "challenge_over": _grant("验证码已失效，请重新获取", "The challenge is over: ask for another code"),
+    "challenge_over": _grant("验证码已失效，请重新获取", "The challenge has expired: request a new code"),
     "phone_code_wrong": _grant("验证码不正确", "The code is wrong"),
     "login_code_wrong": _grant("小程序登录码无效或已用过", "The login code is wrong or was used"),
     "mini_program_unset": Refusal(
@@ -155,14 +156,15 @@ REFUSALS: Mapping[str, Refusal] = {
         "authorization_pending", Text(zh="等待用户在浏览器中确认", en="The person has not confirmed in a browser yet")
     ),
     "slow_down": Refusal(
-        "slow_down", Text(zh="查询过于频繁，间隔请加 5 秒", en="You ask too often: wait five seconds more between two")
+        "slow_down",
+        Text(zh="查询过于频繁，间隔请加 5 秒", en="You poll too often: wait five seconds longer between two requests"),
     ),
     "device_code_expired": Refusal(
-        "expired_token", Text(zh="设备码已过期，请重新开始", en="The device code has expired: begin again")
+        "expired_token", Text(zh="设备码已过期，请重新开始", en="The device code has expired: start again")
     ),
     "device_refused": Refusal("access_denied", Text(zh="用户已拒绝", en="The person refused")),
     "device_code_unknown": _grant(
-        "设备码不属于此客户端，或已用过", "The device code is not this client's, or was used"
+        "设备码不属于此客户端，或已用过", "The device code does not belong to this client, or was used"
     ),
     "too_many_requests": Refusal(
         "temporarily_unavailable", Text(zh="请求过于频繁，请稍后再试", en="Too many requests: try again later"), 429

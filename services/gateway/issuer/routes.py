@@ -22,13 +22,13 @@ SessionId = Annotated[UUID, Path(description="Id of a session.", examples=["0199
 
 @router.get("", role=Role.PEOPLE)
 async def list_sessions(caller: Caller, page: PageAsked, house: TheHouse) -> Listed[Session]:
-    """List where the caller is signed in."""
+    """List the caller's sessions."""
     async with house.system_work("GET /gateway/v1/sessions") as work:
         return await use_cases.list_sessions(work, account_of(caller.subject), page)
 
 
 @router.delete("/{session_id}", role=Role.PEOPLE, raises=[NotFound], status=204)
 async def end_session(session_id: SessionId, caller: Caller, house: TheHouse) -> None:
-    """Sign out somewhere: what that session was given stops working within a second."""
+    """End a session. Its tokens stop working within a second."""
     async with house.system_work("DELETE /gateway/v1/sessions/{session_id}") as work:
         await use_cases.end_own_session(work, account_of(caller.subject), session_id)

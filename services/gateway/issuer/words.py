@@ -45,10 +45,11 @@ QR = T(zh="身份验证器二维码", en="QR code for the authenticator")
 KEEP_CODES = T(zh="请保存恢复码", en="Keep your recovery codes")
 KEEP_WHY = T(
     zh="手机丢失时，每个恢复码可登录一次。它们只显示这一次，请抄写或打印。",
-    en="If you lose your phone, each signs you in once. They are shown only now: write them down or print them.",
+    en="If you lose your phone, each code lets you sign in once. They are shown only now: write them down or print "
+    "them.",
 )
-KEPT = T(zh="我已保存", en="I have kept them")
-CHOOSE = T(zh="以哪个身份登录？", en="What do you act as?")
+KEPT = T(zh="我已保存", en="I have saved them")
+CHOOSE = T(zh="以哪个身份登录？", en="Choose your role")
 SENT = T(
     zh="验证码已发送到 {phone}。没有收到时，一分钟后可重新发送。",
     en="A code was sent to {phone}. If it does not come, you can have it sent again after a minute.",
@@ -63,9 +64,9 @@ DONE = T(zh="已设置", en="Done")
 DONE_LOGIN = T(zh="您的用户名：{login}", en="Your user name: {login}")
 DONE_WHERE = T(zh="现在可以登录了，请打开您的应用：", en="You can sign in now. Open your application:")
 DONE_NOWHERE = T(
-    zh="现在可以登录了，但还没有登记任何应用。安装者可用 fangxian clients add 登记应用；"
+    zh="现在可以登录了，但还没有登记任何应用。运维人员可用 fangxian clients add 登记应用；"
     "在命令行可直接用 fangxian sign-in 登录。",
-    en="You can sign in now, as soon as there is an application: whoever runs the installation registers one by "
+    en="You can sign in now, but no application is registered yet. The operator registers one with "
     "fangxian clients add. In a shell, fangxian sign-in signs you in without one.",
 )
 SIGNED_OUT = T(zh="已退出登录", en="You are signed out")
@@ -74,42 +75,46 @@ CANNOT = T(zh="无法登录", en="You cannot be signed in")
 DEVICE = T(zh="让另一台设备登录", en="Let another device sign in")
 DEVICE_WHY = T(
     zh="请输入设备上显示的代码。只有您自己刚刚在该设备上发起登录时才继续；别人发来的代码不要输入。",
-    en="Enter the code that the device shows. Go on only if you have just begun to sign in there yourself; never enter "
-    "a code that somebody sent you.",
+    en="Enter the code that the device shows. Continue only if you started this sign-in on the device "
+    "yourself; never enter a code that somebody sent you.",
 )
 USER_CODE = T(zh="设备上的代码", en="The code on the device")
 DEVICE_ASKS = T(
     zh="设备（来自 {network}，代码 {code}）请求登录到 {client}。请核对代码与设备上显示的一致。",
     en="A device (from {network}, code {code}) asks to sign in to {client}. Check that it shows the same code.",
 )
-REFUSE = T(zh="不是我，拒绝", en="It is not mine: refuse")
+REFUSE = T(zh="不是我，拒绝", en="Not my device: refuse")
 DEVICE_DONE = T(zh="设备已登录", en="The device is signed in")
-DEVICE_DONE_MORE = T(zh="请回到设备继续。可以关闭此页。", en="Go on at the device. You can close this page.")
+DEVICE_DONE_MORE = T(zh="请回到设备继续。可以关闭此页。", en="Continue on the device. You can close this page.")
 DEVICE_REFUSED = T(zh="已拒绝", en="Refused")
-DEVICE_REFUSED_MORE = T(zh="该设备不会登录。可以关闭此页。", en="The device is not let in. You can close this page.")
+DEVICE_REFUSED_MORE = T(
+    zh="该设备不会登录。可以关闭此页。", en="The device was not signed in. You can close this page."
+)
 
 SECONDS = T(zh="{n} 秒", en="{n} seconds")
 MINUTES = T(zh="{n} 分钟", en="{n} minutes")
 
 FAULTS: dict[str, Text] = {
-    "wrong": T(zh="不正确，请再试一次。", en="That is not right. Try again."),
+    "wrong": T(zh="不正确，请再试一次。", en="This is not correct. Try again."),
     "wait": T(zh="尝试过多，请在 {wait}后再试。", en="Too many tries. Try again in {wait}."),
-    "over": T(zh="验证码已失效，请重新获取。", en="The code is no longer good. Ask for another."),
+    "over": T(zh="验证码已失效，请重新获取。", en="The code has expired. Request a new one."),
     "phone_form": T(zh="请输入能接收短信的手机号。", en="Enter a mobile number that can receive messages."),
     "no_codes": T(
         zh="暂时无法发送验证码，请联系所在社区。", en="Codes cannot be sent to phones. Ask your community office."
     ),
     "no_grant": T(
         zh="您目前没有可在此应用使用的授权，请联系指挥部。",
-        en="You hold no role in this application. Ask command for one.",
+        en="You have no role that can be used in this application. Ask the command.",
     ),
-    "gone": T(zh="此次登录已失效，请从应用重新开始。", en="This sign-in is over. Begin again from your application."),
-    "link_gone": T(zh="链接无效、已使用或已过期。", en="The link is wrong, used, or too old."),
+    "gone": T(
+        zh="此次登录已失效，请从应用重新开始。", en="This sign-in has expired. Start again from your application."
+    ),
+    "link_gone": T(zh="链接无效、已使用或已过期。", en="The link is not valid, already used, or expired."),
     "client": T(
         zh="应用未登记，或回调地址不符。", en="The application is not registered, or its redirect address differs."
     ),
     "origin": T(zh="请求不是从本页面发出的。", en="The request did not come from this page."),
-    "form": T(zh="无法读取提交的内容。", en="What was sent cannot be read."),
+    "form": T(zh="无法读取提交的内容。", en="The form could not be read."),
     "user_code": T(zh="没有设备显示此代码，或代码已过期。", en="No device shows this code, or the code has expired."),
     "login_form": T(
         zh="用户名应为 3–50 位，可用小写字母、数字、点、横线和下划线，以字母或数字开头。",
@@ -120,14 +125,14 @@ FAULTS: dict[str, Text] = {
     "name_missing": T(zh="请填写姓名。", en="Enter your name."),
     "party_missing": T(zh="请填写单位。", en="Enter your organisation."),
     "short": T(zh="密码至少 12 个字符。", en="A password needs at least 12 characters."),
-    "long": T(zh="密码最多 128 个字符。", en="A password takes at most 128 characters."),
+    "long": T(zh="密码最多 128 个字符。", en="A password has at most 128 characters."),
     "common": T(
         zh="该密码太常见或太容易猜到，请换几个不相干的词。",
-        en="This password is too common or too easily guessed. Take a few unrelated words.",
+        en="This password is too common or too easy to guess. Use several unrelated words.",
     ),
     "login": T(zh="密码不得包含用户名。", en="A password must not contain the user name."),
     "name": T(zh="密码不得包含姓名。", en="A password must not contain your name."),
-    "differs": T(zh="两次输入的密码不一致。", en="The two passwords differ."),
+    "differs": T(zh="两次输入的密码不一致。", en="The two passwords are different."),
 }
 
 ROLES: dict[str, Text] = {

@@ -75,9 +75,10 @@ async def receive_message(
     response: Response,
     work: Work,
 ) -> Received:
-    """Take an event of another system, signed by Standard Webhooks.
+    """Receive an event of another system, signed by Standard Webhooks.
 
-    Answered 202 once it is kept; 200 with the same answer when the same message comes again. At most 256 KiB.
+    The answer is 202 when the message is stored, and 200 with the same body when the same message comes again. At most
+    256 KiB.
     """
     check_content_type(request, ("application/json",))
     body = await request.body()
@@ -96,31 +97,31 @@ async def receive_message(
     location="/gateway/v1/hook-sources/{id}",
 )
 async def add_hook_source(new: NewHookSource, work: Work) -> HookSourceMade:
-    """Let another system post to us. Its secret is shown this once."""
+    """Register a system that posts messages to the gateway. Its secret is shown only once."""
     return await use_cases.add_hook_source(work, new)
 
 
 @sources.get("", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR)
 async def list_hook_sources(work: Work, page: PageAsked) -> Listed[HookSource]:
-    """List the systems that may post to us."""
+    """List the systems that post messages to the gateway."""
     return await use_cases.list_hook_sources(work, page)
 
 
 @sources.get("/{source_id}", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR, raises=[NotFound])
 async def get_hook_source(source_id: SourceId, work: Work) -> HookSource:
-    """Show a system that may post to us."""
+    """Show a system that posts messages to the gateway."""
     return await use_cases.get_hook_source(work, source_id)
 
 
 @sources.post("/{source_id}/rotate", role=Role.COMMAND, raises=[NotFound])
 async def rotate_hook_source(source_id: SourceId, work: Work) -> HookSourceMade:
-    """Give a system a new secret, shown this once. The one before stays valid for a day."""
+    """Create a new secret for a system, shown only once. The old one stays valid for a day."""
     return await use_cases.rotate_hook_source(work, source_id)
 
 
 @sources.delete("/{source_id}", role=Role.COMMAND, raises=[NotFound], status=204)
 async def remove_hook_source(source_id: SourceId, work: Work) -> None:
-    """Let a system post no longer."""
+    """Remove a system. Its messages are no longer accepted."""
     await use_cases.remove_hook_source(work, source_id)
 
 
@@ -130,7 +131,7 @@ READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR
 
 @messages.get("", role=READERS)
 async def list_messages(work: Work, page: PageAsked) -> Listed[MessageShown]:
-    """List what other systems posted: staff see what is of their region, a sender what is its own."""
+    """List messages of other systems: staff see those of their region, a sender its own."""
     return await use_cases.list_messages(work, page)
 
 

@@ -39,7 +39,7 @@ class SignatureInvalid(Problem):
     title = Text(zh="签名无效", en="The signature is not valid")
     fix = Text(
         zh="请按 Standard Webhooks 规范，用当前密钥对原始正文签名",
-        en="Sign the raw body with the present secret, as Standard Webhooks says",
+        en="Sign the raw body with the current secret, as Standard Webhooks specifies",
     )
 
 
@@ -52,7 +52,7 @@ class SignatureExpired(Problem):
     title = Text(zh="签名已过期", en="The signature is too old")
     fix = Text(
         zh="请在签名后 5 分钟内发出；如仍出现，请校准发送方时钟",
-        en="Send within 5 minutes of signing; if it was, set the sender's clock right",
+        en="Send within 5 minutes after signing; if you did, correct the sender's clock",
     )
 
 
@@ -62,10 +62,10 @@ class SignatureAhead(Problem):
     status = 401
     code = "signature_ahead"
     headers = CHALLENGE
-    title = Text(zh="签名时间超前", en="The signature is ahead of time")
+    title = Text(zh="签名时间超前", en="The time of the signature is in the future")
     fix = Text(
         zh="发送方时钟快 5 分钟以上，请校准后重新签名发出",
-        en="The sender's clock is more than 5 minutes fast: set it right, sign anew and send again",
+        en="The sender's clock is more than 5 minutes fast: correct it, then sign and send again",
     )
 
 
@@ -77,8 +77,8 @@ class MessageIdReused(Problem):
 
     status = 409
     code = "message_id_reused"
-    title = Text(zh="该 webhook-id 已用于另一消息", en="The webhook-id belongs to another message")
-    fix = Text(zh="新的消息请用新的 webhook-id", en="Give a new message a new webhook-id")
+    title = Text(zh="该 webhook-id 已用于另一消息", en="This webhook-id was already used for another message")
+    fix = Text(zh="新的消息请用新的 webhook-id", en="Use a new webhook-id for each new message")
 
 
 class HookSourceTaken(Problem):
@@ -86,8 +86,8 @@ class HookSourceTaken(Problem):
 
     status = 409
     code = "hook_source_taken"
-    title = Text(zh="该来源已登记", en="This source is registered already")
-    fix = Text(zh="如需新密钥，请更换密钥", en="Rotate its secret if a new one is needed")
+    title = Text(zh="该来源已登记", en="This source is already registered")
+    fix = Text(zh="如需新密钥，请更换密钥", en="If you need a new secret, rotate it")
 
 
 class HookSourcesFull(Problem):
@@ -95,7 +95,7 @@ class HookSourcesFull(Problem):
 
     status = 409
     code = "hook_sources_full"
-    title = Text(zh="该类来源已满", en="There are too many sources of this kind")
+    title = Text(zh="该类消息来源数量已达上限", en="The limit for sources of this kind is reached")
     fix = Text(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
 
 

@@ -23,7 +23,7 @@ class PartyUnknown(Problem):
     title = Text(zh="没有登记这个单位", en="No such party is registered")
     what = Text(
         zh="没有登记“{party}”；已登记的有：{known}",
-        en="{party} is not registered; there are: {known}",
+        en="{party} is not registered. Registered are: {known}",
     )
     fix = Text(
         zh="请核对名称，或先登记其客户端（POST /gateway/v1/clients）或消息来源（POST /gateway/v1/hook-sources）",
@@ -37,7 +37,7 @@ class PartyNoPoint(Problem):
 
     status = 422
     code = "party_no_point"
-    title = Text(zh="辖区内没有这个验码点", en="There is no such service point within the region")
+    title = Text(zh="辖区内没有这个验码点", en="No such service point in this region")
     fix = Text(
         zh="party 应为该辖区内开放的验码点编号，见 GET /gateway/v1/service-points；没有的请先建立",
         en="The party is the id of an open service point within the region: see GET /gateway/v1/service-points, or "

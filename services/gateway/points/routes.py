@@ -29,10 +29,10 @@ OFFICERS = Role.COMMAND | Role.COMMUNITY_OFFICER
     etag=True,
 )
 async def open_service_point(new: NewServicePoint, work: Work, response: Response) -> ServicePoint:
-    """Open a place that asks for codes: a window, a gate, a clinic.
+    """Create a service point that checks codes: a window, a gate, a clinic.
 
-    A doorkeeper's device carries its id as `party`. Only command may let it protect a service (`slug`), or
-    change how it is reached (`upstream_url`, `medical`).
+    The `party` of a doorkeeper's device is the id of the service point. Only `command` may set `slug` (which protects a
+    service), `upstream_url` and `medical`.
     Source: articles 4 and 6.
     """
     return _tagged(response, await use_cases.open_service_point(work, new))
@@ -40,7 +40,7 @@ async def open_service_point(new: NewServicePoint, work: Work, response: Respons
 
 @router.get("", role=Role.STAFF)
 async def list_service_points(work: Work, page: PageAsked) -> Listed[ServicePoint]:
-    """List the service points within the caller's scope."""
+    """List the service points in the caller's region."""
     return await use_cases.list_service_points(work, page)
 
 
@@ -64,13 +64,13 @@ async def get_service_point(point_id: PointId, work: Work, response: Response) -
 async def change_service_point(
     point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatchRequired
 ) -> ServicePoint:
-    """Change what a point asks; `If-Match` with the ETag seen last is required. The next scan is answered by it."""
+    """Change the rules of a service point, from the next scan on. Requires `If-Match` with the last ETag."""
     return _tagged(response, await use_cases.change_service_point(work, point_id, change, if_match))
 
 
 @router.post("/{point_id}/close", role=OFFICERS, raises=[ServicePointNotFound])
 async def close_service_point(point_id: PointId, work: Work) -> ServicePoint:
-    """Let a point ask nobody any more, and its service be protected no longer: it is not reached at all."""
+    """Close a service point. A service that it protects is no longer reachable through the gateway."""
     return await use_cases.close_service_point(work, point_id)
 
 

@@ -22,7 +22,7 @@ class SlugTaken(Problem):
 
     status = 409
     code = "slug_taken"
-    title = Text(zh="该 slug 已被使用", en="The slug is taken")
+    title = Text(zh="该 slug 已被使用", en="This slug is taken")
     fix = Text(zh="请换一个 slug", en="Choose another slug")
 
 
@@ -31,8 +31,8 @@ class ServicePointClosed(Problem):
 
     status = 409
     code = "service_point_closed"
-    title = Text(zh="服务点已关闭", en="The service point is closed")
-    fix = Text(zh="请新建服务点", en="Open a new service point")
+    title = Text(zh="验码点已关闭", en="The service point is closed")
+    fix = Text(zh="请新建验码点", en="Create a new service point")
 
 
 class UpstreamIsOurs(Problem):
@@ -40,8 +40,8 @@ class UpstreamIsOurs(Problem):
 
     status = 422
     code = "upstream_is_ours"
-    title = Text(zh="不能指向本系统自身的服务", en="The upstream is a service of this very system")
-    fix = Text(zh="请填写受保护的外部应用的网址", en="Give the URL of the foreign application to protect")
+    title = Text(zh="不能指向本系统自身的服务", en="The upstream is a service of this system itself")
+    fix = Text(zh="请填写受保护的外部应用的网址", en="Give the URL of the external application to protect")
 
 
 async def open_service_point(work: Work, new: NewServicePoint) -> ServicePoint:

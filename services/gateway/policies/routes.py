@@ -29,7 +29,7 @@ TRIAL_JOB: Any = Annotated[Job, DescribedBy(lambda: TrialJob)]
 
 @router.get("", role=Role.ANYONE)
 async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
-    """List all published versions of the rules that codes follow from."""
+    """List all published versions of the policy that determines codes."""
     return await use_cases.list_policies(work, page)
 
 
@@ -37,7 +37,7 @@ async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
     "/trials", role=Role.COMMAND, status=202, location="/gateway/v1/policies/trials/{id}", response_model=TRIAL_JOB
 )
 async def try_policy(tried: PolicyTried, work: Work) -> Job:
-    """Try a policy on everybody within one's scope: how many would turn which colour, where and why.
+    """Start a trial of a policy: how many people in your region would get which colour, where and why.
 
     No code changes.
     """
@@ -46,7 +46,7 @@ async def try_policy(tried: PolicyTried, work: Work) -> Job:
 
 @router.get("/trials/{trial_id}", role=Role.COMMAND, raises=[NotFound], response_model=TRIAL_JOB)
 async def get_policy_trial(trial_id: TrialId, work: Work) -> Job:
-    """Show how far a trial is, and what it has found."""
+    """Show the progress and the findings of a trial."""
     return await jobs.get(work, trial_id, use_cases.TRIAL)
 
 
@@ -58,7 +58,7 @@ async def cancel_policy_trial(trial_id: TrialId, work: Work) -> Job:
 
 @router.get("/{version}", role=Role.ANYONE, raises=[NotFound])
 async def get_policy(version: Version, work: Work) -> PolicyPublished:
-    """Show one published version of the rules, each with its source."""
+    """Show one published version of the policy, each rule with its source."""
     return await use_cases.get_policy(work, version)
 
 
@@ -72,8 +72,8 @@ async def get_policy(version: Version, work: Work) -> PolicyPublished:
     response_model=use_cases.POLICY.proposal,
 )
 async def propose_policy(proposed: PolicyProposed, work: Work) -> Proposal:
-    """Propose the next policy. It is published when a second person approves, and then applied to everybody.
+    """Propose the next policy. When a second person approves, it is published and applied to everybody.
 
-    A policy is tried on everybody first: what was tried, proposed and approved is the same to the byte.
+    A trial on all residents must have run before: the same bytes are tried, proposed and approved.
     """
     return await use_cases.propose_policy(work, proposed.policy, proposed.trial_id, proposed.reason)

@@ -30,10 +30,10 @@ class PolicyTaken(Problem):
 
     status = 409
     code = "policy_taken"
-    title = Text(zh="该版本号不是下一个版本", en="That is not the next version of the policy")
+    title = Text(zh="该版本号不是下一个版本", en="This is not the next version number")
     fix = Text(
         zh="请以现行版本加一为版本号，重新试算后提出",
-        en="Number it one after the present version, try it and propose it",
+        en="Use the current version plus one, run a new trial, then propose it",
     )
 
 
@@ -42,10 +42,10 @@ class PolicyNotTried(Problem):
 
     status = 409
     code = "policy_not_tried"
-    title = Text(zh="该政策尚未试算", en="The policy has not been tried")
+    title = Text(zh="该政策尚未试算", en="No trial of this policy has been run")
     fix = Text(
         zh="请先对全体居民试算同一份政策，待任务完成后再提出",
-        en="Try the very same policy on everybody first, and propose it when that job has succeeded",
+        en="First run a trial of exactly this policy on all residents; propose it when that job has succeeded",
     )
 
 

@@ -14,7 +14,7 @@ router = Router(prefix="/gateway/v1/sunset", tags=["sunset"])
 
 @router.get("", role=Role.ANYONE, raises=[NotFound])
 async def get_sunset(work: Work) -> Declared:
-    """Show since when the emergency is over, and on whose word; 404 while it is not."""
+    """Show when and by which decree the emergency ended; 404 while it has not."""
     return await use_cases.get_sunset(work)
 
 
@@ -28,9 +28,9 @@ async def get_sunset(work: Work) -> Declared:
     response_model=SUNSET.proposal,
 )
 async def propose_sunset(proposed: SunsetProposed, work: Work) -> Proposal:
-    """Propose to declare the emergency over. When a second person approves, everything that collects ends (410).
+    """Propose to declare the emergency over. When a second person approves, collecting data ends (410).
 
-    Codes are shown no more at doors, and no visit is kept. What can be taken back is nothing: the operator then
-    destroys what was collected, and reports it. Source: Personal Information Protection Law, article 47.
+    Doors no longer check codes, and no visit is stored. This cannot be undone: the operator then deletes the collected
+    data and writes a report. Source: Personal Information Protection Law, article 47.
     """
     return await use_cases.propose_sunset(work, proposed)

@@ -16,8 +16,8 @@ class SunsetDeclared(Problem):
 
     status = 409
     code = "sunset_declared"
-    title = Text(zh="应急状态已宣布结束", en="The emergency has been declared over already")
-    fix = Text(zh="无需再次宣布", en="It need not be declared again")
+    title = Text(zh="应急状态已宣布结束", en="The end of the emergency was already declared")
+    fix = Text(zh="无需再次宣布", en="You do not need to declare it again")
 
 
 LOOK = text("SELECT declared_on, decree, approved_at FROM sunset")

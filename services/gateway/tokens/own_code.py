@@ -115,9 +115,9 @@ class OwnCodeEndpoint:
 
         @router.get("", role=Role.RESIDENT, raises=[NotBound, NotFound], response_model=CodeShown)
         async def show_own_code(spoken: Spoken = None, resident_id: Dependant = None) -> None:
-            """Show one's own code, its reasons, how each ends, and the text for the QR of this minute.
+            """Show your own code, its reasons, how each ends, and the text for the QR of this minute.
 
-            Open to every colour. A guardian shows that of a dependant with `resident_id`; the QR says who shows it.
+            Available for every colour. With `resident_id` a guardian shows the code of a dependant; the QR says so.
             """
 
         return hot(router, Hot(self.handle))

@@ -42,7 +42,7 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
 
     @router.get("", role=Role.RESIDENT, raises=[NotBound, NotFound, NotAcceptable], response_class=Svg, extra=PICTURE)
     async def draw_own_code(request: Request, caller: Caller, resident_id: Dependant = None) -> Svg:
-        """Draw the QR of one's own code for this minute, or of a dependant's, as SVG."""
+        """Draw the QR of your own code or a dependant's code, for this minute, as SVG."""
         check_accept(request, ("image/svg+xml",))
         code, _ = await codes.ask(person_of(caller, resident_id))
         return Svg(_drawn(token_of(code, keys.current, clock.now(), caller)))

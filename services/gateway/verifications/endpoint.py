@@ -20,7 +20,7 @@ from services.gateway.verifications.problems import (
     ScanIdTaken,
     ServicePointNotFound,
 )
-from services.gateway.verifications.rules import AHEAD, BEHIND, Verdict, made_at, tenths
+from services.gateway.verifications.rules import AHEAD, BEHIND, WORDS, Verdict, made_at, tenths
 from services.gateway.verifications.schemas import Verification, Verified
 from shared.actors import Actor, Role
 from shared.code_tokens import BY_FAULT, LONGEST, BadToken
@@ -28,7 +28,7 @@ from shared.http import bodies, strict_json
 from shared.http.hot import Answer, Hot, hot
 from shared.http.route import Route
 from shared.http.router import Router
-from shared.problems import ClockAhead, Forbidden, Sunset
+from shared.problems import LANGUAGES, ClockAhead, Forbidden, Language, Sunset, language_of
 
 LONGEST_BODY_BYTES = 4_096
 """The longest token whose every character is a pair of escapes, 12 bytes each, and the rest."""
@@ -61,7 +61,7 @@ class VerificationEndpoint:
             raise Sunset()
         visit = await self.door.ask(self._scan(_parsed(body), actor))
         location = f"/gateway/v1/visits/{visit.scan_id}".encode()
-        return Answer(201, _encode(self._answer(visit, actor)), location=location)
+        return Answer(201, _encode(self._answer(visit, actor, _language_of(scope))), location=location)
 
     def route(self) -> Route:
         """Where it is asked, and what it promises."""
@@ -77,12 +77,12 @@ class VerificationEndpoint:
             raises=[*set(BY_FAULT.values()), ClockAhead, ClockBehind, ScanIdNotV7, ScanIdTaken, ServicePointNotFound],
         )
         async def verify_code(asked: Verification) -> None:
-            """Check the code of who stands at the door, and keep the visit.
+            """Check a person's code at a service point and record the visit.
 
-            The caller's token names the service point. A doorkeeper is told one of three words, 放行 pass, 登记
-            register or 劝返 turn back, and never the reason; a checkpoint is told that too. Who passes gets a receipt
-            for this person and this point. The same scan id is answered as before, and is one visit. Source:
-            articles 4 and 6.
+            The caller's token names the service point. A doorkeeper gets one of three verdicts, `pass`, `register` or
+            `turn_back`, and never the reason; a checkpoint gets the reason too. `word` is the verdict in the language
+            of `Accept-Language`, to show on the device. A person who passes gets a receipt for this person and this
+            point. The same scan id gets the same answer, and is one visit. Source: articles 4 and 6.
             """
 
         return hot(router, Hot(self.handle, LONGEST_BODY_BYTES))
@@ -99,12 +99,12 @@ class VerificationEndpoint:
         temperature = None if celsius is None else tenths(celsius)
         return Scan(asked.scan_id, at, _point_of(actor.party), *whose, temperature)
 
-    def _answer(self, visit: Visit, actor: Actor) -> Verified:
+    def _answer(self, visit: Visit, actor: Actor, language: Language) -> Verified:
         verdict, why = visit.said
         said: Verified = {
             "scan_id": visit.scan_id,
             "verdict": _LABELS[verdict],
-            "word": verdict.word,
+            "word": _WORDS[language][verdict],
             "decided_at": visit.decided_at,
         }
         if verdict is Verdict.PASS:
@@ -119,6 +119,16 @@ class VerificationEndpoint:
 
 
 _LABELS = {verdict: verdict.label for verdict in Verdict}
+_WORDS = {language: {verdict: text.say(language) for verdict, text in WORDS.items()} for language in LANGUAGES}
+
+
+def _language_of(scope: Scope) -> Language:
+    """The language of the answer. `language_of` caches what it parses."""
+    for name, value in scope["headers"]:
+        if name == b"accept-language":
+            return language_of(value.decode("latin-1"))
+    return LANGUAGES[0]
+
 
 _encode = msgspec.json.Encoder().encode
 

@@ -9,7 +9,7 @@ class ScanIdNotV7(Problem):
     status = 422
     code = "scan_id_not_v7"
     title = Text(zh="扫码编号须为 UUIDv7", en="A scan id must be a UUIDv7")
-    fix = Text(zh="请由设备生成 UUIDv7（RFC 9562）", en="Let the device make a UUIDv7 (RFC 9562)")
+    fix = Text(zh="请由设备生成 UUIDv7（RFC 9562）", en="Generate a UUIDv7 (RFC 9562) on the device")
 
 
 class ClockBehind(Problem):
@@ -20,7 +20,7 @@ class ClockBehind(Problem):
     title = Text(zh="扫码时间距今过久", en="The scan was made too long ago")
     fix = Text(
         zh="请校准设备时间；扫码记录须在 24 小时内送达",
-        en="Set the device's clock right; a scan is taken within 24 hours of being made",
+        en="Correct the device's clock; a scan must arrive within 24 hours",
     )
 
 
@@ -29,8 +29,8 @@ class ScanIdTaken(Problem):
 
     status = 409
     code = "scan_id_taken"
-    title = Text(zh="扫码编号已用于另一次核验", en="The scan id belongs to another verification")
-    fix = Text(zh="每次扫码请用新的编号", en="Give each scan an id of its own")
+    title = Text(zh="扫码编号已用于另一次验码", en="This scan id was already used for another verification")
+    fix = Text(zh="每次扫码请用新的编号", en="Use a new id for each scan")
 
 
 class ServicePointNotFound(Problem):
@@ -38,5 +38,5 @@ class ServicePointNotFound(Problem):
 
     status = 404
     code = "service_point_not_found"
-    title = Text(zh="没有此服务点", en="There is no such service point")
-    fix = Text(zh="请核对设备绑定的服务点", en="Check which service point the device is bound to")
+    title = Text(zh="没有此验码点", en="No such service point")
+    fix = Text(zh="请核对设备绑定的验码点", en="Check which service point the device is bound to")

@@ -19,7 +19,7 @@ internal = Router(prefix="/internal/scans", tags=["service points"])
 
 @internal.get("/{scan_id}", role=Role.SERVICE, raises=[NotFound], include_in_schema=False)
 async def find_scan(scan_id: UUID, point_id: UUID, work: Work) -> ScanFound:
-    """Say whose code a scan at a point was, for a fever that its doorkeeper reports."""
+    """Show whose code was scanned, for a fever that the doorkeeper reports."""
     return await use_cases.find_scan(work, scan_id, point_id)
 
 
@@ -31,9 +31,10 @@ async def list_visits(
     cursor: Annotated[str | None, cursor_query(use_cases.CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
 ) -> Listed[Visit]:
-    """List visits with their reasons, the latest first.
+    """List visits with their reasons, newest first.
 
-    Staff see those to the places in their scope, residents their own and their dependants'. Every look is in the audit.
+    Staff see visits to service points in their region, residents their own and their dependants'. Every view is in the
+    audit.
     """
     if point_id is not None and work.actor.role is Role.RESIDENT:
         raise Forbidden()
@@ -48,8 +49,8 @@ async def get_visit(
     ],
     work: Work,
 ) -> Visit:
-    """Show one visit with its reason, to whom the list shows it.
+    """Show one visit with its reason.
 
-    The door that verified it is told no more than its answer.
+    The same people see it as in the list. The door that verified it sees only its own answer.
     """
     return await use_cases.get_visit(work, scan_id)

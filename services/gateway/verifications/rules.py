@@ -8,6 +8,7 @@ no rule of its own, and no process a copy of the point's policy.
 
 import enum
 import itertools
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -15,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from services.gateway.codes.policy import Colour
+from shared.problems import Text
 
 AHEAD = timedelta(minutes=5)
 BEHIND = timedelta(days=1)
@@ -37,13 +39,13 @@ class Verdict(enum.IntEnum):
         """As the API says it: `turn_back`."""
         return self.name.lower()
 
-    @property
-    def word(self) -> str:
-        """As the doorkeeper hears it."""
-        return _WORDS[self]
 
-
-_WORDS = {Verdict.PASS: "放行", Verdict.REGISTER: "登记", Verdict.TURN_BACK: "劝返"}
+WORDS: Mapping[Verdict, Text] = {
+    Verdict.PASS: Text(zh="放行", en="Let pass"),
+    Verdict.REGISTER: Text(zh="登记", en="Register"),
+    Verdict.TURN_BACK: Text(zh="劝返", en="Turn back"),
+}
+"""What the doorkeeper reads."""
 
 
 class Why(enum.IntEnum):

@@ -58,11 +58,11 @@ class Verification(BaseModel):
     )
 )
 class Verified(TypedDict):
-    """The door's answer: one of three words. A receipt, for who passes; why, for others than a doorkeeper."""
+    """The answer to a door: a verdict; a receipt for a person who passes; the reason, except for a doorkeeper."""
 
     scan_id: UUID
     verdict: str
-    word: str
+    word: Annotated[str, Field(description="The verdict in the language of `Accept-Language`, to show on the device.")]
     decided_at: datetime
     receipt: NotRequired[str]
     receipt_expires_at: NotRequired[datetime]

@@ -38,47 +38,47 @@ EndpointId = Annotated[
     location="/gateway/v1/webhooks/{id}",
 )
 async def add_webhook(new: NewEndpoint, work: Work) -> EndpointMade:
-    """Be told of what happens in a region, from now on.
+    """Create a webhook endpoint for the events of a region, from now on.
 
     Each event is POSTed as a CloudEvent 1.0 in JSON, signed by Standard Webhooks, at least once: its `webhook-id` is
-    the same however often it is sent. The secret is shown this once. Answer 2xx within 15 seconds; 410 ends it.
+    the same in every delivery. The secret is shown only once. Answer 2xx within 15 seconds; 410 ends it.
     """
     return await use_cases.add_webhook(work, new)
 
 
 @router.get("", role=OWNERS)
 async def list_webhooks(work: Work, page: PageAsked) -> Listed[Endpoint]:
-    """List the caller's endpoints and how well they work."""
+    """List the caller's webhook endpoints and their state."""
     return await use_cases.list_webhooks(work, page)
 
 
 @router.get("/{endpoint_id}", role=OWNERS, raises=[NotFound])
 async def get_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
-    """Show an endpoint and how well it works."""
+    """Show a webhook endpoint and its state."""
     return await use_cases.get_webhook(work, endpoint_id)
 
 
 @router.delete("/{endpoint_id}", role=OWNERS, raises=[NotFound], status=204)
 async def remove_webhook(endpoint_id: EndpointId, work: Work) -> None:
-    """Be told no longer."""
+    """Delete a webhook endpoint."""
     await use_cases.remove_webhook(work, endpoint_id)
 
 
 @router.post("/{endpoint_id}/rotate", role=OWNERS, raises=[NotFound])
 async def rotate_webhook(endpoint_id: EndpointId, work: Work) -> EndpointMade:
-    """Sign with a new secret, shown this once. For a day events carry signatures of both."""
+    """Create a new signing secret, shown only once. For a day events carry both signatures."""
     return await use_cases.rotate_webhook(work, endpoint_id)
 
 
 @router.post("/{endpoint_id}/disable", role=OWNERS, raises=[NotFound])
 async def disable_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
-    """Send nothing for a while; what happens meanwhile is sent when it is enabled again."""
+    """Pause a webhook endpoint. Events wait and are sent when it is enabled again."""
     return await use_cases.disable_webhook(work, endpoint_id)
 
 
 @router.post("/{endpoint_id}/enable", role=OWNERS, raises=[NotFound, RegionOutside])
 async def enable_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
-    """Send again, beginning with what was missed. The endpoint then lasts as long as the rights of the caller."""
+    """Enable a webhook endpoint, beginning with the events it missed. It then lasts as long as the caller's rights."""
     return await use_cases.enable_webhook(work, endpoint_id)
 
 
@@ -89,13 +89,13 @@ async def list_deliveries(
     page: PageAsked,
     state: Annotated[DeliveryState | None, Query(description="Only those in this state.")] = None,
 ) -> Listed[Delivery]:
-    """List what was sent, and what waits. What was delivered is kept for a week."""
+    """List deliveries: sent and waiting. Delivered events are kept for a week."""
     return await use_cases.list_deliveries(work, endpoint_id, state, page)
 
 
 @router.post("/{endpoint_id}/replay", role=OWNERS, raises=[NotFound, InvalidCursor])
 async def replay_deliveries(endpoint_id: EndpointId, asked: Replay, work: Work) -> Replayed:
-    """Send events again now: those delivered in the last seven days, those parked, and those given up.
+    """Replay events now: those delivered in the last seven days, those parked, and those given up.
 
     Each subject's events are sent in order, with the ids they had. New events of a subject wait behind them.
     """

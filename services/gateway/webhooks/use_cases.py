@@ -36,7 +36,7 @@ class EndpointsFull(Problem):
 
     status = 409
     code = "webhooks_full"
-    title = Text(zh="推送地址已满", en="There are too many webhook endpoints")
+    title = Text(zh="推送地址数量已达上限", en="The limit for webhook endpoints is reached")
     fix = Text(zh="请删除不再使用的推送地址", en="Remove endpoints that are no longer used")
 
 
@@ -45,10 +45,10 @@ class WebhookAddressForbidden(Problem):
 
     status = 422
     code = "webhook_address_forbidden"
-    title = Text(zh="推送地址不可用", en="Webhooks are not sent to that address")
+    title = Text(zh="推送地址不可用", en="Webhooks cannot be sent to this address")
     fix = Text(
         zh="请使用公网地址；如属政务内网，请由运维人员将其网段加入 FANGXIAN_WEBHOOK_NETWORKS",
-        en="Use a public address, or let an operator add the city intranet's network to FANGXIAN_WEBHOOK_NETWORKS",
+        en="Use a public address; for an intranet, ask the operator to add its network to FANGXIAN_WEBHOOK_NETWORKS",
     )
 
 

@@ -23,5 +23,5 @@ async def list_messages(
     page: PageAsked,
     state: Annotated[MessageState | None, Query(description="`rejected` for those that moved nothing.")] = None,
 ) -> Listed[KeptMessage]:
-    """List what the 120 desk and hospitals told of referrals, and what became of it. A sender sees its own."""
+    """List messages of the 120 desk and hospitals about referrals, with their outcome. A sender sees its own."""
     return await use_cases.list_messages(work, state, page)

@@ -47,7 +47,7 @@ async def list_orders(
     kind: Annotated[OrderKind | None, Query(description="Only those of this kind.")] = None,
     resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
 ) -> Listed[Order]:
-    """List the observation orders the caller may see: staff those of their region, residents their own."""
+    """List observation orders: staff see those of their region, residents their own."""
     return await use_cases.list_orders(work, OrderFilter(region, state, kind, resident_id), page)
 
 
@@ -59,9 +59,9 @@ async def get_order(order_id: OrderId, work: Work) -> Order:
 
 @router.get("/{order_id}/plan", role=READERS, raises=[NotFound])
 async def plan_of_order(order_id: OrderId, work: Work) -> OrderPlan:
-    """Show what an order asks for day by day, which tests are done, and what is missing before it may end.
+    """Show the plan of an order: each day, tests done, and what is missing before it can end.
 
-    Days are days in Asia/Shanghai; day n is complete with its last instant. Source: the order's protocol.
+    Days are calendar days in Asia/Shanghai; day n is complete at its end. Source: the order's protocol.
     """
     return await use_cases.plan_of_order(work, order_id)
 
@@ -70,8 +70,8 @@ async def plan_of_order(order_id: OrderId, work: Work) -> OrderPlan:
 async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
     """Print the notice 告知书 of an order, or that of its end, in Chinese (HTML).
 
-    It carries the resident's number. Name, address and phone are blank lines, because this service holds none: they
-    are filled in by hand, or by the page that shows it. Source: article 10.
+    It contains the resident's number. Name, address and phone are blank lines, because this service does not have them:
+    they are filled in by hand, or by the page that shows it. Source: article 10.
     """
     return HTMLResponse(await use_cases.notice_of_order(work, order_id), headers=notice.HEADERS)
 
@@ -80,7 +80,7 @@ async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
 async def end_order(order_id: OrderId, work: Work) -> Order:
     """End an order whose days are complete and whose tests are negative.
 
-    A missed test is made good by another negative single tube later. Before that only two people can end it.
+    A later negative single-tube test replaces a missed one. Before that, only an early end by two people is possible.
     """
     return await use_cases.end_order(work, order_id)
 
@@ -98,7 +98,7 @@ DECIDED = {"role": TEAM, "status": 201, "audit": Kind.APPROVAL, "location": "/ob
 async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> Proposal:
     """Propose that an order ends before its days or tests are complete, with a reason.
 
-    It ends when somebody of the command approves. Source: article 10.
+    It ends when another commander approves. Source: article 10.
     """
     return await decisions.propose_early_end(work, order_id, asked)
 
@@ -110,9 +110,9 @@ async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> P
     **DECIDED,
 )
 async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -> Proposal:
-    """Propose to move a person to a site, or home, for the rest of the days, with a reason.
+    """Propose to move a person to a site, or home, for the rest of the observation, with a reason.
 
-    Home needs a room of one's own that somebody has seen. It happens when somebody of the command approves.
+    Home needs a separate room that staff have seen. It takes effect when a commander approves.
     Source: article 10.
     """
     return await decisions.propose_conversion(work, order_id, asked)
@@ -125,5 +125,5 @@ async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -
     **DECIDED,
 )
 async def propose_extension(order_id: OrderId, asked: Extension, work: Work) -> Proposal:
-    """Propose to add days to an order, with a reason. They are added when somebody of the command approves."""
+    """Propose to add days to an order, with a reason. They are added when a commander approves."""
     return await decisions.propose_extension(work, order_id, asked)

@@ -42,6 +42,6 @@ async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
 async def propose_protocol(proposed: ProtocolProposed, work: Work) -> Proposal:
     """Propose a new version of the observation protocol. It is published when a second person approves.
 
-    National protocols changed four times in nineteen months: the figures are data, each with its source.
+    National protocols changed four times in nineteen months, so the figures are data, each with its source.
     """
     return await propose(work, use_cases.PROTOCOL, proposed.protocol, proposed.reason)

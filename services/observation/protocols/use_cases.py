@@ -19,8 +19,8 @@ class ProtocolTaken(Problem):
 
     status = 409
     code = "protocol_taken"
-    title = Text(zh="该编号的方案已经存在", en="There is a protocol of that number already")
-    fix = Text(zh="请以下一个编号另行提出", en="Propose it anew under the next number")
+    title = Text(zh="该编号的方案已经存在", en="A protocol with this number already exists")
+    fix = Text(zh="请以下一个编号另行提出", en="Propose it again with the next number")
 
 
 async def all_protocols(work: Work) -> dict[int, Protocol]:

@@ -34,11 +34,12 @@ class ReferralRevealLimit(Problem):
 
     status = 429
     code = "referral_reveal_limit"
-    title = Text(zh="查看过于频繁", en="This person was looked at too often")
+    title = Text(zh="查看过于频繁", en="This person's data was viewed too often")
     what = Text(
-        zh="同一转诊一小时内最多查看 {limit} 次", en="The person of one referral can be seen {limit} times an hour"
+        zh="同一转诊一小时内最多查看 {limit} 次",
+        en="The data of one referral can be viewed at most {limit} times an hour",
     )
-    fix = Text(zh="请稍后再试，或致电报告单位", en="Try again later, or call who reported the fever")
+    fix = Text(zh="请稍后再试，或致电报告单位", en="Try again later, or call the office that reported the fever")
 
 
 class NotDesignated(Problem):
@@ -46,10 +47,10 @@ class NotDesignated(Problem):
 
     status = 403
     code = "not_designated"
-    title = Text(zh="该患者未指定送往贵院", en="120 has not named you as the hospital")
+    title = Text(zh="该患者未指定送往贵院", en="The 120 desk has not named your hospital for this patient")
     fix = Text(
         zh="请由 120 指挥中心在转诊消息中写明贵院",
-        en="Let the 120 desk name your hospital in a message on this referral",
+        en="Ask the 120 desk to name your hospital in a message about this referral",
     )
 
 
@@ -60,7 +61,7 @@ class PersonNotOnRecord(Problem):
     code = "person_not_on_record"
     title = Text(zh="登记系统中没有此人", en="This person is not on record")
     fix = Text(
-        zh="请联系报告地点的社区或验码点核实住址", en="Ask the community or the service point where it was reported"
+        zh="请联系报告地点的社区或验码点核实住址", en="Ask the community or the service point that reported the fever"
     )
 
 

@@ -56,10 +56,10 @@ READERS = Role.CASEWORKERS | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
 async def report_fever(new: NewFever, work: Work, request: Request) -> Referral:
     """Report a fever: the person waits where they are, and 120 comes.
 
-    A person has one episode at a time: a second report adds its reading to the open one and is answered with it; who
-    may not see it is told its number and stage alone, as if for the fever reported and where it was read. No
-    colour, scope of residence or gap in the registry keeps anybody from being reported. What counts as a fever is the
-    protocol's (37.3 °C by default). A door may name the scan in place of the person. Source: article 2.
+    A person has one open referral at a time: a second report adds its reading to it and returns it. A caller who may
+    not see it gets only its number and stage, with the fever and place just reported. A fever can be reported
+    whatever the person's colour or region, and if the person is not on record. The protocol sets the fever limit
+    (37.3 °C by default). A door may give the scan in place of the person. Source: article 2.
     """
     return await use_cases.report_fever(work, new, request.state.scan)
 
@@ -75,7 +75,7 @@ async def get_referral(referral_id: ReferralId, work: Work) -> Referral:
 
 @router.get("/{referral_id}/standing", role=READERS, raises=[NotFound])
 async def standing_of_referral(referral_id: ReferralId, work: Work) -> Standing:
-    """Show since when a referral is where it is, by when it must go on, to which hospital, and why it was cancelled."""
+    """Show the current stage of a referral: since when, its deadline, the hospital, and why it was cancelled."""
     return await use_cases.standing_of_referral(work, referral_id)
 
 
@@ -96,7 +96,7 @@ async def list_referrals(
 
 @router.get("/{referral_id}/fevers", role=READERS, raises=[NotFound])
 async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> Listed[Fever]:
-    """List the readings of an episode."""
+    """List the temperature readings of a referral."""
     return await use_cases.list_fevers(work, referral_id, page)
 
 
@@ -108,7 +108,7 @@ async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> L
     raises=[NotFound, ReferralEnded, NotDesignated, PersonNotOnRecord, ReferralRevealLimit],
 )
 async def reveal_referral(referral_id: ReferralId, caller: Caller, house: TheHouse) -> ReferralPerson:
-    """Show whom an open referral is about, in clear: name, phone and address.
+    """Show the person of an open referral unmasked: name, phone and address.
 
     For the 120 desk it is handed to, and the hospital that the desk has named. The purpose is fixed: transfer or
     treatment. Each look is in the audit, and the person sees who looked and what for. At most 60 an hour for one
@@ -123,9 +123,9 @@ async def reveal_referral(referral_id: ReferralId, caller: Caller, house: TheHou
     raises=[NotFound, ReferralEnded, ReferralUnderWay],
 )
 async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work) -> Referral:
-    """Cancel a referral before anybody is on board, with a reason.
+    """Cancel a referral before the patient is on board, with a reason.
 
-    It takes back no positive: household orders stay, and the code stays as its own facts say.
+    A positive result stays in force: the household's orders stay, and the code still follows its facts.
     """
     return await use_cases.cancel_referral(work, referral_id, why)
 
@@ -136,5 +136,5 @@ async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work
     raises=[NotFound, ReferralNotCancelled, ReferralGroundGone, ReferralOpen],
 )
 async def reopen_referral(referral_id: ReferralId, work: Work) -> Referral:
-    """Take back a cancellation that was a mistake: 120 is asked anew, unless somebody has the person by now."""
+    """Reopen a referral cancelled by mistake: 120 is asked again, unless the person is already being transported."""
     return await use_cases.reopen_referral(work, referral_id)

@@ -32,9 +32,12 @@ class NoFever(Problem):
 
     status = 422
     code = "no_fever"
-    title = Text(zh="体温未达到发热标准", en="The temperature is no fever")
+    title = Text(zh="体温未达到发热标准", en="The temperature is below the fever limit")
     what = Text(zh="体温低于发热标准 {limit} ℃", en="The temperature is below the fever limit of {limit} °C")
-    fix = Text(zh="请核对体温；如有症状，请联系村医", en="Check the reading; with symptoms, call the village doctor")
+    fix = Text(
+        zh="请核对体温；如有其他症状，请按可疑病例处理",
+        en="Check the reading; with other symptoms, treat the person as a suspected case",
+    )
 
 
 class OutsideScope(Problem):
@@ -42,9 +45,9 @@ class OutsideScope(Problem):
 
     status = 422
     code = "outside_scope"
-    title = Text(zh="地点不在您的辖区内", en="The place lies outside your region")
-    what = Text(zh="{region} 不在您的辖区内", en="{region} lies outside your region")
-    fix = Text(zh="请填写您辖区内的发现地点", en="Give the place within your region where it was read")
+    title = Text(zh="地点不在您的辖区内", en="The place is outside your region")
+    what = Text(zh="{region} 不在您的辖区内", en="{region} is outside your region")
+    fix = Text(zh="请填写您辖区内的发现地点", en="Give the place in your region where the temperature was taken")
 
 
 class ScanUnknown(Problem):
@@ -55,7 +58,7 @@ class ScanUnknown(Problem):
     title = Text(zh="本验码点没有这次扫码", en="This service point has no such scan")
     fix = Text(
         zh="请用本验码点的扫码编号上报；没有扫码的，请填 resident_id",
-        en="Report by a scan of your own service point; without one, give resident_id",
+        en="Use a scan id of your own service point; if there was no scan, give resident_id",
     )
 
 
@@ -64,9 +67,9 @@ class ScanTooOld(Problem):
 
     status = 422
     code = "scan_too_old"
-    title = Text(zh="扫码时间过早", en="The scan was made too long ago")
+    title = Text(zh="扫码时间距今过久", en="The scan was made too long ago")
     what = Text(zh="扫码已超过 {hours} 小时", en="The scan is more than {hours} hours old")
-    fix = Text(zh="请由社区人员按本人上报", en="Let the community report the person")
+    fix = Text(zh="请由社区人员按人员信息上报", en="Ask the community to report the person")
 
 
 class ReferralUnderWay(Problem):
@@ -74,8 +77,8 @@ class ReferralUnderWay(Problem):
 
     status = 409
     code = "referral_under_way"
-    title = Text(zh="转运已开始，不能取消", en="The transport has begun and cannot be cancelled")
-    fix = Text(zh="请由定点医院给出结论", en="Let the hospital give the outcome")
+    title = Text(zh="转运已开始，不能取消", en="The transport has begun; the referral cannot be cancelled")
+    fix = Text(zh="请由定点医院给出结论", en="Ask the hospital to report the outcome")
 
 
 class ReferralEnded(Problem):
@@ -84,7 +87,9 @@ class ReferralEnded(Problem):
     status = 409
     code = "referral_ended"
     title = Text(zh="该转诊已结束", en="The referral has ended")
-    fix = Text(zh="请重新读取；如再次发热，请另行报告", en="Fetch it again; report a new fever as such")
+    fix = Text(
+        zh="请刷新后查看；如再次发热，请另行报告", en="Fetch the referral again; report a new fever as a new referral"
+    )
 
 
 class ReferralNotCancelled(Problem):
@@ -92,8 +97,10 @@ class ReferralNotCancelled(Problem):
 
     status = 409
     code = "referral_not_cancelled"
-    title = Text(zh="该转诊不是人工取消的", en="Nobody cancelled the referral")
-    fix = Text(zh="请重新读取；如再次发热，请另行报告", en="Fetch it again; report a new fever as such")
+    title = Text(zh="该转诊不是人工取消的", en="No person cancelled this referral")
+    fix = Text(
+        zh="请刷新后查看；如再次发热，请另行报告", en="Fetch the referral again; report a new fever as a new referral"
+    )
 
 
 class ReferralGroundGone(Problem):
@@ -101,9 +108,10 @@ class ReferralGroundGone(Problem):
 
     status = 409
     code = "referral_ground_gone"
-    title = Text(zh="该转诊所依据的检测结果已不成立", en="The result that the referral rested on holds no more")
+    title = Text(zh="该转诊所依据的检测结果已不成立", en="The test result behind this referral is no longer valid")
     fix = Text(
-        zh="请重新查看其检测结果；如有发热，请另行报告", en="Look at the person's results; report a fever as such"
+        zh="请重新查看其检测结果；如有发热，请另行报告",
+        en="Check the person's test results; report a fever as a new referral",
     )
 
 
@@ -112,8 +120,8 @@ class ReferralOpen(Problem):
 
     status = 409
     code = "referral_open"
-    title = Text(zh="该人员已有进行中的转诊", en="The person has another referral that is open")
-    fix = Text(zh="请在进行中的转诊上继续", en="Go on with that one")
+    title = Text(zh="该人员已有进行中的转诊", en="The person already has an open referral")
+    fix = Text(zh="请在原有转诊中继续处理", en="Continue with the open referral")
 
 
 class Reading(NamedTuple):

@@ -19,9 +19,9 @@ ResidentId = Annotated[UUID, Path(description="The person.", examples=["018f3c1e
 
 @router.post("/{resident_id}/erasure", role=Role.RESIDENT | Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound])
 async def ask_for_erasure(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> Erasure:
-    """Ask to be forgotten, as far as the law allows: says what is removed when, and what stays and why.
+    """Request the erasure of a person's data: what is deleted when, and what stays and why.
 
-    Residents ask for themselves and their dependants, staff on behalf of whoever comes to them. Asked again, it answers
-    as things are now. Source: Personal Information Protection Law, article 47.
+    Residents ask for themselves and their dependants, staff for a person who asks them. A repeated request shows the
+    current state. Source: Personal Information Protection Law, article 47.
     """
     return await use_cases.ask_for_erasure(work, resident_id, language_of(spoken))

@@ -21,7 +21,7 @@ HoldId = Annotated[UUID, Path(description="The hold.", examples=["018f3c1e-7a3b-
 
 @router.post("", role=KEEPERS, status=201, location="/registry/v1/legal-holds/{id}", raises=[NotFound, HoldEnded])
 async def hold_data(new: NewHold, work: Work) -> Hold:
-    """Keep all data of a person until a day, whatever retention says, on the order of a court or authority.
+    """Create a legal hold: all data of a person is kept until a day, on the order of a court or authority.
 
     Source: Personal Information Protection Law, article 47, last paragraph.
     """
@@ -30,17 +30,17 @@ async def hold_data(new: NewHold, work: Work) -> Hold:
 
 @router.get("", role=KEEPERS)
 async def list_holds(work: Work, page: PageAsked) -> Listed[Hold]:
-    """List the holds within one's scope, also those that have ended."""
+    """List legal holds in your region, including those that have ended."""
     return await use_cases.list_holds(work, page)
 
 
 @router.get("/{hold_id}", role=KEEPERS, raises=[NotFound])
 async def get_hold(hold_id: HoldId, work: Work) -> Hold:
-    """Show one hold."""
+    """Show one legal hold."""
     return await use_cases.get_hold(work, hold_id)
 
 
 @router.post("/{hold_id}/release", role=KEEPERS, raises=[NotFound, HoldEnded])
 async def release_hold(hold_id: HoldId, work: Work) -> Hold:
-    """End a hold: retention goes on as for everybody."""
+    """Release a legal hold: normal retention periods apply again."""
     return await use_cases.release_hold(work, hold_id)

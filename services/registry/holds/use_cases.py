@@ -18,7 +18,10 @@ class HoldEnded(Problem):
     status = 409
     code = "hold_ended"
     title = Text(zh="该保全期限已过或已解除", en="The hold has ended")
-    fix = Text(zh="如仍有需要，请另行登记，期限须在将来", en="Register another one that ends in the future")
+    fix = Text(
+        zh="如仍有需要，请另行登记，期限须晚于今天",
+        en="If it is still needed, register a new hold that ends in the future",
+    )
 
 
 async def hold_data(work: Work, new: NewHold) -> Hold:

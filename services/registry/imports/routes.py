@@ -125,7 +125,7 @@ async def start_import(
         bool, Form(description="Take a name that differs from the one on the record with this number.")
     ] = False,
 ) -> Job:
-    """Import people from a file: new ones are created, known ones changed where the file says something else.
+    """Import people from a file: new people are created, known people updated.
 
     Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 孕产妇, 半自理/无自理,
     出生日期, 性别, or the English names: `GET /registry/v1/imports/template` has them all;
@@ -146,10 +146,10 @@ async def start_import(
 
 @router.get("/template", role=IMPORTERS, raises=[NotAcceptable], response_class=Template, extra=TEMPLATE)
 async def get_import_template(request: Request) -> Template:
-    """A file to fill in: all headings, in Chinese or English by `Accept-Language`, and one row as an example.
+    """Download the import template, in Chinese or English by `Accept-Language`, with one example row.
 
     CSV, or XLSX by `Accept`, in which all columns are text, so that a spreadsheet keeps all digits of a number. Only
-    name, number and region are required. The person in it can be nobody: take the row out.
+    name, number and region are required. The example person cannot exist: remove that row.
     """
     check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
@@ -166,13 +166,13 @@ async def get_import_template(request: Request) -> Template:
 
 @router.get("/{import_id}", role=IMPORTERS, raises=[NotFound], response_model=IMPORT_JOB)
 async def get_import(import_id: ImportId, work: Work) -> Job:
-    """Show how far an import is, and what came of it."""
+    """Show the progress and the result of an import."""
     return await use_cases.get_import(work, import_id)
 
 
 @router.post("/{import_id}/cancel", role=IMPORTERS, raises=[NotFound, JobEnded], response_model=IMPORT_JOB)
 async def cancel_import(import_id: ImportId, work: Work) -> Job:
-    """Stop an import after its present chunk. What is done stays done, and the file may be sent again."""
+    """Stop an import after its current chunk. Rows already done stay; the file may be sent again."""
     return await use_cases.cancel_import(work, import_id)
 
 
@@ -185,7 +185,7 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     extra=ERRORS,
 )
 async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> Csv:
-    """The rows that were not taken: correct them and send the file again as it is. Kept for 30 days.
+    """Download the failed rows, to correct and send again. Kept for 30 days.
 
     XLSX if the file sent was XLSX, CSV if not, or either by `Accept`. A row that repeats a person of an earlier row is
     marked 重复行, and ignored when the file is sent again.

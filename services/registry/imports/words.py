@@ -27,13 +27,14 @@ ROW_WORDS: Mapping[RowCode | CellFault, Text] = {
         zh="{value} 单元格只有 ####（列宽不够时另存的文件），请加宽该列后重新保存",
         en="Cell {value} has only ####, because its column was too narrow when the file was saved; widen it",
     ),
-    "control_character": Text(zh="含有控制字符，请重新录入", en="It has control characters; type it again"),
+    "control_character": Text(zh="含有控制字符，请重新录入", en="It contains control characters; type it again"),
     "error_cell": Text(
         zh="{value} 单元格是错误值（如 #N/A），请改正公式或直接填写",
         en="Cell {value} has an error such as #N/A; correct the formula, or type the value",
     ),
     "formula": Text(
-        zh="像是公式（以 = + - @ 开头），请改为文字", en="This looks like a formula (= + - @ first); make it text"
+        zh="像是公式（以 = + - @ 开头），请改为文字",
+        en="This looks like a formula (it begins with = + - @); change it to text",
     ),
     "formula_not_calculated": Text(
         zh="{value} 单元格的公式没有计算结果，请用 Excel 或 WPS 打开并保存后重新上传，或直接填写",
@@ -45,7 +46,7 @@ ROW_WORDS: Mapping[RowCode | CellFault, Text] = {
     ),
     "made_a_date": Text(
         zh="{value} 单元格被表格软件变成了日期（如 12-1 变成 12月1日），请先把该列设为“文本”格式，再重新录入",
-        en="A spreadsheet made a date of cell {value} (12-1 became 1 December); format it as text, type it again",
+        en="A spreadsheet made cell {value} a date (12-1 became 1 December). Format the column as text and retype it",
     ),
     "merged_cells": Text(
         zh="{value} 是合并单元格，分不清内容属于谁，请取消合并后逐行填写",
@@ -75,7 +76,7 @@ WORDS: Mapping[str, Text] = {
         "if it is another person, correct the number and clear the column 错误",
     ),
     "resident_closed": Text(
-        zh="该人员的记录已关闭，请核对后先恢复", en="The person's record is closed; check, and reopen it first"
+        zh="该人员档案已注销，请核对后先恢复", en="The person's record is closed; check, and reopen it first"
     ),
     "region_missing": Text(
         zh="必填，请填网格、片区或社区的代码，如 {value}",
@@ -83,11 +84,11 @@ WORDS: Mapping[str, Text] = {
     ),
     "home_unknown": Text(
         zh="辖区内没有这个社区、片区或网格，请填代码，如 {value}",
-        en="There is no such community, patch or grid within your scope; enter a code such as {value}",
+        en="No such community, patch or grid in your region; enter a code such as {value}",
     ),
     "region_ambiguous": Text(
         zh="辖区内有多个同名区划，请改填代码：{value}",
-        en="Several regions within your scope have this name; enter the code: {value}",
+        en="Several regions in your area have this name; enter the code: {value}",
     ),
     "name_brackets": Text(
         zh="请去掉姓名中的括号及其内容，如“（户主）”", en="Remove the brackets, such as （户主）, from the name"
@@ -105,7 +106,7 @@ WORDS: Mapping[str, Text] = {
     ),
     "newer_known": Text(
         zh="系统中的内容更新于 {value}，晚于文件日期，未改动；仍以文件为准的，导入时选择 overwrite_newer=true",
-        en="What is known is of {value}, later than the date of the file; nothing was changed. To use the file "
+        en="The record was updated on {value}, after the date of the file; nothing was changed. To use the file "
         "nevertheless, import with overwrite_newer=true",
     ),
 }
@@ -153,7 +154,7 @@ def _file(
     return code, type(name, (Problem,), members)
 
 
-_SAVE_AS = Text(zh="请另存为 CSV（UTF-8）或 XLSX 后重新上传", en="Save it as CSV (UTF-8) or XLSX and send that")
+_SAVE_AS = Text(zh="请另存为 CSV（UTF-8）或 XLSX 后重新上传", en="Save it as CSV (UTF-8) or XLSX and upload it again")
 _TEMPLATE = Text(zh="模板在 GET /registry/v1/imports/template", en="GET /registry/v1/imports/template has the template")
 _SHORTEN = Text(zh="请分成几个文件上传", en="Split it into several files")
 
@@ -161,7 +162,7 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
     [
         _file(
             "archive_bomb",
-            Text(zh="压缩包展开后过大", en="The archive unfolds into far more than it should"),
+            Text(zh="压缩包展开后过大", en="The file is too large when decompressed"),
             _SAVE_AS,
         ),
         _file(
@@ -175,8 +176,8 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         ),
         _file(
             "column_twice",
-            Text(zh="有重复的列", en="A column is there twice"),
-            Text(zh="请只保留一列", en="Keep one of each"),
+            Text(zh="有重复的列", en="A column appears twice"),
+            Text(zh="请只保留一列", en="Keep only one of them"),
             Text(zh="这些列重复：{twice}，都是{columns}", en="These columns mean the same: {twice}, all {columns}"),
         ),
         _file(
@@ -190,22 +191,20 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         ),
         _file(
             "control_character",
-            Text(zh="文件含有文本中不应有的控制字符", en="The file holds control characters that no text has"),
+            Text(zh="文件含有文本中不应有的控制字符", en="The file contains control characters"),
             _SAVE_AS,
-            Text(
-                zh="第 {line} 行含有文本中不应有的控制字符", en="Line {line} holds control characters that no text has"
-            ),
+            Text(zh="第 {line} 行含有文本中不应有的控制字符", en="Line {line} contains control characters"),
         ),
-        _file("empty", Text(zh="文件是空的", en="The file is empty"), Text(zh="请检查文件", en="Look at the file")),
+        _file("empty", Text(zh="文件是空的", en="The file is empty"), Text(zh="请检查文件", en="Check the file")),
         _file(
             "encrypted",
             Text(zh="文件有密码保护", en="The file is protected by a password"),
-            Text(zh="请去掉密码后重新上传", en="Remove the password and send it again"),
+            Text(zh="请去掉密码后重新上传", en="Remove the password and upload it again"),
         ),
         _file(
             "heading_missing",
             Text(zh="没有找到表头", en="No heading was found"),
-            Text(zh=f"请在第一行写上表头，{_TEMPLATE.zh}", en=f"Write the heading into the first row; {_TEMPLATE.en}"),
+            Text(zh=f"请在第一行写上表头，{_TEMPLATE.zh}", en=f"Put the heading into the first row; {_TEMPLATE.en}"),
             Text(
                 zh="前 {rows} 行中没有表头，表头应有：{columns}",
                 en="None of the first {rows} rows is a heading, which must have: {columns}",
@@ -214,10 +213,10 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         _file(
             "line_too_long",
             Text(zh="有一行过长", en="A line is too long"),
-            Text(zh="请检查换行和引号", en="Look at the ends of lines and at quotes"),
+            Text(zh="请检查换行和引号", en="Check line ends and quotes"),
             Text(zh="第 {line} 行过长", en="Line {line} is too long"),
         ),
-        _file("not_a_table", Text(zh="文件不是表格", en="The file is no table"), _SAVE_AS),
+        _file("not_a_table", Text(zh="文件不是表格", en="The file is not a table"), _SAVE_AS),
         _file(
             "old_format",
             Text(zh="文件格式不受支持", en="The format of the file is not supported"),
@@ -227,22 +226,22 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         _file(
             "quote_wrong",
             Text(zh="引号不成对", en="Quotes do not match"),
-            Text(zh="请检查该行的引号", en="Look at the quotes of that line"),
-            Text(zh="第 {line} 行起引号不成对", en="From line {line} on quotes do not match"),
+            Text(zh="请检查该行的引号", en="Check the quotes in that line"),
+            Text(zh="第 {line} 行起引号不成对", en="Quotes do not match from line {line} on"),
         ),
         _file(
             "separator_wrong",
             Text(zh="列之间不是逗号", en="Cells are not separated by commas"),
             Text(
                 zh=f"请用半角逗号分隔各列，或另存为 XLSX，{_TEMPLATE.zh}",
-                en=f"Let cells be separated by commas, or save it as XLSX; {_TEMPLATE.en}",
+                en=f"Separate the cells by commas, or save the file as XLSX; {_TEMPLATE.en}",
             ),
         ),
         _file(
             "several_sheets",
-            Text(zh="有几张工作表都是人员名单", en="Several sheets have people"),
-            Text(zh="请合并到一张工作表，或分别上传", en="Put all into one sheet, or send each as a file of its own"),
-            Text(zh="这些工作表都有人员：{sheets}", en="These sheets have people: {sheets}"),
+            Text(zh="有几张工作表都是人员名单", en="Several sheets contain people"),
+            Text(zh="请合并到一张工作表，或分别上传", en="Put them into one sheet, or upload each as a separate file"),
+            Text(zh="这些工作表都有人员：{sheets}", en="These sheets contain people: {sheets}"),
         ),
         _file("too_large", Text(zh="文件过大", en="The file is too large"), _SHORTEN, status=413),
         _file("too_many_columns", Text(zh="列数过多", en="There are too many columns"), _SAVE_AS),
@@ -250,7 +249,8 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             "too_many_errors",
             Text(zh="错误或未计算的单元格过多", en="Too many cells have errors or are not calculated"),
             Text(
-                zh="请用 Excel 或 WPS 打开，改正公式并保存后重新上传", en="Open it in Excel or WPS, correct and save it"
+                zh="请用 Excel 或 WPS 打开，改正公式并保存后重新上传",
+                en="Open it in Excel or WPS, correct the formulas, save and upload it again",
             ),
         ),
         _file(
@@ -259,7 +259,7 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             _SHORTEN,
             Text(zh="行数超过 {limit}", en="There are more than {limit} rows"),
         ),
-        _file("wrong_encoding", Text(zh="文件编码无法识别", en="The file's encoding is not known"), _SAVE_AS),
+        _file("wrong_encoding", Text(zh="文件编码无法识别", en="The encoding of the file is unknown"), _SAVE_AS),
     ]
 )
 """Each fault of a file as a problem. Unknown headings are quoted in the answer only, and never numbers in them."""

@@ -31,7 +31,7 @@ async def count_population(
         Query(ge=date(1900, 1, 1), description="A past day (Asia/Shanghai): people as they were at its end."),
     ] = None,
 ) -> Population:
-    """Count the people of a region by its parts and by tags, so that all adds up (底数清).
+    """Count the people of a region, by its parts and by tags (底数清).
 
     Source: article 3.
     """

@@ -18,8 +18,8 @@ class ProxyExists(Problem):
 
     status = 409
     code = "proxy_exists"
-    title = Text(zh="已是其代办人", en="This guardian acts for them already")
-    fix = Text(zh="无需重复登记", en="Nothing is to be done")
+    title = Text(zh="此人已是其代办人", en="This guardian already acts for this person")
+    fix = Text(zh="无需重复登记", en="You do not need to do anything")
 
 
 class ProxySelf(Problem):
@@ -27,7 +27,7 @@ class ProxySelf(Problem):
 
     status = 422
     code = "proxy_self"
-    title = Text(zh="代办人不能是本人", en="Nobody is their own guardian")
+    title = Text(zh="代办人不能是本人", en="A person cannot be their own guardian")
     fix = Text(zh="请选择另一人", en="Choose another person")
 
 
@@ -36,10 +36,10 @@ class ProxyLimit(Problem):
 
     status = 409
     code = "proxy_limit"
-    title = Text(zh="代办人或被代办人数已满", en="There are as many dependants or guardians as is allowed")
+    title = Text(zh="代办人或被代办人数已满", en="The limit of dependants or guardians is reached")
     fix = Text(
-        zh="一人最多代办 8 人，一人最多 3 位代办人；请先结束其他代办",
-        en="A guardian has at most 8 dependants, a dependant at most 3 guardians: end another first",
+        zh="每人最多替 8 人代办，每人最多有 3 名代办人；请先结束其他代办",
+        en="A guardian can have 8 dependants, a dependant 3 guardians. End another proxy first",
     )
 
 

@@ -39,9 +39,9 @@ async def add_region(new: NewRegion, work: Work) -> Region:
 
 @router.get("/{code}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
 async def get_region(code: Code, work: Work) -> Region:
-    """Show one region, also one that was withdrawn: `valid_until` says since when.
+    """Show one region, also a withdrawn one: `valid_until` is its last day.
 
-    Provinces, cities and counties of the whole country are shown to everybody, the rest within the caller's region.
+    Everybody sees the provinces, cities and counties of the whole country; other regions only within their own.
     """
     return await use_cases.get_region(work, code)
 
@@ -52,5 +52,5 @@ async def list_regions(
     page: PageAsked,
     parent: Annotated[str | None, Query(pattern=r"^[0-9]{2,14}$", description="Only those right below.")] = None,
 ) -> Listed[Region]:
-    """List the regions within the caller's region that exist today."""
+    """List the current regions in the caller's region."""
     return await use_cases.list_regions(work, parent, page)

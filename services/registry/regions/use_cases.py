@@ -20,8 +20,8 @@ class RegionTaken(Problem):
 
     status = 409
     code = "region_taken"
-    title = Text(zh="该区划代码已存在", en="The region code is taken")
-    fix = Text(zh="请换一个代码，或直接使用已有的区划", en="Choose another code, or use the region that has it")
+    title = Text(zh="该区划代码已存在", en="This region code already exists")
+    fix = Text(zh="请换一个代码，或直接使用已有的区划", en="Choose another code, or use the existing region")
 
 
 class RegionUnknown(Problem):
@@ -29,8 +29,8 @@ class RegionUnknown(Problem):
 
     status = 422
     code = "region_unknown"
-    title = Text(zh="没有该区划", en="There is no such region")
-    what = Text(zh="辖区内没有区划 {code}", en="There is no region {code} within your scope")
+    title = Text(zh="没有该区划", en="No such region")
+    what = Text(zh="辖区内没有区划 {code}", en="There is no region {code} in your area")
     fix = Text(zh="请核对代码，或先建立上级区划", en="Check the code, or add the region above it first")
 
 

@@ -68,25 +68,25 @@ TransferId = Annotated[UUID, Path(description="Id of a transfer.", examples=["01
     location="/registry/v1/registrations/{id}",
 )
 async def register_resident(new: NewResident, work: Work) -> Registration:
-    """Register somebody who lives here.
+    """Register a person who lives in the caller's region.
 
-    The request is settled within seconds when nobody else has the person; else the region where they live is asked
-    first. Both are answered in the same words. Source: article 11.
+    If no other region has the person, the request is settled within seconds; otherwise that region is asked first. The
+    answer is the same in both cases. Source: article 11.
     """
     return await use_cases.register_resident(work, new)
 
 
 @router.post("/search", role=LOOKERS, audit=Kind.SEARCH)
 async def find_residents(asked: Search, work: Work) -> Found:
-    """Find people within the caller's scope by their exact document number or phone. Every search is in the audit."""
+    """Find people in the caller's region by exact document number or phone. Every search is in the audit."""
     return await use_cases.find_residents(work, asked)
 
 
 @router.post("/recognise", role=Role.SERVICE)
 async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
-    """Say which resident has this phone and this document on record.
+    """Find the resident who has this phone and this document on record.
 
-    For the gateway, which has proven the phone and counts the tries; no token from outside opens it.
+    For the gateway, which has verified the phone and counts the tries; external tokens are refused.
     """
     return await use_cases.recognise_resident(work, asked)
 
@@ -100,13 +100,13 @@ async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
     include_in_schema=False,
 )
 async def reveal_for_referral(asked: ReferralReveal, work: Work) -> Revealed:
-    """Show observation whom an open referral is about, for the 120 desk or the hospital that asked."""
+    """Show the person of an open referral to the observation service, for the 120 desk or a hospital."""
     return await revealing.reveal_for_referral(work, asked)
 
 
 @router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound], etag=True)
 async def get_resident(resident_id: ResidentId, work: Work, response: Response) -> ResidentShown:
-    """Show one person, masked. Residents see themselves and those they act for."""
+    """Show one person, masked. Residents see themselves and their dependants."""
     return _tagged(response, await use_cases.get_resident(work, resident_id))
 
 
@@ -117,7 +117,7 @@ async def list_residents(
     region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those under a region.")] = None,
     household_id: Annotated[UUID | None, Query(description="Only those who live together.")] = None,
 ) -> Listed[ResidentShown]:
-    """List the people within the caller's scope, masked."""
+    """List the people in the caller's region, masked."""
     return await use_cases.list_residents(work, region, household_id, page)
 
 
@@ -125,7 +125,7 @@ async def list_residents(
 async def change_resident(
     resident_id: ResidentId, change: ResidentChange, work: Work, response: Response, if_match: IfMatchRequired
 ) -> ResidentShown:
-    """Change what is known of a person; `If-Match` with the ETag seen last is required."""
+    """Change a person's record. Requires `If-Match` with the last ETag."""
     return _tagged(response, await use_cases.change_resident(work, resident_id, change, if_match))
 
 
@@ -137,7 +137,7 @@ async def change_resident(
 async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_match: IfMatch) -> Moved:
     """Move a person to another region.
 
-    Within the caller's scope it is done at once, else offered to the region where the person goes.
+    In the caller's region it is done at once; otherwise it is offered to the new region.
     """
     return await use_cases.move_resident(work, resident_id, move, if_match)
 
@@ -149,10 +149,10 @@ async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_matc
     unkept=True,
 )
 async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) -> Revealed:
-    """Show some of a person's data in clear, for a purpose and a reason.
+    """Show some of a person's data unmasked, for a purpose and a reason.
 
-    Both are kept in the audit with who asked, and shown to the person. Each of the staff may do it so many times an
-    hour (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The answer is kept nowhere: an Idempotency-Key is not looked at.
+    Both are in the audit with the caller, and shown to the person. Each member of staff has a limit per hour
+    (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The answer is not stored: an Idempotency-Key has no effect.
     """
     return await revealing.reveal_resident(work, resident_id, asked)
 
@@ -161,31 +161,31 @@ async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) ->
 async def close_resident(
     resident_id: ResidentId, close: Close, work: Work, response: Response, if_match: IfMatch
 ) -> ResidentShown:
-    """Count a person no more: died, moved away to where nobody registers them yet, or entered by mistake."""
+    """Close a resident's record: died, moved to a place not registered yet, or entered by mistake."""
     return _tagged(response, await use_cases.close_resident(work, resident_id, close, if_match))
 
 
 @router.post("/{resident_id}/reopen", role=KEEPERS, raises=[NotFound, ResidentActive], etag=True)
 async def reopen_resident(resident_id: ResidentId, work: Work, response: Response, if_match: IfMatch) -> ResidentShown:
-    """Take back that a person's record was closed."""
+    """Reopen a resident's closed record."""
     return _tagged(response, await use_cases.reopen_resident(work, resident_id, if_match))
 
 
 @registrations.get("/{registration_id}", role=KEEPERS, raises=[NotFound])
 async def get_registration(registration_id: RegistrationId, work: Work) -> Registration:
-    """Show what became of a request to register somebody."""
+    """Show a registration request and its outcome."""
     return await use_cases.get_registration(work, registration_id)
 
 
 @registrations.get("", role=KEEPERS)
 async def list_registrations(work: Work, page: PageAsked) -> Listed[Registration]:
-    """List the requests to register somebody within the caller's scope."""
+    """List registration requests in the caller's region."""
     return await use_cases.list_registrations(work, page)
 
 
 @transfers_router.get("", role=KEEPERS)
 async def list_transfers(work: Work, page: PageAsked) -> Listed[Transfer]:
-    """List the transfers that are decided within the caller's scope, and those offered from it."""
+    """List transfers that the caller's region decides or has offered."""
     return await transfers.list_transfers(work, page)
 
 
@@ -199,7 +199,7 @@ async def get_transfer(transfer_id: TransferId, work: Work) -> Transfer:
     "/{transfer_id}/accept", role=Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound, TransferDecided]
 )
 async def accept_transfer(transfer_id: TransferId, work: Work) -> Transfer:
-    """Let the person go, or take them in. It is carried out within seconds."""
+    """Accept a transfer, from either side. It is carried out within seconds."""
     return await transfers.decide_transfer(work, transfer_id, "accept")
 
 
@@ -207,7 +207,7 @@ async def accept_transfer(transfer_id: TransferId, work: Work) -> Transfer:
     "/{transfer_id}/refuse", role=Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound, TransferDecided]
 )
 async def refuse_transfer(transfer_id: TransferId, work: Work) -> Transfer:
-    """Keep the person, or do not take them in."""
+    """Refuse a transfer: the person stays in the old region."""
     return await transfers.decide_transfer(work, transfer_id, "refuse")
 
 

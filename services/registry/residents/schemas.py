@@ -89,7 +89,7 @@ class ResidentChange(Said):
     @model_validator(mode="after")
     def _named(self) -> "ResidentChange":
         if "name" in self.model_fields_set and self.name is None:
-            raise Invalid("name_missing", Text(zh="姓名不可去掉", en="The name cannot be taken away"))
+            raise Invalid("name_missing", Text(zh="姓名不能为空", en="The name cannot be empty"))
         return self
 
 

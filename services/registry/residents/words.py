@@ -21,7 +21,7 @@ WORDS: Mapping[Reason | PersonCode, Text] = {
         en="The number does not fit the document type; compare it with the document",
     ),
     "id_characters": Text(
-        zh="身份证号码只能是数字，末位可为 X", en="A resident ID has digits only, and perhaps an X at its end"
+        zh="身份证号码只能是数字，末位可为 X", en="A resident ID has digits only; the last character may be X"
     ),
     "id_length": Text(zh="身份证号码应为 18 位", en="A resident ID has 18 characters"),
     "id_of_fifteen": Text(
@@ -29,44 +29,49 @@ WORDS: Mapping[Reason | PersonCode, Text] = {
         en="This is an old number of 15 digits; enter the resident ID of 18 characters",
     ),
     "id_check_digit": Text(
-        zh="身份证号码校验码不对，请对照证件", en="The ID's check digit is wrong; compare it with the document"
+        zh="身份证号码校验码不对，请对照证件",
+        en="The check digit of the ID number is wrong; compare it with the document",
     ),
-    "id_province": Text(zh="身份证号码没有这个省份代码", en="No province has the ID's first two digits"),
+    "id_province": Text(
+        zh="身份证号码没有这个省份代码", en="The first two digits of the ID number are not a province code"
+    ),
     "id_demonstration": Text(
-        zh="这是演示用号码，此系统不接受", en="This number is for demonstrations, which this system does not take"
+        zh="这是演示用号码，此系统不接受", en="This is a demonstration number; this system does not accept it"
     ),
-    "id_birth_date": Text(zh="身份证号码中的出生日期不存在", en="The ID's birth date does not exist"),
-    "id_birth_date_in_future": Text(zh="身份证号码中的出生日期在将来", en="The ID's birth date lies in the future"),
-    "id_birth_date_too_old": Text(zh="身份证号码中的出生日期过早", en="The ID's birth date is too long ago"),
-    "phone_form": Text(
-        zh="电话号码不完整或格式不对", en="The telephone number is incomplete or of no form that is known"
+    "id_birth_date": Text(zh="身份证号码中的出生日期不存在", en="The birth date in the ID number does not exist"),
+    "id_birth_date_in_future": Text(
+        zh="身份证号码中的出生日期晚于今天", en="The birth date in the ID number is in the future"
     ),
-    "phone_several": Text(zh="一格只填一个号码", en="Enter one telephone number only"),
+    "id_birth_date_too_old": Text(
+        zh="身份证号码中的出生日期过早", en="The birth date in the ID number is too long ago"
+    ),
+    "phone_form": Text(zh="电话号码不完整或格式不对", en="The phone number is incomplete or has the wrong format"),
+    "phone_several": Text(zh="一格只填一个号码", en="Enter one phone number only"),
     "name_missing": Text(zh="姓名必填", en="The name is required"),
     "name_too_long": Text(
-        zh=f"姓名最多 {NAME_CHARACTERS} 个字符", en=f"A name takes at most {NAME_CHARACTERS} characters"
+        zh=f"姓名最多 {NAME_CHARACTERS} 个字符", en=f"A name has at most {NAME_CHARACTERS} characters"
     ),
     "document_number_missing": Text(zh="证件号码必填", en="The document number is required"),
     "address_too_long": Text(
-        zh=f"住址最多 {ADDRESS_CHARACTERS} 个字符", en=f"An address takes at most {ADDRESS_CHARACTERS} characters"
+        zh=f"住址最多 {ADDRESS_CHARACTERS} 个字符", en=f"An address has at most {ADDRESS_CHARACTERS} characters"
     ),
     "household_too_long": Text(
         zh=f"户号最多 {HOUSEHOLD_CHARACTERS} 个字符",
-        en=f"A household's key takes at most {HOUSEHOLD_CHARACTERS} characters",
+        en=f"A household number has at most {HOUSEHOLD_CHARACTERS} characters",
     ),
     "birth_date_missing": Text(
         zh="此类证件需要填写出生日期", en="The birth date is required for this kind of document"
     ),
-    "birth_date_differs": Text(zh="出生日期与身份证号码不一致", en="The birth date is not the one in the resident ID"),
+    "birth_date_differs": Text(
+        zh="出生日期与身份证号码不一致", en="The birth date differs from the one in the ID number"
+    ),
     "birth_date_range": Text(
-        zh="出生日期不可能：在将来，或过早", en="The birth date is impossible: in the future, or too long ago"
+        zh="出生日期有误（晚于今天或过早）", en="The birth date is wrong: in the future or too long ago"
     ),
     "sex_missing": Text(zh="此类证件需要填写性别", en="The sex is required for this kind of document"),
-    "sex_differs": Text(zh="性别与身份证号码不一致", en="The sex is not the one in the resident ID"),
-    "region_unknown": Text(
-        zh="辖区内没有这个社区、片区或网格", en="There is no such community, patch or grid within your scope"
-    ),
-    "days_out_of_order": Text(zh="结束日期早于开始日期", en="It ends before it begins"),
+    "sex_differs": Text(zh="性别与身份证号码不一致", en="The sex differs from the one in the ID number"),
+    "region_unknown": Text(zh="辖区内没有这个社区、片区或网格", en="No such community, patch or grid in your region"),
+    "days_out_of_order": Text(zh="结束日期早于开始日期", en="The end date is before the start date"),
 }
 
 

@@ -41,10 +41,10 @@ async def send_box(box_id: BoxId, work: Work) -> Box:
 
 @router.post("/{box_id}/receive", role=Role.LABORATORY, raises=[NotFound, BoxMoveForbidden])
 async def receive_box(box_id: BoxId, receipt: Receipt, work: Work) -> Box:
-    """Receive a box at its laboratory, with the tubes that were found in it.
+    """Receive a box at its laboratory, with the tubes found in it.
 
-    What is found is compared with what was packed: a missing tube holds up no other, and may be received later. A tube
-    that took longer than it may since its first swab is named as late.
+    The tubes found are compared with those packed: a missing tube does not delay the others and can be received later.
+    A tube that exceeded the time limit since its first swab is listed as late.
     """
     return await use_cases.receive_box(work, box_id, receipt)
 
@@ -61,5 +61,5 @@ async def list_boxes(
     page: PageAsked,
     state: Annotated[BoxState | None, Query(description="Only those in this state.")] = None,
 ) -> Listed[Box]:
-    """List boxes within the caller's area; to a laboratory, its own."""
+    """List boxes in the caller's region; a laboratory sees its own."""
     return await use_cases.list_boxes(work, state, page)

@@ -38,9 +38,9 @@ Under = Annotated[
     location="/testing/v1/campaigns/{id}",
 )
 async def plan_campaign(new: NewCampaign, work: Work) -> Campaign:
-    """Plan a round of sampling, and count the people expected in it.
+    """Plan a round of sampling and count the people expected.
 
-    The people are those who live under the region now; who moves later stays expected in the grid of today.
+    The people expected are those who live in the region now. If they move later, they stay expected in today's grid.
     Source: article 11.
     """
     return await use_cases.plan_campaign(work, new)
@@ -52,7 +52,7 @@ async def list_campaigns(
     page: PageAsked,
     state: Annotated[CampaignState | None, Query(description="Only those in this state.")] = None,
 ) -> Listed[Campaign]:
-    """List the rounds of sampling. They are public: no person is named in them."""
+    """List the rounds of sampling. They are public and name no person."""
     return await use_cases.list_campaigns(work, state, page)
 
 
@@ -64,32 +64,32 @@ async def get_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
 
 @router.post("/{campaign_id}/open", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
 async def open_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
-    """Open a planned round: from now on swabs are taken."""
+    """Open a planned round: sampling begins."""
     return await use_cases.move_campaign(work, campaign_id, "open")
 
 
 @router.post("/{campaign_id}/close", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
 async def close_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
-    """Close a round. Records made offline before now are still taken; retests go on."""
+    """Close a round. Records made offline before are still accepted; retests continue."""
     return await use_cases.move_campaign(work, campaign_id, "close")
 
 
 @router.post("/{campaign_id}/cancel", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
 async def cancel_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
-    """Call a round off before it is closed. Tubes that were filled still get their results."""
+    """Cancel a round before it is closed. Filled tubes still get their results."""
     return await use_cases.move_campaign(work, campaign_id, "cancel")
 
 
 @router.get("/{campaign_id}/progress", role=Role.STAFF, raises=[NotFound])
 async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None) -> Progress:
-    """Show how far a round is, for each grid: people expected, swabbed and missing, and where the tubes are."""
+    """Show the progress of a round by grid: people expected, swabbed and missing, and the state of tubes."""
     return await use_cases.get_progress(work, campaign_id, region)
 
 
 @router.get("/{campaign_id}/missing", role=Role.CASEWORKERS, raises=[NotFound])
 async def list_missing(campaign_id: CampaignId, work: Work, page: PageAsked, region: Under = None) -> Listed[Missing]:
-    """List who was expected and is not swabbed yet, for the grid worker to knock on the door.
+    """List people expected but not swabbed yet, for the grid workers to visit.
 
-    Who has died or moved away since is left out here, and counts in the figures of the round all the same.
+    People who have died or moved away since are not listed, but still count in the figures of the round.
     """
     return await use_cases.list_missing(work, campaign_id, region, page)

@@ -21,7 +21,7 @@ class LaboratoryUnknown(Problem):
     title = Text(zh="没有登记这家检测机构", en="No such laboratory is registered")
     what = Text(
         zh="没有登记检测机构“{laboratory}”；已登记的有：{known}",
-        en="No laboratory {laboratory} is registered; there are: {known}",
+        en="The laboratory {laboratory} is not registered. Registered are: {known}",
     )
     fix = Text(
         zh="请核对名称；新机构请由指挥部先登记（POST /gateway/v1/clients），几秒后即可使用",

@@ -14,16 +14,16 @@ router = Router(prefix="/testing/v1", tags=["results"])
 
 @router.post("/results", role=Role.LABORATORY, client_ids=True)
 async def add_results(batch: NewResults, work: Work, language: LanguageAsked) -> ResultAnswers:
-    """Report up to 1,000 results, as often as the laboratory likes; only of tubes it has received.
+    """Report up to 1,000 results, only of tubes the laboratory has received. Can be repeated.
 
-    A higher revision corrects what was said before, and what followed from it is done again. A result of a tube of
-    which not all records have come is held: a positive is in force at once for the people known, a negative when all
-    are. Each result has an answer of its own; the batch itself is 200.
+    A higher revision corrects the result before, and everything that followed from it is recomputed. A result of a tube
+    whose sample records are not complete is `held`: a positive takes effect at once for the people known, a negative
+    when all records have come. Each result has its own answer; the batch itself is 200.
     """
     return ResultAnswers(items=await use_cases.add_results(work, batch.items, language))
 
 
 @router.get("/tubes/{tube_id}/results", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def list_results(tube_id: TubeId, work: Work, page: PageAsked) -> Listed[Revision]:
-    """List everything a laboratory ever said of one tube, by revision; nothing is overwritten."""
+    """List all results of one tube, by revision; nothing is overwritten."""
     return await use_cases.list_results(work, tube_id, page)

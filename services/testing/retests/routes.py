@@ -28,7 +28,7 @@ async def list_retests(
     overdue: Annotated[bool, Query(description="Only open ones past their due time.")] = False,
     pool_id: Annotated[UUID | None, Query(description="Only those called because of this tube.")] = None,
 ) -> Listed[Retest]:
-    """List who is called to a single-tube retest, and because of which pool."""
+    """List people who need a single-tube retest, and the pool it is for."""
     return await use_cases.list_retests(work, state, overdue, pool_id, page)
 
 
@@ -40,8 +40,8 @@ async def get_retest(retest_id: RetestId, work: Work) -> Retest:
 
 @router.get("/my-retests", role=Role.RESIDENT)
 async def list_my_retests(work: Work, page: PageAsked, language: LanguageAsked) -> Listed[OwnRetest]:
-    """List the retests the caller and the caller's dependants are called to, newest first, and what to do for each.
+    """List the retests of the caller and the caller's dependants, newest first, with what to do.
 
-    `outcome` is that of the person's own single swab, never the pool's.
+    `outcome` is the result of the person's own single swab, never that of the pool.
     """
     return await use_cases.list_my_retests(work, page, language)

@@ -65,22 +65,22 @@ SampleId = Annotated[
     location="/testing/v1/rolls/{id}",
 )
 async def issue_roll(new: NewRoll, work: Work) -> Roll:
-    """Issue numbers of tubes to a place for one round.
+    """Issue a roll of tube numbers to a place for one round.
 
-    No number is issued twice, so devices without a network cannot clash. A tube comes to be at its first swab or seal.
+    No number is issued twice, so offline devices cannot conflict. A tube is created at its first swab or seal.
     """
     return await rolls.issue_roll(work, new)
 
 
 @router.get("/rolls/{roll_id}", role=ISSUERS, raises=[NotFound])
 async def get_roll(roll_id: RollId, work: Work) -> Roll:
-    """Show one roll and its numbers again, as for a device whose answer was lost."""
+    """Show one roll and its numbers, for example when the first answer was lost."""
     return await rolls.get_roll(work, roll_id)
 
 
 @router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers, before=codes_at_hand)
 async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
-    """Record up to 1,000 swabs, in any order, as often as the device likes.
+    """Record up to 1,000 swabs, in any order. Can be repeated.
 
     Each names its person by `resident_id`, or by `token`: the text of the code that was scanned at the swab. A code
     must be of the time of the swab. One that is genuine and of another time is refused before the swab, and kept with
@@ -101,13 +101,13 @@ async def list_refused_samples(
     page: PageAsked,
     resolved: Annotated[bool, Query(description="Also those that were kept after all.")] = False,
 ) -> Listed[RefusedSample]:
-    """List records of swabs that have happened and could not be kept, each with its reason."""
+    """List records of taken swabs that could not be stored, each with its reason."""
     return await use_cases.list_refused_samples(work, resolved, page)
 
 
 @router.post("/samples/{sample_id}/undo", role=FIELD, raises=[NotFound, Conflict, TubeSealed, TubeDiscarded])
 async def undo_sample(sample_id: SampleId, undo: Undo, work: Work) -> KeptSample:
-    """Undo a swab, or note that it was never finished, before the tube is sealed."""
+    """Undo a swab, or mark it as not finished, before the tube is sealed."""
     return await corrections.undo_sample(work, sample_id, undo)
 
 
@@ -127,7 +127,7 @@ async def undo_sample(sample_id: SampleId, undo: Undo, work: Work) -> KeptSample
     ],
 )
 async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSample:
-    """Move a swab into the tube it is really in, before either is sealed."""
+    """Move a swab to the tube it is really in, before either is sealed."""
     return await corrections.move_sample(work, sample_id, to)
 
 
@@ -148,8 +148,8 @@ async def list_my_samples(
 async def seal_tubes(batch: Seals, work: Work, language: LanguageAsked) -> SealAnswers:
     """Seal up to 1,000 tubes for good, each with the list of its samples.
 
-    Listed records that have not come yet complete the tube later; what is in it and not listed is set aside. Each seal
-    has an answer of its own; the batch itself is 200. Source: article 11.
+    Listed records that arrive later complete the tube; records in it that are not listed are set aside. Each seal has
+    its own answer; the batch itself is 200. Source: article 11.
     """
     return SealAnswers(items=await seals.seal_tubes(work, batch.items, language))
 
@@ -162,17 +162,17 @@ async def list_tubes(
     state: Annotated[TubeState | None, Query(description="Only those in this state.")] = None,
     number: Annotated[str | None, Query(max_length=40, description="Only the one of this number.")] = None,
 ) -> Listed[Tube]:
-    """List tubes within the caller's area; to a laboratory, its own."""
+    """List tubes in the caller's region; a laboratory sees its own."""
     return await use_cases.list_tubes(work, campaign_id, state, number, page)
 
 
 @router.get("/tubes/{tube_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def get_tube(tube_id: TubeId, work: Work) -> Tube:
-    """Show one tube and who is in it."""
+    """Show one tube and the people in it."""
     return await use_cases.get_tube(work, tube_id)
 
 
 @router.post("/tubes/{tube_id}/discard", role=FIELD | Role.LABORATORY, raises=[NotFound, TubeMoveForbidden])
 async def discard_tube(tube_id: TubeId, discard: Discard, work: Work) -> Tube:
-    """Give a lost or damaged tube up: its people are missing again, and called again if it was a retest."""
+    """Discard a lost or damaged tube: its people count as missing again, and need the retest again."""
     return await use_cases.discard_tube(work, tube_id, discard)
