@@ -12,6 +12,7 @@ PoolSize = Literal[1, 5, 10, 20]
 CampaignState = Literal["planned", "open", "closed", "cancelled"]
 TubeState = Literal["open", "sealed", "in_transit", "received", "resulted", "discarded"]
 Outcome = Literal["negative", "positive", "inconclusive", "invalid"]
+TubePeople = Literal["single", "pool"]
 SampleException = Literal["over_capacity", "twice_in_round", "single_only", "after_close", "stale_code"]
 
 
@@ -87,6 +88,7 @@ class Tube(Resource, type="testing.tube.v1"):
                     "campaign_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01",
                     "number": "000000000130",
                     "capacity": 10,
+                    "people": "pool",
                     "state": "resulted",
                     "drill": False,
                     "samples": [
@@ -117,6 +119,12 @@ class Tube(Resource, type="testing.tube.v1"):
     campaign_id: UUID
     number: str
     capacity: PoolSize
+    people: TubePeople = Field(
+        description="`pool` if the tube is for several people, or is for one and holds several. From the seal on, a"
+        " tube for one person whose manifest lists several samples is a pool until all of them are here and are of one"
+        " person. A positive pool says of none of its people that they are infected, and a negative pool answers no"
+        " pool: `single` alone speaks of one person."
+    )
     state: TubeState
     drill: bool
     samples: tuple[Sample, ...]

@@ -59,13 +59,18 @@ NEGATIVES = """
     WHERE outcome = 'negative' AND NOT held AND NOT drill AND undone_at IS NULL GROUP BY resident_id
 """
 FACTS = "SELECT subject, resident_id, kind, answers FROM gateway.facts WHERE source_type = 'testing.tube.v1'"
+# A tube for one person with samples of several is a pool: its positive makes nobody red, its negative answers nothing.
 FACTS_OF_TUBES = """
     SELECT tubes.id AS subject, resident_id,
-        CASE WHEN outcome = 'negative' THEN 'negative' WHEN capacity = 1 THEN 'positive' ELSE 'pool_pending' END,
+        CASE WHEN outcome = 'negative' THEN 'negative' WHEN single THEN 'positive' ELSE 'pool_pending' END,
         answer
     FROM testing.tubes JOIN testing.samples ON samples.tube_id = tubes.id
-    LEFT JOIN unnest(CASE WHEN outcome = 'negative' OR capacity = 1 THEN answers END) AS answer ON true
-    WHERE outcome IN ('negative', 'positive')
+    CROSS JOIN LATERAL (
+        SELECT capacity = 1 AND min(resident_id::text) = max(resident_id::text) AS single
+        FROM testing.samples WHERE tube_id = tubes.id AND undone_at IS NULL
+    ) AS people
+    LEFT JOIN unnest(CASE WHEN single THEN answers END) AS answer ON true
+    WHERE outcome IN ('negative', 'positive') AND undone_at IS NULL
 """
 
 Differences = dict[str, list[str]]

@@ -37,6 +37,7 @@ def tube(people: list[UUID], outcome: Any = None, *, at: datetime = NOW, version
         "campaign_id": new_id(),
         "number": "T1",
         "capacity": 10 if len(people) > 1 else 1,
+        "people": "pool" if len(people) > 1 else "single",
         "state": "resulted" if outcome else "received",
         "drill": False,
         "samples": tuple(Sample(id=new_id(), resident_id=one, sampled_at=at - timedelta(hours=2)) for one in people),
@@ -82,6 +83,25 @@ async def test_a_positive_pool_turns_its_ten_yellow_and_each_frees_itself(distri
     own = [tube([one], "negative", at=later, answers=(pool.id,)) for one in people[:9]]
     await tell(district, *own, tube([people[9]], "positive", at=later, answers=(pool.id,)))
     assert await colours(district, people) == ["green"] * 9 + ["red"]
+
+
+async def test_a_tube_for_one_person_that_holds_two_is_a_pool_as_long_as_it_does(district: District) -> None:
+    first, second = people = [new_id(), new_id()]
+    shared = tube(people, "positive", capacity=1)
+    assert (shared.capacity, shared.people) == (1, "pool")
+    await tell(district, *map(resident, people), shared)
+    assert await colours(district, people) == ["yellow", "yellow"]
+    alone = tube([first], "positive", version=2, id=shared.id)
+    await tell(district, alone)
+    assert await colours(district, people) == ["red", "green"]
+    await tell(district, shared.model_copy(update={"version": 3}))
+    assert await colours(district, people) == ["yellow", "yellow"]
+    # Its negative frees nobody, whatever it says that it answers.
+    pool = tube([second, new_id()], "positive")
+    later = NOW + timedelta(hours=6)
+    mixed = tube(people, "negative", at=later, capacity=1, answers=(pool.id, shared.id))
+    await tell(district, pool, mixed)
+    assert await colours(district, people) == ["yellow", "yellow"]
 
 
 async def test_a_negative_retracts_only_what_it_answers(district: District) -> None:

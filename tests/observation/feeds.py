@@ -59,6 +59,7 @@ def tube(
         campaign_id=new_id(),
         number=f"T{id.hex[-8:]}",
         capacity=capacity,
+        people="single" if capacity == 1 and len(set(people)) < 2 else "pool",
         state="resulted" if result else "received",
         drill=drill,
         samples=tuple(Sample(id=new_id(), resident_id=one, sampled_at=sampled) for one in people),

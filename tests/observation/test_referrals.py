@@ -426,3 +426,19 @@ async def test_a_closed_referral_never_alarms(district: District, doctor: httpx.
     await tell(district, message("referral.admitted", referral["id"], source="hospital"))
     district.move_clock(days=3)
     assert await mark_overdue(district.houses["observation"]) == 0
+
+
+async def test_a_tube_for_one_person_that_holds_two_names_nobody_as_long_as_it_does(district: District) -> None:
+    first, second, child, home, single = (new_id() for _ in range(5))
+    await tell(district, resident(first, home), resident(second, None), resident(child, home))
+    await tell(district, tube(single, [first, second], "positive"))
+    assert await referrals_of(district, [first, second]) == []
+    assert await orders_of(district, [child]) == {}
+    await tell(district, tube(single, [first], "positive", version=2))
+    [referral] = await referrals_of(district, [first, second])
+    assert (referral["resident_id"], referral["evidence_id"]) == (first, single)
+    assert list(await orders_of(district, [child])) == [child]
+    await tell(district, tube(single, [first, second], "positive", version=3))
+    assert await orders_of(district, [child]) == {}
+    [referral] = await referrals_of(district, [first, second])
+    assert (referral["state"], referral["closed_at"] is None) == ("cancelled", False)

@@ -241,15 +241,13 @@ def test_when_a_result_may_come(state: TubeState, expected: str) -> None:
 
 def test_who_is_called_to_a_retest() -> None:
     called = {
-        (outcome, capacity)
-        for outcome, capacity in product(get_args(Outcome), (1, 5, 10, 20))
-        if retests.calls_members(outcome, capacity)
+        (outcome, pool)
+        for outcome, pool in product(get_args(Outcome), (False, True))
+        if retests.calls_members(outcome, pool=pool)
     }
-    assert called == {("positive", 5), ("positive", 10), ("positive", 20)} | {
-        ("inconclusive", capacity) for capacity in (1, 5, 10, 20)
-    }
-    assert not retests.calls_members(None, 10)
-    assert not retests.calls_members("positive", 10, drill=True)
+    assert called == {("positive", True), ("inconclusive", True), ("inconclusive", False)}
+    assert not retests.calls_members(None, pool=True)
+    assert not retests.calls_members("positive", pool=True, drill=True)
 
 
 def test_the_smallest_region_that_holds_all() -> None:

@@ -115,6 +115,7 @@ def _tube(people: Sequence[UUID], place: int, now: datetime) -> Tube:
         campaign_id=UUID(int=0),
         number=f"bench-{place}",
         capacity=POOL,
+        people="pool",
         state="resulted",
         drill=False,
         samples=tuple(Sample(id=new_id(), resident_id=person, sampled_at=now) for person in members),

@@ -15,13 +15,15 @@ def of_tube(tube: Tube) -> Iterator[FactValues]:
     """A result is a fact about everybody in the tube, whatever was odd about their sample. A drill is about nobody.
 
     A negative of a tube that is held says nothing yet; a positive or inconclusive one is in force for those known.
-    An inconclusive single tube leaves its person pending, as a pool does: the grey zone is no positive.
+    An inconclusive single tube leaves its person pending, as a pool does: the grey zone is no positive. A tube for
+    one person that holds several is a pool: testing says so.
     """
     result = tube.result
     if result is None or tube.drill or tube.state == "discarded" or result.outcome == "invalid":
         return
-    single = tube.capacity == 1
-    said = _row(tube, result.reported_at) | {"pool_size": tube.capacity}
+    single = tube.people == "single"
+    size = 1 if single else max(tube.capacity, len({sample.resident_id for sample in tube.samples}), 2)
+    said = _row(tube, result.reported_at) | {"pool_size": size}
     for sample in tube.samples:
         row = said | {"resident_id": sample.resident_id, "sampled_at": sample.sampled_at}
         if result.outcome == "positive" and single:

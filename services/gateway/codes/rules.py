@@ -38,7 +38,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tr
     """The source_id of the assertion this settles: the pool a single tube retests, the positive a referral is about."""
     sampled_at: datetime | None = None
     pool_size: int | None = None
-    """How many people the tube was for; 1 is a single tube."""
+    """How many people the tube was for, or holds if they are more; 1 is a single tube."""
     earliest_end: datetime | None = None
     """Before when its owner will not end it, if its owner says so."""
 

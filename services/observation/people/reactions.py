@@ -47,7 +47,10 @@ async def forget_tubes(work: Work, ids: Sequence[UUID]) -> None:
 
 @reacts_to(Tube, forget=forget_tubes)
 async def follow_tubes(work: Work, tubes: Sequence[Tube]) -> None:
-    """Keep what single tubes say of people, and open or withdraw what follows. A pool names nobody: it is not kept."""
+    """Keep what single tubes say of people, and open or withdraw what follows. A pool names nobody: it is not kept.
+
+    A tube for one person that holds several is a pool. It is looked at all the same: it may have been single before.
+    """
     singles = [tube for tube in tubes if tube.capacity == 1]
     if singles:
         await _replace(

@@ -77,11 +77,12 @@ class Ended:
 def findings_of(tube: Tube) -> list[Finding]:
     """What a tube says of people by name: only a single tube, not a drill's, with a result in force.
 
-    A positive is in force at once, a negative not before its manifest is complete. A second person in a single tube
-    (an exception) is found with the first: the hospital tells them apart.
+    A positive is in force at once, a negative not before its manifest is complete. A tube for one person that holds
+    several is a pool and names nobody: its people are called to a retest, each in a tube of their own. One person may
+    have several samples in a tube: the latest counts.
     """
     result = tube.result
-    if tube.capacity != 1 or tube.drill or result is None or result.outcome not in ("positive", "negative"):
+    if tube.people != "single" or tube.drill or result is None or result.outcome not in ("positive", "negative"):
         return []
     if result.outcome == "negative" and tube.held:
         return []

@@ -55,7 +55,7 @@ async def follow(work: Work, news: dict[UUID, News]) -> None:
         return
     tubes = await look_at_tubes(work, news)
     await _keep_places(work, tubes, news)
-    calling = any(calls_members(tube["outcome"], tube["capacity"], drill=tube["drill"]) for tube in tubes)
+    calling = any(calls_members(tube["outcome"], pool=tube["pool"], drill=tube["drill"]) for tube in tubes)
     answering = await retests.follow_tubes(work, in_order(news), calling=calling)
     if answering:
         tubes = await look_at_tubes(work, [*news, *answering])

@@ -29,11 +29,11 @@ def states_before(by: RetestMove) -> list[RetestState]:
     return [state for state, move in RETEST_MOVES if move == by]
 
 
-def calls_members(outcome: Outcome | None, capacity: int, *, drill: bool = False) -> bool:
+def calls_members(outcome: Outcome | None, *, pool: bool, drill: bool = False) -> bool:
     """Whether each member is called to a retest: by a positive pool, or by the grey zone of any tube.
 
-    A positive single tube needs no retest: it has found its person. A drill calls nobody.
+    A positive tube of one person needs no retest: it has found its person. A drill calls nobody.
     """
     if drill:
         return False
-    return outcome == "inconclusive" or (outcome == "positive" and capacity > 1)
+    return outcome == "inconclusive" or (outcome == "positive" and pool)

@@ -2,11 +2,15 @@
 
 from sqlalchemy import text
 
+from services.testing.tubes.people import pool
+
 SAID = "retests.id, retests.version, retests.region, retests.resident_id, retests.pool_id, retests.state, \
 retests.called_at, retests.due_at, retests.tube_id, retests.outcome"
 
 # What calls its members: a positive pool, and the grey zone of any tube (rules.calls_members).
-CALLS = "NOT pool.drill AND (pool.outcome = 'inconclusive' OR (pool.outcome = 'positive' AND pool.capacity > 1))"
+CALLS = f"""
+    NOT pool.drill AND (pool.outcome = 'inconclusive' OR (pool.outcome = 'positive' AND {pool("pool")}))
+"""
 
 # Whatever the statements below may touch is locked first, in the order of ids.
 LOCK = text("""
@@ -66,17 +70,17 @@ ANSWER = text("""
 """)
 
 # A person who became known as a pool's member late may have been swabbed singly since the pool's result.
-SWABBED_SINCE = text("""
+SWABBED_SINCE = text(f"""
     SELECT DISTINCT ON (retests.id) samples.tube_id, retests.resident_id, retests.pool_id
     FROM retests
     JOIN tubes AS pool ON pool.id = retests.pool_id
     JOIN samples ON samples.resident_id = retests.resident_id AND samples.undone_at IS NULL
         AND samples.sampled_at > pool.reported_at
-    JOIN tubes AS single ON single.id = samples.tube_id AND single.capacity = 1 AND single.id <> pool.id
+    JOIN tubes AS single ON single.id = samples.tube_id AND NOT {pool("single")} AND single.id <> pool.id
         AND single.state <> 'discarded' AND coalesce(single.outcome IN ('negative', 'positive'), true)
     WHERE retests.id = ANY(CAST(:ids AS uuid[]))
     ORDER BY retests.id, samples.sampled_at DESC
-""")
+""")  # noqa: S608
 
 # A single tube's result settles what it answers, and nothing else: it was swabbed after what the pool says now. A
 # correction settles it anew.
@@ -84,7 +88,7 @@ SETTLE = text(f"""
     UPDATE retests SET state = 'settled', outcome = single.outcome, tube_id = single.id,
         version = retests.version + 1, updated_at = now()
     FROM tubes AS single JOIN samples ON samples.tube_id = single.id AND samples.undone_at IS NULL, tubes AS pool
-    WHERE single.id = ANY(CAST(:tubes AS uuid[])) AND single.capacity = 1
+    WHERE single.id = ANY(CAST(:tubes AS uuid[])) AND NOT {pool("single")}
       AND pool.id = retests.pool_id AND samples.sampled_at > pool.reported_at
       AND single.outcome IN ('negative', 'positive') AND (single.outcome = 'positive' OR NOT single.held)
       AND retests.resident_id = samples.resident_id AND retests.pool_id = ANY(single.answers)
@@ -93,13 +97,15 @@ SETTLE = text(f"""
     RETURNING {SAID}
 """)  # noqa: S608
 
-# The single tube was lost, undone, or told nothing: the person is called again, as long as the pool stands.
+# The single tube was lost, undone, told nothing, or held several people when its result came: the person is called
+# again, as long as the pool stands.
 RECALL = text(f"""
     UPDATE retests SET state = 'called', tube_id = NULL, outcome = NULL, due_at = :due,
         version = retests.version + 1, updated_at = now()
     FROM tubes AS single, tubes AS pool
     WHERE single.id = ANY(CAST(:tubes AS uuid[])) AND retests.tube_id = single.id AND pool.id = retests.pool_id
       AND (single.state = 'discarded' OR single.outcome IN ('inconclusive', 'invalid')
+           OR (single.outcome IS NOT NULL AND {pool("single")})
            OR NOT EXISTS (
                SELECT FROM samples WHERE samples.tube_id = single.id AND samples.resident_id = retests.resident_id
                  AND samples.undone_at IS NULL))

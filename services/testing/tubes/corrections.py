@@ -34,14 +34,16 @@ MOVE = text("""
     RETURNING id, campaign_id, tube_id, resident_id, sampled_at, exception, undone_at
 """)
 
-# What a tube holds is counted from its samples: corrections are rare, and right before fast.
+# What a tube holds is counted from its samples: corrections are rare, and right before fast. It answers only what its
+# people are called for, and not what somebody was called for who is no longer in it.
 RECOUNT = text("""
     UPDATE tubes SET
         people = (SELECT count(*) FROM samples
                   WHERE tube_id = tubes.id AND undone_at IS NULL AND exception IS NULL),
         first_sampled_at = (SELECT min(sampled_at) FROM samples WHERE tube_id = tubes.id AND undone_at IS NULL),
-        answers = CASE WHEN EXISTS (SELECT FROM samples WHERE tube_id = tubes.id AND undone_at IS NULL)
-                  THEN answers ELSE '{}' END,
+        answers = ARRAY(SELECT answered FROM unnest(tubes.answers) AS answered WHERE EXISTS (
+            SELECT FROM samples JOIN retests ON retests.resident_id = samples.resident_id AND pool_id = answered
+            WHERE samples.tube_id = tubes.id AND undone_at IS NULL AND exception IS DISTINCT FROM 'stale_code')),
         version = version + 1, updated_at = now()
     WHERE id = ANY(CAST(:ids AS uuid[]))
 """)

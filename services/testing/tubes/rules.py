@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from shared.code_tokens import Fault, Genuine
-from shared.contracts.testing import CampaignState, Outcome, SampleException, TubeState
+from shared.contracts.testing import CampaignState, Outcome, SampleException, TubePeople, TubeState
 
 TubeMove = Literal["seal", "depart", "receive", "report", "discard"]
 
@@ -305,17 +305,17 @@ OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
 
 
 def told(
-    state: TubeState, outcome: Outcome | None, capacity: int, *, held: bool, drill: bool, retested: bool
+    state: TubeState, outcome: Outcome | None, people: TubePeople, *, held: bool, drill: bool, retested: bool
 ) -> tuple[OwnStage, OwnOutcome | None]:
     """The stage and the outcome that a person in a tube reads of it.
 
     A positive pool, or the grey zone of any tube, says of nobody that they are infected: its people read `retest` until
-    a single swab of their own has a result (`retested`). Only a tube of one's own is positive or negative of oneself; a
+    a single swab of their own has a result (`retested`). Only a tube with nobody else in it is positive of a person; a
     negative pool is negative of all its people, once all of them are known (not `held`). A drill's result is nobody's.
     """
     if state != "resulted" or outcome is None or drill:
         return state, None
-    if outcome == "inconclusive" or (outcome == "positive" and capacity > 1):
+    if outcome == "inconclusive" or (outcome == "positive" and people == "pool"):
         return ("retested", None) if retested else ("under_retest", "retest")
     if held and outcome != "positive":
         return "received", None

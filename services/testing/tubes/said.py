@@ -16,34 +16,41 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
+from services.testing.tubes import people
 from shared.bulk import literal
 from shared.contracts.testing import Tube
 from shared.feed.log import Written
 from shared.ids import in_order
 from shared.work import Work
 
+# A pool answers no other pool, whatever its people were swabbed for.
 SAY = """
-    SELECT id, version, region, capacity, drill, state, outcome, json_build_object(
+    SELECT id, version, region, drill, state, outcome, pool, json_build_object(
         'id', id, 'version', version, 'region', region, 'campaign_id', campaign_id, 'number', number,
-        'capacity', capacity, 'state', state, 'drill', drill, 'samples', coalesce(
+        'capacity', capacity, 'people', CASE WHEN pool THEN 'pool' ELSE 'single' END,
+        'state', state, 'drill', drill, 'samples', coalesce(
             (SELECT json_agg(json_build_object('id', samples.id, 'resident_id', resident_id, 'sampled_at', sampled_at,
                  'exception', exception) ORDER BY samples.id)
              FROM samples WHERE tube_id = tubes.id AND undone_at IS NULL),
             '[]'),
-        'missing', missing, 'answers', answers, 'sealed_at', sealed_at, 'received_at', received_at,
-        'laboratory', laboratory, 'result', CASE WHEN outcome IS NOT NULL THEN json_build_object(
+        'missing', missing, 'answers', CASE WHEN pool THEN '{{}}' ELSE answers END,
+        'sealed_at', sealed_at, 'received_at', received_at, 'laboratory', laboratory,
+        'result', CASE WHEN outcome IS NOT NULL THEN json_build_object(
             'outcome', outcome, 'revision', revision, 'tested_at', tested_at, 'reported_at', reported_at) END,
         'held', held
     )::text AS said
-    FROM {which}
+    FROM {which} AS tubes
 """
+IS_POOL = f"{people.pool('tubes')} AS pool"
 SAY_THESE = text(
     SAY.format(
-        which="""unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (asked_id)
-        CROSS JOIN LATERAL (SELECT * FROM tubes WHERE tubes.id = asked_id LIMIT 1) AS tubes"""
+        which=f"""unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (asked_id)
+        CROSS JOIN LATERAL (SELECT *, {IS_POOL} FROM tubes WHERE tubes.id = asked_id LIMIT 1)"""  # noqa: S608
     )
 )
-SAY_AFTER = text(SAY.format(which="tubes WHERE id > :after ORDER BY id LIMIT :limit"))
+SAY_AFTER = text(
+    SAY.format(which=f"(SELECT *, {IS_POOL} FROM tubes WHERE id > :after ORDER BY id LIMIT :limit)")  # noqa: S608
+)
 
 LOWEST = UUID(int=0)
 PART_OF_SECOND = re.compile(r'\.(\d{1,5})Z"')

@@ -13,7 +13,7 @@ from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.rules import MOST_OF_A_CODE, TUBE_NUMBER, OwnOutcome, OwnStage, SentSwab
 from shared.contracts.resource import Said
-from shared.contracts.testing import PoolSize, SampleException
+from shared.contracts.testing import PoolSize, SampleException, TubePeople
 from shared.contracts.times import Instant
 from shared.http.bodies import QuickBody
 from shared.parties import PATTERNS
@@ -403,7 +403,7 @@ class OwnSample(BaseModel):
     resident_id: UUID
     campaign: str
     tube_number: str
-    people: Literal["single", "pool"]
+    people: TubePeople
     drill: bool = Field(description="Whether it was a drill. The result of a drill is not shown: it is nobody's.")
     sampled_at: datetime
     stage: OwnStage = Field(
@@ -411,6 +411,6 @@ class OwnSample(BaseModel):
         "its result, which is shown with it."
     )
     outcome: OwnOutcome | None = Field(
-        default=None, description="`positive` only of a tube of one's own. `retest`: a single swab is due."
+        default=None, description="`positive` only of a tube with nobody else in it. `retest`: a single swab is due."
     )
     reported_at: datetime | None = None

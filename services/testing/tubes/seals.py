@@ -18,6 +18,7 @@ from services.testing.limits import CLOCK_AHEAD
 from services.testing.problems import ManifestWrong, SealDiffers, TubeDiscarded, TubeUnknown
 from services.testing.retests import use_cases as retests
 from services.testing.tubes import lookup
+from services.testing.tubes.corrections import RECOUNT
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.said import publish_tubes
 from services.testing.tubes.schemas import Seal, SealAnswer
@@ -167,6 +168,7 @@ async def _seal(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> None:
         aside.setdefault(row["tube_id"], []).append(row["id"])
     if aside:
         await retests.recall(work, aside)
+        await work.run(RECOUNT, ids=list(aside))
     seals = [batch.seals[place] for place in wanted.values()]
     sealed = await work.rows(
         SEAL,

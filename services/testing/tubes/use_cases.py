@@ -12,6 +12,7 @@ from services.testing.results import consequences
 from services.testing.results.consequences import News
 from services.testing.tubes import rules
 from services.testing.tubes.lookup import lock_tubes
+from services.testing.tubes.people import pool
 from services.testing.tubes.said import say_tubes
 from services.testing.tubes.schemas import Discard, OwnSample, RefusedSample
 from services.testing.tubes.tables import RefusedSampleRow, TubeRow
@@ -35,15 +36,16 @@ MY_SAMPLES = text("""
 """)
 
 # What `rules.told` reads of each tube. A retest with an outcome is one whose person has the result of an own swab.
-MY_TUBES = text("""
-    SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number, tubes.capacity,
+MY_TUBES = text(f"""
+    SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number,
+        CASE WHEN {pool("tubes")} THEN 'pool' ELSE 'single' END AS people,
         tubes.drill, samples.sampled_at, tubes.state, tubes.held, tubes.outcome, tubes.reported_at,
         retests.outcome IS NOT NULL AS retested
     FROM samples JOIN tubes ON tubes.id = samples.tube_id JOIN campaigns ON campaigns.id = samples.campaign_id
     LEFT JOIN retests ON retests.pool_id = tubes.id AND retests.resident_id = samples.resident_id
     WHERE samples.id = ANY(CAST(:ids AS uuid[]))
     ORDER BY samples.sampled_at DESC, samples.id DESC
-""")
+""")  # noqa: S608 - a condition of this service
 
 OWN_CURSOR = r"^[0-9a-f]{1,14}-[0-9a-f]{32}$"
 """A place in the list of one's own samples: when the swab was taken, in microseconds, and its id."""
@@ -127,7 +129,7 @@ def _own(row: RowMapping) -> OwnSample:
     stage, outcome = rules.told(
         row["state"],
         row["outcome"],
-        row["capacity"],
+        row["people"],
         held=row["held"],
         drill=row["drill"],
         retested=row["retested"],
@@ -138,7 +140,7 @@ def _own(row: RowMapping) -> OwnSample:
         resident_id=row["resident_id"],
         campaign=row["campaign"],
         tube_number=row["tube_number"],
-        people="single" if row["capacity"] == 1 else "pool",
+        people=row["people"],
         drill=row["drill"],
         sampled_at=row["sampled_at"],
         stage=stage,
