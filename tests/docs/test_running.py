@@ -54,8 +54,8 @@ def test_every_metric_is_told_and_no_other(page: str) -> None:
 
 def test_every_command_is_told(page: str) -> None:
     there = set(get_command(app).commands)  # type: ignore[attr-defined]
-    assert set(re.findall(r"`fangxian (\w+)", page)) >= there
-    assert set(re.findall(r"`fangxian (\w+)", page)) <= there
+    assert set(re.findall(r"`fangxian (\w[\w-]*)", page)) >= there
+    assert set(re.findall(r"`fangxian (\w[\w-]*)", page)) <= there
 
 
 def test_the_reaction_that_is_shown_is_one_of_ours(repository: Path) -> None:

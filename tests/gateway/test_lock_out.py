@@ -78,7 +78,7 @@ async def test_a_resident_signs_in_by_phone_at_the_page(district: District, clie
     assert re.fullmatch(r"[0-9]{6}", code)
     assert PHONE not in str(logs)
     await browser.submit("phone_code", code="000000" if code != "000000" else "000001")
-    assert "not right" in browser.text
+    assert "not correct" in browser.text
     district.move_clock(seconds=61)
     with capture_logs() as logs:
         await browser.submit("phone_again")  # without the number
@@ -264,7 +264,7 @@ async def test_strangers_who_know_the_password_share_ten_tries_and_the_owner_has
         assert "code" in browser.answer
         browser = await Browser.at(new_phone, Pkce().asked())
         await browser.submit("password", login=someone.login, password=someone.password)
-        assert "not right" in (await browser.submit("digits", code=someone.recovery_codes[3])).text
+        assert "not correct" in (await browser.submit("digits", code=someone.recovery_codes[3])).text
 
 
 async def test_digits_are_good_once(district: District, client: httpx.AsyncClient) -> None:
@@ -273,7 +273,7 @@ async def test_digits_are_good_once(district: District, client: httpx.AsyncClien
     browser = await Browser.at(client, Pkce().asked())
     await browser.submit("password", login=someone.login, password=someone.password)
     await browser.submit("digits", code=someone.shown)  # the very same, though others may be shown by now
-    assert "not right" in browser.text
+    assert "not correct" in browser.text
     district.move_clock(seconds=31)
     await browser.submit("digits", code=someone.digits())
     assert "code" in browser.answer

@@ -194,7 +194,7 @@ async def test_digits_have_a_numeric_keyboard_and_a_recovery_code_a_field_of_its
         assert 'inputmode="numeric"' not in browser.text
         await browser.submit("digits", code="aaaa-bbbb-cccc-dddd")
         assert "Recovery code" in browser.text  # the same form again, with what is wrong
-        assert "not right" in browser.text
+        assert "not correct" in browser.text
         await browser.submit("digits", code=someone.recovery_codes[0])
         assert "code" in browser.answer
 

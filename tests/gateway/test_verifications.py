@@ -336,7 +336,7 @@ async def test_hot_routes_are_declared_and_meet_the_surroundings_of_all(district
     verify = document["paths"][VERIFICATIONS]["post"]
     assert verify["x-roles"] == ["doorkeeper", "checkpoint"]
     assert {"201", "401", "403", "404", "409", "422"} <= verify["responses"].keys()
-    assert document["paths"]["/gateway/v1/code"]["get"]["summary"].startswith("Show one's own code")
+    assert document["paths"]["/gateway/v1/code"]["get"]["summary"].startswith("Show your own code")
     assert 'route="/gateway/v1/verifications",service="gateway",status="401"' in metrics
 
 

@@ -82,7 +82,7 @@ async def test_the_date_of_a_file_decides_what_is_newer(district: District, comm
     await take_in(district, command, table([person(1), person(2)]), as_of="2020-02-01")
     older = await take_in(district, command, table([person(1, phone=NEW_PHONE), person(2)]), as_of="2020-01-31")
     assert counts(older) == (0, 0, 1, 1)
-    assert "later than the date of the file" in (await errors_of(command, older))[0]["错误"]
+    assert "after the date of the file" in (await errors_of(command, older))[0]["错误"]
     newer = await take_in(district, command, table([person(1, phone=NEW_PHONE), person(2)]), as_of="2020-02-02")
     assert counts(newer) == (0, 1, 1, 0)
     between = await take_in(district, command, table([person(2, phone=NEW_PHONE)]), as_of="2020-02-01")

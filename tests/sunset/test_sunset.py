@@ -102,7 +102,7 @@ async def test_the_end(site: Site, client: httpx.AsyncClient, tmp_path: Path) ->
     async def is_over() -> bool:
         return bool((await ask(client, "POST", RESIDENTS, json={})).status_code == 410)
 
-    await until("nothing is collected any more", is_over)
+    await until("no more data is collected", is_over)
     await _killed_halfway(site, tmp_path)
     code, said = await site.operator("sunset", "--out", str(tmp_path), "--yes")
     assert code == 0, said
