@@ -73,13 +73,13 @@ async def test_green_passes_with_a_receipt_and_red_turns_back_with_nothing(distr
     window = await point(district, receipt_seconds=90)
     door = device(district, window["id"])
     said = await scan(district, door, green)
-    assert (said["verdict"], said["word"]) == ("pass", "放行")
+    assert (said["verdict"], said["word"]) == ("pass", "Let pass")
     assert "why" not in said
     read = receipts.read(said["receipt"], keys(district).receipt_secrets, clock.now())
     assert (read.resident_id, str(read.point_id), read.lasts_seconds) == (green, window["id"], 90)
     said = await scan(district, door, red)
     assert set(said) == {"scan_id", "verdict", "word", "decided_at"}
-    assert (said["verdict"], said["word"]) == ("turn_back", "劝返")
+    assert (said["verdict"], said["word"]) == ("turn_back", "Turn back")
 
 
 def keys(district: District) -> Keys:
@@ -102,7 +102,7 @@ async def test_a_person_of_whom_nobody_knows_is_registered(district: District) -
     stranger = issue(Subject(new_id(), Colour.GREEN), keys(district).current, clock.now())
     door = device(district, (await point(district))["id"])
     answer = await door.post(VERIFICATIONS, json={"scan_id": str(new_id()), "token": stranger})
-    assert (answer.status_code, answer.json()["word"]) == (201, "登记")
+    assert (answer.status_code, answer.json()["word"]) == (201, "Register")
 
 
 async def test_a_point_that_asks_for_a_recent_negative(district: District) -> None:

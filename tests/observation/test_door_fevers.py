@@ -182,7 +182,7 @@ async def test_a_person_whom_nobody_knows_is_referred_too(district: District, wi
     asked = {"scan_id": str(new_id()), "token": issue(Subject(stranger, Colour.GREEN), key, clock.now())}
     door = device(district, window["id"])
     answer = await door.post(VERIFICATIONS, json=asked | {"temperature_celsius": 38.4})
-    assert answer.json()["word"] == "劝返"
+    assert answer.json()["word"] == "Turn back"
     await district.settle()
     (referral,) = await referrals_of(district, [stranger])
     assert (referral["region"], referral["reporter"]) == (COMMUNITY, window["id"])
