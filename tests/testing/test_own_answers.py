@@ -220,7 +220,7 @@ class History:
         async def step() -> None:
             # Offline, so that a swab nobody called for is kept with an exception, as a device would send it.
             [tube] = await self.ring.roll(capacity=1)
-            inside = [person, *chance.choice(((), (), (chance.choice(self.people),)))]
+            inside = [person, *chance.choice(((), (chance.choice(self.people),)))]
             swabs = [self.ring.swab(tube, one, offline=True) for one in inside]
             late = swabs[1:] if chance.random() < 0.5 else []
             sent = [swab for swab in swabs if swab not in late]
@@ -228,13 +228,15 @@ class History:
             assert (await self.ring.seal(tube, swabs))["status"] == "sealed"
             await self.ring.deliver(tube)
             self.tubes.append(Own(tube, {UUID(swab["resident_id"]) for swab in sent}, late))
+            if chance.choice((True, False)):
+                await self._single_result(person, chance)()
 
         return step
 
     def _single_result(self, person: UUID, chance: Random) -> Callable[[], Any]:
         async def step() -> None:
             for tube in [tube for tube in self.tubes if person in tube.people][-1:]:
-                tube.outcome, tube.revision = chance.choice(OUTCOMES), tube.revision + 1
+                tube.outcome, tube.revision = chance.choice(("positive", *OUTCOMES)), tube.revision + 1
                 [answer] = await self.ring.report(self.ring.result_of(tube.number, tube.outcome, tube.revision))
                 assert answer["status"] in ("reported", "corrected"), answer
 

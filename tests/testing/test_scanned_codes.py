@@ -194,6 +194,36 @@ async def test_a_code_of_another_time_answers_no_pool(
     assert states == {str(people[0]): "called", str(people[1]): "sampled"}
 
 
+async def test_staff_resolve_a_code_of_another_time_as_the_documentation_says(
+    district: District, make_round: MakeRound, show: Callable[..., str]
+) -> None:
+    first, second = await residents(district, 2)
+    ring = await make_round()
+    before, after, fresh = await ring.roll(3)
+    stale = [
+        scanned(ring, tube, show(person, minutes_ago(20)), offline=True, ago=5)
+        for tube, person in ((before, first), (after, second))
+    ]
+    assert [answer["exception"] for answer in await ring.send(*stale)] == ["stale_code"] * 2
+
+    async def undo(swab: dict[str, Any]) -> httpx.Response:
+        return await ring.sampler.post(f"{SAMPLES}/{swab['id']}/undo", json={"reason": "wrong_person"})
+
+    assert (await undo(stale[0])).status_code == 200
+    [answer] = await ring.send(ring.swab(before, first, offline=True, ago=5))
+    assert (answer["status"], answer["exception"]) == ("kept", None)
+
+    assert (await ring.seal(after, stale[1:]))["status"] == "sealed"
+    assert (await undo(stale[1])).json()["code"] == "tube_sealed"
+    known = {name: value for name, value in stale[1].items() if name != "token"} | {"resident_id": str(second)}
+    [answer] = await ring.send(known)
+    assert (answer["status"], answer["exception"]) == ("already", "stale_code")
+    assert await ring.missing() == set()
+    [answer] = await ring.send(ring.swab(fresh, second))
+    assert (answer["status"], answer["exception"]) == ("kept", None)
+    assert [sample["exception"] for sample in (await ring.tube(after))["samples"]] == ["stale_code"]
+
+
 @pytest.mark.parametrize(
     "values",
     [{}, {"resident_id": str(new_id()), "token": "FX1.AAAA"}, {"resident_id": None, "token": None}],
