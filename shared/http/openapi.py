@@ -38,7 +38,7 @@ def describe(app: FastAPI) -> None:
             for operation in operations(found):
                 _without_null(operation)
                 _with_examples(operation, found)
-                _say_who_may_call(operation)
+                say_who_may_call(operation)
             tidy(found)
             add_links(found)
             app.openapi_schema = found
@@ -64,7 +64,7 @@ def _without_null(operation: Document) -> None:
             parameter["required"] = True
 
 
-def _say_who_may_call(operation: Document) -> None:
+def say_who_may_call(operation: Document) -> None:
     """Write the roles in words, because tools do not show `x-roles`. FastAPI repeats a summary that stands alone."""
     said = operation.get("description", "").strip()
     rest = "" if said.rstrip(".") == operation["summary"] else said

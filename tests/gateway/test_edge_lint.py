@@ -20,6 +20,7 @@ FREE_FORM = {
     "Message.data": "the sender's own fields",
     "Posted.data": "the sender's own fields",
     "NewClient.public_keys": "a JWK: which members it has depends on its `kty` (RFC 7517)",
+    "KeySet.keys": "JWKs, as above",
 }
 """Objects of any shape, and why."""
 

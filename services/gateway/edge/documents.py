@@ -5,7 +5,7 @@ Each is asked for what it says of itself, at most once a minute; while one is aw
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -78,7 +78,7 @@ class Documents:
                 said = zip(SERVICES, found, strict=True)
                 known: dict[str, Any] = {service: document for service, document in said if document is not None}
                 # In a thread, because it takes a fifth of a second, and other requests should not wait for it.
-                self._merged = found, await asyncio.to_thread(_merged, known)
+                self._merged = found, await asyncio.to_thread(merge, {**known, "issuer": issuer.document()})
             return self._merged[1]
 
     @property
@@ -135,9 +135,3 @@ class Documents:
         deadline = time.monotonic() + seconds
         actor = system("gateway")
         return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})
-
-
-def _merged(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    merged = merge(documents)
-    issuer.add_to(merged)
-    return merged

@@ -1,11 +1,13 @@
 """The issuer's addresses in the OpenAPI document. Their forms and answers are those of the protocols. Pure."""
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from services.gateway.issuer import rules
 from services.gateway.issuer.refusals import REFUSALS, RefusedError
 from shared.actors import Role
+from shared.http.openapi import say_who_may_call
 from shared.http.router import ALWAYS
 from shared.problems import Forbidden, Unauthenticated, openapi_responses
 from shared.problems.documents import openapi_examples
@@ -144,12 +146,14 @@ TOKEN_FORM: Document = {
 }
 
 
-def add_to(document: Document) -> None:
-    """Add the issuer's addresses to a document."""
-    document["paths"].update(PATHS)
-    components = document["components"]
-    components.setdefault("schemas", {}).update(SCHEMAS)
-    components.setdefault("examples", {}).update(openapi_examples({problem.code for problem in ALWAYS}))
+def document() -> Document:
+    """The issuer's addresses, as a document beside those of the services."""
+    examples = openapi_examples({problem.code for problem in ALWAYS})
+    paths = deepcopy(PATHS)
+    for item in paths.values():
+        for operation in item.values():
+            say_who_may_call(operation)
+    return {"paths": paths, "components": {"schemas": SCHEMAS, "examples": examples}}
 
 
 def _problems(is_open: bool) -> dict[str, Any]:
@@ -185,14 +189,18 @@ def _form(schema: Document, examples: Mapping[str, Document]) -> Document:
     return {"required": True, "content": {FORM: {"schema": schema, "examples": shown}}}
 
 
+def _open(operation_id: str, summary: str, description: str) -> Document:
+    return {"operationId": operation_id, "summary": summary, "description": description, "tags": [TAG], "security": []}
+
+
 def _published(operation_id: str, summary: str, description: str, name: str, example: Any) -> Document:
-    about = {"operationId": operation_id, "summary": summary, "description": description, "tags": [TAG], "security": []}
+    about = _open(operation_id, summary, description)
     known = {"304": {"description": "Not modified (If-None-Match)."}}
     return {"get": {**about, "responses": {"200": _answer(summary, name, example), **known, **_problems(is_open=True)}}}
 
 
 def _asked(operation_id: str, summary: str, description: str, body: Document, responses: Document) -> Document:
-    about = {"operationId": operation_id, "summary": summary, "description": description, "tags": [TAG], "security": []}
+    about = _open(operation_id, summary, description)
     return {"post": {**about, "requestBody": body, "responses": responses}}
 
 

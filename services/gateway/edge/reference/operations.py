@@ -12,7 +12,7 @@ from services.gateway.edge.reference.frame import Entry, Frame
 from services.gateway.edge.reference.guides import Guide
 from services.gateway.edge.reference.schemas import Schemas, pretty, text
 from services.gateway.edge.tags import TAGS
-from shared.problems import Text
+from shared.problems import MEDIA_TYPE, Text
 
 Document = Mapping[str, Any]
 Operation = tuple[str, str, Mapping[str, Any]]
@@ -178,7 +178,7 @@ def _answer(status: str, answer: Mapping[str, Any], schemas: Schemas, frame: Fra
 def _errors(answers: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterator[str]:
     yield f"<table><tr><th>{frame.say(STATUS)}</th><th>{frame.say(CODES)}</th></tr>"
     for status, answer in answers.items():
-        codes = [code for media in answer.get("content", {}).values() for code in media.get("examples", ())]
+        codes = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ())
         if status.startswith(("4", "5")):
             led = " ".join(f'<a href="/docs/problems#{escape(code)}"><code>{escape(code)}</code></a>' for code in codes)
             yield f"<tr><td>{escape(status)}</td><td>{led or escape(answer.get('description', ''))}</td></tr>"
