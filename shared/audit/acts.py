@@ -92,6 +92,8 @@ PURPOSES: Mapping[str, Text] = {
     "notification": Text(zh="通知本人", en="telling you something"),
     "identity_check": Text(zh="身份核对", en="a check of your identity"),
     "correction": Text(zh="更正登记信息", en="a correction of the register"),
+    "transfer": Text(zh="接您就医", en="fetching you to a hospital"),
+    "treatment": Text(zh="为您诊治", en="treating you"),
 }
 """The purposes for which somebody is shown in full, as people read them."""
 

@@ -116,7 +116,7 @@ async def test_the_issuer_documents_its_forms_and_every_error_it_answers(documen
         code
         for path in PATHS
         for response in document["paths"][path].get("post", {"responses": {}})["responses"].values()
-        for code in response.get("content", {}).get("application/json", {}).get("examples", ())
+        for code in resolved(response, document).get("content", {}).get("application/json", {}).get("examples", ())
     }
     told_at_the_application = {code for code in REFUSALS if code not in shown}
     assert told_at_the_application == set(OF_PAGES)

@@ -110,7 +110,7 @@ async def test_yesterdays_count_is_reproduced(district: District, command) -> No
     district.move_clock(days=2)
     await command.post(f"{url}/{closed}/reopen")
     rows = [person(1, region=GRID), person(4, pregnant="否")]
-    assert (await take_in(district, command, table(rows)))["result"]["updated"] == 2
+    assert (await take_in(district, command, table(rows), overwrite_newer="true"))["result"]["updated"] == 2
     district.move_clock(days=3)
 
     def where(population) -> dict[str, int]:

@@ -153,7 +153,7 @@ async def test_it_follows_a_dependant_whom_a_file_has_elsewhere(district: Distri
     guardian, child = await people(district, 2)
     assert (await give(district, guardian, child))[0] == 201
     keeper = district.caller("registry", Role.COMMAND)
-    job = await take_in(district, keeper, table([person(2, region=HOUKU)]))
+    job = await take_in(district, keeper, table([person(2, region=HOUKU)]), overwrite_newer="true")
     assert job["result"]["updated"] == 1
     assert await proxies_of(district) == [("active", HOUKU, 2)]
 

@@ -72,7 +72,8 @@ async def test_the_whole_way_everybody_is_found_and_nobody_is_registered_twice(
         again = await command.post(RESIDENTS, json=person(3))
         assert (again.status_code, again.json()["type"].rsplit("/", 1)[-1]) == (409, "resident_exists"), step
         job = await take_in(district, command, table([person(place) for place in ids]))
-        assert job["result"] == {"created": 0, "updated": 0, "unchanged": len(ids), "failed": 0}, step
+        counts = {one: count for one, count in job["result"].items() if isinstance(count, int) and count}
+        assert (counts["unchanged"], {*counts} - {"unchanged", "heading_line"}) == (len(ids), set()), step
 
     ring.index_keys = (NEW, old)
     await all_is_well("both keys, and nobody indexed anew yet")

@@ -49,12 +49,12 @@ async def reveal_for_referral(work: Work, asked: ReferralReveal) -> Revealed:
     The entry is of who asked, not of the service that passes it on, so that the person reads it.
     """
     row = await work.get(ResidentRow, asked.resident_id)
-    caller = replace(Actor.claimed(asked.actor), purpose=asked.purpose, request_id=work.actor.request_id)
+    caller = replace(Actor.claimed(asked.actor), request_id=work.actor.request_id)
     if caller.role not in Role.DESK_120 | Role.HOSPITAL:
         raise Forbidden()
     work.operation = asked.operation
-    reason = f"{asked.purpose}: referral {asked.referral_id}"
-    work.audit(kind=Kind.REVEAL, subjects=[row.id], reason=reason, actor=caller)
+    reason = f"referral {asked.referral_id}"
+    work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=asked.purpose, reason=reason, actor=caller)
     return Revealed(id=row.id, name=row.name, phone=row.phone, address=row.address)
 
 
