@@ -63,7 +63,7 @@ async def test_one_acts_in_one_grant_chosen_at_sign_in_and_changed_by_refresh(
     pkce = Pkce()
     browser = await someone.sign_in(client, pkce)
     assert "Choose your role" in browser.text
-    for label in ("grid_worker 350582005001", "sampler 350582005"):
+    for label in ("Grid worker · ", "Sampler · 新塘街道 · "):
         assert label in browser.text
     await browser.submit("continue", grant_id=str(uuid4()))
     assert "Choose your role" in browser.text
@@ -115,7 +115,7 @@ async def test_a_token_never_outlives_its_grant(district: District, client: http
     district.move_clock(seconds=301)
     assert (await client.get(REGIONS, headers=bearer(tokens["access_token"]))).status_code == 401
     answer = await refreshed(client, tokens["refresh_token"])
-    assert answer.json()["error_description"] == "the grant does not hold, or has ended"
+    assert answer.json()["error_description"] == "The grant has ended, or cannot be used in this app"
 
 
 async def test_a_grant_that_ends_stops_what_was_given_in_it(district: District, client: httpx.AsyncClient) -> None:
