@@ -206,15 +206,12 @@ async def list_messages(work: Work, page: Page) -> Listed[MessageShown]:
     statement = select(MessageRow)
     if work.actor.role in Role.MACHINE:
         statement = statement.where(MessageRow.source == work.actor.role.label)
-    return await work.page(statement, page, partial(_shown, work))
+    # A list shows staff what travels; who needs the rest opens one message, which leaves an entry of its own.
+    return await work.page(statement, page, partial(MessageRow.shown, with_rest=work.actor.role in Role.MACHINE))
 
 
 async def get_message(work: Work, message_id: UUID) -> MessageShown:
     row = await work.get(MessageRow, message_id)
     if work.actor.role in Role.MACHINE and row.source != work.actor.role.label:
         raise NotFound()
-    return _shown(work, row)
-
-
-def _shown(work: Work, row: MessageRow) -> MessageShown:
     return row.shown(with_rest=work.actor.role in READ_THE_REST)
