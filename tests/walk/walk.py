@@ -16,7 +16,7 @@ from shared.ids import new_id
 from tests.harness import District
 from tests.registry.people import person, table
 from tests.walk.operations import Asked, Operation, Things, operations_of, texts_of
-from tests.walk.state import UUIDS, State, rows_of, tables
+from tests.walk.state import LABORATORY, UUIDS, State, rows_of, tables
 from tests.walk.tokens import Token
 
 OPEN_THINGS: Mapping[str, str] = {
@@ -37,6 +37,14 @@ TOLD: Mapping[str, tuple[str, str]] = {
     ),
 }
 """What an operation tells a stranger of somebody else's things on purpose, each with the reason."""
+
+NAMED: Mapping[str, tuple[str, str]] = {
+    "POST /testing/v1/boxes": (
+        LABORATORY,
+        "laboratories work for every region, so everybody who packs a box is told which are registered",
+    ),
+}
+"""What an operation names to everybody who may call it, each with the reason."""
 
 OWN_ACTS: Mapping[str, str] = {
     "POST /registry/v1/imports": "a job within one's own scope, which refuses the rows of others",
@@ -133,6 +141,8 @@ class Walk:
         said, heard = answer.text + repr(answer.headers), asked.text
         if operation.name in TOLD:
             heard += self.state.things[TOLD[operation.name][0]]
+        if operation.name in NAMED:
+            heard += NAMED[operation.name][0]
         if leaked := [one for one in self.state.needles if one in said and one not in heard]:
             yield f"it tells {leaked[:5]}"
 
