@@ -81,7 +81,7 @@ PROBLEMS = (AccountBound, ResidentBound, PhoneTaken, PhoneUnproven, NotRecognise
 
 
 Renew = Callable[[Work, str], Awaitable[tuple[str, int] | None]]
-"""A new access token of the session of a token, and its seconds; None if it is of no session of ours."""
+"""A new access token for the session of a token, and its lifetime in seconds; None if the session is not known here."""
 
 
 async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender, renew: Renew, token: str) -> Bound:

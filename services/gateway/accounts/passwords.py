@@ -1,4 +1,4 @@
-"""Passwords: argon2id (RFC 9106), off the event loop, a few at a time, and whoever asks in fair turns."""
+"""Passwords: argon2id (RFC 9106), off the event loop, a few at a time, in fair turns between network addresses."""
 
 import asyncio
 from functools import cache, partial
@@ -23,7 +23,7 @@ async def hash_of(password: str, account: str) -> str:
 
 
 async def is_right(kept: str | None, password: str, *, network: str, device: str | None) -> bool:
-    """Whether a password is the one kept; where there is none it takes as long to say no.
+    """Whether a password is the one kept; an account without a password takes as long to refuse.
 
     Network addresses take turns, so that one of them cannot keep the others waiting; a device on which the person has
     signed in before comes first.

@@ -44,7 +44,7 @@ def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
 
 
 class Unbelieved:
-    """Notices requests with X-Forwarded-For whose peer is no proxy of ours: all behind it count as one client."""
+    """Notices requests with X-Forwarded-For whose peer is not a known proxy: all behind it count as one client."""
 
     def __init__(self) -> None:
         self._said: float | None = None
