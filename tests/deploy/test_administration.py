@@ -79,7 +79,7 @@ async def test_an_app_has_no_secret(district: District) -> None:
     app = {"client_id": "grid-app", "name": "网格", "kind": "app", "region": "", "redirect_uris": [REDIRECT]}
     assert await asyncio.to_thread(lambda: administration.add_client(owner, **app)) is None
     (row,) = await asyncio.to_thread(administration.list_clients, owner)
-    assert row[:7] == ("grid-app", "网格", "app", "", "", "", REDIRECT)
+    assert row[:8] == ("grid-app", "网格", "app", "everyone", "", "", "", REDIRECT)
 
 
 @pytest.mark.parametrize(
