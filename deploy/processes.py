@@ -24,6 +24,8 @@ class Process:
     settings: Settings
     is_ready: Callable[[], bool] = lambda: True
     """Asked from outside, after the start."""
+    in_background: bool = False
+    """True for a worker: nobody waits for its answer, so it starts when the APIs are ready."""
 
 
 class Running(Protocol):

@@ -153,10 +153,11 @@ class Supervisor:
             if self._stopping:
                 raise Stop
 
-    def finish(self, steps: Generator[None, None, Result], meanwhile: Iterator[None] = iter(())) -> Result:
+    def finish(self, steps: Generator[None, None, Result], meanwhile: Iterator[object] = iter(())) -> Result:
         """Take steps that yield while they wait, and return what they return.
 
-        Between them it looks after the children, and takes the steps of another work, which never waits.
+        Between them it looks after the children, and takes steps of other work, `meanwhile`, which never waits and
+        may be unfinished at the end.
         """
         with contextlib.closing(steps):
             while True:
@@ -167,11 +168,14 @@ class Supervisor:
                     break
                 has_worked = any(True for _ in itertools.islice(meanwhile, 1))
                 self.turn(0 if has_worked else WAIT_SECONDS)
-        for _ in meanwhile:
+        return result
+
+    def work_through(self, steps: Iterator[object]) -> None:
+        """Take all steps of work that never waits, and look after the children between them."""
+        for _ in steps:
             self.turn(0)
             if self._stopping:
                 raise Stop
-        return result
 
     def until_ready(
         self, children: Iterable[Child], seconds: float, attempts: int | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import time
@@ -21,7 +22,7 @@ from deploy.embedded.server import Server
 from deploy.logs import Journal, LogFile
 from deploy.own_servers import as_role, check_postgres, check_redis
 from deploy.processes import Process
-from deploy.supervisor import Stop, Supervisor
+from deploy.supervisor import Child, Stop, Supervisor
 from deploy.trouble import Trouble, in_words
 from shared.settings import SERVICES, Service, Settings, login_of
 
@@ -120,6 +121,8 @@ class Installation:
 
 
 Listeners = Mapping[Service, socket.socket]
+Load = Callable[[], Iterator[Service | None]]
+"""Loads the program step by step; yields a service when all that its processes need is loaded."""
 Migrate = Callable[[str, dict[str, str]], None]
 
 
@@ -136,7 +139,11 @@ def the_eight(installation: Installation, listeners: Listeners) -> list[Process]
         )
         for service in SERVICES
     ]
-    return apis + [Process(f"{service}-worker", partial(_work, listeners), settings[service]) for service in SERVICES]
+    workers = [
+        Process(f"{service}-worker", partial(_work, listeners), settings[service], in_background=True)
+        for service in SERVICES
+    ]
+    return apis + workers
 
 
 def _serve_alone(listeners: Listeners, service: Service, settings: Settings) -> None:
@@ -178,7 +185,7 @@ def _refusal_in_words(refused: BaseException | None) -> str:
 def up(
     chosen: Options,
     processes: Callable[[Installation, Listeners], Sequence[Process]] = the_eight,
-    load: Callable[[], Iterator[None]] = children.import_everything,
+    load: Load = children.import_everything,
     migrate: Migrate = migrate,
     announce: Callable[[Installation], None] = lambda _installation: None,
     progress: Callable[[str], None] = lambda _sentence: None,
@@ -291,17 +298,47 @@ def _secret(directory: DataDirectory, name: str) -> str:
 def _start(
     installation: Installation,
     supervisor: Supervisor,
-    load: Callable[[], Iterator[None]],
+    load: Load,
     processes: Callable[[], Sequence[Process]],
     migrate: Migrate,
 ) -> None:
     """Load the program while the database is made ready: the one takes this process, the other its children."""
-    supervisor.finish(_prepare_database(installation, supervisor, migrate), meanwhile=load())
+    steps = load()
+    loaded: list[Service | None] = []
+    supervisor.finish(_prepare_database(installation, supervisor, migrate), meanwhile=_noted(steps, loaded))
     data.complete(installation.directory)
-    children.share_memory()
-    started = [supervisor.add_process(process) for process in processes()]
-    for child in supervisor.finish(supervisor.until_ready(started, READY_WITHIN)):
+    made = processes()
+    apis = [process for process in made if not process.in_background]
+    started: list[Child] = []
+    supervisor.work_through(_start_when_loaded(apis, itertools.chain(loaded, steps), supervisor, started))
+    unready = supervisor.finish(supervisor.until_ready(started, READY_WITHIN))
+    for process in made:
+        if process.in_background:
+            supervisor.add_process(process)
+    for child in unready:
         supervisor.journal.say(f"{child.name} is not ready yet: see `fangxian logs {child.name}`.", "warning")
+
+
+def _noted(steps: Iterator[Service | None], loaded: list[Service | None]) -> Iterator[None]:
+    for step in steps:
+        loaded.append(step)
+        yield
+
+
+def _start_when_loaded(
+    apis: Sequence[Process], steps: Iterator[Service | None], supervisor: Supervisor, started: list[Child]
+) -> Iterator[None]:
+    """Start each API as soon as its service is loaded: it builds its routes while the next service is loaded."""
+    waiting = list(apis)
+    for loaded in steps:
+        if loaded:
+            children.share_memory()
+            started += [supervisor.add_process(api) for api in waiting if api.settings.service == loaded]
+            waiting = [api for api in waiting if api.settings.service != loaded]
+        yield
+    children.share_memory()
+    children.load_is_done()
+    started += [supervisor.add_process(api) for api in waiting]
 
 
 def _prepare_database(
