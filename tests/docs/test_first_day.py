@@ -81,6 +81,7 @@ def shell(tmp_path: Path, repository: Path) -> Iterator[Shell]:
         yield Shell(running.url, data, tmp_path, repository)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)  # some thirty commands, one after the other
 def test_the_first_day(shell: Shell, page: str) -> None:
     assert httpx.post(f"{shell.url}/gateway/v1/development/tokens", json={"role": "command"}).status_code == 404

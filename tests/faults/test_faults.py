@@ -21,7 +21,7 @@ from tests.faults.check import Differences
 from tests.faults.site import PROCESSES, installed, until
 from tests.faults.world import World
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 REDIS_AWAY_SECONDS = 10
 TRIED_IN_VAIN = 3

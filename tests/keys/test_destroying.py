@@ -23,7 +23,7 @@ from tests.days import until_a_day_lasts
 from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import SHATANG, number, person
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 RESIDENTS = "/registry/v1/residents"
 SOON_SECONDS = 10

@@ -27,7 +27,7 @@ from tests.registry.people import SHATANG, number, person
 
 logger = logging.getLogger(__name__)
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 PAUSE_SECONDS = 0.03
 PEOPLE = 10

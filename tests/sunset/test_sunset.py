@@ -23,7 +23,7 @@ from tests.canary import places
 from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import number, person
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
 
 RESIDENTS = "/registry/v1/residents"
 SUNSET = "/gateway/v1/sunset"
