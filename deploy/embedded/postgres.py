@@ -86,8 +86,13 @@ def create(home: Home, owner_password: str, *, durable: bool = True) -> None:
         if durable:
             _run(home, [str(programs / "initdb"), "--sync-only", "--pgdata", str(half_made)])
         half_made.rename(home.cluster)
-    except BaseException:
-        shutil.rmtree(half_made, ignore_errors=True)
+    except BaseException as error:
+        try:
+            shutil.rmtree(half_made)
+        except FileNotFoundError:
+            pass
+        except OSError as left:  # the next start removes it
+            error.add_note(f"What was half made is still there: {left}")
         raise
     finally:
         password_file.unlink(missing_ok=True)
