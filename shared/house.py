@@ -135,7 +135,7 @@ class House:
             if restored:
                 raise Unavailable()
             self.is_over = (await work.rows(SELECT_IS_OVER))[0]["is_over"]
-            return await work.rows(data_keys.KEYS)
+            return await work.rows(data_keys.SELECT_KEYS)
 
     async def _keep_open(self) -> None:
         while True:
