@@ -1,4 +1,4 @@
-"""Who acts: roles, and the actor on whose behalf one transaction runs."""
+"""Roles, and the actor on whose behalf a transaction runs."""
 
 import enum
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ class Role(enum.Flag):
     MUNICIPAL = enum.auto()
     AUDITOR = enum.auto()
     SERVICE = enum.auto()
-    """Another of our own services, for the feed. No token from outside carries it."""
+    """Another service of this system. No external token can have this role."""
 
     CASEWORKERS = GRID_WORKER | COMMUNITY_OFFICER | VILLAGE_DOCTOR | SAMPLER | COMMAND | SUPERVISOR
-    """Who works with people's data. An auditor sees what was done with it."""
+    """The roles that work with people's data. An auditor only sees what was done with it."""
     STAFF = CASEWORKERS | AUDITOR
     MACHINE = LABORATORY | DESK_120 | HOSPITAL | MUNICIPAL
     DOOR = DOORKEEPER | CHECKPOINT
@@ -41,24 +41,24 @@ class Role(enum.Flag):
 
     @classmethod
     def named(cls, name: str) -> Self:
-        """The single role of that name (`grid_worker`); KeyError if there is none."""
+        """Return the single role with this name (`grid_worker`). Raises KeyError."""
         role = cls[name.upper()]
         if role.bit_count() != 1:
             raise KeyError(name)
         return role
 
     def bit_count(self) -> int:
-        """How many single roles this set holds."""
+        """Return the number of single roles in this set."""
         return self.value.bit_count()
 
     @property
     def label(self) -> str:
-        """The name as tokens carry it: `grid_worker`."""
+        """The name in tokens: `grid_worker`."""
         return str(self.name).lower()
 
     @property
     def database_role(self) -> DatabaseRole:
-        """Whose row-level policy a single role works under."""
+        """The database role whose row-level policies apply to a single role."""
         if self in Role.STAFF:
             return "staff"
         if self in Role.MACHINE:
@@ -72,9 +72,10 @@ class Role(enum.Flag):
 class Actor:
     """One person or machine, acting in one role, within one scope.
 
-    `range` is the half-open range of region codes staff may see. `residents` are the people a resident may act for:
-    the resident first, then at most 8 dependants. `party` is whose tubes, episodes or lists a machine may see; for a
-    door it is its service point, for staff the organisation they act for, which residents read.
+    `range` is the half-open range of region codes that staff may see. `residents` are the people that a resident may
+    act for: first the resident, then at most 8 dependants. For a machine, `party` names the organisation whose tubes,
+    episodes or lists it may see. For a door it is the service point. For staff it is the organisation they act for,
+    which residents can read in the audit.
     """
 
     subject: str
@@ -87,20 +88,20 @@ class Actor:
 
     @property
     def resident_id(self) -> UUID | None:
-        """The resident who acts, if one does."""
+        """The acting resident, or None if the actor is not a resident."""
         return self.residents[0] if self.residents else None
 
     @property
     def machine(self) -> str:
-        """The party of a machine; empty for everybody else."""
+        """The party of a machine; empty for all other actors."""
         return self.party if self.role in Role.MACHINE else ""
 
     def during(self, request_id: str) -> Self:
-        """The same actor in another request."""
+        """Return the same actor with this request id."""
         return replace(self, request_id=request_id)
 
     def claims(self) -> dict[str, Any]:
-        """The actor in plain values, as tokens and jobs carry it; but for the request."""
+        """Return the actor as plain values for tokens and jobs, without the request id."""
         return {
             "sub": self.subject,
             "role": self.role.label,
@@ -112,7 +113,7 @@ class Actor:
 
     @classmethod
     def claimed(cls, claims: Mapping[str, Any]) -> Self:
-        """The actor of claims. Raises KeyError, TypeError or ValueError."""
+        """Build the actor from claims. Raises KeyError, TypeError or ValueError."""
         low, high = claims["range"]
         return cls(
             subject=claims["sub"],
@@ -125,5 +126,5 @@ class Actor:
 
 
 def system(service: str, scope: str = "") -> Actor:
-    """A service's own worker, acting under a region scope (the whole by default)."""
+    """Return the actor of a service itself, with a region scope (everything by default)."""
     return Actor(subject=f"service:{service}", role=Role.SERVICE, range=range_of(scope))

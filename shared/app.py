@@ -1,4 +1,4 @@
-"""How a service's API is put together: the same surroundings for each, so that a service lists only what is its own."""
+"""Assembly of a service's API. All common parts are added here, so that a service declares only its own."""
 
 import asyncio
 import gc
@@ -37,23 +37,23 @@ from shared.retention.use_cases import RETENTION
 from shared.settings import Service, Settings
 
 UPLOAD_SECONDS = 300.0
-"""How long the upload of a file may take: 256 MiB over a line of 7 Mbit/s."""
+"""The time limit of a file upload: 256 MiB at 7 Mbit/s."""
 
 CHECK_SECONDS = 0.5
-"""How long a health check waits for a server: one that hangs must not make whoever asks us hang."""
+"""The time limit of a health check for each server, so that a server that hangs does not block the check."""
 
 YOUNG_OBJECTS = 20_000
-"""How many new objects the collector waits for: requests leave few cycles behind, and each look for them costs."""
+"""New objects before the garbage collector runs. Requests leave few cycles, and each search for cycles costs time."""
 
 Authenticate = Callable[[Mapping[str, Any]], Actor]
-"""Takes an ASGI scope, or a request, which reads as its scope."""
+"""Takes an ASGI scope, or a request, which can be read like a scope."""
 
 Lifespan = Callable[[House], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
 class Api:
-    """What is a service's own: its routers, its resources, and its hot routes beside FastAPI."""
+    """What a service declares: its routers, its resources, and its hot routes that bypass FastAPI."""
 
     title: str
     routers: Sequence[Router]
@@ -63,22 +63,22 @@ class Api:
     upload_paths: Sequence[str] = ()
     body_bytes: Mapping[str, int] = field(default_factory=dict)
     authenticate: Callable[[House], Authenticate] | None = None
-    """How callers are known; by the internal token, where a service stands behind the edge."""
+    """How to authenticate callers. The default is the internal token, for services behind the edge."""
     within: Callable[[FastAPI], None] = lambda _: None
-    """Adds what stands between the surroundings and the routes."""
+    """Adds middleware between the common middleware and the routes."""
     openapi_path: str = "/openapi.json"
     proposals: Sequence[Kind[Any]] = ()
-    """What two people decide here, beside how long data is kept."""
+    """The kinds of proposals of this service, besides retention periods."""
     foreign_paths: Sequence[str] = ()
-    """Where others answer through us, whose pages are their own."""
+    """Paths whose answers come from other systems through this service. These set their own security headers."""
     is_edge: bool = False
-    """Whether everybody reaches it, so that its figures are asked for behind it."""
+    """Whether the service is public. A public service exposes its metrics only to other services."""
     reactions: Sequence[Reaction] = ()
-    """What the service's worker reads, for the gauge of how far it has come."""
+    """The reactions of the service's worker, for the gauge of its progress."""
 
 
 def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
-    """One service's application. `house` is given by tests, which replace the network to the peers."""
+    """Build the application of a service. Tests pass `house` to replace the network to other services."""
     house = house or House.build(settings)
     _require_snapshots(settings.service, api)
     app = App(
@@ -103,7 +103,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         _figures(house, api),
     ]
     for router in [*api.routers, *of_every_service]:
-        # Not include_router: it makes each route a second time, in every process, when the first request comes.
+        # Not include_router, because it builds each route a second time, in every process, at the first request.
         app.router.routes.extend(router.routes)
     _add_health(app, house)
     if not api.is_edge:
@@ -125,7 +125,7 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
 
 
 def _require_snapshots(service: Service, api: Api) -> None:
-    """A resource without a snapshot travels until somebody rebuilds, and is then forgotten: better not to start."""
+    """Refuse to start if a resource has no snapshot, because a rebuild of a reader would lose the resource."""
     for kind in RESOURCES.values():
         if kind.__module__ == f"shared.contracts.{service}" and kind not in api.snapshots:
             raise TypeError(f"list {kind.__name__} in API.snapshots of services.{service}.app: it has no snapshot")
@@ -133,7 +133,7 @@ def _require_snapshots(service: Service, api: Api) -> None:
 
 @asynccontextmanager
 async def _running(house: House, api: Api, _: FastAPI) -> AsyncIterator[None]:
-    """What lasts as long as the process."""
+    """Open and close what lasts as long as the process."""
     telemetry.configure_logs(house.settings.service, "api")
     await house.start()
     collect_rarely()
@@ -145,14 +145,14 @@ async def _running(house: House, api: Api, _: FastAPI) -> AsyncIterator[None]:
 
 
 def collect_rarely() -> None:
-    """What is here now stays: the collector need not look at it again and again while requests come."""
+    """Exempt all current objects from garbage collection, and collect less often while requests arrive."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
 
 
 def bearer(house: House) -> Authenticate:
-    """How a service behind the edge knows its caller: by the internal token, and nothing else."""
+    """Build the authentication of a service behind the edge: it accepts only the internal token."""
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:
         return house.signer.actor_of(bearer_token(scope)).during(scope["state"]["request_id"])
@@ -161,7 +161,7 @@ def bearer(house: House) -> Authenticate:
 
 
 def bearer_token(scope: Mapping[str, Any]) -> str:
-    """The one bearer token of a request. Raises `Unauthenticated`."""
+    """Return the bearer token of a request. Raises `Unauthenticated` unless there is exactly one."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     scheme, _, token = values[0].decode("latin-1").partition(" ") if len(values) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not token:
@@ -177,7 +177,7 @@ def _add_health(app: FastAPI, house: House) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
-        """Whether the process can do its work, and what it misses. Redis is missed, but not needed."""
+        """Whether the process can work, and what is unavailable. Redis is reported but not required."""
         postgresql, redis = await asyncio.gather(_check(_ping(house)), _check(house.waker.ping()))
         checks = {"postgresql": postgresql, "redis": redis}
         ready = checks["postgresql"]["ok"] and house.is_open
@@ -185,7 +185,7 @@ def _add_health(app: FastAPI, house: House) -> None:
 
     @app.get("/problems", include_in_schema=False)
     async def problems(request: Request) -> list[dict[str, Any]]:
-        """All that can go wrong here, for the pages of the edge."""
+        """List all problems of this service, for the pages of the edge."""
         return catalogue(language_of(request.headers.get("accept-language")))
 
 
@@ -194,33 +194,33 @@ def _add_document(app: FastAPI, path: str) -> None:
 
     @app.get(path, include_in_schema=False)
     async def openapi(request: Request) -> Response:
-        """What this service can do."""
+        """Return the OpenAPI document of this service."""
         return document.of(app.openapi()).answer(request, {"cache-control": "public, max-age=60"})
 
 
 def _figures(house: House, api: Api) -> Router:
-    """The figures of this process, for our own services."""
+    """Build the route of this process's metrics for other services."""
     router = Router(prefix="/internal", tags=["figures"])
 
     @router.get("/metrics", role=Role.SERVICE, include_in_schema=False, response_class=Response)
     async def read_figures() -> Response:
-        """Figures for Prometheus."""
+        """Metrics for Prometheus."""
         return await _measured(house, api.reactions)
 
     return router
 
 
 def _add_metrics(app: FastAPI, house: House, api: Api) -> None:
-    """Figures for Prometheus, at an address that only the inside reaches: the edge passes it on to nobody."""
+    """Add the metrics for Prometheus, at a path that only the internal network reaches: the edge does not proxy it."""
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        """This process's own."""
+        """Metrics of this process."""
         return await _measured(house, api.reactions)
 
     @app.get("/metrics/gateway", include_in_schema=False)
     async def metrics_of_the_edge() -> Response:
-        """Those of the edge, whose own port is everybody's."""
+        """Metrics of the edge, which does not expose them on its public port."""
         answer = await house.peers.call("gateway", "GET", "/internal/metrics", system(house.settings.service))
         return Response(answer.content, answer.status_code, media_type=CONTENT_TYPE_LATEST)
 
@@ -239,7 +239,7 @@ def _observe(service: str) -> limits.Observe:
 
 
 def _observe_one(service: str) -> Callable[[str, str], Callable[[int, float], None]]:
-    """Like `_observe` for one route, which is looked up once and not for each request."""
+    """Like `_observe`, but for one route, so that its labels are looked up once and not for each request."""
 
     def of(method: str, path: str) -> Callable[[int, float], None]:
         figures: dict[int, Any] = {}
@@ -265,6 +265,6 @@ async def _check(what: Awaitable[Any], seconds: float = CHECK_SECONDS) -> dict[s
     try:
         async with asyncio.timeout(seconds):
             await what
-    except Exception as error:  # a health check reports whatever is wrong
+    except Exception as error:  # a health check reports every failure
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True, "milliseconds": round((time.perf_counter() - began) * 1000, 1)}

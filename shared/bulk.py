@@ -1,7 +1,7 @@
-"""Many rows in one statement: each column travels as one array, so the statement is the same for any number of rows.
+"""Insert many rows with one statement. Each column is one array, so the statement is the same for any number of rows.
 
-A driver encodes an array value by value, in Python, and that was most of the time of a batch. So an array travels as
-PostgreSQL itself writes it, made in one go (`literal`); and a column that says the same in all rows travels once.
+The driver encodes an array value by value in Python, which took most of the time of a batch. An array is therefore sent
+as a PostgreSQL array literal that is built at once (`literal`). A column with the same value in all rows is sent once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase
 
 WITHOUT_ESCAPES = {"UUID", "TIMESTAMP WITH TIME ZONE", "BIGINT", "INTEGER", "SMALLINT", "BOOLEAN"}
-"""The types whose values PostgreSQL and JSON write alike."""
+"""The types whose values have the same text in PostgreSQL and JSON."""
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def literal(values: Sequence[Any]) -> str:
-    """An array of ids, days, times, numbers or truths as text, for `CAST(CAST(:values AS text) AS uuid[])`.
+    """Build an array literal of ids, days, times, numbers or booleans, for `CAST(CAST(:values AS text) AS uuid[])`.
 
-    For `unnest`, which reads it once: in a condition (`= ANY(…)`) it may be read again for each row that is looked at.
-    Of texts only where none has a control character, such as codes and names of types: JSON alone escapes those. Bytes
-    become texts in base64.
+    Use it with `unnest`, which parses it once. A condition (`= ANY(…)`) may parse it again for each row. Use it for
+    texts only if none contains a control character, such as codes and type names, because JSON escapes these
+    differently. Bytes become base64 texts.
     """
     return "{" + msgspec.json.encode(values)[1:-1].decode() + "}"
 
@@ -32,11 +32,11 @@ def literal(values: Sequence[Any]) -> str:
 def insertion(
     kind: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], *, replace_by: Sequence[str] = ()
 ) -> tuple[TextClause, dict[str, Any]]:
-    """The statement that inserts rows of the same columns, and its values; `replace_by` names the key to replace by."""
+    """Build the statement that inserts rows with equal columns, and its values. `replace_by` is the key for upserts."""
     names = tuple(rows[0])
     types = _types(kind)
     columns = {name: _column(name, types[name], rows) for name in names}
-    # Not the first: a statement without an array would insert one row.
+    # The first column is always an array, because a statement without an array would insert one row.
     once = frozenset(name for name in names[1:] if _is_the_same(columns[name]))
     values = {name: _sent(column, types[name], once=name in once) for name, column in columns.items()}
     return _insertion(kind, names, once, tuple(replace_by)), values
@@ -44,9 +44,9 @@ def insertion(
 
 @lru_cache(maxsize=256)
 def deletion(kind: type[DeclarativeBase]) -> TextClause:
-    """The statement that deletes what is held from `:subjects`, and says whom it was about."""
-    held = f"DELETE FROM {kind.__table__} WHERE subject = ANY(CAST(:subjects AS uuid[]))"  # noqa: S608 (a table)
-    return text(f"{held} RETURNING resident_id")
+    """Build the statement that deletes the rows of `:subjects` and returns their residents."""
+    statement = f"DELETE FROM {kind.__table__} WHERE subject = ANY(CAST(:subjects AS uuid[]))"  # noqa: S608 (a table)
+    return text(f"{statement} RETURNING resident_id")
 
 
 @lru_cache(maxsize=256)

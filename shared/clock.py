@@ -1,6 +1,6 @@
-"""The one notion of time: UTC instants, and days as Asia/Shanghai has them.
+"""The clock of the system: UTC instants, and days in Asia/Shanghai.
 
-Rules never ask for the time; they are given `now`. Everything else asks `clock.now()`, which tests can move.
+Rules never read the clock; they receive `now`. All other code calls `clock.now()`, which tests can move.
 """
 
 import time
@@ -14,16 +14,16 @@ _shift = timedelta(0)
 
 
 def now() -> datetime:
-    """The present instant, in UTC."""
+    """Return the current instant, in UTC."""
     return datetime.now(UTC) + _shift
 
 
 def seconds() -> float:
-    """The present instant in Unix seconds, for what is compared with such: a quarter of `now().timestamp()`."""
+    """Return the current instant in Unix seconds. It takes a quarter of the time of `now().timestamp()`."""
     return time.time() + _shift.total_seconds()
 
 
 def move(by: timedelta) -> None:
-    """Move this process's clock, for tests. `move(timedelta(0))` puts it right again."""
+    """Move this process's clock, for tests. `move(timedelta(0))` resets it."""
     global _shift
     _shift = by

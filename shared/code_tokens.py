@@ -1,7 +1,7 @@
-"""The text of a health code (FX1): its format, and how it is read by its signature, with public keys and no secret.
+"""The text of a health code (FX1): its format, and its verification with public keys.
 
-The gateway makes these texts and reads them by their seal (`services/gateway/tokens/rules.py`). Other services and
-devices read them by their signature, as here. `docs/code-token.md` has the layout byte by byte.
+The gateway creates these texts and verifies its own by a MAC (`services/gateway/tokens/rules.py`). Other services and
+devices verify the signature, with this module. `docs/code-token.md` describes the layout byte by byte.
 """
 
 import enum
@@ -22,11 +22,11 @@ from shared.problems import Problem, Text
 PREFIX = "FX1."
 MINUTE_SECONDS = 60
 LIVE_SECONDS = 120
-"""A live code is issued on the minute it is shown in, so it is at least one minute from its end when it is drawn."""
+"""The lifetime of a live code. `issued_at` is rounded down to the minute, so a new code is valid for over a minute."""
 SKEW_SECONDS = 30
-"""How far the clock of a checking device may be behind."""
+"""How far the clock of a verifying device may be behind."""
 LONGEST = 200
-"""Characters; a longer text is not looked at."""
+"""The longest accepted text, in characters."""
 
 HEAD = struct.Struct(">4sB16sIBII")
 """Key id, kind, resident, issued, colours, until, last negative."""
@@ -35,7 +35,7 @@ TAIL_BYTES = SEAL_BYTES + SIGNATURE_BYTES + CHECK_BYTES
 KEPT_SIGNATURES = 16_384
 
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")
-"""Makes URL-safe base64 ordinary, and what is not URL-safe no base64 at all."""
+"""Converts URL-safe base64 to standard base64. Characters of standard base64 become invalid."""
 
 
 class Kind(enum.IntEnum):
@@ -50,11 +50,11 @@ _SIZES: dict[int, int] = {kind: HEAD.size + TAIL_BYTES + (16 if kind is Kind.PRO
 Fault = Literal["malformed", "unknown_key", "forged", "not_yet", "expired"]
 
 
-class BadToken(ValueError):  # noqa: N818 - it is a token that is bad, not an error of ours
-    """A text that is no valid code now, and why.
+class BadToken(ValueError):  # noqa: N818 - a fault of the token, not an error of the program
+    """A text is not a currently valid code.
 
-    `malformed`: not a code, or misread. `unknown_key`: signed by a key that is not (or no longer) trusted. `forged`:
-    not signed by that key. `not_yet`, `expired`: genuine, but of another time.
+    `malformed`: not a code, or misread. `unknown_key`: the key is not trusted, or no longer. `forged`: the signature is
+    not from this key. `not_yet`, `expired`: genuine, but not valid at this time.
     """
 
     def __init__(self, fault: Fault) -> None:
@@ -63,14 +63,14 @@ class BadToken(ValueError):  # noqa: N818 - it is a token that is bad, not an er
 
 
 class Genuine(NamedTuple):
-    """What a genuine text says of its person. `issued_at` is in seconds since 1970, on the minute."""
+    """The content of a genuine text. `issued_at` is in Unix seconds, rounded down to the minute."""
 
     resident_id: UUID
     shown_by: UUID | None
     issued_at: int
 
     def fault_at(self, instant: datetime, leeway: timedelta = timedelta(0)) -> Literal["not_yet", "expired"] | None:
-        """Whether the text was of another time at that instant, by a clock that may be wrong by `leeway`."""
+        """Return why the text is not valid at an instant, or None. `leeway` is the possible error of the clock."""
         age, slack = instant.timestamp() - self.issued_at, leeway.total_seconds()
         if age < -SKEW_SECONDS - slack:
             return "not_yet"
@@ -78,7 +78,7 @@ class Genuine(NamedTuple):
 
 
 def opened(text: str) -> bytes:
-    """The bytes of a text that is whole, of a known kind and read without a slip. Raises `BadToken`."""
+    """Decode a complete text of a known kind and verify its checksum. Raises `BadToken`."""
     if not text.startswith(PREFIX) or len(text) > LONGEST:
         raise BadToken("malformed")
     try:
@@ -94,24 +94,24 @@ def opened(text: str) -> bytes:
 
 
 def check_of(raw: bytes) -> bytes:
-    """The last two bytes: CRC-16 (CCITT, beginning with FFFF) over all before them."""
+    """Return the checksum for the last two bytes: CRC-16 (CCITT, initial value FFFF) over all bytes before them."""
     return crc_hqx(raw, 0xFFFF).to_bytes(CHECK_BYTES, "big")
 
 
 def id_of(raw: bytes) -> UUID:
-    """A UUID of its bytes, at a quarter of what its own constructor takes."""
+    """Build a UUID from its bytes, in a quarter of the time of its constructor."""
     return msgspec.convert(raw.hex(), UUID)
 
 
 def shown_by_of(body: bytes) -> UUID | None:
-    """Who shows the code, of what stands before the seal, if that is not its person."""
+    """Return who shows the code if it is a proxy, or None. `body` is the part before the MAC."""
     return id_of(body[HEAD.size :]) if body[4] == Kind.PROXY else None
 
 
 def genuine(text: str, public_keys: Mapping[bytes, bytes]) -> Genuine:
-    """What a text says that one of these keys has signed, whatever its time. Raises `BadToken`.
+    """Verify the signature of a text and return its content, regardless of its time. Raises `BadToken`.
 
-    `public_keys` are the 32 bytes of each trusted key, by its id of four bytes.
+    `public_keys` maps the id of each trusted key (4 bytes) to the key (32 bytes).
     """
     raw = opened(text)
     public_key = public_keys.get(raw[:4])
@@ -125,7 +125,7 @@ def genuine(text: str, public_keys: Mapping[bytes, bytes]) -> Genuine:
 
 @lru_cache(maxsize=KEPT_SIGNATURES)
 def _is_signed(raw: bytes, public_key: bytes) -> bool:
-    """Whether a key has signed these bytes. A device repeats what it is not sure of, and a check takes 200 µs."""
+    """Whether a key has signed these bytes. Cached, because devices repeat scans and a check takes 200 µs."""
     signature = raw[-SIGNATURE_BYTES - CHECK_BYTES : -CHECK_BYTES]
     try:
         _loaded(public_key).verify(signature, raw[: -SIGNATURE_BYTES - CHECK_BYTES])
@@ -140,7 +140,7 @@ def _loaded(public_key: bytes) -> Ed25519PublicKey:
 
 
 class CodeMalformed(Problem):
-    """The text is not a code of ours, or was misread."""
+    """The text is not a health code of this system, or it was misread."""
 
     status = 422
     code = "code_malformed"
@@ -149,16 +149,16 @@ class CodeMalformed(Problem):
 
 
 class CodeForged(Problem):
-    """The code was not signed by any key that is trusted here."""
+    """No trusted key has signed the code."""
 
     status = 422
     code = "code_forged"
-    title = Text(zh="此码不是本系统签发的", en="This code was not issued by this system or a trusted one")
+    title = Text(zh="此码并非由本系统或受信任系统签发", en="This code was not issued by this system or a trusted one")
     fix = Text(zh="请出示官方页面上的健康码", en="Show the code on the official page")
 
 
 class CodeExpired(Problem):
-    """The code was genuine, and is too old: a picture of it, or a page left open."""
+    """The code is genuine but too old, for example a picture of it or a page that was left open."""
 
     status = 422
     code = "code_expired"
@@ -167,7 +167,7 @@ class CodeExpired(Problem):
 
 
 class CodeNotYet(Problem):
-    """The code is of a minute that has not come."""
+    """The code was issued at a time in the future."""
 
     status = 422
     code = "code_not_yet"

@@ -1,7 +1,7 @@
-"""The data keys of a service: one for each month, another whenever it is rotated, gone when it is destroyed.
+"""The data keys of a service: one for each month, and another one after each rotation.
 
-They lie in the service's schema, wrapped by the master key. Every process looks every two seconds, and a new key seals
-only when all have had the time to see it; so nobody meets a ciphertext whose key it cannot know.
+They are stored in the service's schema, wrapped by the master key. Every process reads them every two seconds. A new
+key encrypts only after all processes had time to read it, so no process meets a ciphertext with an unknown key.
 """
 
 import os
@@ -19,43 +19,43 @@ logger = structlog.get_logger()
 
 KEY_BYTES = 32
 
-KEYS = text("""
+SELECT_KEYS = text("""
     SELECT id, month, master, wrapped, seals_from <= clock_timestamp() AS seals FROM data_keys ORDER BY id
 """)
-ADD = text("""
+INSERT_KEY = text("""
     INSERT INTO data_keys (id, month, master, wrapped) VALUES (:id, :month, :master, :wrapped)
     ON CONFLICT (id) DO NOTHING
 """)
 
 
 def bound_to(service: str, key_id: int) -> bytes:
-    """What a wrapped data key is bound to: it opens as no other service's and no other month's."""
+    """Return the associated data of a wrapped data key, which binds it to its service and its id."""
     return f"{service}|{key_id}".encode()
 
 
 async def wrapped_new(masters: Masters, service: str, key_id: int) -> Wrapped:
-    """A fresh data key, wrapped for storing."""
+    """Create a data key and wrap it."""
     return await masters.wrap(os.urandom(KEY_BYTES), bound_to(service, key_id))
 
 
 def missing(rows: Sequence[RowMapping], months: Sequence[int]) -> dict[int, int]:
-    """The data keys that are to be made, by month: for each month that has none, or none that is not destroyed."""
-    found = {}
+    """Return the ids of the data keys to create, by month: for each month without a key that is not destroyed."""
+    ids = {}
     for month in months:
         of_month = [row for row in rows if row["month"] == month]
         if not any(row["wrapped"] for row in of_month):
-            found[month] = key_after(of_month[-1]["id"]) if of_month else month
-    return found
+            ids[month] = key_after(of_month[-1]["id"]) if of_month else month
+    return ids
 
 
 async def make(work: Work, made: Sequence[tuple[int, int, Wrapped]]) -> None:
-    """Keep new data keys (id, month, wrapped), unless another process was first."""
+    """Store new data keys (id, month, wrapped), unless another process was first."""
     for key_id, month, wrapped in made:
-        await work.run(ADD, id=key_id, month=month, master=wrapped.master, wrapped=wrapped.key)
+        await work.run(INSERT_KEY, id=key_id, month=month, master=wrapped.master, wrapped=wrapped.key)
 
 
 async def take(ring: Keyring, masters: Masters, rows: Sequence[RowMapping], this_month: int) -> None:
-    """Bring a ring to what the schema holds. A key that cannot be unwrapped now is tried again at the next look."""
+    """Update a keyring from the stored keys. A key that cannot be unwrapped now is retried at the next read."""
     ring.drop([row["id"] for row in rows if row["wrapped"] is None])
     newest: dict[int, int] = {}
     for row in rows:
@@ -78,5 +78,5 @@ async def take(ring: Keyring, masters: Masters, rows: Sequence[RowMapping], this
 
 
 def months_needed(this_month: int) -> tuple[int, int]:
-    """This month, and the next, whose key is there before it begins."""
+    """Return this month and the next, because the key of a month exists before the month begins."""
     return this_month, next_month(this_month)

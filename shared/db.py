@@ -1,7 +1,7 @@
-"""The database as every service sees it: its own schema, rows that count their versions, one engine per process.
+"""The database of a service: its own schema, rows with version numbers, one engine per process.
 
-A service's login role can do nothing by itself. Each transaction chooses one of the service's group roles and a scope
-(`shared/work.py`); row-level security does the rest, so that no query can forget it.
+The login role of a service has no permissions of its own. Each transaction sets one of the service's group roles and a
+scope (`shared/work.py`). Row-level security then restricts every query, so that no query can omit the scope.
 """
 
 import importlib
@@ -27,7 +27,7 @@ GROUP_ROLES: tuple[DatabaseRole, ...] = ("staff", "resident", "machine", "door",
 
 AuditRole = Literal["auditor", "sealer"]
 AUDIT_ROLES: tuple[AuditRole, ...] = ("auditor", "sealer")
-"""Who may read the audit, and who may seal it. Residents read of entries about themselves what concerns them."""
+"""The roles that read and chain the audit. Residents read entries about themselves under their own role."""
 
 EMPTY_SCOPE: Mapping[str, str] = {
     "scope.low": NOTHING[0],
@@ -35,10 +35,10 @@ EMPTY_SCOPE: Mapping[str, str] = {
     "scope.residents": "{}",
     "scope.party": "",
 }
-"""The scope of who has chosen none: a forgotten scope sees nothing."""
+"""The scope of a transaction that has set none. It sees no rows."""
 
 REGION = Text(collation="C")
-"""The type of every region column: compared byte by byte, so that a scope is a range of an index."""
+"""The type of region columns. They are compared byte by byte, so that a scope is one range of an index."""
 
 TYPES: Mapping[Any, Any] = {
     str: Text,
@@ -47,7 +47,7 @@ TYPES: Mapping[Any, Any] = {
     UUID: PG_UUID(as_uuid=True),
     datetime: DateTime(timezone=True),
 }
-"""What Python's types are in the database, unless a column says otherwise."""
+"""The default column types of Python types."""
 
 NAMING = {
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
@@ -59,32 +59,32 @@ NAMING = {
 
 
 def group_of(service: Service, role: DatabaseRole | AuditRole) -> str:
-    """The group role a transaction of a service works under."""
+    """Return the group role for a transaction of a service."""
     return f"fangxian_{service}_{role}"
 
 
 def metadata_of(service: Service) -> MetaData:
-    """The metadata that holds all tables of one service's schema."""
+    """Build the metadata for the tables of one service's schema."""
     return MetaData(schema=service, naming_convention=NAMING)
 
 
 def declare_tables(service: Service) -> None:
-    """Import the `tables.py` of every capability of a service, so that nothing depends on who imported what.
+    """Import the `tables.py` of every capability of a service, so that all tables are known in every process.
 
-    A worker alone would else not know sealed columns that only routes speak of, and leave them under old keys.
+    Otherwise a worker would not know encrypted columns that only routes use, and would leave them under old keys.
     """
     package = importlib.import_module(f"services.{service}")
-    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if found.name.endswith(".tables"):
-            importlib.import_module(found.name)
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name.endswith(".tables"):
+            importlib.import_module(module.name)
 
 
 class Row:
-    """What every table of things has: an id, an order, a version, a region.
+    """The base of tables of domain records: an id, an order, a version, a region.
 
-    `seq` is the order in which the server wrote rows. Lists are read by region and then by it, with the index that each
-    table gets here: a scope is one range of it. `version` counts the changes; statements that change many rows add one
-    themselves.
+    `seq` is the order in which the server wrote the rows. Lists are read by region and then by `seq`, with the index
+    that is added here; a scope is one range of this index. `version` counts the changes. Statements that change many
+    rows must increment it themselves.
     """
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-10)
@@ -103,14 +103,14 @@ class Row:
         return table
 
     def __init__(self, **values: Any) -> None:
-        # The id comes first: sealed columns are bound to it.
+        # Set the id first, because encrypted columns are bound to it.
         self.id = values.pop("id", None) or new_id()
         for name, value in values.items():
             setattr(self, name, value)
 
 
 def engine_of(settings: Settings) -> AsyncEngine:
-    """The process's engine. Connections are made when first needed."""
+    """Build the engine of the process. It opens connections when they are first needed."""
     url = make_url(settings.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
     engine = create_async_engine(
         url,
@@ -118,8 +118,8 @@ def engine_of(settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.transaction_timeout_seconds,
         pool_pre_ping=True,
-        pool_use_lifo=True,  # the last that was used has its statements prepared and its caches warm
-        hide_parameters=True,  # errors quote statements, and parameters are people's
+        pool_use_lifo=True,  # the last used connection has prepared statements and warm caches
+        hide_parameters=True,  # errors quote statements, and parameters can be personal data
         connect_args={"timeout": 5, "server_settings": session_settings(settings)},
     )
     tracing.follow_engine(engine)
@@ -127,7 +127,7 @@ def engine_of(settings: Settings) -> AsyncEngine:
 
 
 def session_settings(settings: Settings) -> Mapping[str, str]:
-    """What every connection of a process begins with, also the bare ones of the hot paths."""
+    """Return the session settings of every connection, also of the direct connections of hot routes."""
     milliseconds = str(int(settings.transaction_timeout_seconds * 1000))
     return {
         "search_path": settings.service,

@@ -1,7 +1,7 @@
-"""What one process holds: settings, engine, keys, peers. Everything else is given to functions.
+"""What one process owns: settings, database engine, keys, clients of other services.
 
-A house is made without touching the network, opened when its process starts, and opens again by itself whenever the
-database was away.
+It is built without network access. It opens when its process starts, and opens again by itself after the database was
+unavailable.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ from shared.work import Work
 log = structlog.get_logger()
 
 KEYS_LOOK_SECONDS = 2.0
-"""How soon a key that was made, rotated or destroyed elsewhere is followed. No restart is needed."""
+"""How often keys are read again, to notice a key that another process made, rotated or destroyed. No restart."""
 RETRY_SECONDS = 1.0
 CONNECTIONS_LOOK_SECONDS = 10.0
-"""How long a connection to the database must have been unneeded before it is closed."""
+"""How long a connection to the database must be unused before it is closed."""
 
-OVER = text("SELECT EXISTS (SELECT FROM sunset) AS is_over")
-RESTORED = text("""
+SELECT_IS_OVER = text("SELECT EXISTS (SELECT FROM sunset) AS is_over")
+SELECT_IS_RESTORED = text("""
     SELECT count(*) = 0 FROM feed_epochs
     WHERE epoch = (SELECT max(epoch) FROM feed_epochs)
       AND system_identifier = (SELECT system_identifier FROM pg_control_system())
@@ -58,11 +58,11 @@ class House:
     waker: Waker
     is_open: bool = False
     is_over: bool = False
-    """Whether the emergency is over: looked at with the keys, every two seconds."""
+    """Whether the emergency is over. Read with the keys, every two seconds."""
     can_look: bool = True
-    """Whether the last look at the data keys went well: what goes wrong is said once, not every two seconds."""
+    """Whether the last read of the data keys succeeded. A failure is logged once and not every two seconds."""
     refreshed: list[Callable[[], None]] = field(default_factory=list)
-    """What follows its key files: called every two seconds, and again when it failed."""
+    """Functions that reload key files. Each is called every two seconds, also after a failure."""
     idle_connections: IdleConnections = field(init=False)
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
@@ -71,7 +71,7 @@ class House:
 
     @classmethod
     def build(cls, settings: Settings, transports: Mapping[str, Any] | None = None) -> Self:
-        """Make a house from settings. `transports` replaces the network to peers, in tests."""
+        """Build it from settings. In tests `transports` replaces the network to other services."""
         declare_tables(settings.service)
         signer = Signer.from_files(settings.service, settings.keys)
         index_file = settings.keys / "index.key"
@@ -93,31 +93,31 @@ class House:
         )
 
     def work(self, actor: Actor, operation: str = "", now: datetime | None = None) -> Work:
-        """A transaction on behalf of an actor."""
+        """Start a transaction on behalf of an actor. Raises `Unavailable` until this process is open."""
         if not self.is_open:
             raise Unavailable()
         return Work(self, actor, operation, now)
 
     def system_work(self, operation: str = "") -> Work:
-        """A transaction of the service itself."""
+        """Start a transaction on behalf of the service itself."""
         return self.work(system(self.settings.service), operation)
 
     def wake_subscribers(self, lanes: Iterable[str]) -> None:
-        """Tell the subscribers that there is something to read in these lanes. Never waits, never fails."""
+        """Notify the subscribers that these lanes have new entries. Does not wait and does not raise."""
         if self.settings.wake_subscribers and self.settings.publish:
             self.waker.wake(lanes=[lane_of(self.settings.service, lane) for lane in lanes])
 
     async def start(self) -> None:
-        """Open, and keep open, in the background."""
+        """Open, and start the background tasks that keep it open."""
         await self._try_to_open()
         self._tasks += [asyncio.create_task(self._keep_open()), asyncio.create_task(self._close_connections())]
 
     async def open(self) -> None:
-        """Load the data keys, making this and the next month's where they are missing."""
+        """Load the data keys. Create the keys of this month and the next where they are missing."""
         sealing.use(self.keyring)
         this, service = month_of(clock.now()), self.settings.service
         rows = await self._data_keys()
-        # Outside of any transaction: the master key may be in a KMS.
+        # Outside any transaction, because wrapping may call a KMS over the network.
         made = [
             (key_id, month, await data_keys.wrapped_new(self.masters, service, key_id))
             for month, key_id in data_keys.missing(rows, data_keys.months_needed(this)).items()
@@ -131,11 +131,11 @@ class House:
 
     async def _data_keys(self) -> Sequence[RowMapping]:
         async with Work(self, system(self.settings.service), "keys") as work:
-            restored = (await work.session.execute(RESTORED)).scalar_one()
+            restored = (await work.session.execute(SELECT_IS_RESTORED)).scalar_one()
             if restored:
                 raise Unavailable()
-            self.is_over = (await work.rows(OVER))[0]["is_over"]
-            return await work.rows(data_keys.KEYS)
+            self.is_over = (await work.rows(SELECT_IS_OVER))[0]["is_over"]
+            return await work.rows(data_keys.SELECT_KEYS)
 
     async def _keep_open(self) -> None:
         while True:
@@ -148,20 +148,20 @@ class House:
             await asyncio.sleep(CONNECTIONS_LOOK_SECONDS)
             try:
                 await self.idle_connections.close_unneeded()
-            except Exception as error:  # the database is away: there is nothing to close
+            except Exception as error:  # the database is unavailable, so there is nothing to close
                 log.info("connections.not_closed", error=type(error).__name__)
 
     def _refresh(self) -> None:
         for refresh in self.refreshed:
             try:
                 refresh()
-            except (OSError, ValueError) as error:  # a file is half there: what was read before still holds
+            except (OSError, ValueError) as error:  # a file is incomplete: keep the keys that were read before
                 log.error("keys.unreadable", error=type(error).__name__)
 
     async def _try_to_open(self) -> None:
         try:
             await self.open()
-        except Exception as error:  # the database may be away in a hundred ways; each is met by trying again
+        except Exception as error:  # the database can fail in many ways; the remedy is always to retry
             if self.can_look:
                 log.warning("house.cannot_open", error=type(error).__name__)
             self.can_look = False
@@ -169,7 +169,7 @@ class House:
             self.can_look = True
 
     async def close(self) -> None:
-        """Let go of everything, in order."""
+        """Stop the tasks and close all connections, in order."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -184,14 +184,14 @@ SUBSCRIBERS: dict[str, Sequence[str]] = {
     "observation": ("testing", "gateway"),
     "gateway": ("testing", "observation", "gateway"),
 }
-"""Who reads whose feed. The gateway reads its own too: webhooks are readers like any other."""
+"""The services that read each feed. The gateway also reads its own, because webhooks deliver from it."""
 
 
 def subscribers_of(settings: Settings) -> Sequence[str]:
-    """The services whose workers a commit of this one wakes."""
+    """Return the services whose workers a commit of this service wakes."""
     return SUBSCRIBERS[settings.service]
 
 
 def owners_read_by(service: Service) -> list[Service]:
-    """The services whose feeds a service reads."""
+    """Return the services whose feeds this service reads."""
     return [owner for owner in SERVICES if service in SUBSCRIBERS[owner]]

@@ -1,4 +1,4 @@
-"""The tables that every service's schema has: feed, audit, keys, jobs, proposals, retention, sunset."""
+"""The tables of every service's schema: feed, audit, keys, jobs, proposals, retention, sunset."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +46,7 @@ def add_house_tables(metadata: MetaData) -> None:
 
 
 def _add_data_keys(metadata: MetaData) -> None:
-    """What seals personal data."""
+    """Declare the table of data keys, which encrypt personal data."""
     Table(
         "data_keys",
         metadata,
@@ -63,7 +63,7 @@ def _add_data_keys(metadata: MetaData) -> None:
 
 
 def _add_idempotency(metadata: MetaData) -> None:
-    """What was answered under which idempotency key."""
+    """Declare the table of idempotency keys and their answers."""
     Table(
         "idempotency",
         metadata,
@@ -75,7 +75,7 @@ def _add_idempotency(metadata: MetaData) -> None:
 
 
 def _listed_by_region() -> Sequence[Column[Any]]:
-    """What a table has that is listed a page at a time, within a scope."""
+    """Return the columns that a table needs to be listed by page within a scope."""
     return (
         Column("id", UUID, primary_key=True),
         Column("seq", BigInteger, Identity(always=True), unique=True),
@@ -85,7 +85,7 @@ def _listed_by_region() -> Sequence[Column[Any]]:
 
 
 def _add_jobs(metadata: MetaData) -> None:
-    """What is done in the background, and the files it is done with."""
+    """Declare the tables of background jobs and their files."""
     Table(
         "jobs",
         metadata,
@@ -116,7 +116,7 @@ def _add_jobs(metadata: MetaData) -> None:
 
 
 def _add_proposals(metadata: MetaData) -> None:
-    """What two people decide."""
+    """Declare the table of proposals, which need two people."""
     Table(
         "proposals",
         metadata,
@@ -147,7 +147,7 @@ def _add_proposals(metadata: MetaData) -> None:
 
 
 def _add_retention(metadata: MetaData) -> None:
-    """How long data is kept, what is held, and what was removed."""
+    """Declare the tables of retention periods, legal holds and removed rows."""
     Table(
         "retention_periods",
         metadata,
@@ -184,7 +184,7 @@ def _add_retention(metadata: MetaData) -> None:
 
 
 def _add_sunset(metadata: MetaData) -> None:
-    """That it is over."""
+    """Declare the table whose row says that the emergency is over."""
     Table(
         "sunset",
         metadata,

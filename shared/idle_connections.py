@@ -1,7 +1,7 @@
-"""Close the database connections that a burst has opened and that nobody has needed since.
+"""Close database connections that a burst has opened and that are no longer needed.
 
-A pool keeps what it has opened, and each session of PostgreSQL takes 2 to 3 MB. At the start all loops of a worker look
-at once, so every process would hold its whole pool for ever: 70 sessions, a third of all memory at rest.
+A pool keeps the connections that it has opened, and each PostgreSQL session takes 2 to 3 MB. At the start all loops of
+a worker run at once, so every process would keep its whole pool open for ever: 70 sessions, a third of all idle memory.
 """
 
 from typing import Any, cast
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
 class IdleConnections:
-    """Watches one engine's pool, which hands out first what was used last (`pool_use_lifo`)."""
+    """Counts the idle connections of one engine's pool. The pool must use `pool_use_lifo`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -24,18 +24,18 @@ class IdleConnections:
 
     @property
     def count(self) -> int:
-        """How many connections are open and idle now."""
+        """The number of open connections that are idle now."""
         return self._open - self._pool.checkedout()
 
     async def close_unneeded(self) -> int:
-        """Close what was idle all the time since the last call; how many that were."""
+        """Close the connections that were idle since the last call. Return their number."""
         needed = self.count - self._least
         self._least = self.count
         if needed >= self.count:
             return 0
         idle: list[AsyncConnection] = []
         try:
-            while self.count:  # the last used come first; it never waits for one that is in use
+            while self.count:  # most recently used first; it never waits for a connection that is in use
                 idle.append(await self._engine.connect())
             for connection in idle[needed:]:
                 await connection.invalidate()

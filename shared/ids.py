@@ -1,4 +1,4 @@
-"""Ids: UUIDv7 (RFC 9562), so that rows made together lie together; and names turned into stable ids."""
+"""Ids: UUIDv7 (RFC 9562), so that rows written together are adjacent in indexes; and stable ids made from names."""
 
 import os
 import random
@@ -13,12 +13,12 @@ _RANDOM_BYTES = 10
 
 
 def new_id() -> UUID:
-    """A fresh UUIDv7: 48 bits of Unix milliseconds, then 74 random bits."""
+    """Create a UUIDv7: 48 bits of Unix milliseconds, then 74 random bits."""
     return new_ids(1)[0]
 
 
 def new_ids(count: int) -> list[UUID]:
-    """Fresh UUIDv7s for rows that are written together, in their order: so each goes behind the last in an index."""
+    """Create sorted UUIDv7s for rows that are written together, so that each is appended in an index."""
     stamp = (time.time_ns() // 1_000_000 & (2**48 - 1)) << 80
     drawn = os.urandom(_RANDOM_BYTES * count)
     versioned = (_versioned(drawn[at : at + _RANDOM_BYTES]) for at in range(0, len(drawn), _RANDOM_BYTES))
@@ -30,18 +30,18 @@ def _versioned(drawn: bytes) -> int:
 
 
 def in_order(ids: Iterable[UUID]) -> list[UUID]:
-    """Distinct ids in the one order in which everything locks rows."""
-    # By their numbers, which are compared and hashed ten times as fast.
+    """Return distinct ids in the order in which all code locks rows."""
+    # Sort them as integers, which are compared and hashed ten times as fast.
     return [id_ for _, id_ in sorted({id_.int: id_ for id_ in ids}.items())]
 
 
 def new_name() -> str:
-    """The text of a fresh UUIDv7, quickly made: for what is only written down, never for what must not be guessed."""
+    """Create the text of a UUIDv7 quickly, for request ids. It is predictable, so do not use it as a secret."""
     stamp = time.time_ns() // 1_000_000
-    digits = f"{random.getrandbits(72):018x}"  # tells requests apart, and guards nothing
+    digits = f"{random.getrandbits(72):018x}"  # only distinguishes requests
     return f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7{digits[:3]}-8{digits[3:6]}-{digits[6:]}"
 
 
 def named_id(kind: str, name: str) -> UUID:
-    """The same id for the same name, everywhere and for ever: `named_id("region", "350582005")`."""
+    """Return the stable id of a name, the same in every installation: `named_id("region", "350582005")`."""
     return uuid5(NAMESPACE, f"{kind}:{name}")

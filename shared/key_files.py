@@ -1,8 +1,8 @@
-"""Key files: one key, or several versions of it while one takes another's place.
+"""Key files: one key, or several versions of a key during a rotation.
 
-A file holds 32 bytes as base64url, one JWK, or a JWK set (RFC 7517). In a set each version says in `nbf` from when it
-is used and in `exp` until when what it made is accepted (seconds since 1970). So a rotation is written once, ahead of
-time, and every process that has the file follows it by its own clock.
+A file contains 32 bytes as base64url, one JWK, or a JWK set (RFC 7517). In a set, a version is used from `nbf` on, and
+its signatures or tokens are accepted until `exp` (Unix seconds). A rotation is therefore written once, in advance, and
+every process with the file follows it by its own clock.
 """
 
 import base64
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SPREAD_SECONDS = 10
-"""How long before it is used a new version lies where everybody reads it. Processes look every two seconds."""
+"""How long a new version is published before its use. Processes check the files every two seconds."""
 
 SECRET_BYTES = 32
 
@@ -29,14 +29,14 @@ class Version:
 
     @property
     def begins(self) -> float:
-        """From when it is used."""
+        """The time from which it is used, in Unix seconds."""
         return float(self.jwk.get("nbf", 0))
 
     @property
     def ends(self) -> float | None:
-        """Until when what it made is accepted; None for as long as the file names it."""
-        found = self.jwk.get("exp")
-        return None if found is None else float(found)
+        """The time until which it is accepted, in Unix seconds; None as long as the file contains it."""
+        expiry = self.jwk.get("exp")
+        return None if expiry is None else float(expiry)
 
     @property
     def secret(self) -> bytes:
@@ -45,7 +45,7 @@ class Version:
 
 
 def read(path: Path) -> list[Version]:
-    """The versions in a file, the newest first. Raises ValueError if it holds none, or half of one."""
+    """Read the versions in a file, newest first. Raises ValueError if it is empty or incomplete."""
     versions = parse(path.read_text(encoding="ascii"), path.name)
     if not versions:
         raise ValueError(f"{path.name} holds no key")
@@ -53,63 +53,63 @@ def read(path: Path) -> list[Version]:
 
 
 def parse(content: str, name: str) -> list[Version]:
-    """The versions in the content of a file."""
+    """Parse the versions in the content of a file."""
     content = content.strip()
     if not content.startswith("{"):
         try:
             secret = decoded(content)
-        except ValueError:  # its message counts the characters of a secret
+        except ValueError:  # its message would reveal the length of the secret
             secret = b""
         if len(secret) != SECRET_BYTES:
             raise ValueError(f"{name} must hold {SECRET_BYTES} bytes as base64url")
         return [Version(id_of(secret), symmetric(secret))]
     document = json.loads(content)
-    found = [Version(str(jwk.get("kid", "")), jwk) for jwk in document.get("keys", [document])]
-    for version in found:
+    versions = [Version(str(jwk.get("kid", "")), jwk) for jwk in document.get("keys", [document])]
+    for version in versions:
         if version.jwk.get("kty") == "oct" and len(version.secret) != SECRET_BYTES:
             raise ValueError(f"{name} must hold keys of {SECRET_BYTES} bytes")
-    return sorted(found, key=lambda version: version.begins, reverse=True)
+    return sorted(versions, key=lambda version: version.begins, reverse=True)
 
 
 def in_use(versions: Sequence[Version], now: float) -> Version:
-    """The version that is used at an instant: the newest that has begun."""
+    """Return the version that is used at an instant: the newest that has begun."""
     return next((version for version in versions if version.begins <= now), versions[-1])
 
 
 def trusted(versions: Sequence[Version], now: float) -> list[Version]:
-    """The versions whose work is accepted at an instant."""
+    """Return the versions that are accepted at an instant."""
     return [version for version in versions if version.ends is None or now < version.ends]
 
 
 def symmetric(secret: bytes, **members: Any) -> dict[str, Any]:
-    """A symmetric key as a JWK."""
+    """Build the JWK of a symmetric key."""
     return {"kty": "oct", "k": encoded(secret), "kid": id_of(secret), **members}
 
 
 def id_of(secret: bytes) -> str:
-    """The id of a symmetric key, which follows from it and tells nothing of it."""
+    """Return the id of a symmetric key: a hash that does not reveal the key."""
     return hashlib.sha256(b"fangxian key id" + secret).hexdigest()[:8]
 
 
 def encoded(secret: bytes) -> str:
-    """Bytes as base64url."""
+    """Encode bytes as base64url."""
     return base64.urlsafe_b64encode(secret).decode("ascii").rstrip("=")
 
 
 def decoded(text: str) -> bytes:
-    """The bytes of a base64url text."""
+    """Decode a base64url text."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class Watched:
-    """Key files that are read again whenever they have changed."""
+    """Detects changes of key files."""
 
     def __init__(self, *paths: Path) -> None:
         self._paths = paths
         self._seen = self._marks()
 
     def changed(self) -> bool:
-        """Whether one of them is not what it was when this was last asked."""
+        """Whether one of the files has changed since the last call."""
         marks = self._marks()
         if marks == self._seen:
             return False
@@ -117,13 +117,13 @@ class Watched:
         return True
 
     def _marks(self) -> list[tuple[int, int, int]]:
-        found = []
+        marks = []
         for path in self._paths:
             status = path.stat() if path.exists() else None
-            found.append((status.st_ino, status.st_mtime_ns, status.st_size) if status else (0, 0, 0))
-        return found
+            marks.append((status.st_ino, status.st_mtime_ns, status.st_size) if status else (0, 0, 0))
+        return marks
 
 
 def now() -> float:
-    """The instant by which versions follow each other: the machine's clock, which tests of rules do not move."""
+    """Return the time for key rotation: the clock of the machine, which `clock.move` does not change."""
     return time.time()

@@ -1,7 +1,7 @@
-"""The master key: wraps the data keys and seals nothing else. It comes from a file, the environment, or a KMS.
+"""The master key, which wraps the data keys and encrypts nothing else. It is in a file, the environment, or a KMS.
 
-Whichever it is, what wraps is the newest version, and what was wrapped by an older one opens for as long as that is
-known. The name of the wrapping version is kept beside every wrapped key.
+The newest version wraps. A key that an older version wrapped can be unwrapped as long as this version is known. The
+name of the wrapping version is stored with every wrapped key.
 """
 
 import os
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 class MasterKeyError(Exception):
-    """The master key does not open what is asked, or cannot be asked. Its text holds no key."""
+    """The master key cannot unwrap a key, or the KMS is not available. The text never contains a key."""
 
 
 class Wrapped(NamedTuple):
@@ -34,20 +34,20 @@ class Wrapped(NamedTuple):
 
 
 class Masters(Protocol):
-    """Whoever keeps the master key. `bound_to` is authenticated with the key, and must be given again to open it."""
+    """A store of the master key. `bound_to` is associated data, which is also needed to unwrap the key."""
 
     async def newest(self) -> str:
-        """The version that wraps now."""
+        """Return the version that wraps now."""
 
     async def wrap(self, key: bytes, bound_to: bytes) -> Wrapped:
-        """A key wrapped under the newest version."""
+        """Wrap a key under the newest version."""
 
     async def unwrap(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
-        """The key again. Raises `MasterKeyError`."""
+        """Unwrap a key. Raises `MasterKeyError`."""
 
 
 class LocalMasters:
-    """A master key held by this process: of a file, which is followed as it changes, or of the environment."""
+    """A master key in the memory of this process, from the environment or a file. A changed file is read again."""
 
     def __init__(self, versions: Sequence[Version], file: Path | None = None) -> None:
         self._versions = list(versions)
@@ -78,7 +78,7 @@ class LocalMasters:
         return Wrapped(version.id, nonce + AESGCM(version.secret).encrypt(nonce, key, bound_to))
 
     async def unwrap(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
-        # Keys of the first installations do not say what wrapped them.
+        # Keys of the first installations have no name of the wrapping version.
         versions = [one for one in self._known() if wrapped.master in ("", one.id)]
         for version in versions:
             try:
@@ -105,36 +105,36 @@ class TransitMasters:
         return f"v{data['latest_version']}"
 
     async def wrap(self, key: bytes, bound_to: bytes) -> Wrapped:
-        asked = {"plaintext": b64encode(key).decode(), "associated_data": b64encode(bound_to).decode()}
-        ciphertext = str((await self._ask("POST", f"encrypt/{self._key}", asked))["ciphertext"])
+        body = {"plaintext": b64encode(key).decode(), "associated_data": b64encode(bound_to).decode()}
+        ciphertext = str((await self._ask("POST", f"encrypt/{self._key}", body))["ciphertext"])
         return Wrapped(ciphertext.split(":")[1], ciphertext.encode())
 
     async def unwrap(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
         if not wrapped.key.isascii():
             raise MasterKeyError("a data key is wrapped by another master key than the KMS's")
-        asked = {"ciphertext": wrapped.key.decode("ascii"), "associated_data": b64encode(bound_to).decode()}
-        return b64decode(str((await self._ask("POST", f"decrypt/{self._key}", asked))["plaintext"]))
+        body = {"ciphertext": wrapped.key.decode("ascii"), "associated_data": b64encode(bound_to).decode()}
+        return b64decode(str((await self._ask("POST", f"decrypt/{self._key}", body))["plaintext"]))
 
     async def rotate(self) -> None:
-        """Let a new version wrap from now on."""
+        """Create a new version, which wraps from now on."""
         await self._ask("POST", f"keys/{self._key}/rotate")
 
     async def forget_before(self, version: str) -> None:
-        """Let the KMS open nothing any more that versions before this one wrapped."""
+        """Make the KMS refuse to unwrap keys that earlier versions wrapped."""
         await self._ask("POST", f"keys/{self._key}/config", {"min_decryption_version": int(version.removeprefix("v"))})
 
     async def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, object]:
         try:
             response = await self._client.request(method, path, json=body)
             response.raise_for_status()
-            found: dict[str, object] = response.json()["data"] if response.content else {}
+            data: dict[str, object] = response.json()["data"] if response.content else {}
         except (httpx.HTTPError, ValueError, KeyError) as error:
             raise MasterKeyError(f"the KMS does not do {path.split('/')[0]}: {type(error).__name__}") from error
-        return found
+        return data
 
 
 def masters_of(settings: Settings) -> Masters:
-    """The master key as the settings say where it is."""
+    """Build the store of the master key from the settings."""
     if settings.master_keys == "kms":
         token = settings.kms_token.get_secret_value() if settings.kms_token else ""
         return TransitMasters(settings.kms_url, token, settings.kms_key)

@@ -1,8 +1,8 @@
-"""OpenTelemetry as we use it: which spans there are, and the little they may say. Imported by shared/tracing.py alone.
+"""OpenTelemetry spans, and the attributes that they may contain. Only shared/tracing.py imports this module.
 
-A span names a route, a status, a statement without its values, and ids of ours. Libraries record more: addresses with
-their queries, user agents, texts of errors. So every span passes `bare` on its way out, and only what is listed in
-`TOLD` goes on: nothing personal, no token, no header, whatever a library thinks of next.
+A span contains a route, a status, a statement without its values, and internal ids. Libraries record more: URLs with
+queries, user agents, error texts. Therefore `bare` filters every exported span, and only the attributes in `TOLD`
+remain: no personal data, no token and no header, even if a library adds new attributes.
 """
 
 import logging
@@ -49,9 +49,9 @@ TOLD = frozenset(
 )
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 NOT_ASKED_BY_PEOPLE = ("/livez", "/readyz", "/metrics", "/internal/")
-"""Not traced unless they are part of a trace already: they come each second."""
+"""Paths that are traced only as part of an existing trace, because they are called each second."""
 PASSED_ON = (*SERVICES, "services")
-"""Where what a path begins with says enough: the edge passes these on, and who answers tells the route."""
+"""First parts of proxied paths. For these the span has only the first part, because the upstream names the route."""
 END_SECONDS = 3.0
 SPAN = "fangxian.span"
 
@@ -62,16 +62,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tracing:
-    """What one process traces with."""
+    """The tracing of one process."""
 
     provider: TracerProvider
     process: str
 
     @classmethod
     def begin(cls, service: Service, process: str) -> Self:
-        """Set everything up. It begins a thread, so it comes after the fork."""
-        os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"  # the names of today, which TOLD knows
-        set_global_textmap(PROPAGATOR)  # no baggage: what a caller puts there is nobody's to pass on
+        """Set up tracing. Call it after the fork, because it starts a thread."""
+        os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"  # the current attribute names, as in TOLD
+        set_global_textmap(PROPAGATOR)  # without baggage, because content from callers must not be forwarded
         provider = TracerProvider(
             sampler=ParentBased(Requests(TraceIdRatioBased(_ratio()))),
             resource=Resource.create({"service.name": f"fangxian-{service}"}),
@@ -82,11 +82,11 @@ class Tracing:
 
     @property
     def tracer(self) -> trace.Tracer:
-        """Makes spans."""
+        """The factory of spans."""
         return self.provider.get_tracer("fangxian")
 
     def around(self, app: ASGIApp) -> ASGIApp:
-        """An application each of whose requests is a span, child of its caller's."""
+        """Wrap an application, so that each request becomes a span, as a child of the caller's span."""
         tracer = self.tracer
 
         async def traced(scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,11 +106,11 @@ class Tracing:
         return traced
 
     def follow_client(self, client: httpx.AsyncClient) -> None:
-        """Make each call a span, and hand its trace on."""
+        """Make each call a span, and forward the trace."""
         HTTPXClientInstrumentor.instrument_client(client, tracer_provider=self.provider)
 
     def statement(self, sql: str) -> AbstractContextManager[None]:
-        """A span of a statement that goes straight to the driver."""
+        """Make a span for a statement that goes directly to the driver."""
         return Statements(self.tracer).within(sql)
 
     def follow_engine(self, engine: AsyncEngine) -> None:
@@ -121,7 +121,7 @@ class Tracing:
         event.listen(engine.sync_engine, "handle_error", statements.fail)
 
     def here(self) -> str | None:
-        """The `traceparent` of the present span, if it is kept."""
+        """Return the `traceparent` of the current span if it is recorded, or None."""
         if not trace.get_current_span().is_recording():
             return None
         carrier: dict[str, str] = {}
@@ -129,22 +129,22 @@ class Tracing:
         return carrier.get("traceparent")
 
     def handling(self, name: str, causes: Sequence[str], attributes: Mapping[str, Any]) -> AbstractContextManager[Span]:
-        """A worker's span: in the one trace that caused it, or, where more did, in its own and linked to theirs."""
+        """Make a worker's span: in the trace that caused it, or, for several causes, in a new trace with links."""
         parents = [PROPAGATOR.extract({"traceparent": cause}) for cause in causes]
         contexts = [trace.get_current_span(parent).get_span_context() for parent in parents]
-        told = {f"fangxian.{key}": value for key, value in attributes.items()} | {"fangxian.process": self.process}
+        named = {f"fangxian.{key}": value for key, value in attributes.items()} | {"fangxian.process": self.process}
         is_one = len({context.trace_id for context in contexts}) == 1
         return self.tracer.start_as_current_span(
             name,
             parents[0] if is_one else None,
             SpanKind.CONSUMER,
-            told,
+            named,
             [] if is_one else [Link(context) for context in contexts if context.is_valid],
             record_exception=False,
         )
 
     def end(self) -> None:
-        """Send what is left. A collector that does not answer holds nobody up for long."""
+        """Send the remaining spans, with a time limit for a collector that does not answer."""
         ending = threading.Thread(target=self.provider.shutdown, daemon=True)
         ending.start()
         ending.join(END_SECONDS)
@@ -157,7 +157,7 @@ def _carrier(scope: Scope) -> dict[str, str]:
 
 
 def _is_ours(scope: Scope) -> bool:
-    """Whether a trace begins here."""
+    """Whether a new trace begins with this request."""
     return not scope["path"].startswith(NOT_ASKED_BY_PEOPLE)
 
 
@@ -178,7 +178,7 @@ def _telling(span: Span, method: str, app: ASGIApp, scope: Scope, send: Send) ->
 
 
 def _route_of(app: ASGIApp, scope: Scope) -> str:
-    """The route as declared: a path as asked may hold anything, and a route holds nothing of the caller's."""
+    """Return the declared route, because a requested path may contain personal data."""
     if (scope["method"], scope["path"]) in getattr(app, "hot", ()):
         return str(scope["path"])
     declared = getattr(scope.get("route"), "path", None)
@@ -188,24 +188,24 @@ def _route_of(app: ASGIApp, scope: Scope) -> str:
 
 @dataclass(frozen=True)
 class Statements:
-    """Makes a span of each statement that is part of a trace. A connection runs one at a time, and carries its span."""
+    """Makes a span for each statement in a trace. A connection runs one statement at a time and stores its span."""
 
     tracer: trace.Tracer
 
     def begin(self, connection: Connection, _cursor: Any, statement: str, *_others: Any) -> None:
-        """A statement begins."""
+        """Start the span of a statement."""
         span = self._begun(statement)
         if span is not None:
             connection.info[SPAN] = span
 
     def end(self, connection: Connection, *_others: Any) -> None:
-        """It has ended."""
+        """End the span of a statement."""
         span: Span | None = connection.info.pop(SPAN, None)
         if span is not None:
             span.end()
 
     def fail(self, failure: ExceptionContext) -> None:
-        """It has failed: of the error its kind is told, for its text may quote a person's data."""
+        """End the span of a failed statement. Record only the error's type, because its text may have personal data."""
         span: Span | None = failure.connection.info.pop(SPAN, None) if failure.connection else None
         if span is not None:
             self._failed(span, failure.original_exception)
@@ -213,7 +213,7 @@ class Statements:
 
     @contextmanager
     def within(self, statement: str) -> Iterator[None]:
-        """A statement that goes straight to the driver."""
+        """Make a span for a statement that goes directly to the driver."""
         span = self._begun(statement)
         try:
             yield
@@ -229,8 +229,8 @@ class Statements:
         if not trace.get_current_span().is_recording():
             return None
         operation = (statement.split(None, 1) or ["?"])[0].upper()
-        told = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
-        return self.tracer.start_span(operation, kind=SpanKind.CLIENT, attributes=told)
+        attributes = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
+        return self.tracer.start_span(operation, kind=SpanKind.CLIENT, attributes=attributes)
 
     @staticmethod
     def _failed(span: Span, error: BaseException) -> None:
@@ -239,7 +239,7 @@ class Statements:
 
 
 class Requests(Sampler):
-    """Traces begin with a request, or with what a worker does because of one; a poll or a tick begins none."""
+    """Starts traces only for requests and for the work they cause in workers, not for polling or periodic tasks."""
 
     def __init__(self, of_these: Sampler) -> None:
         self._of_these = of_these
@@ -247,28 +247,28 @@ class Requests(Sampler):
     def should_sample(
         self, parent_context: Any, trace_id: int, name: str, kind: SpanKind | None = None, *others: Any, **more: Any
     ) -> SamplingResult:
-        """Whether a trace begins."""
+        """Decide whether a span is sampled."""
         if kind not in (SpanKind.SERVER, SpanKind.CONSUMER):
             return SamplingResult(Decision.DROP)
         return self._of_these.should_sample(parent_context, trace_id, name, kind, *others, **more)
 
     def get_description(self) -> str:
-        """What it is called."""
+        """Return the name of the sampler."""
         return f"Requests{{{self._of_these.get_description()}}}"
 
 
 def _ratio() -> float:
-    """Of how many requests a trace is kept: OTEL_TRACES_SAMPLER_ARG, all if it is not set."""
-    said = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    """Return the share of traced requests: OTEL_TRACES_SAMPLER_ARG, or all if it is not set."""
+    setting = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "1")
     try:
-        return min(1.0, max(0.0, float(said)))
+        return min(1.0, max(0.0, float(setting)))
     except ValueError:
         log.warning("OTEL_TRACES_SAMPLER_ARG should be a number from 0 to 1: every request is traced")
         return 1.0
 
 
 class BareExporter(OTLPSpanExporter):
-    """Sends spans to a collector, as OTEL_EXPORTER_OTLP_… say, without anything that is not in `TOLD`."""
+    """Sends spans to the collector of OTEL_EXPORTER_OTLP_…, only with the attributes in `TOLD`."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch."""
@@ -276,7 +276,7 @@ class BareExporter(OTLPSpanExporter):
 
 
 def bare(span: ReadableSpan) -> ReadableSpan:
-    """A span with what may be told: no events and no description, which quote errors, and errors quote people."""
+    """Copy a span with the allowed attributes only, without events and description, because these quote errors."""
     return ReadableSpan(
         name=span.name,
         context=span.context,

@@ -1,6 +1,6 @@
-"""How the parties of machines are named: laboratories, hospitals, 120 desks and city systems. Pure.
+"""The names of machine parties: laboratories, hospitals, 120 centres and municipal systems. Pure.
 
-One place says it for clients, hook sources, grants, seals and boxes.
+Clients, hook sources, grants, seals and boxes all use these rules.
 """
 
 import re
@@ -16,7 +16,7 @@ PATTERNS: Mapping[str, str] = {
     "desk_120": r"^desk[_-][a-z0-9_-]{1,60}$",
     "municipal": r"^[a-z][a-z0-9-]{1,60}$",
 }
-"""By role. The first three have a beginning of their own, so that no name is two parties."""
+"""Patterns by role. The first three have distinct prefixes, so that a name cannot be two parties."""
 
 EXAMPLES: Mapping[str, str] = {
     "laboratory": "lab-jinjiang",
@@ -28,16 +28,16 @@ OWN_BEGINNING = ("laboratory", "hospital", "desk_120")
 
 MALFORMED = Text(
     zh="“{role}”的 party 应形如 {example}（小写字母、数字、连字符）",
-    en="The party of a {role} is written like {example}: small letters, digits, hyphens",
+    en="The party of a {role} must look like {example}: lower-case letters, digits, hyphens",
 )
 NO_POINT = Text(
     zh="“{role}”的 party 应为验码点编号（UUID），见 GET /gateway/v1/service-points",
-    en="The party of a {role} is the id of a service point (a UUID): see GET /gateway/v1/service-points",
+    en="The party of a {role} must be the id of a service point (a UUID); see GET /gateway/v1/service-points",
 )
 
 
 def fault_of(role: Role, party: str) -> tuple[Text, dict[str, str]] | None:
-    """What is wrong with how the party of a machine or a door is written, and the values for the sentence."""
+    """Return the fault in the party of a machine or a door, with the values of its text, or None."""
     if role in Role.DOOR:
         return None if point_of(party) else (NO_POINT, {"role": role.label})
     if re.fullmatch(PATTERNS[role.label], party, re.ASCII):
@@ -46,7 +46,7 @@ def fault_of(role: Role, party: str) -> tuple[Text, dict[str, str]] | None:
 
 
 def point_of(party: str) -> UUID | None:
-    """The service point that is a door's party."""
+    """Parse the party of a door as the id of its service point, or return None."""
     try:
         return UUID(party)
     except ValueError:
@@ -54,5 +54,5 @@ def point_of(party: str) -> UUID | None:
 
 
 def named_by(text: str) -> str | None:
-    """The role of the machine that a text names by its form: staff may act for a laboratory, if there is such a one."""
+    """Return the machine role whose pattern a text matches, or None. Staff may act for a laboratory, for example."""
     return next((role for role in OWN_BEGINNING if re.fullmatch(PATTERNS[role], text, re.ASCII)), None)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, 13): `If-Match` and `If-None-Match` against the one ETag that a thing has now."""
+"""Conditional requests (RFC 9110, 13): compare `If-Match` and `If-None-Match` with the current ETag of a resource."""
 
 import re
 from collections.abc import Sequence
@@ -14,33 +14,35 @@ class IfMatchMalformed(Problem):
 
     status = 400
     code = "if_match_malformed"
-    title = Text(zh="If-Match 的格式有误", en="If-Match is not well-formed")
-    fix = Text(zh="请原样发送读取时收到的 ETag，包括引号", en="Send the ETag as you received it, with its quotes")
+    title = Text(zh="If-Match 格式有误", en="If-Match is malformed")
+    fix = Text(
+        zh="请原样发送读取时收到的 ETag，包括引号", en="Send the ETag exactly as you received it, with its quotes"
+    )
 
 
 def etag_of(version: object) -> str:
-    """The ETag of a version: a strong one."""
+    """Return the strong ETag of a version."""
     return f'"{version}"'
 
 
 def tags_of(value: bytes) -> Sequence[bytes] | None:
-    """The entity tags of a list, weak ones with their `W/`; None if it is no such list."""
+    """Parse a list of entity tags, weak ones with their `W/`. Return None if the list is malformed."""
     tags = []
     at = 0
     while at < len(value):
         if value[at] in b", \t":  # empty elements are allowed (RFC 9110, 5.6.1.2)
             at += 1
             continue
-        found = _TAG.match(value, at)
-        if found is None or (found.end() < len(value) and value[found.end()] != ord(",")):
+        match = _TAG.match(value, at)
+        if match is None or (match.end() < len(value) and value[match.end()] != ord(",")):
             return None
-        tags.append(found[1])
-        at = found.end()
+        tags.append(match[1])
+        at = match.end()
     return tags or None
 
 
 def matches(if_match: str, etag: str) -> bool:
-    """Whether `If-Match` holds for a thing that exists, by strong comparison. Raises `IfMatchMalformed`."""
+    """Whether `If-Match` matches an existing resource, by strong comparison. Raises `IfMatchMalformed`."""
     value = if_match.encode("latin-1", "replace").strip(b" \t")
     if value == b"*":
         return True
@@ -51,7 +53,7 @@ def matches(if_match: str, etag: str) -> bool:
 
 
 def is_known(if_none_match: bytes, etag: bytes) -> bool:
-    """Whether the caller has what an ETag stands for, by weak comparison. What is malformed is ignored."""
+    """Whether the caller has the content of an ETag, by weak comparison. A malformed header is ignored."""
     value = if_none_match.strip(b" \t")
     if value == b"*":
         return True

@@ -1,7 +1,7 @@
-"""Region codes as the field uses them, and scopes as ranges over them. Pure functions.
+"""Region codes, and scopes as ranges over them. Pure functions.
 
-A code is a prefix of all codes below it: 2 digits a province, 4 a city, 6 a county (GB/T 2260), 9 a township,
-12 a community, 14 a patch 片, 16 a grid 网格 (article 13). `OUTSIDE` is the region of what lies nowhere in the tree.
+A code is a prefix of all codes below it: 2 digits are a province, 4 a city, 6 a county (GB/T 2260), 9 a township, 12 a
+community, 14 a patch 片, 16 a grid 网格 (article 13). `OUTSIDE` is the region of records outside the tree.
 """
 
 from typing import Literal
@@ -29,18 +29,18 @@ NOTHING: Range = ("~", "")
 
 
 def level_of(code: str) -> Level | None:
-    """The level of a well-formed code, or None."""
+    """Return the level of a well-formed code, or None."""
     return LEVELS.get(len(code)) if code.isascii() and code.isdigit() else None
 
 
 def parent_of(code: str) -> str | None:
-    """The code one level up, or None above a province."""
+    """Return the code one level up, or None above a province."""
     shorter = [length for length in LEVELS if length < len(code)]
     return code[: max(shorter)] if shorter else None
 
 
 def range_of(scope: str) -> Range:
-    """The half-open range [low, high) that holds a scope and everything under it; `""` is the whole.
+    """Return the half-open range [low, high) of a scope and everything under it. `""` is everything.
 
     All codes that begin with `350582005` lie between `350582005` and `350582005~`.
     """
@@ -48,7 +48,7 @@ def range_of(scope: str) -> Range:
 
 
 def covers(wide: Range, scope: str) -> bool:
-    """Whether a range holds a scope with everything under it."""
+    """Whether a range contains a scope with everything under it."""
     low, high = range_of(scope)
     return wide[0] <= low and high <= wide[1]
 

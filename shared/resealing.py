@@ -1,7 +1,7 @@
-"""Sealing anew: a job that brings old ciphertexts under the newest data key of their month, while the service serves.
+"""Re-encryption: a job that encrypts old ciphertexts with the newest data key of their month, while the service runs.
 
-It goes over every sealed column, a chunk of rows a transaction, and notes in the job's result where it is: a worker
-that is killed goes on after the last chunk. Rows keep their versions, for nothing that anybody is told has changed.
+It processes every encrypted column in chunks of rows, each chunk one transaction, and stores its position in the result
+of the job. After a kill it continues after the last chunk. Rows keep their versions, because no public content changes.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Sealed columns of one table: how its rows are found in order, and what their ciphertexts are bound to."""
+    """The encrypted columns of one table, the key that orders its rows, and the column that binds the ciphertexts."""
 
     table: str
     columns: tuple[tuple[str, str], ...]
-    """Each with its place; `{part}` stands for that column's value."""
+    """Each column with its place in the associated data. The value of the column `part` replaces `{part}`."""
     key: tuple[tuple[str, str], ...] = (("id", "uuid"),)
     bound_to: str = "id"
     rows: int = field(default_factory=lambda: ROWS)
@@ -43,7 +43,7 @@ OF_THE_HOUSE = (
     Place("proposals", (("reason_sealed", "proposals.reason"), ("decision_sealed", "proposals.decision"))),
     Place("uploads", (("sealed", "uploads.{part}"),), (("job_id", "uuid"), ("part", "integer")), "job_id", rows=8),
 )
-"""What every service has. Parts of files are of a megabyte."""
+"""The encrypted columns of every service. Parts of files have a megabyte, so their chunks are small."""
 
 BESIDES: dict[str, tuple[Place, ...]] = {
     "registry": (
@@ -52,11 +52,11 @@ BESIDES: dict[str, tuple[Place, ...]] = {
         ),
     ),
 }
-"""Sealed columns whose rows have no id of their own."""
+"""Encrypted columns of tables without an id column."""
 
 
 def places_of(service: Service) -> list[Place]:
-    """All sealed columns of a service, by table."""
+    """Return all encrypted columns of a service, by table."""
     declare_tables(service)
     by_table: dict[str, list[tuple[str, str]]] = {}
     for table, column, place in sealing.declared(service):
@@ -69,8 +69,8 @@ def places_of(service: Service) -> list[Place]:
 
 
 async def reseal(job: Run) -> None:
-    """Seal anew what an older data key of its month has sealed."""
-    # Not before every process seals with the newest keys, so that nothing is sealed behind the job's back.
+    """Encrypt all ciphertexts of older data keys with the newest data key of their month."""
+    # Wait until every process encrypts with the newest keys. Otherwise new ciphertexts under old keys could remain.
     await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.house.settings.key_waits)
     places = places_of(job.house.settings.service)
     begun = [place.table for place in places].index(job.result["table"]) if "table" in job.result else 0
@@ -82,15 +82,15 @@ async def reseal(job: Run) -> None:
 
 
 async def _chunk(job: Run, place: Place) -> bool:
-    """Seal the next rows of a table anew; whether there may be more."""
+    """Re-encrypt the next rows of a table. Return whether there may be more."""
     after = job.result["after"]
     async with job.work() as work:
         rows = await work.rows(text(_page(place, bool(after))), **_named(place, after), limit=place.rows)
         changed, unreadable = 0, 0
         for column, where in place.columns:
-            found = [_anew(job.house.keyring, place, where, row, column) for row in rows]
-            unreadable += sum(one == b"" for one in found)
-            changed += await _write(work, place, column, rows, found)
+            values = [_anew(job.house.keyring, place, where, row, column) for row in rows]
+            unreadable += sum(value == b"" for value in values)
+            changed += await _write(work, place, column, rows, values)
         if rows:
             job.result["after"] = [str(rows[-1][name]) for name, _ in place.key]
         await job.progress(work, len(rows), sealed=changed, unreadable=unreadable)
@@ -98,7 +98,7 @@ async def _chunk(job: Run, place: Place) -> bool:
 
 
 def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str) -> bytes | None:
-    """A value sealed anew; None if it need not be, nothing at all if it does not open."""
+    """Re-encrypt one value. Return None if it is current, and empty bytes if it cannot be decrypted."""
     sealed = row[column]
     if sealed is None or not ring.is_old(bytes(sealed)):
         return None
@@ -109,12 +109,12 @@ def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str)
         return b""
 
 
-async def _write(work: Work, place: Place, column: str, rows: Sequence[RowMapping], found: list[bytes | None]) -> int:
-    given = [(row, sealed) for row, sealed in zip(rows, found, strict=True) if sealed]
-    if not given:
+async def _write(work: Work, place: Place, column: str, rows: Sequence[RowMapping], values: list[bytes | None]) -> int:
+    changes = [(row, sealed) for row, sealed in zip(rows, values, strict=True) if sealed]
+    if not changes:
         return 0
-    keys = {f"k{at}": [row[name] for row, _ in given] for at, (name, _) in enumerate(place.key)}
-    return await work.run(text(_update(place, column)), **keys, sealed=[sealed for _, sealed in given])
+    keys = {f"k{at}": [row[name] for row, _ in changes] for at, (name, _) in enumerate(place.key)}
+    return await work.run(text(_update(place, column)), **keys, sealed=[sealed for _, sealed in changes])
 
 
 def _page(place: Place, following: bool) -> str:

@@ -1,7 +1,7 @@
-"""Temporary files that hold people's data: nothing of them reaches the disk in clear, not even for a moment.
+"""Temporary files with personal data. Their content is never on disk unencrypted.
 
-A file of an upload or of a job may be larger than memory allows for. What is written goes to an unnamed temporary file
-as AES-256-CTR ciphertext, under a key that this object alone has: when it is gone, so is what lay on the disk.
+The file of an upload or a job may be larger than the available memory. The data is written to an unnamed temporary file
+as AES-256-CTR ciphertext. Only this object has the key, so the ciphertext is unreadable after the object is gone.
 """
 
 import io
@@ -18,15 +18,15 @@ BUFFER_BYTES = 256 * 1024
 
 
 def temporary() -> BinaryIO:
-    """A temporary file to be written once and read often, from anywhere."""
+    """Create a temporary file that can be written once and read many times at any position."""
     return cast("BinaryIO", io.BufferedRandom(_Sealed(), BUFFER_BYTES))
 
 
 class Spool(tempfile.SpooledTemporaryFile[bytes]):
-    """A file in memory that goes to the disk, sealed, when it becomes large."""
+    """A file in memory that moves to disk, encrypted, when it becomes large."""
 
     def rollover(self) -> None:
-        """Go to the disk."""
+        """Move the content to disk."""
         spool = cast("Any", self)
         if spool._rolled:
             return
@@ -53,12 +53,12 @@ class _Sealed(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        raise io.UnsupportedOperation("whoever reads the file itself reads what is sealed")
+        raise io.UnsupportedOperation("reading the file descriptor would return ciphertext")
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         self._at = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._written}[whence] + offset
         if self._at < 0:
-            raise ValueError("a place before the beginning")
+            raise ValueError("the position is before the beginning of the file")
         return self._at
 
     def tell(self) -> int:
@@ -66,15 +66,15 @@ class _Sealed(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._at)
-        found = self._file.read(len(buffer))
-        buffer[: len(found)] = self._through(found)
-        self._at += len(found)
-        return len(found)
+        ciphertext = self._file.read(len(buffer))
+        buffer[: len(ciphertext)] = self._through(ciphertext)
+        self._at += len(ciphertext)
+        return len(ciphertext)
 
     def write(self, data: Any) -> int:
-        # A second text under the same stream of the cipher would betray both.
+        # Never overwrite: two plaintexts under the same key stream would reveal both.
         if self._at != self._written:
-            raise io.UnsupportedOperation("a sealed file is written once, from its beginning to its end")
+            raise io.UnsupportedOperation("an encrypted file is written once, from beginning to end")
         sealed = self._through(bytes(data))
         self._file.seek(self._at)
         count = self._file.write(sealed)

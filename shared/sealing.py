@@ -1,10 +1,10 @@
-"""Personal data at rest: sealed columns, keyed blind indexes, and the keys behind them.
+"""Encryption of personal data at rest: encrypted columns, keyed blind indexes, and their keys.
 
 Names, document numbers, phones and addresses are stored only as AES-256-GCM ciphertext. A data key belongs to one
-service and one month and lies in the service's schema, wrapped by the master key; a month has another one whenever its
-key is rotated. The row's identity (table, column, id) is the associated data: a ciphertext copied to another row does
-not open. Equality is looked up by a blind index, an HMAC-SHA256 under the index key, cut to 16 bytes; while the index
-key is rotated there are two.
+service and one month. It is stored in the service's schema, wrapped by the master key. Each rotation adds another key
+to the month. Table, column and row id are the associated data, so a ciphertext that was copied to another row cannot be
+decrypted. Equality is tested with a blind index: an HMAC-SHA256 under the index key, truncated to 16 bytes. During a
+rotation of the index key there are two indexes.
 """
 
 import os
@@ -30,10 +30,10 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 INDEX_BYTES = 16
 ROTATIONS = 1_000
-"""Ids of data keys: 202101 for a month's first, 202101001 for its second."""
+"""The space for ids of a month's data keys: 202101 is the first, 202101001 the second."""
 
 DESTROYED, UNREADABLE = "[destroyed]", "[unreadable]"
-"""What is shown in place of a value that is gone, or damaged."""
+"""The text in place of a value whose key is destroyed, or that is damaged."""
 
 Why = Literal["destroyed", "damaged", "unknown_key"]
 
@@ -41,7 +41,7 @@ logger = structlog.get_logger()
 
 
 class CannotOpenError(Exception):
-    """A ciphertext is cut short, is another row's, or its key is gone. Never says what was inside."""
+    """A ciphertext cannot be decrypted: truncated, of another row, or without its key. Never contains the plaintext."""
 
     def __init__(self, place: str, row: UUID, why: Why) -> None:
         super().__init__(f"{place} of {row}: {why}")
@@ -51,27 +51,27 @@ class CannotOpenError(Exception):
 
 
 def month_of(instant: datetime) -> int:
-    """The month that seals at an instant: 202101 for January 2021."""
+    """Return the month of an instant, whose key encrypts: 202101 for January 2021."""
     return instant.year * 100 + instant.month
 
 
 def next_month(month: int) -> int:
-    """The month after: 202112 → 202201."""
+    """Return the next month: 202112 → 202201."""
     return month + 1 if month % 100 < 12 else month + 89
 
 
 def month_of_key(key_id: int) -> int:
-    """The month of a data key: 202101001 → 202101."""
+    """Return the month of a data key: 202101001 → 202101."""
     return key_id if key_id < 10**6 else key_id // ROTATIONS
 
 
 def key_after(key_id: int) -> int:
-    """The id of the data key that takes the place of one: 202101 → 202101001 → 202101002."""
+    """Return the id of the data key that replaces this one: 202101 → 202101001 → 202101002."""
     return key_id + 1 if key_id > 10**6 else key_id * ROTATIONS + 1
 
 
 class IndexKey(NamedTuple):
-    """One version of the index key, and which of a table's two unique columns is its own."""
+    """One version of the index key, and which of a table's two unique columns it uses."""
 
     id: str
     secret: bytes
@@ -79,43 +79,43 @@ class IndexKey(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """A blind index under the index keys in use, by the column it belongs in."""
+    """The blind indexes of a value under the index keys in use, by column."""
 
     first: bytes | None = None
     second: bytes | None = None
 
     @property
     def key(self) -> bytes:
-        """What rows are sorted by and told apart."""
-        found = self.first if self.first is not None else self.second
-        assert found is not None
-        return found
+        """The index that sorts and distinguishes rows."""
+        index = self.first if self.first is not None else self.second
+        assert index is not None
+        return index
 
 
 def index_keys_of(file: Path) -> tuple[IndexKey, ...]:
-    """The index keys in a file, the newest first."""
+    """Read the index keys in a file, newest first."""
     return tuple(IndexKey(one.id, one.secret, int(one.jwk.get("slot", 0))) for one in key_files.read(file))
 
 
 @dataclass
 class Keyring:
-    """The keys of one service, opened: seals, opens and indexes."""
+    """The unwrapped keys of one service. It encrypts, decrypts and computes blind indexes."""
 
     service: str
     index_keys: tuple[IndexKey, ...]
     current: int = 0
-    """The data key that seals now."""
+    """The id of the data key that encrypts now."""
     newest: dict[int, int] = field(default_factory=dict)
-    """The data key of each month that its old values are sealed again with."""
+    """The newest data key of each month, for re-encryption of its old values."""
     destroyed: frozenset[int] = frozenset()
     _keys: dict[int, AESGCM] = field(default_factory=dict)
 
     def take(self, key_id: int, key: bytes) -> None:
-        """Take an opened data key into the ring."""
+        """Add an unwrapped data key."""
         self._keys[key_id] = AESGCM(key)
 
     def drop(self, key_ids: Sequence[int]) -> None:
-        """Forget destroyed data keys."""
+        """Remove destroyed data keys."""
         for key_id in key_ids:
             self._keys.pop(key_id, None)
         self.destroyed |= frozenset(key_ids)
@@ -124,16 +124,16 @@ class Keyring:
         """Whether a data key is in the ring."""
         return key_id in self._keys
 
-    # Sealing ------------------------------------------------------------------------------------------------------
+    # Encryption ---------------------------------------------------------------------------------------------------
 
     def seal(self, place: str, row: UUID, plain: str) -> bytes:
-        """Ciphertext of a text that opens only for this place (`residents.name`) and row."""
+        """Encrypt a text. It can be decrypted only for this place (`residents.name`) and row."""
         return self.seal_bytes(place, row, plain.encode())
 
     def seal_all(self, place: str, rows: Sequence[UUID], plains: Sequence[str | None]) -> list[bytes | None]:
-        """As `seal`, for the column of many rows; what is None stays None."""
+        """Encrypt a column of many rows, as `seal` does. None stays None."""
         key, bound_to, head = self._keys[self.current], place.encode(), FORMAT + self.current.to_bytes(4, "big")
-        # Drawn at once: a system call for each would cost as much as the sealing.
+        # Draw all nonces at once, because a system call for each would cost as much as the encryption.
         nonces = os.urandom(NONCE_BYTES * len(rows))
         drawn = (nonces[at : at + NONCE_BYTES] for at in range(0, len(nonces), NONCE_BYTES))
         return [
@@ -142,15 +142,15 @@ class Keyring:
         ]
 
     def open(self, place: str, row: UUID, sealed: bytes) -> str:
-        """The text again. Raises `CannotOpenError`, and never says what was inside."""
+        """Decrypt a text. Raises `CannotOpenError`."""
         return self.open_bytes(place, row, sealed).decode()
 
     def seal_bytes(self, place: str, row: UUID, plain: bytes) -> bytes:
-        """As `seal`, for bytes."""
+        """Encrypt bytes, as `seal` does."""
         return self._seal(self.current, place, row, plain)
 
     def open_bytes(self, place: str, row: UUID, sealed: bytes) -> bytes:
-        """As `open`, for bytes."""
+        """Decrypt bytes, as `open` does."""
         if sealed[:1] != FORMAT or len(sealed) < HEAD_BYTES + NONCE_BYTES + TAG_BYTES:
             raise self._cannot(place, row, "damaged")
         key_id = key_id_of(sealed)
@@ -164,19 +164,19 @@ class Keyring:
             raise self._cannot(place, row, "damaged") from None
 
     def say(self, place: str, row: UUID, sealed: bytes) -> str:
-        """The text, or a word in its place where it is gone or damaged: for lists that one row must not spoil."""
+        """Decrypt a text, or return a placeholder if that fails, so that one bad row does not break a list."""
         try:
             return self.open(place, row, sealed)
         except CannotOpenError as error:
             return DESTROYED if error.why == "destroyed" else UNREADABLE
 
     def is_old(self, sealed: bytes) -> bool:
-        """Whether a ciphertext's month has a newer data key."""
+        """Whether the month of a ciphertext has a newer data key."""
         key_id = key_id_of(sealed)
         return self.newest.get(month_of_key(key_id), key_id) != key_id
 
     def seal_again(self, place: str, row: UUID, sealed: bytes) -> bytes:
-        """A ciphertext under the newest data key of its own month, so that it ends with it."""
+        """Re-encrypt with the newest data key of the same month, so that it is destroyed together with this month."""
         plain = self.open_bytes(place, row, sealed)
         return self._seal(self.newest[month_of_key(key_id_of(sealed))], place, row, plain)
 
@@ -194,23 +194,23 @@ class Keyring:
     # Indexing -----------------------------------------------------------------------------------------------------
 
     def index(self, kind: str, value: str) -> bytes:
-        """The blind index of a value of a kind (`document`, `phone`) under the newest index key: what is written."""
+        """Return the blind index of a value of a kind (`document`, `phone`) under the newest index key, for writing."""
         return _index(self.index_keys[0], kind, value)
 
     def indexes(self, kind: str, value: str) -> list[bytes]:
-        """Its blind indexes under all index keys in use: what is looked for."""
+        """Return the blind indexes under all index keys in use, for lookups."""
         return [_index(key, kind, value) for key in self.index_keys]
 
     def slots(self, kind: str, value: str) -> Slots:
-        """Its blind indexes by unique column: whoever writes one of both is met by whoever writes the other."""
-        found: list[bytes | None] = [None, None]
+        """Return the blind indexes by unique column, so that writers under different index keys still conflict."""
+        columns: list[bytes | None] = [None, None]
         for key in self.index_keys:
-            found[key.slot] = _index(key, kind, value)
-        return Slots(*found)
+            columns[key.slot] = _index(key, kind, value)
+        return Slots(*columns)
 
 
 def _index(key: IndexKey, kind: str, value: str) -> bytes:
-    mac = _keyed(key.secret).copy()  # which has the key in it already, half of the work
+    mac = _keyed(key.secret).copy()  # the copy has already processed the key, which is half of the work
     mac.update(f"{kind}:{value}".encode())
     return mac.finalize()[:INDEX_BYTES]
 
@@ -221,7 +221,7 @@ def _keyed(secret: bytes) -> HMAC:
 
 
 def key_id_of(sealed: bytes) -> int:
-    """The id of the data key a ciphertext was made with."""
+    """Return the id of the data key of a ciphertext."""
     return int.from_bytes(sealed[1:HEAD_BYTES], "big")
 
 
@@ -229,7 +229,7 @@ _rings: dict[str, Keyring] = {}
 
 
 def use(ring: Keyring) -> None:
-    """Make a ring the one that the sealed columns of its service use in this process."""
+    """Set the keyring for the encrypted columns of its service in this process."""
     _rings[ring.service] = ring
 
 
@@ -256,7 +256,7 @@ class Sealed:
         setattr(row, self.column, sealed)
 
     def masked(self, row: object, mask: Callable[[str], str]) -> str | None:
-        """The value of a row behind its mask; a word in its place where it is gone or damaged."""
+        """Return the masked value of a row, or a placeholder if it cannot be decrypted."""
         try:
             value = self.__get__(row, type(row))
         except CannotOpenError as error:
@@ -264,7 +264,7 @@ class Sealed:
         return None if value is None else mask(value)
 
     def place(self, row: Any) -> str:
-        """Which column this is, as ciphertexts are bound to it. Takes a row or its class."""
+        """Return the name of the column in the associated data. Takes a row or its class."""
         return f"{row.__tablename__}.{self.name}"
 
     @staticmethod
@@ -276,7 +276,7 @@ _declared: list[tuple[Any, Sealed]] = []
 
 
 def declared(service: str) -> Iterator[tuple[str, str, str]]:
-    """All sealed columns of a service: table, column, place."""
+    """Yield all encrypted columns of a service: table, column, place."""
     for owner, sealed in _declared:
         if owner.metadata.schema == service:
             yield owner.__tablename__, sealed.column, sealed.place(owner)

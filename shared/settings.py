@@ -1,4 +1,4 @@
-"""Settings of one process: made by the supervisor, or read from `FANGXIAN_…` where a process is started by hand."""
+"""Settings of one process: from the supervisor, or from `FANGXIAN_…` variables if the process is started by hand."""
 
 import base64
 import json
@@ -17,31 +17,31 @@ Service = Literal["registry", "testing", "observation", "gateway"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 LOCK_CONNECTIONS = 8
-"""Of a worker, beside its pool: each reader of a feed holds one for its lock beside the one it works on."""
+"""Additional connections of a worker: each feed reader uses one for its lock and another one for its work."""
 
 
 def login_of(service: Service) -> str:
-    """The login role of a service's processes."""
+    """Return the login role of a service's processes."""
     return f"fangxian_{service}"
 
 
 def is_address(value: str, *schemes: str) -> bool:
-    """Whether a text is the address of a server: a scheme (http or https if none is named) and a host."""
+    """Whether a text is the URL of a server: a host, and one of the schemes (default http and https)."""
     try:
         parts = urlsplit(value)
         return parts.scheme in (schemes or ("https", "http")) and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no port has that number
+    except ValueError:  # the port is out of range
         return False
 
 
 def is_origin(value: str) -> bool:
-    """Whether a browser may send this as an `Origin`: a scheme and a host in small letters, and no path."""
+    """Whether a browser can send this as `Origin`: a scheme and a host in lower case, without a path."""
     parts = urlsplit(value)
     return is_address(value) and value == f"{parts.scheme}://{parts.netloc}".lower() and "@" not in parts.netloc
 
 
 def is_webhook_secret(value: str) -> bool:
-    """Whether a text is a secret of Standard Webhooks: base64 of 16 bytes or more, after `whsec_` if it begins so."""
+    """Whether a text is a Standard Webhooks secret: base64 of at least 16 bytes, with an optional prefix `whsec_`."""
     try:
         return len(base64.b64decode(value.removeprefix("whsec_"), validate=True)) >= 16
     except ValueError:
@@ -49,32 +49,32 @@ def is_webhook_secret(value: str) -> bool:
 
 
 class TrustedIssuer(BaseModel):
-    """An OpenID provider whose access tokens are taken, and how far its word goes."""
+    """An OpenID provider whose access tokens are accepted, and the limits of its claims."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    issuer: str = Field(pattern=r"^https?://", description="Its `iss`, under which its discovery document is found.")
-    audience: str = Field(min_length=1, description="What its tokens for us name as `aud`.")
+    issuer: str = Field(pattern=r"^https?://", description="Its `iss`, which also locates its discovery document.")
+    audience: str = Field(min_length=1, description="The `aud` of its tokens for this system.")
     algorithm: Literal["RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"] = "RS256"
-    roles: dict[str, str] = Field(description="What it calls a role → ours. It speaks for no other.")
-    region: str = Field(pattern=r"^[0-9]{0,16}$", description="It speaks for nothing outside this region.")
+    roles: dict[str, str] = Field(description="Its role names → roles of this system. Other roles are refused.")
+    region: str = Field(pattern=r"^[0-9]{0,16}$", description="Regions outside this one are refused.")
     role_claim: str = "role"
     region_claim: str = "region"
     party_claim: str = "party"
 
 
 class Settings(BaseSettings):
-    """What one API or worker process needs to know."""
+    """The settings of one API or worker process."""
 
     model_config = SettingsConfigDict(env_prefix="FANGXIAN_", frozen=True, extra="ignore", enable_decoding=False)
 
     service: Service
     database_url: SecretStr = Field(
-        description="PostgreSQL, as this service's own runtime role.",
+        description="PostgreSQL, with the runtime role of this service.",
         examples=["postgresql://fangxian_registry@db:5432/fangxian"],
     )
     redis_url: SecretStr = Field(
-        description="Redis or Valkey: wake-ups only, never truth.", examples=["redis://redis:6379/0"]
+        description="Redis or Valkey, for wake-ups only; it stores no data.", examples=["redis://redis:6379/0"]
     )
     keys: Path = Field(description="Directory of key files, mode 0700.", examples=["/run/keys/registry"])
     master_keys: Literal["file", "environment", "kms"] = Field(
@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     )
     master_key: SecretStr | None = Field(
         default=None,
-        description="32 bytes as base64url; several, the newest first, separated by commas.",
+        description="32 bytes as base64url; several keys are separated by commas, newest first.",
         examples=["AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"],
     )
     kms_url: str = Field(
@@ -100,12 +100,12 @@ class Settings(BaseSettings):
 
     public_url: str = Field(
         default="",
-        description="Where people reach the gateway, in production by https; its own address if empty.",
+        description="Public URL of the gateway, in production https; the gateway's own URL if empty.",
         examples=["https://fangxian.example.cn"],
     )
     issuers: tuple[TrustedIssuer, ...] = Field(
         default=(),
-        description="OpenID providers beside our own, as JSON.",
+        description="Additional OpenID providers, as JSON.",
         examples=[
             '[{"issuer": "https://sso.example.cn", "audience": "fangxian", "roles": {"nurse": "sampler"}, '
             '"region": "350582"}]'
@@ -114,91 +114,91 @@ class Settings(BaseSettings):
 
     phone_gateway_url: str = Field(
         default="",
-        description="Where codes to phones are posted; the log if empty, and in production nowhere.",
+        description="URL that sends codes to phones; if empty, codes go to the log, in production nowhere.",
         examples=["https://sms.example.cn/fangxian"],
     )
     phone_gateway_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="Standard Webhooks secret for it.",
+        description="Standard Webhooks secret of the phone gateway.",
         examples=["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="],
     )
     mini_program_id: str = Field(
-        default="", description="App id at the mini-program's platform; none if empty.", examples=["wx0123456789abcdef"]
+        default="", description="App id of the mini-program; no mini-program if empty.", examples=["wx0123456789abcdef"]
     )
     mini_program_secret: SecretStr = Field(default=SecretStr(""), examples=["0123456789abcdef0123456789abcdef"])
-    mini_program_url: str = Field(default="https://api.weixin.qq.com", description="Where its login codes are told.")
+    mini_program_url: str = Field(default="https://api.weixin.qq.com", description="Where its login codes are checked.")
 
-    production: bool = Field(default=False, description="Refuses whatever is for development and demonstration only.")
+    production: bool = Field(default=False, description="Refuses functions for development and demonstration.")
     development_issuer: bool = Field(default=True, description="Whether POST /gateway/v1/development/tokens exists.")
     demonstration_ids: bool = Field(default=False, description="Whether ID numbers of the reserved kind are accepted.")
 
     region: str = Field(
         default="",
-        description="What this installation serves: who commands all of it decides for it.",
+        description="The region of this installation. Commanders of all of it decide for the installation.",
         examples=["350582005"],
     )
     regions_file: Path | None = Field(
         default=None,
-        description="A file of regions that each start imports before anything is served.",
+        description="A file of regions that is imported at each start before the services open.",
         examples=["/etc/fangxian/regions.csv"],
     )
     headquarters: str = Field(
         default="",
         max_length=100,
-        description="The headquarters that signs notices; a blank line if empty.",
+        description="The headquarters that signs notices; if empty, notices have a blank line.",
         examples=["新塘街道疫情防控指挥部"],
     )
     plan: str = Field(
         default="",
         max_length=200,
-        description="The plan that notices name as their ground; the protocol alone if empty.",
+        description="The plan that notices cite as their basis; only the protocol if empty.",
         examples=["《新塘街道新冠肺炎疫情防控工作实施方案》（2021年1月20日）第十条"],
     )
 
     yellow_name: Literal["", "yellow", "orange"] = Field(
         default="",
-        description="What the province calls the yellow code. By the region if empty: orange in Fujian, else yellow.",
+        description="The province's name of the yellow code. If empty, by region: orange in Fujian, otherwise yellow.",
         examples=["orange"],
     )
 
     webhook_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
-        default=(), description="Networks of our own that webhooks may go to, as JSON.", examples=['["10.20.0.0/16"]']
+        default=(), description="Private networks that webhooks may reach, as JSON.", examples=['["10.20.0.0/16"]']
     )
 
     requests_a_minute_per_client: int = Field(
-        default=6_000, ge=1, description="Of one network address, behind it many."
+        default=6_000, ge=1, description="Per client address. Behind a NAT one address can be many people."
     )
     requests_a_minute_per_resident: int = Field(default=120, ge=1)
     requests_a_minute_per_staff: int = Field(default=1_200, ge=1)
-    requests_a_minute_per_machine: int = Field(default=6_000, ge=1, description="Of a machine or a door.")
+    requests_a_minute_per_machine: int = Field(default=6_000, ge=1, description="Per machine or door.")
     requests_in_flight: int = Field(
         default=8,
         ge=2,
-        description="Ordinary requests one gateway works on at once, reports half as many; care is free.",
+        description="Concurrent ordinary requests of one gateway; half as many reports. Care is not limited.",
     )
     proxy_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
-        description="Where our own reverse proxies are: only their X-Forwarded-For is believed, as JSON.",
+        description="Networks of your reverse proxies, as JSON. Only their X-Forwarded-For is trusted.",
         examples=['["10.0.0.0/8"]'],
     )
     browser_origins: tuple[str, ...] = Field(
         default=(),
-        description="Web pages that may call us (CORS), as JSON.",
+        description="Origins of web pages that may call this system (CORS), as JSON.",
         examples=['["https://console.example.cn"]'],
     )
-    reveals_per_hour: int = Field(default=30, ge=0, description="How often one person may see somebody in clear.")
+    reveals_per_hour: int = Field(default=30, ge=0, description="How often one user may see unmasked data per hour.")
 
-    database_pool: int = Field(default=6, ge=1, le=50, description="Connections this process may hold.")
+    database_pool: int = Field(default=6, ge=1, le=50, description="Maximum database connections of this process.")
     transaction_timeout_seconds: float = Field(default=5, gt=0)
     request_timeout_seconds: float = Field(default=30, gt=0)
     feed_retention_days: int = Field(default=14, ge=1)
-    wake_subscribers: bool = Field(default=True, description="Test-only: False publishes without waking anyone.")
+    wake_subscribers: bool = Field(default=True, description="Test-only: False publishes without wake-ups.")
     publish: bool = Field(default=True, description="Test-only: False commits effects without their feed entries.")
     key_waits: float = Field(
         default=1,
         gt=0,
         le=1,
-        description="Test-only: part of the usual time after which a new key counts as seen.",
+        description="Test-only: fraction of the usual wait until a new key counts as known everywhere.",
     )
 
     @field_validator("issuers", "webhook_networks", "proxy_networks", "browser_origins", mode="before")
@@ -231,19 +231,19 @@ class Settings(BaseSettings):
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not is_origin(origin):
-                raise ValueError(f"{origin!r} is no origin: write scheme and host in small letters, and no path")
+                raise ValueError(f"{origin!r} is not an origin: write scheme and host in lower case, without a path")
         return value
 
     @field_validator("phone_gateway_secret")
     @classmethod
     def _is_a_secret(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not is_webhook_secret(value.get_secret_value()):
-            raise ValueError("should be whsec_ and the base64 of 16 random bytes or more")
+            raise ValueError("should be whsec_ and the base64 of at least 16 random bytes")
         return value
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
-        """All that does not go together, a line each, so that nobody mends one a run."""
+        """Report all inconsistent settings at once, one per line."""
         if faults := [*self._unfit_for_production(), *self._halves()]:
             raise ValueError("\n".join(faults))
         return self
@@ -262,11 +262,11 @@ class Settings(BaseSettings):
             yield "FANGXIAN_PUBLISH, FANGXIAN_WAKE_SUBSCRIBERS and FANGXIAN_KEY_WAITS are for tests only: unset them"
 
     def _halves(self) -> Iterator[str]:
-        """Settings that need another one."""
+        """Yield the settings that require another one."""
         if self.phone_gateway_url and not self.phone_gateway_secret.get_secret_value():
             yield (
-                "FANGXIAN_PHONE_GATEWAY_URL needs FANGXIAN_PHONE_GATEWAY_SECRET, which the gateway verifies messages "
-                'by: make one, as in "whsec_$(openssl rand -base64 32)"'
+                "FANGXIAN_PHONE_GATEWAY_URL needs FANGXIAN_PHONE_GATEWAY_SECRET, with which the gateway verifies "
+                'messages: make one, as in "whsec_$(openssl rand -base64 32)"'
             )
         if bool(self.mini_program_id) != bool(self.mini_program_secret.get_secret_value()):
             yield "FANGXIAN_MINI_PROGRAM_ID and FANGXIAN_MINI_PROGRAM_SECRET need each other: set both, or neither"
@@ -280,19 +280,19 @@ class Settings(BaseSettings):
 
     @property
     def lets_residents_in(self) -> bool:
-        """Whether a resident can sign in: by a code to a phone, or by a mini-program."""
+        """Whether residents can sign in: with a code to a phone, or through a mini-program."""
         return bool(self.phone_gateway_url or self.mini_program_id) or not self.production
 
     @property
     def yellow(self) -> Literal["yellow", "orange"]:
-        """What people here call the yellow code."""
+        """The local name of the yellow code."""
         return self.yellow_name or ("orange" if self.region.startswith("35") else "yellow")
 
     @property
     def issuer_url(self) -> str:
-        """The identifier of our own OpenID provider."""
+        """The issuer identifier of this system's OpenID provider."""
         return (self.public_url or self.gateway_url).rstrip("/")
 
     def url_of(self, service: Service) -> str:
-        """Where a service's API listens."""
+        """Return the URL of a service's API."""
         return str(getattr(self, f"{service}_url"))

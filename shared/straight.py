@@ -1,7 +1,7 @@
-"""SQL texts straight to the driver, on the connection and in the transaction that SQLAlchemy holds.
+"""Run SQL texts directly on the driver, in the connection and transaction of SQLAlchemy's session.
 
-A text needs nothing of what SQLAlchemy does around a statement, which costs ten times what the driver takes for it, and
-as much again for each row. So `Work.rows` and `Work.run` send texts this way; what the ORM says goes the ordinary one.
+SQLAlchemy's processing of a statement costs ten times as much as the driver, and as much again for each row. A SQL text
+does not need it. `Work.rows` and `Work.run` therefore send texts directly. ORM statements go through SQLAlchemy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,35 +20,35 @@ DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 
 class Sent(NamedTuple):
-    """A text as the driver takes it: `$1` for the first of the names."""
+    """A statement in the driver's syntax: `$1` is the value of the first name."""
 
     sql: str
     names: tuple[str, ...]
 
 
 async def connection_of(session: AsyncSession) -> asyncpg.Connection:
-    """The driver's connection, within the session's transaction."""
+    """Return the driver's connection, within the transaction of the session."""
     raw = await (await session.connection()).get_raw_connection()
-    found: asyncpg.Connection = raw.driver_connection
-    return found
+    connection: asyncpg.Connection = raw.driver_connection
+    return connection
 
 
 async def rows(
     connection: asyncpg.Connection, statement: TextClause, values: Mapping[str, Any]
 ) -> Sequence[RowMapping]:
-    """What a text returns. The driver's records are read as SQLAlchemy's rows are: by the names of their columns."""
+    """Run a text and return its rows. The driver's records are accessed by column name, as SQLAlchemy's rows are."""
     sent = _sent(statement)
     with tracing.statement(sent.sql):
-        found: Sequence[RowMapping] = await connection.fetch(sent.sql, *(values[name] for name in sent.names))
-    return found
+        records: Sequence[RowMapping] = await connection.fetch(sent.sql, *(values[name] for name in sent.names))
+    return records
 
 
 async def run(connection: asyncpg.Connection, statement: TextClause, values: Mapping[str, Any]) -> int:
-    """Carry out a text; how many rows it touched."""
+    """Run a text and return the number of rows that it affected."""
     sent = _sent(statement)
     with tracing.statement(sent.sql):
-        said = await connection.execute(sent.sql, *(values[name] for name in sent.names))
-    count = said.rpartition(" ")[2]
+        status = await connection.execute(sent.sql, *(values[name] for name in sent.names))
+    count = status.rpartition(" ")[2]
     return int(count) if count.isdigit() else 0
 
 

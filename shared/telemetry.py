@@ -1,4 +1,4 @@
-"""Logs as JSON lines and metrics for Prometheus. Neither ever holds a name, a number, a phone or an address."""
+"""Logs as JSON lines, and metrics for Prometheus. They never contain a person's name, number, phone or address."""
 
 import logging
 import sys
@@ -13,23 +13,23 @@ REQUESTS = Histogram(
     ["service", "method", "route", "status"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-FEED_LAG = Gauge("fangxian_feed_lag_seconds", "Age of the oldest entry not read yet.", ["service", "owner", "lane"])
-FEED_PARKED = Gauge("fangxian_feed_parked", "Entries that could not be handled.", ["service"])
+FEED_LAG = Gauge("fangxian_feed_lag_seconds", "Age of the oldest unread entry.", ["service", "owner", "lane"])
+FEED_PARKED = Gauge("fangxian_feed_parked", "Entries that could not be applied.", ["service"])
 FEED_STALLED = Gauge(
-    "fangxian_oldest_transaction_seconds", "Age of the oldest running transaction: it holds up every feed.", ["service"]
+    "fangxian_oldest_transaction_seconds", "Age of the oldest running transaction, which delays all feeds.", ["service"]
 )
 AUDIT_UNSEALED = Gauge(
-    "fangxian_audit_unsealed_seconds", "Age of the oldest audit entry that is in no chain yet.", ["service"]
+    "fangxian_audit_unsealed_seconds", "Age of the oldest audit entry that is not chained yet.", ["service"]
 )
-JOBS_OPEN = Gauge("fangxian_jobs_open", "Jobs that wait or run.", ["service"])
+JOBS_OPEN = Gauge("fangxian_jobs_open", "Queued and running jobs.", ["service"])
 
 
 PROCESSORS: list[structlog.typing.Processor] = []
-"""One list for good: loggers keep it from their first line on, and follow what is configured later."""
+"""Always the same list object, because loggers keep a reference to it from their first line on."""
 
 
 def configure_logs(service: str, process: str) -> None:
-    """One JSON object a line on standard output, with service, process and request id."""
+    """Configure logs: one JSON object per line on standard output, with service, process and request id."""
 
     def add_process(_: Any, __: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
         return {"service": service, "process": process, **entry}

@@ -1,8 +1,8 @@
-"""Internal tokens: 60 seconds, one audience, one actor. The edge exchanges the caller's token for one of these.
+"""Internal tokens: for 60 seconds, one audience and one actor. The edge exchanges the caller's token for one of them.
 
-Each service signs with an Ed25519 key of its own and knows the public keys of all (`services.jwks`). Only the gateway
-may speak for people and machines; any other service speaks for itself. A key's id is its service's name, with a mark
-after a dot where it was rotated.
+Each service signs with its own Ed25519 key and knows the public keys of all (`services.jwks`). Only the gateway may
+issue tokens for people and machines. Other services issue tokens only for themselves. The id of a key is the name of
+its service; after a rotation a dot and a suffix follow.
 """
 
 import time
@@ -29,7 +29,7 @@ CACHE_SIZE = 4096
 
 @dataclass
 class Signer:
-    """Makes this service's internal tokens and checks those of the others."""
+    """Issues this service's internal tokens and verifies those of other services."""
 
     service: Service
     own: OKPKey
@@ -42,7 +42,7 @@ class Signer:
 
     @classmethod
     def from_files(cls, service: Service, keys: Path) -> Self:
-        """Read `own.jwk` and `services.jwks` from a directory, and follow them as they change."""
+        """Read `own.jwk` and `services.jwks` from a directory. `refresh` reads them again when they change."""
         files = keys / "own.jwk", keys / "services.jwks"
         versions = key_files.read(files[0]), key_files.read(files[1])
         own, public = _imported(*versions)
@@ -51,7 +51,7 @@ class Signer:
         return signer
 
     def refresh(self) -> None:
-        """Sign with the key whose time has come, and trust no longer than a key's time allows."""
+        """Read changed files, and select the signing key and the trusted keys by the current time."""
         if self._files is None or self._watched is None:
             return
         if self._watched.changed():
@@ -59,8 +59,8 @@ class Signer:
         self.own, self.public = _imported(*self._versions)
 
     def token_for(self, audience: Service, actor: Actor) -> str:
-        """A token that lets `actor` act at another service, good for at least half its lifetime."""
-        # The request id travels in its own header, so that one token serves a caller's requests for a while.
+        """Return a token for `actor` at another service that is valid for at least half of its lifetime."""
+        # The request id is sent in its own header, so that one token can be reused for a caller's requests.
         actor = actor.during("")
         now = time.time()
         made = self._made.get((actor, audience))
@@ -74,7 +74,7 @@ class Signer:
         return token
 
     def actor_of(self, token: str) -> Actor:
-        """The actor of a token addressed to this service. Raises `Unauthenticated`."""
+        """Verify a token for this service and return its actor. Raises `Unauthenticated`."""
         known = self._checked.get(token)
         now = time.time()
         if known:

@@ -1,7 +1,7 @@
-"""Traces, where an operator asks for them: OpenTelemetry, by the environment variables that are its own.
+"""Optional traces with OpenTelemetry, configured by its own environment variables.
 
-Without OTEL_EXPORTER_OTLP_ENDPOINT nothing of OpenTelemetry is imported, no application is wrapped, and what is left
-here costs one look at a name. What spans may say is decided in one place, shared/otel.py.
+Without OTEL_EXPORTER_OTLP_ENDPOINT OpenTelemetry is not imported, no application is wrapped, and each function here
+costs one lookup of a name. shared/otel.py decides which attributes spans may contain.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 MOST_CAUSES = 8
-"""Of how many requests a wake-up tells; more would only lengthen it."""
+"""The most traces that a wake-up lists, to keep it short."""
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +32,14 @@ _causes: ContextVar[Sequence[str]] = ContextVar("causes", default=())
 
 
 def is_wanted() -> bool:
-    """Whether the environment says where traces go."""
+    """Whether the environment configures an endpoint for traces."""
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     return not disabled and any(os.environ.get(name) for name in ENDPOINTS)
 
 
 @contextlib.contextmanager
 def on(service: "Service", process: str) -> Iterator[None]:
-    """Trace what this process does, if that is wanted; what is not sent yet is sent at the end."""
+    """Trace this process if the environment asks for it. Send the remaining spans at the end."""
     global _tracing
     if not is_wanted():
         yield
@@ -47,7 +47,7 @@ def on(service: "Service", process: str) -> Iterator[None]:
     try:
         from shared.otel import Tracing
     except ImportError:
-        log.warning("traces are wanted, and fangxian[otel] is not installed: there are none")
+        log.warning("traces are configured, but fangxian[otel] is not installed: no traces are sent")
         yield
         return
     _tracing = Tracing.begin(service, process)
@@ -59,12 +59,12 @@ def on(service: "Service", process: str) -> Iterator[None]:
 
 
 def around(app: "ASGIApp") -> "ASGIApp":
-    """The application, each of whose requests is a span."""
+    """Wrap an application, so that each request becomes a span."""
     return _tracing.around(app) if _tracing else app
 
 
 def follow_client(client: "httpx.AsyncClient") -> None:
-    """Make each call a span, and hand its trace on as `traceparent` (W3C)."""
+    """Make each call a span, and forward the trace as `traceparent` (W3C)."""
     if _tracing:
         _tracing.follow_client(client)
 
@@ -76,18 +76,18 @@ def follow_engine(engine: "AsyncEngine") -> None:
 
 
 def statement(sql: str) -> AbstractContextManager[None]:
-    """Around a statement that goes straight to the driver, past the engine: a span, if that is wanted."""
+    """Make a span for a statement that bypasses the engine, if traces are on."""
     return _tracing.statement(sql) if _tracing else _untraced
 
 
 def here() -> str | None:
-    """The `traceparent` of what is being done, if it is traced."""
+    """Return the current `traceparent`, or None without a trace."""
     return _tracing.here() if _tracing else None
 
 
 @contextlib.contextmanager
 def caused_by(causes: Sequence[str]) -> Iterator[None]:
-    """Remember, for what is handled meanwhile, which requests have caused it."""
+    """Record which requests caused the work inside the context."""
     if not causes:
         yield
         return
@@ -99,6 +99,6 @@ def caused_by(causes: Sequence[str]) -> Iterator[None]:
 
 
 def handling(name: str, **attributes: Any) -> AbstractContextManager[Any]:
-    """A worker's span, of the trace that caused it, or linked to all that did. None if nothing traced has."""
+    """Make a worker's span in the trace that caused it, or with links to several. Without a cause, make none."""
     causes = _causes.get()
     return _tracing.handling(name, causes, attributes) if _tracing and causes else contextlib.nullcontext()

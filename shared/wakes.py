@@ -1,7 +1,7 @@
-"""Wake-ups: a commit puts a small arq job into the queue of each subscriber's worker.
+"""Wake-ups: after a commit, put a small arq job into the queue of each subscriber's worker.
 
-A wake-up only says "look", and into which lanes. It may be lost: workers look by themselves every second. So it is sent
-behind the answer, at most once in 20 ms, and its failure is nobody's problem.
+A wake-up only names the lanes that have new entries. It may be lost, because workers also poll every second. It is
+therefore sent after the answer, at most once in 20 ms, and a failure to send it is not an error.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ LIFETIME_SECONDS = 5
 
 
 def queue_of(service: str) -> str:
-    """The arq queue of a service's worker."""
+    """Return the name of the arq queue of a service's worker."""
     return f"fangxian:{service}"
 
 
 def lane_of(owner: str, lane: str) -> str:
-    """What a wake-up calls a lane of a feed, and the worker its loop."""
+    """Return the name of a feed's lane in wake-ups, which is also the name of its loop in the worker."""
     return f"feed {owner} {lane}"
 
 
 def redis_settings(url: str) -> RedisSettings:
-    """How arq reaches Redis: fail fast, for nothing waits on it."""
+    """Build the settings with which arq connects to Redis. It fails fast, because nothing depends on it."""
     settings = RedisSettings.from_dsn(url)
     settings.conn_timeout = 1
     settings.conn_retries = 0
@@ -39,18 +39,18 @@ def redis_settings(url: str) -> RedisSettings:
 
 
 def serialize(job: dict[str, Any]) -> bytes:
-    """JSON instead of arq's pickle."""
+    """Serialize an arq job as JSON instead of pickle."""
     return json.dumps(job, default=str).encode()
 
 
 def deserialize(job: bytes) -> dict[str, Any]:
-    """The other way."""
-    found: dict[str, Any] = json.loads(job)
-    return found
+    """Deserialize an arq job from JSON."""
+    fields: dict[str, Any] = json.loads(job)
+    return fields
 
 
 class Waker:
-    """Sends wake-ups of one process."""
+    """Sends the wake-ups of one process."""
 
     def __init__(self, redis_url: str, targets: Sequence[str]) -> None:
         self._redis_url = redis_url
@@ -61,7 +61,7 @@ class Waker:
         self._causes: list[str] = []
 
     def wake(self, *targets: str, lanes: Iterable[str] = ()) -> None:
-        """Wake the given services, or all subscribers, soon. `lanes` are those with something new in them."""
+        """Wake the given services, or all subscribers, soon. `lanes` are the names of those with new entries."""
         for target in targets or self._targets:
             self._pending.setdefault(target, set()).update(lanes)
         cause = tracing.here()
@@ -91,7 +91,7 @@ class Waker:
                     await redis.enqueue_job(
                         "wake", sorted(lanes), causes, _queue_name=queue_of(target), _expires=LIFETIME_SECONDS
                     )
-            except Exception as error:  # Redis holds no truth: whatever is wrong with it, the tick finds the work
+            except Exception as error:  # nothing is lost, because the workers also poll PostgreSQL
                 log.debug("wake.lost", error=type(error).__name__)
                 await self._drop()
             await asyncio.sleep(GATHER_SECONDS)
@@ -102,7 +102,7 @@ class Waker:
             await redis.aclose()
 
     async def close(self) -> None:
-        """Stop sending."""
+        """Stop sending and close the connection."""
         if self._task is not None:
             self._task.cancel()
         await self._drop()

@@ -1,7 +1,7 @@
-"""Work: one transaction on behalf of one actor.
+"""One transaction on behalf of one actor.
 
-It begins with its first statement, under the actor's database role and scope, and commits before the answer is sent.
-Feed entries, the audit entry and the idempotency record commit with it. No network call belongs inside it.
+The transaction begins with the first statement, under the actor's database role and scope. It commits before the answer
+is sent. Feed entries, the audit entry and the idempotency record commit with it. Do not make network calls inside it.
 """
 
 import re
@@ -43,11 +43,11 @@ MOST_PER_PAGE = 200
 
 
 CURSOR = r"^[0-9~]{0,16}s[0-9a-f]{1,15}$"
-"""What a cursor looks like, for the documents; to callers it is a word that means nothing."""
+"""The format of a cursor, for the OpenAPI documents. Callers treat it as opaque."""
 
 
 class InvalidCursor(Problem):
-    """The cursor was not given by this list."""
+    """The cursor does not come from this list."""
 
     status = 422
     code = "invalid_cursor"
@@ -58,26 +58,26 @@ class InvalidCursor(Problem):
 
 
 class RegionOutside(Problem):
-    """The region is wider than the caller's, or lies outside it."""
+    """The region contains the caller's region, or lies outside it."""
 
     status = 403
     code = "region_outside"
-    title = Text(zh="超出您的辖区", en="The region is outside your region")
-    fix = Text(zh="请选择辖区内的区划", en="Choose a region within your region")
+    title = Text(zh="超出您的辖区范围", en="The region is outside your area of responsibility")
+    fix = Text(zh="请选择您辖区内的区划", en="Choose a region within your area of responsibility")
 
 
 class Publishable(Protocol[Public]):
-    """A row that has a public face."""
+    """A row that has a public representation."""
 
     id: Any
     version: Any
 
     def public(self) -> Public:
-        """What the API answers and the feed carries of this row."""
+        """Return the resource that the API and the feed send for this row."""
 
 
 class Place(NamedTuple):
-    """Where a row stands in a list: by region, and within it in the order in which the server wrote it."""
+    """The position of a row in a list: by region, then in the order in which the server wrote the rows."""
 
     region: str = ""
     seq: int = 0
@@ -88,14 +88,14 @@ START = Place()
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for."""
+    """The requested part of a list: at most `limit` rows after a position."""
 
     after: Place = START
     limit: int = 50
 
 
 class Listed(BaseModel, Generic[T]):
-    """One page of a list. `next_cursor` is null on the last."""
+    """One page of a list. `next_cursor` is null on the last page."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -104,11 +104,11 @@ class Listed(BaseModel, Generic[T]):
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """`RegionPage` and not `Listed[Region]`, because clients are generated with this name."""
+        """Return `RegionPage` and not `Listed[Region]`, because generated clients use this name."""
         return f"{getattr(params[0], '__origin__', params[0]).__name__}Page"
 
 
-ENTER = text("""
+SET_ROLE_AND_SCOPE = text("""
     SELECT set_config('role', :role, true),
            set_config('scope.low', :low, true),
            set_config('scope.high', :high, true),
@@ -143,10 +143,10 @@ class Work:
             await self.session.close()
 
     def _enter(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-        """Take the actor's role and scope, as the first statement of the transaction."""
+        """Set the actor's database role and scope, in the first statement of the transaction."""
         if transaction.nested:
             return
-        connection.execute(ENTER, self._scope_of(self.actor))
+        connection.execute(SET_ROLE_AND_SCOPE, self._scope_of(self.actor))
 
     def _scope_of(self, actor: Actor) -> dict[str, str]:
         return {
@@ -166,11 +166,11 @@ class Work:
         if self._entries:
             self.house.wake_subscribers({entry.lane for entry in self._entries})
 
-    # What use cases say -------------------------------------------------------------------------------------------
+    # The interface for use cases ----------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """A part of this work that can fail by itself: what it wrote and published is undone, the rest goes on."""
+        """Run a part that can fail alone. A failure undoes what this part wrote and published, and nothing else."""
         published, trail = len(self._entries), self.trail.mark()
         try:
             async with self.session.begin_nested():
@@ -183,57 +183,57 @@ class Work:
             raise
 
     async def become(self, actor: Actor) -> None:
-        """Go on on behalf of somebody else: the caller came without a name and has shown who it is."""
+        """Continue on behalf of another actor, after an anonymous caller has proved its identity."""
         self.actor = self.trail.actor = actor
         if self.session.in_transaction():
-            await self.session.execute(ENTER, self._scope_of(actor))
+            await self.session.execute(SET_ROLE_AND_SCOPE, self._scope_of(actor))
 
     @asynccontextmanager
     async def everywhere(self) -> AsyncIterator[None]:
-        """Let statements see beyond the caller's range for a while: for what follows from an act shown to be theirs.
+        """Run the statements inside as the service, beyond the caller's scope: for the consequences of a permitted act.
 
-        What a caller may *name* its own row-level policy decides: it finds the tube, the person, the box. What follows
-        is the service's own doing and must see everything. Who acts remains who it was. If it raises, the transaction
-        ends, and the scope with it.
+        The caller's row-level policy decides which tube, person or box the caller may address. The statements that
+        follow from the act belong to the service and must see all rows. The audit actor does not change. If the body
+        raises, the transaction ends, and its scope with it.
         """
-        await self.run(ENTER, self._scope_of(replace(self.actor, role=Role.SERVICE, range=EVERYTHING)))
+        await self.run(SET_ROLE_AND_SCOPE, self._scope_of(replace(self.actor, role=Role.SERVICE, range=EVERYTHING)))
         yield
-        await self.run(ENTER, self._scope_of(self.actor))
+        await self.run(SET_ROLE_AND_SCOPE, self._scope_of(self.actor))
 
     def add(self, row: RowT) -> RowT:
-        """Keep a new row."""
+        """Add a new row. It is written with the next flush."""
         self.session.add(row)
         return row
 
     async def get(self, kind: type[RowT], id: UUID, missing: type[Problem] = NotFound) -> RowT:  # noqa: A002
-        """The row of an id within the actor's scope, or the problem `missing`."""
+        """Return the row with this id within the actor's scope. Raises the problem `missing` if there is none."""
         row = await self.session.get(kind, id)
         if row is None:
             raise missing()
         return row
 
     async def lock(self, kind: type[RowT], id: UUID, missing: type[Problem] = NotFound) -> RowT:  # noqa: A002
-        """The row of an id, locked until this work ends."""
+        """Return the row with this id and lock it until the transaction ends. Raises `missing` if there is none."""
         row = await self.session.get(kind, id, with_for_update=True, populate_existing=True)
         if row is None:
             raise missing()
         return row
 
     async def rows(self, statement: TextClause | Select[Any], **values: Any) -> Sequence[RowMapping]:
-        """What a statement returns, as mappings. Pending rows are written first."""
+        """Flush pending rows, run a statement and return its rows as mappings."""
         await self._flush()
         if isinstance(statement, TextClause):
             return await straight.rows(await self._connection(), statement, values)
         result: Result[Any] = await self.session.execute(statement, values)
         return result.mappings().all()
 
-    async def run(self, statement: Executable, given: Mapping[str, Any] | None = None, /, **values: Any) -> int:
-        """Carry out a statement; how many rows it touched."""
+    async def run(self, statement: Executable, mapping: Mapping[str, Any] | None = None, /, **values: Any) -> int:
+        """Flush pending rows, run a statement and return the number of rows that it affected."""
         await self._flush()
-        given = {**(given or {}), **values}
+        parameters = {**(mapping or {}), **values}
         if isinstance(statement, TextClause):
-            return await straight.run(await self._connection(), statement, given)
-        result: Any = await self.session.execute(statement, given)
+            return await straight.run(await self._connection(), statement, parameters)
+        result: Any = await self.session.execute(statement, parameters)
         return int(result.rowcount)
 
     async def _flush(self) -> None:
@@ -241,32 +241,32 @@ class Work:
             await self.session.flush()
 
     async def _connection(self) -> asyncpg.Connection:
-        # The session sets a savepoint when it is first asked for the connection within it.
+        # The session creates a savepoint lazily, when code inside it first requests the connection.
         within = self.session.sync_session.get_nested_transaction()
         if self._driver is None or within is not self._driver_within:
             self._driver, self._driver_within = await straight.connection_of(self.session), within
         return self._driver
 
     async def publish(self, row: Publishable[R], *, change: str, urgent: bool = False) -> R:
-        """Put a changed row's public face on the feed, and return it as the answer."""
+        """Publish the public representation of a changed row on the feed, and return it as the answer."""
         await self.session.flush()
         resource = row.public()
         self._entries.append(log.Entry(resource.type, *log.Written.of(resource), change, urgent))
         return resource
 
     def publish_all(self, resources: Iterable[Resource], *, change: str, urgent: bool = False) -> None:
-        """Put resources made from what statements returned on the feed."""
+        """Publish resources on the feed."""
         for resource in resources:
             self._entries.append(log.Entry(resource.type, *log.Written.of(resource), change, urgent))
 
     def publish_written(
         self, kind: type[Resource], resource: log.Written, *, change: str, urgent: bool = False
     ) -> None:
-        """Put a resource on the feed that a statement has written down whole."""
+        """Publish a resource on the feed that a statement has already serialized."""
         self._entries.append(log.Entry(kind.type, *resource, change, urgent))
 
     def saw(self, ids: Iterable[UUID]) -> None:
-        """Note whose personal data this work looks at or changes. One audit entry holds them all."""
+        """Record whose personal data this transaction reads or changes. One audit entry lists all of them."""
         self.trail.saw(ids)
 
     def audit(
@@ -278,23 +278,23 @@ class Work:
         reason: str = "",
         actor: Actor | None = None,
     ) -> None:
-        """Leave an entry of another kind than the operation's own. What is done alike is one entry, with all subjects.
+        """Add an audit entry of another kind than the operation's own. Equal acts share one entry with all subjects.
 
-        `purpose` is a code of `shared/audit/acts.py`, which the people concerned read in words. `reason` holds no
-        personal data but what an auditor must read; of a reveal the people concerned read it too. `actor` is on whose
-        behalf it turned out to be, where the caller came without a name.
+        `purpose` is a code of `shared/audit/acts.py`. The people concerned read its text. `reason` contains only the
+        personal data that an auditor must read. The people concerned also read the reason of a reveal. `actor` is the
+        actor who turned out to be responsible, if the caller was anonymous.
         """
         self.trail.add(kind, subjects, reason, actor, purpose)
 
     async def page(self, statement: Select[RowT], page: Page, say: Callable[[RowT], T]) -> Listed[T]:
-        """One page of a list of rows, by region and then in the order in which the server wrote them.
+        """Read one page of a list of rows, by region and then in the order in which the server wrote them.
 
-        So a scope is one range of the index that the list is read by, and its page costs what a page of all does.
+        In this order a scope is one range of the index, so a page within a scope costs as much as a page of all rows.
         """
         kind: type[RowT] = statement.column_descriptions[0]["entity"]
         place = (kind.region, kind.seq)
-        asked = statement.where(tuple_(*place) > page.after).order_by(*place).limit(page.limit + 1)
-        return listed((await self.session.scalars(asked)).all(), page, say, lambda row: Place(row.region, row.seq))
+        query = statement.where(tuple_(*place) > page.after).order_by(*place).limit(page.limit + 1)
+        return listed((await self.session.scalars(query)).all(), page, say, lambda row: Place(row.region, row.seq))
 
     async def insert_all(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows in one statement."""
@@ -302,7 +302,7 @@ class Work:
             await self.run(*bulk.insertion(kind, values))
 
     async def upsert(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]], *key: str) -> None:
-        """Insert rows or replace those of the same key (`id` by default), in the order of the key."""
+        """Insert rows, or replace the rows with the same key (`id` by default), in key order to avoid deadlocks."""
         if values:
             keys = key or ("id",)
             ordered = sorted(values, key=lambda row: tuple(_ordering(row[name]) for name in keys))
@@ -311,7 +311,7 @@ class Work:
     async def replace(
         self, kind: type[DeclarativeBase], subjects: Iterable[UUID], values: Sequence[Mapping[str, Any]]
     ) -> set[UUID]:
-        """Everything held from these subjects becomes exactly these rows; whom the former were about.
+        """Replace all rows of these subjects with the given rows. Return the residents of the former rows.
 
         `kind` has the columns `subject` and `resident_id`.
         """
@@ -320,14 +320,14 @@ class Work:
         return {row["resident_id"] for row in former}
 
     def require_within(self, region: str) -> None:
-        """Refuse a region that the caller does not answer for as a whole. Raises `RegionOutside`."""
+        """Refuse a region that is not completely within the caller's region. Raises `RegionOutside`."""
         if not covers(self.actor.range, region):
             raise RegionOutside(at="/region")
 
     def expect(self, row: Row, if_match: str | None, *, required: bool = False) -> None:
-        """Refuse a change of something the caller has not seen in its present version (`If-Match`).
+        """Refuse a change if `If-Match` does not name the current version of the row.
 
-        Where it is `required`, the caller says at least that any version will do (`*`). Raises `VersionMismatch`,
+        If `required`, the header must be present; `*` accepts any version. Raises `VersionMismatch`,
         `PreconditionRequired` or `IfMatchMalformed`.
         """
         if required and if_match is None:
@@ -337,24 +337,24 @@ class Work:
 
 
 def _ordering(value: Any) -> Any:
-    # An id is a number at once, and a text only after a while.
+    # Compare ids as integers, because converting them to text is slower.
     return value.int if isinstance(value, UUID) else str(value)
 
 
-def listed(found: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:
-    """One page of what was found by asking for one more than its limit."""
-    kept = found[: page.limit]
-    following = cursor_of(place(kept[-1])) if len(found) > page.limit else None
-    return Listed(items=[say(row) for row in kept], next_cursor=following)
+def listed(rows: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:
+    """Build one page from rows of a query whose limit was one more than the limit of the page."""
+    items = rows[: page.limit]
+    next_cursor = cursor_of(place(items[-1])) if len(rows) > page.limit else None
+    return Listed(items=[say(row) for row in items], next_cursor=next_cursor)
 
 
 def cursor_of(place: Place) -> str:
-    """A place in a list, as callers carry it."""
+    """Encode a list position as a cursor."""
     return f"{place.region}s{place.seq:x}"
 
 
 def place_of(cursor: str | None) -> Place:
-    """The place a caller's cursor names. Raises `InvalidCursor`."""
+    """Decode a caller's cursor into a list position. Raises `InvalidCursor`."""
     if cursor is None:
         return START
     if not re.fullmatch(CURSOR, cursor, re.ASCII):
@@ -364,5 +364,5 @@ def place_of(cursor: str | None) -> Place:
 
 
 async def scalar(work: Work, statement: Any) -> Any:
-    """The single value of a statement."""
+    """Run a statement and return its single value."""
     return (await work.session.execute(statement)).scalar_one()

@@ -1,7 +1,7 @@
-"""A service's worker: readers of the feeds, jobs and ticks, woken by arq and by their own clocks.
+"""The worker of a service: feed readers, jobs and periodic tasks.
 
-Every piece of work is a loop that looks at PostgreSQL: at once when an arq job wakes it, and by itself after a while.
-So a wake-up may be lost, doubled or late, and Redis may be away, and all work is still done.
+Each of them is a loop that polls PostgreSQL: immediately when an arq job wakes it, and otherwise after an interval. All
+work is therefore done even if a wake-up is lost, repeated or late, or Redis is unavailable.
 """
 
 import asyncio
@@ -39,20 +39,20 @@ POLL_SECONDS = 0.05
 SEAL_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 10.0
 RARE_SECONDS = 600.0
-"""What runs no more often than this begins a while after the start, when everything else is at work."""
+"""Loops with at least this interval wait `FIRST_RARE_SECONDS` first, so that all others start before them."""
 FIRST_RARE_SECONDS = 5.0, 20.0
 ARQ_JOB_TIMEOUT_SECONDS = 5
 HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.16, 0.32)}
-"""When a lane is looked at again that still has something in it: an older transaction holds it up, and its wake-up
-is spent. A batch of 5,000 codes holds up a positive for 150 ms. A normal entry can wait for longer, and a look costs
-as much as 500 of them."""
+"""Waits before a lane is read again whose entries an older open transaction holds up, because their wake-up is already
+used. A batch of 5,000 codes holds up a positive for 150 ms. Normal entries can wait longer, and one read costs as much
+as 500 of them."""
 
 TickFunction = Callable[[House], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """Something looked after every so many seconds, by one worker at a time if it locks."""
+    """A task that every worker runs at an interval. A task that must not run twice at a time takes a lock itself."""
 
     run: TickFunction
     every_seconds: float
@@ -61,14 +61,14 @@ class Tick:
 
 @dataclass(frozen=True)
 class Watch:
-    """Something that runs for as long as the process lives. Its event is set whenever there may be something to do."""
+    """A task that runs as long as the process. Its event is set when there may be work."""
 
     run: Callable[[House, asyncio.Event], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What a service's worker does: lists only, no logic."""
+    """The declaration of what a service's worker does."""
 
     reactions: Sequence[Reaction] = ()
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)
@@ -78,23 +78,23 @@ class Worker:
 
 @dataclass
 class Loop:
-    """One piece of work that is repeated for as long as the process lives."""
+    """One function that is repeated as long as the process lives."""
 
     name: str
     run: Callable[[], Awaitable[Any]]
     every_seconds: float
     on_wake: bool = True
-    """Whether any wake-up wakes it, and not only one that names it."""
+    """Whether every wake-up wakes it, and not only one that names it."""
     _event: asyncio.Event = field(default_factory=asyncio.Event)
     _causes: list[str] = field(default_factory=list)
 
     def wake(self, causes: Sequence[str] = ()) -> None:
-        """Look now. `causes` are the traces of the requests there is something to do for."""
+        """Run now. `causes` are the traces of the requests that caused the work."""
         self._causes = [*self._causes, *causes][-tracing.MOST_CAUSES :]
         self._event.set()
 
     async def forever(self) -> None:
-        """Look, wait for a wake-up or for the time to pass, look again. What fails is tried again, ever later."""
+        """Run, wait for a wake-up or the interval, and repeat. After failures the wait grows."""
         failures = 0
         if self.every_seconds >= RARE_SECONDS:
             await asyncio.sleep(random.uniform(*FIRST_RARE_SECONDS))  # noqa: S311
@@ -105,7 +105,7 @@ class Loop:
                 with tracing.caused_by(causes):
                     await self.run()
                 failures = 0
-            except Exception as error:  # whatever it is, the loop must live: nothing else would try again
+            except Exception as error:  # the loop must survive any error, because nothing else would retry
                 failures += 1
                 logger.warning("loop.failed", loop=self.name, error=type(error).__name__, failures=failures)
             wait = min(MOST_BACKOFF_SECONDS, self.every_seconds * 2**failures) if failures else self.every_seconds
@@ -114,7 +114,7 @@ class Loop:
 
 
 def loops_of(house: House, worker: Worker) -> list[Loop]:
-    """All loops of a service's worker."""
+    """Build all loops of a service's worker."""
     loops = [loop for owner in owners_read_by(house.settings.service) for loop in _reading(house, owner, worker)]
     jobs = {**worker.jobs, resealing.KIND: resealing.reseal}
     loops.append(Loop(JOBS, lambda: run_open_jobs(house, jobs), LOOK_SECONDS, on_wake=False))
@@ -137,7 +137,7 @@ async def _once(house: House, tick: Tick) -> None:
 
 
 def _reading(house: House, owner: Service, worker: Worker) -> list[Loop]:
-    """A loop for each lane of an owner's feed, and one that looks at all lanes and wakes those with something in."""
+    """Build a loop for each lane of an owner's feed, and one that polls all lanes and wakes those with entries."""
     reader = Reader(house, owner, worker.reactions)
     if not reader.types:
         return []
@@ -178,7 +178,7 @@ async def _serve(settings: Settings, worker: Worker) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + LOCK_CONNECTIONS}))
     await house.start()
-    # A batch makes many objects and no cycles: looking for them in all there is took two thirds of its time.
+    # A batch creates many objects and no cycles. Searching all objects for cycles took two thirds of its time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
@@ -194,7 +194,7 @@ async def _serve(settings: Settings, worker: Worker) -> None:
 
 
 async def _listen(settings: Settings, loops: Sequence[Loop]) -> None:
-    """Turn arq jobs into wake-ups. Without Redis: try again each second; the loops look by themselves meanwhile."""
+    """Turn arq jobs into wake-ups. Without Redis, retry each second; meanwhile the loops poll by themselves."""
 
     async def wake(ctx: dict[Any, Any], lanes: Sequence[str] = (), causes: Sequence[str] = ()) -> None:
         for loop in loops:
@@ -213,6 +213,6 @@ async def _listen(settings: Settings, loops: Sequence[Loop]) -> None:
                 handle_signals=False,
             )
             await arq.async_run()
-        except Exception as error:  # Redis is away or was restarted empty
+        except Exception as error:  # Redis is unavailable, or it restarted empty
             logger.warning("wakes.away", error=type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)

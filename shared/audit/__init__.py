@@ -1,6 +1,6 @@
-"""The audit: who did what, to whose data, why; in the same transaction, append-only, and chained.
+"""The audit: who did what, to whose data, and why. Append-only, chained, and written in the transaction of the act.
 
-`trail.py` gathers what one transaction leaves behind, `entries.py` writes it, `sealer.py` chains what is committed,
-`heads.py` signs the ends of the chains, `search.py` and `routes.py` let auditors and residents read. What is hashed is
-said in `canonical.py`; `docs/audit.md` tells the whole.
+`trail.py` collects the entries of one transaction, `entries.py` writes them, `sealer.py` chains committed entries,
+`heads.py` signs the ends of the chains, and `search.py` and `routes.py` let auditors and residents read them.
+`canonical.py` defines what is hashed. See `docs/audit.md`.
 """

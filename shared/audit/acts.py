@@ -1,7 +1,7 @@
-"""What residents read of an entry: what was done, why, in which role, in words of both languages.
+"""The texts of audit entries for residents, in both languages: what was done, why, and in which role.
 
-Each operation that shows or changes somebody's data has an `Act`; each other operation is named among those that are
-about nobody. A service declares its own in `acts.py` beside its `app.py`; a test finds an operation that has neither.
+Each operation that shows or changes somebody's data has an `Act`. Every other operation is listed in `about_nobody`. A
+service declares its own in the `acts.py` beside its `app.py`. A test finds operations that have neither.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,16 +14,17 @@ from shared.settings import SERVICES
 
 
 class Act(NamedTuple):
-    """One operation in words: `what` continues "On 21 January somebody …", `why` is the purpose it serves."""
+    """The text of one operation: `what` continues "On 21 January somebody …", `why` is the purpose."""
 
     what: Text
     why: Text
 
 
 declared: dict[str, Act] = {}
-"""All acts, by operation: the method and the form of the address, or the name of work that a service does by itself.
+"""All acts by operation: the method and path template, or the name of a background task of a service.
 
-What several services do under one name, as reading a feed, is declared after the service's own: `gateway feed testing`.
+Tasks that several services run under one name, such as reading a feed, have the service as a prefix:
+`gateway feed testing`.
 """
 
 about_nobody: set[str] = set()
@@ -31,45 +32,49 @@ about_nobody: set[str] = set()
 
 
 def declare(acts: Mapping[str, Act], nobody: Iterable[str] = ()) -> None:
-    """Say what the operations of a service do, in words."""
+    """Declare the texts of a service's operations, and the operations that are about nobody."""
     declared.update(acts)
     about_nobody.update(nobody)
 
 
 def act_of(service: str, operation: str, kind: Kind) -> Act:
-    """What an entry says in words; by its kind, if its operation is of an older version and has no words any more."""
+    """Return the text of an entry. An operation of an older version without a text gets the text of its kind."""
     known = declared.get(operation) or declared.get(f"{service} {operation}")
     return known or BY_KIND.get(kind) or BY_KIND[Kind.LOOK]
 
 
-SUPERVISION = Text(zh="监督检查", en="supervision of how personal data are used")
-AUTOMATIC = Text(zh="系统按规则自动处理", en="the rules that the system applies by itself")
+SUPERVISION = Text(zh="监督检查", en="supervision of the use of personal data")
+AUTOMATIC = Text(zh="系统按规则自动处理", en="rules that the system applies automatically")
 DECISION = Text(zh="须经两人决定的事项", en="a decision that needs two people")
 GENERAL = Text(zh="疫情防控工作", en="epidemic prevention and control")
 
 BY_KIND: Mapping[Kind, Act] = {
     Kind.LOOK: Act(Text(zh="查看了您的信息", en="looked at your data"), GENERAL),
     Kind.SEARCH: Act(Text(zh="查找了您的信息", en="searched for your data"), GENERAL),
-    Kind.REVEAL: Act(Text(zh="查看了您未遮盖的信息", en="saw your data in full"), GENERAL),
-    Kind.EXPORT: Act(Text(zh="导出了含有您信息的文件", en="took out a file that holds your data"), GENERAL),
-    Kind.CHANGE: Act(Text(zh="办理了与您有关的事项", en="did something that concerns you"), GENERAL),
+    Kind.REVEAL: Act(Text(zh="查看了您未遮盖的信息", en="viewed your data in full"), GENERAL),
+    Kind.EXPORT: Act(Text(zh="导出了含有您信息的文件", en="exported a file that contains your data"), GENERAL),
+    Kind.CHANGE: Act(Text(zh="办理了与您有关的事项", en="handled a matter that concerns you"), GENERAL),
     Kind.RESTRICTION: Act(
         Text(zh="更新了您的健康码或医学观察状态", en="changed your health code or your observation"), AUTOMATIC
     ),
     Kind.SIGN_IN: Act(Text(zh="登录或绑定了账号", en="signed in, or linked an account"), GENERAL),
-    Kind.GRANT: Act(Text(zh="办理了授权", en="gave or ended a right to act"), GENERAL),
-    Kind.APPROVAL: Act(Text(zh="提出或决定了与您有关的事项", en="proposed or decided something about you"), DECISION),
-    Kind.PURGE: Act(Text(zh="按期限删除了您的数据", en="removed data about you at the end of their period"), AUTOMATIC),
+    Kind.GRANT: Act(Text(zh="办理了授权", en="granted or ended an authorisation"), GENERAL),
+    Kind.APPROVAL: Act(
+        Text(zh="提出或审批了与您有关的事项", en="proposed or decided a matter that concerns you"), DECISION
+    ),
+    Kind.PURGE: Act(
+        Text(zh="按期限删除了您的数据", en="deleted your data at the end of the retention period"), AUTOMATIC
+    ),
 }
 
-_PROPOSAL = Act(Text(zh="审批了与您有关的事项", en="decided on something that concerns you"), DECISION)
+_PROPOSAL = Act(Text(zh="审批了与您有关的事项", en="decided a matter that concerns you"), DECISION)
 
 for _service in SERVICES:
     _v1 = f"/{_service}/v1"
     declare(
         {
             f"GET {_v1}/audit": Act(
-                Text(zh="检查了涉及您信息的操作记录", en="searched the record of who used your data"), SUPERVISION
+                Text(zh="检查了涉及您信息的操作记录", en="searched the records of who used your data"), SUPERVISION
             ),
             f"POST {_v1}/proposals/{{proposal_id}}/approve": _PROPOSAL,
             f"POST {_v1}/proposals/{{proposal_id}}/refuse": _PROPOSAL,
@@ -86,40 +91,40 @@ for _service in SERVICES:
     )
 
 PURPOSES: Mapping[str, Text] = {
-    "contact_tracing": Text(zh="密切接触者追踪", en="tracing of contacts"),
-    "home_visit": Text(zh="上门服务", en="a visit at home"),
+    "contact_tracing": Text(zh="密切接触者追踪", en="contact tracing"),
+    "home_visit": Text(zh="上门服务", en="a home visit"),
     "medical_transfer": Text(zh="就医转运", en="transport to a hospital"),
-    "notification": Text(zh="通知本人", en="telling you something"),
-    "identity_check": Text(zh="身份核对", en="a check of your identity"),
+    "notification": Text(zh="通知本人", en="notifying you"),
+    "identity_check": Text(zh="身份核对", en="an identity check"),
     "correction": Text(zh="更正登记信息", en="a correction of the register"),
-    "transfer": Text(zh="接您就医", en="fetching you to a hospital"),
+    "transfer": Text(zh="接您就医", en="taking you to a hospital"),
     "treatment": Text(zh="为您诊治", en="treating you"),
 }
-"""The purposes for which somebody is shown in full, as people read them."""
+"""The texts of the purposes for which unmasked data is shown."""
 
 ROLES: Mapping[Role, Text] = {
-    Role.RESIDENT: Text(zh="本人或代办人", en="yourself, or somebody who acts for you"),
+    Role.RESIDENT: Text(zh="本人或代办人", en="yourself or your proxy"),
     Role.GRID_WORKER: Text(zh="网格员", en="grid worker"),
     Role.COMMUNITY_OFFICER: Text(zh="社区工作人员", en="community officer"),
     Role.VILLAGE_DOCTOR: Text(zh="村医", en="village doctor"),
     Role.SAMPLER: Text(zh="采样员", en="sampler"),
     Role.LABORATORY: Text(zh="检测机构", en="laboratory"),
-    Role.DESK_120: Text(zh="120调度台", en="120 emergency desk"),
+    Role.DESK_120: Text(zh="120调度台", en="120 dispatch centre"),
     Role.HOSPITAL: Text(zh="定点医院", en="designated hospital"),
     Role.DOORKEEPER: Text(zh="验码员", en="doorkeeper"),
     Role.CHECKPOINT: Text(zh="检疫点工作人员", en="checkpoint officer"),
-    Role.COMMAND: Text(zh="指挥部工作人员", en="member of the command"),
+    Role.COMMAND: Text(zh="指挥部工作人员", en="command centre staff"),
     Role.SUPERVISOR: Text(zh="督查人员", en="supervisor"),
-    Role.MUNICIPAL: Text(zh="市级系统", en="system of the city"),
+    Role.MUNICIPAL: Text(zh="市级系统", en="municipal system"),
     Role.AUDITOR: Text(zh="审计人员", en="auditor"),
-    Role.SERVICE: Text(zh="系统自动处理", en="the system itself"),
+    Role.SERVICE: Text(zh="系统自动处理", en="the system, automatically"),
 }
 
 NO_ORGANISATION = Text(zh="未登记单位", en="no organisation on record")
 
 
 def purpose_in_words(purpose: str, act: Act, language: Language) -> str:
-    """The stated purpose in words; where none was stated, the one that the operation serves."""
+    """Return the text of the stated purpose, or of the operation's purpose if none was stated."""
     if not purpose:
         return act.why.say(language)
     known = PURPOSES.get(purpose)
@@ -127,7 +132,7 @@ def purpose_in_words(purpose: str, act: Act, language: Language) -> str:
 
 
 def role_in_words(role: str, language: Language) -> str:
-    """A role as people read it."""
+    """Return the name of a role for people."""
     try:
         return ROLES[Role.named(role)].say(language)
     except KeyError:
@@ -135,7 +140,7 @@ def role_in_words(role: str, language: Language) -> str:
 
 
 def organisation_in_words(role: str, party: str, language: Language) -> str:
-    """For whom somebody acted. Staff carry the name of their organisation, machines an id, which the role explains."""
+    """Name the organisation of the actor. Staff have its name, machines an id, so their role is shown with it."""
     name = role_in_words(role, language)
     if role in (Role.RESIDENT.label, Role.SERVICE.label):
         return name

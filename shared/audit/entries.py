@@ -1,6 +1,6 @@
-"""The writing of entries: one statement in the transaction of what it records, just before it commits.
+"""Write audit entries in the transaction of the act, just before it commits.
 
-The place, the time and the transaction of an entry are the database's own: no role of a service may write them.
+The database sets the number, the time and the transaction id of an entry. No role of a service may write them.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from shared.bulk import literal
 from shared.ids import in_order
 from shared.regions import EVERYTHING, NOTHING
 
-WRITE = """
+INSERT_ENTRY = """
     INSERT INTO audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
@@ -24,14 +24,14 @@ WRITE = """
 
 
 async def write(session: AsyncSession, operation: str, trail: Trail) -> None:
-    """Write what a transaction leaves behind."""
+    """Write the audit entries of a transaction."""
     entries = trail.entries()
     if not entries:
         return
-    # Past SQLAlchemy's layers, which cost more than the entry itself: every request that shows a person pays this.
+    # Bypass SQLAlchemy, which costs more than the entry itself, because every request that shows a person writes one.
     driver: Any = await session.run_sync(lambda within: within.connection().connection.driver_connection)
     for act, subjects in entries:
-        await driver.execute(WRITE, *_values(operation, trail.target, act, subjects))
+        await driver.execute(INSERT_ENTRY, *_values(operation, trail.target, act, subjects))
 
 
 def _values(operation: str, target: str, act: Act, subjects: Iterable[UUID]) -> tuple[Any, ...]:
@@ -52,7 +52,7 @@ def _values(operation: str, target: str, act: Act, subjects: Iterable[UUID]) -> 
 
 
 def scope_of(actor: Actor) -> str:
-    """The region in whose name somebody acts; `~` for those who act in none: residents, machines, our own services."""
+    """Return the region on whose behalf the actor acts; `~` for residents, machines and services, which have none."""
     if actor.role is Role.SERVICE and actor.range == EVERYTHING:
         return NOTHING[0]
     return actor.range[0] if actor.range[0] < actor.range[1] else NOTHING[0]

@@ -1,4 +1,4 @@
-"""The ends of the chains, signed: whoever keeps one outside can prove later that nothing before it was changed."""
+"""Signed ends of the chains. A copy kept outside proves later that no earlier entry was changed."""
 
 from datetime import date
 from typing import Any
@@ -26,32 +26,32 @@ EXAMPLE: dict[str, str | int] = {
 
 
 class Head(Said):
-    """The signed head of one service's day: how long its chain is, and how it ends."""
+    """The signed head of one service's day: the length of its chain and the last hash."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [dict(EXAMPLE)]})
 
     format: str
     service: str
     day: str = Field(description="The day, in Asia/Shanghai.")
-    size: int = Field(description="How many entries are chained.")
-    hash: str = Field(description="The hash of the last of them, in hexadecimal digits.")
-    time: str = Field(description="When it was signed.")
-    key: str = Field(description="The id of the key that signed it.")
+    size: int = Field(description="Number of chained entries.")
+    hash: str = Field(description="Hash of the last chained entry, in hexadecimal digits.")
+    time: str = Field(description="Time of the signature.")
+    key: str = Field(description="Id of the signing key.")
     signature: str = Field(description="Ed25519 over the canonical JSON of all other fields; base64url.")
 
 
-KEPT = text("SELECT size, hash FROM audit_heads WHERE day = :day")
+SELECT_HEAD = text("SELECT size, hash FROM audit_heads WHERE day = :day")
 
 
 async def head_now(work: Work, day: date) -> Head:
-    """The head of a day as far as it is sealed, signed by the service; also of a day whose entries are gone."""
+    """Build and sign the current head of a day's chain, also for a day whose entries retention has removed."""
     size, end = await end_of(work, day)
-    if not size and (kept := await work.rows(KEPT, day=day)):
-        size, end = kept[0]["size"], bytes(kept[0]["hash"])
+    if not size and (heads := await work.rows(SELECT_HEAD, day=day)):
+        size, end = heads[0]["size"], bytes(heads[0]["hash"])
     signer = work.house.signer
     return Head.model_validate(signed(signer, head_of(signer.service, day, size, end, work.now, key_of(signer))))
 
 
 def public_keys(signer: Signer) -> list[dict[str, Any]]:
-    """The public keys that heads are checked with, as JWKs (RFC 8037)."""
+    """Return the public keys that verify heads, as JWKs (RFC 8037)."""
     return [dict(key.as_dict(private=False)) for key in signer.public.keys]

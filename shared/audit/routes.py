@@ -1,4 +1,4 @@
-"""What every service says of its audit: to auditors, to residents, and to the gateway, which publishes the heads."""
+"""Audit routes of every service: for auditors, for residents, and for the gateway, which publishes the heads."""
 
 from datetime import date
 from typing import Annotated
@@ -21,18 +21,18 @@ from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 HEADS = "/internal/audit/heads"
 
 Spoken = Annotated[str | None, Header(alias="Accept-Language", description="zh-CN or en.", max_length=200)]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=200)]
-Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")]
-Text = Annotated[str | None, Query(description="Who acted, as in the entry.", min_length=1, max_length=200)]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the previous page.", max_length=200)]
+Limit = Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Maximum number of items per page.")]
+Text = Annotated[str | None, Query(description="The actor, as in the entry.", min_length=1, max_length=200)]
 
 
 def audit_routers(service: Service) -> list[Router]:
-    """The routes of one service's audit."""
+    """Build the routes of one service's audit."""
     return [_searching(service), _heads(), *([] if service == "gateway" else [_looking(service)])]
 
 
 def looked_at(service: Service) -> str:
-    """Where a service tells residents who looked at them. The gateway's own gathers those of all."""
+    """Return the path where residents see who used their data in a service. The gateway combines all services."""
     return f"/{service}/v1/who-looked-at-me"
 
 
@@ -42,21 +42,21 @@ def _searching(service: Service) -> Router:
     @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH, raises=[InvalidCursor])
     async def search_audit(
         work: Work,
-        subject: Annotated[UUID | None, Query(description="Whose data it was about.")] = None,
+        subject: Annotated[UUID | None, Query(description="The resident whose data was used.")] = None,
         actor: Text = None,
         operation: Annotated[
-            str | None, Query(description="As in the entry: the method and the form of the address.", max_length=200)
+            str | None, Query(description="As in the entry: the method and the path template.", max_length=200)
         ] = None,
-        kind: Annotated[Kind | None, Query(description="Only acts of one kind.")] = None,
-        since: Annotated[Instant | None, Query(description="From this instant on.")] = None,
-        before: Annotated[Instant | None, Query(description="Before this instant.")] = None,
+        kind: Annotated[Kind | None, Query(description="Only acts of this kind.")] = None,
+        since: Annotated[Instant | None, Query(description="At or after this time.")] = None,
+        before: Annotated[Instant | None, Query(description="Before this time.")] = None,
         cursor: Cursor = None,
         limit: Limit = 50,
     ) -> Listed[AuditEntry]:
         """Search this service's audit, newest first.
 
-        Auditors see what was done in the name of their region; those of the whole, also in the name of
-        none. The search itself leaves an entry.
+        Auditors see acts on behalf of their region. Auditors of the whole installation also see acts without a region.
+        The search itself is audited.
         """
         where = AuditFilter(subject, actor, operation, kind, since, before)
         return await use_cases.search_audit(work, where, place_of(cursor), limit)
@@ -73,8 +73,8 @@ def _looking(service: Service) -> Router:
     ) -> Listed[LookedAt]:
         """List who looked at or used your data, or that of people you act for, in this service.
 
-        What was done, why, the role, the organisation and the time, in the reader's language; never the name.
-        Newest first.
+        Each item gives what was done, why, the role, the organisation and the time, in the reader's language. It never
+        gives the name of a person. Newest first.
         """
         return await use_cases.who_looked_here(work, place_of(cursor), limit, language_of(spoken))
 

@@ -1,4 +1,4 @@
-"""What is said of the audit: to auditors all of it; to residents what concerns them, and never who it was."""
+"""Schemas of the audit: all fields for auditors; for residents the entries about them, without the actor's name."""
 
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from shared.audit.kinds import Kind
 from shared.contracts.resource import Said
 
 MOST_SUBJECTS = 20
-"""Of one entry, in an answer; the export holds them all."""
+"""Subjects of one entry in an answer. The export has all of them."""
 
 
 class AuditEntry(Said):
@@ -42,16 +42,16 @@ class AuditEntry(Said):
     id: str
     at: datetime
     kind: Kind
-    operation: str = Field(description="The method and the form of the address.")
-    target: str = Field(description="The path asked for, or of what came to be.")
+    operation: str = Field(description="The method and the path template.")
+    target: str = Field(description="The requested path, or the path of the created resource.")
     actor: str
     role: str
     party: str
-    scope: str | None = Field(description="The region acted in the name of; null for none.")
+    scope: str | None = Field(description="The region on whose behalf the actor acted; null for none.")
     purpose: str
     reason: str
     request_id: str
-    subjects: list[UUID] = Field(description=f"Whose data it was about; the first {MOST_SUBJECTS}.")
+    subjects: list[UUID] = Field(description=f"The residents whose data was used; the first {MOST_SUBJECTS}.")
     subjects_total: int
 
 
@@ -75,25 +75,26 @@ LOOKED_AT: dict[str, Any] = {
 
 
 class LookedAt(Said):
-    """Somebody looked at, or did something with, one's own data or that of somebody one acts for.
+    """One use of your data, or of the data of a person you act for.
 
-    What was done, why, in which role and for which organisation, in the reader's language. Never the name of a person.
+    It gives what was done, why, in which role and for which organisation, in the reader's language, but never the name
+    of a person.
     """
 
     model_config = ConfigDict(json_schema_extra={"examples": [LOOKED_AT]})
 
-    id: str = Field(description="What to name when asking about it.")
+    id: str = Field(description="The id to quote in a question about this entry.")
     service: str
     at: datetime
     kind: Kind
     operation: str = Field(description="The operation, for programs.")
-    what: str = Field(description="What was done, in a sentence without its subject.")
-    why: str = Field(description="The stated purpose in words, or the purpose that the operation serves.")
-    reason: str = Field(description="The reason that was stated, where data were shown in full; else empty.")
+    what: str = Field(description="What was done, as a sentence without its subject.")
+    why: str = Field(description="The stated purpose in words, or the purpose of the operation.")
+    reason: str = Field(description="The stated reason if unmasked data was shown; otherwise empty.")
     role: str
-    role_name: str = Field(description="The role in words.")
-    party: str = Field(description="The id or name that was acted for, as the grant or the client says it.")
-    organisation: str = Field(description="The community, clinic, laboratory, desk or service point they acted for.")
-    region: str | None = Field(description="The region it was done in the name of; null for none.")
+    role_name: str = Field(description="The name of the role.")
+    party: str = Field(description="The id or name of the actor's organisation, as in the grant or the client.")
+    organisation: str = Field(description="The community, clinic, laboratory, desk or service point of the actor.")
+    region: str | None = Field(description="The region on whose behalf the actor acted; null for none.")
     purpose: str = Field(description="The stated purpose, for programs; empty if none was stated.")
-    residents: list[UUID] = Field(description="Whom of one's own it was about.")
+    residents: list[UUID] = Field(description="Whose data was used: you, or people you act for.")

@@ -1,8 +1,9 @@
-"""The sealer: it follows the commits and chains every entry of a service's day to the one before.
+"""The sealer: it chains every committed entry of a service's day to the previous entry.
 
-A chain made inside the transactions would queue every writer behind the last; so one process at a time follows them, in
-an order in which nothing can appear later: (epoch, transaction, number), up to the oldest transaction that still runs.
-Seals and cursor commit together, so a sealer may die at any point, and the next goes on where it stood.
+Chaining inside the transactions would make every writer wait for the previous one. Therefore one process at a time
+chains the entries after their commit, in the order (epoch, transaction, number), up to the oldest running transaction.
+No entry can appear earlier in this order later. The chain and the cursor commit together, so the sealer may die at any
+point, and the next one continues from the cursor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,32 +24,32 @@ from shared.work import Work, scalar
 
 AT_ONCE = 1_000
 LONGEST_TRANSACTION = timedelta(days=1)
-"""How much earlier than the last sealed entry one that is not sealed yet can have begun."""
+"""How much earlier than the last chained entry the transaction of an unchained entry can have begun."""
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
-TAKE = text("SELECT set_config('role', :role, true), pg_try_advisory_xact_lock(:key)")
-CURSOR = text("SELECT epoch, xid::text::bigint AS xid, seq, at FROM audit_sealed")
-READ = text(f"""
+TAKE_SEALER_LOCK = text("SELECT set_config('role', :role, true), pg_try_advisory_xact_lock(:key)")
+SELECT_CURSOR = text("SELECT epoch, xid::text::bigint AS xid, seq, at FROM audit_sealed")
+SELECT_UNSEALED = text(f"""
     SELECT epoch, xid::text::bigint AS xid, {", ".join(ENTRY_FIELDS)} FROM audit
     WHERE at >= :since AND (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
       AND (epoch, xid, seq) <= (:upto_epoch, CAST(CAST(:upto_xid AS text) AS xid8), 0)
     ORDER BY epoch, xid, seq
     LIMIT :limit
 """)  # noqa: S608 (names of columns)
-END = text("SELECT position, hash FROM audit_seals WHERE day = :day ORDER BY position DESC LIMIT 1")
-SEAL = text("""
+SELECT_END = text("SELECT position, hash FROM audit_seals WHERE day = :day ORDER BY position DESC LIMIT 1")
+INSERT_SEALS = text("""
     INSERT INTO audit_seals (day, position, seq, hash)
     SELECT * FROM unnest(
         CAST(:days AS date[]), CAST(:positions AS bigint[]), CAST(:seqs AS bigint[]), CAST(:hashes AS bytea[])
     )
 """)
-MOVE = text("""
+MOVE_CURSOR = text("""
     INSERT INTO audit_sealed (epoch, xid, seq, at) VALUES (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq, :at)
     ON CONFLICT ("only") DO UPDATE
         SET epoch = excluded.epoch, xid = excluded.xid, seq = excluded.seq, at = greatest(audit_sealed.at, excluded.at)
 """)
-UNSEALED = text("""
+SELECT_UNSEALED_SECONDS = text("""
     SELECT coalesce(extract(epoch FROM now() - min(audit.at)), 0)::float8
     FROM audit LEFT JOIN audit_sealed AS held ON true
     WHERE audit.at >= coalesce(held.at - CAST(:back AS interval), '-infinity')
@@ -58,7 +59,7 @@ UNSEALED = text("""
 
 
 async def seal(house: House) -> None:
-    """Chain all that is committed and not chained yet, unless another process is at it."""
+    """Chain all committed entries that are not chained yet, unless another process is doing it."""
     while await _seal_some(house) == AT_ONCE:
         pass
 
@@ -66,10 +67,10 @@ async def seal(house: House) -> None:
 async def _seal_some(house: House) -> int:
     service = house.settings.service
     async with house.system_work("seal") as work:
-        (took,) = await work.rows(
-            TAKE, role=group_of(service, "sealer"), key=named_id("lock", f"{service}:audit").int % 2**63
+        (lock,) = await work.rows(
+            TAKE_SEALER_LOCK, role=group_of(service, "sealer"), key=named_id("lock", f"{service}:audit").int % 2**63
         )
-        if not took["pg_try_advisory_xact_lock"]:
+        if not lock["pg_try_advisory_xact_lock"]:
             return 0
         entries = await _unsealed(work)
         if entries:
@@ -78,13 +79,13 @@ async def _seal_some(house: House) -> int:
 
 
 async def _unsealed(work: Work) -> Sequence[RowMapping]:
-    held = await work.rows(CURSOR)
-    after = Cursor(held[0]["epoch"], held[0]["xid"], held[0]["seq"]) if held else Cursor()
-    # The horizon first: a transaction that ends between the two statements is sealed next time.
+    rows = await work.rows(SELECT_CURSOR)
+    after = Cursor(rows[0]["epoch"], rows[0]["xid"], rows[0]["seq"]) if rows else Cursor()
+    # The horizon is read first, so that a transaction that ends between the two statements is chained the next time.
     upto = await horizon(work.session)
     return await work.rows(
-        READ,
-        since=held[0]["at"] - LONGEST_TRANSACTION if held else BEGINNING,
+        SELECT_UNSEALED,
+        since=rows[0]["at"] - LONGEST_TRANSACTION if rows else BEGINNING,
         epoch=after.epoch,
         xid=str(after.xid),
         seq=after.seq,
@@ -95,7 +96,7 @@ async def _unsealed(work: Work) -> Sequence[RowMapping]:
 
 
 async def _chain(work: Work, entries: Sequence[RowMapping]) -> None:
-    """Seal entries, each in the chain of its own day."""
+    """Add entries to the chains of their days."""
     ends: dict[date, tuple[int, bytes]] = {}
     seals: dict[str, list[Any]] = {"days": [], "positions": [], "seqs": [], "hashes": []}
     for entry in entries:
@@ -106,23 +107,23 @@ async def _chain(work: Work, entries: Sequence[RowMapping]) -> None:
         ends[day] = position + 1, chained(before, entry_of(dict(entry)))
         for name, value in zip(seals, (day, position + 1, entry["seq"], ends[day][1]), strict=True):
             seals[name].append(value)
-    await work.run(SEAL, **seals)
+    await work.run(INSERT_SEALS, **seals)
     await _move(work, dict(entries[-1]), max(entry["at"] for entry in entries))
 
 
 async def _move(work: Work, last: Mapping[str, Any], at: Any) -> None:
-    await work.run(MOVE, epoch=last["epoch"], xid=str(last["xid"]), seq=last["seq"], at=at)
+    await work.run(MOVE_CURSOR, epoch=last["epoch"], xid=str(last["xid"]), seq=last["seq"], at=at)
 
 
 async def end_of(work: Work, day: date) -> tuple[int, bytes]:
-    """How long the chain of a day is, and its last hash."""
-    found = await work.rows(END, day=day)
-    if not found:
+    """Return the length of a day's chain and its last hash."""
+    rows = await work.rows(SELECT_END, day=day)
+    if not rows:
         return 0, beginning(work.house.settings.service, day)
-    return found[0]["position"], bytes(found[0]["hash"])
+    return rows[0]["position"], bytes(rows[0]["hash"])
 
 
 async def measure(work: Work) -> None:
-    """Set the gauge of how old the oldest entry is that is not sealed yet."""
-    age = await scalar(work, UNSEALED.bindparams(back=LONGEST_TRANSACTION))
+    """Set the gauge for the age of the oldest entry that is not chained yet."""
+    age = await scalar(work, SELECT_UNSEALED_SECONDS.bindparams(back=LONGEST_TRANSACTION))
     telemetry.AUDIT_UNSEALED.labels(work.house.settings.service).set(age)

@@ -1,4 +1,4 @@
-"""Reading the audit: auditors search it, which leaves an entry too, and residents see who looked at them."""
+"""Reading the audit: auditors search it, which is audited too, and residents see who used their data."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
@@ -38,29 +38,29 @@ AUDIT = table(
     column("told"),
 )
 WHOLE = [AUDIT.c[name] for name in ENTRY_FIELDS]
-AS_AUDITOR = text("SELECT set_config('role', :role, true)")
+SET_AUDITOR_ROLE = text("SELECT set_config('role', :role, true)")
 EVER = datetime(2000, 1, 1, tzinfo=UTC)
 NEVER = datetime(3000, 1, 1, tzinfo=UTC)
 
-# Whom of the caller's own an entry is about; of the others nothing is said.
+# The subjects of an entry that the caller may act for. The other subjects are not revealed.
 OWN: ColumnElement[Any] = literal_column(
     "ARRAY(SELECT unnest(subjects) INTERSECT SELECT unnest(current_setting('scope.residents')::uuid[]))"
 ).label("residents")
 
 
 class Place(NamedTuple):
-    """Where in the audit, the latest first."""
+    """A position in the audit, newest first."""
 
     at: datetime
     seq: int
 
     def cursor(self) -> str:
-        """As callers carry it."""
+        """Encode the position as a cursor."""
         return urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
 
 
 def place_of(cursor: str | None) -> Place | None:
-    """The place a caller's cursor names. Raises `InvalidCursor`."""
+    """Decode a caller's cursor into a position. Raises `InvalidCursor`."""
     if cursor is None:
         return None
     try:
@@ -74,7 +74,7 @@ def place_of(cursor: str | None) -> Place | None:
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which entries are asked for."""
+    """The filter of a search."""
 
     subject: UUID | None = None
     actor: str | None = None
@@ -84,42 +84,42 @@ class AuditFilter:
     before: datetime | None = None
 
     def clauses(self) -> list[ColumnElement[bool]]:
-        """As conditions."""
+        """Build the SQL conditions."""
         since, before = self.since or EVER, self.before or NEVER
-        found = [AUDIT.c.at >= since, AUDIT.c.at < before]
+        conditions = [AUDIT.c.at >= since, AUDIT.c.at < before]
         if self.subject is not None:
             about = func.audit_about(self.subject, since, before).table_valued("at", "seq")
-            found.append(tuple_(AUDIT.c.at, AUDIT.c.seq).in_(select(about.c.at, about.c.seq)))
+            conditions.append(tuple_(AUDIT.c.at, AUDIT.c.seq).in_(select(about.c.at, about.c.seq)))
         for name in ("actor", "operation", "kind"):
             value = getattr(self, name)
             if value is not None:
-                found.append(AUDIT.c[name] == value)
-        return found
+                conditions.append(AUDIT.c[name] == value)
+        return conditions
 
     def in_words(self) -> str:
-        """For the entry that the search leaves."""
-        asked = {one.name: getattr(self, one.name) for one in fields(self)}
-        return " ".join(f"{name}={value}" for name, value in asked.items() if value is not None)
+        """Describe the filter, for the audit entry of the search."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
 
 
 async def search_audit(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
-    """Entries within the auditor's scope, the whole's with those in no region's name; the latest first."""
-    await work.rows(AS_AUDITOR, role=group_of(work.house.settings.service, "auditor"))
+    """Search entries within the auditor's scope, newest first. Entries without a region need the whole scope."""
+    await work.rows(SET_AUDITOR_ROLE, role=group_of(work.house.settings.service, "auditor"))
     rows = await _latest(work, AUDIT, select(*WHOLE).where(*where.clauses()), after, limit)
     service = work.house.settings.service
     entries = [_entry(service, row) for row in rows[:limit]]
     shown = {subject for entry in entries for subject in entry.subjects}
-    asked = shown if where.subject is None else {where.subject}
-    work.audit(kind=Kind.SEARCH, subjects=asked, reason=where.in_words())
+    subjects = shown if where.subject is None else {where.subject}
+    work.audit(kind=Kind.SEARCH, subjects=subjects, reason=where.in_words())
     return Listed(items=entries, next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None)
 
 
 async def who_looked_here(work: Work, after: Place | None, limit: int, language: Language) -> Listed[LookedAt]:
-    """What was done with the data of the caller and of those the caller acts for, the latest first."""
+    """List what was done with the data of the caller and of people the caller acts for, newest first."""
     service = work.house.settings.service
-    told = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose", "told")
-    # First all that concerns them, by its index, and only then the latest of it: the other way round reads everything.
-    mine = select(*(AUDIT.c[name] for name in told), OWN).select_from(AUDIT).cte("mine").prefix_with("MATERIALIZED")
+    names = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose", "told")
+    # MATERIALIZED first selects the caller's entries with the subjects index. Sorting first would read the whole audit.
+    mine = select(*(AUDIT.c[name] for name in names), OWN).select_from(AUDIT).cte("mine").prefix_with("MATERIALIZED")
     rows = await _latest(work, mine, select(mine), after, limit)
     return Listed(
         items=[_looked(service, row, language) for row in rows[:limit]],
@@ -128,12 +128,12 @@ async def who_looked_here(work: Work, after: Place | None, limit: int, language:
 
 
 async def _latest(
-    work: Work, source: FromClause, asked: Select[Any], after: Place | None, limit: int
+    work: Work, source: FromClause, query: Select[Any], after: Place | None, limit: int
 ) -> list[Mapping[str, Any]]:
-    """One more than is asked for, so that one knows whether there are more."""
+    """Read the newest entries, one more than the limit, to know whether there is a next page."""
     if after is not None:
-        asked = asked.where(tuple_(source.c.at, source.c.seq) < (after.at, after.seq))
-    rows = await work.rows(asked.order_by(source.c.at.desc(), source.c.seq.desc()).limit(limit + 1))
+        query = query.where(tuple_(source.c.at, source.c.seq) < (after.at, after.seq))
+    rows = await work.rows(query.order_by(source.c.at.desc(), source.c.seq.desc()).limit(limit + 1))
     return [dict(row) for row in rows]
 
 
@@ -147,9 +147,9 @@ def _scope(row: Mapping[str, Any]) -> str | None:
 
 def _entry(service: str, row: Mapping[str, Any]) -> AuditEntry:
     subjects = row["subjects"]
-    said = {**row, "id": f"{service}-{row['seq']}", "scope": _scope(row)}
+    values = {**row, "id": f"{service}-{row['seq']}", "scope": _scope(row)}
     return AuditEntry.model_validate(
-        {name: said[name] for name in AuditEntry.model_fields if name in said}
+        {name: values[name] for name in AuditEntry.model_fields if name in values}
         | {"subjects": subjects[:MOST_SUBJECTS], "subjects_total": len(subjects)}
     )
 

@@ -1,4 +1,4 @@
-"""The signature of a head, by the key of the service whose day it ends."""
+"""Sign heads with the key of the service."""
 
 import base64
 from typing import Any, cast
@@ -10,12 +10,12 @@ from shared.tokens import Signer
 
 
 def key_of(signer: Signer) -> str:
-    """The id of the key a service signs with."""
+    """Return the id of the service's signing key."""
     return str(signer.own.kid or signer.service)
 
 
 def signed(signer: Signer, head: dict[str, Any]) -> dict[str, Any]:
-    """A head with its signature."""
+    """Return a head with its signature added."""
     key = cast("Ed25519PrivateKey", signer.own.get_op_key("sign"))
     signature = base64.urlsafe_b64encode(key.sign(canonical(head))).rstrip(b"=").decode()
     return {**head, "signature": signature}

@@ -33,7 +33,7 @@ def add_audit_tables(metadata: MetaData) -> None:
 
 
 def _add_entries(metadata: MetaData) -> None:
-    """What was done."""
+    """Declare the table of entries."""
     Table(
         "audit",
         metadata,
@@ -68,7 +68,7 @@ def _add_entries(metadata: MetaData) -> None:
 
 
 def _add_chain(metadata: MetaData) -> None:
-    """What shows that it is all there, and unchanged."""
+    """Declare the tables of the hash chain, which proves that the entries are complete and unchanged."""
     Table(
         "audit_seals",
         metadata,

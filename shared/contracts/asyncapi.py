@@ -1,4 +1,4 @@
-"""The AsyncAPI document: every resource that travels, with its JSON Schema, made from the classes themselves."""
+"""The AsyncAPI document of all published resources, built from their classes with their JSON Schemas."""
 
 from typing import Any
 
@@ -10,20 +10,23 @@ from shared.contracts.resource import RESOURCES, Resource, owner_of
 DECLARED_IN = (gateway, observation, registry, testing)
 ATTRIBUTES = {
     "specversion": {"const": "1.0"},
-    "id": {"type": "string", "description": "The same however often it is delivered: type/subject/version."},
+    "id": {"type": "string", "description": "The same for every delivery of the event: type/subject/version."},
     "source": {
         "type": "string",
         "format": "uri",
-        "description": "The installation and its service: an address under the installation's own, or a urn:uuid.",
+        "description": "The installation and its service: a URL under the installation's own URL, or a urn:uuid.",
     },
     "type": {"type": "string"},
     "datacontenttype": {"const": "application/json"},
-    "dataschema": {"type": "string", "format": "uri", "description": "Where the JSON Schema of `data` is served."},
+    "dataschema": {"type": "string", "format": "uri", "description": "URL of the JSON Schema of `data`."},
     "subject": {"type": "string", "format": "uuid"},
     "time": {"type": "string", "format": "date-time"},
-    "version": {"type": "integer", "description": "Grows with each change; ignore what is older than what you hold."},
-    "region": {"type": "string", "description": "Where it happened, or where the person lives."},
-    "change": {"type": "string", "description": "What happened, as information: nobody may depend on seeing each."},
+    "version": {
+        "type": "integer",
+        "description": "Grows with each change. Ignore versions older than yours.",
+    },
+    "region": {"type": "string", "description": "The region of the event, or where the person lives."},
+    "change": {"type": "string", "description": "What happened, for information only: some changes are not delivered."},
 }
 
 SIGNATURE = {
@@ -35,32 +38,32 @@ SIGNATURE = {
 RECEIVER = {
     "host": "{host}",
     "protocol": "https",
-    "description": "Your own endpoint, as you registered it with `POST /gateway/v1/webhooks`.",
+    "description": "Your endpoint, as you registered it with `POST /gateway/v1/webhooks`.",
     "variables": {"host": {"default": "receiver.example", "description": "Host and path of your endpoint."}},
     "security": [{"$ref": "#/components/securitySchemes/signature"}],
 }
 HEADERS = {
     "webhook-id": {"type": "string", "description": "The event's `id`."},
-    "webhook-timestamp": {"type": "string", "description": "Unix seconds at which this attempt was sent."},
+    "webhook-timestamp": {"type": "string", "description": "Time of this attempt, in Unix seconds."},
     "webhook-signature": {
         "type": "string",
-        "description": "`v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`; several by spaces.",
+        "description": "`v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`. Spaces separate several.",
     },
 }
-"""Of a webhook, by Standard Webhooks."""
+"""The headers of a webhook, as in Standard Webhooks."""
 
 
 def resources() -> list[type[Resource]]:
-    """All public resources, in the order of their names."""
+    """Return all public resources, ordered by name."""
     modules = {module.__name__ for module in DECLARED_IN}
     return [resource for _, resource in sorted(RESOURCES.items()) if resource.__module__ in modules]
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document of the feeds and webhooks."""
-    found = resources()
+    """Build the AsyncAPI 3.0 document of the feeds and webhooks."""
+    published = resources()
     _, definitions = models_json_schema(
-        [(resource, "serialization") for resource in found], ref_template="#/components/schemas/{model}"
+        [(resource, "serialization") for resource in published], ref_template="#/components/schemas/{model}"
     )
     return {
         "asyncapi": "3.0.0",
@@ -68,34 +71,34 @@ def asyncapi() -> dict[str, Any]:
             "title": "Fangxian events",
             "version": "1",
             "description": (
-                "Public resources as CloudEvents 1.0. An event is the state of one resource after a change; a reader "
-                "keeps the newest version of each subject. Webhooks deliver them signed (Standard Webhooks)."
+                "Public resources as CloudEvents 1.0. An event contains the state of one resource after a change. A "
+                "reader keeps the newest version of each subject. Webhooks deliver signed events (Standard Webhooks)."
             ),
             "contact": {"name": "Fangxian 防线"},
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
             "tags": [
                 {"name": owner, "description": f"Resources of the service {owner}."}
-                for owner in sorted({owner_of(resource.type) for resource in found})
+                for owner in sorted({owner_of(resource.type) for resource in published})
             ],
         },
         "servers": {"receiver": RECEIVER},
         "defaultContentType": "application/cloudevents+json",
-        "channels": {resource.type: _channel(resource) for resource in found},
+        "channels": {resource.type: _channel(resource) for resource in published},
         "operations": {
             f"send-{resource.type}": {
                 "action": "send",
                 "channel": {"$ref": f"#/channels/{resource.type}"},
                 "summary": _sentence(resource),
                 "description": (
-                    f"Sent after every change of a `{resource.type}` to each webhook that asked for it, at least once. "
-                    "Answer 2xx within the timeout; anything else is sent again, later and later."
+                    f"Sent at least once after every change of a `{resource.type}`, to each webhook that subscribes to "
+                    "it. Answer 2xx within the timeout. Otherwise the event is sent again, at growing intervals."
                 ),
                 "tags": [{"name": owner_of(resource.type)}],
             }
-            for resource in found
+            for resource in published
         },
         "components": {
-            "messages": {resource.type: _message(resource) for resource in found},
+            "messages": {resource.type: _message(resource) for resource in published},
             "schemas": definitions["$defs"],
             "securitySchemes": {"signature": SIGNATURE},
         },
@@ -103,7 +106,7 @@ def asyncapi() -> dict[str, Any]:
 
 
 def schema_of(resource: type[Resource], address: str) -> dict[str, Any]:
-    """The JSON Schema of one resource, as it is served under an address."""
+    """Build the JSON Schema of one resource, with the URL under which it is served."""
     schema = resource.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": address, **schema}
 

@@ -1,4 +1,4 @@
-"""What the gateway says in public: codes, fevers at doors, parties, and messages that other systems posted."""
+"""Public resources of the gateway: codes, fevers at service points, parties, and messages from other systems."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -12,7 +12,7 @@ Colour = Literal["green", "yellow", "red"]
 
 
 class Reason(BaseModel):
-    """One rule that restricts a person, and the record it rests on."""
+    """One rule that restricts a person, and the record that it is based on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,18 +21,19 @@ class Reason(BaseModel):
     evidence_type: str
     evidence_id: UUID
     since: datetime
-    until: datetime | None = Field(default=None, description="When time alone ends it; null if only evidence does.")
+    until: datetime | None = Field(default=None, description="When it ends by itself; null if only evidence ends it.")
     earliest_end: datetime | None = Field(
         default=None,
-        description="Before when no evidence ends it, if that is known: when an order's days are complete.",
+        description="The earliest time at which evidence can end it, if known: when an order's days are complete.",
     )
 
 
 class Code(Resource, type="gateway.code.v1"):
-    """A person's health code: the value of a pure function of facts and the published policy. Nobody can set it.
+    """A person's health code, computed from facts by the published policy. Nobody can set it.
 
-    Its `id` is the resident's. From `until` on it is `colour_after`, and from `green_from` on green, without anybody's
-    doing. How recent the last negative test is, is asked where it matters and is no part of the code.
+    Its `id` is the id of the resident. From `until` on the colour is `colour_after`, and from `green_from` on it is
+    green, without further events. The code does not contain the age of the last negative test. A service point that
+    requires a recent test checks it separately.
     """
 
     model_config = ConfigDict(
@@ -67,13 +68,13 @@ class Code(Resource, type="gateway.code.v1"):
     colour_after: Colour | None = None
     green_from: datetime | None = None
     reasons: tuple[Reason, ...] = ()
-    policy: int = Field(description="The version of the policy it follows from.")
+    policy: int = Field(description="The version of the policy that it was computed with.")
 
 
 class DoorFever(Resource, type="gateway.fever.v1"):
-    """A temperature that a service point's own policy calls a fever, read when a code was shown there.
+    """A fever temperature, by the policy of the service point, measured when a code was shown there.
 
-    Its `id` is the scan's. It never changes.
+    Its `id` is the id of the scan. It never changes.
     """
 
     model_config = ConfigDict(
@@ -95,11 +96,11 @@ class DoorFever(Resource, type="gateway.fever.v1"):
     resident_id: UUID
     point_id: UUID
     celsius: float
-    measured_at: datetime = Field(description="By the device's clock: the time inside the scan's id.")
+    measured_at: datetime = Field(description="By the clock of the device: the time in the id of the scan.")
 
 
 class Party(Resource, type="gateway.party.v1"):
-    """A laboratory, hospital, 120 desk or city system that is registered, by the name under which others name it."""
+    """A registered laboratory, hospital, 120 centre or municipal system, with the name that others use for it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -118,11 +119,11 @@ class Party(Resource, type="gateway.party.v1"):
 
     role: Literal["laboratory", "desk_120", "hospital", "municipal"]
     party: str
-    state: Literal["active", "ended"] = Field(description="Ended when its last client and hook source are gone.")
+    state: Literal["active", "ended"] = Field(description="Ended when its last client and hook source are removed.")
 
 
 class Message(Resource, type="gateway.message.v1"):
-    """What another system posted to us, signed, exactly once. Who it was is ours; `kind` and `data` are theirs."""
+    """A signed message from another system, exactly once. This system sets the sender; `kind` and `data` are theirs."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -144,11 +145,11 @@ class Message(Resource, type="gateway.message.v1"):
     )
 
     source: Literal["desk_120", "hospital", "municipal"]
-    party: str = Field(description="Which of them: the name under which it was registered.")
+    party: str = Field(description="The registered name of the sender.")
     message_id: str
     kind: str
-    occurred_at: datetime = Field(description="By the sender's own clock, which orders its messages.")
+    occurred_at: datetime = Field(description="By the sender's clock, which orders its messages.")
     received_at: datetime
     data: dict[str, Any] = Field(
-        description="What travels of the sender's fields: `referral_id`, `region`, `hospital` and small numbers."
+        description="The published part of the sender's fields: `referral_id`, `region`, `hospital` and small numbers."
     )

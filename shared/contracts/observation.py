@@ -1,4 +1,4 @@
-"""What observation says in public: orders and referrals."""
+"""Public resources of observation: orders and referrals."""
 
 from datetime import date, datetime
 from typing import Literal
@@ -17,9 +17,9 @@ ReferralState = Literal[
 
 
 class Order(Resource, type="observation.order.v1"):
-    """Why and how long a person is observed (article 10). `region` is where the person lives.
+    """A person's medical observation: why and how long (article 10). `region` is where the person lives.
 
-    `evidence` is the record the order follows from: no evidence, no order.
+    `evidence` is the record that the order is based on. There is no order without evidence.
     """
 
     model_config = ConfigDict(
@@ -47,17 +47,17 @@ class Order(Resource, type="observation.order.v1"):
     resident_id: UUID
     kind: OrderKind
     state: OrderState
-    protocol: int = Field(description="The version of the protocol it was opened under, and keeps.")
+    protocol: int = Field(description="The version of the protocol when it was opened. It does not change.")
     evidence_type: str
     evidence_id: UUID
-    day_0: date = Field(description="The day of last exposure; day 1 is the day after.")
+    day_0: date = Field(description="The day of the last exposure; day 1 is the next day.")
     opened_at: datetime
-    ends_at: datetime = Field(description="When its days are complete, by Asia/Shanghai days.")
+    ends_at: datetime = Field(description="When its days are complete, counted in Asia/Shanghai.")
     ended_at: datetime | None = None
 
 
 class Referral(Resource, type="observation.referral.v1"):
-    """One person's way to a hospital that has a fever clinic (article 2). `region` is where it was reported."""
+    """A person's referral to a hospital with a fever clinic (article 2). `region` is where it was reported."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -93,5 +93,5 @@ class Referral(Resource, type="observation.referral.v1"):
     handed_over_at: datetime | None = None
     closed_at: datetime | None = None
     overdue_at: datetime | None = Field(
-        default=None, description="Since when its present stage takes longer than the protocol allows: the alarm."
+        default=None, description="Since when the current stage exceeds the time that the protocol allows."
     )

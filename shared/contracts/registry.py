@@ -1,4 +1,4 @@
-"""What the registry says in public: regions, residents, proxies and holds; never a name, number, phone or address."""
+"""Public resources of the registry: regions, residents, proxies, holds. No names, numbers, phones or addresses."""
 
 from datetime import date, datetime
 from typing import Literal
@@ -13,7 +13,7 @@ TagKind = Literal["pregnant", "dependent", "child", "elder"]
 
 
 class Region(Resource, type="registry.region.v1"):
-    """A place in the tree of regions. Its `region` is its own code."""
+    """A node of the region tree. Its `region` is its own code."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -31,14 +31,14 @@ class Region(Resource, type="registry.region.v1"):
 
     name: str
     level: Level
-    valid_from: date | None = Field(default=None, description="The first day it exists, where that is known.")
+    valid_from: date | None = Field(default=None, description="The first day of its existence, if known.")
     valid_until: date | None = Field(
-        default=None, description="The last day it existed, if it was withdrawn: old ID numbers still name it."
+        default=None, description="The last day of its existence, if it was withdrawn. Old ID numbers still contain it."
     )
 
 
 class Tag(BaseModel):
-    """Why a person needs particular care (article 3), and on which days (Asia/Shanghai) that holds, both included."""
+    """Membership of a key population (article 3). The days are in Asia/Shanghai, and both are included."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,14 +47,14 @@ class Tag(BaseModel):
     valid_until: date | None = None
 
     def holds_on(self, day: date) -> bool:
-        """Whether the tag holds on a day."""
+        """Whether the tag is valid on a day."""
         return (self.valid_from is None or self.valid_from <= day) and (
             self.valid_until is None or day <= self.valid_until
         )
 
 
 class Resident(Resource, type="registry.resident.v1"):
-    """A person, as other services may know them. `region` is where the person lives now: a grid, or a community."""
+    """The part of a resident that other services may know. `region` is where they live: a grid or a community."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -72,12 +72,12 @@ class Resident(Resource, type="registry.resident.v1"):
     )
 
     state: Literal["active", "closed"]
-    household_id: UUID | None = Field(description="People of one household share it.")
+    household_id: UUID | None = Field(description="The same for all people of one household.")
     tags: tuple[Tag, ...] = ()
 
 
 class LegalHold(Resource, type="registry.legal_hold.v1"):
-    """A person's data must not be removed before a day, whatever retention says. `region` is the person's."""
+    """A hold on a person's data, which retention must not remove before `until`. `region` is the person's."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -100,7 +100,7 @@ class LegalHold(Resource, type="registry.legal_hold.v1"):
 
 
 class Proxy(Resource, type="registry.proxy.v1"):
-    """That a guardian may act for a dependant (R2), as in showing their code. `region` is the dependant's."""
+    """A guardian's right to act for a dependant, for example to show their code. `region` is the dependant's."""
 
     model_config = ConfigDict(
         json_schema_extra={

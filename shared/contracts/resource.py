@@ -1,4 +1,4 @@
-"""What a public resource is: the one class that the API answers, the feed carries and webhooks deliver."""
+"""Public resources: the API returns them, the feed publishes them, and webhooks deliver them, as one class."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -9,16 +9,16 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 
 class Said(BaseModel):
-    """Anything said in a request or an answer: nothing unknown is accepted."""
+    """Base of request and response models. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Resource(BaseModel):
-    """The public state of one thing, without name, number, phone or address.
+    """The public state of one record, without name, number, phone or address.
 
-    `type` is the versioned noun under which it travels (`testing.tube.v1`). `version` grows with every change; whoever
-    holds a newer version ignores an older one. Readers ignore fields they do not know.
+    `type` is its versioned name in events (`testing.tube.v1`). `version` grows with every change. A reader ignores a
+    version that is older than its own, and fields that it does not know.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -42,13 +42,13 @@ class Resource(BaseModel):
 
 
 RESOURCES: dict[str, type[Resource]] = {}
-"""All resource types by name: JSON Schemas and the AsyncAPI document are made from this."""
+"""All resource types by name. The JSON Schemas and the AsyncAPI document are built from them."""
 
 R = TypeVar("R", bound=Resource)
 
 
 def read_all(kind: type[R], states: Iterable[bytes]) -> list[R]:
-    """Resources as they were written down. All at once, since each by itself takes half as long again."""
+    """Parse serialized resources. One call for all, because separate calls take half as long again."""
     return _many(kind).validate_json(b"[" + b",".join(states) + b"]")
 
 
@@ -58,10 +58,10 @@ def _many(kind: type[R]) -> TypeAdapter[list[R]]:
 
 
 def schema_path(type_name: str) -> str:
-    """Where the gateway serves the JSON Schema of a resource type."""
+    """Return the path where the gateway serves the JSON Schema of a resource type."""
     return f"/schemas/{type_name}.json"
 
 
 def owner_of(type_name: str) -> str:
-    """The service that owns a resource type: `testing` of `testing.tube.v1`."""
+    """Return the service that owns a resource type: `testing` for `testing.tube.v1`."""
     return type_name.split(".", 1)[0]

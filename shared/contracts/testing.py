@@ -1,4 +1,4 @@
-"""What testing says in public: campaigns, tubes and retests."""
+"""Public resources of testing: campaigns, tubes and retests."""
 
 from datetime import datetime
 from typing import Literal
@@ -17,7 +17,7 @@ SampleException = Literal["over_capacity", "twice_in_round", "single_only", "aft
 
 
 class Campaign(Resource, type="testing.campaign.v1"):
-    """A round of sampling over a region (article 11). A drill touches no code."""
+    """A round of mass testing in a region (article 11). A drill does not affect health codes."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -46,22 +46,22 @@ class Campaign(Resource, type="testing.campaign.v1"):
     closes_at: datetime
     state: CampaignState
     drill: bool
-    expected: int = Field(description="People counted when the round was planned.")
+    expected: int = Field(description="Number of people when the round was planned.")
 
 
 class Sample(BaseModel):
-    """One person's swab in a tube. One with an exception is part of a positive's trace and is never counted twice."""
+    """One person's swab in a tube. One with an exception serves to trace a positive but is never counted twice."""
 
     model_config = ConfigDict(frozen=True)
 
-    id: UUID = Field(description="Made by the device, for ever.")
+    id: UUID = Field(description="Made by the device. It never changes.")
     resident_id: UUID
     sampled_at: datetime
     exception: SampleException | None = None
 
 
 class Result(BaseModel):
-    """What the laboratory found. A correction has a higher revision and replaces it."""
+    """The laboratory's finding. A correction has a higher revision and replaces it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,10 +72,10 @@ class Result(BaseModel):
 
 
 class Tube(Resource, type="testing.tube.v1"):
-    """One tube of a round with the people in it. `region` is where it was filled.
+    """One tube of a round and the people in it. `region` is where it was filled.
 
-    A result for a tube whose manifest is not complete yet is *held*: a positive is in force at once for the people
-    known, a negative only when all are there.
+    The result of a tube with an incomplete manifest is *held*. A positive takes effect immediately for the known
+    people, a negative only when all samples are known.
     """
 
     model_config = ConfigDict(
@@ -120,18 +120,18 @@ class Tube(Resource, type="testing.tube.v1"):
     number: str
     capacity: PoolSize
     people: TubePeople = Field(
-        description="`pool` if the tube is for several people, or is for one and holds several. From the seal on, a"
-        " tube for one person whose manifest lists several samples is a pool until all of them are here and are of one"
-        " person. A positive pool says of none of its people that they are infected, and a negative pool answers no"
-        " pool: `single` alone speaks of one person."
+        description="`pool` if the tube is for several people, or if it is for one person but contains several. After"
+        " it is sealed, a tube for one person whose manifest lists several samples is a pool until all of them have"
+        " arrived and belong to one person. A positive pool does not show which of its people is infected, and a"
+        " negative pool does not resolve another pool. Only a `single` result is about one person."
     )
     state: TubeState
     drill: bool
     samples: tuple[Sample, ...]
-    missing: int = Field(description="Samples that the manifest lists and no device has sent yet.")
+    missing: int = Field(description="Number of samples that the manifest lists but no device has sent yet.")
     answers: tuple[UUID, ...] = Field(
         default=(),
-        description="The tubes whose positive or inconclusive result this single tube, swabbed after it, answers.",
+        description="The tubes with a positive or inconclusive result that this later single tube resolves.",
     )
     sealed_at: datetime | None = None
     received_at: datetime | None = None
@@ -141,7 +141,7 @@ class Tube(Resource, type="testing.tube.v1"):
 
 
 class Retest(Resource, type="testing.retest.v1"):
-    """A person called for a single-tube retest because of a pool. `region` is where the person lives."""
+    """A single-tube retest that a member of a pool owes. `region` is where the person lives."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -166,6 +166,6 @@ class Retest(Resource, type="testing.retest.v1"):
     pool_id: UUID
     state: Literal["called", "sampled", "settled", "withdrawn"]
     called_at: datetime
-    due_at: datetime = Field(description="When the person should know: sampling and decision included.")
+    due_at: datetime = Field(description="When the person should have the result, including sampling and decision.")
     tube_id: UUID | None = None
     outcome: Outcome | None = None

@@ -1,4 +1,4 @@
-"""Days and instants as callers say them: as RFC 3339 writes them, and no count of seconds, not even within quotes."""
+"""Days and instants in requests: in RFC 3339 format. A number of seconds is refused, also as a string."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, TypeAlias
@@ -26,7 +26,7 @@ def _instant(value: Any) -> Any:
     return value
 
 
-# Texts become dates here: what a function has looked at is Python's to Pydantic, and strictly no text is a date then.
+# The validators convert texts themselves, because Pydantic in strict mode refuses a text from a Python validator.
 Day: TypeAlias = Annotated[date, BeforeValidator(_day)]
 """A day: `2022-03-14`."""
 

@@ -1,5 +1,5 @@
-"""The feed: how a fact travels from its owner to the services that need it.
+"""The feed: transfers changes of resources from the owner to the services that need them.
 
 `log.py` is the owner's side: an append-only log, written in the transaction of the change. `reader.py` is the
-subscriber's: it pulls, and commits effects, cursor and what it parked together. `docs/feed.md` tells the whole.
+subscriber's side: it pulls entries, and commits effects, cursor and parked entries together. See `docs/feed.md`.
 """

@@ -1,7 +1,8 @@
-"""The owner's side of the feed: entries, cursors, and what may be read already.
+"""The owner's side of the feed: entries, cursors, and the horizon up to which entries may be read.
 
-An entry's place is (epoch, xid, seq). Only entries of transactions older than every running one are served: a
-transaction that got its id early and commits late is waited for, never skipped. Places are not causal; versions are.
+The position of an entry is (epoch, xid, seq). Only entries of transactions that are older than every running one are
+served, so that a transaction with an early id and a late commit is never skipped. Positions do not show causal order;
+versions do.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ MOST_ENTRIES = 2_000
 
 
 class Cursor(NamedTuple):
-    """A place in one owner's log; everything up to it has been read."""
+    """A position in one owner's log. The reader has read everything up to it."""
 
     epoch: int = 0
     xid: int = 0
@@ -29,7 +30,7 @@ class Cursor(NamedTuple):
 
     @classmethod
     def parse(cls, value: str) -> Self:
-        """Read `epoch.xid.seq`; ValueError if it is anything else."""
+        """Parse `epoch.xid.seq`. Raises ValueError for any other text."""
         epoch, xid, seq = (int(part) for part in value.split("."))
         if min(epoch, xid, seq) < 0 or max(xid, seq) >= 2**63:
             raise ValueError(value)
@@ -40,7 +41,7 @@ class Cursor(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A resource as text, as the feed carries it and a statement may have made it."""
+    """A serialized resource, as the feed sends it. A SQL statement can also build it."""
 
     id: UUID
     version: int
@@ -49,12 +50,12 @@ class Written(NamedTuple):
 
     @classmethod
     def of(cls, resource: Resource) -> Self:
-        """A resource, written down."""
+        """Serialize a resource."""
         return cls(resource.id, resource.version, resource.region, resource.model_dump_json())
 
 
 class Entry(NamedTuple):
-    """One change of one resource, about to be written."""
+    """One change of one resource, before it is written."""
 
     type: str
     subject: UUID
@@ -66,12 +67,12 @@ class Entry(NamedTuple):
 
     @property
     def lane(self) -> str:
-        """The lane it takes."""
+        """The lane of the entry."""
         return "urgent" if self.urgent else "normal"
 
 
-# The columns travel as literals. JSON has no raw control character, and neither has any of the other texts.
-WRITE = text("""
+# The columns are sent as array literals. Neither JSON nor any of the other texts contains a raw control character.
+INSERT_ENTRIES = text("""
     INSERT INTO feed (epoch, type, subject, version, region, change, urgent, data)
     SELECT (SELECT max(epoch) FROM feed_epochs), type, subject, version, region, change, urgent, data::json
     FROM unnest(
@@ -84,29 +85,30 @@ WRITE = text("""
 
 
 async def write(session: AsyncSession, entries: Iterable[Entry]) -> None:
-    """Append entries; of several for one subject only the last is kept."""
+    """Append entries. Of several entries for one subject, only the last is written."""
     last = {(entry.type, entry.subject): entry for entry in entries}.values()
     if last:
         columns = dict(zip(Entry._fields, map(literal, zip(*last, strict=True)), strict=True))
-        await straight.run(await straight.connection_of(session), WRITE, columns)
+        await straight.run(await straight.connection_of(session), INSERT_ENTRIES, columns)
 
 
-HORIZON = text("""
+SELECT_HORIZON = text("""
     SELECT coalesce((SELECT max(epoch) FROM feed_epochs), 0) AS epoch,
         pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xid
 """)
 
 
 async def horizon(session: AsyncSession) -> Cursor:
-    """The place up to which the log is complete: nothing will ever appear at or before it."""
-    (row,) = await straight.rows(await straight.connection_of(session), HORIZON, {})
+    """Return the position up to which the log is complete. No entry will appear at or before it later."""
+    (row,) = await straight.rows(await straight.connection_of(session), SELECT_HORIZON, {})
     return Cursor(row["epoch"], row["xid"], 0)
 
 
-# The horizon is taken first: a transaction that ends between the two statements is served next time. Put in order
-# before types are looked at, and by the columns: so a batch comes straight from the index, however much waits.
-# What is only passed on comes as the text it is sent as: to make it a value and a text again took most of an answer.
-READ = """
+# The horizon is read first, so that a transaction that ends between the two statements is served the next time.
+# The inner query orders by the key columns before the filter on types, so that a batch comes directly from the index
+# even if many entries wait. Values that are only forwarded are read as text, because decoding and re-encoding them took
+# most of the time of an answer.
+SELECT_ENTRIES = """
     SELECT epoch, xid::text::bigint AS xid, seq, to_json(at)::text AS at, type, subject::text AS subject, version,
         region, change, data::text AS data
     FROM (
@@ -119,8 +121,11 @@ READ = """
     WHERE type = ANY(CAST(:types AS text[]))
     LIMIT :limit
 """
-READ_LANE = {"urgent": text(READ.format(lane="urgent")), "normal": text(READ.format(lane="NOT urgent"))}
-WAITS = """
+SELECT_ENTRIES_OF_LANE = {
+    "urgent": text(SELECT_ENTRIES.format(lane="urgent")),
+    "normal": text(SELECT_ENTRIES.format(lane="NOT urgent")),
+}
+SELECT_HAS_MORE = """
     SELECT EXISTS (
         SELECT FROM feed
         WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
@@ -128,7 +133,10 @@ WAITS = """
           AND type = ANY(CAST(:types AS text[]))
     ) AS waits
 """
-WAITS_IN_LANE = {"urgent": text(WAITS.format(lane="urgent")), "normal": text(WAITS.format(lane="NOT urgent"))}
+SELECT_HAS_MORE_IN_LANE = {
+    "urgent": text(SELECT_HAS_MORE.format(lane="urgent")),
+    "normal": text(SELECT_HAS_MORE.format(lane="NOT urgent")),
+}
 
 
 class Page(NamedTuple):
@@ -138,21 +146,21 @@ class Page(NamedTuple):
     following: Cursor
     """The cursor after them."""
     more: bool = False
-    """Whether there are more of them to be read at once."""
+    """Whether more entries can be read now."""
     waits: bool = False
-    """Whether there are more that may not be read yet, because an older transaction holds them up."""
+    """Whether there are entries that may not be read yet, because an older transaction is still running."""
 
 
 async def read(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str], limit: int) -> Page:
-    """Entries after a cursor, and what follows them."""
+    """Read the entries after a cursor, up to the horizon."""
     upto = await horizon(session)
     connection = await straight.connection_of(session)
     bounds = {"upto_epoch": upto.epoch, "upto_xid": str(upto.xid), "limit": limit + 1}
-    rows = await straight.rows(connection, READ_LANE[lane], _place(after, types) | bounds)
+    rows = await straight.rows(connection, SELECT_ENTRIES_OF_LANE[lane], _place(after, types) | bounds)
     if len(rows) > limit:
         return Page(rows[:limit], place_of(rows[limit - 1]), more=True)
     following = max(after, upto)
-    (left,) = await straight.rows(connection, WAITS_IN_LANE[lane], _place(following, types))
+    (left,) = await straight.rows(connection, SELECT_HAS_MORE_IN_LANE[lane], _place(following, types))
     return Page(rows, following, waits=left["waits"])
 
 
@@ -161,12 +169,12 @@ def _place(after: Cursor, types: Sequence[str]) -> dict[str, Any]:
 
 
 def place_of(row: RowMapping) -> Cursor:
-    """The place of an entry."""
+    """Return the position of an entry."""
     return Cursor(row["epoch"], row["xid"], row["seq"])
 
 
-# Also what may not be read yet, because a transaction holds it up: it is no less unread.
-OLDEST = """
+# This includes entries that may not be read yet, because they count as unread too.
+SELECT_OLDEST = """
     SELECT extract(epoch FROM clock_timestamp() - at)::float8
     FROM feed
     WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
@@ -175,19 +183,22 @@ OLDEST = """
     ORDER BY epoch, xid, seq
     LIMIT 1
 """
-OLDEST_OF_LANE = {"urgent": text(OLDEST.format(lane="urgent")), "normal": text(OLDEST.format(lane="NOT urgent"))}
+SELECT_OLDEST_OF_LANE = {
+    "urgent": text(SELECT_OLDEST.format(lane="urgent")),
+    "normal": text(SELECT_OLDEST.format(lane="NOT urgent")),
+}
 
 
 async def unread_seconds(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str]) -> float:
-    """The age of the oldest entry after a cursor; 0 if there is none."""
-    found = (await session.execute(OLDEST_OF_LANE[lane], _place(after, types))).scalar_one_or_none()
-    return 0.0 if found is None else max(0.0, float(found))
+    """Return the age in seconds of the oldest entry after a cursor; 0 if there is none."""
+    age = (await session.execute(SELECT_OLDEST_OF_LANE[lane], _place(after, types))).scalar_one_or_none()
+    return 0.0 if age is None else max(0.0, float(age))
 
 
-FLOOR = text("SELECT epoch, xid::text::bigint AS xid, seq FROM feed_floor")
+SELECT_FLOOR = text("SELECT epoch, xid::text::bigint AS xid, seq FROM feed_floor")
 
 
 async def floor(session: AsyncSession) -> Cursor | None:
-    """The last place that retention has dropped, if it has dropped any."""
-    rows = await straight.rows(await straight.connection_of(session), FLOOR, {})
+    """Return the position of the last entry that retention has dropped, or None."""
+    rows = await straight.rows(await straight.connection_of(session), SELECT_FLOOR, {})
     return place_of(rows[0]) if rows else None

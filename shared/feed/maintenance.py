@@ -1,4 +1,4 @@
-"""Partitions made ahead and dropped by retention, old keys forgotten, and the figures an operator watches."""
+"""Maintenance of partitions, removal of old idempotency keys, and the metrics for operators."""
 
 import asyncio
 import math
@@ -16,38 +16,38 @@ from shared.house import House, owners_read_by
 from shared.http import idempotency
 from shared.problems import Problem
 
-PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
+KEEP_PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 
 COUNT_PARKED = text("SELECT count(*) FROM feed_parked")
-OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
-OLDEST = text("SELECT cluster.oldest_transaction_seconds()")
+COUNT_OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
+SELECT_OLDEST_TRANSACTION = text("SELECT cluster.oldest_transaction_seconds()")
 
 
 async def keep_partitions(house: House) -> None:
-    """Make the partitions of the next days and months; drop the feed's that are past retention."""
+    """Create the partitions of the next days and months. Drop feed partitions that are past their retention."""
     async with house.system_work("keep_partitions") as work:
-        await work.rows(PARTITIONS, retention_days=house.settings.feed_retention_days)
+        await work.rows(KEEP_PARTITIONS, retention_days=house.settings.feed_retention_days)
 
 
 async def forget_old_keys(house: House) -> None:
     """Remove idempotency keys after 24 hours."""
     async with house.system_work("forget_old_keys") as work:
-        await work.run(idempotency.FORGET, before=work.now - timedelta(hours=24))
+        await work.run(idempotency.DELETE_OLD_KEYS, before=work.now - timedelta(hours=24))
 
 
 async def measure(house: House, reactions: Sequence[Reaction]) -> None:
-    """Set the gauges that `/metrics` shows."""
+    """Set the gauges for `/metrics`."""
     readers = (Reader(house, owner, reactions) for owner in owners_read_by(house.settings.service))
     await asyncio.gather(_measure_own(house), *(_measure_lag(reader) for reader in readers if reader.types))
 
 
 async def _measure_lag(reader: Reader) -> None:
-    """Ask the owner, who knows what is there; while it does not answer, nobody knows."""
+    """Set the lag of a reader. Only the owner knows it, so it is NaN while the owner does not answer."""
     try:
-        found = await reader.unread()
+        lags = await reader.unread()
     except (Problem, httpx.HTTPError):
-        found = dict.fromkeys(LANES, math.nan)
-    for lane, seconds in found.items():
+        lags = dict.fromkeys(LANES, math.nan)
+    for lane, seconds in lags.items():
         telemetry.FEED_LAG.labels(reader.house.settings.service, reader.owner, lane).set(seconds)
 
 
@@ -55,6 +55,6 @@ async def _measure_own(house: House) -> None:
     service = house.settings.service
     async with house.system_work("metrics") as work:
         telemetry.FEED_PARKED.labels(service).set((await work.session.execute(COUNT_PARKED)).scalar_one())
-        telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(OPEN_JOBS)).scalar_one())
+        telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(COUNT_OPEN_JOBS)).scalar_one())
         await sealer.measure(work)
-        telemetry.FEED_STALLED.labels(service).set((await work.session.execute(OLDEST)).scalar_one())
+        telemetry.FEED_STALLED.labels(service).set((await work.session.execute(SELECT_OLDEST_TRANSACTION)).scalar_one())

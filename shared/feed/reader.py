@@ -1,8 +1,8 @@
-"""The subscriber's side of the feed: pull, apply what is newer, and commit effects and cursor together.
+"""The subscriber's side of the feed: pull entries, apply newer versions, and commit effects and cursor together.
 
-Each lane has one reader at a time (a session advisory lock), and the lanes are read side by side: an urgent entry does
-not wait for the batch of normal ones that is being applied. What fails for good is found by bisection and parked; what
-is transient is tried again. The outcome is the same for every order and every repetition of entries.
+Each lane has one reader at a time (a session advisory lock). The lanes are read concurrently, so an urgent entry does
+not wait for a batch of normal entries. An entry that fails permanently is found by bisection and parked. Transient
+failures are retried. The result is the same for every order and every repetition of entries.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ logger = structlog.get_logger()
 
 BATCH = 500
 BATCH_OF_THE_REGISTRY = 2_000
-"""An entry of the registry is one person, while a tube is ten."""
+"""Larger than `BATCH`, because a registry entry is one person, while a tube concerns ten."""
 SNAPSHOT_PAGE = 500
 IDLE_MOVE_SECONDS = 60
-"""After how long a lane with nothing in it is looked at again, a tenth more or less."""
+"""How often an empty lane is read, plus or minus a tenth."""
 IDLE_REST_SECONDS = 15
-"""For how long an idle cursor stays, however often its lane is woken. Far below the time between two looks, so each
-of them moves it: were it as long, a look that came a little early would leave the cursor for a whole turn more."""
+"""The shortest time between two moves of an idle cursor, even if its lane is woken more often. It is much shorter than
+the interval between two reads, so that each read moves the cursor even if it comes a little early."""
 
 Reaction = Callable[[Work, Sequence[Any]], Awaitable[None]]
 ReactionT = TypeVar("ReactionT", bound=Callable[..., Awaitable[None]])
@@ -52,10 +52,10 @@ ReactionT = TypeVar("ReactionT", bound=Callable[..., Awaitable[None]])
 def reacts_to(
     resource: type[R], *, forget: Callable[[Work, Sequence[UUID]], Awaitable[None]]
 ) -> Callable[[ReactionT], ReactionT]:
-    """Say that a function keeps what a service holds of another service's resource.
+    """Declare that a function maintains a service's copy of another service's resource.
 
-    It is given a list of new states, one per subject, in no particular order, and makes what is held from each subject
-    equal to them. It has no effect outside its transaction. `forget` removes what is held from subjects that are gone.
+    The function receives a list of new states, one per subject and in no particular order, and updates the rows of each
+    subject. It must have no effect outside its transaction. `forget` removes the rows of subjects that no longer exist.
     """
 
     def mark(reaction: ReactionT) -> ReactionT:
@@ -67,30 +67,30 @@ def reacts_to(
 
 
 class Incoming(msgspec.Struct):
-    """What the reader needs of a CloudEvent."""
+    """The fields of a CloudEvent that the reader needs."""
 
     type: str
     subject: str
-    """An id, as text: nothing is done with it here but to compare it."""
+    """The id of the subject, as text, because it is only compared here."""
     version: int
     region: str
     data: msgspec.Raw
 
 
-CURSORS = text("SELECT lane, cursor FROM feed_cursors WHERE owner = :owner")
+SELECT_CURSORS = text("SELECT lane, cursor FROM feed_cursors WHERE owner = :owner")
 LOCK_CURSORS = text("SELECT lane, cursor FROM feed_cursors WHERE owner = :owner ORDER BY lane FOR UPDATE")
 
-# Locks the cursor. It touches no row if the cursor is not where its reader thought.
-MOVE = text("""
+# Locks the cursor. It changes no row if another process has moved the cursor.
+MOVE_CURSOR = text("""
     INSERT INTO feed_cursors (owner, lane, cursor, moved_at) VALUES (:owner, :lane, :cursor, :now)
     ON CONFLICT (owner, lane) DO UPDATE SET cursor = excluded.cursor, moved_at = excluded.moved_at
         WHERE feed_cursors.cursor = :after
 """)
 
-# Locks the subjects in order and says which are not let through: only newer versions are, in a rebuild also the one
-# held. Nearly always that is nobody.
-# A version that is at least as new as what is parked of its subject removes it.
-HOLD = """
+# Locks the subjects in id order and returns those to skip, because an equal or newer version is already applied. A
+# rebuild also applies an equal version. The result is usually empty.
+# A parked entry of the same subject is deleted if its version is not newer.
+RECORD_VERSIONS = """
     WITH entry AS (
         SELECT * FROM unnest(
             CAST(CAST(:types AS text) AS text[]), CAST(CAST(:subjects AS text) AS uuid[]),
@@ -110,17 +110,17 @@ HOLD = """
         SELECT type, subject FROM entry EXCEPT SELECT type, subject FROM fresh
     ) AS stale
 """
-HOLD_NEWER = text(HOLD.format(newer="<"))
-HOLD_AGAIN = text(HOLD.format(newer="<="))
+RECORD_NEWER_VERSIONS = text(RECORD_VERSIONS.format(newer="<"))
+RECORD_SAME_OR_NEWER_VERSIONS = text(RECORD_VERSIONS.format(newer="<="))
 
-GONE = text("""
+DELETE_GONE_SUBJECTS = text("""
     DELETE FROM feed_held WHERE (type, subject) IN (
         SELECT type, subject FROM feed_held
         WHERE type = :type AND held_at < :since ORDER BY type, subject LIMIT :limit FOR UPDATE
     ) RETURNING subject
 """)
 
-PARK = text("""
+PARK_ENTRY = text("""
     INSERT INTO feed_parked AS parked (type, subject, version, region, data, error)
     VALUES (:type, :subject, :version, :region, CAST(:data AS json), :error)
     ON CONFLICT (type, subject) DO UPDATE SET version = excluded.version, region = excluded.region,
@@ -147,11 +147,11 @@ class Reader:
     owner: Service
     reactions: Sequence[Reaction]
     held_up: set[str] = field(default_factory=set)
-    """The lanes that are to be looked at again soon: something in them waits for an older transaction, or another
-    reader was at work, who may have looked before the last entry was there."""
+    """The lanes to read again soon, because an entry waits for an older transaction, or because another reader held
+    the lock and may have read before the last entry appeared."""
     _by_type: dict[str, list[Reaction]] = field(default_factory=dict)
     _cursors: dict[str, str] = field(default_factory=dict)
-    """Where the lanes were last seen to be: never ahead of the truth, perhaps behind it."""
+    """The cached cursors of the lanes. They can be behind the stored cursors, but never ahead."""
     _moved: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,7 +170,7 @@ class Reader:
         return BATCH_OF_THE_REGISTRY if self.owner == "registry" else BATCH
 
     async def drain(self, lanes: Sequence[str] = log.LANES) -> int:
-        """Apply all that is there now, the urgent first; how many entries were read, 0 of a lane that another reads."""
+        """Apply all current entries, urgent first. Return their number; a lane with another reader counts 0."""
         return sum([await self._drain(lane) for lane in lanes]) if self.types else 0
 
     async def _drain(self, lane: str) -> int:
@@ -186,7 +186,7 @@ class Reader:
         return total
 
     async def _take_and_fetch(self, lane: str, batch: Batch) -> tuple[int, Batch | None]:
-        """Apply a batch, and fetch the next meanwhile, if there is one."""
+        """Apply a batch, and fetch the next one meanwhile if there is one."""
         ahead = asyncio.ensure_future(self._fetch(lane, batch.following)) if batch.more else None
         try:
             if await self._take(lane, batch):
@@ -199,10 +199,10 @@ class Reader:
                 await asyncio.wait([ahead])
 
     async def _fetch(self, lane: str, after: str | None = None) -> Batch | None:
-        """The batch after a cursor. None after what retention has dropped, for then all has been read anew."""
+        """Fetch the batch after a cursor. If retention has dropped entries after it, rebuild and return None."""
         after = after or self._cursor(lane)
-        asked = {"types": self.types, "after": after, "lane": lane, "limit": str(self._batch)}
-        response = await self._ask("/internal/feed", asked)
+        params = {"types": self.types, "after": after, "lane": lane, "limit": str(self._batch)}
+        response = await self._ask("/internal/feed", params)
         if response.status_code == httpx.codes.GONE:
             await self.rebuild()
             return None
@@ -213,7 +213,7 @@ class Reader:
         return Batch(after, response.headers[NEXT], events, response.headers[MORE] == "1")
 
     async def _take(self, lane: str, batch: Batch) -> bool:
-        """Apply a batch and move the cursor; False if the cursor is elsewhere by now."""
+        """Apply a batch and move the cursor. Return False if another process has moved the cursor."""
         name, entries = f"feed {self.owner} {lane}", len(batch.events)
         with tracing.handling(name, entries=entries) if entries else nullcontext():
             return await self._take_within(lane, batch)
@@ -221,21 +221,21 @@ class Reader:
     async def _take_within(self, lane: str, batch: Batch) -> bool:
         async with self.house.system_work(f"feed {self.owner}") as work:
             move = {"owner": self.owner, "lane": lane, "after": batch.after, "cursor": batch.following}
-            if not await work.run(MOVE, move, now=work.now):
+            if not await work.run(MOVE_CURSOR, move, now=work.now):
                 return False
-            await self._apply(work, newest(batch.events), HOLD_NEWER)
+            await self._apply(work, newest(batch.events), RECORD_NEWER_VERSIONS)
         self._cursors[lane] = batch.following
         return True
 
     async def unread(self) -> dict[str, float]:
-        """The seconds for which the oldest unread entry of each lane has been there; 0 if there is none."""
-        await self._find_cursors()  # another worker may have moved them, or an operator put them back
-        asked = {"types": self.types} | {lane: self._cursor(lane) for lane in log.LANES}
-        found: dict[str, float] = (await self._ask("/internal/unread", asked)).raise_for_status().json()
-        return found
+        """Return the age in seconds of the oldest unread entry of each lane; 0 if there is none."""
+        await self._find_cursors()  # another worker may have moved them, or an operator may have reset them
+        params = {"types": self.types} | {lane: self._cursor(lane) for lane in log.LANES}
+        ages: dict[str, float] = (await self._ask("/internal/unread", params)).raise_for_status().json()
+        return ages
 
     def _is_due(self, lane: str) -> bool:
-        """Whether an idle cursor should follow the horizon now, so that retention never overtakes it."""
+        """Whether to move an idle cursor to the horizon now, so that retention never overtakes it."""
         now = time.monotonic()
         if now - self._moved.get(lane, -IDLE_REST_SECONDS) < IDLE_REST_SECONDS:
             return False
@@ -251,10 +251,10 @@ class Reader:
 
     async def _find_cursors(self) -> None:
         async with self.house.system_work() as work:
-            self._cursors = {row["lane"]: row["cursor"] for row in await work.rows(CURSORS, owner=self.owner)}
+            self._cursors = {row["lane"]: row["cursor"] for row in await work.rows(SELECT_CURSORS, owner=self.owner)}
 
     async def _apply(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
-        """Apply a batch; on failure its halves, down to the one that fails, which is parked."""
+        """Apply a batch. On failure apply its halves separately, until the failing entry is found and parked."""
         if not events:
             return
         try:
@@ -286,11 +286,11 @@ class Reader:
                     await reaction(work, resources)
 
     async def _park(self, work: Work, event: Incoming, error: Exception) -> None:
-        # The kind of the error and no more: its text may quote a person's data.
+        # Only the type of the error, because its text may contain personal data.
         reason = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
         logger.error("feed.parked", owner=self.owner, type=event.type, subject=event.subject, error=reason)
         await work.run(
-            PARK,
+            PARK_ENTRY,
             type=event.type,
             subject=event.subject,
             version=event.version,
@@ -300,7 +300,7 @@ class Reader:
         )
 
     async def retry_parked(self) -> int:
-        """Try again what is parked, 1,000 at most; how many were tried."""
+        """Retry parked entries, at most 1,000. Return how many were retried."""
         statement = text("""
             SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
             WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT 1000 FOR UPDATE
@@ -310,14 +310,15 @@ class Reader:
                 Incoming(row["type"], row["subject"], row["version"], row["region"], msgspec.Raw(row["data"].encode()))
                 for row in await work.rows(statement, types=self.types)
             ]
-            await self._apply(work, events, HOLD_NEWER)
+            await self._apply(work, events, RECORD_NEWER_VERSIONS)
         return len(events)
 
     async def rebuild(self) -> int:
-        """Fill everything held from this owner anew from its snapshot; how many subjects there are.
+        """Rebuild all copies of this owner's resources from its snapshot. Return the number of subjects.
 
-        Each page replaces what is held from its subjects in one transaction, so readers of the model never miss it,
-        and the live feed goes on meanwhile: versions decide. What the snapshot no longer has is forgotten at the end.
+        Each page replaces the rows of its subjects in one transaction, so queries never miss them. The live feed
+        continues meanwhile, because versions decide which state is newer. At the end, subjects that the snapshot no
+        longer has are removed.
         """
         start = (await self._ask("/internal/horizon", {})).raise_for_status().json()["cursor"]
         async with self.house.system_work() as work:
@@ -330,7 +331,7 @@ class Reader:
                 if not page:
                     break
                 async with self.house.system_work(f"feed {self.owner} rebuild") as work:
-                    await self._apply(work, page, HOLD_AGAIN)
+                    await self._apply(work, page, RECORD_SAME_OR_NEWER_VERSIONS)
                 total += len(page)
                 after = page[-1].subject
             await self._forget_gone(type_name, since)
@@ -339,15 +340,18 @@ class Reader:
             for lane in log.LANES:
                 after = held.get(lane, str(log.Cursor()))
                 moved = max(log.Cursor.parse(after), log.Cursor.parse(start))
-                await work.run(MOVE, owner=self.owner, lane=lane, after=after, cursor=str(moved), now=work.now)
+                await work.run(MOVE_CURSOR, owner=self.owner, lane=lane, after=after, cursor=str(moved), now=work.now)
         logger.info("feed.rebuilt", owner=self.owner, subjects=total)
         return total
 
     async def _forget_gone(self, type_name: str, since: datetime) -> None:
-        """Remove what is held from subjects that neither the snapshot nor the live feed has named since."""
+        """Remove the rows of subjects that neither the snapshot nor the live feed has contained since this time."""
         while True:
             async with self.house.system_work(f"feed {self.owner} forget") as work:
-                gone = [row["subject"] for row in await work.rows(GONE, type=type_name, since=since, limit=BATCH)]
+                gone = [
+                    row["subject"]
+                    for row in await work.rows(DELETE_GONE_SUBJECTS, type=type_name, since=since, limit=BATCH)
+                ]
                 for reaction in self._by_type[type_name]:
                     await cast("Any", reaction).__forget__(work, gone)
             if len(gone) < BATCH:
@@ -365,7 +369,7 @@ class Reader:
 
 
 class Head(msgspec.Struct):
-    """The part of a resource that every resource has."""
+    """The fields that every resource has."""
 
     id: str
     version: int
@@ -373,25 +377,28 @@ class Head(msgspec.Struct):
 
 
 def newest(events: Iterable[Incoming]) -> list[Incoming]:
-    """Of several entries for one subject, the newest."""
-    kept: dict[tuple[str, str], Incoming] = {}
+    """Keep only the newest entry of each subject."""
+    latest: dict[tuple[str, str], Incoming] = {}
     for event in events:
-        known = kept.get((event.type, event.subject))
+        known = latest.get((event.type, event.subject))
         if known is None or known.version < event.version:
-            kept[event.type, event.subject] = event
-    return list(kept.values())
+            latest[event.type, event.subject] = event
+    return list(latest.values())
 
 
 @contextlib.asynccontextmanager
 async def alone(house: House, name: str) -> AsyncIterator[bool]:
-    """Hold a named lock of this database within the block, or until the process dies; False if another holds it."""
+    """Try to take a named advisory lock for the block. Yield False if another session holds it.
+
+    PostgreSQL releases the lock if the process dies.
+    """
     key = named_id("lock", f"{house.settings.service}:{name}").int % 2**63
     async with house.engine.connect() as connection:
         connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        got = (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})).scalar_one()
+        is_locked = (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})).scalar_one()
         try:
-            yield bool(got)
+            yield bool(is_locked)
         finally:
-            if got:
+            if is_locked:
                 with contextlib.suppress(Exception):
                     await asyncio.shield(connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key}))

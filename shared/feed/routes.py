@@ -1,4 +1,4 @@
-"""The owner's side over HTTP: what subscribers' workers ask for. Only our own services reach it."""
+"""The owner's HTTP routes for the workers of subscribers. Only services may call them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated
@@ -17,7 +17,7 @@ from shared.work import InvalidCursor
 from shared.work import Work as AnyWork
 
 Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource | log.Written]]]
-"""The current state of subjects after an id, at most so many, in the order of their ids."""
+"""Returns the current state of the subjects after an id, in id order, up to a limit."""
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 NEXT = "feed-cursor"
@@ -26,7 +26,7 @@ WAITS = "feed-waits"
 
 
 class FeedGap(Problem):
-    """The reader asks for what retention has dropped: it must rebuild from the snapshot."""
+    """Retention has dropped entries that the reader has not read, so it must rebuild from the snapshot."""
 
     status = 410
     code = "feed_gap"
@@ -35,7 +35,7 @@ class FeedGap(Problem):
 
 
 def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
-    """The feed and the snapshots of one owner."""
+    """Build the routes of one owner's feed and snapshots."""
     router = Router(prefix="/internal", tags=["feed"])
     by_type = {resource.type: snapshot for resource, snapshot in snapshots.items()}
 
@@ -47,7 +47,7 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
         lane: Annotated[str, Query(pattern="^(urgent|normal)$")] = "normal",
         limit: Annotated[int, Query(ge=1, le=log.MOST_ENTRIES)] = 500,
     ) -> Response:
-        """A CloudEvents batch of what changed after a cursor, and the cursor after it."""
+        """Return a CloudEvents batch of the changes after a cursor, and the next cursor."""
         cursor = _cursor(after)
         floor = await log.floor(work.session)
         if floor is not None and cursor < floor:
@@ -63,13 +63,13 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
     async def read_unread(
         work: Work, types: Annotated[list[str], Query(max_length=50)], urgent: str, normal: str
     ) -> dict[str, float]:
-        """How long the oldest entry after a cursor has been there, of each lane, in seconds; 0 if there is none."""
+        """Return the age in seconds of the oldest entry after the cursor of each lane; 0 if there is none."""
         cursors = {"urgent": _cursor(urgent), "normal": _cursor(normal)}
         return {lane: await log.unread_seconds(work.session, after, lane, types) for lane, after in cursors.items()}
 
     @router.get("/horizon", role=Role.SERVICE, include_in_schema=False)
     async def read_horizon(work: Work) -> dict[str, str]:
-        """The place up to which the log is complete, where a rebuild begins to follow."""
+        """Return the position up to which the log is complete, where reading continues after a rebuild."""
         return {"cursor": str(await log.horizon(work.session))}
 
     @router.get("/snapshot", role=Role.SERVICE, include_in_schema=False, response_class=Response)
@@ -79,16 +79,16 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
         after: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=2_000)] = 500,
     ) -> Response:
-        """The current state and version of all subjects of a type, a page at a time."""
-        found = await by_type[kind](work, after, limit)
-        states = (one if isinstance(one, log.Written) else log.Written.of(one) for one in found)
+        """Return one page of the current states of all subjects of a type."""
+        resources = await by_type[kind](work, after, limit)
+        states = (one if isinstance(one, log.Written) else log.Written.of(one) for one in resources)
         return Response(f"[{','.join(state.data for state in states)}]", media_type="application/json")
 
     return router
 
 
 class CloudEvent(msgspec.Struct, gc=False):
-    """One entry as a CloudEvent 1.0; its id is the same however often it is read."""
+    """One entry as a CloudEvent 1.0. Its id is the same on every read."""
 
     id: str
     source: str
@@ -105,7 +105,7 @@ class CloudEvent(msgspec.Struct, gc=False):
 
 
 def cloud_event(row: RowMapping) -> CloudEvent:
-    """An entry as its readers get it."""
+    """Build the CloudEvent of an entry."""
     type_name, subject, version = row["type"], row["subject"], row["version"]
     return CloudEvent(
         id=f"{type_name}/{subject}/{version}",

@@ -1,4 +1,4 @@
-"""Snapshots: the current state of all subjects of a type, for who rebuilds."""
+"""Snapshots: the current state of all subjects of a type, for a reader that rebuilds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from shared.work import Work
 
 
 def rows_of(kind: Any) -> Snapshot:
-    """The snapshot of a resource that is one row with a public face."""
+    """Build the snapshot function of a resource whose state is one row with a public representation."""
 
     async def snapshot(work: Work, after: UUID | None, limit: int) -> Sequence[Resource]:
         statement = select(kind).order_by(kind.id).limit(limit)

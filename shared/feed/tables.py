@@ -52,7 +52,7 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("change", Text, nullable=False),
         Column("urgent", Boolean, nullable=False),
         Column("data", JSON, nullable=False),
-        # The order in which it is read; the time is in it because a key of a table in partitions must have it.
+        # The order of reading. `at` is included because the key of a partitioned table must contain it.
         PrimaryKeyConstraint("epoch", "xid", "seq", "at"),
         Index("feed_urgent_idx", "epoch", "xid", "seq", postgresql_where=text("urgent")),
         postgresql_partition_by="RANGE (at)",

@@ -1,11 +1,11 @@
-"""A timer that is put off with every request and hardly ever goes off: its moving costs an assignment, not a timer."""
+"""A timeout that is postponed on every request. Postponing only updates a deadline, so it needs no new loop timer."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Alarm:
-    """Rings at a time of the loop, if nobody has put it off by then. A timer that was set too early is set again."""
+    """Calls a function at a deadline. A loop timer that fires before the postponed deadline is set again."""
 
     __slots__ = ("_at", "_goes_off", "_loop", "_ring", "_timer")
 
@@ -17,13 +17,13 @@ class Alarm:
         self._timer: asyncio.TimerHandle | None = None
 
     def put_off(self, at: float | None) -> None:
-        """Ring at this time and no other; never, if it is None."""
+        """Set the deadline in loop time. None removes it."""
         self._at = at
         if at is not None and (self._timer is None or at < self._goes_off):
             self._set(at)
 
     def close(self) -> None:
-        """Ring no more, and hold nobody."""
+        """Cancel the timer and release the reference to the function."""
         self._at = self._ring = None
         if self._timer is not None:
             self._timer.cancel()

@@ -1,8 +1,8 @@
-"""Request bodies: what JSON says is taken for what it is, and nothing that could pass for it.
+"""Strict request bodies: no type coercion.
 
-`strict_json` has found that a text means one thing only; then Pydantic reads it as a model, strictly: no text for a
-number, no number for a date, no `1` for true. Dates, times and ids are texts in JSON, and are read as such. A number is
-what it says, however it is written: `17.0` is the integer 17, as in JSON Schema.
+First `strict_json` checks that the text is unambiguous. Then Pydantic validates it in strict mode: no string for a
+number, no number for a date, no `1` for true. Dates, times and ids are strings in JSON and are parsed from strings. A
+number counts by its value and not by its notation: `17.0` is the integer 17, as in JSON Schema.
 """
 
 import inspect
@@ -30,29 +30,29 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 class QuickBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A large body as its endpoint takes it: what is plainly right is read at once, past Pydantic's model of it.
+    """A large body that msgspec decodes directly. Pydantic validates it only if that fails.
 
-    All fields are required, also those the model has a default for. Its lists hold structs, and those hold no others.
+    All fields are required, even if the Pydantic model has a default. Lists contain structs without nested structs.
     """
 
     says: ClassVar[type[BaseModel]]
-    """Its declaration, in OpenAPI and to whoever is told what is wrong."""
+    """The Pydantic model for OpenAPI and for error messages."""
 
     def keys(self) -> int:
-        """With how many keys it is written, each of them once: its own, and those of what its lists hold."""
+        """Count the keys of its JSON text without repetitions: its own, and those of the structs in its lists."""
         lists = (items for name in self.__struct_fields__ if isinstance(items := getattr(self, name), list))
         return len(self.__struct_fields__) + sum(len(item.__struct_fields__) for items in lists for item in items)
 
 
 class StrictRequest(Request):
-    """A request whose `json()` refuses what could be read in two ways, and whose files lie nowhere in clear."""
+    """A request whose `json()` refuses ambiguous JSON and whose files are never on disk unencrypted."""
 
     async def json(self) -> Body:
-        """The body, read once."""
+        """Return the body. It is read once."""
         if not hasattr(self, "_json"):
             self._json = Body(await self.body())
-        found: Body = self._json
-        return found
+        body: Body = self._json
+        return body
 
     async def _get_form(self, **limits: Any) -> FormData:
         if self._form is None and self.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -65,7 +65,7 @@ class StrictRequest(Request):
 
 
 class _SealedParts(MultiPartParser):
-    """Keeps the files of a form in memory, and the large ones sealed on the disk."""
+    """Keeps the files of a form in memory, and large ones encrypted on disk."""
 
     def on_headers_finished(self) -> None:
         super().on_headers_finished()
@@ -77,7 +77,7 @@ class _SealedParts(MultiPartParser):
 
 
 def parsed(model: type[M], written: bytes) -> M:
-    """A body as a model, for routes without a framework. Raises MalformedJson or InvalidInput."""
+    """Parse a body as a model, for routes that bypass FastAPI. Raises MalformedJson or InvalidInput."""
     body = Body(written)
     try:
         return _read(model, body)
@@ -87,7 +87,7 @@ def parsed(model: type[M], written: bytes) -> M:
 
 
 def strictly(endpoint: Endpoint) -> Endpoint:
-    """Let an endpoint's bodies be read strictly: FastAPI itself reads them as Python values, with good will."""
+    """Validate the bodies of an endpoint strictly, because FastAPI itself coerces types."""
     signature = inspect.signature(endpoint, eval_str=True)
     parameters = [one.replace(annotation=_strict(one.annotation)) for one in signature.parameters.values()]
     endpoint.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -110,12 +110,12 @@ def _reader(read: Callable[[Body], Any]) -> Callable[[Any, Callable[[Any], Any]]
 
 
 def read_quickly(kind: type[Q], body: Body) -> Q:
-    """A body that is plainly right, at once; whatever leaves it in doubt is read by the model that declares it."""
+    """Decode a body with msgspec; if it fails or is not certainly unambiguous, validate it with the Pydantic model."""
     try:
         quick = msgspec.json.decode(body.written, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         quick = None
-    # So no text holds what may not be stored, and no key is written twice.
+    # Without backslashes no string contains a NUL or a half surrogate pair. Equal key counts exclude repeated keys.
     if quick and b"\\" not in body.written and strict_json.keys_at_most(body.written) == quick.keys():
         return quick
     return msgspec.json.decode(_read(kind.says, body).model_dump_json(), type=kind)
@@ -132,7 +132,7 @@ def _read(model: type[M], body: Body) -> M:
 
 
 def _with_plain_integers(value: Any) -> Any:
-    """A value with its whole numbers written as integers, if they fit into 64 bits: Pydantic refuses `17.0`."""
+    """Replace whole floats that fit into 64 bits by integers, because Pydantic in strict mode refuses `17.0`."""
     if isinstance(value, dict):
         return {key: _with_plain_integers(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Calls to our own other services: with an internal token, a request id, a trace, and the time the caller has left."""
+"""Calls to the other services, with an internal token, a request id, a trace and the remaining time of the caller."""
 
 import ssl
 import time
@@ -18,12 +18,12 @@ CONNECT_SECONDS = 1.0
 
 
 def _certificates_for(url: str) -> ssl.SSLContext | bool:
-    """Whom a client trusts. Reading all authorities takes 30 ms and 1 MB a client, so plain HTTP trusts none."""
+    """Return a client's TLS trust. Loading all authorities takes 30 ms and 1 MB a client, so plain HTTP loads none."""
     return url.startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Peers:
-    """The other services, as this one calls them."""
+    """HTTP clients of the other services."""
 
     def __init__(self, settings: Settings, signer: Signer, transports: Mapping[str, httpx.AsyncBaseTransport]) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class Peers:
 
     @property
     def outside(self) -> httpx.AsyncClient:
-        """The kept connections to services that are not ours: no token goes there, and no cookie is kept of them."""
+        """The client for external services. It sends no token and stores no cookies."""
         if self._outside is None:
             self._outside = httpx.AsyncClient(
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -46,7 +46,7 @@ class Peers:
         return self._outside
 
     def client(self, service: Service) -> httpx.AsyncClient:
-        """The kept connections to one service."""
+        """Return the client of one service. Its connections stay open."""
         if service not in self._clients:
             self._clients[service] = httpx.AsyncClient(
                 base_url=self._settings.url_of(service),
@@ -59,7 +59,7 @@ class Peers:
         return self._clients[service]
 
     def headers(self, service: Service, actor: Actor, deadline: float | None = None) -> dict[str, str]:
-        """What a call to a service on behalf of an actor carries. `deadline` is of `time.monotonic()`."""
+        """Build the headers of a call on behalf of an actor. `deadline` is a time of `time.monotonic()`."""
         headers = {"authorization": f"Bearer {self._signer.token_for(service, actor)}"}
         if actor.request_id:
             headers["x-request-id"] = actor.request_id
@@ -70,7 +70,7 @@ class Peers:
     async def call(
         self, service: Service, method: str, path: str, actor: Actor, *, deadline: float | None = None, **options: Any
     ) -> httpx.Response:
-        """One call. A peer that cannot be reached or does not answer in time is a problem of its own name."""
+        """Send one request. Raises `UpstreamTimeout` or `UpstreamFailed` if the service does not answer."""
         headers = self.headers(service, actor, deadline) | dict(options.pop("headers", {}))
         if deadline is not None:
             options["timeout"] = max(0.001, deadline - time.monotonic())
@@ -82,7 +82,7 @@ class Peers:
             raise UpstreamFailed() from error
 
     async def close(self) -> None:
-        """Close the kept connections."""
+        """Close all connections."""
         for service in SERVICES:
             client = self._clients.pop(service, None)
             if client is not None:

@@ -1,4 +1,4 @@
-"""Documents a value by another type than the one that checks it at run time."""
+"""Describe a value in OpenAPI by another type than the one that validates it at run time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True)
 class DescribedBy:
-    """`Annotated[Job, DescribedBy(lambda: ImportJob)]`: any job at run time, an import's in the OpenAPI document.
+    """`Annotated[Job, DescribedBy(lambda: ImportJob)]`: any job at run time, an import job in the OpenAPI document.
 
-    For what was checked when it was stored and is only shown now. Checking it again would turn a row that an older
-    version wrote into an error.
+    Use it for values that were validated when they were stored. Validating them again would fail for a row that an
+    older version wrote.
     """
 
     type: Callable[[], Any]
-    """Gives the type when the document is made, so that no process makes it at its start."""
+    """Returns the type when the document is built, so that processes do not build it at their start."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        # The chain of one step has no name of its own. A model has one, and Pydantic would keep the other
-        # description under it.
+        # A chain of one step has no name. A model has one, and Pydantic would store the other description under that
+        # name.
         return core_schema.chain_schema([handler(source)])
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        # Again a chain: of a step in one Pydantic makes a component, of what stands alone it does not.
+        # Also a chain, because Pydantic builds a component for a step of a chain, but not for a single schema.
         return handler(core_schema.chain_schema([TypeAdapter(self.type()).core_schema]))

@@ -1,4 +1,4 @@
-"""Which problem an exception is: what the database, the network and libraries raise, as people are told of it."""
+"""Map exceptions of the database, the network and libraries to problems."""
 
 import errno
 import socket
@@ -39,10 +39,10 @@ _PASSING = (
     "55P03",  # lock not available
     "57014",  # statement_timeout
 )
-"""SQLSTATEs, or their beginnings, of what may succeed when tried again (PostgreSQL, appendix A)."""
+"""SQLSTATEs, or prefixes of them, of failures after which a retry may succeed (PostgreSQL, appendix A)."""
 
 _UNSTORABLE = frozenset({"22001", "22003", "22007", "22008", "22021", "22P02", "22P05"})
-"""SQLSTATEs of values no column can hold: too long, out of range, not a date, a NUL, a broken encoding."""
+"""SQLSTATEs of values that no column can store: too long, out of range, not a date, a NUL, a broken encoding."""
 
 _UNIQUE, _EXCLUSION, _FOREIGN_KEY = "23505", "23P01", "23503"
 
@@ -52,23 +52,23 @@ _TRANSIENT = (Unavailable, UpstreamFailed, UpstreamTimeout, TooManyRequests)
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The problem an exception is to its caller; InternalError if it is a fault of ours."""
+    """Return the problem for an exception. It is InternalError if the service itself is at fault."""
     for cause in causes(error):
-        if isinstance(cause, AssertionError):  # a fault of ours, whatever led to it
+        if isinstance(cause, AssertionError):  # a programming error, even if another exception caused it
             break
-        found = cause if isinstance(cause, Problem) else _of_seal(cause) or _of_database(cause) or _of_network(cause)
-        if found:
-            return found
+        problem = cause if isinstance(cause, Problem) else _of_seal(cause) or _of_database(cause) or _of_network(cause)
+        if problem:
+            return problem
     return InternalError()
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same may succeed a little later: a lost connection, a deadlock, a timeout, a peer that is down."""
+    """Whether a retry may succeed: after a lost connection, a deadlock, a timeout, or a service that is down."""
     return isinstance(problem_of(error), _TRANSIENT)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and what it was raised from, outermost first; a group of one counts as the one."""
+    """Yield an exception and its causes, outermost first. A group of one exception counts as that exception."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -85,15 +85,15 @@ def _orig(error: BaseException) -> BaseException | None:
 
 
 def account_of(error: BaseException) -> dict[str, Any]:
-    """What a log may say of an exception: kinds, places in the code, SQLSTATE and constraint; never messages.
+    """Return what a log may contain of an exception: types, code locations, SQLSTATE and constraint; no messages.
 
-    Messages of the database and of libraries repeat values, and values are people's.
+    Messages of the database and of libraries repeat values, which may be personal data.
     """
     account: dict[str, Any] = {"error": [f"{type(one).__module__}.{type(one).__qualname__}" for one in causes(error)]}
     for name in ("sqlstate", "constraint_name", "table_name"):
-        found = _attribute(error, name)
-        if found:
-            account[name] = found
+        value = _attribute(error, name)
+        if value:
+            account[name] = value
     account["trace"] = [line for one in causes(error) for line in _frames(one.__traceback__)]
     return account
 
@@ -116,7 +116,7 @@ def _of_seal(error: BaseException) -> Problem | None:
 def _of_database(error: BaseException) -> Problem | None:
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
         return Unavailable()
-    if isinstance(error, sqlalchemy.exc.TimeoutError):  # no connection of the pool came free
+    if isinstance(error, sqlalchemy.exc.TimeoutError):  # no connection of the pool became free
         return Unavailable()
     if isinstance(error, asyncpg.PostgresError):
         return _of_sqlstate(error, error.sqlstate or "")
@@ -145,7 +145,7 @@ def _of_constraint(sqlstate: str, name: str) -> Problem | None:
 
 
 def _does_not_fit(error: asyncpg.PostgresError) -> bool:
-    """Whether the driver itself refused a value as too large or no text; a wrong type would be a fault of ours."""
+    """Whether the driver refused a value as too large or not encodable. A wrong type is a programming error."""
     return isinstance(error, asyncpg.DataError) and isinstance(error.__cause__, OverflowError | UnicodeError)
 
 
@@ -169,6 +169,6 @@ def _of_network(error: BaseException) -> Problem | None:
 
 
 def _while_connecting(error: OSError) -> bool:
-    """Whether it came from connecting to PostgreSQL: the socket of a stopped server is a file that is not there."""
+    """Whether connecting to PostgreSQL raised it. The socket file of a stopped server does not exist."""
     places = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__))
     return "asyncpg.connect_utils" in places

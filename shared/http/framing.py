@@ -1,6 +1,6 @@
-"""What the server checks in the head of a request before the application sees it, and how it reads on after an upgrade.
+"""Checks of a request head before the application sees it, and reading after an ignored upgrade offer.
 
-The parser (llhttp) checks the syntax. This module adds what RFC 9110 and RFC 9112 require of a server beside it.
+The parser (llhttp) checks the syntax. This module adds the other checks that RFC 9110 and RFC 9112 require of a server.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from shared.problems import MalformedRequest, Problem, Text
 
 HEAD_BYTES = 64 << 10
-"""Bytes of one head that are read beyond the piece in which it began. The application allows less."""
+"""The most bytes of a head that are read after the read in which it began. The application allows less."""
 
 LOOKED_AT = frozenset({b"expect", b"host", b"transfer-encoding"})
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
@@ -21,7 +21,7 @@ _REQUEST_LINE = re.compile(rb"^([!#$%&'*+.^_`|~0-9A-Za-z-]+) [\x21-\x7e]+ HTTP/1
 
 
 class HostInvalid(Problem):
-    """HTTP/1.1 requires exactly one Host header field (RFC 9112, 3.2)."""
+    """The request does not have exactly one valid Host header field, as HTTP/1.1 requires (RFC 9112, 3.2)."""
 
     status = 400
     code = "host_invalid"
@@ -30,7 +30,7 @@ class HostInvalid(Problem):
 
 
 class MethodUnknown(Problem):
-    """A method that this server does not implement (RFC 9110, 9.1)."""
+    """The server does not implement the method (RFC 9110, 9.1)."""
 
     status = 501
     code = "method_unknown"
@@ -42,7 +42,7 @@ class MethodUnknown(Problem):
 
 
 class TransferCodingUnknown(Problem):
-    """A transfer coding other than `chunked` (RFC 9112, 6.1)."""
+    """The transfer coding is not `chunked` (RFC 9112, 6.1)."""
 
     status = 501
     code = "transfer_coding_unknown"
@@ -53,7 +53,7 @@ class TransferCodingUnknown(Problem):
 
 
 class VersionUnsupported(Problem):
-    """A version of HTTP that is not spoken here (RFC 9110, 15.6.6)."""
+    """The server does not support the HTTP version (RFC 9110, 15.6.6)."""
 
     status = 505
     code = "http_version_unsupported"
@@ -62,11 +62,11 @@ class VersionUnsupported(Problem):
 
 
 class RefusedError(Exception):
-    """Raised in a callback of the parser, so that it stops; the protocol knows the problem."""
+    """Raised in a callback to stop the parser. The protocol stores the problem."""
 
 
 class Framing:
-    """What the headers of one request say about the message itself."""
+    """The header fields of one request that determine its framing."""
 
     __slots__ = ("codings", "expects_continue", "hosts")
 
@@ -74,13 +74,13 @@ class Framing:
         self.begin()
 
     def begin(self) -> None:
-        """A request begins."""
+        """Reset for the next request."""
         self.hosts: list[bytes] = []
         self.codings: list[bytes] = []
         self.expects_continue = False
 
     def look_at(self, name: bytes, value: bytes) -> None:
-        """Note a header that is in `LOOKED_AT`."""
+        """Record a header field whose name is in `LOOKED_AT`."""
         if name == b"host":
             self.hosts.append(value)
         elif name == b"transfer-encoding":
@@ -89,31 +89,31 @@ class Framing:
             self.expects_continue = True
 
     def fault(self, version: str) -> Problem | None:
-        """What is wrong with the head, or None."""
+        """Return the problem of the head, or None."""
         if version not in VERSIONS:
             return VersionUnsupported()
         hosts = self.hosts
         if len(hosts) > 1 or (not hosts and version == "1.1") or (hosts and not _HOST.fullmatch(hosts[0])):
             return HostInvalid()
         if self.codings:
-            if version != "1.1":  # RFC 9112, 6.1: the framing of such a message is faulty
+            if version != "1.1":  # RFC 9112, 6.1: treat the framing of such a message as faulty
                 return MalformedRequest()
             if [coding.lower() for coding in self.codings] != [b"chunked"]:
                 return TransferCodingUnknown()
         return None
 
 
-def of_unknown_method(came: bytes) -> Problem:
-    """The problem at which the parser stopped in the first word of a request: 501 if it is a method, 400 if no HTTP.
+def of_unknown_method(data: bytes) -> Problem:
+    """Return the problem of a request whose method the parser refused: 501 for a method, 400 for anything else.
 
-    The parser does not tell the place, so any line of the piece counts. What is read does not depend on it.
+    The parser does not report the position, so every line of the data counts. This affects only the status.
     """
-    is_method = any(method not in METHODS for method in _REQUEST_LINE.findall(came))
+    is_method = any(method not in METHODS for method in _REQUEST_LINE.findall(data))
     return MethodUnknown() if is_method else MalformedRequest()
 
 
 class Callbacks(Protocol):
-    """What the parser calls."""
+    """The callbacks of the parser."""
 
     def on_message_begin(self) -> None: ...
     def on_url(self, url: bytes) -> None: ...
@@ -124,12 +124,12 @@ class Callbacks(Protocol):
 
 
 class AfterHead:
-    """The callbacks of a parser that reads on after a head which another parser has read.
+    """The callbacks of a parser that continues after a head that another parser has read.
 
-    llhttp stops at a request that offers an upgrade: it leaves out the body, and what follows would be read as the next
-    request. The offer is ignored here (RFC 9110, 7.8), so a new parser takes over. It is fed a short head with the same
-    framing (`head_with`), which is reported to nobody; the body and all later requests are reported as ever. So the
-    same parser decides where the body ends, whether an upgrade is offered or not.
+    llhttp stops at a request that offers an upgrade. It does not read the body, and would take it for the next request.
+    This server ignores the offer (RFC 9110, 7.8), so a new parser continues. It is first fed a short head with the same
+    framing (`head_with`), which is not reported. The body and all later requests are reported as usual. The same kind
+    of parser therefore decides where the body ends, with or without an upgrade offer.
     """
 
     def __init__(self, callbacks: Callbacks) -> None:
@@ -158,7 +158,7 @@ class AfterHead:
 
 
 def head_with(headers: Any, version: str, keep_alive: bool) -> bytes:
-    """A head with the framing of one that was read: its version, length or coding, and whether the connection ends."""
+    """Build a head with the same framing: the version, the length or coding, and whether the connection closes."""
     lines = [b"%b: %b\r\n" % header for header in headers if header[0] in (b"content-length", b"transfer-encoding")]
     if not keep_alive:
         lines.append(b"connection: close\r\n")

@@ -1,4 +1,4 @@
-"""What leaves an application when something goes wrong: always a problem, never more than the caller may know."""
+"""Exception handlers: every failure becomes a problem that reveals no more than the caller may know."""
 
 import json
 import re
@@ -47,7 +47,7 @@ logger = structlog.get_logger()
 
 
 class BrokenOff(RuntimeError):  # noqa: N818 - says what happened
-    """An answer that had begun could not be ended; raised so that the server cuts the connection."""
+    """An answer could not be completed after it had started. It makes the server close the connection."""
 
 
 _EXAMPLE = re.compile(r"#/components/examples/(\w+)")
@@ -76,11 +76,11 @@ _BY_STATUS: dict[int, type[Problem]] = {
 
 
 def install(app: FastAPI) -> None:
-    """Let every exception of an application end as a problem, and its OpenAPI know what a problem looks like.
+    """Answer every exception of an application as a problem, and add the problem schemas to its OpenAPI document.
 
-    Call it after whatever else replaces `app.openapi`.
+    Call it after all other code that replaces `app.openapi`.
     """
-    # Starlette looks a handler up by the class of the exception; the last one, for all others, is its outermost.
+    # Starlette finds a handler by the class of the exception. The last one, for all others, becomes the outermost.
     handled: tuple[type[Exception], ...] = (Problem, sqlalchemy.exc.SQLAlchemyError, OSError, Exception)
     for kind in handled:
         app.add_exception_handler(kind, _answer)
@@ -99,14 +99,14 @@ async def _answer_validation(request: Request, error: Exception) -> Response:
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
-    # FastAPI wraps what reading the body raises into a bare 400.
+    # FastAPI wraps every exception from reading the body into a plain 400.
     cause = error.__cause__
     if cause is not None and not isinstance(problem_of(cause), InternalError):
         return respond(request.scope, cause)
     status = cast("HTTPException", error).status_code
     if status == 405:
         return _wrong_method(request.scope)
-    if request.scope["method"] == "OPTIONS" and request.scope["path"] == "*":  # of the server as a whole
+    if request.scope["method"] == "OPTIONS" and request.scope["path"] == "*":  # the options of the whole server
         return Response(status_code=204, headers={"Allow": ", ".join((*_METHODS, "HEAD", "OPTIONS"))})
     if status < 400:
         return Response(status_code=status, headers=cast("HTTPException", error).headers)
@@ -122,20 +122,20 @@ def _wrong_method(scope: Scope) -> Response:
 
 
 def _allowed(scope: Scope) -> str:
-    """The methods an address takes, of all routes that share it."""
+    """Return the methods that all routes of a path support together."""
     routes: list[BaseRoute] = [route for route in scope["app"].routes if not isinstance(route, Mount)]
-    found = [
+    methods = [
         method
         for method in _METHODS
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
     ]
-    return ", ".join([*found, *(["HEAD"] if "GET" in found else []), "OPTIONS"])
+    return ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
 
 
 def respond(scope: Scope, error: BaseException) -> Response:
-    """The answer to an exception; what is our fault is logged with its place, and never with its message."""
+    """Build the answer to an exception. An internal error is logged with its code location, but not its message."""
     if isinstance(error, BrokenOff) or has_left(error):
-        return Response(status_code=400)  # nobody is there to read it
+        return Response(status_code=400)  # the client has disconnected and will not read it
     problem = problem_of(error)
     if isinstance(problem, InternalError):
         logger.error("request_failed", request_id=request_id_of(scope), **account_of(error))
@@ -147,24 +147,24 @@ def respond(scope: Scope, error: BaseException) -> Response:
 
 
 def has_left(error: BaseException) -> bool:
-    """Whether an exception only says that the caller hung up."""
+    """Whether an exception only reports that the client disconnected."""
     return any(isinstance(cause, ClientDisconnect) for cause in causes(error))
 
 
 def problem_response(scope: Scope, problem: Problem) -> Response:
-    """A problem as an answer, in the caller's language."""
+    """Build the answer for a problem, in the caller's language."""
     language = language_of(_header(scope, b"accept-language"))
     actor = scope.get("state", {}).get("actor")
     is_resident = isinstance(actor, Actor) and actor.role is Role.RESIDENT
     status, headers, body = problem.render(language, request_id_of(scope), is_resident=is_resident)
-    # What a value holds must not turn a problem into another: half a surrogate pair, or a line break in a header.
+    # A value may contain half a surrogate pair, or a line break in a header. It must not cause another error here.
     content = json.dumps(body, ensure_ascii=False, default=str).encode("utf-8", "replace")
     plain = {name: " ".join(value.encode("ascii", "replace").decode().split()) for name, value in headers.items()}
     return Response(content, status, plain, MEDIA_TYPE)
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id the request goes by; empty where nothing gave it one."""
+    """Return the id of the request, or an empty text if it has none."""
     return str(scope.get("state", {}).get("request_id", ""))
 
 

@@ -1,8 +1,8 @@
-"""Heads of requests to hot routes, remembered by their bytes as they were read: the same bytes always read the same.
+"""A cache of parsed request heads of hot routes, by their bytes.
 
-Only of requests that came whole and in order, so whose end is where the reader of HTTP has found it; that were answered
-well, so strangers push out nobody; and that have come twice. A head holds a token, as the memory of tokens does; it
-opens nothing by itself: who asks is looked at with every request.
+A head is cached only if the request arrived in one read and was not pipelined, if the answer was not an error, so that
+unauthenticated clients cannot evict entries, and if the same head has arrived before. A head contains a token, as the
+token cache does. This grants nothing, because the caller is authenticated on every request.
 """
 
 from collections import defaultdict, deque
@@ -11,28 +11,28 @@ from typing import Generic, NamedTuple, TypeVar
 
 END = b"\r\n\r\n"
 MOST = 1_024
-"""Of each route, so that one asked by everybody does not push out those of one asked by a few."""
+"""Cached heads per route, so that a busy route does not evict the heads of a quiet one."""
 LONGEST_BYTES = 2_048
 MOST_LINES = 32
-"""Of a head: what all of them may take is bounded."""
+"""Lines of a cached head. The limits bound the memory of the cache."""
 MOST_SEEN = 16_384
-"""Heads that have come once."""
+"""Hashes of heads that have arrived once."""
 
 Head = TypeVar("Head")
 
 
 class KnownHead(NamedTuple, Generic[Head]):
-    """A head as it was read."""
+    """A parsed head."""
 
     head: Head
     size: int
     """Bytes of the head."""
     whole_size: int
-    """Bytes of it and of the body it announces."""
+    """Bytes of the head and of the body that it announces."""
 
 
 class Heads(Generic[Head]):
-    """The heads that an application's hot routes were asked with."""
+    """The cached heads of an application's hot routes."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead[Head]] = {}
@@ -42,29 +42,29 @@ class Heads(Generic[Head]):
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._known)
 
-    def find(self, came: bytes) -> KnownHead[Head] | None:
-        """The head of what came, if that is one whole request whose head is known, and nothing else."""
-        found = self._known.get(came[: came.find(END) + len(END)])
-        return found if found is not None and found.whole_size == len(came) else None
+    def find(self, data: bytes) -> KnownHead[Head] | None:
+        """Return the cached head if the data is exactly one whole request with a cached head."""
+        known = self._known.get(data[: data.find(END) + len(END)])
+        return known if known is not None and known.whole_size == len(data) else None
 
-    def keep(self, came: bytes, body: bytes, head: Head, route: Hashable) -> None:
-        """Remember the head of a route's request, if what came was it and its body and nothing else."""
-        size = came.find(END) + len(END)
-        text = came[:size]
+    def keep(self, data: bytes, body: bytes, head: Head, route: Hashable) -> None:
+        """Cache the head of a route's request if the data is exactly this head and its body."""
+        size = data.find(END) + len(END)
+        text = data[:size]
         is_small = size <= LONGEST_BYTES and text.count(b"\n") <= MOST_LINES
-        if not is_small or came[size:] != body or text in self._known or not self._has_come_before(text):
+        if not is_small or data[size:] != body or text in self._known or not self._has_come_before(text):
             return
         kept = self._kept[route]
         if len(kept) >= MOST:
             del self._known[kept.popleft()]
         kept.append(text)
-        self._known[text] = KnownHead(head, size, len(came))
+        self._known[text] = KnownHead(head, size, len(data))
 
     def _has_come_before(self, text: bytes) -> bool:
-        mark = hash(text)
-        if mark in self._seen:
+        digest = hash(text)
+        if digest in self._seen:
             return True
         if len(self._seen) >= MOST_SEEN:
             self._seen.clear()
-        self._seen.add(mark)
+        self._seen.add(digest)
         return False

@@ -1,10 +1,10 @@
-"""Hot routes: the few addresses asked thousands of times a second, answered with no framework in their way.
+"""Hot routes: the few routes with thousands of requests a second. They bypass FastAPI.
 
-FastAPI's and Starlette's layers cost more than such a request itself. So the application looks at a request's exact
-method and path first, and lets a hot route answer at once; everything else goes the ordinary way. A hot route is
-declared on a Router like any other, so it is in the OpenAPI document and keeps its contract, and what is not its exact
-address (HEAD, OPTIONS, a wrong method) reaches it the ordinary way. What surrounds every request holds for it too:
-its id, the limits, the deadline, and that whatever goes wrong is a problem.
+The layers of FastAPI and Starlette cost more than such a request itself. The application therefore first looks up the
+exact method and path, and a match is answered directly. All other requests take the ordinary way. A hot route is
+declared on a Router like any other, so it is in the OpenAPI document and has a contract. Requests that do not match
+exactly (HEAD, OPTIONS, a wrong method) reach it through the ordinary way. The request id, the limits, the deadline and
+the problem answers are the same as for every other route.
 """
 
 import asyncio
@@ -29,31 +29,31 @@ JSON = b"application/json"
 
 
 class Answer(NamedTuple):
-    """What a hot route answers."""
+    """The answer of a hot route."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", JSON),)
-    """But for the length, the location, and for what every answer carries."""
+    """Without Content-Length, Location and the common headers."""
     location: bytes = b""
-    """Where what was made is found. Beside the headers, whose lines are kept: it is another each time."""
+    """Location of the created resource. Separate from `headers`, whose rendered lines are cached, because it varies."""
 
 
 Handle = Callable[[Scope, bytes], Awaitable[Answer]]
-"""Takes the scope and the whole body. What it raises is answered as a problem.
+"""Takes the scope and the whole body. An exception is answered as a problem.
 
-It may run without a task (protocol.py), so it waits for futures only: no tasks of its own, no `asyncio.timeout`, and no
-`asyncio.sleep(0)`.
+It may run without a task (protocol.py), so it may only await futures. It must not use `asyncio.timeout`,
+`asyncio.sleep(0)` or the current task.
 """
 
 
 @dataclass(frozen=True)
 class Hot:
-    """An endpoint without a framework. As an ASGI application it stands within the ordinary surroundings."""
+    """An endpoint that bypasses FastAPI. As an ASGI application it also runs inside the ordinary middleware."""
 
     handle: Handle
     body_bytes: int = 0
-    """The longest body; 0 where there is none to read."""
+    """The most bytes of a body; 0 if the route reads no body."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
@@ -64,17 +64,17 @@ class Hot:
 
 
 def hot(declared: Router, endpoint: Hot) -> Route:
-    """The one route a Router declares, answered by `endpoint`: the declaration is its contract, and is never called."""
+    """Let `endpoint` answer the only route of a Router. The declared function is the contract and is never called."""
     (route,) = declared.routes
     if not isinstance(route, Route):
-        raise TypeError("a hot route is declared on a Router of ours")
+        raise TypeError("declare a hot route on a Router of shared.http.router")
     _only(route)
     route.app = route.hot = endpoint
     return route
 
 
 def answered(declared: Router, endpoint: ASGIApp) -> list[Route]:
-    """The routes a Router declares, answered by an ASGI application in the ordinary surroundings."""
+    """Let an ASGI application answer the routes of a Router, inside the ordinary middleware."""
     routes = [route for route in declared.routes if isinstance(route, Route)]
     for route in routes:
         route.app = endpoint
@@ -87,21 +87,21 @@ def _only(route: Route) -> str:
 
 
 Observe = Callable[[int, float], None]
-"""Told of each answer: its status, and the seconds it took."""
+"""Receives the status and the duration in seconds of each answer."""
 
 
 class App(FastAPI):
-    """An application that lets hot routes answer first."""
+    """An application that first looks for a matching hot route."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.hot: dict[tuple[str, str], Surrounded] = {}
         self.heads: Heads[Head] = Heads()
         self.for_browsers = False
-        """Whether what a web page asks goes the ordinary way, where it is told who may read the answer."""
+        """Whether requests of web pages take the ordinary way, because CORS headers are added there."""
 
     def surround(self, request_timeout_seconds: float, observe: Callable[[str, str], Observe]) -> None:
-        """Take the hot routes out of the others. Call it once, when all are there."""
+        """Register the hot routes for the direct way. Call it once, after all are added."""
         for route in self.router.routes:
             if isinstance(route, Route) and route.hot is not None:
                 method = _only(route)
@@ -109,11 +109,11 @@ class App(FastAPI):
                 self.hot[method, route.path] = Surrounded(self, route, request_timeout_seconds, observed)
 
     def hot_route(self, scope: Scope) -> "Surrounded | None":
-        """The hot route that answers a request, if one does."""
-        found = self.hot.get((scope["method"], scope["path"]))
-        if found and self.for_browsers and any(name == b"origin" for name, _ in scope["headers"]):
+        """Return the hot route that answers a request, or None."""
+        match = self.hot.get((scope["method"], scope["path"]))
+        if match and self.for_browsers and any(name == b"origin" for name, _ in scope["headers"]):
             return None
-        return found
+        return match
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         surrounded = self.hot_route(scope) if scope["type"] == "http" else None
@@ -124,7 +124,7 @@ class App(FastAPI):
 
 
 class Surrounded:
-    """A hot route with what surrounds it, as an ASGI application: the way of all servers but ours."""
+    """A hot route with its request guards, as an ASGI application for servers other than `HotProtocol`."""
 
     def __init__(self, app: FastAPI, route: Route, seconds: float, observe: Observe) -> None:
         self.app = app
@@ -140,7 +140,7 @@ class Surrounded:
             try:
                 async with asyncio.timeout(exchange.budget):
                     answer = await exchange.answer(receive)
-            except TimeoutError:  # whatever else goes wrong is an answer
+            except TimeoutError:  # `answer` turns every other exception into an answer
                 answer = exchange.refusal(UpstreamTimeout())
             status = answer.status
             await _send(send, answer, exchange.request_id)
@@ -149,7 +149,7 @@ class Surrounded:
 
 
 class Head:
-    """What the head of a request to a hot route says to its surroundings. The same bytes always say the same."""
+    """The parsed head of a request to a hot route. It depends only on the bytes of the head, so it can be cached."""
 
     __slots__ = ("budget", "fault", "hot", "request_id", "scope")
 
@@ -171,7 +171,7 @@ class Head:
 
 
 class Exchange:
-    """One request to a hot route, until it is answered: limits.py's work in one place."""
+    """One request to a hot route until its answer. It does the same as the middleware in limits.py."""
 
     __slots__ = ("_began", "_head", "_hot", "_scope", "budget", "request_id")
 
@@ -182,14 +182,14 @@ class Exchange:
         self._scope = scope
         self.request_id = head.request_id or new_name()
         self.budget = head.budget
-        """Seconds it may take; whoever runs it ends it then."""
+        """Seconds the request may take. The caller enforces the limit."""
         scope["app"] = head.hot.app
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
         state["deadline"] = self._began + head.budget
 
     async def answer(self, receive: Receive) -> Answer:
-        """The answer, whatever it is, to a body that is still to be received."""
+        """Receive the body and return the answer. An exception becomes a problem answer."""
         most = self._hot.endpoint.body_bytes
         try:
             body = await _body(receive, most) if most and self._head.fault is None else b""
@@ -198,7 +198,7 @@ class Exchange:
         return await self.answer_to(body)
 
     async def answer_to(self, body: bytes) -> Answer:
-        """The answer, whatever it is, to a whole body. Waits for what it asks of others, and for nothing else."""
+        """Return the answer to a whole body. An exception becomes a problem answer. Awaits only the endpoint."""
         endpoint = self._hot.endpoint
         try:
             try:
@@ -216,13 +216,13 @@ class Exchange:
             return self.refusal(error)
 
     def refusal(self, error: Exception) -> Answer:
-        """How an exception is answered."""
+        """Build the answer to an exception."""
         response = respond(self._scope, error)
-        kept = (header for header in response.raw_headers if header[0] != b"content-length")
-        return Answer(response.status_code, bytes(response.body), tuple(kept))
+        headers = (header for header in response.raw_headers if header[0] != b"content-length")
+        return Answer(response.status_code, bytes(response.body), tuple(headers))
 
     def end(self, status: int) -> None:
-        """It is answered; 0 if it never was."""
+        """Report the status and the duration. The status is 0 if there was no answer."""
         self._hot.observe(status, time.monotonic() - self._began)
 
 
@@ -238,11 +238,11 @@ async def _send(send: Send, answer: Answer, request_id: str | None = None) -> No
 
 def _check_is_json(scope: Scope) -> None:
     if (b"content-type", JSON) not in scope["headers"]:
-        limits.check_content_type(Request(scope), ("application/json",))  # other ways to say the same, and refusals
+        limits.check_content_type(Request(scope), ("application/json",))  # accepts other spellings, or refuses
 
 
 async def _body(receive: Receive, most: int) -> bytes:
-    """The whole body, if it is not too long."""
+    """Receive the whole body. Raises PayloadTooLarge, or ClientDisconnect."""
     body = b""
     while True:
         message = await receive()

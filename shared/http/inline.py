@@ -1,4 +1,4 @@
-"""A request to a hot route under way, without a task: its coroutine is moved on by the futures it waits for."""
+"""Run a request to a hot route without a task: callbacks of the awaited futures resume its coroutine directly."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -10,35 +10,35 @@ from shared.problems import UpstreamTimeout
 
 
 class Server(Protocol):
-    """What answers: the server's side of the connection."""
+    """The server's side of the connection, which writes the answer."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
 
     def run(self, running: "Running", until: float) -> None:
-        """Somebody is being answered, and has so long."""
+        """Register a request that is in progress. It must end by `until`, in loop time."""
 
     def write_answer(self, cycle: Any, answer: Answer, request_id: str) -> None:
-        """Write an answer in one piece, and be ready for the next request."""
+        """Write an answer in one piece and prepare for the next request."""
 
 
 class Turn:
-    """Stands where uvicorn keeps a request that is under way, for one that uvicorn has not read. One a connection."""
+    """Replaces uvicorn's request cycle for a request that uvicorn has not parsed. One per connection."""
 
     __slots__ = ("disconnected", "keep_alive", "response_complete", "response_started", "scope")
 
     message_event = asyncio.Event()
-    """Nobody waits for it."""
+    """Required by uvicorn's interface. Nothing awaits it."""
 
     def begin(self, scope: Any) -> None:
-        """A request is under way. `scope` is that of the last one that was read."""
+        """Start a request. `scope` is the scope of the last request that uvicorn parsed."""
         self.scope = scope
         self.disconnected = self.response_started = self.response_complete = False
         self.keep_alive = True
 
 
 class Running:
-    """A request to a hot route under way."""
+    """A request to a hot route that is in progress."""
 
     __slots__ = ("_context", "_coroutine", "_cycle", "_exchange", "_is_overdue", "_learn", "_protocol", "_waits_for")
 
@@ -60,11 +60,11 @@ class Running:
         self._is_overdue = False
 
     def begin(self) -> None:
-        """Answer it, in a context of its own as a task has."""
+        """Start it, in its own context as a task would have."""
         self._context.run(self._go_on)
 
     def _go_on(self, _: object = None) -> None:
-        """Run until it waits for something, or is answered."""
+        """Resume the coroutine until it awaits a future or returns the answer."""
         try:
             future = self._coroutine.send(None)
         except StopIteration as ended:
@@ -78,7 +78,7 @@ class Running:
             self._wait(future)
 
     def expire(self) -> None:
-        """Its time is over."""
+        """Cancel the request, because its time is over."""
         self._is_overdue = True
         if self._waits_for is not None:
             self._waits_for.cancel()
@@ -88,7 +88,7 @@ class Running:
         if self._waits_for is None:
             self._protocol.run(self, self._protocol.loop.time() + self._exchange.budget)
         self._waits_for = future
-        if self._is_overdue:  # while what it had waited for was done already
+        if self._is_overdue:  # the time ended after the previous future was done and before this await
             future.cancel()
 
     def _end(self, answer: Answer) -> None:

@@ -1,6 +1,6 @@
-"""What surrounds every request: its id, its limits, its deadline, and the last resort when all else fails.
+"""The guards of every request: its id, its limits, its deadline, and the final exception handler.
 
-One plain ASGI middleware for all of it: it also stands before the hot routes, where each layer counts.
+All of them are one plain ASGI middleware, because each further layer would cost time on every request.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ HEADER_COUNT = 100
 HEADER_BYTES = 16 << 10
 
 JSON_PATHS = (*(f"/{service}/v1/" for service in SERVICES), "/internal/")
-"""Where answers are JSON, so that an Accept header that excludes it is refused."""
+"""Path prefixes with JSON answers. An Accept header that excludes JSON is refused there."""
 
 OFFERED = ("application/json", MEDIA_TYPE)
 ALSO_OFFERED = (
@@ -51,7 +51,7 @@ ALSO_OFFERED = (
     "image/svg+xml",
     "image/png",
 )
-"""What single routes answer beside JSON; they know better which (`check_accept`)."""
+"""Other formats that some routes offer. Each route checks its own formats with `check_accept`."""
 
 _ALL_OFFERED = (*OFFERED, *ALSO_OFFERED)
 
@@ -61,16 +61,16 @@ _NO_PAGE = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""For browsers: an answer is no page, unless its route says otherwise. Hot routes, which no browser shows, spare it."""
+"""Headers that stop a browser from showing an answer as a page. Hot routes omit them, because no browser shows them."""
 
 _OF_THE_BODY = (b"content-length", b"content-type", b"content-encoding", b"content-disposition")
 
 Observe = Callable[[Scope, int, float], None]
-"""Told of each answered request: its scope, the status, and the seconds it took."""
+"""Receives the scope, the status and the duration in seconds of each answered request."""
 
 logger = structlog.get_logger()
 
-# An id is logged and audited: one that is, or holds, a telephone or an ID number is none.
+# An id is logged and audited, so an id that contains a telephone number or an ID number is not accepted.
 _REQUEST_ID = re.compile(rb"(?!.*(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9]))[A-Za-z0-9._-]{8,64}")
 _READ = frozenset(
     {b"x-request-id", b"x-deadline-ms", b"content-length", b"content-encoding", b"accept", b"if-none-match"}
@@ -87,11 +87,11 @@ def install(
     foreign_paths: Sequence[str] = (),
     observe: Observe | None = None,
 ) -> None:
-    """Surround an application. Add it last: what is added later stands before it.
+    """Add the middleware to an application. Add it last, because middleware that is added later runs before it.
 
-    `upload_paths` are prefixes whose bodies may have 256 MiB; `body_bytes` and `timeouts` set other limits for
-    prefixes, the longest wins; under `foreign_paths` others answer through us, whose pages are theirs to guard;
-    `observe` takes the place of a second middleware that measures.
+    `upload_paths` are prefixes whose bodies may have 256 MiB. `body_bytes` and `timeouts` set other limits for
+    prefixes; the longest prefix wins. `foreign_paths` are prefixes with proxied answers, whose security headers the
+    upstream sets. `observe` receives each request, so that no second middleware is needed for metrics.
     """
     app.add_middleware(
         Surroundings,
@@ -104,12 +104,12 @@ def install(
 
 
 def remaining_seconds(scope: Scope) -> float:
-    """What is left of the time this request may take."""
+    """Return the seconds that remain until the deadline of this request."""
     return max(0.0, float(scope["state"]["deadline"]) - time.monotonic())
 
 
 def check_content_type(request: Request, allowed: Sequence[str]) -> None:
-    """Refuse a body that is in none of the allowed formats, or in JSON that says it is not UTF-8."""
+    """Refuse a body in a format that is not allowed, or JSON with a declared charset other than UTF-8."""
     media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = re.search(r'charset\s*=\s*"?([^\s";]+)', parameters)
     foreign = charset is not None and charset[1] not in ("utf-8", "utf8")
@@ -118,7 +118,7 @@ def check_content_type(request: Request, allowed: Sequence[str]) -> None:
 
 
 def check_accept(request: Request, offered: Sequence[str]) -> None:
-    """Refuse to answer in a format the caller does not take: for routes that answer CSV, SVG or text."""
+    """Refuse a request whose Accept header excludes the offered formats. For routes with CSV, SVG or text answers."""
     accept = ",".join(request.headers.getlist("accept"))
     if accept and not accepts(accept.encode("latin-1"), (*offered, MEDIA_TYPE)):
         raise NotAcceptable(offered=", ".join(offered))
@@ -126,7 +126,7 @@ def check_accept(request: Request, offered: Sequence[str]) -> None:
 
 @lru_cache(maxsize=512)
 def accepts(accept: bytes, offered: tuple[str, ...]) -> bool:
-    """Whether an Accept header (RFC 9110, 12.5.1) leaves room for one of the formats."""
+    """Whether an Accept header (RFC 9110, 12.5.1) allows one of the formats."""
     wishes: dict[str, float] = {}
     for element in accept.decode("latin-1").lower().split(","):
         media_range, *parameters = (part.strip() for part in element.split(";"))
@@ -137,7 +137,7 @@ def accepts(accept: bytes, offered: tuple[str, ...]) -> bool:
 
 
 class Surroundings:
-    """The middleware itself."""
+    """The middleware."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Surroundings:
         exchange.foreign = scope["path"].startswith(self.foreign_paths)
         if scope["method"] in ("GET", "HEAD") and not exchange.foreign:
             exchange.if_none_match = headers.get(b"if-none-match")
-        if exchange.head:  # answered as GET is, without the body
+        if exchange.head:  # answer like GET, without the body
             scope = {**scope, "method": "GET"}
         bound = bind_contextvars(request_id=request_id)
         try:
@@ -187,7 +187,7 @@ class Surroundings:
                 self.observe(scope, exchange.status, time.monotonic() - began)
 
     async def _run(self, scope: Scope, exchange: "_Exchange", budget: float) -> None:
-        """Let the application answer within its time. As `asyncio.timeout` does it, at a third of its cost."""
+        """Run the application with a time limit, as `asyncio.timeout` does, at a third of its cost."""
         task = cast("asyncio.Task[None]", asyncio.current_task())
         others = task.cancelling()
         overdue = False
@@ -211,7 +211,7 @@ class Surroundings:
 
 
 class _Exchange:
-    """One request's way in and out: counts what comes, completes what leaves."""
+    """One request and its answer: limits the received bytes and completes the headers of the answer."""
 
     __slots__ = (
         "_receive",
@@ -259,11 +259,11 @@ class _Exchange:
         await self._send(message)
 
     def _unless_known(self, start: Message, if_none_match: bytes) -> Message:
-        """The beginning of an answer, or 304 in its place if the caller has it already (RFC 9110, 15.4.5)."""
+        """Return the start of an answer, or of a 304 if the caller already has this version (RFC 9110, 15.4.5)."""
         etag = next((value for name, value in start["headers"] if name == b"etag"), None)
         if etag is None or not is_known(if_none_match, etag):
             return start
-        self.head = True  # without the body
+        self.head = True  # omit the body
         kept = [header for header in start["headers"] if header[0] not in _OF_THE_BODY]
         return {**start, "status": 304, "headers": kept}
 
@@ -277,7 +277,7 @@ def check(
     is_json: bool,
     is_foreign: bool = False,
 ) -> None:
-    """Refuse what is too large, or in a form that is not read or not answered here. Foreign bodies are not read."""
+    """Refuse a request that is too large, compressed or not answerable in JSON. Proxied bodies may be compressed."""
     if size > HEADER_BYTES or len(scope["headers"]) > HEADER_COUNT:
         raise HeadersTooLarge(limit_count=HEADER_COUNT, limit_bytes=HEADER_BYTES)
     _check_url(scope)
@@ -292,18 +292,18 @@ def check(
 
 
 def completed(given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer, and what each of ours carries."""
+    """Return the headers of an answer, completed by the common headers."""
     return [*given, (b"x-request-id", request_id.encode("ascii")), *beside(given)]
 
 
 def _closed(given: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
-    """What keeps a browser from making a page of an answer, but for what the route says of it itself."""
-    said = {name for name, _ in given}
-    return (header for header in _NO_PAGE if header[0] not in said)
+    """Return the headers that stop a browser from showing an answer as a page, except those that the route set."""
+    names = {name for name, _ in given}
+    return (header for header in _NO_PAGE if header[0] not in names)
 
 
 def beside(given: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """What an answer with such headers carries beside its request id."""
+    """Return the common headers of an answer with these headers, without the request id."""
     return (_NO_SNIFFING,) if any(name == b"cache-control" for name, _ in given) else (_NO_SNIFFING, _NO_STORE)
 
 
@@ -315,31 +315,31 @@ async def _fail(scope: Scope, exchange: _Exchange, error: Exception) -> None:
     if has_left(error):
         return
     logger.error("answer_broken_off", request_id=exchange.request_id, **account_of(error))
-    # Only an exception makes the server cut the connection, so that half an answer is not taken for a whole one.
-    raise BrokenOff("an answer broke off after it had begun") from None
+    # The server closes the connection only on an exception. Otherwise a client would take a partial answer as complete.
+    raise BrokenOff("the answer failed after it had started") from None
 
 
 def read_headers(scope: Scope) -> tuple[dict[bytes, bytes], int]:
-    """The headers that are looked at here, and the size of all of them as sent."""
-    found: dict[bytes, bytes] = {}
+    """Return the headers that this module checks, and the size of all headers in bytes."""
+    headers: dict[bytes, bytes] = {}
     size = 0
     for name, value in scope["headers"]:
         size += len(name) + len(value) + 4
         if name in _READ:
-            found[name] = found[name] + b"," + value if name in found else value
-    return found, size
+            headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers, size
 
 
 def given_request_id(headers: Mapping[bytes, bytes]) -> str | None:
-    """The caller's id for the request, if it looks like one."""
-    given = headers.get(b"x-request-id")
-    return given.decode("ascii") if given is not None and _REQUEST_ID.fullmatch(given) else None
+    """Return the caller's request id if it is acceptable, or None."""
+    value = headers.get(b"x-request-id")
+    return value.decode("ascii") if value is not None and _REQUEST_ID.fullmatch(value) else None
 
 
 def budget_of(headers: Mapping[bytes, bytes], most: float) -> float:
-    """Seconds for this request: what the caller has left (`X-Deadline-Ms`), at most what we allow."""
-    given = headers.get(b"x-deadline-ms", b"")
-    return min(most, int(given) / 1000) if given.isdigit() and len(given) <= 10 else most
+    """Return the seconds for this request: the caller's remaining time (`X-Deadline-Ms`), but at most `most`."""
+    value = headers.get(b"x-deadline-ms", b"")
+    return min(most, int(value) / 1000) if value.isdigit() and len(value) <= 10 else most
 
 
 def _check_url(scope: Scope) -> None:

@@ -1,8 +1,8 @@
-"""The OpenAPI document, made so that people and tools can walk the API by it.
+"""The OpenAPI document, completed so that people and tools can explore the API with it.
 
-An example of each body and each answer, also of lists; links from what an operation makes or lists to what can be done
-with it; and no parameter that could be null, for what is left out of a URL or a header is not there. Schemas are made
-readable to generators in openapi_schemas.py.
+It has an example of each body and each answer, also of lists, and links from a created or listed resource to the
+operations on it. No parameter is nullable, because a URL or header parameter is either present or absent.
+openapi_schemas.py adapts the schemas for client generators.
 """
 
 import re
@@ -20,35 +20,35 @@ METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 Document = dict[str, Any]
 
 MUST = {"x-required": True}
-"""Marks a parameter that is required, although a problem of its own says so when it is missing."""
+"""Marks a parameter as required in the document. Code accepts it as optional to raise a specific problem."""
 
 _NONE_KNOWN = object()
-"""No example, where null would be one."""
+"""Means that there is no example. None would be an example of null."""
 
 
 def describe(app: FastAPI) -> None:
-    """Let the application make its document once, when first asked."""
+    """Let the application build its document once, at the first request for it."""
 
     def document() -> Document:
         if app.openapi_schema is None:
-            found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            for schema in found["components"]["schemas"].values():
+            built = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            for schema in built["components"]["schemas"].values():
                 for example in schema.get("examples", ()):
-                    _with_nulls(example, schema, found)
-            for operation in operations(found):
+                    _with_nulls(example, schema, built)
+            for operation in operations(built):
                 _without_null(operation)
-                _with_examples(operation, found)
+                _with_examples(operation, built)
                 say_who_may_call(operation)
-            tidy(found)
-            add_links(found)
-            app.openapi_schema = found
+            tidy(built)
+            add_links(built)
+            app.openapi_schema = built
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
 def operations(document: Document) -> Iterator[Document]:
-    """Every operation of a document."""
+    """Yield every operation of a document."""
     for item in document["paths"].values():
         yield from (operation for method, operation in item.items() if method in METHODS)
 
@@ -65,16 +65,16 @@ def _without_null(operation: Document) -> None:
 
 
 def say_who_may_call(operation: Document) -> None:
-    """Write the roles in words, because tools do not show `x-roles`. FastAPI repeats a summary that stands alone."""
-    said = operation.get("description", "").strip()
-    rest = "" if said.rstrip(".") == operation["summary"] else said
+    """Add the roles to the description, because tools do not show `x-roles`. Drop a description that is the summary."""
+    description = operation.get("description", "").strip()
+    rest = "" if description.rstrip(".") == operation["summary"] else description
     roles = operation.get("x-roles")
     who = "Needs no token." if roles is None else f"Roles: {', '.join(f'`{role}`' for role in roles)}."
     operation["description"] = f"{rest}\n\n{who}" if rest else who
 
 
 def _with_nulls(example: Any, schema: Document, document: Document) -> None:
-    """Put back the nulls that FastAPI leaves out of a document, in whatever it finds them."""
+    """Restore the nulls that FastAPI drops from examples, at every level."""
     schema = _resolved(schema, document)
     for kind in schema.get("anyOf", ()):
         _with_nulls(example, kind, document)
@@ -91,12 +91,12 @@ def _with_nulls(example: Any, schema: Document, document: Document) -> None:
 
 def _with_examples(operation: Document, document: Document) -> None:
     answers = [response for status, response in operation["responses"].items() if status.startswith("2")]
-    for said in (operation.get("requestBody", {}), *answers):
-        content = said.get("content", {}).get("application/json")
+    for part in (operation.get("requestBody", {}), *answers):
+        content = part.get("content", {}).get("application/json")
         if content is None or {"example", "examples"} & content.keys():
             continue
-        # Not every tool follows a schema to its example. For answers those that do are enough: the document is large.
-        if said not in answers or not _has_example(content["schema"], document):
+        # Some tools ignore the example of a schema, so request bodies repeat it. Answers do not, for document size.
+        if part not in answers or not _has_example(content["schema"], document):
             example = _example(content["schema"], document)
             if example is not _NONE_KNOWN:
                 content["example"] = example
@@ -108,7 +108,7 @@ def _has_example(schema: Document, document: Document) -> bool:
 
 
 def _example(schema: Document, document: Document) -> Any:
-    """An example of a schema: its own, or made of those of its parts."""
+    """Return the example of a schema, or build one from the examples of its parts."""
     schema = _resolved(schema, document)
     if "examples" in schema:
         return schema["examples"][0]
@@ -120,8 +120,8 @@ def _example(schema: Document, document: Document) -> Any:
         item = _example(schema["items"], document)
         return _NONE_KNOWN if item is _NONE_KNOWN else [item]
     if "properties" in schema:
-        made = {name: _example(part, document) for name, part in schema["properties"].items()}
-        return _NONE_KNOWN if any(value is _NONE_KNOWN for value in made.values()) else made
+        example = {name: _example(part, document) for name, part in schema["properties"].items()}
+        return _NONE_KNOWN if any(value is _NONE_KNOWN for value in example.values()) else example
     return _NONE_KNOWN
 
 
@@ -132,21 +132,21 @@ def _resolved(schema: Document, document: Document) -> Document:
 
 
 def add_links(document: Document) -> None:
-    """Link what is made (201, 202) and what is listed (200) to every operation on one such thing."""
+    """Link answers that create (201, 202) or list (200) a resource to every operation on this resource."""
     locations = {
         path: location
-        for path, found in document["paths"].items()
-        if (location := found.get("post", {}).pop("x-location", None))
+        for path, methods in document["paths"].items()
+        if (location := methods.get("post", {}).pop("x-location", None))
     }
     for path, location in locations.items():
         item = _path_like(location, document)
         if item is None:
             continue
-        said = zip(PARAMETER.findall(item), PARAMETER.findall(location), strict=True)
-        _link(document, path, "post", item, {name: f"$response.body#/{field}" for name, field in said})
-    for path, found in document["paths"].items():
+        pairs = zip(PARAMETER.findall(item), PARAMETER.findall(location), strict=True)
+        _link(document, path, "post", item, {name: f"$response.body#/{field}" for name, field in pairs})
+    for path, methods in document["paths"].items():
         item = _path_like(f"{path}/{{}}", document)
-        if "get" in found and item is not None and "{" not in path:
+        if "get" in methods and item is not None and "{" not in path:
             name = PARAMETER.findall(item)[-1]
             field = _field_of(document, path, name, locations.get(path))
             if field is not None:
@@ -154,7 +154,7 @@ def add_links(document: Document) -> None:
 
 
 def _path_like(pattern: str, document: Document) -> str | None:
-    """The path that differs from a pattern in the names of its parameters only, if anything is asked at or below it."""
+    """Find the path, or prefix of a path, that differs from a pattern only in the names of its parameters."""
     wanted = PARAMETER.sub("{}", pattern)
     parts = wanted.count("/") + 1
     heads = ("/".join(path.split("/")[:parts]) for path in document["paths"])
@@ -162,7 +162,7 @@ def _path_like(pattern: str, document: Document) -> str | None:
 
 
 def _field_of(document: Document, path: str, name: str, location: str | None) -> str | None:
-    """The field by which a listed thing is found: the one its Location is made of, or its own, or its id."""
+    """Choose the field that identifies a listed item: the last in its Location, the parameter's name, or `id`."""
     schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     listed = _resolved(schema, document).get("properties", {}).get("items", {}).get("items", {})
     known = _resolved(listed, document).get("properties", {})
@@ -173,9 +173,9 @@ def _field_of(document: Document, path: str, name: str, location: str | None) ->
 def _link(document: Document, path: str, method: str, item: str, values: Mapping[str, str]) -> None:
     responses = document["paths"][path][method]["responses"]
     links = {}
-    for other, found in document["paths"].items():
+    for other, methods in document["paths"].items():
         if other == item or other.startswith(f"{item}/"):
-            for verb, operation in found.items():
+            for verb, operation in methods.items():
                 name = "self" if (other, verb) == (item, "get") else operation["operationId"]
                 links[name] = {"operationId": operation["operationId"], "parameters": dict(values)}
     for status in ("200", "201", "202"):

@@ -1,6 +1,6 @@
-"""Schemas as other people's generators read them: one name each, plain keywords, files that are files.
+"""Adapt schemas for client generators: one name each, standard keywords, binary files.
 
-Changes the document that FastAPI made, in place. What it leaves out of a schema it says in the description.
+The functions change the document of FastAPI in place. The description repeats what they remove from a schema.
 """
 
 import re
@@ -10,17 +10,17 @@ from typing import Any
 Document = dict[str, Any]
 
 BODY = "Body_"
-"""How FastAPI begins the name of a form's schema."""
+"""The prefix of FastAPI's name for the schema of a form."""
 
 BOUNDS = {"ge": "At least", "gt": "More than", "le": "At most", "lt": "Less than"}
-"""Bounds of dates and times. JSON Schema has none for them, so Pydantic writes its own names, which no tool knows."""
+"""Bounds of dates and times. JSON Schema has no keywords for them, and no tool knows those of Pydantic."""
 
 IN_SCHEMAS = ("items", "additionalProperties", "propertyNames", "contains", "not")
 IN_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 
 
 def tidy(document: Document) -> None:
-    """Make every schema of a document what generators of clients understand."""
+    """Rewrite every schema of a document for client generators."""
     _name(document)
     _drop_unused(document)
     tidied(document["components"]["schemas"])
@@ -35,7 +35,7 @@ def tidy(document: Document) -> None:
 
 
 def tidied(schemas: dict[str, Document]) -> dict[str, Document]:
-    """Named schemas, each of them tidy and with its name for a title."""
+    """Rewrite named schemas and use the name of each as its title."""
     for name, schema in schemas.items():
         for part in parts(schema):
             _tidy(part)
@@ -44,7 +44,7 @@ def tidied(schemas: dict[str, Document]) -> dict[str, Document]:
 
 
 def parts(schema: Any) -> Iterator[Document]:
-    """A schema and every schema inside it, except what it refers to."""
+    """Yield a schema and every schema inside it. References are not followed."""
     if not isinstance(schema, dict):
         return
     yield schema
@@ -58,12 +58,12 @@ def parts(schema: Any) -> Iterator[Document]:
 
 
 def of_operations(document: Document) -> Iterator[Document]:
-    """The schemas that stand in the operations: of parameters, of bodies, of answers and their headers."""
+    """Yield the schemas inside operations: of parameters, bodies, answers and headers."""
     for item in document["paths"].values():
         for operation in item.values():
             yield from (parameter["schema"] for parameter in operation.get("parameters", ()) if "schema" in parameter)
-            for said in (operation.get("requestBody", {}), *operation.get("responses", {}).values()):
-                media = (*said.get("content", {}).values(), *said.get("headers", {}).values())
+            for message in (operation.get("requestBody", {}), *operation.get("responses", {}).values()):
+                media = (*message.get("content", {}).values(), *message.get("headers", {}).values())
                 yield from (one["schema"] for one in media if "schema" in one)
 
 
@@ -74,15 +74,15 @@ def _parameters(document: Document) -> Iterator[Document]:
 
 
 def _say_once(parameter: Document) -> None:
-    """Describe a parameter in one place: FastAPI writes the same description into its schema again."""
-    said = parameter["schema"].pop("description", None)
-    if said is not None:
-        words = parameter.get("description", "")
-        parameter["description"] = words if said == words else f"{words} {said}".strip()
+    """Move the description of a parameter's schema to the parameter, because FastAPI writes it twice."""
+    inner = parameter["schema"].pop("description", None)
+    if inner is not None:
+        outer = parameter.get("description", "")
+        parameter["description"] = outer if inner == outer else f"{outer} {inner}".strip()
 
 
 def _make_files(document: Document) -> None:
-    """An answer that is neither JSON nor a page is a file: clients keep its bytes, and read no text out of them."""
+    """Declare answers that are neither JSON nor HTML as binary, so that clients do not decode them as text."""
     for item in document["paths"].values():
         for operation in item.values():
             for status, answer in operation.get("responses", {}).items():
@@ -92,7 +92,7 @@ def _make_files(document: Document) -> None:
 
 
 def rename_schemas(document: Document, names: dict[str, str]) -> None:
-    """Give schemas other names, wherever something refers to them."""
+    """Rename schemas and all references to them."""
     references = {f"#/components/schemas/{old}": f"#/components/schemas/{new}" for old, new in names.items()}
     schemas = document["components"]["schemas"]
     document["components"]["schemas"] = {names.get(name, name): schema for name, schema in schemas.items()}
@@ -111,12 +111,12 @@ def rename_schemas(document: Document, names: dict[str, str]) -> None:
 
 
 def camel(name: str) -> str:
-    """`start_import` as `StartImport`."""
+    """Turn `start_import` into `StartImport`."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
 
 
 def _name(document: Document) -> None:
-    """Name each schema as its class is named, and a form by its operation: `RegionPage`, `StartImportForm`."""
+    """Name each schema after its class, and a form after its operation: `RegionPage`, `StartImportForm`."""
     names = {}
     for name, schema in document["components"]["schemas"].items():
         form = f"{camel(name.removeprefix(BODY))}Form" if name.startswith(BODY) else None
@@ -127,7 +127,7 @@ def _name(document: Document) -> None:
 
 
 def _drop_unused(document: Document) -> None:
-    """Drop the schemas that nothing refers to any more."""
+    """Remove the schemas without references."""
     schemas = document["components"]["schemas"]
     used: set[str] = set()
     waiting = [document["paths"]]
@@ -149,7 +149,7 @@ def _names_in(thing: Any) -> set[str]:
 
 
 def _tidy(schema: Document) -> None:
-    """What is said in one schema, in words and keywords that every tool knows."""
+    """Replace the keywords of one schema that tools do not know by standard keywords or words."""
     if isinstance(schema.get("title"), str):
         del schema["title"]  # Pydantic repeats the name of the field.
     if schema.get("contentMediaType") == "application/octet-stream":
@@ -160,7 +160,7 @@ def _tidy(schema: Document) -> None:
     for field in schema.get("properties", {}).values():
         default = field.pop("default", None)
         if default not in (None, [], {}):
-            # A generator for TypeScript takes a field with `default` for one that must be there.
+            # A TypeScript generator treats a field with `default` as required.
             _say(field, f"If left out: `{_literal(default)}`.")
 
 

@@ -1,19 +1,20 @@
-"""The server's side of hot routes: a request that has come whole is answered with no task and no ASGI messages.
+"""A uvicorn protocol that answers complete requests to hot routes without a task and without ASGI messages.
 
-uvicorn makes a task of each request, and passes its body and its answer on as messages that it checks header by header.
-For a hot route that costs as much as the answer itself. So here its coroutine is moved on by the very futures it waits
-for, and its answer is written in one piece. All else goes uvicorn's own way, to the same application: what comes in
-pieces, stands in line behind another request, waits for `100 Continue`, or is asked by a client that reads too slowly.
+uvicorn creates a task for each request, and passes its body and its answer on as messages that it checks header by
+header. For a hot route this costs as much as the answer itself. Here the handler's coroutine is resumed directly by
+callbacks of the futures that it awaits, and its answer is written in one piece. uvicorn handles all other requests with
+the same application: those that arrive in several reads, are pipelined, wait for `100 Continue`, or come from a client
+that reads too slowly.
 
-A device sends the same head with every request, byte for byte, and the same bytes always read the same. So the head of
-a request that was whole and in order is remembered as it was read (heads.py): the next one is not read again. Who asks,
-and whether they still may, is looked at each time.
+A device sends the same head, byte for byte, with every request. The parsed head of a complete request is therefore
+cached (heads.py), and the next request with this head is not parsed again. Authentication and permissions are checked
+on every request.
 
-A client that does not come to the end of a request's head is cut off: uvicorn would wait for ever. Only a new
-connection and a head that came in pieces cost a timer.
+A client that does not finish the head of a request is disconnected, because uvicorn would wait for ever. Only a new
+connection, or a head that arrives in several reads, needs a timer.
 
-An offer to upgrade is ignored, and the request is read with its body (framing.py). What breaks HTTP is answered with a
-problem, after the answers to earlier requests; then the connection ends.
+An upgrade offer is ignored, and the request is read with its body (framing.py). A violation of HTTP is answered with a
+problem, after the answers to earlier requests. Then the connection closes.
 """
 
 import asyncio
@@ -49,35 +50,35 @@ Headers = tuple[tuple[bytes, bytes], ...]
 CLOSE = (b"connection", b"close")
 
 PARTING_SECONDS = 10.0
-"""How long a client that is refused in the midst of its body may go on with it; as nginx lingers in front."""
+"""How long a client may continue to send a body that was refused before its end. The same as lingering in nginx."""
 
 HEAD_SECONDS = 10.0
-"""How long the head of a request may take, from the connection or from its first byte; as nginx has it in front."""
+"""How long the head of a request may take, from the connection or its first byte. The same limit as in nginx."""
 
 
 class HotProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a shorter way for hot routes, and with less patience."""
+    """uvicorn's protocol with a direct way for hot routes and a time limit for heads."""
 
     head_seconds = HEAD_SECONDS
     parting_seconds = PARTING_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
     _came: bytes | None = None
-    """What has come and is being read, if it begins with a request."""
+    """The received data that is being parsed, if it begins with a request."""
     _between = True
-    """Whether all that came was whole requests."""
+    """Whether all received data so far was complete requests."""
     _begun: tuple[RequestResponseCycle, Surrounded] | None = None
-    """A request to a hot route whose body is still being read."""
+    """A request to a hot route whose body is still being parsed."""
     _running: Running | None = None
     _answered_at = 0.0
     _is_past_head = True
-    """Whether the head of the request that is being read was read: header fields that come later are trailers."""
+    """Whether the head of the current request is complete. Later header fields are trailers."""
     _is_offered_upgrade = False
     _head_bytes = 0
     _refusal: Problem | None = None
-    """Why what comes is no longer read."""
+    """The problem because of which further data is not parsed."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody has come, and is to say what they want."""
+        """Start a connection, with a time limit for the first head."""
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
@@ -86,14 +87,14 @@ class HotProtocol(HttpToolsProtocol):
         self._framing = Framing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """They have gone."""
+        """Cancel the timers of a closed connection."""
         self._forget_head()
         if self._running is None:
             self._deadline.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Something has come. What of it is not a whole request goes the ordinary way."""
+        """Answer a complete request with a cached head directly. Parse all other data."""
         if self._answers_at_once(data):
             return
         if self._refusal is not None:
@@ -120,7 +121,7 @@ class HotProtocol(HttpToolsProtocol):
             self._forget_head()
 
     def _read(self, data: bytes) -> None:
-        """Let the parser read. Where it stops at an offer to upgrade, another one reads on."""
+        """Feed the parser. If it stops at an upgrade offer, a new parser continues."""
         rest: bytes | memoryview = data
         while True:
             try:
@@ -132,7 +133,7 @@ class HotProtocol(HttpToolsProtocol):
                 return
 
     def _read_on(self) -> None:
-        """Read the body of a request that offers an upgrade, and all that follows, with a new parser."""
+        """Continue with a new parser at the body of a request that offers an upgrade."""
         self._is_offered_upgrade = False
         self.parser = httptools.HttpRequestParser(AfterHead(self))
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -143,7 +144,7 @@ class HotProtocol(HttpToolsProtocol):
         return False
 
     def _answers_at_once(self, data: bytes) -> bool:
-        """Whether it is one whole request with a head that was read before: then it is being answered."""
+        """Start the answer if the data is one complete request with a cached head. Return whether it is."""
         if not (self._between and isinstance(self.app, App) and self._is_free()):
             return False
         known = self.app.heads.find(data)
@@ -158,14 +159,14 @@ class HotProtocol(HttpToolsProtocol):
         return True
 
     def _is_free(self) -> bool:
-        """Whether no answer is under way, and the next could be written."""
+        """Whether no request is in progress and an answer could be written."""
         return self._is_answered() and not self.flow.write_paused and not self.transport.is_closing()
 
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
     def _awaits_head(self) -> bool:
-        """Whether nothing of ours is under way or counts the time: half a head has come, or none though bytes have."""
+        """Whether no request is in progress and no other timer runs, so that a head must arrive within the limit."""
         cycle = self.cycle
         if cycle is None or cycle.scope is not self.scope:
             return True
@@ -177,7 +178,7 @@ class HotProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _cut_off(self) -> None:
-        """Close the connection of a client that took too long; not while it still waits for an earlier answer."""
+        """Close the connection of a client that took too long, unless it still waits for an earlier answer."""
         if self._is_answered():
             self._head_timer = None
             self.transport.close()
@@ -185,14 +186,14 @@ class HotProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Reset the state for a new request."""
         self._between = self._is_past_head = False
         self._head_bytes = 0
         self._framing.begin()
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field, or one that came after the body, which is ignored."""
+        """Store a header field. Trailers are ignored."""
         if self._is_past_head:
             return
         name = name.lower()
@@ -201,7 +202,7 @@ class HotProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head of a request is whole. Raises `RefusedError`, at which the parser stops."""
+        """Check a complete head. Raises `RefusedError` to stop the parser."""
         self._is_past_head = True
         self._is_offered_upgrade = self.parser.should_upgrade()
         self._refusal = self._framing.fault(self.parser.get_http_version())
@@ -213,7 +214,7 @@ class HotProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """A request is whole; not yet if the parser left out its body, because it offers an upgrade."""
+        """Answer a complete request. After an upgrade offer the body is still missing, so this does nothing."""
         if self._is_offered_upgrade:
             return
         super().on_message_complete()
@@ -221,35 +222,35 @@ class HotProtocol(HttpToolsProtocol):
         if self._begun is not None:
             cycle, hot = self._begun
             self._begun = None
-            del cycle.on_response  # never called without its task, and it would keep the connection in memory
+            del cycle.on_response  # nothing calls it without uvicorn's task, and it would keep the connection in memory
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
             head = Head(hot, {**scope})
             learn = None
             if self._came and cycle.keep_alive and head.fault is None:
                 learn = partial(cast("App", self.app).heads.keep, self._came, body, head, hot)
-            self._came = None  # what else has come with it takes its turn in the loop
+            self._came = None  # later requests in the same data take the ordinary way
             Running(self, cycle, Exchange(head, scope), body, learn).begin()
 
     def _start_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Let uvicorn answer."""
+        """Let uvicorn run the request in a task."""
         cycle.transport = cast("asyncio.Transport", _WayOut(cycle, self))
         super()._start_asgi_task(cycle, app)
 
     def part(self, cycle: RequestResponseCycle | None) -> None:
-        """Say no more, and hear the body out: closed at once, a client that still sends never reads our answer."""
+        """End the answer but keep reading the body. After an immediate close a sending client would lose the answer."""
         if cycle is not None:
-            cycle.on_response = lambda: None  # ours would keep the connection alive
+            cycle.on_response = lambda: None  # the method of this protocol would keep the connection alive
         self.flow.resume_reading()
         self.transport.write_eof()
         self.transport.set_protocol(_Parting(self))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what cannot be read with a problem, in its turn, and read no further."""
+        """Answer data that cannot be parsed with a problem, after earlier answers, and parse no further."""
         self._refusal = problem
         self._begun = None
         self._forget_head()
         cycle, scope = self._being_read(), self._refused_scope()
-        self._between = False  # nor is anything answered at once
+        self._between = False  # also stops direct answers
         if self.transport.is_closing():
             return
         if cycle is not None and self.pipeline and self.pipeline[0][0] is cycle:
@@ -262,17 +263,17 @@ class HotProtocol(HttpToolsProtocol):
             self.part(cycle) if cycle.response_complete else self.transport.close()
         else:
             self._write_refusal(scope, problem)
-            if cycle is not None:  # whoever waits for the body learns that nobody is there
+            if cycle is not None:  # end an application that still waits for the body, as after a disconnect
                 cycle.response_started = cycle.response_complete = cycle.disconnected = True
                 cycle.message_event.set()
 
     def _being_read(self) -> RequestResponseCycle | None:
-        """The request whose body is being read."""
+        """Return the request whose body is being read, or None."""
         is_one = self.cycle is not None and self.cycle.scope is self.scope and not self._between
         return self.cycle if is_one else None
 
     def _refused_scope(self) -> Scope:
-        """As much of the request as an answer needs. A head that was not read whole has no method."""
+        """Build a scope for the answer. An incomplete head has no method."""
         method, headers = "", []
         if not self._between:
             method, headers = self.scope.get("method", ""), self.headers
@@ -298,11 +299,11 @@ class HotProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.transport.is_closing():
-            return  # nobody would be answered
-        if isinstance(app, Problem):  # it waited for earlier answers
+            return  # the answer could not be sent
+        if isinstance(app, Problem):  # a refusal that waited for earlier answers
             self._write_refusal(cast("Scope", cycle), app)
             return
-        hot = None if self._came is None else self._hot(cycle, app)  # else it stood in line
+        hot = None if self._came is None else self._hot(cycle, app)  # None means that the request was pipelined
         if hot is None:
             self._start_task(cycle, app)
         else:
@@ -314,7 +315,7 @@ class HotProtocol(HttpToolsProtocol):
         return app.hot_route(cast("Scope", cycle.scope)) if isinstance(app, App) else None
 
     def write_answer(self, cycle: RequestResponseCycle, answer: Answer, request_id: str) -> None:
-        """Write an answer in one piece, and be ready for the next request."""
+        """Write an answer in one piece and prepare for the next request."""
         self._running = None
         self._deadline.put_off(None)
         cycle.response_started = cycle.response_complete = True
@@ -342,7 +343,7 @@ class HotProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
-        """An answer is written. A timer of the last one is left to go off, and sees then how long it has been quiet."""
+        """Prepare for the next request. A keep-alive timer that already runs stays, and checks the idle time itself."""
         self._answered_at = self.loop.time()
         if self.timeout_keep_alive_task is None or self.pipeline or self.transport.is_closing():
             super().on_response_complete()
@@ -351,10 +352,10 @@ class HotProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if it has been quiet for too long."""
+        """Close the connection if it has been idle for too long."""
         self.timeout_keep_alive_task = None
         if not self.cycle.response_complete:
-            return  # there is a new one when it is
+            return  # the end of the answer sets a new timer
         left = self._answered_at + self.timeout_keep_alive - self.loop.time()
         if left > 0:
             self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
@@ -362,7 +363,7 @@ class HotProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def run(self, running: Running, until: float) -> None:
-        """Somebody is being answered, and has so long."""
+        """Register a request that is in progress. It must end by `until`, in loop time."""
         self._running = running
         self._deadline.put_off(until)
 
@@ -372,19 +373,19 @@ class HotProtocol(HttpToolsProtocol):
 
 
 class _Flow(FlowControl):
-    """Reads on only when nobody stands in line: else one connection could fill the memory with requests."""
+    """Resumes reading only if no request is queued. Otherwise one connection could fill the memory with requests."""
 
-    def __init__(self, transport: asyncio.Transport, line: deque[Any]) -> None:
+    def __init__(self, transport: asyncio.Transport, queue: deque[Any]) -> None:
         super().__init__(transport)
-        self._line = line
+        self._queue = queue
 
     def resume_reading(self) -> None:
-        if not self._line:
+        if not self._queue:
             super().resume_reading()
 
 
 class _WayOut:
-    """Where uvicorn writes an answer: what is closed in the midst of a body is heard out first."""
+    """The transport for uvicorn's answers. It closes a connection only after the rest of the body was read."""
 
     __slots__ = ("_cycle", "_protocol", "is_closing", "write")
 
@@ -395,7 +396,7 @@ class _WayOut:
         self.write = protocol.transport.write
 
     def close(self) -> None:
-        """No other answer will be written."""
+        """Close the connection, after the rest of an unread body if there is one."""
         cycle, transport = self._cycle, self._protocol.transport
         if cycle.response_complete and cycle.more_body and not transport.is_closing():
             self._protocol.part(cycle)
@@ -404,14 +405,14 @@ class _WayOut:
 
 
 class _Parting(asyncio.Protocol):
-    """Takes the place of a protocol that has said its last, for as long as the client still sends."""
+    """Replaces a protocol after its last answer and discards data until the client stops sending."""
 
     def __init__(self, before: HotProtocol) -> None:
         self._before = before
         self._end = before.loop.call_later(before.parting_seconds, before.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """They have gone, or their time is over."""
+        """Stop the timer, after the client closed or the time limit passed."""
         self._end.cancel()
         self._before.connection_lost(exc)
 
@@ -424,5 +425,5 @@ def _problem_of(error: httptools.HttpParserError, data: bytes) -> Problem:
 
 @lru_cache(maxsize=128)
 def _lines(headers: Headers) -> bytes:
-    """Headers as they go over the line, with what every answer carries."""
+    """Render headers for the wire, together with the common headers."""
     return b"".join(b"%b: %b\r\n" % header for header in (*headers, *limits.beside(headers)))

@@ -1,7 +1,7 @@
-"""A route: one request runs as one transaction on behalf of its caller.
+"""A route that runs each request as one transaction on behalf of its caller.
 
-Authenticate, check the role, read the body, open the work, claim the idempotency key, call the use case, store the
-finished answer, commit, and only then answer.
+The steps are: authenticate, check the role, read the body, start the transaction, claim the idempotency key, call the
+use case, store the answer, commit. Only then the answer is sent.
 """
 
 import asyncio
@@ -32,22 +32,22 @@ from shared.http.failures import problem_of
 from shared.problems import Fault, Forbidden, InvalidInput, Problem, Sunset, Text, shown
 
 Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]
-"""What surrounds a request's transaction: it has the caller (`request.state.actor`) and the body."""
+"""A context around a request's transaction. It can use the caller (`request.state.actor`) and the body."""
 
 NOBODY = Actor("nobody", Role(0))
-"""Who calls an open route: no role, and a scope that holds nothing."""
+"""The caller of an open route: without a role and with an empty scope."""
 
-_NO_SUCH_PARAMETER = Text(zh="没有这个查询参数，请去掉", en="There is no such query parameter; remove it")
+_NO_SUCH_PARAMETER = Text(zh="没有此查询参数，请删除", en="This query parameter does not exist; remove it")
 
 logger = structlog.get_logger()
 
 strict_problems = False
-"""In tests a problem that leaves a route which did not declare it is an error of the route."""
+"""Whether a route that raises an undeclared problem fails with an AssertionError. Tests set it."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a route promises beside its types."""
+    """The declarations of a route in addition to its types."""
 
     role: Role
     problems: tuple[type[Problem], ...]
@@ -56,9 +56,9 @@ class Contract:
     open: bool
     unkept: bool = False
     audit: Kind | None = None
-    """The kind of its entry in the audit. None leaves an entry of a look, and only where somebody was seen."""
+    """The kind of its audit entry. None writes an entry of kind LOOK, and only if somebody's data was read."""
     collects: bool = False
-    """Whether it ends when the emergency is over."""
+    """Whether it is closed when the emergency is over."""
     before: Before | None = None
 
 
@@ -66,29 +66,29 @@ class Route(APIRoute):
     """A route that runs as one transaction on behalf of its caller."""
 
     siblings: "Sequence[Route]" = ()
-    """The routes declared beside it."""
+    """The routes of the same router."""
 
     _query: frozenset[str] | None = None
 
     hot: Any = None
-    """What answers in place of the endpoint, where that is only a declaration (hot.py)."""
+    """What answers instead of the endpoint, if the endpoint is only a declaration (hot.py)."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """As Starlette has it, but `…/search` is never taken for the id of a thing, whatever the method."""
-        found = super().matches(scope)
+        """Match as Starlette does, but never take `…/search` for an id, even with another method."""
+        match = super().matches(scope)
         is_named = self.param_convertors and any(
             scope["path"] == one.path for one in self.siblings if not one.param_convertors
         )
-        return (Match.NONE, {}) if is_named else found
+        return (Match.NONE, {}) if is_named else match
 
     def check_query(self, query: bytes) -> None:
-        """Refuse parameters that the route does not know: a misspelt filter would be no filter. Raises InvalidInput."""
+        """Refuse unknown parameters, because a misspelt filter would have no effect. Raises InvalidInput."""
         if not query:
             return
         if self._query is None:
             self._query = frozenset(_query_names(self.dependant))
-        asked = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-        unknown = [name for name in asked if name not in self._query]
+        names = dict.fromkeys(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+        unknown = [name for name in names if name not in self._query]
         if unknown:
             raise InvalidInput(errors=[_unknown(name) for name in unknown])
 
@@ -107,9 +107,9 @@ class Route(APIRoute):
             self.check_query(request.scope["query_string"])
             if contract.collects and house.is_over:
                 raise Sunset()
-            # The body is here before the transaction begins: a slow client holds no connection to the database.
+            # Read the body before the transaction, so that a slow client does not hold a database connection.
             body = await _body_of(request)
-            # Whoever comes without a token has no name that a key could be kept under.
+            # An anonymous caller has no subject under which a key could be stored.
             keeps = writes and not contract.open and not contract.unkept
             key = request.headers.get("idempotency-key") if keeps else None
             if contract.keyed and key is None:
@@ -119,10 +119,10 @@ class Route(APIRoute):
                 request.state.work = work
                 claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
-                    return claim.answer  # the act has its entry already
+                    return claim.answer  # the first request wrote the audit entry
                 response = await handle(request)
                 if contract.location and response.status_code in (201, 202):
-                    response.headers["location"] = contract.location.format(**_said(response))
+                    response.headers["location"] = contract.location.format(**_fields(response))
                 work.trail.ends(contract.audit, response.headers.get("location", request.url.path))
                 if claim:
                     await idempotency.keep(work, claim, response)
@@ -153,7 +153,7 @@ def _unknown(name: str) -> Fault:
 
 
 def _target(request: Request) -> str:
-    """What an act is done to, and what it starts from: another If-Match is another act."""
+    """Return the target and the starting version of a request. Another If-Match is another request."""
     return f"{request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}"
 
 
@@ -161,27 +161,28 @@ def _caller(request: Request, contract: Contract) -> Actor:
     if contract.open:
         return NOBODY.during(request.state.request_id)
     actor: Actor = request.app.state.authenticate(request)
-    request.state.actor = actor  # also a refusal is told in words for who asks
+    request.state.actor = actor  # set before the check, because a refusal uses texts for the caller's role
     if actor.role not in contract.role:
         raise Forbidden()
     return actor
 
 
 def check_declared(problem: Problem, route: Route) -> None:
-    """In tests, an error if a route raises what it did not declare."""
+    """In tests, fail if a route raises a problem that it did not declare."""
     if not strict_problems:
         return
     contract: Contract = route.endpoint.__contract__  # type: ignore[attr-defined]
     if type(problem) not in contract.problems:
         name, endpoint = type(problem).__name__, route.endpoint
-        mend = f"add {name} to raises=[…] of {endpoint.__name__} in {endpoint.__module__}"
-        logger.error("problem_undeclared", operation=f"{route.methods} {route.path}", mend=mend)
-        raise AssertionError(mend) from problem
+        remedy = f"add {name} to raises=[…] of {endpoint.__name__} in {endpoint.__module__}"
+        logger.error("problem_undeclared", operation=f"{route.methods} {route.path}", remedy=remedy)
+        raise AssertionError(remedy) from problem
 
 
 async def _body_of(request: Request) -> bytes:
     if request.headers.get("content-type", "").startswith("multipart/"):
-        # Spooled to disk, and kept on the request for the endpoint; for the idempotency key its digest stands for it.
+        # The form is spooled to disk and stays on the request for the endpoint. Its digest represents the body in the
+        # idempotency fingerprint.
         return await asyncio.to_thread(_digest_of, await request.form())
     return await request.body()
 
@@ -200,6 +201,6 @@ def _digest_of(form: FormData) -> bytes:
     return digest.digest()
 
 
-def _said(response: Response) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(response.body)
-    return found
+def _fields(response: Response) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.json.decode(response.body)
+    return fields

@@ -1,6 +1,6 @@
-"""The router every capability uses: a route says who may call it and what can go wrong, and how it stands in OpenAPI.
+"""The router of every capability. A route declares its roles, its problems and its OpenAPI description.
 
-How it runs is in route.py.
+route.py runs the routes.
 """
 
 import inspect
@@ -63,35 +63,35 @@ ALWAYS: tuple[type[Problem], ...] = (
     UpstreamTimeout,
     UrlTooLong,
 )
-"""The problems every operation can meet."""
+"""The problems that every operation can raise."""
 
 WITH_BODY: tuple[type[Problem], ...] = (MalformedJson, PayloadTooLarge, UnsupportedEncoding, UnsupportedMediaType)
 
 
 class Router(APIRouter):
-    """An APIRouter whose routes name their roles and problems. A route without a role does not start."""
+    """An APIRouter whose routes declare their roles and problems. A route without a role fails at import."""
 
     def __init__(self, *, prefix: str = "", tags: Sequence[str] = ()) -> None:
         super().__init__(prefix=prefix, tags=list(tags), route_class=Route)
 
     def get(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A question: changes nothing but the audit."""
+        """Declare a read. It changes only the audit."""
         return self._route("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """An act. What creates (201, 202) needs an Idempotency-Key, unless its items carry ids (`client_ids=True`)."""
+        """Declare an act. A creation (201, 202) requires an Idempotency-Key, unless items have client ids."""
         return self._route("POST", path, **options)
 
     def put(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """The whole of a thing, again."""
+        """Declare a replacement of a whole resource."""
         return self._route("PUT", path, **options)
 
     def patch(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """A part of a thing."""
+        """Declare a change of a part of a resource."""
         return self._route("PATCH", path, **options)
 
     def delete(self, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-        """The end of a thing."""
+        """Declare a deletion or the end of a resource."""
         return self._route("DELETE", path, **options)
 
     def _route(
@@ -104,7 +104,7 @@ class Router(APIRouter):
         status: int = 200,
         client_ids: bool = False,
         location: str | None = None,
-        open: bool = False,  # noqa: A002 - reads as a sentence where it is said
+        open: bool = False,  # noqa: A002 - the option reads well at each route
         unkept: bool = False,
         audit: Kind | None = None,
         before: Before | None = None,
@@ -112,19 +112,19 @@ class Router(APIRouter):
         also: Mapping[int, str] | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
-        """`open` lets callers in without a token: what such a route trusts, it checks by itself.
+        """Declare a route.
 
-        `unkept` keeps no answer under an idempotency key, for what must not be kept at all. `audit` is the kind of the
-        entry each call leaves: a change, if nothing is said; a question leaves one of a look where it shows somebody's
-        data, and one of another kind always. `before` surrounds the transaction, for what takes longer than one may.
-
-        `etag` says that the answer carries an ETag. `also` names other statuses with the same answer, and when.
+        `open` admits callers without a token; such a route must do its own checks. `unkept` stores no answer under an
+        idempotency key, for answers that must not be stored. `audit` is the kind of the audit entry of each call. The
+        default is CHANGE; for GET the default is LOOK, written only if the answer shows somebody's data. `before` is a
+        context around the transaction, for work that takes longer than a transaction may. `etag` says that the answer
+        has an ETag. `also` maps further statuses with the same answer to their descriptions.
         """
         if audit is None and method != "GET":
             audit = Kind.CHANGE
 
         def declare(endpoint: Endpoint) -> Endpoint:
-            # What only our own services call is no part of the document that others read.
+            # Routes for other services only are not part of the public document.
             options.setdefault("include_in_schema", role != Role.SERVICE)
             keyed = method == "POST" and status in (201, 202) and not client_ids and not open
             endpoint = strictly(endpoint)
@@ -147,7 +147,7 @@ class Router(APIRouter):
                     **options.pop("extra", {}),
                 },
                 dependencies=_keys(contract) if method == "POST" else [],
-                **_told(endpoint),
+                **_described(endpoint),
                 **options,
             )
             self.routes[-1].siblings = self.routes  # type: ignore[attr-defined]
@@ -156,11 +156,11 @@ class Router(APIRouter):
         return declare
 
 
-def _told(endpoint: Callable[..., Any]) -> dict[str, Any]:
-    """What the docstring says of an operation: its first line is the summary."""
+def _described(endpoint: Callable[..., Any]) -> dict[str, Any]:
+    """Take the id, summary and description of an operation from its endpoint. The docstring begins with the summary."""
     summary, _, rest = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
     if not summary:
-        raise TypeError(f"{endpoint.__name__} needs a docstring: it is the operation's summary")
+        raise TypeError(f"{endpoint.__name__} needs a docstring, because its first line is the operation's summary")
     return {
         "operation_id": endpoint.__name__,
         "summary": summary.rstrip("."),
@@ -177,14 +177,14 @@ def _access(contract: Contract) -> dict[str, Any]:
 def _problems(
     method: str, endpoint: Callable[..., Any], raises: Sequence[type[Problem]], is_open: bool
 ) -> tuple[type[Problem], ...]:
-    """All that can go wrong: what the use case raises, and what its kind of request can meet."""
+    """Return all problems of an operation: those that it declares, and those of its kind of request."""
     problems = {*raises, *ALWAYS}
-    asked = [parameter.annotation for parameter in inspect.signature(endpoint).parameters.values()]
-    if PageAsked in asked or CursorAsked in asked:
+    annotations = [parameter.annotation for parameter in inspect.signature(endpoint).parameters.values()]
+    if PageAsked in annotations or CursorAsked in annotations:
         problems.add(works.InvalidCursor)
-    if IfMatch in asked or IfMatchRequired in asked:
+    if IfMatch in annotations or IfMatchRequired in annotations:
         problems.update((VersionMismatch, IfMatchMalformed))
-    if IfMatchRequired in asked:
+    if IfMatchRequired in annotations:
         problems.add(PreconditionRequired)
     if method != "GET":
         problems.update(WITH_BODY, idempotency.PROBLEMS)
@@ -194,7 +194,7 @@ def _problems(
 IF_NONE_MATCH = {
     "name": "If-None-Match",
     "in": "header",
-    "description": "ETags that the caller has; if one is that of the answer, the answer is 304 without a body.",
+    "description": "ETags that the caller has. If one of them matches, the answer is 304 without a body.",
     "schema": {"type": "string"},
 }
 
@@ -205,16 +205,19 @@ def _responses(
     responses: dict[int | str, dict[str, Any]] = {**openapi_responses(contract.problems), **also}
     headers = openapi_headers(["ETag"]) if etag else {}
     if contract.location:
-        headers["Location"] = {"description": "Where what was made is found.", "schema": {"type": "string"}}
+        headers["Location"] = {"description": "URL of the created resource.", "schema": {"type": "string"}}
     if headers:
         responses[status] = {"headers": headers}
     if etag and method == "GET":
-        responses[304] = {"description": "Not modified: the caller has it.", "headers": openapi_headers(["ETag"])}
+        responses[304] = {
+            "description": "Not modified: the caller has the current version.",
+            "headers": openapi_headers(["ETag"]),
+        }
     return responses
 
 
 def _same(endpoint: Callable[..., Any], also: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    """Other statuses that an operation answers with what it returns."""
+    """Declare further statuses with the same answer model."""
     answer = inspect.signature(endpoint, eval_str=True).return_annotation
     return {status: {"description": when, "model": answer} for status, when in also.items()}
 
@@ -227,7 +230,8 @@ def _keys(contract: Contract) -> list[Any]:
 
 _KEY = Header(
     alias="Idempotency-Key",
-    description="A text of the caller's, unique to this act. The same key and body answer as before for 24 h.",
+    description="A unique text that the caller chooses for each operation. For 24 h the same key and body return the "
+    "first answer.",
     min_length=8,
     max_length=128,
     pattern=r"^[\x21-\x7e]+$",
@@ -236,32 +240,32 @@ _KEY = Header(
 
 
 async def _idempotency_key(key: Annotated[str, _KEY]) -> None:
-    """Declared for the documents and the check of its form; the route reads it."""
+    """Declare the key for the OpenAPI document and validate its format. The route reads it."""
 
 
 async def _idempotency_key_if_any(key: Annotated[str | None, _KEY] = None) -> None:
-    """The same where nothing new is made."""
+    """Declare the optional key of operations that create nothing."""
 
 
 async def _work(request: Request) -> works.Work:
-    found: works.Work = request.state.work
-    return found
+    work: works.Work = request.state.work
+    return work
 
 
 async def _actor(request: Request) -> Actor:
-    found: Actor = request.state.actor
-    return found
+    actor: Actor = request.state.actor
+    return actor
 
 
 async def _house(request: Request) -> House:
-    found: House = request.app.state.house
-    return found
+    house: House = request.app.state.house
+    return house
 
 
 def cursor_query(pattern: str) -> Any:
-    """The parameter by which a list is read on. What it may look like is documented; the list itself refuses others."""
+    """Declare the cursor parameter of a list. The pattern is for the document only; the list refuses other cursors."""
     return Query(
-        description="`next_cursor` of the page before.", max_length=200, json_schema_extra={"pattern": pattern}
+        description="`next_cursor` of the previous page.", max_length=200, json_schema_extra={"pattern": pattern}
     )
 
 
@@ -270,7 +274,7 @@ CursorAsked: TypeAlias = Annotated[str | None, cursor_query(works.CURSOR)]
 
 async def _page(
     cursor: CursorAsked = None,
-    limit: Annotated[int, Query(ge=1, le=works.MOST_PER_PAGE, description="Most items in one page.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=works.MOST_PER_PAGE, description="Maximum number of items per page.")] = 50,
 ) -> works.Page:
     return works.Page(after=works.place_of(cursor), limit=limit)
 
@@ -279,36 +283,36 @@ Work: TypeAlias = Annotated[works.Work, Depends(_work)]
 """This request's transaction."""
 
 Caller: TypeAlias = Annotated[Actor, Depends(_actor)]
-"""Who calls."""
+"""The caller of this request."""
 
 TheHouse: TypeAlias = Annotated[House, Depends(_house)]
-"""The process, for the few routes that call a peer."""
+"""The process, for the few routes that call another service."""
 
 PageAsked: TypeAlias = Annotated[works.Page, Depends(_page)]
-"""Which page of a list is asked for."""
+"""The requested page of a list."""
 
 
 def _if_match_header(more: str, **schema: Any) -> Any:
-    described = f"The ETag seen last; several in a list (RFC 9110, 13.1.1). {more}"
+    described = f"The ETag that the caller last read, or a list of ETags (RFC 9110, 13.1.1). {more}"
     return Header(alias="If-Match", description=described, max_length=1_000, json_schema_extra=schema)
 
 
 async def _if_match(
     request: Request,
-    given: Annotated[str | None, _if_match_header("Left out or `*` changes any version.")] = None,
+    given: Annotated[str | None, _if_match_header("If omitted or `*`, any version is changed.")] = None,
 ) -> str | None:
     return None if given is None else ",".join(request.headers.getlist("if-match"))
 
 
 async def _if_match_required(
     request: Request,
-    given: Annotated[str | None, _if_match_header("`*` changes any version.", **MUST)] = None,
+    given: Annotated[str | None, _if_match_header("If `*`, any version is changed.", **MUST)] = None,
 ) -> str | None:
     return await _if_match(request, given)
 
 
 IfMatch: TypeAlias = Annotated[str | None, Depends(_if_match)]
-"""The version a change starts from, if the caller says which."""
+"""The version that a change is based on, if the caller sends one."""
 
 IfMatchRequired: TypeAlias = Annotated[str | None, Depends(_if_match_required)]
-"""The version a change starts from, without which it is refused: `work.expect(row, if_match, required=True)`."""
+"""The version that a change must be based on: `work.expect(row, if_match, required=True)`."""

@@ -1,7 +1,7 @@
-"""JSON that means one thing only (RFC 8259 in the manner of I-JSON, RFC 7493), or a problem that says where not.
+"""Decode unambiguous JSON (RFC 8259, restricted as in I-JSON, RFC 7493). Other text raises a problem with a location.
 
-A quick reader takes what is plainly right; whatever leaves it in doubt is read once more, slowly, by one that knows
-the place of each fault. So the quick one need not be exact, only careful.
+A fast decoder accepts text that is certainly valid. All other text is decoded again by a slow decoder that knows the
+location of each fault. The fast decoder may therefore refuse valid text, but must not accept invalid text.
 """
 
 import json
@@ -16,11 +16,11 @@ import msgspec
 from shared.problems import MalformedJson, Text, pointer
 
 MAX_DEPTH = 32
-"""Objects and arrays within each other."""
+"""The deepest nesting of objects and arrays."""
 MAX_VALUES = 200_000
 """Values in one body, containers included."""
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
-"""What a bigint column, and most languages, can hold."""
+"""The range of a bigint column and of most languages."""
 
 _BOM = b"\xef\xbb\xbf"
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -30,22 +30,22 @@ _BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Body:
-    """A body as it is written."""
+    """The text of a body."""
 
     written: bytes
 
     @cached_property
     def value(self) -> Any:
-        """What it says, read once. Raises MalformedJson."""
+        """The value, decoded once. Raises MalformedJson."""
         return loads(self.written)
 
     def require_one_meaning(self) -> None:
-        """Refuse a text that means nothing, or more than one thing. Raises MalformedJson."""
+        """Refuse invalid or ambiguous JSON. Raises MalformedJson."""
         _ = self.value
 
 
 def loads(body: bytes) -> Any:
-    """The value of a JSON text, or MalformedJson with the place of what is wrong: a byte offset or a JSON Pointer."""
+    """Decode a JSON text. Raises MalformedJson with the location of the fault: a byte offset or a JSON Pointer."""
     if _NUL in body or not _is_shallow(body):
         return _read_slowly(body)
     try:
@@ -56,7 +56,7 @@ def loads(body: bytes) -> Any:
 
 
 def _is_shallow(body: bytes) -> bool:
-    """Whether brackets alone show that nothing nests too deep; brackets within strings may leave it in doubt."""
+    """Whether the brackets alone prove that the nesting is not too deep. Brackets in strings may prevent the proof."""
     brackets = body.translate(None, _ALL_BUT_BRACKETS)
     for _ in range(MAX_DEPTH):
         if not brackets:
@@ -69,7 +69,7 @@ def _is_shallow(body: bytes) -> bool:
 
 
 def _is_plainly_right(value: Any, body: bytes) -> bool:
-    """Whether there are few enough values, no number too large, and as many keys as a text without repetition has."""
+    """Whether no integer is too large and no key can be repeated. Raises MalformedJson for too many values."""
     keys, values = 0, 1
     containers: list[dict[str, Any] | list[Any]] = []
     items: Iterable[Any] = (value,)
@@ -94,16 +94,16 @@ def _is_plainly_right(value: Any, body: bytes) -> bool:
 
 
 def keys_at_most(body: bytes) -> int:
-    """How often a quote is followed by a colon: at least once for each key written, also for a repeated one."""
+    """Count quotes that are followed by a colon. This is at least the number of keys in the text, with repetitions."""
     return body.translate(None, b" \t\r\n").count(b'":')
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object as it is written, repeated keys included."""
+    """The pairs of an object, including repeated keys."""
 
 
 class _Unreadable(Exception):  # noqa: N818 - never leaves this module
-    """A constant JSON does not have."""
+    """A constant that JSON does not have, such as NaN."""
 
 
 def _read_slowly(body: bytes) -> Any:
@@ -121,7 +121,7 @@ def _read_slowly(body: bytes) -> Any:
 
 def _text_of(body: bytes) -> str:
     if body.startswith(_BOM):
-        _refuse(Text(zh="开头有 BOM（字节 0 至 2），请去掉", en="it begins with a byte order mark; remove it"))
+        _refuse(Text(zh="开头有 BOM（字节 0 至 2），请删除", en="it begins with a byte order mark; remove it"))
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -133,7 +133,7 @@ def _text_of(body: bytes) -> str:
 
 
 class _Reader:
-    """Turns what is written into values, and knows where it is."""
+    """Converts decoded pairs into values and tracks the location."""
 
     def __init__(self) -> None:
         self.values = 0
@@ -162,7 +162,9 @@ class _Reader:
 
 def _scalar(value: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, str) and _BAD_CHARACTER.search(value):
-        _refuse(Text(zh="字符串含空字符或不成对的代理字符", en="a string holds a NUL or half a surrogate pair"), path)
+        _refuse(
+            Text(zh="字符串含空字符或不成对的代理字符", en="a string contains a NUL or half a surrogate pair"), path
+        )
     too_large = isinstance(value, float) and value in (float("inf"), float("-inf"))
     if too_large or (type(value) is int and not MIN_INTEGER <= value <= MAX_INTEGER):
         _refuse(Text(zh="数字超出 64 位范围", en="a number does not fit in 64 bits"), path)
@@ -179,8 +181,8 @@ def _constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_constant)
 
-_TOO_MANY = Text(zh=f"超过 {MAX_VALUES} 个值", en=f"it holds more than {MAX_VALUES} values")
-_TOO_DEEP = Text(zh=f"嵌套超过 {MAX_DEPTH} 层", en=f"it nests deeper than {MAX_DEPTH}")
+_TOO_MANY = Text(zh=f"超过 {MAX_VALUES} 个值", en=f"it contains more than {MAX_VALUES} values")
+_TOO_DEEP = Text(zh=f"嵌套超过 {MAX_DEPTH} 层", en=f"it is nested deeper than {MAX_DEPTH} levels")
 
 
 def _refuse(reason: Text, path: tuple[str | int, ...] | None = None) -> NoReturn:

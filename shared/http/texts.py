@@ -1,6 +1,6 @@
-"""What is wrong with an input, in words of people: Pydantic's findings as faults with their places.
+"""Translate Pydantic's validation errors into faults with a location and a text for people.
 
-The value itself is never repeated: it may be somebody's name or number.
+The texts never repeat the value, because it may be a person's name or number.
 """
 
 import re
@@ -48,7 +48,7 @@ _DECIMAL = Text(zh="应为十进制数", en="This must be a decimal number")
 _FRACTION = Text(zh="应为分数，如 1/3", en="This must be a fraction such as 1/3")
 _COMPLEX = Text(zh="应为复数，如 1+2j", en="This must be a complex number such as 1+2j")
 _MISSING = Text(zh="此项必填", en="This is required")
-_SURPLUS = Text(zh="没有这一项，请去掉", en="This field does not exist; remove it")
+_SURPLUS = Text(zh="没有此项，请删除", en="This field does not exist; remove it")
 _ONE_OF = Text(zh="只能是 {expected}", en="This must be {expected}")
 _FIXED = Text(zh="此项不可更改", en="This cannot be changed")
 _NESTED = Text(zh="嵌套过深", en="This is nested too deeply")
@@ -68,7 +68,7 @@ TEXTS: Mapping[str, Text] = {
     "extra_forbidden": _SURPLUS,
     "unexpected_keyword_argument": _SURPLUS,
     "unexpected_positional_argument": _SURPLUS,
-    "multiple_argument_values": Text(zh="此项重复", en="This is given twice"),
+    "multiple_argument_values": Text(zh="此项重复", en="This appears more than once"),
     "invalid_key": Text(zh="键应为字符串", en="Keys must be strings"),
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
@@ -97,12 +97,12 @@ TEXTS: Mapping[str, Text] = {
     "tuple_type": _ARRAY,
     "set_type": _ARRAY,
     "frozen_set_type": _ARRAY,
-    "set_item_not_hashable": Text(zh="数组各项应为简单值", en="The items of this array must be plain values"),
+    "set_item_not_hashable": Text(zh="数组各项应为简单值", en="The items of this array must be simple values"),
     "string_type": _STRING,
-    "string_unicode": Text(zh="应为有效的 Unicode 字符串", en="This must be a string of valid Unicode"),
+    "string_unicode": Text(zh="应为有效的 Unicode 字符串", en="This must be a valid Unicode string"),
     "string_too_short": Text(zh="至少 {min_length} 个字符", en="This needs at least {min_length} characters"),
     "string_too_long": Text(zh="最多 {max_length} 个字符", en="This can have at most {max_length} characters"),
-    "string_pattern_mismatch": Text(zh="格式不正确", en="The format is wrong"),
+    "string_pattern_mismatch": Text(zh="格式不正确", en="The format is not valid"),
     "string_not_ascii": Text(zh="只能含 ASCII 字符", en="This must contain ASCII characters only"),
     "enum": _ONE_OF,
     "literal_error": _ONE_OF,
@@ -167,7 +167,7 @@ TEXTS: Mapping[str, Text] = {
     "complex_type": _COMPLEX,
     "complex_str_parsing": _COMPLEX,
 }
-"""What each kind of Pydantic's findings is called; of its context only what is ours, never the caller's, is said."""
+"""The text of each Pydantic error type. The values come from the declared constraint, never from the caller."""
 
 
 _EMPTY = Text(zh="不能为空", en="This must not be empty")
@@ -178,7 +178,7 @@ _LEVELS = Text(
 _PRINTABLE = Text(
     zh="只能含可见的 ASCII 字符，不含空格", en="This must contain visible ASCII characters only, no spaces"
 )
-_CURSOR = Text(zh="请原样使用上一页的 next_cursor", en="Send next_cursor of the previous page unchanged")
+_CURSOR = Text(zh="请原样使用上一页的 next_cursor", en="Send the next_cursor of the previous page unchanged")
 
 FORMS: Mapping[str, Text] = {
     r"^[0-9]{9}([0-9]{3}([0-9]{2}([0-9]{2})?)?)?$": Text(
@@ -189,7 +189,7 @@ FORMS: Mapping[str, Text] = {
         zh="应为 UUIDv7", en="This must be a UUIDv7"
     ),
     r"^[0-9a-f]{1,14}-[0-9a-f]{32}$": Text(
-        zh="应为上一次回答中的 next_cursor", en="This must be the next_cursor of the previous answer"
+        zh="应为上一次答复中的 next_cursor", en="This must be the next_cursor of the previous answer"
     ),
     r"^[0-9]{12}([0-9]{2}){0,2}$": Text(
         zh="应为 12 位（社区）、14 位（片区）或 16 位（网格）数字",
@@ -199,15 +199,15 @@ FORMS: Mapping[str, Text] = {
     r"^[0-9]{2,14}$": Text(zh="应为 2 至 14 位数字", en="This must be 2 to 14 digits"),
     r"^[0-9]{6,16}$": Text(zh="应为 6 至 16 位数字", en="This must be 6 to 16 digits"),
     r"^([0-9]{2,16})?$": Text(
-        zh="应为 2 至 16 位数字，空为全部", en="This must be 2 to 16 digits; empty means all regions"
+        zh="应为 2 至 16 位数字，留空表示全部", en="This must be 2 to 16 digits; empty means all regions"
     ),
     r"^([0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$": _LEVELS,
     r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$": Text(
         zh="应为 6、9、12、14 或 16 位数字", en="This must have 6, 9, 12, 14 or 16 digits, by its level"
     ),
-    r"^[0-9A-Za-z-]{1,40}$": Text(zh="应为管上印的号码", en="This must be the number printed on the tube"),
+    r"^[0-9A-Za-z-]{1,40}$": Text(zh="应为采样管上印制的编号", en="This must be the number printed on the tube"),
     r"^[0-9a-f]{64}$": Text(
-        zh="应为提案所示的 64 位摘要", en="This must be the content_hash of the proposal (64 digits)"
+        zh="应为提案所示的 64 位摘要", en="This must be the content_hash of the proposal (64 hex digits)"
     ),
     r"^[a-z][a-z0-9_]{1,39}$": Text(
         zh="应为 2 至 40 个小写字母、数字或下划线，以字母开头",
@@ -229,7 +229,8 @@ FORMS: Mapping[str, Text] = {
         zh="应为检测机构代号，如 lab-jinjiang", en="This must name a laboratory, such as lab-jinjiang"
     ),
     r"^[a-z0-9_]+(\.[a-z0-9_]+)*$": Text(
-        zh="应为以点分隔的小写词，如 referral.left", en="This must be lower-case words with dots, such as referral.left"
+        zh="应为以点分隔的小写词，如 referral.left",
+        en="This must be lower-case words separated by dots, such as referral.left",
     ),
     r"^\s*\S[\s\S]{2,}\S\s*$": Text(zh="请写明，至少 4 个字", en="Write at least 4 characters"),
     r"^[\x21-\x7e]+$": _PRINTABLE,
@@ -237,17 +238,17 @@ FORMS: Mapping[str, Text] = {
     r"^[0-9~]{0,16}s[0-9a-f]{1,15}$": _CURSOR,
     r"^0[0-9a-f]{11}7[0-9a-f]{3}[89ab][0-9a-f]{15}$": _CURSOR,
 }
-"""What the patterns of fields ask for, in words."""
+"""The text of each field pattern."""
 
 _OF_FIELD: Mapping[tuple[str, str], Text] = {
     ("phone", "string_too_short"): Text(zh="号码不完整", en="The number is not complete"),
     ("phone", "string_too_long"): Text(zh="号码过长", en="The number is too long"),
 }
-"""What a finding is called at a field where more can be said."""
+"""More specific texts for a Pydantic error type at a named field."""
 
 
 def problem_of_validation(error: RequestValidationError, content_type: str | None = None) -> Problem:
-    """The problem a request that failed validation is: nearly always InvalidInput with all its faults."""
+    """Return the problem of a request that failed validation: nearly always InvalidInput with all its faults."""
     findings = error.errors()
     body = error.body.value if isinstance(error.body, Body) else error.body
     if _is_unread(body, content_type):
@@ -260,12 +261,12 @@ def problem_of_validation(error: RequestValidationError, content_type: str | Non
 
 
 def _is_unread(body: Any, content_type: str | None) -> bool:
-    """Whether the body was left as bytes, because nothing said that it is JSON."""
+    """Whether the body was not parsed, because the Content-Type does not declare JSON."""
     return isinstance(body, bytes) and "json" not in (content_type or "").lower()
 
 
 def faults_of(findings: Sequence[Mapping[str, Any]], body: Any = None) -> list[Fault]:
-    """Each finding of Pydantic as a fault: of the body with its JSON Pointer, of a parameter with its name."""
+    """Turn each Pydantic error into a fault: in the body with a JSON Pointer, in a parameter with its name."""
     return [_fault_of(finding, body) for finding in findings]
 
 
@@ -281,9 +282,9 @@ def _fault_of(finding: Mapping[str, Any], body: Any) -> Fault:
 
 def _words_of(finding: Mapping[str, Any]) -> tuple[str, Text, Mapping[str, object]]:
     kind, context = finding["type"], finding.get("ctx") or {}
-    told = context.get("error")
-    if isinstance(told, Invalid):
-        return told.code, told.text, told.values
+    error = context.get("error")
+    if isinstance(error, Invalid):
+        return error.code, error.text, error.values
     if kind == "string_pattern_mismatch":
         return kind, FORMS.get(context.get("pattern", ""), TEXTS[kind]), {}
     if kind == "string_too_short" and context.get("min_length") == 1:
@@ -295,7 +296,7 @@ def _words_of(finding: Mapping[str, Any]) -> tuple[str, Text, Mapping[str, objec
 
 
 def _listed(value: Any) -> object:
-    """A context value as it reads in both languages: `'a', 'b' or 'c'` is a list of three, and so is `1, 5 or 10`."""
+    """Translate a list in a context value: `'a', 'b' or 'c'` and `1, 5 or 10` are lists of three."""
     if isinstance(value, str) and _NUMBERS.fullmatch(value):
         return Text(zh=value.replace(" or ", "、").replace(", ", "、"), en=value)
     if not isinstance(value, str) or "'" not in value:
@@ -309,7 +310,7 @@ def _braced(literal: str) -> str:
 
 
 def _path_in(body: Any, steps: Sequence[str | int], *, missing: bool) -> list[str | int]:
-    """The steps that lead through the body; Pydantic's names of union members and validators are none."""
+    """Keep the steps that exist in the body, because Pydantic also adds names of union members and validators."""
     path: list[str | int] = []
     here = body
     for number, step in enumerate(steps):

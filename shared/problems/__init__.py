@@ -1,7 +1,7 @@
-"""What can go wrong, said so that people can mend it: RFC 9457 problems in zh-CN and en.
+"""RFC 9457 problems in zh-CN and en: what is wrong, where, and what to do.
 
-A problem is a class; declaring it registers it by its code, which is also the name of the database constraint that
-guards the same rule. Raise it anywhere: `raise TubeFull(number="T1", at="/tube_id")`.
+A problem is a class. Declaring the class registers it under its code. A database constraint with the same name guards
+the same rule. Raise a problem anywhere: `raise TubeFull(number="T1", at="/tube_id")`.
 """
 
 from shared.problems.common import (

@@ -1,6 +1,6 @@
-"""What fields and parameters are called when a person is told what is wrong with them.
+"""The names of fields and parameters in error texts.
 
-The Chinese names are listed here. The English name is the field's own name in words.
+The Chinese names are listed here. The English name is the field name with spaces instead of underscores.
 """
 
 import re
@@ -23,7 +23,7 @@ CHINESE: Mapping[str, str] = {
     "before": "截止时间",
     "birth_date": "出生日期",
     "box_id": "转运箱",
-    "campaign_id": "采样轮次",
+    "campaign_id": "全员核酸任务",
     "capacity": "容量",
     "celsius": "体温",
     "challenge_id": "验证请求",
@@ -53,7 +53,7 @@ CHINESE: Mapping[str, str] = {
     "en": "英文文本",
     "ended_by": "结束方式",
     "endpoint_id": "推送地址",
-    "evidence": "依据",
+    "evidence": "证据",
     "fact": "事实",
     "fever_celsius": "发热体温",
     "fields": "信息项",
@@ -140,7 +140,7 @@ CHINESE: Mapping[str, str] = {
     "session_id": "会话",
     "sex": "性别",
     "since": "起始时间",
-    "slug": "服务短名",
+    "slug": "服务简称",
     "source": "来源",
     "source_id": "消息来源",
     "stage_minutes": "阶段分钟数",
@@ -188,14 +188,14 @@ _INDEX = re.compile(r"0|[1-9][0-9]*")
 
 
 def name_of(step: str, language: Language) -> str:
-    """What a field or a parameter is called."""
+    """Return the name of a field or a parameter for people."""
     if language == "zh-CN":
         return CHINESE.get(step, step)
     return step if step[:1].isupper() else step.replace("_", " ")
 
 
 def place_of(steps: Sequence[str], language: Language) -> str:
-    """A place in a body in words: `items`, `3`, `phone` is 第 4 项的手机号, or `phone of item 4`."""
+    """Describe a location in a body: `items`, `3`, `phone` is 第 4 项的手机号, or `phone of item 4`."""
     names = [(number, step) for number, step in enumerate(steps) if not _INDEX.fullmatch(step)]
     indices = [(number, int(step) + 1) for number, step in enumerate(steps) if _INDEX.fullmatch(step)]
     name = name_of(names[-1][1], language) if names else ""

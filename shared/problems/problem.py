@@ -12,10 +12,10 @@ from shared.problems.texts import Language, Text, duration, sentences
 MEDIA_TYPE = "application/problem+json"
 
 MAX_ERRORS = 100
-"""Faults listed in one answer; a batch of thousands is told how many more there are."""
+"""Faults listed in one answer. The detail of the problem gives the number of further faults."""
 
 MAX_STEP = 200
-"""Characters of one step in a JSON Pointer that are repeated to the caller."""
+"""The longest step of a JSON Pointer, in characters, that an answer repeats."""
 
 _REPEATABLE = re.compile(r"(?!.*[0-9]{8})[\x20-\x7e]*")
 
@@ -27,7 +27,7 @@ Place = Literal["query", "path", "header", "cookie"]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong at one place: `at` a JSON Pointer (RFC 6901) into the body, or in a named parameter."""
+    """One fault: `at` is a JSON Pointer (RFC 6901) into the body; otherwise `parameter` names the parameter."""
 
     code: str
     text: Text
@@ -38,24 +38,24 @@ class Fault:
 
     @property
     def where(self) -> str:
-        """The place as a person would look for it: `#/items/3/phone`, or `limit`."""
+        """The location for programs and logs: `#/items/3/phone`, or `limit`."""
         return fragment(self.at) if self.at is not None else self.parameter or ""
 
     def named(self, language: Language) -> str:
-        """The place in words: `phone of item 4`."""
+        """Return the location in words: `phone of item 4`."""
         if self.at is not None:
             return place_of([step.replace("~1", "/").replace("~0", "~") for step in self.at.split("/")[1:]], language)
         return name_of(self.parameter, language) if self.parameter is not None else ""
 
     def sentence(self, language: Language) -> str:
-        """What is wrong, and where, for a person."""
+        """Return what is wrong, and where, as a sentence for people."""
         named, text = self.named(language), self.text.say(language, self.values)
         if not named:
             return text
         return f"{named}：{text}" if language == "zh-CN" else f"{named[0].upper()}{named[1:]}: {text}"
 
     def render(self, language: Language) -> dict[str, Any]:
-        """The member of `errors` that tells of it."""
+        """Return this fault as a member of `errors`."""
         if self.at is not None:
             place: dict[str, Any] = {"pointer": self.where}
         elif self.parameter is not None:
@@ -66,15 +66,15 @@ class Fault:
 
 
 def shown(text: str) -> str:
-    """A name that came from a caller, if it may be repeated to others; else an empty text."""
+    """Return a name from a caller if an answer may repeat it; otherwise an empty text."""
     return text if len(text) <= MAX_STEP and _REPEATABLE.fullmatch(text) else ""
 
 
 def pointer(*steps: str | int) -> str:
-    """A JSON Pointer from its steps: `pointer("items", 3, "a/b")` is `/items/3/a~1b`.
+    """Build a JSON Pointer from its steps: `pointer("items", 3, "a/b")` is `/items/3/a~1b`.
 
-    A step of more than `MAX_STEP` characters, or one that may be a name or a number of a person, ends it early, at what
-    holds it: keys come from the caller, and answers are logged and shown by others.
+    The pointer stops before a step that is longer than `MAX_STEP` characters or may be a person's name or number. Keys
+    come from the caller, and other systems log and show the answers.
     """
     at = ""
     for step in map(str, steps):
@@ -85,14 +85,14 @@ def pointer(*steps: str | int) -> str:
 
 
 def fragment(at: str) -> str:
-    """A JSON Pointer as a URI fragment (RFC 6901, section 6): `#/items/3/phone`."""
+    """Return a JSON Pointer as a URI fragment (RFC 6901, section 6): `#/items/3/phone`."""
     return "#" + quote(at, safe="/~!$&'()*+,;=:@?", errors="replace")
 
 
 class Invalid(ValueError):  # noqa: N818 - reads as a sentence where it is raised
-    """Raised by a validator of a schema: `raise Invalid("id_check_digit", Text(zh=…, en=…))`.
+    """A fault that a schema validator raises: `raise Invalid("id_check_digit", Text(zh=…, en=…))`.
 
-    A plain ValueError is told as "not allowed" only, since its message may repeat the value.
+    A plain ValueError becomes "not allowed" only, because its message may repeat the value.
     """
 
     def __init__(self, code: str, text: Text, **values: object) -> None:
@@ -102,11 +102,12 @@ class Invalid(ValueError):  # noqa: N818 - reads as a sentence where it is raise
         self.values = values
 
 
-class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
-    """Something that keeps a request from being done, with its cause and its remedy.
+class Problem(Exception):  # noqa: N818 - many are faults of the caller, not errors of the program
+    """The reason why a request cannot be carried out, and what to do about it.
 
-    A subclass with a `code` says `status`, `title` (never varies) and `fix` (what to do); `what` says the title more
-    exactly, with values. Values are shown to the caller: give no personal data of others.
+    A subclass with a `code` declares `status`, `title` (a constant text) and `fix` (what to do). The optional `what`
+    replaces the title in the detail and may contain values. The caller sees the values, so they must not contain
+    personal data of other people.
     """
 
     status: ClassVar[int]
@@ -115,11 +116,11 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
     fix: ClassVar[Text]
     what: ClassVar[Text | None] = None
     headers: ClassVar[Mapping[str, str]] = {}
-    """Headers of the answer; `{name}` is filled in as in texts."""
+    """Headers of the answer. `{name}` is replaced by the value, as in texts."""
     retry_after: ClassVar[int | None] = None
-    """Seconds after which trying again makes sense. Texts say them, with their unit, as `{retry_after}`."""
+    """Seconds to wait before retrying. In texts `{retry_after}` stands for them, with a unit."""
     to_residents: ClassVar[Text | None] = None
-    """The whole detail for a resident, where the usual one speaks to staff."""
+    """The whole detail for a resident, where the usual detail is written for staff."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -128,10 +129,12 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
         if not _CODE.fullmatch(cls.code) or not all(hasattr(cls, name) for name in ("status", "title", "fix")):
             raise TypeError(f"{cls.__name__} needs a snake_case code, a status, a title and a fix")
         if cls.title.names:
-            raise TypeError(f"the title of {cls.__name__} must not vary; say it in `what`")
+            raise TypeError(f"the title of {cls.__name__} must not contain values; put them in `what`")
         other = registry.setdefault(cls.code, cls)
         if other is not cls:
-            raise TypeError(f"{cls.__qualname__} and {other.__module__}.{other.__qualname__} are both {cls.code!r}")
+            raise TypeError(
+                f"{cls.__qualname__} and {other.__module__}.{other.__qualname__} have the same code {cls.code!r}"
+            )
 
     def __init__(
         self, *, at: str | None = None, errors: Iterable[Fault] = (), retry_after: int | None = None, **values: object
@@ -148,30 +151,30 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
 
     @classmethod
     def names(cls) -> frozenset[str]:
-        """The values its texts and headers speak of, but for the seconds to wait, which it knows."""
+        """Return the names of the values in its texts and headers, without `retry_after`."""
         in_headers = (Text(header, header).names for header in cls.headers.values())
         return cls.fix.names.union(cls.what.names if cls.what else (), *in_headers) - {"retry_after"}
 
     @classmethod
     def unspecified(cls) -> Self:
-        """The problem where only its kind is known, as from a constraint: its values read as an ellipsis."""
+        """Build the problem without its values, for example from a violated constraint. Texts show an ellipsis."""
         values: dict[str, Any] = dict.fromkeys(cls.names(), "…")
         return cls(**values)
 
     @classmethod
     def type_uri(cls) -> str:
-        """The stable `type`, and where it is explained: `/problems/tube_full`."""
+        """Return the stable `type`, which is also the path of its explanation: `/problems/tube_full`."""
         return f"/problems/{cls.code}"
 
     def detail(self, language: Language, *, is_resident: bool = False) -> str:
-        """What is wrong, where, and what to do, in sentences for a person. Pointers are in `errors` only."""
+        """Return what is wrong, where, and what to do, in sentences. Only `errors` contains pointers."""
         if is_resident and self.to_residents is not None:
             return sentences(language, *self.to_residents.say(language, self.values).split("\n"))
         what = (self.what or self.title).say(language, self.values)
         return sentences(language, what + _places(self.errors, language), self.fix.say(language, self.values))
 
     def body(self, language: Language, *, is_resident: bool = False) -> dict[str, Any]:
-        """The problem without its request, as an answer to one item of a batch carries it."""
+        """Return the body without the request id, as in the answer to one item of a batch."""
         members: dict[str, Any] = {
             "type": self.type_uri(),
             "title": self.title.say(language),
@@ -188,7 +191,7 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
     def render(
         self, language: Language, request_id: str, *, is_resident: bool = False
     ) -> tuple[int, dict[str, str], dict[str, Any]]:
-        """Status, headers and body of the answer."""
+        """Return the status, headers and body of the answer."""
         headers = {
             "Content-Type": MEDIA_TYPE,
             "Content-Language": language,
@@ -203,7 +206,7 @@ class Problem(Exception):  # noqa: N818 - not all of them are errors of ours
 
 
 registry: dict[str, type[Problem]] = {}
-"""Every problem that has been declared, by its code."""
+"""Every declared problem, by its code."""
 
 
 def _places(faults: Sequence[Fault], language: Language) -> str:
@@ -217,10 +220,10 @@ def _places(faults: Sequence[Fault], language: Language) -> str:
 
 
 def for_constraint(name: str) -> type[Problem] | None:
-    """The problem a violated constraint stands for.
+    """Return the problem that a violated constraint stands for.
 
-    On a partition PostgreSQL may know the constraint by a longer name (`visits_20250102_visit_taken`): then the longest
-    code contained in it as whole words, of those that a rule of the data can break.
+    On a partition PostgreSQL may use a longer name for the constraint (`visits_20250102_visit_taken`). In this case the
+    longest code with status 409 or 422 that the name contains as whole words is the match.
     """
     if name in registry:
         return registry[name]

@@ -1,4 +1,4 @@
-"""The two languages people read here, zh-CN and en, and which of them a caller wants."""
+"""Texts in the two supported languages, zh-CN and en, and the choice of a caller's language."""
 
 import re
 import string
@@ -13,7 +13,7 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One sentence in both languages, without its full stop. `{name}` is filled in by the problem's values."""
+    """One sentence in both languages, without its full stop. A value of the problem replaces `{name}`."""
 
     zh: str
     en: str
@@ -29,7 +29,7 @@ class Text:
         return iter((self.zh, self.en))
 
     def say(self, language: Language, values: Mapping[str, object] | None = None) -> str:
-        """The sentence in one language; what has no value reads as an ellipsis."""
+        """Return the sentence in one language. A name without a value becomes an ellipsis."""
         template = self.zh if language == "zh-CN" else self.en
         return template.format_map({name: _spoken((values or {}).get(name, "…"), language) for name in self.names})
 
@@ -39,7 +39,7 @@ def _spoken(value: object, language: Language) -> object:
 
 
 def duration(seconds: int) -> Text:
-    """So many seconds in the unit a person would use, rounded up."""
+    """Return a number of seconds in seconds, minutes or hours, rounded up."""
     minutes, hours = -(-seconds // 60), -(-seconds // 3600)
     if seconds < 60:
         return Text(zh=f"{seconds} 秒", en=f"{seconds} second{_s(seconds)}")
@@ -53,7 +53,7 @@ def _s(count: int) -> str:
 
 
 def sentences(language: Language, *parts: str) -> str:
-    """Parts as sentences of a language, each with its full stop."""
+    """Join parts as sentences of a language, each with its full stop."""
     if language == "zh-CN":
         return "".join(part.rstrip("。.") + "。" for part in parts)
     return " ".join(part.rstrip(".") + "." for part in parts)
@@ -61,7 +61,7 @@ def sentences(language: Language, *parts: str) -> str:
 
 @lru_cache(maxsize=256)
 def language_of(accept_language: str | None) -> Language:
-    """The language a caller reads best of those we speak (RFC 9110, 12.5.4); zh-CN when in doubt."""
+    """Choose the supported language that fits Accept-Language best (RFC 9110, 12.5.4). The default is zh-CN."""
     if not accept_language:
         return "zh-CN"
     wishes = _wishes(accept_language)
@@ -80,7 +80,7 @@ def _wishes(accept_language: str) -> list[tuple[str, float]]:
 
 
 def _wish_for(language: Language, wishes: Sequence[tuple[str, float]]) -> tuple[float, int]:
-    """How much, and how early, a language is wished for: by its own name, else by a cousin (zh-TW), else by `*`."""
+    """Return the quality and position of a language: by its own tag, then a related tag (zh-TW), then `*`."""
     primary = language.partition("-")[0]
     ways: tuple[Callable[[str], bool], ...] = (
         lambda tag: tag == language.lower(),
@@ -89,7 +89,7 @@ def _wish_for(language: Language, wishes: Sequence[tuple[str, float]]) -> tuple[
         lambda tag: tag == "*",
     )
     for matches in ways:
-        found = [(quality, -order) for order, (tag, quality) in enumerate(wishes) if matches(tag)]
-        if found:
-            return max(found)
+        ranks = [(quality, -order) for order, (tag, quality) in enumerate(wishes) if matches(tag)]
+        if ranks:
+            return max(ranks)
     return (0.0, -len(wishes))

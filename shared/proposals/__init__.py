@@ -1,5 +1,5 @@
-"""The two-person rule: what one person proposes, another approves or refuses, and only then it has its one effect.
+"""The two-person rule: one person proposes an act, and it takes effect once when another person approves it.
 
-A capability declares a `Kind` (what is proposed, who may decide, what happens then) and proposes through `use_cases`;
-`routes.proposals_router` gives each service the operations to look, approve, refuse and withdraw.
+A capability declares a `Kind` (the content, who may decide, the effect) and creates proposals through `use_cases`.
+`routes.proposals_router` gives each service the operations to read, approve, refuse and withdraw proposals.
 """

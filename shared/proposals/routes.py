@@ -1,4 +1,4 @@
-"""Proposals: what callers may ask, in each service that has something for two people to decide."""
+"""Proposals: the routes of each service with acts that need two people."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -25,11 +25,11 @@ from shared.proposals.use_cases import (
 from shared.settings import Service
 from shared.work import Listed
 
-ProposalId = Annotated[UUID, Path(description="The proposal.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
+ProposalId = Annotated[UUID, Path(description="Id of the proposal.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
 
 
 class Withdrawal(Said):
-    """Why a proposal is taken back."""
+    """The reason for withdrawing a proposal."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "文字有误，另行提出"}]})
 
@@ -37,7 +37,7 @@ class Withdrawal(Said):
 
 
 def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
-    """The operations of one service's proposals. What may be proposed is a matter of each capability's own routes."""
+    """Build the routes of one service's proposals. Each capability has its own routes to create proposals."""
     router = Router(prefix=f"/{service}/v1/proposals", tags=["proposals"])
     by_name = {kind.name: kind for kind in kinds}
     proposal = any_of(kinds)
@@ -52,23 +52,23 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         work: Work,
         page: PageAsked,
         kind: Annotated[
-            str | None, Query(max_length=40, description="Only of one kind.", examples=[kinds[0].name])
+            str | None, Query(max_length=40, description="Only proposals of this kind.", examples=[kinds[0].name])
         ] = None,
-        open: Annotated[bool, Query(description="Only those that wait for a decision.")] = False,  # noqa: A002
+        open: Annotated[bool, Query(description="Only proposals that wait for a decision.")] = False,  # noqa: A002
     ) -> Listed[Proposal]:
         """List proposals in your region, with their outcome."""
         return await use_cases.list_proposals(work, kind, open, page)
 
     @router.get("/{proposal_id}", role=Role.STAFF, raises=[NotFound], response_model=proposal)
     async def get_proposal(proposal_id: ProposalId, work: Work) -> Proposal:
-        """Show a proposal: its content, who proposed it and why."""
+        """Show a proposal: its content, its proposer and the reason."""
         return await use_cases.get_proposal(work, proposal_id)
 
     @router.post("/{proposal_id}/approve", role=deciders, audit=Act.APPROVAL, raises=raises, response_model=proposal)
     async def approve_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
-        """Approve a proposal of another person. It takes effect at once, exactly once.
+        """Approve a proposal of another person. It takes effect immediately and exactly once.
 
-        `content_hash` says exactly what you have seen. You cannot approve your own proposal, in any role.
+        `content_hash` proves which content you have read. You cannot approve your own proposal, in any role.
         """
         return await use_cases.approve_proposal(work, by_name, proposal_id, decision)
 
@@ -80,7 +80,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         response_model=proposal,
     )
     async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
-        """Refuse a proposal of another person, with a reason. It has no effect, now or later."""
+        """Refuse a proposal of another person, with a reason. A refused proposal never takes effect."""
         return await use_cases.refuse_proposal(work, by_name, proposal_id, decision)
 
     @router.post(
@@ -91,7 +91,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         response_model=proposal,
     )
     async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
-        """Withdraw your own proposal before it is decided."""
+        """Withdraw your own proposal before somebody decides it."""
         return await use_cases.withdraw_proposal(work, proposal_id, withdrawal.reason)
 
     return router

@@ -1,4 +1,4 @@
-"""Proposals: what is right. Pure."""
+"""Proposals: the rules. Pure."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ MOVES: dict[tuple[State, Move], State] = {
     ("proposed", "withdraw"): "withdrawn",
     ("proposed", "expire"): "expired",
 }
-"""A proposal is decided once. Every pair that is not here is forbidden."""
+"""A proposal is decided once. Every pair that is not listed is forbidden."""
 
 
 def state_at(state: State, expires_at: datetime, now: datetime) -> State:
-    """The state by the reader's clock: a proposal expires on time, however late whoever writes it down is."""
+    """Return the state at a time. A proposal expires on time, even if the expiry is stored later."""
     return "expired" if state == "proposed" and now >= expires_at else state
 
 
 def is_same_person(proposed_by: str, decided_by: str) -> bool:
-    """Whether somebody would decide what they proposed themselves; the role they act in makes no difference."""
+    """Whether the proposer is also the decider, regardless of role."""
     return proposed_by == decided_by
 
 
 def hash_of(content: Any) -> str:
-    """What exactly is decided, as SHA-256 in hex: of the content as JSON with sorted keys, no spaces, in UTF-8."""
-    exactly = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(exactly.encode()).hexdigest()
+    """Return the SHA-256 of the content in hex: of JSON with sorted keys, no spaces, in UTF-8."""
+    canonical = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Proposals: what happens. The decision and its effect are one transaction: there is exactly one effect, or none."""
+"""Proposals: the use cases. A decision and its effect are one transaction, so the effect happens once or not at all."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class ProposalDecided(Problem):
-    """It was approved, refused or withdrawn before."""
+    """The proposal was already approved, refused or withdrawn."""
 
     status = 409
     code = "proposal_decided"
@@ -39,7 +39,7 @@ class ProposalDecided(Problem):
 
 
 class ProposalExpired(Problem):
-    """Nobody decided it in time."""
+    """Nobody decided the proposal in time."""
 
     status = 409
     code = "proposal_expired"
@@ -48,7 +48,7 @@ class ProposalExpired(Problem):
 
 
 class ProposalSamePerson(Problem):
-    """Whoever proposes does not decide, in whatever role."""
+    """The proposer may not decide the proposal, in any role."""
 
     status = 403
     code = "proposal_same_person"
@@ -57,12 +57,12 @@ class ProposalSamePerson(Problem):
 
 
 class ProposalContentDiffers(Problem):
-    """What the decider saw is not what is proposed."""
+    """The content that the decider has read is not the content of the proposal."""
 
     status = 409
     code = "proposal_content_differs"
     title = Text(zh="所审批的内容与提案不符", en="The content you decided on differs from the proposal")
-    fix = Text(zh="请重新查看提案，并带上其 content_hash", en="Fetch the proposal again and send its content_hash")
+    fix = Text(zh="请重新查看提案，并提交其 content_hash", en="Read the proposal again and send its content_hash")
 
 
 STATES: Mapping[State, Text] = {
@@ -80,8 +80,8 @@ PROBLEMS = (ProposalDecided, ProposalExpired, ProposalSamePerson, ProposalConten
 class Kind(Generic[Content]):
     """One kind of act that needs two people.
 
-    `happen` has the effect, in the transaction of the approval, on behalf of whoever approves; a problem it raises
-    leaves the proposal as it was.
+    `happen` carries out the effect in the transaction of the approval, on behalf of the approver. If it raises a
+    problem, the proposal stays as it was.
     """
 
     name: str
@@ -91,11 +91,11 @@ class Kind(Generic[Content]):
     raises: Sequence[type[Problem]] = ()
     days: int = 7
     example: Content | None = None
-    """An example of the content, if its class has none of its own."""
+    """An example of the content, if its class has no example."""
 
     @property
     def proposal(self) -> Any:
-        """The type for `response_model`: any proposal at run time, in the document one of this kind."""
+        """The type for `response_model`: any proposal at run time, a proposal of this kind in the document."""
         return Annotated[Proposal, DescribedBy(lambda: _proposal_of(self))]
 
 
@@ -103,7 +103,7 @@ Kinds = Mapping[str, Kind[Any]]
 
 
 class Decision(Said):
-    """Approval or refusal of exactly what was seen."""
+    """Approval or refusal of exactly the content that was read."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"content_hash": "9f" * 32, "reason": "与市指挥部第3号通告一致"}]}
@@ -131,15 +131,15 @@ EXAMPLE: dict[str, Any] = {
 
 
 class Proposal(Said):
-    """What somebody proposes, and what came of it."""
+    """An act that somebody proposed, and the decision about it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     id: UUID
     kind: str
-    region: str = Field(description="Where it holds: who proposes and who decides answer for at least as much.")
+    region: str = Field(description="Where it applies. Proposer and decider must be responsible for this region.")
     state: State
-    content: dict[str, Any] = Field(description="What exactly is proposed.")
+    content: dict[str, Any] = Field(description="The exact content that is proposed.")
     content_hash: str = Field(description="SHA-256 of the content: JSON, keys sorted, no spaces, UTF-8.")
     reason: str
     proposed_by: str
@@ -151,11 +151,11 @@ class Proposal(Said):
 
 
 _described: dict[str, type[Proposal]] = {}
-"""One class for each kind: two of one name would be two schemas of the document."""
+"""One class for each kind, because two classes of one name would become two schemas in the document."""
 
 
 def _proposal_of(kind: Kind[Any]) -> type[Proposal]:
-    """What a proposal of one kind looks like, for the document."""
+    """Build the model of a proposal of one kind, for the OpenAPI document."""
     if kind.name not in _described:
         if kind.example is not None:
             content = kind.example.model_dump(mode="json")
@@ -177,7 +177,7 @@ def _proposal_of(kind: Kind[Any]) -> type[Proposal]:
 
 
 def any_of(kinds: Sequence[Kind[Any]]) -> Any:
-    """The type for `response_model` where a proposal of any of these kinds is shown: in the document, `kind` tells."""
+    """Build the `response_model` for a proposal of any of these kinds. In the document `kind` discriminates them."""
 
     def described() -> Any:
         models: list[Any] = [_proposal_of(kind) for kind in kinds]
@@ -188,25 +188,25 @@ def any_of(kinds: Sequence[Kind[Any]]) -> Any:
     return Annotated[Proposal, DescribedBy(described)]
 
 
-ADD = text("""
+INSERT_PROPOSAL = text("""
     INSERT INTO proposals (id, region, kind, content, content_hash, reason_sealed, proposed_by, proposed_at, expires_at)
     VALUES (:id, :region, :kind, CAST(:content AS jsonb), :content_hash, :reason, :by, :now, :expires_at)
     RETURNING *
 """)
-LOOK = text("SELECT * FROM proposals WHERE id = :id")
-LOCK = text("SELECT * FROM proposals WHERE id = :id FOR UPDATE")
-LIST = text("""
+SELECT_PROPOSAL = text("SELECT * FROM proposals WHERE id = :id")
+LOCK_PROPOSAL = text("SELECT * FROM proposals WHERE id = :id FOR UPDATE")
+SELECT_PROPOSALS = text("""
     SELECT * FROM proposals
     WHERE seq > :after AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (NOT :open OR state = 'proposed')
     ORDER BY seq LIMIT :limit
 """)
-DECIDE = text("""
+DECIDE_PROPOSAL = text("""
     UPDATE proposals SET state = :state, decided_by = :by, decided_at = :now, decision_sealed = :decision,
         version = version + 1
     WHERE id = :id
     RETURNING *
 """)
-EXPIRE = text("""
+EXPIRE_PROPOSALS = text("""
     UPDATE proposals SET state = 'expired', version = version + 1 WHERE state = 'proposed' AND expires_at <= :now
 """)
 
@@ -214,20 +214,22 @@ EXPIRE = text("""
 async def propose(
     work: Work, kind: Kind[Content], content: Content, reason: str, *, region: str | None = None
 ) -> Proposal:
-    """Propose something for another person to decide. It binds `region`, or else the whole installation; so who
-    proposes it must answer for that, and who decides as well.
+    """Create a proposal for another person to decide. Raises `Forbidden`.
+
+    It applies to `region`, or to the whole installation if that is None. Proposer and decider must be responsible for
+    all of it.
     """
     if not covers(work.actor.range, region or work.house.settings.region):
         raise Forbidden()
     id_ = new_id()
-    said = content.model_dump(mode="json")
+    payload = content.model_dump(mode="json")
     (row,) = await work.rows(
-        ADD,
+        INSERT_PROPOSAL,
         id=id_,
         region=region or work.actor.range[0],
         kind=kind.name,
-        content=json.dumps(said),
-        content_hash=rules.hash_of(said),
+        content=json.dumps(payload),
+        content_hash=rules.hash_of(payload),
         reason=work.house.keyring.seal("proposals.reason", id_, reason),
         by=work.actor.subject,
         now=work.now,
@@ -237,16 +239,18 @@ async def propose(
 
 
 async def get_proposal(work: Work, id: UUID) -> Proposal:  # noqa: A002
-    return _say(work, _one(await work.rows(LOOK, id=id)))
+    """Return a proposal. Raises `NotFound`."""
+    return _say(work, _one(await work.rows(SELECT_PROPOSAL, id=id)))
 
 
 async def list_proposals(work: Work, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
-    rows = await work.rows(LIST, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
+    """List proposals, oldest first."""
+    rows = await work.rows(SELECT_PROPOSALS, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
     return listed(rows, page, lambda row: _say(work, row), lambda row: Place(seq=row["seq"]))
 
 
 async def approve_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
-    """Approve exactly what was seen. Its effect is in this transaction; of two who approve at once one has it."""
+    """Approve a proposal and carry out its effect in this transaction. The row lock serializes concurrent approvals."""
     row = await _decidable(work, kinds, id, decision)
     kind = kinds[row["kind"]]
     decided = await _decide(work, row, "approve", decision.reason)
@@ -255,31 +259,32 @@ async def approve_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decisio
 
 
 async def refuse_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+    """Refuse a proposal of another person."""
     row = await _decidable(work, kinds, id, decision)
     return await _decide(work, row, "refuse", decision.reason)
 
 
 async def withdraw_proposal(work: Work, id: UUID, reason: str) -> Proposal:  # noqa: A002
-    """Take back what one proposed oneself."""
-    row = _one(await work.rows(LOCK, id=id))
+    """Withdraw the caller's own proposal. Raises `Forbidden` for that of another person."""
+    row = _one(await work.rows(LOCK_PROPOSAL, id=id))
     if not rules.is_same_person(row["proposed_by"], work.actor.subject):
         raise Forbidden()
     return await _decide(work, row, "withdraw", reason)
 
 
 async def expire_proposals(house: House) -> None:
-    """Write down which proposals nobody decided in time. Readers need it not: they go by their own clock."""
+    """Store the expiry of undecided proposals. Readers do not depend on it, because they compute it from the time."""
     async with house.system_work("expire_proposals") as work:
-        await work.run(EXPIRE, now=work.now)
+        await work.run(EXPIRE_PROPOSALS, now=work.now)
 
 
 async def _decidable(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
-    row = _one(await work.rows(LOCK, id=id))
+    row = _one(await work.rows(LOCK_PROPOSAL, id=id))
     if work.actor.role not in kinds[row["kind"]].deciders:
         raise Forbidden()
     if rules.is_same_person(row["proposed_by"], work.actor.subject):
         raise ProposalSamePerson()
-    # The stored content is hashed again: whoever changed it behind our back gets no approval for it.
+    # Hash the stored content again, so that content changed in the database after the proposal cannot be approved.
     if not decision.content_hash == row["content_hash"] == rules.hash_of(row["content"]):
         raise ProposalContentDiffers(at="/content_hash")
     return row
@@ -291,7 +296,7 @@ async def _decide(work: Work, row: RowMapping, move: Move, why: str) -> Proposal
     if to is None:
         raise ProposalExpired() if state == "expired" else ProposalDecided(state=STATES[state])
     (decided,) = await work.rows(
-        DECIDE,
+        DECIDE_PROPOSAL,
         id=row["id"],
         state=to,
         by=work.actor.subject,

@@ -1,5 +1,5 @@
-"""Retention: how long each kind of data is kept, and that it is really gone afterwards.
+"""Retention: how long each kind of data is kept, and its removal afterwards.
 
-The periods are data: each with its source, changed by two people. What removes is one database function of each service
-(`purge`), so that nothing at run time can remove what is too young, or is held for a court.
+The periods are data. Each has its source, and a change needs two people. Only one database function of each service
+(`purge`) removes data, so that no code can remove data before the end of its period or under a legal hold.
 """

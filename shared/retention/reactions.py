@@ -1,4 +1,4 @@
-"""Retention: data that must not be removed yet, as the registry says."""
+"""Retention: the legal holds of the registry, which stop the removal of data."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -10,26 +10,26 @@ from shared.feed.reader import reacts_to
 from shared.ids import in_order
 from shared.work import Work
 
-FORGET = text("DELETE FROM legal_holds WHERE subject = ANY(CAST(:ids AS uuid[]))")
-KEEP = text("""
+DELETE_HOLDS = text("DELETE FROM legal_holds WHERE subject = ANY(CAST(:ids AS uuid[]))")
+INSERT_HOLD = text("""
     INSERT INTO legal_holds (subject, resident_id, region, until) VALUES (:subject, :resident_id, :region, :until)
 """)
 
 
 async def forget_holds(work: Work, ids: Sequence[UUID]) -> None:
-    """Forget holds that the registry no longer has."""
-    await work.run(FORGET, ids=in_order(ids))
+    """Delete holds that the registry no longer has."""
+    await work.run(DELETE_HOLDS, ids=in_order(ids))
 
 
 @reacts_to(LegalHold, forget=forget_holds)
 async def follow_legal_holds(work: Work, holds: Sequence[LegalHold]) -> None:
-    """Know whose data is held for a court or an inquiry, and until when."""
+    """Store whose data is held for a court or an inquiry, and until when."""
     await forget_holds(work, [hold.id for hold in holds])
     for hold in holds:
         await keep(work, hold)
 
 
 async def keep(work: Work, hold: LegalHold) -> None:
-    """Hold a person's data here, unless the hold was released."""
+    """Store a hold if it is active."""
     if hold.state == "active":
-        await work.run(KEEP, subject=hold.id, resident_id=hold.resident_id, region=hold.region, until=hold.until)
+        await work.run(INSERT_HOLD, subject=hold.id, resident_id=hold.resident_id, region=hold.region, until=hold.until)

@@ -1,4 +1,4 @@
-"""Retention: what callers may ask, in each service."""
+"""Retention: the routes of each service."""
 
 from shared.actors import Role
 from shared.audit.kinds import Kind
@@ -11,7 +11,7 @@ from shared.settings import Service
 
 
 def retention_router(service: Service) -> Router:
-    """The operations on one service's retention."""
+    """Build the routes of one service's retention."""
     router = Router(prefix=f"/{service}/v1/retention", tags=["retention"])
 
     @router.get("", role=Role.PEOPLE | Role.MACHINE)

@@ -1,4 +1,4 @@
-"""Retention: what happens."""
+"""Retention: the use cases."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,7 +20,7 @@ logger = structlog.get_logger()
 
 BATCH = 2_000
 MOST_BATCHES = 500
-"""Of one kind in one run: the rest waits for the next, and other work has its turn."""
+"""Batches of one kind in one run. The rest waits for the next run, so that other tasks can run in between."""
 
 
 class Period(Said):
@@ -33,12 +33,12 @@ class Period(Said):
     )
 
     kind: str = Field(min_length=1, max_length=40, examples=["visits"])
-    days: int = Field(ge=1, le=3_650, description="Days after which it is removed.")
-    source: str = Field(min_length=1, max_length=300, description="The law, the plan's article, or a local decision.")
+    days: int = Field(ge=1, le=3_650, description="Days after which the data is removed.")
+    source: str = Field(min_length=1, max_length=300, description="The law, article of the plan, or local decision.")
 
 
 class PeriodProposed(Said):
-    """Another period, and why."""
+    """A proposed period and the reason for it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -56,7 +56,7 @@ class PeriodProposed(Said):
 
 
 class Removed(Said):
-    """What was removed on one day."""
+    """The number of rows of one kind that were removed on one day."""
 
     kind: str
     day: date
@@ -64,7 +64,7 @@ class Removed(Said):
 
 
 class Retention(Said):
-    """What a service keeps how long, and what it removed in the last year."""
+    """How long a service keeps each kind of data, and what it removed in the last year."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -81,40 +81,42 @@ class Retention(Said):
     removed: list[Removed]
 
 
-PERIODS = text("SELECT kind, days, source FROM retention_periods ORDER BY kind")
-REMOVED = text("SELECT kind, day, rows FROM purges WHERE day > CURRENT_DATE - 366 ORDER BY day DESC, kind")
-KNOWN = text("SELECT EXISTS (SELECT FROM retention_periods WHERE kind = :kind)")
-CHANGE = text("""
+SELECT_PERIODS = text("SELECT kind, days, source FROM retention_periods ORDER BY kind")
+SELECT_REMOVED = text("SELECT kind, day, rows FROM purges WHERE day > CURRENT_DATE - 366 ORDER BY day DESC, kind")
+SELECT_IS_KNOWN = text("SELECT EXISTS (SELECT FROM retention_periods WHERE kind = :kind)")
+UPDATE_PERIOD = text("""
     UPDATE retention_periods SET days = :days, source = :source, proposal_id = :proposal_id WHERE kind = :kind
 """)
-PURGE = text("""
+PURGE_BATCH = text("""
     SELECT purge(:kind, :most) AS removed, (SELECT days FROM retention_periods WHERE kind = :kind) AS days
 """)
 
 
 async def get_retention(work: Work) -> Retention:
-    periods = [Period(**row) for row in await work.rows(PERIODS)]
-    return Retention(periods=periods, removed=[Removed(**row) for row in await work.rows(REMOVED)])
+    """Return all periods, and what was removed in the last year."""
+    periods = [Period(**row) for row in await work.rows(SELECT_PERIODS)]
+    return Retention(periods=periods, removed=[Removed(**row) for row in await work.rows(SELECT_REMOVED)])
 
 
 async def propose_period(work: Work, period: Period, reason: str) -> Proposal:
-    if not (await work.rows(KNOWN, kind=period.kind))[0]["exists"]:
+    """Propose a period for a known kind of data. Raises `NotFound` for another kind."""
+    if not (await work.rows(SELECT_IS_KNOWN, kind=period.kind))[0]["exists"]:
         raise NotFound()
     return await propose(work, RETENTION, period, reason)
 
 
 async def change_period(work: Work, period: Period, proposal_id: UUID) -> None:
-    """Keep a kind of data as long as two people agreed."""
-    await work.run(CHANGE, **period.model_dump(), proposal_id=proposal_id)
+    """Set the approved period of a kind of data."""
+    await work.run(UPDATE_PERIOD, **period.model_dump(), proposal_id=proposal_id)
 
 
 RETENTION = Kind("retention", Period, Role.COMMAND, change_period)
 
 
 async def purge(house: House) -> dict[str, int]:
-    """Remove all that is past its period, in small batches, each a transaction that also counts what it removed."""
+    """Remove all data past its period, in small batches. Each batch is a transaction that also counts its rows."""
     async with house.system_work("purge") as work:
-        kinds: Sequence[str] = [row["kind"] for row in await work.rows(PERIODS)]
+        kinds: Sequence[str] = [row["kind"] for row in await work.rows(SELECT_PERIODS)]
     removed = {kind: await _purge(house, kind) for kind in kinds}
     if any(removed.values()):
         logger.info("retention.purged", **removed)
@@ -125,11 +127,11 @@ async def _purge(house: House, kind: str) -> int:
     total = 0
     for _ in range(MOST_BATCHES):
         async with house.system_work("purge") as work:
-            (row,) = await work.rows(PURGE, kind=kind, most=BATCH)
-            found: int = row["removed"]
-            if found:
-                work.audit(kind=Act.PURGE, reason=f"{kind}: {found} older than {row['days']} days")
-        total += found
-        if found < BATCH:
+            (row,) = await work.rows(PURGE_BATCH, kind=kind, most=BATCH)
+            count: int = row["removed"]
+            if count:
+                work.audit(kind=Act.PURGE, reason=f"{kind}: {count} older than {row['days']} days")
+        total += count
+        if count < BATCH:
             break
     return total

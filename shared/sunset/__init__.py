@@ -1,1 +1,1 @@
-"""Sunset: the emergency is over. Nothing more is collected about anybody, in any service."""
+"""Sunset: the emergency is over, and no service collects personal data any longer."""

@@ -1,11 +1,11 @@
-"""Sunset: what goes on when the emergency is over. Pure."""
+"""Sunset: the operations that remain available when the emergency is over. Pure."""
 
 import re
 
 STAYS_OPEN = tuple(
     re.compile(f"(?:{pattern})")
     for pattern in (
-        # To look, to decide, and to be accountable.
+        # Reading, deciding, and accountability.
         r"/[a-z]+/v1/proposals/.+",
         r"/[a-z]+/v1/retention",
         r"/gateway/v1/sunset",
@@ -14,12 +14,12 @@ STAYS_OPEN = tuple(
         r"/observation/v1/referrals/[^/]+/reveal",
         r"/internal/reveals",
         r"/registry/v1/legal-holds(/.+)?",
-        # To be forgotten, and to be set free.
+        # Erasure of data, and the end of restrictions.
         r"/registry/v1/residents/[^/]+/erasure",
         r"/registry/v1/proxies/[^/]+/end",
         r"/observation/v1/orders/[^/]+/end",
         r"/(registry|testing|gateway)/v1/.+/(cancel|close)",
-        # To sign in, and to take rights and keys away.
+        # Signing in, and withdrawing rights and keys.
         r"/registry/v1/residents/recognise",
         r"/gateway/v1/sessions/.+",
         r"/gateway/v1/development/.+",
@@ -29,9 +29,9 @@ STAYS_OPEN = tuple(
         r"/gateway/v1/(webhooks|hook-sources)/.+",
     )
 )
-"""The operations that write and stay open, by their paths. All others collect, and end."""
+"""The paths of the writing operations that remain available. All other writing operations collect data and end."""
 
 
 def stays_open(method: str, path: str) -> bool:
-    """Whether an operation goes on when the emergency is over: every look does, and the few acts above."""
+    """Whether an operation remains available when the emergency is over: every read, and the acts listed above."""
     return method in ("GET", "HEAD", "OPTIONS") or any(one.fullmatch(path) for one in STAYS_OPEN)

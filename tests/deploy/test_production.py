@@ -116,8 +116,11 @@ def test_a_region_that_exists_nowhere_stops_the_start(run: Run, place: Path) -> 
             {"FANGXIAN_REGION": "abc"},
             ["REGION: should be the code of a region, of 2, 4, 6, 9, 12, 14 or 16 digits, as"],
         ),
-        ({"FANGXIAN_BROWSER_ORIGINS": '["a.cn"]'}, ["BROWSER_ORIGINS: 'a.cn' is no origin", "https://console.example"]),
-        ({"FANGXIAN_BROWSER_ORIGINS": '["https://a.cn/"]'}, ["'https://a.cn/' is no origin"]),
+        (
+            {"FANGXIAN_BROWSER_ORIGINS": '["a.cn"]'},
+            ["BROWSER_ORIGINS: 'a.cn' is not an origin", "https://console.example"],
+        ),
+        ({"FANGXIAN_BROWSER_ORIGINS": '["https://a.cn/"]'}, ["'https://a.cn/' is not an origin"]),
         ({"FANGXIAN_PUBLIC_URL": "fangxian.example.cn"}, ["PUBLIC_URL: should begin with https:// or http://"]),
         (
             {"FANGXIAN_PHONE_GATEWAY_URL": "https://sms.example.cn"},

@@ -94,7 +94,7 @@ async def test_a_lost_connection_is_tried_again_once_for_what_changes_nothing(
     upstream.answers = ["drop"]
     answer = await outside.post("/testing/v1/rolls", content=b"{}", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (502, "upstream_failed")
-    assert answer.json()["title"] == "Another system failed"
+    assert answer.json()["title"] == "A connected system failed"
     assert len(upstream.seen) == 3
 
 
@@ -122,7 +122,7 @@ async def test_a_service_that_is_down(outside: httpx.AsyncClient, district: Dist
         monkeypatch.setitem(district.houses["gateway"].peers._clients, "observation", client)
         headers = bearer(await token_of(outside, role="sampler", region="350582005"))
         answer = await outside.get("/observation/v1/orders", headers=headers)
-    assert (answer.status_code, answer.json()["title"]) == (502, "另一系统未能完成")
+    assert (answer.status_code, answer.json()["title"]) == (502, "关联系统处理失败")
     assert answer.headers["retry-after"] == "5"
 
 

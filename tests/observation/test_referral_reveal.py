@@ -67,7 +67,7 @@ async def test_the_desk_learns_whom_to_fetch_and_the_person_reads_who_looked(
     own = district.caller("registry", Role.RESIDENT, residents=(person,))
     looks = (await own.get("/registry/v1/who-looked-at-me")).json()["items"]
     (look,) = [one for one in looks if one["kind"] == "reveal"]
-    assert (look["organisation"], look["why"]) == (f"120 emergency desk ({DESK})", "fetching you to a hospital")
+    assert (look["organisation"], look["why"]) == (f"120 dispatch centre ({DESK})", "taking you to a hospital")
     # Nothing of the person is kept where it was asked.
     for table in ("referrals", "audit", "feed", "idempotency"):
         rows = await district.sql(f"SELECT t::text AS row FROM observation.{table} AS t")

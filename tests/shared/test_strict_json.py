@@ -137,7 +137,7 @@ def test_depth_ends_at_its_limit(inside: bytes) -> None:
     assert loads(b"[" * MAX_DEPTH + inside + b"]" * MAX_DEPTH)
     with pytest.raises(MalformedJson, match="malformed_json") as caught:
         loads(b'{"a":' * (MAX_DEPTH + 1) + inside + b"}" * (MAX_DEPTH + 1))
-    assert "nests deeper" in caught.value.detail("en")
+    assert "nested deeper" in caught.value.detail("en")
 
 
 @pytest.mark.parametrize("body", [b"[" * 1_000_000, b"[" * 100_000 + b"]" * 100_000, b'{"":' * 300_000])

@@ -95,7 +95,7 @@ async def test_residents_are_not_spoken_to_as_staff(district: District) -> None:
     assert [one.status_code for one in found] == [404, 404]
     assert [one.json()["detail"] for one in found] == [
         "没有找到相关信息。",
-        "未找到。请核对编号，以及它是否在您的辖区内。",
+        "未找到。请核对编号，并确认其属于您的辖区。",
     ]
     assert refused.json()["detail"] == "您没有此项权限。如需办理，请联系所在社区。"
 
@@ -104,7 +104,7 @@ async def test_a_stranger_is_told_to_sign_in(district: District) -> None:
     transport = httpx.ASGITransport(district.apps["registry"])
     async with httpx.AsyncClient(transport=transport, base_url="http://registry") as stranger:
         answer = await stranger.get(RESIDENTS)
-    assert (answer.status_code, answer.json()["detail"]) == (401, "登录已失效。请重新登录。")
+    assert (answer.status_code, answer.json()["detail"]) == (401, "尚未登录或登录已失效。请重新登录。")
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
