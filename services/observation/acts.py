@@ -1,14 +1,14 @@
-"""What the operations of this service do, in words for the people they concern."""
+"""What the operations of this service do, for the audit log that residents read."""
 
 from shared.audit.acts import AUTOMATIC, DECISION, Act, declare
 from shared.problems import Text
 
 OBSERVING = Text(zh="医学观察和健康监测", en="medical observation and health monitoring")
-REFERRING = Text(zh="发热转诊和120转运", en="care of a fever and the way to a hospital")
-ORDER = Text(zh="查看了您的医学观察记录", en="looked at your observation")
-REFERRAL = Text(zh="查看了您的转诊记录", en="looked at your referral to a hospital")
+REFERRING = Text(zh="发热转诊和120转运", en="fever referral and 120 transport")
+ORDER = Text(zh="查看了您的医学观察记录", en="viewed your observation")
+REFERRAL = Text(zh="查看了您的转诊记录", en="viewed your referral to a hospital")
 UPDATED = Act(
-    Text(zh="开始、变更或结束了您的医学观察或转诊", en="changed your observation or referral"),
+    Text(zh="开始、变更或结束了您的医学观察或转诊", en="started, changed or ended your observation or referral"),
     AUTOMATIC,
 )
 
@@ -20,7 +20,7 @@ declare(
         f"GET {V1}/orders/{{order_id}}": Act(ORDER, OBSERVING),
         f"GET {V1}/orders/{{order_id}}/plan": Act(ORDER, OBSERVING),
         f"GET {V1}/orders/{{order_id}}/notice": Act(
-            Text(zh="查看或打印了您的医学观察通知", en="looked at or printed the notice of your observation"), OBSERVING
+            Text(zh="查看或打印了您的医学观察通知", en="viewed or printed the notice of your observation"), OBSERVING
         ),
         f"POST {V1}/orders/{{order_id}}/end": Act(
             Text(zh="结束了您的医学观察", en="ended your observation"), OBSERVING
@@ -34,25 +34,23 @@ declare(
         f"POST {V1}/orders/{{order_id}}/extend": Act(
             Text(zh="提出延长您的医学观察", en="proposed to extend your observation"), DECISION
         ),
-        f"POST {V1}/referrals": Act(Text(zh="上报了您的发热情况", en="reported a fever of yours"), REFERRING),
+        f"POST {V1}/referrals": Act(Text(zh="上报了您的发热情况", en="reported your fever"), REFERRING),
         f"GET {V1}/referrals": Act(REFERRAL, REFERRING),
         f"GET {V1}/referrals/{{referral_id}}": Act(REFERRAL, REFERRING),
         f"GET {V1}/referrals/{{referral_id}}/standing": Act(REFERRAL, REFERRING),
         f"GET {V1}/referrals/{{referral_id}}/fevers": Act(REFERRAL, REFERRING),
         f"POST {V1}/referrals/{{referral_id}}/reveal": Act(
-            Text(
-                zh="为接诊查看了您的姓名、电话和住址", en="saw your name, phone and address to come to you or treat you"
-            ),
+            Text(zh="为接诊查看了您的姓名、电话和住址", en="viewed your name, phone and address to reach or treat you"),
             REFERRING,
         ),
         f"POST {V1}/referrals/{{referral_id}}/cancel": Act(
             Text(zh="取消了您的转诊", en="cancelled your referral"), REFERRING
         ),
         f"POST {V1}/referrals/{{referral_id}}/reopen": Act(
-            Text(zh="恢复了您的转诊", en="took up your referral again"), REFERRING
+            Text(zh="恢复了您的转诊", en="reopened your referral"), REFERRING
         ),
         f"GET {V1}/messages": Act(
-            Text(zh="查看了120或医院发来的转诊消息", en="looked at what 120 or the hospital reported of your referral"),
+            Text(zh="查看了120或医院发来的转诊消息", en="viewed messages from 120 or the hospital about your referral"),
             REFERRING,
         ),
         **{

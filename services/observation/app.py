@@ -1,8 +1,8 @@
-"""The observation service's API: what must be followed up."""
+"""The API of the observation service."""
 
 from fastapi import FastAPI
 
-from services.observation import acts  # noqa: F401 - declares what the operations do, in words
+from services.observation import acts  # noqa: F401 - declares the acts of the audit log
 from services.observation.messages import routes as messages
 from services.observation.orders import routes as orders
 from services.observation.orders.decisions import ORDER_KINDS
@@ -28,5 +28,5 @@ API = Api(
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
-    """The application of one API process."""
+    """Create the application of one API process."""
     return build(settings, API, house)

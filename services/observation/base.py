@@ -1,4 +1,4 @@
-"""The foundation of this service's tables."""
+"""The base classes of this service's tables."""
 
 from sqlalchemy.orm import DeclarativeBase
 
@@ -14,7 +14,7 @@ class Base(DeclarativeBase):
 
 
 class Row(db.Row, Base):
-    """A table of things with an id, an order, a version and a region."""
+    """A table with id, sequence number, version and region."""
 
     __abstract__ = True
 

@@ -1,4 +1,4 @@
-"""The observation service's worker: which reactions, jobs and ticks there are."""
+"""The worker of the observation service, with its reactions and ticks."""
 
 from services.observation.messages.reactions import follow_messages
 from services.observation.people.reactions import follow_residents, follow_tubes
@@ -16,5 +16,5 @@ WORKER = Worker(
 
 
 def run(settings: Settings) -> None:
-    """Run until told to stop."""
+    """Run the worker until it is stopped."""
     run_worker(settings, WORKER)

@@ -1,8 +1,8 @@
-"""The registry's API: what exists."""
+"""The API of the registry service."""
 
 from fastapi import FastAPI
 
-from services.registry import acts  # noqa: F401 - declares what the operations do, in words
+from services.registry import acts  # noqa: F401 - declares the acts of the audit log
 from services.registry.erasures import routes as erasures
 from services.registry.holds import routes as holds
 from services.registry.holds.tables import HoldRow
@@ -45,5 +45,5 @@ API = Api(
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
-    """The application of one API process."""
+    """Create the application of one API process."""
     return build(settings, API, house)

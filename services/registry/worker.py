@@ -1,4 +1,4 @@
-"""The registry service's worker: which reactions, jobs and ticks there are."""
+"""The worker of the registry service, with its jobs and ticks."""
 
 from services.registry.imports.taking import forget_errors, take_file
 from services.registry.imports.use_cases import KIND as IMPORT
@@ -21,5 +21,5 @@ WORKER = Worker(
 
 
 def run(settings: Settings) -> None:
-    """Run until told to stop."""
+    """Run the worker until it is stopped."""
     run_worker(settings, WORKER)

@@ -1,4 +1,4 @@
-"""Batches: an answer for each item, and for each that was refused why, in the caller's language."""
+"""Batches: one answer for each item. A refused item carries its problem in the caller's language."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeAlias
@@ -11,7 +11,7 @@ from shared.problems import Language, Problem, ProblemError, language_of
 
 
 class Refusal(BaseModel):
-    """Why one item of a batch was refused: an RFC 9457 problem without its request."""
+    """Why one item of a batch was refused: an RFC 9457 problem without the request's own fields."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,7 +24,7 @@ class Refusal(BaseModel):
 
 
 class Answers(Response):
-    """An answer for each item, past Pydantic's models: they only declare what stands here."""
+    """One answer for each item, encoded by msgspec. The Pydantic models only declare the response."""
 
     media_type = "application/json"
 
@@ -33,7 +33,7 @@ class Answers(Response):
 
 
 def refusal(problem: Problem, language: Language) -> Refusal:
-    """A problem as the answer to one item."""
+    """Convert a problem to the answer for one item."""
     body: dict[str, Any] = problem.body(language)
     return Refusal.model_validate(body)
 

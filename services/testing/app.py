@@ -1,8 +1,8 @@
-"""The testing service's API: what is sampled."""
+"""The API of the testing service."""
 
 from fastapi import FastAPI
 
-from services.testing import acts  # noqa: F401 - declares what the operations do, in words
+from services.testing import acts  # noqa: F401 - declares the acts of the audit log
 from services.testing.boxes import routes as boxes
 from services.testing.campaigns import routes as campaigns
 from services.testing.campaigns.tables import CampaignRow
@@ -29,7 +29,7 @@ API = Api(
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
-    """The application of one API process."""
+    """Create the application of one API process."""
     app = build(settings, API, house)
     app.state.code_keys = CodeKeys(app.state.house)
     return app

@@ -1,7 +1,8 @@
-"""Codes that samplers scan: read by the gateway's public keys, without asking the gateway for each.
+"""Verifies the codes that samplers scan with the gateway's public keys, without a request to the gateway for each.
 
-The keys are fetched when they are first needed, again each minute in which codes come, and when a code names a key that
-is not known: a new one is published an hour before it signs. While the gateway does not answer, the last keys hold.
+The keys are fetched when they are first needed, again once a minute while codes arrive, and when a code names an
+unknown key. The gateway publishes a new key an hour before it signs with it. While the gateway does not answer, the
+last keys stay in use.
 """
 
 import asyncio
@@ -23,17 +24,17 @@ from shared.problems import Unavailable
 WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
 FRESH_SECONDS = 60.0
 AGAIN_SECONDS = 2.0
-"""How soon a failed fetch, or one for the sake of an unknown key, is tried again."""
+"""Minimum time between two fetches, after a failure or because of an unknown key."""
 FETCH_SECONDS = 2.0
 
 IN_BODY = re.compile(rb'"(FX1\.([A-Za-z0-9_-]{6})[A-Za-z0-9_-]{1,190})"')
-"""The codes in a batch, and the first six characters of each, which hold the id of its key."""
+"""Matches the codes in a batch. Group 2 is the first six characters of the payload, which hold the key's id."""
 
 logger = structlog.get_logger()
 
 
 class CodeKeys:
-    """The public keys of codes, as this process holds them."""
+    """The public keys of codes in this process."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -42,9 +43,9 @@ class CodeKeys:
         self._turn = asyncio.Lock()
 
     def read(self, text: str) -> Genuine | Fault:
-        """What a code says, whatever its time, or what is wrong with it. Checked signatures are remembered.
+        """Return the content of a code, whatever its time, or its fault. Verified signatures are cached.
 
-        Raises `Unavailable` if no key was ever fetched: a device sends the batch again, and loses nothing.
+        Raises `Unavailable` if no key was ever fetched: the device then sends the batch again and loses nothing.
         """
         if not self._keys:
             raise Unavailable()
@@ -54,13 +55,13 @@ class CodeKeys:
             return bad.fault
 
     async def prepare(self, body: bytes) -> None:
-        """Have the keys for the codes in a batch, and check the signatures beside the event loop."""
-        found = IN_BODY.findall(body)
-        if not found and b"token" not in body:
+        """Fetch the keys for the codes in a batch, and verify the signatures in a thread."""
+        matches = IN_BODY.findall(body)
+        if not matches and b"token" not in body:
             return
-        await self._have({urlsafe_b64decode(start + b"==")[:4] for _, start in found})
+        await self._have({urlsafe_b64decode(start + b"==")[:4] for _, start in matches})
         if self._keys:
-            await asyncio.to_thread(self._check, [text.decode() for text, _ in found])
+            await asyncio.to_thread(self._check, [text.decode() for text, _ in matches])
 
     def _check(self, texts: list[str]) -> None:
         for text in texts:
@@ -87,15 +88,15 @@ class CodeKeys:
 
 @asynccontextmanager
 async def codes_at_hand(_: House, request: Request) -> AsyncIterator[None]:
-    """Prepare the codes of a batch before its transaction begins: no connection waits for the gateway."""
+    """Prepare the codes of a batch before its transaction begins, so that no connection waits for the gateway."""
     codes: CodeKeys = request.app.state.code_keys
     await codes.prepare(await request.body())
     yield
 
 
 async def _code_keys(request: Request) -> CodeKeys:
-    found: CodeKeys = request.app.state.code_keys
-    return found
+    keys: CodeKeys = request.app.state.code_keys
+    return keys
 
 
 CodeKeysAtHand: TypeAlias = Annotated[CodeKeys, Depends(_code_keys)]

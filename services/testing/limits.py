@@ -1,4 +1,4 @@
-"""What a district may set for testing: its deadlines, in hours."""
+"""Limits of the testing service. A district can set the deadlines, in hours."""
 
 from datetime import timedelta
 from functools import lru_cache
@@ -13,7 +13,7 @@ MOST_ITEMS = 1_000
 """Items in one batch."""
 
 MOST_EXPECTED = 300_000
-"""People of one round: their snapshot is one statement of about three seconds. Larger districts plan by township."""
+"""People of one round. Their snapshot is one statement of about three seconds. A larger district plans by township."""
 
 
 class Limits(BaseSettings):
@@ -22,20 +22,23 @@ class Limits(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FANGXIAN_TESTING_", frozen=True, extra="ignore")
 
     receipt_hours: float = Field(
-        default=4, gt=0, description="From the first swab to the laboratory; longer is flagged. Source: local decision."
+        default=4,
+        gt=0,
+        description="Hours from the first swab to receipt by the laboratory. A later tube is flagged. "
+        "Source: local decision.",
     )
     retest_hours: float = Field(
-        default=24, gt=0, description="From the call to the decision of a retest. Source: local decision."
+        default=24, gt=0, description="Hours from the call to the result of a retest. Source: local decision."
     )
 
     @property
     def receipt(self) -> timedelta:
-        """The longest way of a tube to its laboratory."""
+        """The longest time from the first swab in a tube to its receipt."""
         return timedelta(hours=self.receipt_hours)
 
     @property
     def retest(self) -> timedelta:
-        """The time within which a person called to a retest should know."""
+        """The time within which a person called to a retest should have the result."""
         return timedelta(hours=self.retest_hours)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong between a swab and its result. The codes of single items in batches are the same."""
+"""The problems of the testing service. A refused item of a batch has the same codes."""
 
 from collections.abc import Mapping
 
@@ -12,44 +12,44 @@ STATES: Mapping[str, Text] = {
     "sealed": Text(zh="已封管", en="sealed"),
     "packed": Text(zh="已装箱", en="packed"),
     "picked_up": Text(zh="已取走", en="picked up"),
-    "in_transit": Text(zh="运送中", en="on its way"),
+    "in_transit": Text(zh="运送中", en="in transit"),
     "received": Text(zh="已签收", en="received"),
     "resulted": Text(zh="已出结果", en="resulted"),
     "discarded": Text(zh="已作废", en="discarded"),
 }
-"""The states of rounds, tubes and boxes, as sentences say them."""
+"""The names of the states of rounds, tubes and boxes, for the texts of problems."""
 
 
 class CampaignUnknown(Problem):
-    """There is no such round."""
+    """The campaign does not exist."""
 
     status = 422
     code = "campaign_unknown"
-    title = Text(zh="没有该轮采样", en="No such round of sampling")
-    fix = Text(zh="请核对轮次编号", en="Check the id of the campaign")
+    title = Text(zh="未找到该采样轮次", en="Round not found")
+    fix = Text(zh="请核对轮次编号", en="Check the campaign id")
 
 
 class CampaignNotOpen(Problem):
-    """The round does not take samples now."""
+    """The round does not accept samples now."""
 
     status = 409
     code = "campaign_not_open"
-    title = Text(zh="本轮采样尚未开始或已结束", en="The round has not begun, or has ended")
-    fix = Text(zh="请等待开始，或选择正在进行的轮次", en="Wait until it begins, or use the round that is open")
+    title = Text(zh="本轮采样尚未开始或已结束", en="The round has not started or has ended")
+    fix = Text(zh="请等待本轮开始，或选择正在进行的轮次", en="Wait until it starts, or choose a round that is open")
 
 
 class CampaignMoveForbidden(Problem):
-    """A round goes planned, open, closed; cancelled before it is closed."""
+    """The transition table of rounds has no such move from the current state."""
 
     status = 409
     code = "campaign_move_forbidden"
-    title = Text(zh="该轮采样当前状态不允许此操作", en="The round's state does not allow this")
-    what = Text(zh="该轮采样处于“{state}”状态，不能执行此操作", en="The round is {state}, which does not allow this")
-    fix = Text(zh="请刷新后核对轮次状态", en="Fetch the round again and look at its state")
+    title = Text(zh="该轮采样当前状态不允许此操作", en="Not allowed in the round's current state")
+    what = Text(zh="该轮采样处于“{state}”状态，不能执行此操作", en="The round is {state}: this is not allowed")
+    fix = Text(zh="请刷新后核对轮次状态", en="Reload the round and check its state")
 
 
 class CampaignTooLarge(Problem):
-    """The people of one round are counted in one statement, which has its limit."""
+    """One statement takes the snapshot of the people expected, so their number is limited."""
 
     status = 422
     code = "campaign_too_large"
@@ -58,26 +58,26 @@ class CampaignTooLarge(Problem):
         zh="该区域有 {people} 人，每轮最多 {most} 人",
         en="The region has {people} people; a round can have at most {most}",
     )
-    fix = Text(zh="请按街道或社区分别建立轮次", en="Plan a round for each township or community")
+    fix = Text(zh="请按街道或社区分别建立轮次", en="Plan one round per township or community")
 
 
 class RollOutsideCampaign(Problem):
-    """Tubes are issued to places that take part in the round."""
+    """Tubes are issued only within the region of the round."""
 
     status = 422
     code = "roll_outside_campaign"
-    title = Text(zh="该区域不在本轮采样范围内", en="The region is not part of this round")
-    fix = Text(zh="请选择采样范围内的区域", en="Choose a region under the campaign's region")
+    title = Text(zh="该区域不在本轮采样范围内", en="The region is outside this round")
+    fix = Text(zh="请选择采样范围内的区域", en="Choose a region within the campaign's region")
 
 
 class CapacityBeyondCampaign(Problem):
-    """No tube may mix more people than the round's pool size."""
+    """A tube may hold at most as many people as the pool size of the round."""
 
     status = 422
     code = "capacity_beyond_campaign"
-    title = Text(zh="管容量超过本轮混采比例", en="The tubes are larger than the pool size of the round")
+    title = Text(zh="采样管容量超过本轮混采比例", en="The tube capacity exceeds the round's pool size")
     what = Text(zh="本轮混采比例为 {pool_size}:1", en="The pool size of this round is {pool_size}:1")
-    fix = Text(zh="请发放不超过该比例的采样管", en="Issue tubes of that size or smaller")
+    fix = Text(zh="请发放容量不超过该比例的采样管", en="Issue tubes of that capacity or less")
 
 
 class TubeUnknown(Problem):
@@ -85,16 +85,16 @@ class TubeUnknown(Problem):
 
     status = 422
     code = "tube_unknown"
-    title = Text(zh="系统中没有这个管号", en="No tube with this number")
+    title = Text(zh="未找到该采样管", en="Tube not found")
     fix = Text(
-        zh="请核对管号（末位是校验码），并确认此管已发给本采样点，或已封管送往本检测机构",
-        en="Check the number (its last digit is a check digit), and that the tube was issued to your place or sealed "
-        "for your laboratory",
+        zh="请核对管号（末位为校验码），并确认该管已发放到本采样点，或已封管送往本检测机构",
+        en="Check the number (the last digit is a check digit). The tube must be issued to your area, or sealed for "
+        "your laboratory",
     )
 
 
 class TubeOfOtherRound(Problem):
-    """The tube was issued for another round."""
+    """The tube belongs to another round."""
 
     status = 409
     code = "tube_of_other_round"
@@ -103,12 +103,12 @@ class TubeOfOtherRound(Problem):
 
 
 class TubeFull(Problem):
-    """The tube holds as many people as it may."""
+    """The tube already holds as many people as its capacity."""
 
     status = 409
     code = "tube_full"
     title = Text(zh="采样管已满", en="The tube is full")
-    fix = Text(zh="请封管并换新管", en="Seal it and take a new tube")
+    fix = Text(zh="请封管并换新管", en="Seal it and use a new tube")
 
 
 class TubeSealed(Problem):
@@ -117,11 +117,11 @@ class TubeSealed(Problem):
     status = 409
     code = "tube_sealed"
     title = Text(zh="采样管已封管", en="The tube is sealed")
-    fix = Text(zh="请换新管", en="Take a new tube")
+    fix = Text(zh="请换新管", en="Use a new tube")
 
 
 class TubeDiscarded(Problem):
-    """The tube was lost or damaged; its people are called again."""
+    """The tube was lost or damaged. Its people must be swabbed again."""
 
     status = 409
     code = "tube_discarded"
@@ -130,119 +130,119 @@ class TubeDiscarded(Problem):
 
 
 class TubeMoveForbidden(Problem):
-    """The tube's state does not allow this step."""
+    """The transition table of tubes has no such move from the current state."""
 
     status = 409
     code = "tube_move_forbidden"
-    title = Text(zh="采样管当前状态不允许此操作", en="The tube's state does not allow this")
-    what = Text(zh="采样管处于“{state}”状态，不能执行此操作", en="The tube is {state}, which does not allow this")
-    fix = Text(zh="请刷新后核对采样管状态", en="Fetch the tube again and look at its state")
+    title = Text(zh="采样管当前状态不允许此操作", en="Not allowed in the tube's current state")
+    what = Text(zh="采样管处于“{state}”状态，不能执行此操作", en="The tube is {state}: this is not allowed")
+    fix = Text(zh="请刷新后核对采样管状态", en="Reload the tube and check its state")
 
 
 class TwiceInRound(Problem):
-    """Nobody is swabbed twice in a round."""
+    """A person is swabbed once in a round."""
 
     status = 409
     code = "twice_in_round"
     title = Text(zh="该人员本轮已采样", en="The person was already swabbed in this round")
-    fix = Text(zh="无需重复采样", en="You do not need to swab again")
+    fix = Text(zh="无需重复采样", en="Do not swab the person again")
 
 
 class SingleOnly(Problem):
-    """Who is under observation or called to a retest is swabbed into a tube of their own."""
+    """A person under observation, or called to a retest, needs a single tube."""
 
     status = 409
     code = "single_only"
-    title = Text(zh="该人员只能单采（一人一管）", en="This person must have a single tube (one person, one tube)")
+    title = Text(zh="该人员只能单采（一人一管）", en="This person needs a single tube (one person per tube)")
     fix = Text(zh="请使用单采管（1:1）", en="Use a single tube (1:1)")
 
 
 class ResidentUnknown(Problem):
-    """The person is not in the register, or not in the caller's area."""
+    """The person is not registered, or lives outside the caller's area."""
 
     status = 422
     code = "resident_unknown"
-    title = Text(zh="辖区内没有该人员", en="No such person in your area")
-    fix = Text(zh="请先登记人员信息，再重新提交该记录", en="Register the person first, then send the record again")
+    title = Text(zh="本辖区未登记该人员", en="Person not found in your area")
+    fix = Text(zh="请先登记人员信息，再重新提交该记录", en="Register the person, then send the record again")
 
 
 class SampledBeforeCall(Problem):
-    """Who is called to a retest is swabbed after the result that calls for it, by the device's own clock too."""
+    """A retest needs a swab taken after the result that requires it, also by the device's own clock."""
 
     status = 409
     code = "sampled_before_call"
     title = Text(zh="采样时间早于复核通知", en="The swab was taken before the retest was ordered")
     fix = Text(
-        zh="该人员需单采复核；请校准设备时间后重新提交",
-        en="The person still needs the retest; correct the device's clock and send it again",
+        zh="该人员仍需单采复核，请校准设备时间后重新提交",
+        en="The person still needs the retest. Correct the device's clock and send the record again",
     )
 
 
 class SampleIdTaken(Problem):
-    """The id belongs to another record."""
+    """Another record has this id."""
 
     status = 409
     code = "sample_id_taken"
-    title = Text(zh="样本编号已被其他记录使用", en="This sample id was already used for another record")
+    title = Text(zh="样本编号已被其他记录使用", en="Another record already uses this sample id")
     fix = Text(zh="请为每份样本使用新的编号", en="Use a new id for each sample")
 
 
 class SampledBeforeRound(Problem):
-    """The record is older than the round it claims to belong to."""
+    """The time of the swab is before the start of its round."""
 
     status = 422
     code = "sampled_before_round"
-    title = Text(zh="采样时间早于本轮开始时间", en="The sample was taken before the round began")
+    title = Text(zh="采样时间早于本轮开始时间", en="The swab was taken before the round started")
     fix = Text(zh="请核对设备时间和轮次", en="Check the device's clock and the round")
 
 
 class NotInManifest(Problem):
-    """The tube was sealed with a list of its samples, and this is not one of them."""
+    """The list of samples in the seal does not contain this sample."""
 
     status = 409
     code = "not_in_manifest"
-    title = Text(zh="封管清单中没有该样本", en="The sample is not in the list of the seal")
-    fix = Text(zh="记录已留存；请用新管重新采样", en="The record is kept; swab the person again with a new tube")
+    title = Text(zh="封管清单中没有该样本", en="The sample is not on the seal's list")
+    fix = Text(zh="记录已留存，请用新管重新采样", en="The record is kept. Swab the person again with a new tube")
 
 
 class ManifestWrong(Problem):
-    """A manifest lists samples that are in another tube, or were undone."""
+    """The list of the seal contains samples that are in another tube or were undone."""
 
     status = 409
     code = "manifest_wrong"
-    title = Text(zh="封管清单有误", en="The sample list of the seal is wrong")
+    title = Text(zh="封管清单有误", en="The seal's sample list is wrong")
     what = Text(
         zh="封管清单中有 {count} 份样本已撤销或在其他管中",
         en="{count} samples in the list were undone or are in another tube",
     )
-    fix = Text(zh="请核对管内样本后重新封管", en="Compare the list with the tube and seal again")
+    fix = Text(zh="请核对管内样本后重新封管", en="Compare the list with the tube, then seal again")
 
 
 class SealDiffers(Problem):
-    """The tube was sealed with another manifest."""
+    """The tube is already sealed with another list."""
 
     status = 409
     code = "seal_differs"
-    title = Text(zh="采样管已按另一清单封管", en="The tube was already sealed with another sample list")
-    fix = Text(zh="请核对另一设备的封管清单", en="Compare with the sample list of the other device")
+    title = Text(zh="采样管已按另一清单封管", en="The tube is already sealed with another sample list")
+    fix = Text(zh="请与另一设备的封管清单核对", en="Compare it with the sample list of the other device")
 
 
 class TubeNotSealed(Problem):
-    """A laboratory's result needs a tube whose people are fixed."""
+    """A result needs a sealed tube, because only the seal fixes the people in it."""
 
     status = 409
     code = "tube_not_sealed"
     title = Text(zh="采样管尚未封管", en="The tube is not sealed")
-    fix = Text(zh="请先封管（离线设备请先上传）", en="Seal it first; offline devices must upload first")
+    fix = Text(zh="请先封管（离线设备请先上传）", en="Seal it first. Offline devices must upload first")
 
 
 class TubeNotReceived(Problem):
-    """A laboratory reports on what it has received."""
+    """A laboratory reports results only of tubes it has received."""
 
     status = 409
     code = "tube_not_received"
-    title = Text(zh="采样管尚未签收", en="The tube has not been received yet")
-    fix = Text(zh="请先签收样本箱", en="Receive its box first")
+    title = Text(zh="采样管尚未签收", en="The tube has not been received")
+    fix = Text(zh="请先签收样本箱", en="Confirm receipt of its box first")
 
 
 class ResultOutdated(Problem):
@@ -250,25 +250,25 @@ class ResultOutdated(Problem):
 
     status = 409
     code = "result_outdated"
-    title = Text(zh="已有更新的检测结果", en="A newer result already exists")
-    what = Text(zh="已有第 {revision} 版结果", en="Revision {revision} already exists")
+    title = Text(zh="已有更新的检测结果", en="A newer result exists")
+    what = Text(zh="已有第 {revision} 版结果", en="Revision {revision} is in force")
     fix = Text(zh="如需更正，请使用更高的版本号", en="To correct it, send a higher revision")
 
 
 class BoxMoveForbidden(Problem):
-    """A box goes packed, picked up, in transit, received."""
+    """The transition table of boxes has no such move from the current state."""
 
     status = 409
     code = "box_move_forbidden"
-    title = Text(zh="样本箱当前状态不允许此操作", en="The box's state does not allow this")
-    what = Text(zh="样本箱处于“{state}”状态，不能执行此操作", en="The box is {state}, which does not allow this")
-    fix = Text(zh="请刷新后核对样本箱状态", en="Fetch the box again and look at its state")
+    title = Text(zh="样本箱当前状态不允许此操作", en="Not allowed in the box's current state")
+    what = Text(zh="样本箱处于“{state}”状态，不能执行此操作", en="The box is {state}: this is not allowed")
+    fix = Text(zh="请刷新后核对样本箱状态", en="Reload the box and check its state")
 
 
 class BoxTubesUnfit(Problem):
-    """Only sealed tubes that are in no other box travel."""
+    """A box takes only sealed tubes that are in no other box and go to its laboratory."""
 
     status = 409
     code = "box_tubes_unfit"
-    title = Text(zh="有采样管不能装箱", en="Some tubes cannot travel in this box")
-    fix = Text(zh="请取出 errors 所列的采样管后重试", en="Take out the tubes listed in `errors` and try again")
+    title = Text(zh="部分采样管不能装箱", en="Some tubes cannot go into this box")
+    fix = Text(zh="请取出 errors 所列的采样管后重试", en="Remove the tubes listed in `errors` and try again")

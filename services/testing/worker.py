@@ -1,4 +1,4 @@
-"""The testing service's worker: which reactions, jobs and ticks there are."""
+"""The worker of the testing service, with its reactions."""
 
 from services.testing.laboratories.reactions import follow_parties
 from services.testing.people.reactions import follow_orders, follow_residents
@@ -11,5 +11,5 @@ WORKER = Worker(reactions=[follow_legal_holds, follow_residents, follow_orders, 
 
 
 def run(settings: Settings) -> None:
-    """Run until told to stop."""
+    """Run the worker until it is stopped."""
     run_worker(settings, WORKER)

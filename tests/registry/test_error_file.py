@@ -28,7 +28,7 @@ def test_an_error_file_says_where_and_what() -> None:
     header, row = csv.reader(io.StringIO(content.decode("utf-8-sig")))
     assert header == [*(headings[0] for headings in COLUMNS.values()), "行号", "错误"]
     said = dict(zip(header, row, strict=True))
-    assert (said["姓名"], said["行号"], said["错误"]) == ("张三", "3", "证件号码：身份证号码校验码不对，请对照证件")
+    assert (said["姓名"], said["行号"], said["错误"]) == ("张三", "3", "证件号码：身份证号码校验码有误，请核对证件")
 
 
 def test_nothing_in_an_error_file_runs() -> None:

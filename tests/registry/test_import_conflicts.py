@@ -51,7 +51,7 @@ async def test_an_old_file_does_not_undo_what_was_corrected_by_hand(district: Di
     assert counts(trial) == (0, 0, 1, 1)
     (listed,) = await errors_of(command, trial, "zh-CN")
     assert listed["错误"].startswith("手机号、户号：")
-    assert "已在系统中人工更新" in listed["错误"]
+    assert "人工更新，与文件不同" in listed["错误"]
     assert counts(await take_in(district, command, old)) == (0, 0, 1, 1)
     assert (await shown(command))["phone"] == "154****0000"
     assert counts(await take_in(district, command, old, overwrite_newer="true")) == (0, 1, 1, 0)

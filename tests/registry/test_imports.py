@@ -249,31 +249,32 @@ async def test_a_file_that_cannot_be_read_is_refused_at_once(district: District,
 REFUSED_HEADS = [
     (
         "姓名,证件号码,星座,网格编码,{生肖}\n",
-        "These columns are not known: C “星座”, E “{生肖}”. Correct the heading, or remove the column; "
-        "GET /registry/v1/imports/template has the template",
+        "Unknown columns: C “星座”, E “{生肖}”. Correct the heading or remove the column. "
+        "The template is at GET /registry/v1/imports/template",
         "无法识别这些列：C 列“星座”、E 列“{生肖}”",
     ),
     (
         "姓名,证件号马,15412345678\n",
-        "The heading in line 1 does not have: document_number (证件号码), region (网格编码); "
-        "not known: B “证件号马”, C. Add the columns to the heading; GET /registry/v1/imports/template has",
+        "Missing in the heading in line 1: document_number (证件号码), region (网格编码); "
+        "unknown: B “证件号马”, C. Add the columns to the heading. "
+        "The template is at GET /registry/v1/imports/template",
         "第 1 行表头中未找到：证件号码、网格编码；无法识别：B 列“证件号马”、C 列。",
     ),
     (
         "沙塘社区登记表\n张三,003582199003070019\n",
-        "None of the first 10 rows is a heading, which must have: name (姓名), document_number (证件号码), "
+        "None of the first 10 rows is a heading. A heading must have: name (姓名), document_number (证件号码), "
         "region (网格编码). Put the heading into the first row",
-        "前 10 行中没有表头，表头应有：姓名、证件号码、网格编码。请在第一行写上表头",
+        "前 10 行中没有表头，表头应包含：姓名、证件号码、网格编码。请在第一行填写表头",
     ),
     (
         "姓名,证件号码,社区,网格\n",
-        "These columns mean the same: C “社区”, D “网格”, all region (网格编码)",
+        "These columns have the same meaning, region (网格编码): C “社区”, D “网格”",
         "这些列重复：C 列“社区”、D 列“网格”，都是网格编码",
     ),
     (
         "name;document_number;region\n",
-        "Cells are not separated by commas. Separate the cells by commas, or save the file as XLSX; "
-        "GET /registry/v1/imports/template has the template",
+        "Cells are not separated by commas. Separate the cells by commas, or save the file as XLSX. "
+        "The template is at GET /registry/v1/imports/template",
         "请用半角逗号分隔各列",
     ),
 ]
@@ -366,7 +367,7 @@ async def test_who_died_or_never_was_there_is_not_taken_in_and_who_moved_away_re
     died, moved, wrong = [error["错误"] for error in await errors_of(command, job)]
     assert words.WORDS["resident_closed"].en in died
     assert words.WORDS["resident_closed"].en in wrong
-    assert "Changed by hand" in moved, "who moved away returns only by a file that is newer"
+    assert "was changed by hand" in moved, "who moved away returns only by a file that is newer"
     assert counts(await take_in(district, command, table(crowd(3)), overwrite_newer="true")) == (0, 1, 0, 2)
 
 
@@ -405,7 +406,12 @@ async def test_people_read_whose_import_entered_them_and_what_it_did(district: D
     me = district.caller("gateway", Role.RESIDENT, residents=(row["id"],))
     for language, what, why, role in (
         ("zh-CN", "通过名册文件登记或更新了您的信息", "居民登记和底数核查", "社区工作人员"),
-        ("en", "entered or changed your data by a file", "keeping the register of residents", "community officer"),
+        (
+            "en",
+            "registered you or updated your record from a file",
+            "keeping the register of residents",
+            "community officer",
+        ),
     ):
         answer = await me.get("/gateway/v1/who-looked-at-me", headers={"accept-language": language})
         (item,) = answer.json()["items"]

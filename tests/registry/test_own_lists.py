@@ -176,7 +176,7 @@ def test_an_error_that_a_csv_shows_as_text_is_one(text: str) -> None:
 
 
 def test_a_column_too_narrow_for_its_numbers_is_named() -> None:
-    assert "G2 单元格只有 ####" in refusal_of(household="########")
+    assert "G2 单元格只显示 ####" in refusal_of(household="########")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_the_heading_may_stand_below_a_title() -> None:
 
 def test_a_file_without_a_heading_says_so() -> None:
     said = fault_of(f"张三,{number()},{SHATANG}\n".encode())
-    assert said.startswith("前 10 行中没有表头，表头应有：姓名、证件号码、网格编码")
+    assert said.startswith("前 10 行中没有表头，表头应包含：姓名、证件号码、网格编码")
     assert number() not in said
 
 
@@ -258,7 +258,7 @@ def test_a_column_without_a_heading_may_be_empty_and_no_more() -> None:
     )
     assert isinstance(found[0], Person)
     assert isinstance(found[1], list)
-    assert say(found[1], "zh-CN") == "B3 单元格有内容，但该列没有表头，请补上表头或删去该列"
+    assert say(found[1], "zh-CN") == "B3 单元格有内容，但该列没有表头，请补上表头或删除该列"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_other_sheets_are_named_and_two_lists_refused() -> None:
     assert notes.sheets == []
     assert len(people_of(book(["封面"], before=add(HEADINGS, row_of(1))))) == 1
     said = fault_of(book(HEADINGS, row_of(1), before=add(HEADINGS, row_of(2))))
-    assert said.startswith("这些工作表都有人员：Sheet、二组。请合并到一张工作表")
+    assert said.startswith("这些工作表都含有人员：Sheet、二组。请合并到一张工作表")
 
 
 @pytest.mark.parametrize(
@@ -372,13 +372,13 @@ def test_cells_as_people_write_them(cells: dict[str, str], column: str, value: o
     [
         ({"document_number": ""}, "证件号码：证件号码必填"),
         ({"document_number": "无"}, "证件号码：证件号码必填"),
-        ({"document_number": "003582900307001"}, "证件号码：这是 15 位的旧号码，请换成 18 位的身份证号码"),
-        ({"phone": "15412345678/15412345679"}, "手机号：一格只填一个号码"),
-        ({"phone": "15412345678、0595-85661234"}, "手机号：一格只填一个号码"),
+        ({"document_number": "003582900307001"}, "证件号码：这是 15 位旧号码，请填写 18 位身份证号码"),
+        ({"phone": "15412345678/15412345679"}, "手机号：每格只能填写一个号码"),
+        ({"phone": "15412345678、0595-85661234"}, "手机号：每格只能填写一个号码"),
         ({"name": "张三（户主）"}, "姓名：请去掉姓名中的括号及其内容，如“（户主）”"),
         ({"region": "第一网格"}, f"网格编码：辖区内有多个同名区划，请改填代码：{PATCH}, {OTHER_PATCH}"),
-        ({"region": "东海社区"}, f"网格编码：辖区内没有这个社区、片区或网格，请填代码，如 {SHATANG}"),
-        ({"region": "-"}, f"网格编码：必填，请填网格、片区或社区的代码，如 {SHATANG}"),
+        ({"region": "东海社区"}, f"网格编码：本辖区内没有该社区、片区或网格，请填写代码，如 {SHATANG}"),
+        ({"region": "-"}, f"网格编码：必填，请填写网格、片区或社区代码，如 {SHATANG}"),
         (
             {"document_type": "20", "document_number": "E1234567", "sex": "男", "birth_date": "1990"},
             "出生日期：应为日期，如 1990-01-31",

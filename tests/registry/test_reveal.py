@@ -50,7 +50,11 @@ async def test_the_person_reads_the_purpose_the_reason_and_the_organisation_in_w
     guardian = district.caller("gateway", Role.RESIDENT, residents=(uuid4(), UUID(id_)))
     expected = {
         "zh-CN": ("查看了您未遮盖的信息（姓名、证件号码、电话或住址）", "密切接触者追踪", "社区工作人员"),
-        "en": ("saw your name, document number, phone or address in full", "contact tracing", "community officer"),
+        "en": (
+            "viewed your name, document number, phone or address unmasked",
+            "contact tracing",
+            "community officer",
+        ),
     }
     for reader in (me, guardian):
         for language, words in expected.items():

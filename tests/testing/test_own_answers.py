@@ -111,7 +111,7 @@ async def test_a_retest_says_where_and_how_in_the_readers_language(district: Dis
         assert said["state"] == state
         steps += [said["next_step"], chinese.json()["items"][0]["next_step"]]
     assert steps[1] == "请等待工作人员上门，或按社区安排单独采样；结果出来前请不要外出"
-    assert "come to your door" in steps[0]
+    assert "Wait for the staff at home" in steps[0]
     assert len(set(steps)) == 6
 
 

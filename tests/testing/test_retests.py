@@ -5,9 +5,11 @@ from uuid import UUID
 
 import pytest
 
+from services.testing.retests import rules
 from shared import clock
 from shared.actors import Role
 from shared.contracts.registry import Resident
+from shared.contracts.testing import Outcome
 from tests.harness import District
 from tests.testing.conftest import MakeRound, Round, residents, say_residents
 
@@ -322,3 +324,30 @@ async def test_who_is_called_is_never_told_that_no_swab_is_needed(district: Dist
     [kept] = await ring.send(ring.swab(single, person))
     assert kept["status"] == "kept"
     assert await states(ring) == {str(person): ("sampled", None)}
+
+
+async def test_the_rule_alone_decides_which_pools_call_their_members(
+    district: District, make_round: MakeRound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another rule, here that a failed test calls, every statement follows it."""
+
+    def calls_members(outcome: Outcome | None, *, pool: bool, drill: bool = False) -> bool:
+        return outcome == "invalid" and pool and not drill
+
+    monkeypatch.setattr(rules, "calls_members", calls_members)
+    people = await residents(district, 2)
+    swabbed, waiting = (str(person) for person in people)
+    ring = await make_round()
+    pool, _ = await ring.filled(people)
+    await ring.report(ring.result_of(pool, "positive"))
+    assert await ring.retests() == []
+    await ring.report(ring.result_of(pool, "invalid", 2))
+    assert await states(ring) == {swabbed: ("called", None), waiting: ("called", None)}
+    district.move_clock(minutes=1)
+    single, _ = await ring.filled(people[:1], capacity=1)
+    await ring.report(ring.result_of(single, "negative"))
+    assert (await states(ring))[swabbed] == ("settled", "negative")
+    await ring.report(ring.result_of(single, "inconclusive", 2))
+    assert await states(ring) == {swabbed: ("called", None), waiting: ("called", None)}
+    await ring.report(ring.result_of(pool, "positive", 3))
+    assert await states(ring) == {swabbed: ("withdrawn", None), waiting: ("withdrawn", None)}

@@ -32,7 +32,7 @@ ALLOWED_TUBES = {
     "sealed": {"depart": "in_transit", "receive": "received", "discard": "discarded"},
     "in_transit": {"receive": "received", "discard": "discarded"},
     "received": {"report": "resulted", "discard": "discarded"},
-    "resulted": {"report": "resulted"},
+    "resulted": {"report": "resulted", "give_up": "discarded"},
     "discarded": {},
 }
 ALLOWED_CAMPAIGNS = {
@@ -49,8 +49,8 @@ ALLOWED_BOXES = {
 }
 ALLOWED_RETESTS = {
     "called": {"sample": "sampled", "settle": "settled", "withdraw": "withdrawn"},
-    "sampled": {"call": "called", "settle": "settled", "withdraw": "withdrawn"},
-    "settled": {"call": "called", "settle": "settled"},
+    "sampled": {"move": "sampled", "recall": "called", "settle": "settled", "withdraw": "withdrawn"},
+    "settled": {"recall": "called", "settle": "settled"},
     "withdrawn": {"call": "called"},
 }
 
@@ -58,6 +58,13 @@ ALLOWED_RETESTS = {
 @pytest.mark.parametrize(("state", "by"), list(product(get_args(TubeState), get_args(tubes.TubeMove))))
 def test_moves_of_tubes(state: TubeState, by: tubes.TubeMove) -> None:
     assert tubes.move(state, by) == ALLOWED_TUBES[state].get(by)
+    assert (state in tubes.states_before(by)) == (by in ALLOWED_TUBES[state])
+
+
+@pytest.mark.parametrize("outcome", [None, *get_args(Outcome)])
+def test_only_a_result_that_is_held_and_in_force_for_nobody_is_given_up(outcome: Outcome | None) -> None:
+    assert tubes.discard_move(outcome, missing=0) == "discard"
+    assert tubes.discard_move(outcome, missing=1) == ("give_up" if outcome in ("negative", "invalid") else "discard")
 
 
 @pytest.mark.parametrize(("state", "by"), list(product(get_args(CampaignState), get_args(campaigns.CampaignMove))))
@@ -216,7 +223,7 @@ def test_the_highest_revision_wins_whatever_the_order(reports: list[results.Repo
         if decision == "take":
             assert tube.revision is None or report.revision > tube.revision
             tube = dataclasses.replace(
-                tube, state="resulted", revision=report.revision, said={**tube.said, report.revision: report}
+                tube, state="resulted", revision=report.revision, reports={**tube.reports, report.revision: report}
             )
         assert results.decide(report, tube, NOW, AHEAD) in ("already", "result_outdated")
     if reports:

@@ -1,4 +1,4 @@
-"""Messages: what happens when the 120 desk or a hospital told something."""
+"""Reactions to messages of the 120 desk and hospitals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,45 +20,46 @@ from shared.work import Work
 
 
 async def forget_messages(work: Work, ids: Sequence[UUID]) -> None:
-    """Messages that moved a referral stay with it: their sender's retention is not ours. Nothing is forgotten."""
+    """Delete nothing: messages stay with their referral, independent of the sender's retention."""
 
 
 @reacts_to(Message, forget=forget_messages)
 async def follow_messages(work: Work, messages: Sequence[Message]) -> None:
-    """Keep what was told of referrals, and work each referral's course out anew from all that was told of it.
+    """Store messages about referrals, and recompute the course of each referral from all its messages.
 
-    What has no place, such as an unknown referral or a forbidden transition, is kept as rejected for people to see.
+    A message that does not fit, such as one with an unknown referral or a forbidden transition, is stored as rejected,
+    so that staff see it.
     """
-    ours = [(message, rules.read(message)) for message in messages if rules.is_ours(message)]
-    if not ours:
+    readings = [(message, rules.read(message)) for message in messages if rules.is_ours(message)]
+    if not readings:
         return
-    await work.upsert(MessageRow, [_values(message, reading) for message, reading in ours])
+    await work.upsert(MessageRow, [_values(message, reading) for message, reading in readings])
     await work.run(TURN, key=TURN_KEY)
-    named = in_order(reading.referral_id for _, reading in ours if reading.referral_id and not reading.fault)
-    await _recompute(work, named)
+    referral_ids = in_order(reading.referral_id for _, reading in readings if reading.referral_id and not reading.fault)
+    await _recompute(work, referral_ids)
 
 
 async def go_on_from_what_was_told(work: Work, row: ReferralRow) -> None:
-    """Of a referral that is taken up again: if somebody has the person by now, it stands where they are."""
-    heard = _heard(row, (await _told(work, [row.id])).get(row.id, []))
-    if course(row.since, map(_event, heard)).state not in BEFORE_TRANSPORT:
+    """Apply the earlier messages to a reopened referral if they say that the transport has begun meanwhile."""
+    accepted = _heard(row, (await _told(work, [row.id])).get(row.id, []))
+    if course(row.since, map(_event, accepted)).state not in BEFORE_TRANSPORT:
         await _recompute(work, [row.id])
 
 
 async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
     referrals = await _lock(work, ids)
-    told = await _told(work, [row.id for row in referrals])
+    messages_of = await _told(work, [row.id for row in referrals])
     protocols = await all_protocols(work)
     changed = []
     for row in referrals:
-        messages = told.get(row.id, [])
-        heard = _heard(row, messages)
-        began = row.since if row.state == "reported" else row.reported_at  # later, if it was taken up again
-        found = course(began, map(_event, heard), row.cancelled_at)
+        messages = messages_of.get(row.id, [])
+        accepted = _heard(row, messages)
+        began = row.since if row.state == "reported" else row.reported_at  # `since` is later after a reopening
+        current = course(began, map(_event, accepted), row.cancelled_at)
         for message in messages:
-            _judge(message, row.region, found.rejected.get(message.id) if message in heard else rules.NOT_THEIRS)
+            _judge(message, row.region, current.rejected.get(message.id) if message in accepted else rules.NOT_THEIRS)
         before = row.public(), row.hospital
-        _apply(work, row, found, protocols[row.protocol])
+        _apply(work, row, current, protocols[row.protocol])
         if (row.public(), row.hospital) != before:
             changed.append(row)
     await work.session.flush()
@@ -69,7 +70,7 @@ async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
 
 
 def _values(message: Message, reading: rules.Reading) -> dict[str, Any]:
-    """A message as kept. One of an unknown referral stays rejected so; the others are judged with their referral."""
+    """Return the row of a message. It starts as rejected; `_recompute` decides if its referral exists."""
     return {
         "id": message.id,
         "region": message.region,
@@ -101,23 +102,23 @@ FAULTS = ("kind_unknown", "wrong_sender", "clock_ahead", "referral_missing")
 
 
 async def _told(work: Work, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]:
-    """What was told of these referrals, without what is wrong in itself."""
+    """Return the messages of these referrals, without those that are faulty themselves."""
     statement = select(MessageRow).where(MessageRow.referral_id.in_(ids)).execution_options(populate_existing=True)
-    found: dict[UUID, list[MessageRow]] = {}
+    messages: dict[UUID, list[MessageRow]] = {}
     for row in await work.session.scalars(statement):
         if row.referral_id is not None and row.reason not in FAULTS:
-            found.setdefault(row.referral_id, []).append(row)
-    return found
+            messages.setdefault(row.referral_id, []).append(row)
+    return messages
 
 
 def _heard(referral: ReferralRow, messages: Sequence[MessageRow]) -> list[MessageRow]:
-    """The messages of those who may tell of this person."""
+    """Return the messages of senders that may report on this person."""
     given_to = {message.hospital for message in messages if message.source == "desk_120" and message.hospital}
     return [one for one in messages if rules.may_tell(one.source, one.party, referral.reason, given_to)]
 
 
 def _event(message: MessageRow) -> Event:
-    """What was told. A hospital speaks of itself, whatever else it names."""
+    """Return the event of a message. The hospital of a hospital's message is always the sender."""
     move = next(move for move in rules.SENDERS if rules.PREFIX + move == message.kind)
     hospital = message.party if message.source == "hospital" else message.hospital
     return Event(message.id, move, message.occurred_at, hospital)
@@ -129,13 +130,13 @@ def _judge(message: MessageRow, region: str, reason: str | None) -> None:
     message.state = "rejected" if message.reason else "applied"
 
 
-def _apply(work: Work, row: ReferralRow, found: Course, protocol: Protocol) -> None:
-    entered = (found.state, found.since) != (row.state, row.since)
-    row.state, row.since, row.closed_at = found.state, found.since, found.closed_at
-    row.dispatched_at = found.times.get("dispatched")
-    row.on_board_at = found.times.get("on_board")
-    row.handed_over_at = found.times.get("handed_over")
-    row.hospital = found.hospital
+def _apply(work: Work, row: ReferralRow, current: Course, protocol: Protocol) -> None:
+    entered = (current.state, current.since) != (row.state, row.since)
+    row.state, row.since, row.closed_at = current.state, current.since, current.closed_at
+    row.dispatched_at = current.times.get("dispatched")
+    row.on_board_at = current.times.get("on_board")
+    row.handed_over_at = current.times.get("handed_over")
+    row.hospital = current.hospital
     if entered:
-        row.due_at = due_at(found.state, found.since, protocol)
+        row.due_at = due_at(current.state, current.since, protocol)
         row.overdue_at = overdue_at(row.due_at, work.now)

@@ -1,4 +1,4 @@
-"""Messages: what callers may ask (O4)."""
+"""Routes of messages (O4)."""
 
 from typing import Annotated
 
@@ -21,7 +21,9 @@ SENDERS = Role.DESK_120 | Role.HOSPITAL
 async def list_messages(
     work: Work,
     page: PageAsked,
-    state: Annotated[MessageState | None, Query(description="`rejected` for those that moved nothing.")] = None,
+    state: Annotated[
+        MessageState | None, Query(description="Only those in this state. `rejected`: the message changed nothing.")
+    ] = None,
 ) -> Listed[KeptMessage]:
-    """List messages of the 120 desk and hospitals about referrals, with their outcome. A sender sees its own."""
+    """List messages of the 120 desk and hospitals about referrals, with their outcome. Senders see only their own."""
     return await use_cases.list_messages(work, state, page)

@@ -1,4 +1,4 @@
-"""Messages: which of them tell something of a referral, and from whom they may come. Pure."""
+"""Pure rules of messages: what they mean for a referral, and which senders may report it."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -22,15 +22,16 @@ SENDERS: Mapping[Move, tuple[str, ...]] = {
     "admitted": ("hospital",),
     "confirmed": ("hospital",),
 }
-"""Transport is told by the 120 desk, the outcome by the hospital, the handing over by both."""
+"""The senders of each move: the 120 desk reports the transport, the hospital the outcome, both the handover."""
 
 NOT_THEIRS = "not_their_patient"
 
 
 def may_tell(source: str, party: str, reason: ReferralReason, given_to: Set[str]) -> bool:
-    """Whether a sender may tell anything of a person. A hospital may of whom the desk has brought to it.
+    """Return whether a sender may report on a person. A hospital may if the 120 desk has named it.
 
-    Where the desk has named none, whoever came by themselves with a fever may be in any; a positive comes by transport.
+    If the desk has named no hospital, any hospital may report on a person with a fever, because the person may have
+    come alone. A person with a positive result comes only by transport.
     """
     if source != "hospital":
         return True
@@ -43,7 +44,7 @@ MOST_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class Reading:
-    """What a message says, or what is wrong with it in itself."""
+    """The content of a message, or its own fault."""
 
     referral_id: UUID | None
     move: Move | None
@@ -52,17 +53,17 @@ class Reading:
 
 
 def is_ours(message: Message) -> bool:
-    """Whether a message speaks of a referral at all. Others have other readers."""
+    """Return whether a message is about a referral. Other services read the others."""
     return message.kind.startswith(PREFIX)
 
 
 def read(message: Message) -> Reading:
-    """What a message tells. Whatever it holds, it is read: what is wrong is kept as a fault."""
+    """Read a message. Any content is accepted, and errors become a fault."""
     move = next((move for move in SENDERS if PREFIX + move == message.kind), None)
     referral_id = _uuid(message.data.get("referral_id"))
     hospital = message.data.get("hospital")
-    named = hospital[:MOST_CHARACTERS] if isinstance(hospital, str) and hospital.strip() else None
-    return Reading(referral_id, move, named, _fault(message, move, referral_id))
+    name = hospital[:MOST_CHARACTERS] if isinstance(hospital, str) and hospital.strip() else None
+    return Reading(referral_id, move, name, _fault(message, move, referral_id))
 
 
 def _fault(message: Message, move: Move | None, referral_id: UUID | None) -> Fault | None:

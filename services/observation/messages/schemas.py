@@ -1,4 +1,4 @@
-"""Messages: what is said of them."""
+"""Responses of messages."""
 
 from datetime import datetime
 from typing import Literal
@@ -10,7 +10,7 @@ from shared.contracts.resource import Said
 
 
 class KeptMessage(Said):
-    """A message of the 120 desk or a hospital, and whether it moved its referral."""
+    """A message of the 120 desk or a hospital, and whether it changed its referral."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -36,7 +36,7 @@ class KeptMessage(Said):
     source: str
     message_id: str
     kind: str
-    referral_id: UUID | None = Field(description="The referral it names, if it names one.")
+    referral_id: UUID | None = Field(description="The referral named in the message, if any.")
     occurred_at: datetime = Field(description="By the sender's own clock.")
     received_at: datetime
     state: Literal["applied", "rejected"]

@@ -1,4 +1,4 @@
-"""Messages: what the 120 desk and hospitals told of referrals, and what became of it."""
+"""Tables of messages of the 120 desk and hospitals about referrals, with their outcome."""
 
 from datetime import datetime
 from typing import Literal
@@ -15,7 +15,7 @@ MessageState = Literal["applied", "rejected"]
 
 
 class MessageRow(Row):
-    """One message. Its `region` is its referral's, or the sender's where there is no such referral."""
+    """One message. Its `region` is that of its referral, or of the sender if the referral does not exist."""
 
     __tablename__ = "messages"
 
@@ -37,5 +37,5 @@ class MessageRow(Row):
     )
 
     def say(self) -> KeptMessage:
-        """As the API says it."""
+        """Return the form of the API."""
         return KeptMessage.model_validate({name: getattr(self, name) for name in KeptMessage.model_fields})

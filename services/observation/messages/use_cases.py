@@ -1,4 +1,4 @@
-"""Messages: what happens."""
+"""Use case of messages."""
 
 from sqlalchemy import select
 
@@ -9,6 +9,7 @@ from shared.work import Listed, Page, Work
 
 
 async def list_messages(work: Work, state: MessageState | None, page: Page) -> Listed[KeptMessage]:
+    """Return one page of messages. A machine sees only those of its own role."""
     statement = select(MessageRow)
     if work.actor.role in Role.MACHINE:
         statement = statement.where(MessageRow.source == work.actor.role.label)

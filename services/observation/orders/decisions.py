@@ -1,6 +1,6 @@
-"""Orders: what only two people decide of them (article 10): one of the team proposes, another of the command approves.
+"""Decisions on orders that need two people (article 10): a member of the team proposes, a commander approves.
 
-What is proposed is looked at when it is proposed, and again when it happens: the order may have ended meanwhile.
+Each proposal is checked when it is made and again when it is carried out, because the order may have ended meanwhile.
 """
 
 from uuid import UUID
@@ -25,43 +25,46 @@ from shared.proposals.use_cases import Kind, Proposal, propose
 from shared.work import Work
 
 
-async def propose_early_end(work: Work, order_id: UUID, asked: EarlyEnd) -> Proposal:
+async def propose_early_end(work: Work, order_id: UUID, request: EarlyEnd) -> Proposal:
+    """Propose to end an order early. The proposal lists the exposures that were judged."""
     row = await open_order(work, order_id)
     work.saw([row.resident_id])
-    what = EarlyEndOf(order_id=order_id, day_0=row.day_0, exposures=row.exposures, **asked.model_dump())
-    return await propose(work, EARLY_END, what, asked.reason, region=row.region)
+    what = EarlyEndOf(order_id=order_id, day_0=row.day_0, exposures=row.exposures, **request.model_dump())
+    return await propose(work, EARLY_END, what, request.reason, region=row.region)
 
 
-async def propose_conversion(work: Work, order_id: UUID, asked: Conversion) -> Proposal:
+async def propose_conversion(work: Work, order_id: UUID, request: Conversion) -> Proposal:
+    """Propose another kind of observation for the rest of the days."""
     row = await open_order(work, order_id)
     work.saw([row.resident_id])
-    _check_room(await get_protocol(work, row.protocol), asked)
-    what = ConversionOf(order_id=order_id, **asked.model_dump())
-    return await propose(work, CONVERSION, what, asked.reason, region=row.region)
+    _check_room(await get_protocol(work, row.protocol), request)
+    what = ConversionOf(order_id=order_id, **request.model_dump())
+    return await propose(work, CONVERSION, what, request.reason, region=row.region)
 
 
-async def propose_extension(work: Work, order_id: UUID, asked: Extension) -> Proposal:
+async def propose_extension(work: Work, order_id: UUID, request: Extension) -> Proposal:
+    """Propose to add days to an order."""
     row = await open_order(work, order_id)
     work.saw([row.resident_id])
-    _check_days(row, asked)
-    what = ExtensionOf(order_id=order_id, **asked.model_dump())
-    return await propose(work, EXTENSION, what, asked.reason, region=row.region)
+    _check_days(row, request)
+    what = ExtensionOf(order_id=order_id, **request.model_dump())
+    return await propose(work, EXTENSION, what, request.reason, region=row.region)
 
 
 async def end_early(work: Work, what: EarlyEndOf, proposal_id: UUID) -> None:
-    """End it before its days or tests are complete. The positives it is ended for open no other order."""
-    await work.run(TURN, key=TURN_KEY)  # before the row, as who follows the facts takes them
+    """End an order before its days or tests are complete. The listed exposures open no new order."""
+    await work.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
     row = await open_order(work, what.order_id)
     if (row.day_0, row.exposures) != (what.day_0, what.exposures):
         raise OrderGroundChanged()
     row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
     await restricted(work, row, "ended_early")
     async with work.everywhere():
-        await follow(work, [row.resident_id])  # another positive, which nobody judged, may be in their household
+        await follow(work, [row.resident_id])  # the household may have another positive that was not judged
 
 
 async def convert(work: Work, what: ConversionOf, proposal_id: UUID) -> None:
-    """Move a person to a site, or home, for the rest of the days."""
+    """Move a person to a site or home for the rest of the days."""
     row = await open_order(work, what.order_id)
     protocol = await get_protocol(work, row.protocol)
     _check_room(protocol, what)
@@ -71,7 +74,7 @@ async def convert(work: Work, what: ConversionOf, proposal_id: UUID) -> None:
 
 
 async def extend(work: Work, what: ExtensionOf, proposal_id: UUID) -> None:
-    """Add days."""
+    """Add days to an order."""
     row = await open_order(work, what.order_id)
     _check_days(row, what)
     row.extra_days, row.extra_reason = row.extra_days + what.days, what.reason

@@ -1,4 +1,4 @@
-"""Orders that follow from facts: who lives with a positive is observed; what rested on a correction is withdrawn."""
+"""Updates orders from facts: opens them for people who live with a positive, withdraws those without ground."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ STATE_FOR: Mapping[Why, OrderState] = {
     "evidence_withdrawn": "withdrawn",
     "person_closed": "withdrawn",
 }
-"""How an order ends that no longer has a ground: who became positive goes on to hospital, the others are free."""
+"""The state of an order that ends without ground. A person who became positive goes to hospital."""
 
-ENDED = text("""
+SELECT_ENDED_ORDERS = text("""
     SELECT resident_id, day_0, CASE end_reason WHEN 'ended_early' THEN exposures ELSE '{}' END AS early_for FROM orders
     WHERE end_reason IN ('completed', 'ended_early') AND resident_id = ANY(CAST(:residents AS uuid[]))
 """)
@@ -37,7 +37,7 @@ ENDED = text("""
 
 @dataclass(frozen=True)
 class Facts:
-    """All that decides about the orders of some people."""
+    """All facts that decide about the orders of some people."""
 
     near: Nearby
     negatives: Mapping[UUID, Sequence[date]]
@@ -47,7 +47,7 @@ class Facts:
 
 
 async def lock_open_orders(work: Work, residents: Iterable[UUID]) -> dict[UUID, OrderRow]:
-    """The open orders of these people, locked in the order of their ids."""
+    """Lock and return the open orders of these people, in the order of ids."""
     statement = (
         select(OrderRow)
         .where(OrderRow.resident_id.in_(in_order(residents)), OrderRow.state == "open")
@@ -67,12 +67,12 @@ async def follow_orders(
     positives: Sequence[Finding],
     negatives: Mapping[UUID, Sequence[date]],
 ) -> None:
-    """Make the orders of these people what the facts call for: open, change, convert or withdraw them.
+    """Open, change, convert or withdraw the orders of these people as the facts require.
 
-    `held` are their open orders, locked. Orders that people ended are never opened again.
+    `held` are their open orders, locked. An order that people ended is never opened again.
     """
     ended: dict[UUID, list[Ended]] = {}
-    for row in await work.rows(ENDED, residents=list(residents)):
+    for row in await work.rows(SELECT_ENDED_ORDERS, residents=list(residents)):
         ended.setdefault(row["resident_id"], []).append(Ended(row["day_0"], row["early_for"]))
     known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), ended, work.now)
     followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
@@ -84,7 +84,7 @@ async def follow_orders(
 
 
 def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:
-    """The person's order if the facts changed it, or opened it."""
+    """Return the person's order if the facts opened or changed it, otherwise None."""
     lived_with = facts.exposures_of(person, known.near, row.evidence_id if row else None)
     exposures = facts.unanswered(lived_with, known.ended.get(person.id, ()))
     ground = facts.order_of(person, known.near, exposures)
@@ -129,13 +129,13 @@ def _open(work: Work, person: Person, ground: Exposure, known: Facts) -> OrderRo
 
 
 def _exposures(person: Person, ground: Exposure, known: Facts) -> list[UUID]:
-    """The positives of the person's household; none if what the order rests on was in another, before they moved."""
+    """Return the positives of the person's household, or [] if the order's ground is in a former household."""
     tubes = in_order(one.tube for one in facts.exposures_of(person, known.near))
     return tubes if ground.tube in tubes else []
 
 
 def settle(row: OrderRow, person: Person | None, protocol: Protocol) -> None:
-    """Work out an order's kind and end: people's decision about the kind goes before what the tags say."""
+    """Set an order's kind and end. A decision of people about the kind has priority over the tags."""
     if row.kind_set is not None:
         row.kind = row.kind_set
     elif person is not None:

@@ -1,6 +1,7 @@
-"""The notice 告知书 that a person under observation is handed, and the one that ends it, as a printable page.
+"""The printable notices of observation: the notice 告知书 at the start and the release notice at the end.
 
-Observation holds no names: name, address and phone are blank lines, filled in by hand or by the caller's own page.
+Observation has no names, so name, address and phone are blank lines. They are filled in by hand or by the caller's own
+page.
 """
 
 import base64
@@ -31,7 +32,7 @@ RULES: dict[OrderKind, tuple[str, ...]] = {
 COMMON = (
     "每日测温 {temperatures} 次（早、晚各一次），并报告体温和症状。",
     "如出现发热（≥ {fever} ℃）、干咳、乏力、咽痛、嗅（味）觉减退、腹泻等症状，请立即报告，"
-    "留在原处等待 120 专车，不要自行就医。",
+    "留在原处等待 120 专车，请勿自行就医。",
     "需要食品、药品、就医等帮助，请联系工作专班。就医、核酸采样、申诉不受限制。",
 )
 
@@ -48,7 +49,7 @@ dd { margin: 0; border-bottom: 1px solid #999; min-height: 1.8em; }
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 HEADERS = {"content-security-policy": f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; frame-ancestors 'none'"}
-"""What the page is sent with: its own style, and nothing else."""
+"""The response headers of the page. They allow only its own style."""
 
 PAGE = Template("""<!doctype html>
 <html lang="zh-CN">
@@ -83,16 +84,16 @@ $text
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """Who signs a notice, and by which plan: settings of the installation."""
+    """The signature of a notice and the plan it is based on, from the settings of the installation."""
 
     headquarters: str = ""
-    """A line to fill in by hand if empty."""
+    """If empty, the page has a line to fill in by hand."""
     plan: str = ""
-    """The protocol alone is named if empty."""
+    """If empty, the page names only the protocol."""
 
 
 def render(order: Order, protocol: Protocol, end_reason: str | None, extra_days: int, issuer: Issuer) -> str:
-    """The notice that fits the order's state: of observation while it is open, of its end afterwards."""
+    """Return the notice for the order's state: of observation while it is open, of release afterwards."""
     title, lines, text = _opening(order, protocol, extra_days) if order.state == "open" else _ending(order, end_reason)
     return PAGE.substitute(
         style=STYLE,

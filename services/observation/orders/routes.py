@@ -1,4 +1,4 @@
-"""Orders: what callers may ask (O1, articles 3 and 10)."""
+"""Routes of orders (O1, articles 3 and 10)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -42,12 +42,14 @@ TEAM = Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND
 async def list_orders(
     work: Work,
     page: PageAsked,
-    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only who lives there.")] = None,
+    region: Annotated[
+        str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only orders of people in this region.")
+    ] = None,
     state: Annotated[OrderState | None, Query(description="Only those in this state.")] = None,
-    kind: Annotated[OrderKind | None, Query(description="Only those of this kind.")] = None,
-    resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
+    kind: Annotated[OrderKind | None, Query(description="Only orders of this kind.")] = None,
+    resident_id: Annotated[UUID | None, Query(description="Only orders of this person.")] = None,
 ) -> Listed[Order]:
-    """List observation orders: staff see those of their region, residents their own."""
+    """List observation orders. Staff see those of their region, residents their own."""
     return await use_cases.list_orders(work, OrderFilter(region, state, kind, resident_id), page)
 
 
@@ -59,19 +61,19 @@ async def get_order(order_id: OrderId, work: Work) -> Order:
 
 @router.get("/{order_id}/plan", role=READERS, raises=[NotFound])
 async def plan_of_order(order_id: OrderId, work: Work) -> OrderPlan:
-    """Show the plan of an order: each day, tests done, and what is missing before it can end.
+    """Show the plan of an order: the days, the tests done, and what is missing before it can end.
 
-    Days are calendar days in Asia/Shanghai; day n is complete at its end. Source: the order's protocol.
+    Days are calendar days in Asia/Shanghai. Day n is complete at its end. Source: the order's protocol.
     """
     return await use_cases.plan_of_order(work, order_id)
 
 
 @router.get("/{order_id}/notice", role=READERS, raises=[NotFound], response_class=HTMLResponse, extra=NOTICE)
 async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
-    """Print the notice 告知书 of an order, or that of its end, in Chinese (HTML).
+    """Show the printable notice 告知书 of an order, or its release notice, in Chinese (HTML).
 
-    It contains the resident's number. Name, address and phone are blank lines, because this service does not have them:
-    they are filled in by hand, or by the page that shows it. Source: article 10.
+    It contains the resident's id. Name, address and phone are blank lines, because this service does not have them.
+    They are filled in by hand, or by the page that shows the notice. Source: article 10.
     """
     return HTMLResponse(await use_cases.notice_of_order(work, order_id), headers=notice.HEADERS)
 
@@ -80,13 +82,13 @@ async def notice_of_order(order_id: OrderId, work: Work) -> HTMLResponse:
 async def end_order(order_id: OrderId, work: Work) -> Order:
     """End an order whose days are complete and whose tests are negative.
 
-    A later negative single-tube test replaces a missed one. Before that, only an early end by two people is possible.
+    A later negative single-tube test replaces a missed one. Otherwise the order can only be ended early, by two people.
     """
     return await use_cases.end_order(work, order_id)
 
 
 DECIDED = {"role": TEAM, "status": 201, "audit": Kind.APPROVAL, "location": "/observation/v1/proposals/{id}"}
-"""What one person proposes, and another of the command that answers for the person's region approves."""
+"""Options of the routes for proposals, which a commander of the person's region approves."""
 
 
 @router.post(
@@ -95,12 +97,12 @@ DECIDED = {"role": TEAM, "status": 201, "audit": Kind.APPROVAL, "location": "/ob
     response_model=decisions.EARLY_END.proposal,
     **DECIDED,
 )
-async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> Proposal:
-    """Propose that an order ends before its days or tests are complete, with a reason.
+async def propose_early_end(order_id: OrderId, request: EarlyEnd, work: Work) -> Proposal:
+    """Propose to end an order before its days or tests are complete, with a reason.
 
     It ends when another commander approves. Source: article 10.
     """
-    return await decisions.propose_early_end(work, order_id, asked)
+    return await decisions.propose_early_end(work, order_id, request)
 
 
 @router.post(
@@ -109,13 +111,13 @@ async def propose_early_end(order_id: OrderId, asked: EarlyEnd, work: Work) -> P
     response_model=decisions.CONVERSION.proposal,
     **DECIDED,
 )
-async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -> Proposal:
-    """Propose to move a person to a site, or home, for the rest of the observation, with a reason.
+async def propose_conversion(order_id: OrderId, request: Conversion, work: Work) -> Proposal:
+    """Propose to move a person to a site or home for the rest of the observation, with a reason.
 
-    Home needs a separate room that staff have seen. It takes effect when a commander approves.
+    Home needs a separate room that staff have seen. The change takes effect when a commander approves.
     Source: article 10.
     """
-    return await decisions.propose_conversion(work, order_id, asked)
+    return await decisions.propose_conversion(work, order_id, request)
 
 
 @router.post(
@@ -124,6 +126,6 @@ async def propose_conversion(order_id: OrderId, asked: Conversion, work: Work) -
     response_model=decisions.EXTENSION.proposal,
     **DECIDED,
 )
-async def propose_extension(order_id: OrderId, asked: Extension, work: Work) -> Proposal:
+async def propose_extension(order_id: OrderId, request: Extension, work: Work) -> Proposal:
     """Propose to add days to an order, with a reason. They are added when a commander approves."""
-    return await decisions.propose_extension(work, order_id, asked)
+    return await decisions.propose_extension(work, order_id, request)

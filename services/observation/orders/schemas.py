@@ -1,4 +1,4 @@
-"""Orders: what callers send, and the plan of an order."""
+"""Requests of orders, and the plan of an order."""
 
 from datetime import date, datetime
 from typing import Literal
@@ -22,11 +22,11 @@ class Conversion(Said):
 
     kind: Literal["central", "home"]
     reason: str = Field(min_length=2, max_length=500)
-    own_room: bool = Field(default=False, description="Whether somebody has seen that there is a room of one's own.")
+    own_room: bool = Field(default=False, description="Whether staff have seen a separate room.")
 
 
 class Extension(Said):
-    """More days than the protocol's."""
+    """Days to add to those of the protocol."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"days": 7, "reason": "同住人员期间出现症状"}]})
 
@@ -35,7 +35,7 @@ class Extension(Said):
 
 
 class EarlyEnd(Said):
-    """Why an observation should end before its days or tests are complete."""
+    """The reason to end an observation before its days or tests are complete."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "户籍登记有误，该人员并未与阳性人员同住"}]})
 
@@ -43,7 +43,7 @@ class EarlyEnd(Said):
 
 
 class EarlyEndOf(EarlyEnd):
-    """The end of one order, for these positives: one that comes afterwards is another matter."""
+    """The early end of one order for the listed exposures. A later exposure is not covered."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -97,15 +97,15 @@ class ExtensionOf(Extension):
 
 
 class TestDay(Said):
-    """A test the protocol asks for."""
+    """A test required by the protocol."""
 
     day: int
     date: date
-    done: bool = Field(description="Whether a negative single tube of the person's own answers it.")
+    done: bool = Field(description="Whether the person has a negative single-tube result for it.")
 
 
 class OrderPlan(Said):
-    """What an order asks for day by day, and what is still missing before it may end."""
+    """The days and tests of an order, and what is missing before it can end."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -136,13 +136,13 @@ class OrderPlan(Said):
     kind: OrderKind
     protocol: int
     day_0: date
-    day: int = Field(description="Today's number; day 0 is the day of last exposure (Asia/Shanghai).")
-    days: int = Field(description="Days to complete, extensions included.")
+    day: int = Field(description="The number of today. Day 0 is the day of last exposure (Asia/Shanghai).")
+    days: int = Field(description="Days to complete, including extensions.")
     ends_at: datetime
     tests: list[TestDay]
     visits_a_day: int
     temperatures_a_day: int
     may_end: bool
     end_reason: EndReason | None
-    kind_reason: str | None = Field(description="Why people chose another kind than the protocol.")
-    extra_reason: str | None = Field(description="Why people added days.")
+    kind_reason: str | None = Field(description="Why staff chose a kind other than the protocol's.")
+    extra_reason: str | None = Field(description="Why staff added days.")

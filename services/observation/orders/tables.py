@@ -1,4 +1,4 @@
-"""Orders: observation of people who were exposed."""
+"""Tables of orders: the observation of exposed people."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,11 +12,11 @@ from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.db import REGION
 
 MOST_EXTRA_DAYS = 60
-"""By how many days people may extend an order in all."""
+"""Most days by which an order can be extended in total."""
 
 
 class OrderRow(Row):
-    """One order. A person has one open order at a time; it rests on the last exposure. `region` is where they live."""
+    """One order. A person has at most one open order, based on the last exposure. `region` is the person's."""
 
     __tablename__ = "orders"
 
@@ -52,7 +52,7 @@ class OrderRow(Row):
     )
 
     def public(self) -> Order:
-        """As the API and the feed say it."""
+        """Return the form of the API and the feed."""
         return Order(
             id=self.id,
             version=self.version,

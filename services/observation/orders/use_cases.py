@@ -1,4 +1,4 @@
-"""Orders: what happens when people look at them, end, convert or extend them. Facts open them (`following.py`)."""
+"""Use cases of orders: show and end them. `following.py` opens them from facts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from shared.work import Listed, Page, Work
 
 @dataclass(frozen=True)
 class OrderFilter:
-    """Which orders are asked for."""
+    """The filter of a list of orders."""
 
     region: str | None = None
     state: OrderState | None = None
@@ -31,31 +31,34 @@ class OrderFilter:
     resident_id: UUID | None = None
 
     def clauses(self) -> list[Any]:
-        """The filter as SQL."""
-        found: list[Any] = []
+        """Return the filter as SQL conditions."""
+        conditions: list[Any] = []
         if self.region is not None:
             low, high = range_of(self.region)
-            found += [OrderRow.region >= low, OrderRow.region < high]
+            conditions += [OrderRow.region >= low, OrderRow.region < high]
         for column in ("state", "kind", "resident_id"):
             value = getattr(self, column)
             if value is not None:
-                found.append(getattr(OrderRow, column) == value)
-        return found
+                conditions.append(getattr(OrderRow, column) == value)
+        return conditions
 
 
 async def get_order(work: Work, order_id: UUID) -> Order:
+    """Return one order."""
     row = await work.get(OrderRow, order_id)
     work.saw([row.resident_id])
     return row.public()
 
 
 async def list_orders(work: Work, where: OrderFilter, page: Page) -> Listed[Order]:
+    """Return one page of orders."""
     listed = await work.page(select(OrderRow).where(*where.clauses()), page, OrderRow.public)
     work.saw(order.resident_id for order in listed.items)
     return listed
 
 
 async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
+    """Return the plan of an order."""
     row = await work.get(OrderRow, order_id)
     work.saw([row.resident_id])
     protocol = await get_protocol(work, row.protocol)
@@ -83,6 +86,7 @@ async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
 
 
 async def notice_of_order(work: Work, order_id: UUID) -> str:
+    """Return the printable notice of an order as HTML."""
     row = await work.get(OrderRow, order_id)
     work.saw([row.resident_id])
     settings = work.house.settings
@@ -91,6 +95,7 @@ async def notice_of_order(work: Work, order_id: UUID) -> str:
 
 
 async def end_order(work: Work, order_id: UUID) -> Order:
+    """End an order whose days and tests are complete."""
     row = await open_order(work, order_id)
     missing = _missing(row, await get_protocol(work, row.protocol))
     if work.now < row.ends_at:
@@ -102,7 +107,7 @@ async def end_order(work: Work, order_id: UUID) -> Order:
 
 
 async def open_order(work: Work, order_id: UUID) -> OrderRow:
-    """An order that may be changed, locked. Raises OrderEnded."""
+    """Lock and return an open order. Raises OrderEnded."""
     row = await work.lock(OrderRow, order_id)
     if row.state != "open":
         raise OrderEnded()
@@ -110,7 +115,7 @@ async def open_order(work: Work, order_id: UUID) -> OrderRow:
 
 
 async def restricted(work: Work, row: OrderRow, change: str) -> Order:
-    """Tell everybody what the person may do from now on, and leave it in the audit as what it is."""
+    """Publish a change of a restriction, and audit it as such."""
     work.audit(kind=Kind.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
     return await work.publish(row, change=change, urgent=True)
 

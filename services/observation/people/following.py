@@ -1,7 +1,7 @@
-"""Following: from all that is held of some people to what must be open for them.
+"""Derives the referrals and orders of people from all facts about them.
 
-Residents, tubes and messages come by three feeds, in any order; whichever comes last finds the facts of the others
-already here, because each writes its own facts first, then takes its turn, and only then looks.
+Residents, tubes and messages arrive on three feeds, in any order. Each reaction first writes its own facts, then takes
+the lock, and only then reads. So the last one sees the facts of the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,26 +19,27 @@ from shared.days import day_of
 from shared.ids import in_order, named_id
 from shared.work import Work
 
+# The lock of all transactions that derive referrals and orders.
 TURN = text("SELECT pg_advisory_xact_lock(:key)")
 TURN_KEY = named_id("lock", "observation:follow").int % 2**63
 
-# One look at an index for each, here and in `PEOPLE`: the planner knows nothing of a scope, and would rather read
-# everybody.
-HOMES = """
-    asked AS (
+# LATERAL … LIMIT 1 forces one index lookup per person, here and in `SELECT_PEOPLE`. With row-level security the planner
+# otherwise misestimates and reads all people.
+HOUSEHOLDS = """
+    query AS (
         SELECT unnest(CAST(CAST(:residents AS text) AS uuid[])) AS id
     ), homes AS (
-        SELECT DISTINCT household_id FROM asked CROSS JOIN LATERAL (
-            SELECT household_id FROM people WHERE people.id = asked.id LIMIT 1
+        SELECT DISTINCT household_id FROM query CROSS JOIN LATERAL (
+            SELECT household_id FROM people WHERE people.id = query.id LIMIT 1
         ) AS person
         WHERE household_id IS NOT NULL
     )
 """
 
-# Whom a change of these people or tubes can concern: those who live with a positive of their household, the positive
-# themselves, and who has something open that rests on these tubes or is their own.
-CONCERNED = text(f"""
-    WITH {HOMES}, evidence AS (
+# The people whom a change of these people or tubes can concern: members of a household with a positive, people with a
+# positive themselves, and people with an open order or referral of their own or based on these tubes.
+SELECT_CONCERNED = text(f"""
+    WITH {HOUSEHOLDS}, evidence AS (
         SELECT unnest(CAST(CAST(:tubes AS text) AS uuid[])) AS id
     ), members AS (
         SELECT household_id, id FROM homes CROSS JOIN LATERAL (
@@ -51,20 +52,20 @@ CONCERNED = text(f"""
     )
     SELECT id FROM members WHERE household_id IN (SELECT household_id FROM struck)
     UNION
-    SELECT id FROM asked CROSS JOIN LATERAL (
-        SELECT FROM findings WHERE findings.resident_id = asked.id AND positive LIMIT 1
+    SELECT id FROM query CROSS JOIN LATERAL (
+        SELECT FROM findings WHERE findings.resident_id = query.id AND positive LIMIT 1
     ) AS finding
     UNION
-    SELECT id FROM asked CROSS JOIN LATERAL (
-        SELECT FROM orders WHERE orders.resident_id = asked.id AND state = 'open' LIMIT 1
+    SELECT id FROM query CROSS JOIN LATERAL (
+        SELECT FROM orders WHERE orders.resident_id = query.id AND state = 'open' LIMIT 1
     ) AS own
     UNION
     SELECT resident_id FROM evidence CROSS JOIN LATERAL (
         SELECT resident_id FROM orders WHERE orders.evidence_id = evidence.id AND state = 'open' OFFSET 0
     ) AS resting
     UNION
-    SELECT id FROM asked CROSS JOIN LATERAL (
-        SELECT FROM referrals WHERE referrals.resident_id = asked.id AND closed_at IS NULL LIMIT 1
+    SELECT id FROM query CROSS JOIN LATERAL (
+        SELECT FROM referrals WHERE referrals.resident_id = query.id AND closed_at IS NULL LIMIT 1
     ) AS own
     UNION
     SELECT resident_id FROM evidence CROSS JOIN LATERAL (
@@ -72,11 +73,11 @@ CONCERNED = text(f"""
     ) AS resting
 """)  # noqa: S608 (a constant)
 
-# They, and all who share a household with them.
-PEOPLE = text(f"""
-    WITH {HOMES}
-    SELECT person.* FROM asked CROSS JOIN LATERAL (
-        SELECT id, region, household_id, active, tags FROM people WHERE people.id = asked.id LIMIT 1
+# These people and all members of their households.
+SELECT_PEOPLE = text(f"""
+    WITH {HOUSEHOLDS}
+    SELECT person.* FROM query CROSS JOIN LATERAL (
+        SELECT id, region, household_id, active, tags FROM people WHERE people.id = query.id LIMIT 1
     ) AS person
     UNION
     SELECT member.* FROM homes CROSS JOIN LATERAL (
@@ -85,20 +86,20 @@ PEOPLE = text(f"""
     ) AS member
 """)  # noqa: S608 (a constant)
 
-FINDINGS = text("""
+SELECT_FINDINGS = text("""
     SELECT subject AS tube, resident_id, region, positive, sampled_at, tested_at, reported_at FROM findings
     WHERE resident_id = ANY(CAST(:residents AS uuid[])) OR subject = ANY(CAST(:tubes AS uuid[]))
 """)
 
 
 async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = ()) -> None:
-    """Make referrals and orders what the facts call for, wherever these people or tubes can matter.
+    """Update all referrals and orders that these people or tubes can concern.
 
-    The outcome depends on the set of facts held, never on which came last.
+    The outcome depends only on the set of facts, not on their order of arrival.
     """
     await work.run(TURN, key=TURN_KEY)
-    found = await work.rows(CONCERNED, residents=literal(in_order(residents)), tubes=literal(in_order(tubes)))
-    concerned = in_order(row["id"] for row in found)
+    rows = await work.rows(SELECT_CONCERNED, residents=literal(in_order(residents)), tubes=literal(in_order(tubes)))
+    concerned = in_order(row["id"] for row in rows)
     if not concerned:
         return
     held = await lock_open_orders(work, concerned)
@@ -106,7 +107,7 @@ async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = 
     grounds = [row.evidence_id for row in held.values()]
     findings = [
         Finding(**row)
-        for row in await work.rows(FINDINGS, residents=in_order([*people, *concerned]), tubes=in_order(grounds))
+        for row in await work.rows(SELECT_FINDINGS, residents=in_order([*people, *concerned]), tubes=in_order(grounds))
     ]
     positive_people = in_order(one.resident_id for one in findings if one.positive)
 
@@ -124,7 +125,7 @@ async def _people(work: Work, residents: Sequence[UUID]) -> dict[UUID, Person]:
             active=row["active"],
             tags=tuple(Tag.model_validate(tag) for tag in row["tags"]),
         )
-        for row in await work.rows(PEOPLE, residents=literal(residents))
+        for row in await work.rows(SELECT_PEOPLE, residents=literal(residents))
     }
 
 
@@ -133,10 +134,10 @@ def _all(episodes: Mapping[UUID, Sequence[Episode]]) -> list[Episode]:
 
 
 def _by_person(findings: Iterable[Finding]) -> dict[UUID, list[Finding]]:
-    found: dict[UUID, list[Finding]] = {}
+    by_person: dict[UUID, list[Finding]] = {}
     for one in findings:
-        found.setdefault(one.resident_id, []).append(one)
-    return found
+        by_person.setdefault(one.resident_id, []).append(one)
+    return by_person
 
 
 def _negative_days(findings: Iterable[Finding]) -> dict[UUID, list[date]]:

@@ -1,4 +1,4 @@
-"""People: what happens when the registry's residents or testing's tubes changed."""
+"""Reactions to changes of residents (registry) and tubes (testing)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,15 +16,15 @@ from shared.work import Work
 
 
 async def forget_people(work: Work, ids: Sequence[UUID]) -> None:
-    """The registry no longer has these people. What is open for them stays open until somebody closes it."""
+    """Delete people that the registry no longer has. Their open orders and referrals stay until staff close them."""
     await work.session.execute(delete(PersonRow).where(PersonRow.id.in_(in_order(ids))))
 
 
 @reacts_to(Resident, forget=forget_people)
 async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
-    """Keep where people live, with whom, and what care they need; open orders move with them.
+    """Copy the region, household and tags of residents. Open orders move with them.
 
-    A positive of their household may have come before them: then their order opens now.
+    A positive of the household may have arrived earlier. Then the order opens now.
     """
     values = [
         {
@@ -41,15 +41,15 @@ async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
 
 
 async def forget_tubes(work: Work, ids: Sequence[UUID]) -> None:
-    """Testing no longer has these tubes: what rested on them is withdrawn."""
+    """Delete tubes that testing no longer has. Orders and referrals based on them are withdrawn."""
     await _replace(work, ids, [])
 
 
 @reacts_to(Tube, forget=forget_tubes)
 async def follow_tubes(work: Work, tubes: Sequence[Tube]) -> None:
-    """Keep what single tubes say of people, and open or withdraw what follows. A pool names nobody: it is not kept.
+    """Store the findings of single tubes, and open or withdraw orders and referrals. Pools are not stored.
 
-    A tube for one person that holds several is a pool. It is looked at all the same: it may have been single before.
+    A tube for one person that holds several is a pool. It is processed too, because it may have been single before.
     """
     singles = [tube for tube in tubes if tube.capacity == 1]
     if singles:
@@ -59,7 +59,7 @@ async def follow_tubes(work: Work, tubes: Sequence[Tube]) -> None:
 
 
 async def _replace(work: Work, tubes: Sequence[UUID], findings: Sequence[rules.Finding]) -> None:
-    """Make what is held from these tubes exactly these findings."""
+    """Replace the stored findings of these tubes."""
     values = [
         {
             "subject": one.tube,

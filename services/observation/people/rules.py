@@ -1,6 +1,6 @@
-"""What follows from the findings of single tubes: who needs a hospital, who must be observed, and why. Pure.
+"""Pure rules on the findings of single tubes: who needs a hospital, who must be observed, and why.
 
-Each decision is a function of all that is held, so that the order in which it became known does not matter.
+Each decision is a function of all known facts, so that their order of arrival does not matter.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ EndReason = Literal["completed", "ended_early", "converted", "evidence_withdrawn
 
 @dataclass(frozen=True)
 class Person:
-    """A resident as we know them."""
+    """The facts of a resident."""
 
     id: UUID
     region: str
@@ -31,7 +31,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a single tube says of a person."""
+    """The result of a single tube for its person."""
 
     tube: UUID
     resident_id: UUID
@@ -44,7 +44,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Episode:
-    """What a referral says about the positives of its person."""
+    """The facts of a referral that decide about the positives of its person."""
 
     resident_id: UUID
     state: ReferralState
@@ -55,7 +55,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class Exposure:
-    """Whose positive a person lives with, and since which day."""
+    """A positive with whom a person lives, and day 0 of the exposure."""
 
     tube: UUID
     day_0: date
@@ -64,10 +64,10 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Ended:
-    """An observation that people ended. Complete, it answers all exposures until its day 0, whosever they were.
+    """An observation that people ended. A complete one answers all exposures until its day 0.
 
-    One that two people ended early answers the positives they judged (`early_for`, tubes) and no others: who was
-    entered in a wrong household is still exposed in the right one.
+    One that two people ended early answers only the positives they judged (`early_for`, tubes), because a person who
+    was entered in a wrong household is still exposed in the right one.
     """
 
     day_0: date
@@ -75,11 +75,11 @@ class Ended:
 
 
 def findings_of(tube: Tube) -> list[Finding]:
-    """What a tube says of people by name: only a single tube, not a drill's, with a result in force.
+    """Return the findings of a tube: only of a single tube that is not a drill and whose result is in force.
 
-    A positive is in force at once, a negative not before its manifest is complete. A tube for one person that holds
-    several is a pool and names nobody: its people are called to a retest, each in a tube of their own. One person may
-    have several samples in a tube: the latest counts.
+    A positive is in force at once, a negative only when the manifest is complete. A tube for one person that holds
+    several is a pool and has no findings, because its people are called to a retest with a single tube each. If a
+    person has several samples in a tube, the latest counts.
     """
     result = tube.result
     if tube.people != "single" or tube.drill or result is None or result.outcome not in ("positive", "negative"):
@@ -102,16 +102,16 @@ def findings_of(tube: Tube) -> list[Finding]:
 
 
 def still_positive(findings: Iterable[Finding], episodes: Iterable[Episode]) -> list[Finding]:
-    """The positives in force. A hospital that rules a person out takes back the positive it was asked about, only."""
+    """Return the positives in force. A hospital that rules a person out revokes only the positive of that referral."""
     ruled_out = {(one.evidence_id, one.resident_id) for one in episodes if one.state == "ruled_out"}
     return [one for one in findings if one.positive and (one.tube, one.resident_id) not in ruled_out]
 
 
 def positive_to_refer(positives: Sequence[Finding], episodes: Sequence[Episode]) -> Finding | None:
-    """The positive that a person's open referral rests on: the first that no closed one has answered.
+    """Return the positive on which a person's open referral is based: the first that no closed referral has answered.
 
-    `positives` and `episodes` are the person's own. A referral that people or the hospital have closed answers its own
-    positive for ever; one that ended in hospital also answers every swab taken before.
+    `positives` and `episodes` are the person's own. A referral closed by staff or the hospital answers its own positive
+    permanently. One that ended in hospital also answers every swab taken before.
     """
     answered = {one.evidence_id for one in episodes if one.closed_at and not one.withdrawn}
     in_hospital = [one.closed_at for one in episodes if one.closed_at and one.state in ("admitted", "confirmed")]
@@ -125,7 +125,7 @@ def positive_to_refer(positives: Sequence[Finding], episodes: Sequence[Episode])
 
 @dataclass(frozen=True)
 class Nearby:
-    """The positives in force, as people meet them: by household, by tube, and who they are."""
+    """The positives in force, by household and by tube, and their people."""
 
     by_household: Mapping[UUID, Sequence[Finding]]
     by_tube: Mapping[UUID, Sequence[Finding]]
@@ -133,7 +133,7 @@ class Nearby:
 
 
 def nearby(positives: Iterable[Finding], people: Mapping[UUID, Person]) -> Nearby:
-    """Sort the positives by where people meet them. A person without a household lives with nobody."""
+    """Group the positives by household and tube. A person without a household exposes nobody."""
     by_household: dict[UUID, list[Finding]] = {}
     by_tube: dict[UUID, list[Finding]] = {}
     for one in positives:
@@ -145,9 +145,9 @@ def nearby(positives: Iterable[Finding], people: Mapping[UUID, Person]) -> Nearb
 
 
 def exposures_of(person: Person, near: Nearby, held: UUID | None = None) -> list[Exposure]:
-    """The positives a person has lived with: of their household, and the one their open order rests on (`held`).
+    """Return the positives with whom a person has lived: those of the household, and that of the open order (`held`).
 
-    Who moves away after an exposure stays exposed.
+    A person who moves away after an exposure stays exposed.
     """
     home = near.by_household.get(person.household_id, ()) if person.household_id else ()
     kept = near.by_tube.get(held, ()) if held else ()
@@ -161,7 +161,7 @@ def exposures_of(person: Person, near: Nearby, held: UUID | None = None) -> list
 def order_of(
     person: Person, near: Nearby, exposures: Sequence[Exposure]
 ) -> Exposure | Literal["converted", "evidence_withdrawn", "person_closed"]:
-    """What a person's order rests on, the last exposure; or why there must be none."""
+    """Return the last exposure, on which a person's order is based, or why the person must have no order."""
     if person.id in near.people:
         return "converted"
     if not person.active:
@@ -172,7 +172,7 @@ def order_of(
 
 
 def unanswered(exposures: Iterable[Exposure], ended: Sequence[Ended]) -> list[Exposure]:
-    """The exposures for which a person has not been observed already, nor was let go."""
+    """Return the exposures that no ended observation answers."""
     return [one for one in exposures if not any(_answers(order, one) for order in ended)]
 
 
@@ -181,10 +181,10 @@ def _answers(order: Ended, exposure: Exposure) -> bool:
 
 
 def opens(exposure: Exposure, days: int, now: datetime) -> bool:
-    """Whether an exposure opens an order: its days are not over."""
+    """Return whether an exposure opens an order, because its days are not over."""
     return now < ends_at(exposure.day_0, days)
 
 
 def days_of(kind: str, protocol: Protocol, extra_days: int = 0) -> int:
-    """The days of an order of a kind, with those by which people extended it."""
+    """Return the days of an order of a kind, including its extension."""
     return next(figure.value for name, figure in protocol.days.items() if name == kind) + extra_days

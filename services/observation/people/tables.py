@@ -1,4 +1,4 @@
-"""People: what we hold of the other services. Only our own worker reads and writes it."""
+"""Copies of other services' records of people. Only the worker of this service reads and writes them."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from shared.db import REGION
 
 
 class PersonRow(Base):
-    """A resident as the registry says: where they live, with whom, and what care they need."""
+    """A copy of a resident of the registry: region, household and tags."""
 
     __tablename__ = "people"
 
@@ -29,7 +29,7 @@ class PersonRow(Base):
 
 
 class FindingRow(Base):
-    """What a single tube (not of a drill) says of a person. A pool says nothing of anybody by name."""
+    """The result of a single tube for its person. Drills and pools have no findings."""
 
     __tablename__ = "findings"
 

@@ -1,4 +1,4 @@
-"""Protocols: what callers may ask (O1)."""
+"""Routes of protocols (O1)."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ async def get_protocol(number: Number, work: Work) -> Protocol:
 
 @router.get("", role=Role.PEOPLE | Role.MACHINE)
 async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
-    """List all versions of the observation protocol. An order keeps the version it was opened under."""
+    """List all versions of the observation protocol. An order keeps the version under which it was opened."""
     return await use_cases.list_protocols(work, page)
 
 
@@ -42,6 +42,6 @@ async def list_protocols(work: Work, page: PageAsked) -> Listed[Protocol]:
 async def propose_protocol(proposed: ProtocolProposed, work: Work) -> Proposal:
     """Propose a new version of the observation protocol. It is published when a second person approves.
 
-    National protocols changed four times in nineteen months, so the figures are data, each with its source.
+    The national protocols changed four times in nineteen months, so the figures are data, each with its source.
     """
     return await propose(work, use_cases.PROTOCOL, proposed.protocol, proposed.reason)

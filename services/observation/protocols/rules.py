@@ -1,6 +1,6 @@
-"""The observation protocol: a versioned document, and what follows from it. Pure.
+"""The observation protocol, a versioned document, and its pure rules.
 
-Every figure names its source: the plan of 20 January 2021 by article, or a local decision where the plan is silent.
+Every figure names its source: an article of the plan of 20 January 2021, or a local decision if the plan has none.
 """
 
 from collections.abc import Iterable
@@ -23,16 +23,16 @@ class _Part(BaseModel):
 
 
 class ProtocolTitle(_Part):
-    """Its name in both languages."""
+    """The name of the protocol in both languages."""
 
     zh: _Text
     en: _Text
 
 
 class Figure(_Part):
-    """A value, and where it comes from."""
+    """A value and its source."""
 
-    source: _Text = Field(description="The plan by its article, or a local decision.")
+    source: _Text = Field(description="An article of the plan, or a local decision.")
 
 
 class Days(Figure):
@@ -48,19 +48,19 @@ class TestDays(Figure):
 
 
 class TimesADay(Figure):
-    """How often a day."""
+    """A number of times a day."""
 
     value: int = Field(ge=0, le=24)
 
 
 class HomeFor(Figure):
-    """Who is observed at home."""
+    """The tags of people who are observed at home."""
 
     value: tuple[TagKind, ...]
 
 
 class OwnRoom(Figure):
-    """Whether home needs a room of one's own."""
+    """Whether home observation needs a separate room."""
 
     value: bool
 
@@ -72,7 +72,7 @@ class Celsius(Figure):
 
 
 class Minutes(Figure):
-    """A time to act, in minutes."""
+    """A deadline in minutes."""
 
     value: int = Field(ge=0, le=7 * 1440)
 
@@ -110,12 +110,12 @@ _EXAMPLE: JsonDict = {
 
 
 class Protocol(_Part):
-    """How long people are observed, where, with which tests, and how fast a referral must go (articles 2, 3, 10)."""
+    """The days, places and tests of observation, and the deadlines of referrals (articles 2, 3, 10)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     number: int = Field(ge=1, le=1_000_000)
-    valid_from: date = Field(description="Orders opened from this day on are opened under it (Asia/Shanghai).")
+    valid_from: date = Field(description="The first day (Asia/Shanghai) on which orders are opened under this version.")
     title: ProtocolTitle
     days: dict[OrderKind, Days]
     test_days: dict[OrderKind, TestDays]
@@ -126,7 +126,7 @@ class Protocol(_Part):
     fever_celsius: Celsius
     door_hours: Hours = Field(
         default=Hours(source="local decision: devices send what they scanned within a day", value=24),
-        description="For how long a scan at a door can be reported as a fever, by itself or by its doorkeeper.",
+        description="For how many hours after a scan at a door its fever can be reported, by device or doorkeeper.",
     )
     stage_minutes: dict[Stage, Minutes]
 
@@ -135,36 +135,36 @@ class Protocol(_Part):
         kinds = {"central", "home", "monitoring"}
         for part in (self.days, self.test_days, self.visits_a_day):
             if part.keys() != kinds:
-                raise ValueError("days, tests and visits are said for each kind of observation")
+                raise ValueError("days, tests and visits are required for each kind of observation")
         if self.stage_minutes.keys() != {"reported", "dispatched", "on_board", "handed_over", "left"}:
-            raise ValueError("every stage of a referral has a deadline")
+            raise ValueError("every stage of a referral needs a deadline")
         for kind, tests in self.test_days.items():
             if list(tests.value) != sorted(set(tests.value)) or any(d > self.days[kind].value for d in tests.value):
-                raise ValueError("test days rise, and lie within the days of observation")
+                raise ValueError("test days must be in rising order and within the days of observation")
         return self
 
 
 def kind_for(tags: Iterable[Tag], day: date, protocol: Protocol) -> OrderKind:
-    """Where an exposed person is observed: at home for whom the protocol says so on that day, else centrally."""
+    """Return the kind of observation: home if the person has a tag of `home_for` on that day, otherwise central."""
     held = {tag.kind for tag in tags if tag.holds_on(day)}
     return "home" if held.intersection(protocol.home_for.value) else "central"
 
 
 def ends_at(day_0: date, days: int) -> datetime:
-    """When so many days are complete. Day 1 is the day after day 0, and ends with its last instant in Asia/Shanghai."""
+    """Return when so many days are complete. Day 1 is the day after day 0, and ends at midnight in Asia/Shanghai."""
     return start_of(day_0 + timedelta(days=days + 1))
 
 
 def date_of(day_0: date, day: int) -> date:
-    """The date of day n."""
+    """Return the date of day n."""
     return day_0 + timedelta(days=day)
 
 
 def tests_missing(day_0: date, test_days: Iterable[int], negatives: Iterable[date]) -> list[int]:
-    """The test days that no negative of the person's own answers yet.
+    """Return the test days that have no negative result of the person yet.
 
-    A negative swabbed on a day answers the test of that day or one missed before it, each at most one: a missed test is
-    made good by another swab, and never makes an order endless. Both reagents of one day count once.
+    Each negative answers one test: that of its day or a missed earlier one. So another swab replaces a missed test, and
+    a missed test cannot make an order endless. Both reagents of one day count once.
     """
     unused = sorted(set(negatives))
     missing = []
@@ -177,11 +177,11 @@ def tests_missing(day_0: date, test_days: Iterable[int], negatives: Iterable[dat
 
 
 def may_end(now: datetime, ends: datetime, missing: Iterable[int]) -> bool:
-    """Whether an order may end: its days are complete *and* its tests are negative."""
+    """Return whether an order may end: its days are complete *and* its tests are negative."""
     return now >= ends and not list(missing)
 
 
 def in_force(protocols: Iterable[Protocol], day: date) -> Protocol:
-    """The newest protocol that is valid on a day; the first one before there was any."""
+    """Return the newest protocol that is valid on a day, or the first one if none is."""
     known = sorted(protocols, key=lambda protocol: protocol.number)
     return max((p for p in known if p.valid_from <= day), key=lambda p: p.number, default=known[0])

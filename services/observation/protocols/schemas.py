@@ -1,4 +1,4 @@
-"""Protocols: what is said."""
+"""Requests of protocols."""
 
 import json
 from importlib.resources import files
@@ -16,7 +16,7 @@ def _example() -> dict[str, Any]:
 
 
 class ProtocolProposed(Said):
-    """A new version of the protocol, and why it is needed."""
+    """A new version of the protocol, with the reason."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_example()]})
 

@@ -1,4 +1,4 @@
-"""Protocols: versioned documents. One that was published never changes."""
+"""Tables of protocols: versioned documents. A published version never changes."""
 
 from typing import Any
 from uuid import UUID
@@ -32,5 +32,5 @@ class ProtocolRow(Row):
     )
 
     def read(self) -> Protocol:
-        """The document, checked."""
+        """Return the document, validated."""
         return Protocol.model_validate(self.document)

@@ -1,4 +1,4 @@
-"""Protocols: what happens."""
+"""Use cases of protocols."""
 
 from uuid import UUID
 
@@ -15,26 +15,27 @@ from shared.work import Listed, Page, Work
 
 
 class ProtocolTaken(Problem):
-    """Another protocol has that number already."""
+    """A protocol with this number exists."""
 
     status = 409
     code = "protocol_taken"
-    title = Text(zh="该编号的方案已经存在", en="A protocol with this number already exists")
-    fix = Text(zh="请以下一个编号另行提出", en="Propose it again with the next number")
+    title = Text(zh="该编号的方案已存在", en="A protocol with this number already exists")
+    fix = Text(zh="请使用下一个编号重新提出", en="Propose it again with the next number")
 
 
 async def all_protocols(work: Work) -> dict[int, Protocol]:
-    """Every version, by its number."""
+    """Return all versions by number."""
     rows = await work.session.scalars(select(ProtocolRow))
     return {row.number: row.read() for row in rows}
 
 
 async def protocol_in_force(work: Work) -> Protocol:
-    """The version that today's orders and referrals are opened under."""
+    """Return the version under which orders and referrals are opened today."""
     return rules.in_force((await all_protocols(work)).values(), clock.day_of(work.now))
 
 
 async def get_protocol(work: Work, number: int) -> Protocol:
+    """Return one version."""
     row = (await work.session.scalars(select(ProtocolRow).where(ProtocolRow.number == number))).one_or_none()
     if row is None:
         raise NotFound()
@@ -42,11 +43,12 @@ async def get_protocol(work: Work, number: int) -> Protocol:
 
 
 async def list_protocols(work: Work, page: Page) -> Listed[Protocol]:
+    """Return one page of versions."""
     return await work.page(select(ProtocolRow), page, ProtocolRow.read)
 
 
 async def publish_protocol(work: Work, protocol: Protocol, proposal_id: UUID) -> None:
-    """Publish what two people agreed on. Orders opened before keep the version they were opened under."""
+    """Publish an approved version. Earlier orders keep the version under which they were opened."""
     document = protocol.model_dump(mode="json")
     row = ProtocolRow(region=work.actor.range[0], number=protocol.number, document=document, proposal_id=proposal_id)
     work.add(row)

@@ -1,4 +1,4 @@
-"""Referrals that follow from facts: positives of single tubes open, change and withdraw them."""
+"""Updates referrals from facts: positives of single tubes open, change and withdraw them."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,12 +17,12 @@ from shared.ids import in_order, new_id
 from shared.work import Work
 
 DESK = "desk_120"
-"""The party of the 120 desk: every referral is handed to it."""
+"""The party of the 120 desk, to which every referral is assigned."""
 
-TAKEN_BACK = "所依据的检测结果已更正 / The result it rested on was corrected"
+TAKEN_BACK = "所依据的检测结果已更正 / The test result behind the referral was corrected"
 
-# A person's second open referral is no row: whoever comes second finds the first (`referral_open`).
-OPEN = text("""
+# A person has one open referral (index `referral_open`), so a second insert is skipped.
+OPEN_REFERRALS = text("""
     INSERT INTO referrals (
         id, region, resident_id, reason, state, evidence_type, evidence_id, protocol, reporter, desk,
         reported_at, since, due_at, overdue_at
@@ -45,14 +45,14 @@ async def open_referrals(
     evidence: Sequence[UUID | None],
     reporters: Sequence[str] = (),
 ) -> int:
-    """Open a referral for each (resident, region) who has none open; how many were opened.
+    """Open a referral for each (resident, region) without an open one. Returns how many were opened.
 
-    `reporters` are the machines or service points that reported each; our own worker and staff have no name here.
+    `reporters` are the machines or service points that reported each. For staff and this service's worker it is "".
     """
     due = rules.due_at("reported", work.now, protocol)
     positive = all(evidence)
     return await work.run(
-        OPEN,
+        OPEN_REFERRALS,
         ids=[new_id() for _ in wanted],
         residents=[resident for resident, _ in wanted],
         regions=[region for _, region in wanted],
@@ -69,15 +69,15 @@ async def open_referrals(
 
 
 async def follow_referrals(work: Work, residents: Sequence[UUID], positives: Mapping[UUID, list[Finding]]) -> None:
-    """Make the referrals of these people what their positives call for. Fevers that were reported stand by themselves.
+    """Open, change or withdraw the referrals of these people as their positives require. Reported fevers are kept.
 
     `positives` are those in force, by person.
     """
     episodes = await episodes_of(work, residents)
     called = {
-        resident: found
+        resident: positive
         for resident in residents
-        if (found := facts.positive_to_refer(positives.get(resident, []), episodes.get(resident, [])))
+        if (positive := facts.positive_to_refer(positives.get(resident, []), episodes.get(resident, [])))
     }
     await _open_missing(work, called, episodes)
     rows = await lock_open(work, residents)
@@ -96,7 +96,7 @@ async def _open_missing(work: Work, called: Mapping[UUID, Finding], episodes: Ma
 
 
 def _follow(row: ReferralRow, called: Finding | None, fever: bool, now: datetime) -> bool:
-    """Make an open referral rest on what is held; whether that changed it, or it was opened just now."""
+    """Update the ground of an open referral. Returns whether that changed it, or it was opened just now."""
     before = row.public()
     if called is not None:
         row.reason, row.evidence_type, row.evidence_id = "positive", Tube.type, called.tube
@@ -108,30 +108,31 @@ def _follow(row: ReferralRow, called: Finding | None, fever: bool, now: datetime
 
 
 def withdraw(row: ReferralRow, now: datetime) -> None:
-    """End a referral whose ground was taken back before anybody was on board. Afterwards the hospital decides."""
+    """Cancel a referral whose ground was revoked before the transport. Afterwards only the hospital decides."""
     cancel(row, now, TAKEN_BACK)
     row.withdrawn = True
 
 
 def cancel(row: ReferralRow, now: datetime, reason: str) -> None:
-    """Close a referral from our side."""
+    """Cancel a referral."""
     row.state, row.since, row.closed_at = "cancelled", now, now
     row.cancelled_at, row.cancel_reason = now, reason
     row.due_at = row.overdue_at = None
 
 
 async def episodes_of(work: Work, residents: Sequence[UUID]) -> dict[UUID, list[Episode]]:
-    """All episodes of these people, by person."""
+    """Return all episodes of these people, by person."""
     statement = select(ReferralRow).where(ReferralRow.resident_id.in_(in_order(residents)))
-    found: dict[UUID, list[Episode]] = {}
+    episodes: dict[UUID, list[Episode]] = {}
     await work.session.flush()
     for row in await work.session.scalars(statement.execution_options(populate_existing=True)):
         one = Episode(row.resident_id, row.state, row.evidence_id, row.closed_at, row.withdrawn)
-        found.setdefault(row.resident_id, []).append(one)
-    return found
+        episodes.setdefault(row.resident_id, []).append(one)
+    return episodes
 
 
 async def lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
+    """Lock and return the open referrals of these people, in the order of ids."""
     statement = (
         select(ReferralRow)
         .where(ReferralRow.resident_id.in_(in_order(residents)), ReferralRow.closed_at.is_(None))
@@ -142,8 +143,8 @@ async def lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralR
     return (await work.session.scalars(statement)).all()
 
 
-WITH_FEVER = text("SELECT DISTINCT referral_id FROM fevers WHERE referral_id = ANY(CAST(:ids AS uuid[]))")
+SELECT_WITH_FEVER = text("SELECT DISTINCT referral_id FROM fevers WHERE referral_id = ANY(CAST(:ids AS uuid[]))")
 
 
 async def _with_fever(work: Work, ids: Sequence[UUID]) -> set[UUID]:
-    return {row["referral_id"] for row in await work.rows(WITH_FEVER, ids=list(ids))}
+    return {row["referral_id"] for row in await work.rows(SELECT_WITH_FEVER, ids=list(ids))}

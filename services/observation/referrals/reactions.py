@@ -1,6 +1,6 @@
-"""Referrals: what happens when a door has read a fever.
+"""Reaction to fevers measured at doors.
 
-A person who is not on record is referred as well: the code was genuine, and 120 comes to the service point.
+A person who is not on record is referred too, because the code was genuine and 120 comes to the service point.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ from shared.work import Work
 
 logger = structlog.get_logger()
 
-HELD = text("SELECT id FROM fevers WHERE id = ANY(CAST(:ids AS uuid[]))")
-ENDED = text("""
+SELECT_KNOWN_FEVERS = text("SELECT id FROM fevers WHERE id = ANY(CAST(:ids AS uuid[]))")
+SELECT_LAST_ENDED = text("""
     SELECT DISTINCT ON (resident_id) resident_id, id, closed_at FROM referrals
     WHERE resident_id = ANY(CAST(:residents AS uuid[])) AND closed_at IS NOT NULL
     ORDER BY resident_id, closed_at DESC
@@ -31,25 +31,26 @@ ENDED = text("""
 
 
 async def forget_fevers(work: Work, ids: Sequence[UUID]) -> None:
-    """A reading stays with its episode: how long doors keep their visits is not ours. Nothing is forgotten."""
+    """Delete nothing: a reading stays with its episode, independent of the retention of visits."""
 
 
 @reacts_to(DoorFever, forget=forget_fevers)
 async def follow_door_fevers(work: Work, fevers: Sequence[DoorFever]) -> None:
-    """Open one referral a person for what doors have read, or add it to the episode it belongs to.
+    """Open one referral per person for fevers measured at doors, or add each reading to its episode.
 
-    A reading has the id of its scan, so it counts once, however often it is told. One that was made before an episode
-    ended belongs to that episode, also when it comes afterwards. What the protocol does not call a fever is left alone.
+    A reading has the id of its scan, so it counts once even if it arrives twice. A reading from before the end of an
+    episode belongs to that episode, even if it arrives later. Temperatures below the protocol's limit are ignored.
     """
     await work.run(TURN, key=TURN_KEY)
     protocol = await protocol_in_force(work)
-    held = {row["id"] for row in await work.rows(HELD, ids=in_order(one.id for one in fevers))}
-    new = [one for one in fevers if one.id not in held and _counts(one, work, protocol)]
+    known = {row["id"] for row in await work.rows(SELECT_KNOWN_FEVERS, ids=in_order(one.id for one in fevers))}
+    new = [one for one in fevers if one.id not in known and _counts(one, work, protocol)]
     if not new:
         return
     new.sort(key=lambda one: (one.measured_at, one.id))
     ended = {
-        row["resident_id"]: row for row in await work.rows(ENDED, residents=in_order(one.resident_id for one in new))
+        row["resident_id"]: row
+        for row in await work.rows(SELECT_LAST_ENDED, residents=in_order(one.resident_id for one in new))
     }
     episodes: dict[UUID, UUID] = {}
     fresh = []
@@ -74,7 +75,7 @@ def _counts(one: DoorFever, work: Work, protocol: Protocol) -> bool:
 
 
 async def _episodes_of(work: Work, protocol: Protocol, fevers: Sequence[DoorFever]) -> Mapping[UUID, UUID]:
-    """The open referral of each person, opened where there is none: where the first fever was read."""
+    """Return the open referral of each person. A missing one is opened in the region of the person's first fever."""
     if not fevers:
         return {}
     firsts = {one.resident_id: one for one in reversed(fevers)}

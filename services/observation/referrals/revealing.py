@@ -1,6 +1,7 @@
-"""Revealing: whom 120 fetches or a hospital receives, in clear, while the referral is open.
+"""Reveals the person of an open referral to the 120 desk or the hospital.
 
-Nothing of it is kept here. The registry is asked between two transactions; it leaves the entry that the person reads.
+Nothing of it is stored here. The registry is called outside a transaction, and writes the audit entry that the person
+reads.
 """
 
 from datetime import timedelta
@@ -19,37 +20,37 @@ from shared.problems import Problem, Text, UpstreamFailed
 from shared.work import Work
 
 PURPOSES = {Role.DESK_120: "transfer", Role.HOSPITAL: "treatment"}
-"""What each of them may look for."""
+"""The fixed purpose of each role."""
 
 HOUR = timedelta(hours=1)
 MOST_AN_HOUR = 60
-"""Looks at the person of one referral. Counted for each referral by itself, so that no ambulance is refused because
-others were sent out: a crew needs one."""
+"""Most reveals of one referral in an hour. Each referral has its own count, so that many referrals at once do not block
+an ambulance. A crew needs one reveal."""
 
 OPERATION = "POST /observation/v1/referrals/{referral_id}/reveal"
 
 
 class ReferralRevealLimit(Problem):
-    """The person of one referral was looked at as often as anybody could need."""
+    """The person of one referral was revealed more often than needed."""
 
     status = 429
     code = "referral_reveal_limit"
-    title = Text(zh="查看过于频繁", en="This person's data was viewed too often")
+    title = Text(zh="查看过于频繁", en="This person's data were viewed too often")
     what = Text(
         zh="同一转诊一小时内最多查看 {limit} 次",
         en="The data of one referral can be viewed at most {limit} times an hour",
     )
-    fix = Text(zh="请稍后再试，或致电报告单位", en="Try again later, or call the office that reported the fever")
+    fix = Text(zh="请稍后再试，或致电报告单位", en="Try again later, or call the reporting office")
 
 
 class NotDesignated(Problem):
-    """A hospital sees in clear whom 120 brings to it, not whom it has reported itself."""
+    """A hospital can reveal a person only if the 120 desk has named it, not because it reported the fever."""
 
     status = 403
     code = "not_designated"
     title = Text(zh="该患者未指定送往贵院", en="The 120 desk has not named your hospital for this patient")
     fix = Text(
-        zh="请由 120 指挥中心在转诊消息中写明贵院",
+        zh="请联系 120 指挥中心在转诊消息中注明贵院",
         en="Ask the 120 desk to name your hospital in a message about this referral",
     )
 
@@ -59,27 +60,27 @@ class PersonNotOnRecord(Problem):
 
     status = 404
     code = "person_not_on_record"
-    title = Text(zh="登记系统中没有此人", en="This person is not on record")
+    title = Text(zh="未找到该人员的登记信息", en="This person is not on record")
     fix = Text(
         zh="请联系报告地点的社区或验码点核实住址", en="Ask the community or the service point that reported the fever"
     )
 
 
-# The desk's own word makes a hospital the one that receives the person: its own does not.
-DESIGNATED = text("""
+# Only a message of the 120 desk designates a hospital. The hospital's own messages do not.
+SELECT_DESIGNATED = text("""
     SELECT 1 FROM messages
     WHERE referral_id = :id AND source = 'desk_120' AND state = 'applied' AND hospital = :party LIMIT 1
 """)
-COUNT = text("""
+COUNT_REVEAL = text("""
     UPDATE referrals
     SET reveals = ARRAY(SELECT at FROM unnest(reveals) AS at WHERE at > :since ORDER BY at) || CAST(:now AS timestamptz)
     WHERE id = :id AND (SELECT count(*) FROM unnest(reveals) AS at WHERE at > :since) < :most
 """)
-OLDEST = text("SELECT min(at) AS at FROM referrals, unnest(reveals) AS at WHERE id = :id AND at > :since")
+SELECT_OLDEST_REVEAL = text("SELECT min(at) AS at FROM referrals, unnest(reveals) AS at WHERE id = :id AND at > :since")
 
 
 async def reveal_referral(house: House, caller: Actor, referral_id: UUID) -> ReferralPerson:
-    """Name, phone and address of the person of an open referral that is the caller's."""
+    """Return name, phone and address of the person of the caller's open referral."""
     async with house.work(caller, OPERATION) as work:
         row = await work.get(ReferralRow, referral_id)
         if row.state in rules.CLOSED:
@@ -88,26 +89,26 @@ async def reveal_referral(house: House, caller: Actor, referral_id: UUID) -> Ref
             if caller.role is Role.HOSPITAL:
                 await _require_designated(work, row, caller.party)
             await _count(work, row)
-    found = await _ask(house, caller, row)
-    return ReferralPerson(referral_id=row.id, region=row.region, **found)
+    person = await _ask(house, caller, row)
+    return ReferralPerson(referral_id=row.id, region=row.region, **person)
 
 
 async def _require_designated(work: Work, row: ReferralRow, party: str) -> None:
-    if row.hospital != party or not await work.rows(DESIGNATED, id=row.id, party=party):
+    if row.hospital != party or not await work.rows(SELECT_DESIGNATED, id=row.id, party=party):
         raise NotDesignated()
 
 
 async def _count(work: Work, row: ReferralRow) -> None:
-    """Two at once wait for each other at the row, so none is uncounted."""
+    """Count a reveal in the referral's row. Concurrent requests wait for the row, so each is counted."""
     since = work.now - HOUR
-    if await work.run(COUNT, id=row.id, now=work.now, since=since, most=MOST_AN_HOUR):
+    if await work.run(COUNT_REVEAL, id=row.id, now=work.now, since=since, most=MOST_AN_HOUR):
         return
-    (oldest,) = await work.rows(OLDEST, id=row.id, since=since)
+    (oldest,) = await work.rows(SELECT_OLDEST_REVEAL, id=row.id, since=since)
     raise ReferralRevealLimit(limit=MOST_AN_HOUR, retry_after=max(1, int((oldest["at"] - since).total_seconds()) + 1))
 
 
 async def _ask(house: House, caller: Actor, row: ReferralRow) -> dict[str, str | None]:
-    asked = {
+    query = {
         "resident_id": str(row.resident_id),
         "referral_id": str(row.id),
         "purpose": PURPOSES[caller.role],
@@ -115,10 +116,10 @@ async def _ask(house: House, caller: Actor, row: ReferralRow) -> dict[str, str |
         "actor": caller.claims(),
     }
     actor = system("observation").during(caller.request_id)
-    answer = await house.peers.call("registry", "POST", "/internal/reveals", actor, json=asked)
+    answer = await house.peers.call("registry", "POST", "/internal/reveals", actor, json=query)
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise PersonNotOnRecord()
     if answer.status_code != httpx.codes.OK:
         raise UpstreamFailed()
-    said = answer.json()
-    return {name: said[name] for name in ("name", "phone", "address")}
+    payload = answer.json()
+    return {name: payload[name] for name in ("name", "phone", "address")}

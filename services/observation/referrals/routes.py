@@ -1,4 +1,4 @@
-"""Referrals: what callers may ask (O4, article 2)."""
+"""Routes of referrals (O4, article 2)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -54,12 +54,12 @@ READERS = Role.CASEWORKERS | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
     before=with_scan,
 )
 async def report_fever(new: NewFever, work: Work, request: Request) -> Referral:
-    """Report a fever: the person waits where they are, and 120 comes.
+    """Report a fever. The person waits where they are, and 120 comes.
 
-    A person has one open referral at a time: a second report adds its reading to it and returns it. A caller who may
-    not see it gets only its number and stage, with the fever and place just reported. A fever can be reported
-    whatever the person's colour or region, and if the person is not on record. The protocol sets the fever limit
-    (37.3 °C by default). A door may give the scan in place of the person. Source: article 2.
+    A person has at most one open referral. A second report adds its reading to the open one and returns it. A caller
+    without access to that referral gets only its id and stage, with the fever and region just reported. A fever can be
+    reported for any colour and any region, and for people who are not on record. The protocol sets the fever limit
+    (37.3 °C by default). A door can send the scan instead of the person. Source: article 2.
     """
     return await use_cases.report_fever(work, new, request.state.scan)
 
@@ -68,14 +68,14 @@ async def report_fever(new: NewFever, work: Work, request: Request) -> Referral:
 async def get_referral(referral_id: ReferralId, work: Work) -> Referral:
     """Show one referral.
 
-    The 120 desk sees all that are handed to it, a hospital those it reported or was named in, residents their own.
+    The 120 desk sees those assigned to it, a hospital those it reported or is named in, residents their own.
     """
     return await use_cases.get_referral(work, referral_id)
 
 
 @router.get("/{referral_id}/standing", role=READERS, raises=[NotFound])
 async def standing_of_referral(referral_id: ReferralId, work: Work) -> Standing:
-    """Show the current stage of a referral: since when, its deadline, the hospital, and why it was cancelled."""
+    """Show the current stage of a referral: its start, its deadline, the hospital, and the reason of a cancellation."""
     return await use_cases.standing_of_referral(work, referral_id)
 
 
@@ -83,11 +83,15 @@ async def standing_of_referral(referral_id: ReferralId, work: Work) -> Standing:
 async def list_referrals(
     work: Work,
     page: PageAsked,
-    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those reported there.")] = None,
+    region: Annotated[
+        str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those reported in this region.")
+    ] = None,
     state: Annotated[ReferralState | None, Query(description="Only those in this state.")] = None,
     reason: Annotated[ReferralReason | None, Query(description="Only those for this reason.")] = None,
     resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
-    overdue: Annotated[bool | None, Query(description="Only those whose stage takes too long, or only others.")] = None,
+    overdue: Annotated[
+        bool | None, Query(description="True: only those whose stage is overdue. False: only the others.")
+    ] = None,
 ) -> Listed[Referral]:
     """List the referrals the caller may see."""
     where = ReferralFilter(region=region, state=state, reason=reason, resident_id=resident_id, overdue=overdue)
@@ -110,9 +114,9 @@ async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> L
 async def reveal_referral(referral_id: ReferralId, caller: Caller, house: TheHouse) -> ReferralPerson:
     """Show the person of an open referral unmasked: name, phone and address.
 
-    For the 120 desk it is handed to, and the hospital that the desk has named. The purpose is fixed: transfer or
-    treatment. Each look is in the audit, and the person sees who looked and what for. At most 60 an hour for one
-    referral; no other referral counts. Source: article 2.
+    Only for the 120 desk of the referral, and the hospital that the desk has named. The purpose is fixed: transfer or
+    treatment. Each request is audited, and the person sees the role and the purpose. The limit is 60 an hour for each
+    referral. Source: article 2.
     """
     return await revealing.reveal_referral(house, caller, referral_id)
 
@@ -136,5 +140,5 @@ async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work
     raises=[NotFound, ReferralNotCancelled, ReferralGroundGone, ReferralOpen],
 )
 async def reopen_referral(referral_id: ReferralId, work: Work) -> Referral:
-    """Reopen a referral cancelled by mistake: 120 is asked again, unless the person is already being transported."""
+    """Reopen a referral cancelled by mistake. 120 is requested again, unless the transport has already begun."""
     return await use_cases.reopen_referral(work, referral_id)

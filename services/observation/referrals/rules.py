@@ -1,7 +1,7 @@
-"""A referral's states, and its course as a function of all that was told of it (article 2). Pure.
+"""Pure rules of referrals: their transitions, and their course as a function of all messages (article 2).
 
-The 120 desk and hospitals tell what happened at least once, in any order. So the course is never moved by the message
-that came last: it is computed anew from all of them, in the order of the senders' own clocks.
+The 120 desk and hospitals send each message at least once, in any order. So the course is recomputed from all messages
+in the order of the senders' clocks, and does not depend on the order of arrival.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ MOVES: Mapping[ReferralState, tuple[Move, ...]] = {
     "confirmed": (),
     "cancelled": (),
 }
-"""From a state, by which moves. What is neither here nor implied is forbidden."""
+"""The moves allowed in each state. A move that is neither here nor implied (`IMPLIES`) is forbidden."""
 
 IMPLIES: Mapping[ReferralState, tuple[Move, ...]] = {
     "dispatched": ("dispatched",),
@@ -41,20 +41,20 @@ IMPLIES: Mapping[ReferralState, tuple[Move, ...]] = {
     "ruled_out": (*TRANSPORT, "ruled_out"),
     "confirmed": (*TRANSPORT, "confirmed"),
 }
-"""What must have happened when a state is reached. Told afterwards, it changes no state and only fills its time."""
+"""The moves that must have happened when a state is reached. Such a message arriving late only fills in its time."""
 
 CLOSED: tuple[ReferralState, ...] = ("ruled_out", "admitted", "confirmed", "cancelled")
 
 BEFORE_TRANSPORT: tuple[ReferralState, ...] = ("reported", "dispatched", "left")
-"""The states in which nobody has the person yet, so that a referral without ground can end by itself."""
+"""The states before the transport, in which a referral without ground is withdrawn automatically."""
 
 RANK: Mapping[Move, int] = {"dispatched": 0, "on_board": 1, "handed_over": 2, "left": 3}
-"""The order of moves that have the same time; the outcomes come last."""
+"""The order of moves with the same time. Outcomes come last."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a message tells of a referral."""
+    """The content of a message about a referral."""
 
     id: UUID
     move: Move
@@ -64,7 +64,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Course:
-    """Where a referral stands, since when, and which messages had no place in it."""
+    """The state of a referral, its start, and the messages that were rejected."""
 
     state: ReferralState
     since: datetime
@@ -74,12 +74,12 @@ class Course:
 
     @property
     def closed_at(self) -> datetime | None:
-        """When it was closed, if it is."""
+        """When the referral was closed, or None."""
         return self.since if self.state in CLOSED else None
 
 
 def move(state: ReferralState, by: Move) -> ReferralState | None:
-    """The state after a move; the same state if the move is implied by it already; None if it is forbidden."""
+    """Return the state after a move: the same state if it implies the move, None if the move is forbidden."""
     if by in IMPLIES.get(state, ()):
         return state
     if by not in MOVES[state]:
@@ -88,10 +88,10 @@ def move(state: ReferralState, by: Move) -> ReferralState | None:
 
 
 def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetime | None = None) -> Course:
-    """The course of a referral, from all that was told of it and perhaps our own cancellation.
+    """Compute the course of a referral from its messages and its cancellation, if any.
 
-    A cancellation was allowed when it was made, and only people take it back: of what becomes known later, transport
-    that happened before it fills its time, and everything else is rejected, for people to look at.
+    Only people can reverse a cancellation. After it, a late message about earlier transport fills in its time, and all
+    other messages are rejected, so that staff check them.
     """
     state: ReferralState = "reported"
     since, hospital = reported_at, None
@@ -117,26 +117,26 @@ def course(reported_at: datetime, events: Iterable[Event], cancelled_at: datetim
 
 
 def may_reopen(state: ReferralState, *, withdrawn: bool) -> bool:
-    """Whether people may take a referral up again: only what people cancelled. It begins anew as reported."""
+    """Return whether staff may reopen a referral: only if people cancelled it. It then starts again as reported."""
     return state == "cancelled" and not withdrawn
 
 
 def due_at(state: ReferralState, since: datetime, protocol: Protocol) -> datetime | None:
-    """When the next stage must have been reached, by the protocol's minutes; None once it is closed."""
+    """Return the deadline of the next stage by the protocol's minutes, or None if the referral is closed."""
     minutes = {name: figure.value for name, figure in protocol.stage_minutes.items()}
     return None if state in CLOSED else since + timedelta(minutes=next(m for s, m in minutes.items() if s == state))
 
 
 def overdue_at(due: datetime | None, now: datetime) -> datetime | None:
-    """Since when the alarm is on."""
+    """Return since when the referral is overdue, or None."""
     return due if due is not None and due <= now else None
 
 
 def is_recent(measured_at: datetime, now: datetime, protocol: Protocol) -> bool:
-    """Whether a fever that was read at a door still calls for 120 (24 hours by default)."""
+    """Return whether a fever measured at a door is recent enough for a referral (24 hours by default)."""
     return measured_at >= now - timedelta(hours=protocol.door_hours.value)
 
 
 def is_fever(celsius: float, protocol: Protocol) -> bool:
-    """Whether a temperature in °C is a fever under the protocol (37.3 by default)."""
+    """Return whether a temperature in °C is a fever under the protocol (37.3 by default)."""
     return celsius >= protocol.fever_celsius.value

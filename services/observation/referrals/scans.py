@@ -1,4 +1,4 @@
-"""Scans: whose code was shown at a door, asked of the gateway before the transaction of a report begins."""
+"""Gets the scan of a door from the gateway before the transaction of a report begins."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,29 +16,29 @@ from shared.problems import UpstreamFailed
 
 
 class ScanFound(msgspec.Struct, frozen=True):
-    """Whose code a scan was, where, and when."""
+    """The person, region and time of a scan."""
 
     resident_id: UUID
     region: str
     at: datetime
 
 
-class _Asked(msgspec.Struct):
+class _ScanRequest(msgspec.Struct):
     scan_id: UUID | None = None
 
 
 @asynccontextmanager
 async def with_scan(house: House, request: Request) -> AsyncIterator[None]:
-    """Find the scan that a door reports by. What is wrong with the body otherwise, is told by who reads it whole."""
+    """Find the scan named in a door's report. Other errors of the body are left to its full validation."""
     caller: Actor = request.state.actor
     request.state.scan = None
     try:
-        asked = msgspec.json.decode(await request.body(), type=_Asked)
+        report = msgspec.json.decode(await request.body(), type=_ScanRequest)
     except msgspec.DecodeError:
-        asked = _Asked()
+        report = _ScanRequest()
     point_id = point_of(caller.party) if caller.role in Role.DOOR else None
-    if asked.scan_id is not None and point_id is not None:
-        request.state.scan = await _find(house, caller, asked.scan_id, point_id)
+    if report.scan_id is not None and point_id is not None:
+        request.state.scan = await _find(house, caller, report.scan_id, point_id)
     yield
 
 

@@ -1,4 +1,4 @@
-"""Referrals: what callers send, and the readings they see."""
+"""Requests and responses of referrals and their readings."""
 
 from datetime import datetime
 from typing import Annotated, Literal, Self
@@ -15,7 +15,7 @@ Symptom = Literal["fever", "dry_cough", "fatigue", "sore_throat", "loss_of_smell
 
 
 class NewFever(Said):
-    """A fever somebody has read. Who has one must not travel on their own: 120 comes (article 2)."""
+    """A measured fever. The person must not travel alone, because 120 comes (article 2)."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -36,34 +36,35 @@ class NewFever(Said):
         }
     )
 
-    resident_id: UUID | None = Field(None, description="The person. Not with a `scan_id`.")
+    resident_id: UUID | None = Field(None, description="The person. Send either this or `scan_id`.")
     scan_id: UUID | None = Field(
-        None, description="In place of the person, for a door: a scan of its own service point within the last day."
+        None, description="For a door, instead of the person: a scan of its own service point within the last day."
     )
     region: Annotated[str, Field(pattern=r"^([0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$")] | None = Field(
-        None, description="Where it was read. The service point's by default, with a `scan_id`."
+        None, description="Where it was measured. Default with a `scan_id`: the region of the service point."
     )
     celsius: Annotated[float, AfterValidator(lambda celsius: round(celsius, 1))] = Field(
-        ge=30, le=45, description="Temperature in °C, kept to one decimal."
+        ge=30, le=45, description="Temperature in °C, rounded to one decimal."
     )
-    symptoms: list[Symptom] = Field(default=[], max_length=7, description="Besides the temperature.")
+    symptoms: list[Symptom] = Field(default=[], max_length=7, description="Symptoms besides the temperature.")
     measured_at: Instant = Field(description="By the device's clock, RFC 3339.")
 
     @model_validator(mode="after")
     def _names_one_person(self) -> Self:
         if (self.resident_id is None) == (self.scan_id is None):
             raise Invalid(
-                "person_once", Text(zh="resident_id 和 scan_id 须填且只填一个", en="Give either resident_id or scan_id")
+                "person_once",
+                Text(zh="resident_id 和 scan_id 须填写且只能填写一项", en="Send either resident_id or scan_id"),
             )
         if self.scan_id is None and self.region is None:
             raise Invalid(
-                "region_missing", Text(zh="请填写 region（发现地点）", en="Give the region where it was read")
+                "region_missing", Text(zh="请填写 region（发现地点）", en="Send the region where it was measured")
             )
         return self
 
 
 class ReferralPerson(Said):
-    """Whom an open referral is about, in clear, and where to find them. Never keep it."""
+    """The person of an open referral, unmasked, with address and region. Do not store it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -83,11 +84,11 @@ class ReferralPerson(Said):
     name: str | None
     phone: str | None
     address: str | None = Field(description="Where the person lives.")
-    region: str = Field(description="Where the fever was read, which may be elsewhere.")
+    region: str = Field(description="Where the fever was measured. The person may live elsewhere.")
 
 
 class Fever(Said):
-    """One reading of an episode."""
+    """One temperature reading of an episode."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -108,14 +109,14 @@ class Fever(Said):
     id: UUID
     region: str
     referral_id: UUID
-    role: str = Field(description="Whose reading it is.")
+    role: str = Field(description="The role that measured it.")
     celsius: float
     symptoms: list[str]
     measured_at: datetime
 
 
 class Standing(Said):
-    """Where a referral stands: what its crew, its hospital and who waits for it ask."""
+    """The current stage of a referral, for the crew, the hospital and the people waiting."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -134,14 +135,14 @@ class Standing(Said):
 
     referral_id: UUID
     state: ReferralState
-    since: datetime = Field(description="When it entered this state, by the clock of who told of it.")
-    due_at: datetime | None = Field(description="When the next stage must have been reached; null once it is closed.")
-    hospital: str | None = Field(description="Where the person is brought, once somebody named it.")
-    cancel_reason: str | None = Field(description="Why it was cancelled, if it was.")
+    since: datetime = Field(description="When it entered this state, by the clock of the sender.")
+    due_at: datetime | None = Field(description="Deadline of the next stage. Null if the referral is closed.")
+    hospital: str | None = Field(description="The hospital the person is brought to, if known.")
+    cancel_reason: str | None = Field(description="The reason of the cancellation, if any.")
 
 
 class Cancellation(Said):
-    """Why a referral is not needed."""
+    """The reason to cancel a referral."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "体温计故障，复测 36.6 ℃"}]})
 

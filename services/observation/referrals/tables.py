@@ -1,4 +1,4 @@
-"""Referrals: one person's way to a hospital, and the fevers that were reported."""
+"""Tables of referrals and of the reported fevers."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,7 +16,7 @@ CLOSED = "('ruled_out', 'admitted', 'confirmed', 'cancelled')"
 
 
 class ReferralRow(Row):
-    """One episode. A person has one open episode, however many fevers are read. `region` is where it was reported."""
+    """One episode. A person has at most one open episode. `region` is where it was reported."""
 
     __tablename__ = "referrals"
 
@@ -65,17 +65,17 @@ class ReferralRow(Row):
     )
 
     def public(self) -> Referral:
-        """As the API and the feed say it."""
+        """Return the form of the API and the feed."""
         return say({name: getattr(self, name) for name in Referral.model_fields})
 
 
 def say(row: Mapping[str, Any]) -> Referral:
-    """A referral's columns as the API and the feed say them."""
+    """Convert the columns of a referral to the form of the API and the feed."""
     return Referral.model_validate({name: row[name] for name in Referral.model_fields})
 
 
 class FeverRow(Row):
-    """One reading of a fever, as reported. `region` is where it was read."""
+    """One reported reading of a fever. `region` is where it was measured."""
 
     __tablename__ = "fevers"
 

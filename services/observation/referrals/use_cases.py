@@ -1,4 +1,4 @@
-"""Referrals: what happens."""
+"""Use cases of referrals: report a fever, show, cancel and reopen referrals, and mark overdue ones."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,7 @@ MOST_PER_TICK = 500
 
 
 class NoFever(Problem):
-    """The temperature is below the protocol's limit: nothing to refer."""
+    """The temperature is below the protocol's limit, so no referral is needed."""
 
     status = 422
     code = "no_fever"
@@ -36,34 +36,34 @@ class NoFever(Problem):
     what = Text(zh="体温低于发热标准 {limit} ℃", en="The temperature is below the fever limit of {limit} °C")
     fix = Text(
         zh="请核对体温；如有其他症状，请按可疑病例处理",
-        en="Check the reading; with other symptoms, treat the person as a suspected case",
+        en="Check the reading. If there are other symptoms, treat the person as a suspected case",
     )
 
 
 class OutsideScope(Problem):
-    """The place lies outside what the caller answers for."""
+    """The place is outside the caller's region."""
 
     status = 422
     code = "outside_scope"
     title = Text(zh="地点不在您的辖区内", en="The place is outside your region")
     what = Text(zh="{region} 不在您的辖区内", en="{region} is outside your region")
-    fix = Text(zh="请填写您辖区内的发现地点", en="Give the place in your region where the temperature was taken")
+    fix = Text(zh="请填写您辖区内的发现地点", en="Enter the place in your region where the temperature was measured")
 
 
 class ScanUnknown(Problem):
-    """A door reports by its own scans only."""
+    """A door can report only its own scans."""
 
     status = 422
     code = "scan_unknown"
-    title = Text(zh="本验码点没有这次扫码", en="This service point has no such scan")
+    title = Text(zh="本验码点没有该扫码记录", en="Scan not found at this service point")
     fix = Text(
-        zh="请用本验码点的扫码编号上报；没有扫码的，请填 resident_id",
-        en="Use a scan id of your own service point; if there was no scan, give resident_id",
+        zh="请使用本验码点的扫码编号上报；未扫码的，请填写 resident_id",
+        en="Use a scan id of your own service point. If there was no scan, send resident_id",
     )
 
 
 class ScanTooOld(Problem):
-    """Who was scanned so long ago is reported as a person."""
+    """The scan is too old to report a fever by it. The person can be reported by `resident_id`."""
 
     status = 422
     code = "scan_too_old"
@@ -73,59 +73,59 @@ class ScanTooOld(Problem):
 
 
 class ReferralUnderWay(Problem):
-    """The person is on board or further: only the hospital decides now."""
+    """The transport has begun, so only the hospital decides."""
 
     status = 409
     code = "referral_under_way"
-    title = Text(zh="转运已开始，不能取消", en="The transport has begun; the referral cannot be cancelled")
+    title = Text(zh="转运已开始，不能取消", en="The transport has begun, so the referral cannot be cancelled")
     fix = Text(zh="请由定点医院给出结论", en="Ask the hospital to report the outcome")
 
 
 class ReferralEnded(Problem):
-    """The referral was closed before."""
+    """The referral is closed."""
 
     status = 409
     code = "referral_ended"
     title = Text(zh="该转诊已结束", en="The referral has ended")
     fix = Text(
-        zh="请刷新后查看；如再次发热，请另行报告", en="Fetch the referral again; report a new fever as a new referral"
+        zh="请刷新后查看；如再次发热，请另行上报", en="Reload the referral. Report a new fever as a new referral"
     )
 
 
 class ReferralNotCancelled(Problem):
-    """Only what people cancelled can be taken up again by people."""
+    """Only a referral that people cancelled can be reopened."""
 
     status = 409
     code = "referral_not_cancelled"
-    title = Text(zh="该转诊不是人工取消的", en="No person cancelled this referral")
+    title = Text(zh="该转诊不是人工取消的", en="The referral was not cancelled by staff")
     fix = Text(
-        zh="请刷新后查看；如再次发热，请另行报告", en="Fetch the referral again; report a new fever as a new referral"
+        zh="请刷新后查看；如再次发热，请另行上报", en="Reload the referral. Report a new fever as a new referral"
     )
 
 
 class ReferralGroundGone(Problem):
-    """Its positive was corrected while it was cancelled, or a hospital has answered it: nobody is to be fetched."""
+    """The positive was corrected, or a hospital has answered it, while the referral was cancelled."""
 
     status = 409
     code = "referral_ground_gone"
     title = Text(zh="该转诊所依据的检测结果已不成立", en="The test result behind this referral is no longer valid")
     fix = Text(
-        zh="请重新查看其检测结果；如有发热，请另行报告",
-        en="Check the person's test results; report a fever as a new referral",
+        zh="请重新核对其检测结果；如有发热，请另行上报",
+        en="Check the person's test results. Report a fever as a new referral",
     )
 
 
 class ReferralOpen(Problem):
-    """A person has one open referral."""
+    """The person has another open referral."""
 
     status = 409
     code = "referral_open"
     title = Text(zh="该人员已有进行中的转诊", en="The person already has an open referral")
-    fix = Text(zh="请在原有转诊中继续处理", en="Continue with the open referral")
+    fix = Text(zh="请在该转诊中继续处理", en="Continue with the open referral")
 
 
 class Reading(NamedTuple):
-    """Whose fever was read, and where."""
+    """The person and the region of a measured fever."""
 
     resident_id: UUID
     region: str
@@ -133,7 +133,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class ReferralFilter:
-    """Which referrals are asked for."""
+    """The filter of a list of referrals."""
 
     region: str | None = None
     state: ReferralState | None = None
@@ -142,25 +142,25 @@ class ReferralFilter:
     overdue: bool | None = None
 
     def clauses(self) -> list[Any]:
-        """The filter as SQL."""
-        found: list[Any] = []
+        """Return the filter as SQL conditions."""
+        conditions: list[Any] = []
         if self.region is not None:
             low, high = range_of(self.region)
-            found += [ReferralRow.region >= low, ReferralRow.region < high]
+            conditions += [ReferralRow.region >= low, ReferralRow.region < high]
         if self.overdue is not None:
-            found.append(ReferralRow.overdue_at.is_not(None) if self.overdue else ReferralRow.overdue_at.is_(None))
+            conditions.append(ReferralRow.overdue_at.is_not(None) if self.overdue else ReferralRow.overdue_at.is_(None))
         for column in ("state", "reason", "resident_id"):
             value = getattr(self, column)
             if value is not None:
-                found.append(getattr(ReferralRow, column) == value)
-        return found
+                conditions.append(getattr(ReferralRow, column) == value)
+        return conditions
 
 
-# Not limited by the caller's scope: who finds a fever is told of the episode the person is in, wherever it was
-# reported, and no more. Locks it, so that the reading cannot join an episode that ends meanwhile.
-FIND_OPEN = text("SELECT * FROM open_referral_of(:resident)")
+# This ignores the caller's scope, because a reporter must learn of the person's open episode in any region, but nothing
+# more. It locks the episode, so that the reading cannot join an episode that ends meanwhile.
+LOCK_OPEN_EPISODE = text("SELECT * FROM open_referral_of(:resident)")
 
-SEEN = text("SELECT 1 FROM referrals WHERE id = :id")
+SELECT_VISIBLE = text("SELECT 1 FROM referrals WHERE id = :id")
 
 ADD_FEVER = text("""
     INSERT INTO fevers (id, region, referral_id, resident_id, party, role, celsius, symptoms, measured_at)
@@ -169,7 +169,7 @@ ADD_FEVER = text("""
 
 
 async def report_fever(work: Work, new: NewFever, scan: ScanFound | None = None) -> Referral:
-    """Never refused for a colour, nor because the registry does not know the person yet. `scan` is that of a door."""
+    """Report a fever, for any colour, and also for people not on record. `scan` is the scan of a door."""
     protocol = await protocol_in_force(work)
     if new.measured_at > work.now + timedelta(minutes=CLOCK_AHEAD_MINUTES):
         raise ClockAhead(at="/measured_at")
@@ -201,11 +201,11 @@ async def report_fever(work: Work, new: NewFever, scan: ScanFound | None = None)
 async def _may_see(work: Work, referral: Referral) -> bool:
     if work.actor.role.database_role == "door":
         return False
-    return bool(await work.rows(SEEN, id=referral.id))
+    return bool(await work.rows(SELECT_VISIBLE, id=referral.id))
 
 
 def _reading_of(new: NewFever, scan: ScanFound | None, work: Work, protocol: Protocol) -> Reading:
-    """Whose reading it is, and where it was made."""
+    """Return the person and the region of a reading."""
     if new.resident_id is not None and new.region is not None:
         return Reading(new.resident_id, new.region)
     if scan is None:
@@ -216,38 +216,41 @@ def _reading_of(new: NewFever, scan: ScanFound | None, work: Work, protocol: Pro
 
 
 def _reporter(work: Work) -> str:
-    """The machine or service point that reports; staff have no name here."""
+    """Return the machine or service point that reports, or "" for staff."""
     return work.actor.party if work.actor.role in Role.DOOR | Role.MACHINE else ""
 
 
 def told_of(referral: Referral, region: str) -> Referral:
-    """An episode as somebody is told of it who may not see it: that 120 comes, not why, on what evidence, or where."""
+    """Return an episode for a caller without access to it: without its reason, evidence and region."""
     return referral.model_copy(update={"region": region, "reason": "fever", "evidence_type": None, "evidence_id": None})
 
 
 async def _episode(work: Work, protocol: Protocol, read: Reading) -> tuple[Referral, bool]:
-    """The person's open episode, and whether it was opened just now: of two reports at once, one opens it."""
+    """Return the person's open episode, and whether this call opened it. Concurrent reports open only one."""
     for _ in range(3):
         opened = await following.open_referrals(work, protocol, [read], [None], [_reporter(work)])
-        found = await work.rows(FIND_OPEN, resident=read.resident_id)
-        if found:
-            return say(dict(found[0])), opened == 1
-    raise Conflict()  # three episodes of one person ended while we looked
+        episodes = await work.rows(LOCK_OPEN_EPISODE, resident=read.resident_id)
+        if episodes:
+            return say(dict(episodes[0])), opened == 1
+    raise Conflict()  # the episode ended between the two statements three times
 
 
 async def get_referral(work: Work, referral_id: UUID) -> Referral:
+    """Return one referral."""
     row = await work.get(ReferralRow, referral_id)
     work.saw([row.resident_id])
     return row.public()
 
 
 async def list_referrals(work: Work, where: ReferralFilter, page: Page) -> Listed[Referral]:
+    """Return one page of referrals."""
     listed = await work.page(select(ReferralRow).where(*where.clauses()), page, ReferralRow.public)
     work.saw(referral.resident_id for referral in listed.items)
     return listed
 
 
 async def standing_of_referral(work: Work, referral_id: UUID) -> Standing:
+    """Return the current stage of a referral."""
     row = await work.get(ReferralRow, referral_id)
     work.saw([row.resident_id])
     return Standing(
@@ -261,6 +264,7 @@ async def standing_of_referral(work: Work, referral_id: UUID) -> Standing:
 
 
 async def list_fevers(work: Work, referral_id: UUID, page: Page) -> Listed[Fever]:
+    """Return one page of the readings of a referral."""
     referral = await work.get(ReferralRow, referral_id)
     work.saw([referral.resident_id])
     return await work.page(select(FeverRow).where(FeverRow.referral_id == referral_id), page, _say_fever)
@@ -271,6 +275,7 @@ def _say_fever(row: FeverRow) -> Fever:
 
 
 async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> Referral:
+    """Cancel a referral before the transport."""
     row = await work.lock(ReferralRow, referral_id)
     if row.state in rules.CLOSED:
         raise ReferralEnded()
@@ -282,11 +287,11 @@ async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> R
 
 
 async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
-    """From its beginning, by today's clock: what was told meanwhile counts again with the next message.
+    """Reopen a referral as reported now. Messages received meanwhile count again with the next message.
 
-    But whoever somebody has by now, as was told while it was cancelled, is where they are: 120 is not asked anew.
+    If they say that the transport has begun meanwhile, they are applied at once, and 120 is not requested again.
     """
-    await work.run(TURN, key=TURN_KEY)  # before the row, as who follows the facts takes them
+    await work.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
     row = await work.lock(ReferralRow, referral_id)
     if not rules.may_reopen(row.state, withdrawn=row.withdrawn):
         raise ReferralNotCancelled()
@@ -305,7 +310,7 @@ async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
 
 
 async def mark_overdue(house: House) -> int:
-    """Switch on the alarm of every referral whose stage took longer than the protocol allows; how many. Idempotent."""
+    """Mark every referral whose stage is past its deadline as overdue. Idempotent. Returns how many were marked."""
     async with house.system_work("overdue referrals") as work:
         statement = (
             select(ReferralRow)

@@ -1,4 +1,4 @@
-"""Erasures: what callers may ask (G9)."""
+"""Routes of erasure requests (G9)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -19,9 +19,9 @@ ResidentId = Annotated[UUID, Path(description="The person.", examples=["018f3c1e
 
 @router.post("/{resident_id}/erasure", role=Role.RESIDENT | Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound])
 async def ask_for_erasure(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> Erasure:
-    """Request the erasure of a person's data: what is deleted when, and what stays and why.
+    """Request the erasure of a person's data. The response says what is deleted when, and what stays and why.
 
-    Residents ask for themselves and their dependants, staff for a person who asks them. A repeated request shows the
+    Residents request it for themselves and their dependants, staff on behalf of a person. A repeated request shows the
     current state. Source: Personal Information Protection Law, article 47.
     """
     return await use_cases.ask_for_erasure(work, resident_id, language_of(spoken))

@@ -1,4 +1,4 @@
-"""Erasures: what happens. A request is kept until it can be carried out; the purge carries it out."""
+"""Use cases of erasure requests. A request is stored until the purge can carry it out."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +16,7 @@ from shared.work import Work
 
 
 class Erasure(Said):
-    """What becomes of a person's request to be forgotten."""
+    """A person's erasure request and its outcome."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -36,24 +36,25 @@ class Erasure(Said):
     asked_at: datetime
     outcome: Outcome
     why: str
-    remains: list[str] = Field(description="Where it is said how long each service keeps what it has of the person.")
+    remains: list[str] = Field(description="Where each service publishes how long it keeps a person's data.")
 
 
-ASK = text("""
+STORE_REQUEST = text("""
     UPDATE residents SET erasure_asked_at = coalesce(erasure_asked_at, :now) WHERE id = :id RETURNING erasure_asked_at
 """)
-HELD = text("SELECT is_held(:id) AS held")
+SELECT_IS_HELD = text("SELECT is_held(:id) AS held")
 
 
 async def ask_for_erasure(work: Work, resident_id: UUID, language: Language) -> Erasure:
+    """Store a person's erasure request, and return its outcome."""
     row = await work.get(ResidentRow, resident_id)
-    (asked,) = await work.rows(ASK, id=resident_id, now=work.now)
-    (found,) = await work.rows(HELD, id=resident_id)
-    outcome = rules.outcome_of(closed=row.state == "closed", held=found["held"])
+    (request,) = await work.rows(STORE_REQUEST, id=resident_id, now=work.now)
+    (hold,) = await work.rows(SELECT_IS_HELD, id=resident_id)
+    outcome = rules.outcome_of(closed=row.state == "closed", held=hold["held"])
     work.saw([resident_id])
     return Erasure(
         resident_id=resident_id,
-        asked_at=asked["erasure_asked_at"],
+        asked_at=request["erasure_asked_at"],
         outcome=outcome,
         why=getattr(rules.WHY[outcome], language[:2]),
         remains=[f"/{service}/v1/retention" for service in SERVICES],

@@ -1,4 +1,4 @@
-"""Legal holds: what callers may ask (G9)."""
+"""Routes of legal holds (G9)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -21,7 +21,7 @@ HoldId = Annotated[UUID, Path(description="The hold.", examples=["018f3c1e-7a3b-
 
 @router.post("", role=KEEPERS, status=201, location="/registry/v1/legal-holds/{id}", raises=[NotFound, HoldEnded])
 async def hold_data(new: NewHold, work: Work) -> Hold:
-    """Create a legal hold: all data of a person is kept until a day, on the order of a court or authority.
+    """Create a legal hold: all data of a person are kept until a day, on the order of a court or authority.
 
     Source: Personal Information Protection Law, article 47, last paragraph.
     """
@@ -30,7 +30,7 @@ async def hold_data(new: NewHold, work: Work) -> Hold:
 
 @router.get("", role=KEEPERS)
 async def list_holds(work: Work, page: PageAsked) -> Listed[Hold]:
-    """List legal holds in your region, including those that have ended."""
+    """List the legal holds in the caller's region, including those that have ended."""
     return await use_cases.list_holds(work, page)
 
 
@@ -42,5 +42,5 @@ async def get_hold(hold_id: HoldId, work: Work) -> Hold:
 
 @router.post("/{hold_id}/release", role=KEEPERS, raises=[NotFound, HoldEnded])
 async def release_hold(hold_id: HoldId, work: Work) -> Hold:
-    """Release a legal hold: normal retention periods apply again."""
+    """Release a legal hold. The normal retention periods apply again."""
     return await use_cases.release_hold(work, hold_id)

@@ -1,4 +1,4 @@
-"""Legal holds: what is said."""
+"""Requests and responses of legal holds."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -17,7 +17,7 @@ ASKED: dict[str, Any] = {
 
 
 class NewHold(Said):
-    """Whose data must stay, until when, and on whose order."""
+    """A legal hold to create: the person, the end, and the authority that ordered it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [ASKED]})
 
@@ -28,7 +28,7 @@ class NewHold(Said):
 
 
 class Hold(Said):
-    """An order not to remove a person's data."""
+    """A legal hold: a person's data must not be deleted."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -1,4 +1,4 @@
-"""Legal holds: what is kept."""
+"""Tables of legal holds."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,7 +13,7 @@ from shared.sealing import Sealed
 
 
 class HoldRow(Row):
-    """One order not to remove a person's data before a day."""
+    """One order that a person's data must not be deleted before a day."""
 
     __tablename__ = "holds"
 
@@ -25,7 +25,7 @@ class HoldRow(Row):
     released_at: Mapped[datetime | None]
 
     def public(self) -> LegalHold:
-        """As the feed says it: neither why, nor on whose order."""
+        """Return the form of the feed, without the reason and the authority."""
         return LegalHold(
             id=self.id,
             version=self.version,
@@ -36,7 +36,7 @@ class HoldRow(Row):
         )
 
     def shown(self) -> Hold:
-        """As the API says it."""
+        """Return the form of the API."""
         return Hold(
             **self.public().model_dump(),
             reason=HoldRow.reason.masked(self, str) or "",

@@ -1,4 +1,4 @@
-"""Legal holds: what happens. A hold travels to all services, and none of them removes the person's data meanwhile."""
+"""Use cases of legal holds. A hold is published to all services, and none deletes the person's data while it holds."""
 
 from uuid import UUID
 
@@ -13,18 +13,19 @@ from shared.work import Listed, Page, Work
 
 
 class HoldEnded(Problem):
-    """It lies in the past, or was released before."""
+    """The end of the hold is in the past, or the hold was released."""
 
     status = 409
     code = "hold_ended"
-    title = Text(zh="该保全期限已过或已解除", en="The hold has ended")
+    title = Text(zh="该保全已到期或已解除", en="The hold has ended")
     fix = Text(
-        zh="如仍有需要，请另行登记，期限须晚于今天",
-        en="If it is still needed, register a new hold that ends in the future",
+        zh="如仍需保全，请另行登记，期限须晚于当前时间",
+        en="If it is still needed, create a new hold that ends in the future",
     )
 
 
 async def hold_data(work: Work, new: NewHold) -> Hold:
+    """Create a legal hold."""
     if new.until <= work.now:
         raise HoldEnded(at="/until")
     person = await work.get(ResidentRow, new.resident_id)
@@ -43,6 +44,7 @@ async def hold_data(work: Work, new: NewHold) -> Hold:
 
 
 async def release_hold(work: Work, hold_id: UUID) -> Hold:
+    """Release a legal hold."""
     row = await work.lock(HoldRow, hold_id)
     if row.released_at is not None:
         raise HoldEnded()
@@ -54,12 +56,15 @@ async def release_hold(work: Work, hold_id: UUID) -> Hold:
 
 
 async def get_hold(work: Work, hold_id: UUID) -> Hold:
+    """Return one legal hold."""
     row = await work.get(HoldRow, hold_id)
     work.saw([row.resident_id])
     return row.shown()
 
 
 async def list_holds(work: Work, page: Page) -> Listed[Hold]:
+    """Return one page of legal holds."""
+
     def shown(row: HoldRow) -> Hold:
         work.saw([row.resident_id])
         return row.shown()

@@ -1,4 +1,4 @@
-"""A row of a file: the person it speaks of, or why it is not taken. Pure; knows which people the file named before."""
+"""Checks the rows of a file: each becomes a person or a list of problems. Pure, but remembers the earlier rows."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,30 +16,30 @@ _BRACKETS = re.compile(r"[(（\[【]")
 
 @dataclass
 class Checker:
-    """Looks at a file's rows in their order."""
+    """Checks the rows of one file in their order."""
 
     homes: Homes
-    """Where somebody may live, within the scope of who sent the file."""
+    """The regions where people can live, within the scope of the sender."""
     today: date
     demonstration: bool
     _lines: dict[int | str, int] = field(default_factory=dict)
-    """The line that named each document first: a number where it is one, since there may be 300,000."""
+    """The first line of each document. Numeric documents are ints, because there can be 300,000 of them."""
 
     def check(self, row: RawRow) -> Person | list[RowProblem]:
-        """The person of a row, or all that is wrong with it."""
+        """Return the person of a row, or all its problems."""
         values = row.values
         problems = [RowProblem(fault.code, fault.column, value=fault.cell) for fault in row.faults]
         home = self._home(values["region"], problems)
         if row.faults:
             return problems
-        found = examine(self._read(values, home, problems), today=self.today, demonstration=self.demonstration)
-        if isinstance(found, list):
-            named = {one.column for one in problems}
-            return problems + [RowProblem(*wrong) for wrong in found if wrong.field not in named]
-        first = self._lines.setdefault(_key(found), row.line)
+        person = examine(self._read(values, home, problems), today=self.today, demonstration=self.demonstration)
+        if isinstance(person, list):
+            reported = {one.column for one in problems}
+            return problems + [RowProblem(*wrong) for wrong in person if wrong.field not in reported]
+        first = self._lines.setdefault(_key(person), row.line)
         if first != row.line:
             return [RowProblem("same_person_twice", "", first)]
-        return problems or found
+        return problems or person
 
     def _home(self, cell: str, problems: list[RowProblem]) -> str:
         home = self.homes.find(cell)
@@ -102,5 +102,5 @@ class Checker:
 
 def _key(person: Person) -> int | str:
     number = person.document_number
-    # Seventeen digits and a check digit that follows from them.
+    # The check digit follows from the first seventeen digits.
     return int(number[:17]) if person.document_type == 10 else person.document

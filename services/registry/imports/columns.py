@@ -1,8 +1,7 @@
-"""What the columns of a resident file are called, and how their cells are read. Pure.
+"""The columns of a resident file, their headings, and how their cells are read. Pure.
 
-One row is one person. `household` is a key that holds within the file's community: rows of one community with the
-same key live together. `document_type` is 10 (resident ID) where it is empty; only other documents need a birth date
-and sex.
+One row is one person. `household` is a key within the community: people of one community with the same key live
+together. An empty `document_type` means 10 (resident ID). Only other documents need a birth date and a sex.
 """
 
 import re
@@ -37,44 +36,45 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "birth_date": ("出生日期", "出生年月日", "生日"),
     "sex": ("性别",),
 }
-"""Each column's English name, its Chinese heading as templates and error files write it, and what else is accepted."""
+"""The Chinese headings of each column by its English name. Templates use the first; the others are accepted too."""
 
 IGNORED_HEADINGS = (  # noqa: SIM905
     "序号 序 no no. 备注 备注栏 说明 年龄 周岁 填表人 登记人 填表日期 登记日期 签名 签字 remark remarks note notes age"
 ).split()
-"""Columns of people's own lists that are not kept. The result of the import says that they were left out."""
+"""Columns of people's own lists that are ignored. The result of the import names the columns left out."""
 
 REQUIRED = ("name", "document_number", "region")
 ERROR_COLUMNS = {"line": "行号", "error": "错误"}
-"""What an error file adds, and a file sent again may still carry."""
+"""The columns that an error file adds. A corrected file may still have them."""
 
 NUMBER_COLUMNS = frozenset({"document_type", "document_number", "phone", "region", "household"})
-"""Cells that a spreadsheet may take for numbers. White space around them means nothing."""
+"""Columns whose cells a spreadsheet may convert to numbers. White space around them is ignored."""
 
 FLAG_COLUMNS = frozenset({"pregnant", "dependent"})
 
 CELL_CHARACTERS = 1_000
 
-# A spreadsheet runs what begins so (OWASP, CSV injection); the full-width signs do the same under Chinese settings.
+# A spreadsheet runs a cell that starts with one of these (OWASP, CSV injection). With Chinese settings the full-width
+# signs do the same.
 FORMULA_SIGNS = "=+-@\t\r＝＋－＠"
 _FORMULA = re.compile(f"'*[{re.escape(FORMULA_SIGNS)}]")
-# ="0035" is how people keep the zeros and the digits of a number in a CSV that a spreadsheet opens.
+# People write ="0035" in a CSV so that a spreadsheet keeps all zeros and digits.
 _QUOTED = re.compile(r'="([^"]*)"')
 _TEXT_SPACE = " \u3000\xa0\n\r"
-# "3.50582E+17" is how a spreadsheet writes a number of which it kept 15 digits.
+# A spreadsheet writes a number of which it kept only 15 digits as 3.50582E+17.
 _SCIENTIFIC = re.compile(r"[0-9](?:\.[0-9]+)?[Ee]\+[0-9]+")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 ERROR_TEXT = "#错误"
-"""What stands in a workbook's cell that has an error in the place of a value."""
+"""The text of a workbook's cell that has an error instead of a value."""
 NOT_CALCULATED = "#未计算"
-"""What stands in a cell whose formula has no result in the file."""
+"""The text of a cell whose formula has no result in the file."""
 _ERRORS = re.compile(
     r"#(?:错误|N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|SPILL!|CALC!|FIELD!|GETTING_DATA)", re.IGNORECASE
 )
 _HASHES = re.compile(r"#{3,}")
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
-# 3-12 becomes one of these; which one depends on the spreadsheet's language and on the year in which it is typed.
+# A spreadsheet turns 3-12 into one of these, depending on its language and on the current year.
 _MADE_A_DATE = re.compile(
     r"[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}(?: [0-9:]+)?|(?:[0-9]{4}年)?[0-9]{1,2}月(?:[0-9]{1,2}日)?"
     rf"|[0-9]{{4}}年[0-9]{{1,2}}月|[0-9]{{1,2}}-(?:{_MONTHS})(?:-[0-9]{{2,4}})?|(?:{_MONTHS})-[0-9]{{2}}",
@@ -85,10 +85,10 @@ _DATES_BEGIN = frozenset("0123456789JFMASONDjfmasond")
 
 
 def read_cell(column: str, cell: str) -> str:
-    """A cell as it is kept: without white space around it, and without what spreadsheets put before a text.
+    """Return the cleaned text of a cell: without outer white space and without a spreadsheet's text mark.
 
-    Invisible characters, which come with numbers copied from chats and web pages, are dropped. A cell that only says
-    that there is nothing, such as 无 or /, is empty; as a flag, it is a no.
+    Invisible characters from copied text are removed. A placeholder such as 无 or / becomes empty; in a flag column it
+    means no.
     """
     cell = drop_invisible(cell)
     cell = cell.strip() if column in NUMBER_COLUMNS else cell.strip(_TEXT_SPACE)
@@ -100,12 +100,13 @@ def read_cell(column: str, cell: str) -> str:
 
 
 def neutralise(cell: str) -> str:
-    """A cell that no spreadsheet runs: an apostrophe before what looks like a formula. `read_cell` takes it away."""
+    """Put an apostrophe before a cell that a spreadsheet would run as a formula. `read_cell` removes it."""
     return "'" + cell if _FORMULA.match(cell) else cell
 
 
 def cell_faults(values: dict[str, str]) -> list[RowFault]:
-    """What is wrong with a row's cells, whatever they mean: too long, control characters, formulas, lost digits."""
+    """Return the faults of a row's cells that do not depend on their meaning: length, control characters, formulas,
+    lost digits."""
     faults = []
     for column, cell in values.items():
         if len(cell) > CELL_CHARACTERS:
@@ -130,16 +131,16 @@ def _may_begin_so(column: str, cell: str) -> bool:
 
 
 def digits_lost(column: str, cell: str) -> bool:
-    """Whether a spreadsheet took the cell for a number and dropped what lies beyond its 15 digits."""
+    """Return whether a spreadsheet converted the cell to a number and lost the digits after the fifteenth."""
     if _SCIENTIFIC.fullmatch(cell):
         return True
-    # A wrong check digit alone is a slip of the pen; together with three zeros at the end it is a spreadsheet.
+    # A wrong check digit alone is a typing error. With three zeros at the end it is the work of a spreadsheet.
     rounded = column == "document_number" and len(cell) == 18 and cell.endswith("000")
     return rounded and cell.isascii() and cell.isdigit() and check_digit(cell[:17]) != "0"
 
 
 def dated_columns(values: dict[str, str]) -> list[str]:
-    """The columns in which a spreadsheet made a date of what was typed: a household 3-12, an address 2-7."""
+    """Return the columns in which a spreadsheet converted the input to a date: a household 3-12, an address 2-7."""
     return [
         column
         for column in _DATED_COLUMNS
@@ -182,7 +183,7 @@ _DATE = re.compile(r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?|([0-
 
 
 class CellError(ValueError):
-    """A cell that cannot be read; `code` says what it should have been."""
+    """A cell that cannot be read. `code` names the expected form."""
 
     def __init__(self, code: CellFault) -> None:
         super().__init__(code)
@@ -190,7 +191,7 @@ class CellError(ValueError):
 
 
 def read_flag(cell: str) -> bool:
-    """Yes or no: 是/否, 1/0, √/×, true/false, or how somebody cares for themselves; empty is no."""
+    """Read a yes or no: 是/否, 1/0, √/×, true/false, or a level of self-care. Empty means no."""
     word = cell.casefold()
     if word in _YES:
         return True
@@ -200,7 +201,7 @@ def read_flag(cell: str) -> bool:
 
 
 def read_sex(cell: str) -> Sex | None:
-    """男/女, 1/2 (GB/T 2261.1), male/female; empty is unknown."""
+    """Read a sex: 男/女, 1/2 (GB/T 2261.1), male/female. Empty means unknown."""
     if not cell:
         return None
     try:
@@ -210,12 +211,12 @@ def read_sex(cell: str) -> Sex | None:
 
 
 def read_document_type(cell: str) -> str:
-    """A document's code, of the code or of the document's name."""
+    """Return the code of a document type given by its code or its name."""
     return _DOCUMENTS.get(cell, cell)
 
 
 def read_date(cell: str) -> date | None:
-    """A day: 1990-01-31, 1990/1/31, 1990.1.31, 1990年1月31日 or 19900131; empty is unknown."""
+    """Read a day: 1990-01-31, 1990/1/31, 1990.1.31, 1990年1月31日 or 19900131. Empty means unknown."""
     if not cell:
         return None
     try:

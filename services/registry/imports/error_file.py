@@ -1,4 +1,4 @@
-"""Files for people's spreadsheets: the rows that were not taken, to correct and send again; and the template."""
+"""Writes the files for people's spreadsheets: the failed rows to correct and send again, and the template."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from services.registry.imports.workbook_writer import BookWriter, Column
 from shared.problems import Language
 
 BOM = "\ufeff"
-"""Without it Excel takes UTF-8 for the local encoding, and shows Chinese as nonsense."""
+"""Without it Excel reads UTF-8 in the local encoding, and Chinese text is garbled."""
 
 BLOCK_CHARACTERS = 64 * 1024
 
@@ -29,18 +29,18 @@ EXAMPLE = {
     "birth_date": "1990-03-07",
     "sex": "男",
 }
-"""Somebody who can be nobody: province digits 00. In production the row is refused if it is left in."""
+"""A person who cannot exist: province digits 00. Production refuses this row if it is left in the file."""
 
 CHOICES = {"pregnant": ("是", "否"), "dependent": ("是", "否"), "sex": ("男", "女")}
 PEOPLE = {"zh-CN": "人员", "en": "People"}
 DUPLICATES = {"zh-CN": "重复行", "en": "Duplicates"}
 
 Refusal = tuple[RawRow, list[RowProblem]]
-"""A row that was not taken, and why."""
+"""A failed row and its problems."""
 
 
 def write_template(language: Language) -> bytes:
-    """An empty CSV of people, with all headings in the reader's language and one row to show how it is filled in."""
+    """Return the template as CSV: all headings in the reader's language, and one example row."""
     text = io.StringIO()
     text.write(BOM)
     writer = csv.writer(text)
@@ -50,7 +50,7 @@ def write_template(language: Language) -> bytes:
 
 
 def write_template_book(language: Language) -> bytes:
-    """The same as a workbook, with a sheet that explains each column."""
+    """Return the template as a workbook, with a sheet that explains each column."""
     book = BookWriter([PEOPLE[language], GUIDE[language]])
     book.begin_sheet(_columns(language))
     book.write_rows([[EXAMPLE[column] for column in COLUMNS]])
@@ -60,10 +60,9 @@ def write_template_book(language: Language) -> bytes:
 
 
 def write_errors(rows: Iterable[Refusal], language: Language) -> Iterator[bytes]:
-    """The rows with what is wrong with each, in words: all columns, the line in the file sent, the error.
+    """Write the failed rows as CSV: all columns, the line in the file sent, and the error in words.
 
-    UTF-8 with BOM. A cell that a spreadsheet would run as a formula gets an apostrophe before it, which reading takes
-    away again.
+    UTF-8 with BOM. A cell that a spreadsheet would run as a formula gets an apostrophe, which is removed on reading.
     """
     text = io.StringIO()
     text.write(BOM)
@@ -81,10 +80,9 @@ def write_errors(rows: Iterable[Refusal], language: Language) -> Iterator[bytes]
 async def write_error_book(
     pages: Callable[[], AsyncIterable[Sequence[Refusal]]], language: Language
 ) -> AsyncIterator[bytes]:
-    """The same as a workbook: rows to correct, how to fill them in, and on a last sheet the rows that repeat a person.
+    """Write the failed rows as a workbook: rows to correct, instructions, and a last sheet with duplicate rows.
 
-    That sheet is not taken in when the file is sent again. The pages are read twice, so that neither sheet is kept in
-    memory.
+    The last sheet is ignored when the file is sent again. The pages are read twice, so that no sheet is held in memory.
     """
     book = BookWriter([PEOPLE[language], GUIDE[language], DUPLICATES[language]])
     columns = [*_columns("zh-CN"), *(Column(heading, width=40) for heading in ERROR_COLUMNS.values())]

@@ -1,4 +1,4 @@
-"""What can be wrong with an uploaded file or with one of its rows. The use case says it in people's language."""
+"""The faults of an uploaded file and of its rows. `words.py` has their texts."""
 
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -45,8 +45,8 @@ ROW_CODES: tuple[RowCode, ...] = get_args(RowCode)
 Value: TypeAlias = int | str | list[str]
 
 
-class FileFault(Exception):  # noqa: N818 - the house calls faults what people can mend themselves
-    """A file that cannot be read as a whole: a stable code, and the values that a message about it needs."""
+class FileFault(Exception):  # noqa: N818 - a fault is something that the sender can correct
+    """A file that cannot be read at all: a stable code, and the values for its message."""
 
     def __init__(self, code: FileCode, **values: Value) -> None:
         super().__init__(code, values)
@@ -55,9 +55,9 @@ class FileFault(Exception):  # noqa: N818 - the house calls faults what people c
 
 
 class RowFault(NamedTuple):
-    """What is wrong with one row; `column` is empty where it is the row itself."""
+    """A fault of one row. `column` is empty if the fault is in the row as a whole."""
 
     code: RowCode
     column: str
     cell: str = ""
-    """Where people find it: `C5`, or a range such as `E2:E5`."""
+    """The cell as a spreadsheet names it: `C5`, or a range such as `E2:E5`."""

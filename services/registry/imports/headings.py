@@ -1,4 +1,4 @@
-"""The heading of a resident file: where it is, and which column is which. Pure."""
+"""Finds the heading of a resident file and its columns. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from services.registry.imports.faults import FileFault
 from services.registry.residents.spelling import drop_invisible
 
 HEADING_ROWS = 10
-"""Rows in which the heading may be: titles, dates and who filled in the list stand above it."""
+"""The heading must be in one of the first rows. Titles, dates and names of authors may be above it."""
 NAMED = 20
-"""Unknown columns that are named at most, and characters of a heading that are quoted."""
+"""Most unknown columns that a message names, and most characters of a heading that it quotes."""
 
 _NOISE = re.compile(r"[\s\u3000*＊:：]|[(（\[【〔][^)）\]】〕]*[)）\]】〕]")
 _SEPARATORS = re.compile(r"[;；\t|，、]")
-"""What stands between cells where it is not a comma: other countries' spreadsheets, and full-width typing."""
+"""Separators that are not the comma, from spreadsheets of other countries and full-width typing."""
 _NUMBER = re.compile(r"[0-9０-９]{5}")
 _WIDE = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 
 
 def _plain(heading: str) -> str:
-    """A heading without breaks, stars, colons and what is in brackets: `身份证号码\\n(18位)*` is 身份证号码."""
+    """Return a heading without line breaks, stars, colons and brackets: `身份证号码\\n(18位)*` is 身份证号码."""
     return _NOISE.sub("", drop_invisible(heading).removeprefix("'")).translate(_WIDE).casefold()
 
 
@@ -34,20 +34,20 @@ _IGNORED = frozenset(map(_plain, IGNORED_HEADINGS))
 
 
 class Header(NamedTuple):
-    """The columns of a file in its order: `""` for one that is left out, `None` for one without a heading."""
+    """The columns of a file in order: `""` for a column left out, `None` for a column without heading."""
 
     line: int
     columns: tuple[str | None, ...]
     left_out: tuple[str, ...]
-    """The columns that are left out, as people find them: `A 序号`."""
+    """The columns left out, with their letters: `A 序号`."""
 
     def cell(self, column: str, line: int) -> str:
-        """Where people find a cell: `C5`; empty where the file has no such column."""
+        """Return the name of a cell: `C5`, or "" if the file has no such column."""
         return f"{letters(self.columns.index(column))}{line}" if column in self.columns else ""
 
 
 def letters(index: int) -> str:
-    """What a spreadsheet calls its nth column, from 0: A … Z, AA …"""
+    """Return the spreadsheet name of a column, counted from 0: A … Z, AA …"""
     name = ""
     index += 1
     while index:
@@ -57,12 +57,12 @@ def letters(index: int) -> str:
 
 
 def find_header(rows: Sequence[tuple[int, Sequence[str]]]) -> tuple[int, Header]:
-    """The heading among a file's first rows and its place among them, or a `FileFault` that says what is wrong with it.
+    """Return the index of the heading among a file's first rows, and the heading. Raises `FileFault` if it is wrong.
 
-    It is the row that has all headings that are required, or the most of the template; of several, the first.
+    The heading is the first row with all required headings, or else the first with the most known headings.
     """
     known = [sum(_plain(cell) in _NAMES for cell in row) for _, row in rows]
-    best = max(range(len(rows)), key=lambda place: (is_header([rows[place][1]]), known[place]))
+    best = max(range(len(rows)), key=lambda index: (is_header([rows[index][1]]), known[index]))
     line, row = rows[best]
     if not known[best]:
         if any(_is_separated_otherwise(row) for _, row in rows):
@@ -72,7 +72,7 @@ def find_header(rows: Sequence[tuple[int, Sequence[str]]]) -> tuple[int, Header]
 
 
 def is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether one of a sheet's first rows has the headings that a list of people must have."""
+    """Return whether one of a sheet's first rows has all required headings of a list of people."""
     return any({_NAMES.get(_plain(cell)) for cell in row}.issuperset(REQUIRED) for row in rows)
 
 
@@ -86,20 +86,22 @@ def _read_header(line: int, headings: Sequence[str]) -> Header:
     while cells and not cells[-1]:
         cells.pop()
     columns = tuple(_NAMES.get(cell, "") if cell else None for cell in cells)
-    strange = [place for place, cell in enumerate(cells) if cell and cell not in _NAMES and cell not in _IGNORED]
-    unknown = [_named(place, headings[place]) for place in strange[:NAMED]]
+    unknown_indexes = [
+        index for index, cell in enumerate(cells) if cell and cell not in _NAMES and cell not in _IGNORED
+    ]
+    unknown = [_named(index, headings[index]) for index in unknown_indexes[:NAMED]]
     if missing := [column for column in REQUIRED if column not in columns]:
         raise FileFault("column_missing", line=line, columns=missing, unknown=unknown)
-    if strange:
+    if unknown:
         raise FileFault("column_unknown", line=line, unknown=unknown)
     if twice := {column for column in columns if column and columns.count(column) > 1}:
-        places = [_named(place, headings[place]) for place, column in enumerate(columns) if column in twice]
-        raise FileFault("column_twice", columns=sorted(twice), twice=places)
-    left_out = [f"{letters(place)} {cell}" for place, cell in enumerate(cells) if cell in _IGNORED]
+        repeated = [_named(index, headings[index]) for index, column in enumerate(columns) if column in twice]
+        raise FileFault("column_twice", columns=sorted(twice), twice=repeated)
+    left_out = [f"{letters(index)} {cell}" for index, cell in enumerate(cells) if cell in _IGNORED]
     return Header(line, columns, tuple(left_out))
 
 
-def _named(place: int, heading: str) -> str:
-    """A column by its letter and, after a space, its heading; without it where the cell may be somebody's number."""
+def _named(index: int, heading: str) -> str:
+    """Return a column's letter and, after a space, its heading. A heading that may be a personal number is left out."""
     heading = " ".join(drop_invisible(heading).split())[:NAMED]
-    return letters(place) if _NUMBER.search(heading) else f"{letters(place)} {heading}"
+    return letters(index) if _NUMBER.search(heading) else f"{letters(index)} {heading}"

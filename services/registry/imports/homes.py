@@ -1,4 +1,4 @@
-"""Where people of a file may live: regions by code, and by name where a file has names. Pure."""
+"""Finds the region of a cell by code or by name. Pure."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ _SPACES = re.compile(r"\s+")
 
 
 class NoHome(NamedTuple):
-    """Why a cell names no region: the codes it may mean, or an example of a code where it means none."""
+    """A cell without a unique region: the codes it may mean, and an example of a valid code."""
 
     codes: tuple[str, ...]
     example: str
@@ -25,7 +25,7 @@ class Homes:
     """The communities, patches and grids within a scope."""
 
     def __init__(self, regions: Iterable[tuple[str, str]]) -> None:
-        """`regions` are codes and names."""
+        """Index the regions, given as pairs of code and name."""
         names = dict(regions)
         self._codes = names.keys()
         self._example = min(names, default="")
@@ -38,7 +38,7 @@ class Homes:
                     self._by_name[community + spelling].add(code)
 
     def find(self, cell: str) -> str | NoHome:
-        """The code of the region that a cell names."""
+        """Return the code of the region that a cell names, or `NoHome`."""
         if cell in self._codes:
             return cell
         codes = self._by_name.get(_SPACES.sub("", drop_invisible(cell)), set())
@@ -48,7 +48,7 @@ class Homes:
 
 
 def _spellings(name: str) -> set[str]:
-    """沙塘社区居委会 is 沙塘社区 and 沙塘, too."""
+    """Return the accepted forms of a name: 沙塘社区居委会 is also 沙塘社区 and 沙塘."""
     if not name:
         return set()
     name = _SPACES.sub("", name)

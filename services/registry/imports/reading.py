@@ -1,7 +1,7 @@
-"""Rows of an uploaded resident file, CSV or XLSX, one at a time and in bounded memory.
+"""Reads the rows of an uploaded resident file, CSV or XLSX, one at a time and in bounded memory.
 
-A file is what its bytes say, whatever its name. What spoils the whole file raises a `FileFault`; what spoils one row is
-named in that row's `faults`, so that the others can be taken and this one sent again.
+The bytes decide the format, not the name. A fault of the whole file raises `FileFault`. A fault of one row is in that
+row's `faults`, so that the other rows are imported and this one can be corrected and sent again.
 """
 
 import codecs
@@ -22,7 +22,7 @@ FILE_BYTES = 200 * 1024 * 1024
 ROWS = 300_000
 BLOCK_BYTES = 64 * 1024
 RECORD_LINES = 100
-"""A quoted cell may hold line breaks; a record of more lines is a quote that was never closed."""
+"""Most lines of one record. A quoted cell may have line breaks, but a longer record means an unclosed quote."""
 
 _ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -30,32 +30,32 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
 _SUSPICIOUS = ("=", "+", "@", "'", ",-", " ,", ", ", "000,", ",#", "＝", "＋", "－", "＠")
 _WEB_PAGE = (b"<html", b"<!doctype", b"<table", b"<?xml", b"<meta", b"<head")
-"""How a file begins that a web system calls .xls and that is a page of HTML, or XML of 2003."""
+"""The start of files that web systems name .xls but that are HTML, or XML of Excel 2003."""
 
 FILLED_DOWN = frozenset({"region", "address", "household", "phone", "document_type"})
-"""Columns in which a merged cell speaks for all of its rows. In others it would make one person of several."""
+"""Columns in which a merged cell applies to all its rows. In other columns it would mix up people."""
 
 DUPLICATE_MARKS = ("重复行", "Duplicate row")
-"""How the 错误 of a row begins that names a person whom an earlier row names: such a row is sent again with the rest
-of an error file, and must not overwrite that person."""
+"""The start of the column 错误 in a row that repeats the person of an earlier row. Such a row comes back with a
+corrected error file, and must not overwrite that person."""
 
 
 class RawRow(NamedTuple):
-    """One person as the file has it: every column's text (empty where the file has none), and what is wrong with it."""
+    """One row of the file: the text of every column (empty if the file has no such column), and its faults."""
 
     line: int
-    """Where a person finds it in their editor: a CSV's line, a sheet's row, both from 1."""
+    """The line of a CSV or the row of a sheet, counted from 1, as an editor shows it."""
     values: dict[str, str]
     faults: tuple[RowFault, ...] = ()
     is_ignored: bool = False
-    """Marked in an error file as one that repeats a person of another row."""
+    """True if an error file marked the row as a repetition of another row's person."""
 
 
 def read_rows(file: BinaryIO, notes: Notes | None = None) -> Iterator[RawRow]:
-    """The rows of an uploaded file in its order, blank ones left out. The file must be seekable, and is left open.
+    """Yield the rows of an uploaded file in order, without blank rows. The file must be seekable and stays open.
 
-    The header is checked when the first row is asked for; `notes` then say what is left out of the file on purpose.
-    Limits: 200 MiB, 300,000 rows.
+    The header is checked before the first row. `notes` then has what is left out of the file on purpose.
+    Limits: 200 MiB, 300,000 rows. Raises `FileFault`.
     """
     notes = notes if notes is not None else Notes()
     size = file.seek(0, io.SEEK_END)
@@ -71,13 +71,13 @@ def read_rows(file: BinaryIO, notes: Notes | None = None) -> Iterator[RawRow]:
     if head.removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_WEB_PAGE):
         raise FileFault("old_format", format="HTML / XML")
     records = read_workbook(file, rows=ROWS, notes=notes) if magic.startswith(_ZIP) else _records(file, _encoding(file))
-    # Closed at once, not when the garbage is collected: the file is still open then.
+    # Close the generator now. The garbage collector would close it later, when the file may be closed already.
     with closing(records):
         yield from _rows(records, notes)
 
 
 def _is_encrypted(file: BinaryIO) -> bool:
-    # A workbook with a password is an OLE container whose directory names a stream of the encrypted package.
+    # A workbook with a password is an OLE container with a stream named EncryptedPackage.
     mark = "EncryptedPackage".encode("utf-16-le")
     tail = b""
     for block in _blocks(file):
@@ -88,7 +88,7 @@ def _is_encrypted(file: BinaryIO) -> bool:
 
 
 def _encoding(file: BinaryIO) -> str:
-    """UTF-8 or GB18030, by trying all of it; nothing else is guessed at. Also refuses what no text file holds."""
+    """Return UTF-8 or GB18030 by decoding the whole file. Raises `FileFault` for other encodings and binary data."""
     file.seek(0)
     if file.read(2) in _UTF16:
         raise FileFault("wrong_encoding")
@@ -96,7 +96,7 @@ def _encoding(file: BinaryIO) -> str:
     broken = _broken_block(file, "utf-8")
     if broken is None:
         return "utf-8-sig"
-    # UTF-8 with a few broken bytes is often "valid" GB18030 as well, and would come in as nonsense.
+    # UTF-8 with a few broken bytes is often also valid GB18030, and would be imported as garbled text.
     if not _mostly_utf8(broken) and _broken_block(file, "gb18030") is None:
         return "gb18030"
     raise FileFault("wrong_encoding")
@@ -108,7 +108,7 @@ def _check_bytes(file: BinaryIO) -> None:
         if len(block.translate(None, _CONTROLS)) != len(block):
             raise FileFault("control_character", line=lines + _newlines_before_control(block))
         newlines = block.count(b"\n")
-        # Two blocks' length bounds every line, as long as no whole block is without an end of line.
+        # If every full block has a line end, no line is longer than two blocks.
         if not newlines and len(block) == BLOCK_BYTES and b"\r" not in block:
             raise FileFault("line_too_long", line=lines, limit=BLOCK_BYTES)
         lines += newlines
@@ -127,7 +127,7 @@ def _newlines_before_control(block: bytes) -> int:
 
 
 def _broken_block(file: BinaryIO, encoding: str) -> bytes | None:
-    """The first block that is not in an encoding, or None if all of the file is."""
+    """Return the first block that cannot be decoded, or None if the whole file can."""
     decoder = codecs.getincrementaldecoder(encoding)()
     block = b""
     try:
@@ -140,20 +140,20 @@ def _broken_block(file: BinaryIO, encoding: str) -> bytes | None:
 
 
 def _mostly_utf8(block: bytes) -> bool:
-    """Whether most of what is not ASCII is good UTF-8 all the same. Of GB18030 about one character in seven is."""
+    """Return whether most non-ASCII characters are valid UTF-8. In GB18030 about one in seven is by chance."""
     text = block.decode("utf-8", errors="replace")
     wrong = text.count("\ufffd")
     return sum(not character.isascii() for character in text) - wrong > wrong
 
 
 def is_workbook(file: BinaryIO) -> bool:
-    """Whether it is a workbook, and no CSV."""
+    """Return whether the file is a workbook."""
     file.seek(0)
     return file.read(len(_ZIP)) == _ZIP
 
 
 def _records(file: BinaryIO, encoding: str) -> Generator[Record, None, None]:
-    """A CSV's records, each with the line it begins on."""
+    """Yield the records of a CSV, each with its first line."""
     file.seek(0)
     text = io.TextIOWrapper(file, encoding=encoding, newline="")
     pending = 0
@@ -188,9 +188,9 @@ def _rows(records: Iterator[Record], notes: Notes) -> Iterator[RawRow]:
         first.append(record)
     if not first:
         raise FileFault("empty")
-    place, header = find_header([(line, record) for line, record, _ in first])
+    index, header = find_header([(line, record) for line, record, _ in first])
     notes.heading_line, notes.columns = header.line, list(header.left_out)
-    yield from _persons(header, itertools.chain(first[place + 1 :], filled))
+    yield from _persons(header, itertools.chain(first[index + 1 :], filled))
 
 
 def _persons(header: Header, records: Iterator[Record]) -> Iterator[RawRow]:
@@ -199,7 +199,7 @@ def _persons(header: Header, records: Iterator[Record]) -> Iterator[RawRow]:
     absent = {column: "" for column in COLUMNS if column not in keys}
     dropped = {key for key in keys if key not in COLUMNS}
     marked = "error" in keys
-    nameless = [place for place, column in enumerate(header.columns) if column is None]
+    nameless = [index for index, column in enumerate(header.columns) if column is None]
     for count, (line, record, merged) in enumerate(records, start=1):
         while len(record) > width and not record[-1].strip():
             record.pop()
@@ -224,25 +224,25 @@ def _persons(header: Header, records: Iterator[Record]) -> Iterator[RawRow]:
 
 
 def _fill_down(header: Header, record: list[str], merged: Mapping[int, Merged], line: int) -> tuple[RowFault, ...]:
-    """Write into a row what its merged cells stand for; those that cannot be told apart as faults."""
+    """Fill a row's merged cells with the text of their range. Returns the ambiguous ones as faults."""
     width = len(header.columns)
     record += [""] * (width - len(record))
     faults = []
-    for place, cell in sorted(merged.items()):
-        column = header.columns[place] if place < width else ""
+    for index, cell in sorted(merged.items()):
+        column = header.columns[index] if index < width else ""
         if column not in COLUMNS:
             continue
         if cell.is_wide or column not in FILLED_DOWN:
             faults.append(RowFault("merged_cells", column, cell.range))
         else:
-            record[place] = cell.text
+            record[index] = cell.text
     return tuple(faults)
 
 
-def _nameless(record: list[str], places: list[int], line: int) -> Iterator[RowFault]:
-    for place in places:
-        if place < len(record) and record[place].strip():
-            yield RowFault("heading_empty", "", f"{letters(place)}{line}")
+def _nameless(record: list[str], indexes: list[int], line: int) -> Iterator[RowFault]:
+    for index in indexes:
+        if index < len(record) and record[index].strip():
+            yield RowFault("heading_empty", "", f"{letters(index)}{line}")
 
 
 def _dated(header: Header, values: dict[str, str], line: int) -> tuple[RowFault, ...]:
@@ -251,7 +251,7 @@ def _dated(header: Header, values: dict[str, str], line: int) -> tuple[RowFault,
 
 
 def _is_plain(joined: str) -> bool:
-    """Whether a row surely needs neither cleaning nor a closer look. Nearly all are; this is what makes them cheap."""
+    """Return whether a row certainly needs no cleaning and no further checks. Nearly all rows are plain."""
     if len(joined) > CELL_CHARACTERS or not joined.isprintable():
         return False
     joined = f",{joined},"
@@ -260,6 +260,6 @@ def _is_plain(joined: str) -> bool:
 
 def _careful_row(header: Header, line: int, record: dict[str, str], faults: tuple[RowFault, ...]) -> RawRow:
     values = {column: read_cell(column, record.get(column, "")) for column in COLUMNS}
-    found = [fault._replace(cell=header.cell(fault.column, line)) for fault in cell_faults(values)]
-    faults = (*faults, *found, *_dated(header, values, line))
+    of_cells = [fault._replace(cell=header.cell(fault.column, line)) for fault in cell_faults(values)]
+    faults = (*faults, *of_cells, *_dated(header, values, line))
     return RawRow(line, {column: cell[:CELL_CHARACTERS] for column, cell in values.items()}, faults)

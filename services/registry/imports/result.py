@@ -1,4 +1,4 @@
-"""What an import's job looks like in the OpenAPI document."""
+"""The schema of an import's job in the OpenAPI document."""
 
 from typing import Annotated, Any
 
@@ -9,19 +9,19 @@ from shared.jobs import Job
 
 
 class ImportResult(BaseModel):
-    """How many rows had which outcome so far. A count that is not there is 0."""
+    """The number of rows by outcome so far. A missing count is 0."""
 
     model_config = ConfigDict(frozen=True)
 
     created: int = Field(0, description="People who were not on record.")
-    updated: int = Field(0, description="People on record of whom the file says something else.")
-    unchanged: int = Field(0, description="People on record as the file has them.")
-    failed: int = Field(0, description="Rows that were not taken. The file of errors has them.")
-    ignored: int = Field(0, description="Rows that say of themselves that they stand for a person of another row.")
+    updated: int = Field(0, description="People on record whose data changed.")
+    unchanged: int = Field(0, description="People on record with the same data as in the file.")
+    failed: int = Field(0, description="Rows that were not imported. The error file contains them.")
+    ignored: int = Field(0, description="Rows marked as duplicates of another row.")
 
 
 class ImportJob(Job):
-    """An import: its state, how far it is, and what came of its rows."""
+    """An import: its state, progress and result."""
 
     result: ImportResult  # type: ignore[assignment]  # the document's only: at run time it is any job's
 

@@ -1,4 +1,4 @@
-"""Imports: what callers may ask (R2, article 11)."""
+"""Routes of imports (R2, article 11)."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,13 +32,13 @@ FORMATS = ("text/csv", XLSX)
 
 
 class Csv(StreamingResponse):
-    """A file of rows, as it is being read: CSV by default."""
+    """A streamed file of rows, CSV by default."""
 
     media_type = "text/csv; charset=utf-8"
 
 
 class Template(Response):
-    """A file of headings."""
+    """The template file."""
 
     media_type = Csv.media_type
 
@@ -61,7 +61,7 @@ ERRORS = {
             "content": {
                 Csv.media_type: {
                     "example": "姓名,证件号码,网格编码,行号,错误\n"
-                    "张三,003582199003070010,350582005001,2,证件号码：校验码不对\n"
+                    "张三,003582199003070010,350582005001,2,证件号码：身份证号码校验码有误，请核对证件\n"
                 },
                 XLSX: BOOK,
             },
@@ -87,11 +87,11 @@ ImportId = Annotated[UUID, Path(description="Id of an import.", examples=["018f3
 
 @asynccontextmanager
 async def keeping_file(house: House, request: Request) -> AsyncIterator[None]:
-    """Keep the file before the transaction of the request begins."""
+    """Store the file before the transaction of the request begins."""
     check_content_type(request, ["multipart/form-data"])
     file = (await request.form()).get("file")
     if not isinstance(file, StarletteUploadFile):
-        yield  # the endpoint says what is missing
+        yield  # the endpoint reports the missing field
         return
     async with use_cases.keeping_file(house, file) as request.state.file:
         yield
@@ -111,33 +111,31 @@ async def start_import(
     request: Request,
     work: Work,
     file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
-    dry_run: Annotated[
-        bool, Form(description="Look at all and say what would come of it, but change nothing.")
-    ] = False,
+    dry_run: Annotated[bool, Form(description="Check all rows and report the result, but change nothing.")] = False,
     as_of: Annotated[
         date | None,
-        Form(description="The day of which the file is (文件日期). What is known of a later day is not overwritten."),
+        Form(description="The date of the file (文件日期). Data from a later day are not overwritten."),
     ] = None,
     overwrite_newer: Annotated[
-        bool, Form(description="Overwrite what was changed by hand, or is known of a later day than the file.")
+        bool, Form(description="Overwrite data that were changed by hand or are newer than the file.")
     ] = False,
     rename: Annotated[
-        bool, Form(description="Take a name that differs from the one on the record with this number.")
+        bool, Form(description="Accept a name that differs from the one on record for this number.")
     ] = False,
 ) -> Job:
-    """Import people from a file: new people are created, known people updated.
+    """Import people from a file: new people are created, people on record are updated.
 
     Columns: 姓名, 证件类型, 证件号码, 手机号, 网格编码, 住址, 户号, 孕产妇, 半自理/无自理,
-    出生日期, 性别, or the English names: `GET /registry/v1/imports/template` has them all;
-    name, number and region are required, an empty cell changes nothing. The heading may be in any of the first ten
-    rows. `result` counts the rows created, updated, unchanged, failed and ignored, which together are all rows; it
-    also names the columns and sheets that were left out. A person who lives elsewhere is asked for there, and counted
-    as any new one. The same file sent twice changes nothing.
+    出生日期, 性别, or the English names, as in `GET /registry/v1/imports/template`. Name, number and region are
+    required. An empty cell changes nothing. The heading can be in any of the first ten rows. `result` counts the rows
+    created, updated, unchanged, failed and ignored, which add up to all rows, and names the columns and sheets left
+    out. For a person who lives elsewhere a transfer is requested, and the row counts as created. The same file sent
+    twice changes nothing.
 
-    A row fails, and its person stays as is, if the record has another name (unless `rename`), or if it would overwrite
-    what is newer (unless `overwrite_newer`). With `as_of`, newer is what was entered by hand, or by a file, after the
-    beginning of that day. Without it, everything that was entered by hand counts as newer. A dry run lists these rows
-    too. Ten a minute for one person. Source: article 11.
+    A row fails, and its person stays unchanged, if the record has another name (unless `rename`), or if it would
+    overwrite newer data (unless `overwrite_newer`). With `as_of`, data entered by hand or by a file after the start of
+    that day are newer. Without it, all data entered by hand are newer. A dry run lists these rows too. At most ten
+    imports a minute per person. Source: article 11.
     """
     return await use_cases.start_import(
         work, request.state.file, dry_run=dry_run, rename=rename, overwrite_newer=overwrite_newer, as_of=as_of
@@ -148,8 +146,8 @@ async def start_import(
 async def get_import_template(request: Request) -> Template:
     """Download the import template, in Chinese or English by `Accept-Language`, with one example row.
 
-    CSV, or XLSX by `Accept`, in which all columns are text, so that a spreadsheet keeps all digits of a number. Only
-    name, number and region are required. The example person cannot exist: remove that row.
+    The format is CSV, or XLSX by `Accept`. In XLSX all columns are text, so that a spreadsheet keeps all digits of a
+    number. Only name, number and region are required. The example person cannot exist; remove that row.
     """
     check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
@@ -172,7 +170,7 @@ async def get_import(import_id: ImportId, work: Work) -> Job:
 
 @router.post("/{import_id}/cancel", role=IMPORTERS, raises=[NotFound, JobEnded], response_model=IMPORT_JOB)
 async def cancel_import(import_id: ImportId, work: Work) -> Job:
-    """Stop an import after its current chunk. Rows already done stay; the file may be sent again."""
+    """Cancel an import after its current chunk. Rows already imported stay, and the file can be sent again."""
     return await use_cases.cancel_import(work, import_id)
 
 
@@ -185,10 +183,10 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     extra=ERRORS,
 )
 async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> Csv:
-    """Download the failed rows, to correct and send again. Kept for 30 days.
+    """Download the failed rows, to correct them and send them again. They are kept for 30 days.
 
-    XLSX if the file sent was XLSX, CSV if not, or either by `Accept`. A row that repeats a person of an earlier row is
-    marked 重复行, and ignored when the file is sent again.
+    The format is that of the file sent, or CSV or XLSX by `Accept`. A row that repeats the person of an earlier row is
+    marked 重复行, and is ignored when the file is sent again.
     """
     check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
@@ -200,7 +198,7 @@ async def get_import_errors(import_id: ImportId, request: Request, work: Work, h
 
 
 def _wants_book(request: Request, *, by_default: bool) -> bool:
-    """Whether the answer is XLSX: by the caller's Accept, if it takes only one of the two."""
+    """Return whether the response is XLSX. The caller's Accept decides if it accepts only one of the two formats."""
     accept = ",".join(request.headers.getlist("accept"))
     csv, book = (not accept or accepts(accept.encode("latin-1"), (kind,)) for kind in FORMATS)
     return book and (by_default or not csv)

@@ -1,6 +1,6 @@
-"""A file's rows, read to the end before the first is written: a file that is broken at its end changes nothing.
+"""Reads all rows of a file before the first is written, so that a file with a broken end changes nothing.
 
-They wait in a temporary file that has no name, so that it is gone whatever becomes of the process.
+The rows wait in an unnamed temporary file, which disappears even if the process is killed.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from services.registry.imports.reading import RawRow, read_rows
 from services.registry.imports.workbook import Notes
 
 CHUNK = 2_000
-"""Rows of one transaction. Of more, it would hold up every positive in the feeds for too long."""
+"""Rows of one transaction. A longer transaction would delay positives in the feeds too much."""
 
 _LENGTH_BYTES = 4
 
@@ -36,7 +36,7 @@ class Spool:
             self._file.write(packed)
 
     def chunks(self) -> Iterator[list[RawRow]]:
-        """The rows again, from the first."""
+        """Yield the chunks from the first row on."""
         self._file.seek(0)
         decoder = msgspec.msgpack.Decoder(list[RawRow])
         while length := self._file.read(_LENGTH_BYTES):

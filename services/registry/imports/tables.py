@@ -1,4 +1,4 @@
-"""Imports: the rows that were not taken. The job and its file are the house's (`shared/jobs.py`)."""
+"""Tables of imports: the failed rows. `shared/jobs.py` stores the job and its file."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from shared.db import REGION
 
 
 class ImportErrorRow(Base):
-    """One row of a file as it was sent, and what is wrong with it, sealed."""
+    """One failed row as it was sent, with its problems, encrypted."""
 
     __tablename__ = "import_errors"
 

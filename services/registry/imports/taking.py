@@ -1,7 +1,7 @@
-"""Taking a file in: two thousand rows a transaction, each with its progress, errors, audit and feed entries.
+"""The job of an import: 2,000 rows a transaction, each with progress, errors, audit and feed entries.
 
-While one chunk is being written, the next is checked and sealed beside it. A worker that is killed goes on after the
-last chunk that was committed; the rows before are only looked at again, to know who was named already.
+While one chunk is written, a thread checks and encrypts the next. After a crash the job continues after the last
+committed chunk. Earlier rows are checked again only to know their people, so that duplicates are found.
 """
 
 import asyncio
@@ -40,24 +40,24 @@ OBJECTS_BETWEEN_COLLECTIONS = 100_000
 PLACE = "import_errors.row"
 COUNTS = ("created", "updated", "unchanged", "failed", "ignored")
 
-HOMES = text("SELECT region, name FROM regions WHERE length(region) IN (12, 14, 16) AND valid_until IS NULL")
-KEEP_ERRORS = text("""
+SELECT_HOMES = text("SELECT region, name FROM regions WHERE length(region) IN (12, 14, 16) AND valid_until IS NULL")
+INSERT_ERRORS = text("""
     INSERT INTO import_errors (job_id, line, region, row_sealed, created_at)
     SELECT :job_id, line, :region, row_sealed, :now
     FROM unnest(CAST(:lines AS integer[]), CAST(:rows AS bytea[])) AS given (line, row_sealed)
 """)
-ERRORS = text("""
+SELECT_ERRORS = text("""
     SELECT line, row_sealed FROM import_errors WHERE job_id = :job_id AND line > :after ORDER BY line LIMIT :limit
 """)
-FORGET = text("DELETE FROM import_errors WHERE created_at < :before")
-ASKED = text("""
+DELETE_OLD_ERRORS = text("DELETE FROM import_errors WHERE created_at < :before")
+SELECT_OPEN_REQUESTS = text("""
     SELECT document_index FROM registrations
     WHERE state = 'received' AND document_index = ANY(CAST(:indexes AS bytea[]))
 """)
 
 
 class Refused(NamedTuple):
-    """A row that was not taken, and why."""
+    """A failed row and its problems."""
 
     row: RawRow
     problems: list[RowProblem]
@@ -65,28 +65,28 @@ class Refused(NamedTuple):
 
 @dataclass
 class Chunk:
-    """Rows checked and sealed, ready to be written."""
+    """Checked and encrypted rows, ready to be written."""
 
     rows: dict[bytes, RawRow]
     prepared: Prepared
     refused: list[Refused]
     ignored: int
-    """Rows that an error file marked as repeating a person."""
+    """Number of rows that an error file marked as duplicates."""
 
     def refuse(self, index: bytes, *problems: RowProblem) -> None:
-        """Do not take a row after all."""
+        """Mark an accepted row as failed."""
         self.refused.append(Refused(self.rows[index], list(problems)))
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How an import treats people who are known: what the caller chose."""
+    """The caller's choices about people who are on record."""
 
     dry_run: bool
     rename: bool
     overwrite_newer: bool
     as_of: datetime | None
-    """The beginning of the day of which the file is."""
+    """The start of the file's date."""
 
     @classmethod
     def of(cls, job: Run) -> "Terms":
@@ -99,23 +99,23 @@ class Terms:
         )
 
     def conflicts(self, ring: Keyring, row: RowMapping, change: Change, person: Person) -> list[RowProblem]:
-        """Why a known person is not changed without being asked for: another name, or what is known is newer.
+        """Return why a person on record is not changed: a different name, or newer data.
 
-        Without a date of the file, everything that was entered by hand is held to be newer.
+        If the file has no date, all data entered by hand count as newer.
         """
-        found = []
+        problems = []
         if not self.rename and writing.renames(ring, row, change, person):
-            found.append(RowProblem("name_differs", "name"))
+            problems.append(RowProblem("name_differs", "name"))
         columns = [] if self.overwrite_newer else writing.overwritten(row, change)
         if columns and (row["by_hand"] if self.as_of is None else row["known_at"] > self.as_of):
             day = clock.day_of(row["known_at"]).isoformat()
             code = "changed_by_hand" if row["by_hand"] else "newer_known"
-            found.append(RowProblem(code, ",".join(columns), value=day))
-        return found
+            problems.append(RowProblem(code, ",".join(columns), value=day))
+        return problems
 
 
 async def take_file(job: Run) -> None:
-    """Take in the file of a job on behalf of who sent it."""
+    """Import the file of a job on behalf of its sender."""
     with _few_collections(), sealed_files.temporary() as unnamed:
         spool = Spool(unnamed)
         await _fill(job, spool)
@@ -128,7 +128,7 @@ async def take_file(job: Run) -> None:
             }
             await job.know_total(spool.rows)
         async with job.work() as work:
-            homes = Homes([(row["region"], row["name"]) for row in await work.rows(HOMES)])
+            homes = Homes([(row["region"], row["name"]) for row in await work.rows(SELECT_HOMES)])
             checker = Checker(homes, clock.day_of(work.now), job.house.settings.demonstration_ids)
         chunks = _checked(spool, checker, job.house.keyring, job.done)
         following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
@@ -137,13 +137,13 @@ async def take_file(job: Run) -> None:
                 following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
                 await _take(job, chunk)
         finally:
-            # The file must not be closed under the thread that reads it.
+            # Wait for the thread that reads the file before the file is closed.
             await asyncio.gather(following, return_exceptions=True)
 
 
 @contextmanager
 def _few_collections() -> Iterator[None]:
-    """Look for cycles of garbage rarely: rows make none, and looking costs a third of the time of a chunk."""
+    """Run the garbage collector rarely. Rows make no cycles, and collecting took a third of a chunk's time."""
     usual = gc.get_threshold()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *usual[1:])
     try:
@@ -163,24 +163,24 @@ async def _fill(job: Run, spool: Spool) -> None:
 
 
 def _checked(spool: Spool, checker: Checker, ring: Keyring, done: int) -> Iterator[Chunk]:
-    """The chunks that are still to be written."""
+    """Yield the chunks that are not written yet."""
     for rows in spool.chunks():
         checked = [(row, checker.check(row)) for row in rows if not row.is_ignored]
         if done >= len(rows):
             done -= len(rows)
             continue
-        people = [(row, found) for row, found in checked if isinstance(found, Person)]
+        people = [(row, result) for row, result in checked if isinstance(result, Person)]
         prepared = writing.prepare(ring, [person for _, person in people], checker.today)
         yield Chunk(
             rows=dict(zip(prepared.people, (row for row, _ in people), strict=True)),
             prepared=prepared,
-            refused=[Refused(row, found) for row, found in checked if not isinstance(found, Person)],
+            refused=[Refused(row, result) for row, result in checked if not isinstance(result, Person)],
             ignored=len(rows) - len(checked),
         )
 
 
 async def _take(job: Run, chunk: Chunk) -> None:
-    """Write one chunk, all or nothing. A dry run takes its effects back and keeps its counts and errors."""
+    """Write one chunk in one transaction. A dry run rolls its effects back and keeps its counts and errors."""
     rows = len(chunk.rows) + len(chunk.refused) + chunk.ignored
     terms = Terms.of(job)
     async with job.work() as work:
@@ -205,7 +205,7 @@ async def _write(work: Work, chunk: Chunk, terms: Terms) -> tuple[list[Written],
         index = prepared.key_of(row)
         left.pop(index, None)
         if terms.dry_run:
-            # What a dry run says of people is something that was learned of them, and they may ask who did.
+            # A dry run also reveals facts about people, so it is recorded in the audit.
             work.saw([row["id"]])
         if row["closed_reason"] in ("died", "entered_wrongly"):
             chunk.refuse(index, RowProblem("resident_closed", "document_number"))
@@ -222,32 +222,36 @@ async def _write(work: Work, chunk: Chunk, terms: Terms) -> tuple[list[Written],
     updated = await writing.change(work, changes, knowledge)
     if terms.as_of is not None:
         await writing.confirm(work, unchanged, terms.as_of)
-    asked = await _ask_for(work, left, prepared)
+    requested = await _request_transfers(work, left, prepared)
     counts = {
-        "created": len(created) + asked,
+        "created": len(created) + requested,
         "updated": len(updated),
-        "unchanged": len(unchanged) + len(left) - asked,
+        "unchanged": len(unchanged) + len(left) - requested,
     }
     return created, updated, counts
 
 
-async def _ask_for(work: Work, left: Mapping[bytes, Slots], prepared: Prepared) -> int:
-    """Who lives elsewhere is asked for there, and counted as anybody new is; who is asked for already, as unchanged."""
+async def _request_transfers(work: Work, left: Mapping[bytes, Slots], prepared: Prepared) -> int:
+    """Create registration requests for people who live elsewhere. Returns how many, without those that exist already.
+
+    They count as created, as new people do. People with an open request count as unchanged.
+    """
     if not left:
         return 0
     indexes = sorted(index for slots in left.values() for index in slots if index is not None)
-    asked = {prepared.keys[row["document_index"]] for row in await work.rows(ASKED, indexes=indexes)}
-    for key in sorted(left.keys() - asked):
+    open_requests = await work.rows(SELECT_OPEN_REQUESTS, indexes=indexes)
+    requested = {prepared.keys[row["document_index"]] for row in open_requests}
+    for key in sorted(left.keys() - requested):
         request_of(work, prepared.people[key])
     await work.session.flush()
-    return len(left.keys() - asked)
+    return len(left.keys() - requested)
 
 
 async def _keep_errors(job: Run, work: Work, refused: list[Refused]) -> None:
     if refused:
         ring = job.house.keyring
         await work.run(
-            KEEP_ERRORS,
+            INSERT_ERRORS,
             job_id=job.id,
             region=job.region,
             now=work.now,
@@ -257,13 +261,13 @@ async def _keep_errors(job: Run, work: Work, refused: list[Refused]) -> None:
 
 
 async def errors_after(work: Work, job_id: UUID, line: int) -> list[Refused]:
-    """Rows that were not taken, after a line of the file."""
-    rows = await work.rows(ERRORS, job_id=job_id, after=line, limit=ERRORS_PAGE)
+    """Return one page of failed rows after a line of the file."""
+    rows = await work.rows(SELECT_ERRORS, job_id=job_id, after=line, limit=ERRORS_PAGE)
     ring = work.house.keyring
     return [msgspec.json.decode(ring.open(PLACE, job_id, bytes(row["row_sealed"])), type=Refused) for row in rows]
 
 
 async def forget_errors(house: House) -> None:
-    """Forget the rows that nobody corrected in time."""
+    """Delete failed rows after their retention of 30 days."""
     async with house.system_work("forget import errors") as work:
-        await work.run(FORGET, before=work.now - ERRORS_KEPT)
+        await work.run(DELETE_OLD_ERRORS, before=work.now - ERRORS_KEPT)

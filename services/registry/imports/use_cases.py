@@ -1,4 +1,4 @@
-"""Imports: what happens. The job's chunks are in `taking.py`."""
+"""Use cases of imports: start, show and cancel them, and read their errors. `taking.py` runs the job."""
 
 import asyncio
 import zipfile
@@ -27,15 +27,15 @@ from shared.work import Work
 
 KIND = "import"
 LOOK_BYTES = 4 << 20
-"""A file up to this size is read up to its first row at once, so that who sends nonsense hears of it at once."""
+"""Files up to this size are read up to the first row during the upload, so that a wrong file is refused at once."""
 
 
 AS_OF_AHEAD = Text(zh="文件日期不能晚于今天", en="The date of the file must not be after today")
-IS_WORKBOOK = text("SELECT coalesce(input ->> 'format', '') = 'xlsx' AS is_workbook FROM jobs WHERE id = :id")
+SELECT_IS_WORKBOOK = text("SELECT coalesce(input ->> 'format', '') = 'xlsx' AS is_workbook FROM jobs WHERE id = :id")
 
 
 class Kept(NamedTuple):
-    """A file that is kept for an import."""
+    """A file stored for an import."""
 
     id: UUID
     is_workbook: bool
@@ -43,7 +43,7 @@ class Kept(NamedTuple):
 
 @asynccontextmanager
 async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[Kept]:
-    """Keep a file sealed, unless it can be seen to be wrong, for the import that is started before this ends."""
+    """Check a file quickly and store it encrypted. It stays only if the import is started within this context."""
     try:
         await asyncio.to_thread(_look, file.file, file.size or 0)
     except FileFault as fault:
@@ -56,7 +56,7 @@ async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[Kept]:
 async def start_import(
     work: Work, file: Kept, *, dry_run: bool, rename: bool, overwrite_newer: bool, as_of: date | None
 ) -> Job:
-    """Leave the work to the worker."""
+    """Create the job, which the worker runs."""
     if as_of is not None and as_of > day_of(work.now):
         raise InvalidInput(errors=[Fault("as_of_ahead", AS_OF_AHEAD, at=pointer("as_of"))])
     values = {
@@ -70,7 +70,7 @@ async def start_import(
 
 
 def _look(file: BinaryIO, size: int) -> None:
-    """Refuse what can be seen to be wrong without long work; the job looks at all of it."""
+    """Refuse a file that a short check shows to be wrong. The job checks the whole file."""
     if size > FILE_BYTES:
         raise FileFault("too_large", bytes=size, limit=FILE_BYTES)
     if _is_quickly_read(file, size):
@@ -85,7 +85,7 @@ def _is_quickly_read(file: BinaryIO, size: int) -> bool:
             unpacked = sum(member.file_size for member in archive.infolist())
     except zipfile.BadZipFile:
         return True
-    # What claims to be enormous is refused before any of it is unpacked.
+    # The reader refuses an archive that is declared too large before it unpacks anything.
     return unpacked <= LOOK_BYTES or unpacked > UNPACKED_BYTES
 
 
@@ -96,27 +96,29 @@ async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
 
 
 async def get_import(work: Work, import_id: UUID) -> Job:
+    """Return the job of an import."""
     return await jobs.get(work, import_id, KIND)
 
 
 async def cancel_import(work: Work, import_id: UUID) -> Job:
+    """Cancel the job of an import."""
     return await jobs.cancel(work, import_id, KIND)
 
 
 async def was_workbook(work: Work, import_id: UUID) -> bool:
-    """Whether the file of an import was a workbook."""
+    """Return whether the file of an import was a workbook."""
     await jobs.get(work, import_id, KIND)
-    (row,) = await work.rows(IS_WORKBOOK, id=import_id)
+    (row,) = await work.rows(SELECT_IS_WORKBOOK, id=import_id)
     return bool(row["is_workbook"])
 
 
 def error_book(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
-    """The rows that were not taken, as a workbook to correct and send again; read in pages while it is sent."""
+    """Return the failed rows as a workbook. The rows are read in pages while it is sent."""
     return write_error_book(lambda: _pages(house, work.actor, import_id), language)
 
 
 async def error_lines(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
-    """The same as CSV."""
+    """Return the failed rows as CSV."""
     head = True
     async for page in _pages(house, work.actor, import_id):
         text = b"".join(write_errors(page, language))
@@ -125,7 +127,7 @@ async def error_lines(work: Work, house: House, import_id: UUID, language: Langu
 
 
 async def _pages(house: House, actor: Actor, import_id: UUID) -> AsyncIterator[list[Refusal]]:
-    """The rows that were not taken, in pages; the first even if there are none."""
+    """Yield the failed rows in pages. The first page is yielded even if it is empty."""
     after, is_first = 0, True
     while True:
         async with house.work(actor) as work:

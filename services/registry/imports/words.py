@@ -1,4 +1,4 @@
-"""What is wrong with a file or one of its rows, in words that tell how to mend it."""
+"""Messages about faults of a file and of its rows, with what to do."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
@@ -10,57 +10,59 @@ from shared.problems import Language, Problem, Text
 
 
 class RowProblem(NamedTuple):
-    """Why a row was not taken."""
+    """A problem of a failed row."""
 
     code: str
     column: str
-    """One column, several with commas between them, or none where it is the row itself."""
+    """One column, several separated by commas, or "" for the row as a whole."""
     line: int | None = None
-    """Another row of the file that it contradicts."""
+    """The line of another row of the file that conflicts with it."""
     value: str = ""
-    """What the words speak of besides: the cell, a day, codes of regions. Never what the row says of a person."""
+    """A value for the message: a cell, a day or codes of regions. Never data of a person."""
 
 
-ROW_WORDS: Mapping[RowCode | CellFault, Text] = {
+ROW_MESSAGES: Mapping[RowCode | CellFault, Text] = {
     "cell_too_long": Text(zh="内容过长", en="The text is too long"),
     "column_narrow": Text(
-        zh="{value} 单元格只有 ####（列宽不够时另存的文件），请加宽该列后重新保存",
-        en="Cell {value} has only ####, because its column was too narrow when the file was saved; widen it",
+        zh="{value} 单元格只显示 ####（保存时列宽不足），请加宽该列后重新保存",
+        en="Cell {value} has only ####, because its column was too narrow when the file was saved. Widen the column "
+        "and save again",
     ),
-    "control_character": Text(zh="含有控制字符，请重新录入", en="It contains control characters; type it again"),
+    "control_character": Text(zh="含有控制字符，请重新录入", en="The cell contains control characters. Type it again"),
     "error_cell": Text(
         zh="{value} 单元格是错误值（如 #N/A），请改正公式或直接填写",
-        en="Cell {value} has an error such as #N/A; correct the formula, or type the value",
+        en="Cell {value} has an error such as #N/A. Correct the formula or type the value",
     ),
     "formula": Text(
-        zh="像是公式（以 = + - @ 开头），请改为文字",
-        en="This looks like a formula (it begins with = + - @); change it to text",
+        zh="内容疑似公式（以 = + - @ 开头），请改为文字",
+        en="This looks like a formula, because it starts with = + - or @. Change it to text",
     ),
     "formula_not_calculated": Text(
         zh="{value} 单元格的公式没有计算结果，请用 Excel 或 WPS 打开并保存后重新上传，或直接填写",
-        en="The formula in cell {value} has no result; open and save the file in Excel or WPS, or type the value",
+        en="The formula in cell {value} has no result. Open and save the file in Excel or WPS, or type the value",
     ),
     "heading_empty": Text(
-        zh="{value} 单元格有内容，但该列没有表头，请补上表头或删去该列",
-        en="Cell {value} is filled in, but its column has no heading; add the heading, or remove the column",
+        zh="{value} 单元格有内容，但该列没有表头，请补上表头或删除该列",
+        en="Cell {value} is filled in, but its column has no heading. Add the heading or remove the column",
     ),
     "made_a_date": Text(
         zh="{value} 单元格被表格软件变成了日期（如 12-1 变成 12月1日），请先把该列设为“文本”格式，再重新录入",
-        en="A spreadsheet made cell {value} a date (12-1 became 1 December). Format the column as text and retype it",
+        en="A spreadsheet changed cell {value} to a date (12-1 became 1 December). Format the column as text and type "
+        "it again",
     ),
     "merged_cells": Text(
-        zh="{value} 是合并单元格，分不清内容属于谁，请取消合并后逐行填写",
-        en="{value} is a merged cell, so it is unclear whose it is; unmerge it and fill in each row",
+        zh="{value} 是合并单元格，无法确定内容属于哪一行，请取消合并后逐行填写",
+        en="{value} is a merged cell, so it is not clear to which row it belongs. Unmerge it and fill in each row",
     ),
     "number_lost_digits": Text(
         zh="{value} 单元格的号码末几位已被 Excel 变成 0 或 E+ 形式，请先把该列设为“文本”格式，再重新录入；"
         "文件中其他号码前面的 0 也可能已丢失，请一并核对",
-        en="Excel replaced the last digits of cell {value} by zeros or E+; format the column as text, type it again. "
-        "Zeros before other numbers of the file may be lost, too",
+        en="Excel replaced the last digits of cell {value} by zeros or E+. Format the column as text and type it "
+        "again. Other numbers of the file may have lost leading zeros; check them",
     ),
     "row_length": Text(
         zh="列数与表头不符，请检查逗号和引号",
-        en="The row has more or fewer cells than the heading; check commas and quotes",
+        en="The row has more or fewer cells than the heading. Check commas and quotes",
     ),
     "flag_form": Text(zh="应为“是”或“否”", en="This must be 是 or 否 (1 or 0, true or false)"),
     "date_form": Text(zh="应为日期，如 1990-01-31", en="This must be a date such as 1990-01-31"),
@@ -68,52 +70,52 @@ ROW_WORDS: Mapping[RowCode | CellFault, Text] = {
 }
 WORDS: Mapping[str, Text] = {
     **cast("Mapping[str, Text]", PERSON_WORDS),
-    **cast("Mapping[str, Text]", ROW_WORDS),
-    # The mark at the beginning is read again when the error file is sent: `reading.DUPLICATE_MARKS`.
+    **cast("Mapping[str, Text]", ROW_MESSAGES),
+    # The start is recognised when the error file is sent again: `reading.DUPLICATE_MARKS`.
     "same_person_twice": Text(
         zh="重复行：与第 {line} 行是同一人，只保留该行；如果不是同一人，请改正证件号码并清空“错误”列",
-        en="Duplicate row: it is the same person as in line {line}, and only that line is used; "
-        "if it is another person, correct the number and clear the column 错误",
+        en="Duplicate row: the same person as in line {line}. Only that line is used. If it is another person, correct "
+        "the number and clear the column 错误",
     ),
     "resident_closed": Text(
-        zh="该人员档案已注销，请核对后先恢复", en="The person's record is closed; check, and reopen it first"
+        zh="该人员档案已注销，请核对并先恢复档案", en="The person's record is closed. Check it and reopen it first"
     ),
     "region_missing": Text(
-        zh="必填，请填网格、片区或社区的代码，如 {value}",
-        en="This is required: the code of a grid, a patch or a community, such as {value}",
+        zh="必填，请填写网格、片区或社区代码，如 {value}",
+        en="Required: the code of a grid, a patch or a community, such as {value}",
     ),
     "home_unknown": Text(
-        zh="辖区内没有这个社区、片区或网格，请填代码，如 {value}",
-        en="No such community, patch or grid in your region; enter a code such as {value}",
+        zh="本辖区内没有该社区、片区或网格，请填写代码，如 {value}",
+        en="Community, patch or grid not found in your region. Enter a code such as {value}",
     ),
     "region_ambiguous": Text(
         zh="辖区内有多个同名区划，请改填代码：{value}",
-        en="Several regions in your area have this name; enter the code: {value}",
+        en="Several regions in your area have this name. Enter the code: {value}",
     ),
     "name_brackets": Text(
         zh="请去掉姓名中的括号及其内容，如“（户主）”", en="Remove the brackets, such as （户主）, from the name"
     ),
     "name_differs": Text(
-        zh="与系统中该证件号码的姓名不一致，请核对；确需改名的，单独修改该人员，或导入时选择允许改名（rename=true）",
-        en="The record with this number has another name; check it. If the person has a new name, change that record, "
+        zh="与系统中该证件号码的姓名不一致，请核对；确需改名的，请单独修改该人员，或导入时选择允许改名（rename=true）",
+        en="The record with this number has another name. Check it. If the person has a new name, change that record, "
         "or import with rename=true",
     ),
     "changed_by_hand": Text(
-        zh="{value} 已在系统中人工更新，与文件不同，未改动；文件较新的，导入时填写文件日期（as_of）或选择以文件为准"
-        "（overwrite_newer=true）",
-        en="Changed by hand on {value}, and the file differs; nothing was changed. If the file is newer, import "
-        "with its date (as_of) or with overwrite_newer=true",
+        zh="该内容已于 {value} 人工更新，与文件不同，未作改动；如文件较新，导入时请填写文件日期（as_of）"
+        "或选择以文件为准（overwrite_newer=true）",
+        en="The record was changed by hand on {value} and differs from the file. Nothing was changed. If the file is "
+        "newer, import with its date (as_of) or with overwrite_newer=true",
     ),
     "newer_known": Text(
-        zh="系统中的内容更新于 {value}，晚于文件日期，未改动；仍以文件为准的，导入时选择 overwrite_newer=true",
-        en="The record was updated on {value}, after the date of the file; nothing was changed. To use the file "
-        "nevertheless, import with overwrite_newer=true",
+        zh="系统中的内容更新于 {value}，晚于文件日期，未作改动；如仍以文件为准，导入时请选择 overwrite_newer=true",
+        en="The record was updated on {value}, after the date of the file. Nothing was changed. To use the file "
+        "anyway, import with overwrite_newer=true",
     ),
 }
 
 
 def say(problems: list[RowProblem], language: Language) -> str:
-    """All that is wrong with a row, each with the column it is about."""
+    """Return all problems of a row in one text, each with its columns."""
     zh = language == "zh-CN"
     sentences = []
     for one in problems:
@@ -124,7 +126,7 @@ def say(problems: list[RowProblem], language: Language) -> str:
 
 
 def is_duplicate(problems: list[RowProblem]) -> bool:
-    """Whether a row was refused only because an earlier one names the same person."""
+    """Return whether a row failed because an earlier row has the same person."""
     return any(one.code == "same_person_twice" for one in problems)
 
 
@@ -133,7 +135,7 @@ def _headings(columns: Iterable[str], language: Language) -> str:
 
 
 def heading(column: str, language: Language) -> str:
-    """A column as people find it in their file; in English by both its names, for the file may have either."""
+    """Return the heading of a column. The English form has both names, because the file may have either."""
     chinese = COLUMNS[column][0]
     return chinese if language == "zh-CN" else f"{column} ({chinese})"
 
@@ -155,8 +157,10 @@ def _file(
 
 
 _SAVE_AS = Text(zh="请另存为 CSV（UTF-8）或 XLSX 后重新上传", en="Save it as CSV (UTF-8) or XLSX and upload it again")
-_TEMPLATE = Text(zh="模板在 GET /registry/v1/imports/template", en="GET /registry/v1/imports/template has the template")
-_SHORTEN = Text(zh="请分成几个文件上传", en="Split it into several files")
+_TEMPLATE = Text(
+    zh="模板见 GET /registry/v1/imports/template", en="The template is at GET /registry/v1/imports/template"
+)
+_SHORTEN = Text(zh="请拆分为多个文件上传", en="Split it into several files")
 
 FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
     [
@@ -167,47 +171,47 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         ),
         _file(
             "column_missing",
-            Text(zh="缺少必需的列", en="A column is missing"),
-            Text(zh=f"请在表头中补上这些列，{_TEMPLATE.zh}", en=f"Add the columns to the heading; {_TEMPLATE.en}"),
+            Text(zh="缺少必需的列", en="A required column is missing"),
+            Text(zh=f"请在表头中补上这些列，{_TEMPLATE.zh}", en=f"Add the columns to the heading. {_TEMPLATE.en}"),
             Text(
                 zh="第 {line} 行表头中未找到：{columns}{unknown}",
-                en="The heading in line {line} does not have: {columns}{unknown}",
+                en="Missing in the heading in line {line}: {columns}{unknown}",
             ),
         ),
         _file(
             "column_twice",
             Text(zh="有重复的列", en="A column appears twice"),
             Text(zh="请只保留一列", en="Keep only one of them"),
-            Text(zh="这些列重复：{twice}，都是{columns}", en="These columns mean the same: {twice}, all {columns}"),
+            Text(zh="这些列重复：{twice}，都是{columns}", en="These columns have the same meaning, {columns}: {twice}"),
         ),
         _file(
             "column_unknown",
-            Text(zh="有不认识的列", en="A column is unknown"),
+            Text(zh="有无法识别的列", en="A column is unknown"),
             Text(
-                zh=f"请改正表头，或删去多余的列，{_TEMPLATE.zh}",
-                en=f"Correct the heading, or remove the column; {_TEMPLATE.en}",
+                zh=f"请改正表头，或删除多余的列，{_TEMPLATE.zh}",
+                en=f"Correct the heading or remove the column. {_TEMPLATE.en}",
             ),
-            Text(zh="无法识别这些列：{unknown}", en="These columns are not known: {unknown}"),
+            Text(zh="无法识别这些列：{unknown}", en="Unknown columns: {unknown}"),
         ),
         _file(
             "control_character",
-            Text(zh="文件含有文本中不应有的控制字符", en="The file contains control characters"),
+            Text(zh="文件含有控制字符", en="The file contains control characters"),
             _SAVE_AS,
-            Text(zh="第 {line} 行含有文本中不应有的控制字符", en="Line {line} contains control characters"),
+            Text(zh="第 {line} 行含有控制字符", en="Line {line} contains control characters"),
         ),
-        _file("empty", Text(zh="文件是空的", en="The file is empty"), Text(zh="请检查文件", en="Check the file")),
+        _file("empty", Text(zh="文件为空", en="The file is empty"), Text(zh="请检查文件", en="Check the file")),
         _file(
             "encrypted",
             Text(zh="文件有密码保护", en="The file is protected by a password"),
-            Text(zh="请去掉密码后重新上传", en="Remove the password and upload it again"),
+            Text(zh="请取消密码后重新上传", en="Remove the password and upload it again"),
         ),
         _file(
             "heading_missing",
-            Text(zh="没有找到表头", en="No heading was found"),
-            Text(zh=f"请在第一行写上表头，{_TEMPLATE.zh}", en=f"Put the heading into the first row; {_TEMPLATE.en}"),
+            Text(zh="未找到表头", en="Heading not found"),
+            Text(zh=f"请在第一行填写表头，{_TEMPLATE.zh}", en=f"Put the heading into the first row. {_TEMPLATE.en}"),
             Text(
-                zh="前 {rows} 行中没有表头，表头应有：{columns}",
-                en="None of the first {rows} rows is a heading, which must have: {columns}",
+                zh="前 {rows} 行中没有表头，表头应包含：{columns}",
+                en="None of the first {rows} rows is a heading. A heading must have: {columns}",
             ),
         ),
         _file(
@@ -227,21 +231,21 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
             "quote_wrong",
             Text(zh="引号不成对", en="Quotes do not match"),
             Text(zh="请检查该行的引号", en="Check the quotes in that line"),
-            Text(zh="第 {line} 行起引号不成对", en="Quotes do not match from line {line} on"),
+            Text(zh="从第 {line} 行起引号不成对", en="Quotes do not match from line {line} on"),
         ),
         _file(
             "separator_wrong",
-            Text(zh="列之间不是逗号", en="Cells are not separated by commas"),
+            Text(zh="各列之间未用逗号分隔", en="Cells are not separated by commas"),
             Text(
                 zh=f"请用半角逗号分隔各列，或另存为 XLSX，{_TEMPLATE.zh}",
-                en=f"Separate the cells by commas, or save the file as XLSX; {_TEMPLATE.en}",
+                en=f"Separate the cells by commas, or save the file as XLSX. {_TEMPLATE.en}",
             ),
         ),
         _file(
             "several_sheets",
-            Text(zh="有几张工作表都是人员名单", en="Several sheets contain people"),
+            Text(zh="多张工作表含有人员名单", en="Several sheets contain people"),
             Text(zh="请合并到一张工作表，或分别上传", en="Put them into one sheet, or upload each as a separate file"),
-            Text(zh="这些工作表都有人员：{sheets}", en="These sheets contain people: {sheets}"),
+            Text(zh="这些工作表都含有人员：{sheets}", en="These sheets contain people: {sheets}"),
         ),
         _file("too_large", Text(zh="文件过大", en="The file is too large"), _SHORTEN, status=413),
         _file("too_many_columns", Text(zh="列数过多", en="There are too many columns"), _SAVE_AS),
@@ -262,11 +266,11 @@ FILE_PROBLEMS: Mapping[FileCode, type[Problem]] = dict(
         _file("wrong_encoding", Text(zh="文件编码无法识别", en="The encoding of the file is unknown"), _SAVE_AS),
     ]
 )
-"""Each fault of a file as a problem. Unknown headings are quoted in the answer only, and never numbers in them."""
+"""The problem for each fault of a file. Only the response quotes unknown headings, and never numbers in them."""
 
 
 def problem_of(fault: FileFault) -> Problem:
-    """A fault of a file as a problem, with the values its words speak of."""
+    """Return the problem of a file's fault, with the values for its message."""
     kind = FILE_PROBLEMS[fault.code]
     values: dict[str, Any] = {name: fault.values.get(name, "…") for name in kind.names()}
     if "columns" in values:
@@ -277,7 +281,7 @@ def problem_of(fault: FileFault) -> Problem:
     if fault.code == "column_missing":
         unknown = cast("Text", values["unknown"])
         values["unknown"] = (
-            Text(zh=f"；无法识别：{unknown.zh}", en=f"; not known: {unknown.en}") if fault.values["unknown"] else ""
+            Text(zh=f"；无法识别：{unknown.zh}", en=f"; unknown: {unknown.en}") if fault.values["unknown"] else ""
         )
     if "sheets" in values:
         values["sheets"] = "、".join(cast("list[str]", values["sheets"]))
@@ -285,7 +289,7 @@ def problem_of(fault: FileFault) -> Problem:
 
 
 def _places(places: list[str]) -> Text:
-    """Columns by letter and heading: A 列“序号”."""
+    """Return columns by letter and heading: A 列“序号”."""
     escaped = (place.replace("{", "{{").replace("}", "}}") for place in places)
     named = [place.partition(" ")[::2] for place in escaped]
     return Text(

@@ -1,8 +1,8 @@
-"""Rows of an XLSX workbook, after its archive was found harmless.
+"""Reads the rows of an XLSX workbook after a check of its archive.
 
-The reader of cells (calamine) is fast because it trusts: it unpacks what the archive holds and lays a sheet out as a
-full rectangle, so that one cell in the last corner costs gigabytes. Hence the archive is unpacked here first, under
-limits, into a plain copy; every cell's place is looked at; and only that copy is given to the reader.
+The cell reader (calamine) is fast because it trusts the file: it unpacks the whole archive and allocates a sheet as a
+full rectangle, so that one cell in the last corner costs gigabytes. So the archive is first unpacked under limits into
+an uncompressed copy, the position of every cell is checked, and only that copy is given to the reader.
 """
 
 import io
@@ -34,53 +34,53 @@ from services.registry.imports.workbook_scan import COLUMNS, MEMBERS, Range, Sca
 UNPACKED_BYTES = 400 * 1024 * 1024
 RATIO = 100
 SMALL_BYTES = 1024 * 1024
-"""Below this a high ratio harms nobody: a nearly empty sheet compresses as well as a bomb."""
+"""Below this size the compression ratio is not checked, because a nearly empty sheet compresses as well as a bomb."""
 BLOCK_BYTES = 256 * 1024
 
 OWN_SHEETS = frozenset({"说明", "重复行", "Instructions", "Duplicates"})
-"""Sheets of the template and of error files that hold nobody to take in."""
+"""Sheets of the template and of error files without people to import."""
 
 Cell: TypeAlias = int | float | str | bool | time | date | datetime | timedelta
 
 
 class Merged(NamedTuple):
-    """What a cell within a merged range stands for: the text of the range's first cell, and the range."""
+    """The meaning of a cell in a merged range: the text of the first cell, and the range."""
 
     text: str
     range: str
     is_wide: bool
-    """Over several columns: which of them the text belongs to is not known."""
+    """True if the range has several columns, so that the column of the text is not known."""
 
 
 Record: TypeAlias = tuple[int, list[str], Mapping[int, Merged]]
-"""A row: its number, its cells as text, and those of its cells that are the lower part of a merged range."""
+"""A row: its number, its cells as text, and its cells that are the lower part of a merged range."""
 NOT_MERGED: Mapping[int, Merged] = {}
 
 _PARTS = (".xml", ".rels")
 _WORKBOOK, _RELATIONS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
 EXACT_DIGITS = 15
-"""A spreadsheet keeps a number's first fifteen digits (IEEE 754 double, as Excel rounds it)."""
+"""A spreadsheet keeps the first fifteen digits of a number (IEEE 754 double, as Excel rounds it)."""
 
 
 @dataclass
 class Notes:
-    """What of a file is left out on purpose."""
+    """The columns and sheets of a file that are left out on purpose."""
 
     heading_line: int = 0
     columns: list[str] = field(default_factory=list)
     sheets: list[int] = field(default_factory=list)
-    """Other visible sheets with content, by their place in the workbook, from 1."""
+    """Other visible sheets with content, by their position in the workbook, from 1."""
 
 
 def read_workbook(file: BinaryIO, *, rows: int, notes: Notes) -> Generator[Record, None, None]:
-    """The rows of the visible sheet that has people, as text. Several sheets with people are refused."""
+    """Yield the rows of the visible sheet with people, as text. Several such sheets are refused."""
     with _in_memory() as copy:
         scans = _copy(file, copy, rows)
         yield from _sheet_rows(copy, scans, notes)
 
 
 def _in_memory() -> BinaryIO:
-    """A file that lies in memory only, for what is in it is in clear, and yet has a name for the reader."""
+    """Return a file in memory. It holds unencrypted data, so it must not be on disk, but the reader needs a path."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("workbook"), "w+b")
     return io.BytesIO()
@@ -107,7 +107,7 @@ def _sheet_rows(copy: BinaryIO, scans: Mapping[str, Scan], notes: Notes) -> Iter
 
 
 def _scan_of(name: str, scans: Mapping[str, Scan]) -> Scan:
-    """What was found in the part of a sheet."""
+    """Return the scan of a sheet's part."""
     id_ = dict(scans[_WORKBOOK].sheets).get(name, "")
     relations = scans.get(_RELATIONS)
     target = relations.targets.get(id_, "") if relations else ""
@@ -118,7 +118,7 @@ def _scan_of(name: str, scans: Mapping[str, Scan]) -> Scan:
 
 
 def _sheet_of_people(book: CalamineWorkbook, scans: Mapping[str, Scan], notes: Notes) -> int:
-    """The index of the one visible sheet with people; the first visible one where none has their headings."""
+    """Return the index of the only visible sheet with people, or of the first visible one if none has the headings."""
     visible = [
         index
         for index, sheet in enumerate(book.sheets_metadata)
@@ -144,7 +144,7 @@ def _has_people(sheet: CalamineSheet) -> bool:
 
 
 def _rows(sheet: CalamineSheet, scan: Scan) -> Iterator[Record]:
-    """A sheet's rows. The reader begins in the first column that has content, and this in column A."""
+    """Yield a sheet's rows from column A on. The reader starts at the first column with content."""
     before = [""] * (sheet.start[1] if sheet.start else 0)
     texts = ([_text(cell) for cell in cells] for cells in sheet.iter_rows())
     if scan.is_plain:
@@ -158,26 +158,26 @@ def _rows(sheet: CalamineSheet, scan: Scan) -> Iterator[Record]:
 
 
 class _Repair:
-    """Puts into rows what the reader of cells leaves out, row after row."""
+    """Adds to the rows what the cell reader leaves out: errors, missing results and merged cells."""
 
     def __init__(self, scan: Scan) -> None:
         self._broken = deque(
             sorted(
-                [(place, ERROR_TEXT) for place in scan.errors]
-                + [(place, NOT_CALCULATED) for place in scan.not_calculated]
+                [(position, ERROR_TEXT) for position in scan.errors]
+                + [(position, NOT_CALCULATED) for position in scan.not_calculated]
             )
         )
         self._coming = scan.merged()
         self._next = next(self._coming, None)
         self._open: dict[int, tuple[Range, Merged]] = {}
-        """The merged range that covers a column at present, by the index of the column."""
+        """The merged range that covers a column in the current row, by the index of the column."""
 
     def row(self, number: int, cells: list[str]) -> Mapping[int, Merged]:
-        """Put errors into a row's cells; what its cells stand for that are within merged ranges."""
+        """Put errors into a row's cells. Returns its cells that are in merged ranges."""
         while self._broken and self._broken[0][0] < pack(number + 1, 0):
-            place, text = self._broken.popleft()
-            column = (place & 0xFFFF) - 1
-            if place >= pack(number, 0) and column < COLUMNS:
+            position, text = self._broken.popleft()
+            column = (position & 0xFFFF) - 1
+            if position >= pack(number, 0) and column < COLUMNS:
                 cells += [""] * (column + 1 - len(cells))
                 cells[column] = text
         while self._next is not None and self._next.top <= number:
@@ -198,7 +198,7 @@ class _Repair:
 
 
 def _copy(file: BinaryIO, to: BinaryIO, rows: int) -> dict[str, Scan]:
-    """Unpack an archive's XML under the limits into one that is not compressed; what was found in each part."""
+    """Copy an archive's XML under the limits into an uncompressed archive. Returns the scan of each part."""
     scans: dict[str, Scan] = {}
     try:
         with zipfile.ZipFile(file) as archive, zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as plain:
@@ -239,7 +239,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
 
 
 def _copy_part(source: IO[bytes], target: IO[bytes], scan: Scan) -> None:
-    # zipfile gives no more than the size that was declared and checked, and raises where the checksum differs.
+    # zipfile returns at most the declared size, which was checked, and raises if the checksum differs.
     while block := source.read(BLOCK_BYTES):
         scan.feed(block)
         target.write(block)
@@ -247,7 +247,7 @@ def _copy_part(source: IO[bytes], target: IO[bytes], scan: Scan) -> None:
 
 
 def _text(cell: Cell) -> str:
-    """A cell as a person would have typed it; a number that lost digits in the style in which the CSV would show it."""
+    """Return a cell as a person would type it. A number that lost digits has the E+ form, as in a CSV."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, bool):

@@ -1,8 +1,7 @@
-"""One part of a workbook's archive, looked at before its cells are read.
+"""Scans one part of a workbook's archive before its cells are read.
 
-The reader of cells leaves out what a person sees: it answers an empty text for an error, for a formula without a
-result and for the lower cells of a merged range. So their places are written down here, where every cell is looked at
-anyhow to refuse a sheet that no memory could hold.
+The cell reader returns an empty text for an error, for a formula without a result and for the lower cells of a merged
+range. So the scan records their positions. It checks every cell anyway, to refuse a sheet that does not fit in memory.
 """
 
 import re
@@ -15,15 +14,15 @@ from services.registry.imports.faults import FileFault
 
 COLUMNS = 32
 MEMBERS = 1_000
-"""Parts of an archive, and sheets."""
+"""Most parts of an archive, and most sheets."""
 
 _REFERENCE = re.compile(r"([A-Za-z]{1,4})([0-9]{1,9})")
 _TEXTS = ("str", "inlineStr")
-"""The result of such a formula may be an empty text."""
+"""Types of formula cells whose result can be an empty text."""
 
 
 class Range(NamedTuple):
-    """Merged cells, rows and columns from 1, the last included."""
+    """A merged range. Rows and columns count from 1, and the last is included."""
 
     top: int
     left: int
@@ -32,19 +31,19 @@ class Range(NamedTuple):
 
 
 class Scan:
-    """Looks at every cell's place in one part of a workbook."""
+    """Checks the position of every cell in one part of a workbook."""
 
     def __init__(self, rows: int) -> None:
         self.errors = array("Q")
-        """Cells with an error in the place of a value, packed; in the order of the part."""
+        """Packed positions of cells with an error instead of a value, in the order of the part."""
         self.not_calculated = array("Q")
-        """Cells whose formula has no result, packed."""
+        """Packed positions of cells whose formula has no result."""
         self.sheets: list[tuple[str, str]] = []
         """In `xl/workbook.xml`: each sheet's name and the id of its part."""
         self.targets: dict[str, str] = {}
-        """In a part of relationships: the path of a part by its id."""
+        """In a relationships part: the path of a part by its id."""
         self.rows = 0
-        """Rows with content."""
+        """Number of rows with content."""
         self._merged = array("Q")
         self._most_rows = rows
         self._row = self._column = self._counted = 0
@@ -56,6 +55,7 @@ class Scan:
         self._parser.StartDoctypeDeclHandler = self._doctype
 
     def feed(self, block: bytes, *, last: bool = False) -> None:
+        """Parse the next block. Raises `FileFault`."""
         try:
             self._parser.Parse(block, last)
         except expat.ExpatError:
@@ -63,16 +63,16 @@ class Scan:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the reader of cells sees all that a person sees."""
+        """Whether the cell reader returns everything that a person sees."""
         return not (self.errors or self.not_calculated or self._merged)
 
     def merged(self) -> Iterator[Range]:
-        """The merged ranges from the top."""
+        """Yield the merged ranges from top to bottom."""
         for packed in sorted(self._merged):
             yield Range(packed >> 40, packed >> 32 & 0xFF, packed >> 8 & 0xFFFFFF, packed & 0xFF)
 
     def _doctype(self, *_: object) -> None:
-        # Entities could grow without end; no program writes them into a workbook.
+        # Entities can expand without limit, and no spreadsheet program writes them.
         raise FileFault("archive_bomb")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -83,7 +83,7 @@ class Scan:
             if self._type == "e":
                 self._note(self.errors)
         elif name in ("v", "is", "f"):
-            # A cell without content is only a format, often down to the last row, and the reader leaves it out.
+            # Cells without content only have a format, often down to the last row. The cell reader skips them.
             if self._in_cell:
                 self._check()
                 self._content(name)
@@ -158,11 +158,11 @@ class Scan:
 
 
 SPARE_ROWS = 11
-"""The heading, and the rows of a title that may stand above it."""
+"""Rows allowed besides the people: the heading, and a title above it."""
 
 
 def pack(row: int, column: int) -> int:
-    """A cell's place as one number, in the order of rows."""
+    """Pack a cell's position into one number that sorts by row."""
     return row << 16 | min(column, 0xFFFF)
 
 

@@ -1,7 +1,7 @@
-"""Writes an XLSX workbook piece by piece, with all columns as text: ECMA-376, only what is needed here.
+"""Writes an XLSX workbook in pieces, with all columns as text. It implements only the needed part of ECMA-376.
 
-A spreadsheet that opens a CSV takes ID numbers for numbers and loses their last digits. In these sheets every column
-has the format `@`, so that what people type is kept as they type it.
+A spreadsheet that opens a CSV reads ID numbers as numbers and loses their last digits. In these sheets every column has
+the format `@`, so that input stays exactly as typed.
 """
 
 import zipfile
@@ -18,7 +18,7 @@ _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
 TEXT, HEADING = 1, 2
-"""Formats of cells in the order of `_STYLES`: text, and a heading."""
+"""Cell formats, by index in `_STYLES`: text and heading."""
 _STYLES = (
     f'{_HEAD}<styleSheet xmlns="{_MAIN}"><fonts count="2"><font><sz val="11"/><name val="等线"/></font>'
     '<font><b/><sz val="11"/><name val="等线"/></font></fonts><fills count="3"><fill><patternFill patternType="none"/>'
@@ -33,7 +33,7 @@ _STYLES = (
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a sheet: its heading, what a person reads who selects it, and what may be chosen."""
+    """A column of a sheet: its heading, the hint shown when a cell is selected, and the choices."""
 
     heading: str
     hint: str = ""
@@ -42,7 +42,7 @@ class Column:
 
 
 class _Pieces:
-    """A file that is written to once and read from in pieces; `zipfile` then does without seeking."""
+    """A write-only file whose content is taken in pieces. `zipfile` can write to it without seeking."""
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
@@ -52,7 +52,7 @@ class _Pieces:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Do nothing, because nothing is buffered."""
 
     def take(self) -> bytes:
         taken = b"".join(self._written)
@@ -61,7 +61,7 @@ class _Pieces:
 
 
 class BookWriter:
-    """A workbook of sheets in their order. `take` gives what can be sent already."""
+    """Writes a workbook sheet by sheet. `take` returns the bytes that can be sent already."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._pieces = _Pieces()
@@ -100,11 +100,11 @@ class BookWriter:
         self._part.close()
 
     def take(self) -> bytes:
-        """What was written since the last time."""
+        """Return the bytes written since the last call."""
         return self._pieces.take()
 
     def close(self) -> bytes:
-        """The end of the file."""
+        """Finish the file and return its last bytes."""
         self._archive.close()
         return self.take()
 
@@ -154,7 +154,7 @@ def _relation(id_: str, kind: str, target: str) -> str:
 
 
 def _rules(place: int, column: Column) -> str:
-    """The hint at the heading, and hint and choices in the cells below."""
+    """Return the data validations of a column: the hint at the heading, and hint and choices in the cells below."""
     prompt = f' showInputMessage="1" promptTitle={_attribute(column.heading, 32)} prompt={_attribute(column.hint, 255)}'
     hint = prompt if column.hint else ""
     letter = _letter(place)
@@ -180,7 +180,7 @@ def _letter(place: int) -> str:
 
 
 def _text(cell: str) -> str:
-    """A text of XML, in which a reader finds the same again: what XML cannot hold is written as _x0000_."""
+    """Escape a text for XML. Characters that XML cannot hold are written as _x0000_."""
     if not cell.isprintable() or "_x" in cell:
         cell = cell.replace("_x", "_x005F_x")
         cell = "".join(f"_x{ord(one):04X}_" if _is_barred(one) else one for one in cell)

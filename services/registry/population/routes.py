@@ -1,4 +1,4 @@
-"""Population: what callers may ask (R3, article 3)."""
+"""Routes of population counts (R3, article 3)."""
 
 from datetime import date
 from typing import Annotated
@@ -28,7 +28,9 @@ async def count_population(
     ],
     as_of: Annotated[
         Day | None,
-        Query(ge=date(1900, 1, 1), description="A past day (Asia/Shanghai): people as they were at its end."),
+        Query(
+            ge=date(1900, 1, 1), description="A past day (Asia/Shanghai). People are counted as they were at its end."
+        ),
     ] = None,
 ) -> Population:
     """Count the people of a region, by its parts and by tags (底数清).

@@ -1,4 +1,4 @@
-"""Population: what is counted."""
+"""Responses of population counts."""
 
 from datetime import date
 
@@ -7,7 +7,7 @@ from pydantic.config import JsonDict
 
 
 class Tally(BaseModel):
-    """People, and how many of them hold each tag on the day. A person may hold several tags."""
+    """The number of people, and of those with each tag on the day. A person can have several tags."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -19,7 +19,7 @@ class Tally(BaseModel):
 
 
 class ChildTally(Tally):
-    """The same for one region right below."""
+    """The counts of one region directly below."""
 
     region: str
     name: str | None = Field(description="Null if the region is no longer in the tree.")
@@ -30,7 +30,7 @@ NOBODY: JsonDict = {"people": 0, "child": 0, "elder": 0, "pregnant": 0, "depende
 
 
 class Population(BaseModel):
-    """How many live under a region, and in which part of it: the parts and `unassigned` always add up to `total`."""
+    """The people of a region and of its parts. The parts and `unassigned` always add up to `total`."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -48,7 +48,9 @@ class Population(BaseModel):
     )
 
     region: str
-    day: date = Field(description="The day (Asia/Shanghai) at whose end people are counted; today: as of now.")
+    day: date = Field(
+        description="The day (Asia/Shanghai) at whose end people are counted. For today, people are counted now."
+    )
     total: Tally
-    unassigned: Tally = Field(description="Who is registered in the region itself, and in no part of it.")
+    unassigned: Tally = Field(description="People registered in the region itself, not in one of its parts.")
     children: list[ChildTally]

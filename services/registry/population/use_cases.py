@@ -1,4 +1,4 @@
-"""Population: how it is counted (R3, 底数清)."""
+"""Use case of population counts (R3, 底数清)."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -13,9 +13,9 @@ from shared.problems import Fault, InvalidInput, NotFound, Text
 from shared.regions import LEVELS, covers, range_of
 from shared.work import Work
 
-# Everybody is counted once: by what they are now, or, for a day that is past, by what they were at its end. PostgreSQL
-# adds years as the Civil Code does: whoever is born on 29 February has the 28th in a common year.
-COUNT = text("""
+# Each person is counted once: by the current facts, or for a past day by the facts at its end. PostgreSQL adds years as
+# the Civil Code does: for a person born on 29 February the birthday is the 28th in a common year.
+COUNT_PEOPLE = text("""
     WITH counted AS (
         SELECT region, birth_date, pregnant_from, pregnant_until, dependent_from, dependent_until
         FROM residents
@@ -38,15 +38,16 @@ COUNT = text("""
 
 ZERO = Tally(people=0, child=0, elder=0, pregnant=0, dependent=0)
 
-IN_FUTURE = Text(zh="不能是将来的日期", en="This cannot lie in the future")
+IN_FUTURE = Text(zh="不能晚于今天", en="The day must not be in the future")
 
 
 async def count_population(work: Work, code: str, as_of: date | None) -> Population:
+    """Count the people of a region and its parts, now or at the end of a past day."""
     today = day_of(work.now)
     day = as_of or today
     if day > today:
         raise InvalidInput(errors=[Fault("date_in_future", IN_FUTURE, parameter="as_of", place="query")])
-    # A count that leaves out what lies beyond the caller's scope would not add up.
+    # A region that is only partly within the caller's scope is refused, because its counts would not add up.
     if not covers(work.actor.range, code) or await work.session.scalar(_region(code)) is None:
         raise NotFound()
     named = select(RegionRow.region, RegionRow.name).where(RegionRow.parent == code).order_by(RegionRow.region)
@@ -66,7 +67,7 @@ async def _tallies(work: Work, code: str, day: date) -> dict[str | None, Tally]:
     low, high = range_of(code)
     child_length = min((length for length in LEVELS if length > len(code)), default=max(LEVELS) + 1)
     rows = await work.rows(
-        COUNT,
+        COUNT_PEOPLE,
         before=start_of(day + timedelta(days=1)),
         low=low,
         high=high,

@@ -1,4 +1,4 @@
-"""Proxies follow their people: they end when either's record is closed, and are where the dependant lives."""
+"""Updates proxies with their people: a closed record ends them, and they move with the dependant."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,8 +8,8 @@ from sqlalchemy import text
 from shared.contracts.registry import Proxy
 from shared.work import Work
 
-# Locked in the order of their ids, for a person can be a guardian here and a dependant there.
-END = text("""
+# Locks in the order of ids, because a person can be the guardian in one proxy and the dependant in another.
+END_PROXIES = text("""
     UPDATE proxies SET state = 'ended', ended_by = :by, ended_at = :now, version = version + 1, updated_at = now()
     WHERE id IN (
         SELECT id FROM proxies WHERE state = 'active' AND (guardian_id = :id OR dependant_id = :id)
@@ -17,7 +17,7 @@ END = text("""
     )
     RETURNING id, version, region, guardian_id, dependant_id, state
 """)
-FOLLOW = text("""
+MOVE_PROXIES = text("""
     UPDATE proxies SET region = residents.region, version = proxies.version + 1, updated_at = now()
     FROM residents
     WHERE residents.id = proxies.dependant_id AND proxies.id IN (
@@ -30,16 +30,16 @@ FOLLOW = text("""
 
 
 async def end_with(work: Work, resident_id: UUID) -> None:
-    """Nobody acts for this person any more, nor this person for anybody, wherever the others live."""
+    """End all proxies in which this person is guardian or dependant, also with people outside the caller's scope."""
     async with work.everywhere():
-        rows = await work.rows(END, id=resident_id, by=work.actor.subject, now=work.now)
+        rows = await work.rows(END_PROXIES, id=resident_id, by=work.actor.subject, now=work.now)
     _tell(work, [Proxy(**row) for row in rows], "ended", urgent=True)
 
 
 async def move_with(work: Work, resident_ids: Sequence[UUID]) -> None:
-    """The proxies of these dependants are where they live now."""
+    """Move the proxies of these dependants to their current regions."""
     async with work.everywhere():
-        rows = await work.rows(FOLLOW, ids=list(resident_ids))
+        rows = await work.rows(MOVE_PROXIES, ids=list(resident_ids))
     _tell(work, [Proxy(**row) for row in rows], "moved")
 
 

@@ -1,4 +1,4 @@
-"""Proxies: what callers may ask (R2)."""
+"""Routes of proxies (R2)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -28,16 +28,16 @@ ProxyId = Annotated[UUID, Path(description="Id of a proxy.", examples=["018f3c1e
     location="/registry/v1/proxies/{id}",
 )
 async def give_proxy(new: NewProxy, work: Work) -> Proxy:
-    """Register a proxy: a guardian acts for a child or an elder of the caller's region; staff have seen the evidence.
+    """Register a proxy: a guardian acts for a child or an elder of the caller's region. Staff must see the evidence.
 
-    It ends automatically when the record of either is closed, and moves with the dependant.
+    It ends automatically when the record of either person is closed, and moves with the dependant.
     """
     return await use_cases.give_proxy(work, new)
 
 
 @router.get("", role=KEEPERS | Role.RESIDENT)
 async def list_proxies(work: Work, page: PageAsked) -> Listed[Proxy]:
-    """List proxies: staff see dependants in their region, residents their own."""
+    """List proxies. Staff see those of dependants in their region, residents their own."""
     return await use_cases.list_proxies(work, page)
 
 
@@ -49,8 +49,8 @@ async def get_proxy(proxy_id: ProxyId, work: Work) -> Proxy:
 
 @router.post("/{proxy_id}/end", role=KEEPERS | Role.RESIDENT, raises=[NotFound])
 async def end_proxy(proxy_id: ProxyId, work: Work) -> Proxy:
-    """End a proxy, by either side: new tokens no longer include this dependant.
+    """End a proxy. Either side can do it. New tokens no longer include this dependant.
 
-    The guardian's tokens that are in use stop working within seconds.
+    The guardian's current tokens stop working within seconds.
     """
     return await use_cases.end_proxy(work, proxy_id)

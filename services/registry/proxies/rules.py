@@ -1,9 +1,9 @@
-"""Who may act for whom: a guardian for 8 dependants at most, a dependant by 3 guardians (family codes, Xi'an). Pure."""
+"""Pure rules of proxies: a guardian has at most 8 dependants, a dependant at most 3 guardians (family codes, Xi'an)."""
 
 MOST_DEPENDANTS = 8
 MOST_GUARDIANS = 3
 
 
 def has_room(dependants: int, guardians: int) -> bool:
-    """Whether a guardian of so many may take on one more, who has so many guardians."""
+    """Return whether a guardian with so many dependants and a dependant with so many guardians can have one more."""
     return dependants < MOST_DEPENDANTS and guardians < MOST_GUARDIANS

@@ -1,4 +1,4 @@
-"""Proxies: what is said."""
+"""Requests of proxies."""
 
 from uuid import UUID
 
@@ -14,10 +14,10 @@ EXAMPLE = {
 
 
 class NewProxy(Said):
-    """Who shall act for whom, and what a member of staff has seen that shows it."""
+    """A proxy to register, with the evidence that staff have seen."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [dict(EXAMPLE)]})
 
     guardian_id: UUID
     dependant_id: UUID
-    evidence: str = Field(min_length=1, max_length=200, description="What was seen; no numbers, no names.")
+    evidence: str = Field(min_length=1, max_length=200, description="The documents seen, without numbers and names.")

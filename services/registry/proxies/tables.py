@@ -1,4 +1,4 @@
-"""Proxies: what is kept. One that ended stays, so that who could act for whom stays known."""
+"""Tables of proxies. An ended proxy stays on record, because past acts of the guardian refer to it."""
 
 from datetime import datetime
 from typing import Literal
@@ -33,7 +33,7 @@ class ProxyRow(Row):
     )
 
     def public(self) -> Proxy:
-        """As the API and the feed say it."""
+        """Return the form of the API and the feed."""
         return Proxy(
             id=self.id,
             version=self.version,

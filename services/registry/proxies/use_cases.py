@@ -1,4 +1,4 @@
-"""Proxies: given by staff who have seen the evidence, ended by either side."""
+"""Use cases of proxies. Staff who have seen the evidence register them, and either side can end them."""
 
 from uuid import UUID
 
@@ -14,44 +14,44 @@ from shared.work import Listed, Page, Work
 
 
 class ProxyExists(Problem):
-    """The guardian acts for this dependant already."""
+    """An active proxy of these two people exists."""
 
     status = 409
     code = "proxy_exists"
-    title = Text(zh="此人已是其代办人", en="This guardian already acts for this person")
-    fix = Text(zh="无需重复登记", en="You do not need to do anything")
+    title = Text(zh="该代办关系已登记", en="This guardian already acts for this person")
+    fix = Text(zh="无需重复登记", en="No action is needed")
 
 
 class ProxySelf(Problem):
-    """Everybody acts for themselves anyway."""
+    """Guardian and dependant are the same person."""
 
     status = 422
     code = "proxy_self"
     title = Text(zh="代办人不能是本人", en="A person cannot be their own guardian")
-    fix = Text(zh="请选择另一人", en="Choose another person")
+    fix = Text(zh="请选择其他人员", en="Choose another person")
 
 
 class ProxyLimit(Problem):
-    """The guardian has as many dependants, or the dependant as many guardians, as is allowed."""
+    """The guardian has the most dependants, or the dependant the most guardians, that are allowed."""
 
     status = 409
     code = "proxy_limit"
     title = Text(zh="代办人或被代办人数已满", en="The limit of dependants or guardians is reached")
     fix = Text(
-        zh="每人最多替 8 人代办，每人最多有 3 名代办人；请先结束其他代办",
-        en="A guardian can have 8 dependants, a dependant 3 guardians. End another proxy first",
+        zh="每名代办人最多为 8 人代办，每人最多有 3 名代办人；请先结束其他代办关系",
+        en="A guardian can have 8 dependants, and a dependant 3 guardians. End another proxy first",
     )
 
 
 async def give_proxy(work: Work, new: NewProxy) -> Proxy:
-    """Both are to be within the caller's range; how many there are already is counted everywhere."""
+    """Register a proxy. Both people must be within the caller's scope, but existing proxies are counted everywhere."""
     if new.guardian_id == new.dependant_id:
         raise ProxySelf()
     both = sorted((new.guardian_id, new.dependant_id))
     for one in both:
         await work.get(ResidentRow, one)
     async with work.everywhere():
-        # Locked in the order of their ids, so that of many at once each sees how many there are.
+        # Lock both in the order of ids, so that concurrent requests count one after the other.
         people = {one: await work.lock(ResidentRow, one) for one in both}
         if any(person.state != "active" for person in people.values()):
             raise NotFound()
@@ -73,7 +73,7 @@ async def give_proxy(work: Work, new: NewProxy) -> Proxy:
 
 
 async def end_proxy(work: Work, proxy_id: UUID) -> Proxy:
-    """By who acts, by for whom they act, or by staff. What has ended already stays as it is."""
+    """End a proxy, by the guardian, the dependant or staff. An ended proxy stays unchanged."""
     await work.get(ProxyRow, proxy_id)
     async with work.everywhere():
         row = await work.lock(ProxyRow, proxy_id)
@@ -85,13 +85,15 @@ async def end_proxy(work: Work, proxy_id: UUID) -> Proxy:
 
 
 async def list_proxies(work: Work, page: Page) -> Listed[Proxy]:
+    """Return one page of active proxies."""
     return await work.page(select(ProxyRow).where(ProxyRow.state == "active"), page, ProxyRow.public)
 
 
 async def get_proxy(work: Work, proxy_id: UUID) -> Proxy:
+    """Return one proxy."""
     return (await work.get(ProxyRow, proxy_id)).public()
 
 
 async def _count(work: Work, condition: object) -> int:
-    asked = select(func.count()).select_from(ProxyRow).where(condition, ProxyRow.state == "active")  # type: ignore[arg-type]
-    return int((await work.session.execute(asked)).scalar_one())
+    query = select(func.count()).select_from(ProxyRow).where(condition, ProxyRow.state == "active")  # type: ignore[arg-type]
+    return int((await work.session.execute(query)).scalar_one())

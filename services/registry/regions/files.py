@@ -1,11 +1,12 @@
-"""Files of regions: a line a region, with what is wrong named by its line. Pure.
+"""Reads files of regions, one region a line. Faults name their line. Pure.
 
-The shipped lists and what an operator imports have one form, CSV with a heading:
+The shipped lists and the files of operators have the same form, CSV with a heading:
 
     code,name[,level][,valid_from,valid_until]
 
-`code` has 2, 4, 6, 9, 12, 14 or 16 digits, each the prefix of those below. `level` is a check and may be left out: it
-follows from the number of digits. A date is a day or a year; a year begins on 1 January and ends on 31 December.
+`code` has 2, 4, 6, 9, 12, 14 or 16 digits, and is a prefix of the codes below it. `level` is optional and only checked,
+because it follows from the number of digits. A date is a day or a year. A year starts on 1 January and ends on
+31 December.
 """
 
 import csv
@@ -20,7 +21,7 @@ from importlib.resources import files
 from shared.regions import LEVELS, Level, level_of, parent_of
 
 GBT2260 = "gbt2260.csv"
-"""Provinces, cities and counties of the whole country, with the codes that were withdrawn since 1980."""
+"""Provinces, cities and counties of the whole country, with the codes withdrawn since 1980."""
 SAMPLE = "jinjiang.csv"
 """The townships and communities of Jinjiang, for the demonstration."""
 
@@ -39,8 +40,8 @@ _SCIENTIFIC = re.compile(r"[0-9.]+[eE]\+?[0-9]+|[0-9]+\.0+")
 _YEAR = re.compile(r"[0-9]{4}")
 
 
-class FileFault(Exception):  # noqa: N818 (a fault of what was given, not of the program)
-    """What is wrong with a file of regions: at most MOST_FAULTS sentences, each with its line."""
+class FileFault(Exception):  # noqa: N818 (a fault of the input, not of the program)
+    """The faults of a file of regions: at most MOST_FAULTS sentences, each with its line."""
 
     def __init__(self, faults: Sequence[str], count: int | None = None) -> None:
         super().__init__("; ".join(faults))
@@ -60,57 +61,57 @@ class Line:
 
     @property
     def level(self) -> Level:
-        """Its level, which follows from its code."""
+        """The level, which follows from the code."""
         level = level_of(self.code)
-        assert level is not None, "looked at when the line was read"
+        assert level is not None, "the code was checked when the line was read"
         return level
 
     @property
     def parent(self) -> str | None:
-        """The code right above."""
+        """The code of the region directly above."""
         return parent_of(self.code)
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """A file that can be read: its regions, parents before children."""
+    """The regions of a file, parents before children."""
 
     regions: tuple[Line, ...]
     has_dates: bool
-    """Whether it says from when until when regions are valid."""
+    """Whether the file has dates of validity."""
 
 
 @cache
 def shipped(name: str) -> Lines:
-    """A list that comes with the program."""
+    """Return a list that comes with the program."""
     return read(content_of(name))
 
 
 def content_of(name: str) -> bytes:
-    """A list that comes with the program, as it is on disk."""
+    """Return the bytes of a list that comes with the program."""
     return (files(__package__) / name).read_bytes()
 
 
 def read(content: bytes) -> Lines:
-    """The regions of a file, UTF-8 or GB18030. Raises FileFault that names lines."""
+    """Read the regions of a file in UTF-8 or GB18030. Raises FileFault with the lines of the faults."""
     rows = csv.reader(io.StringIO(_text(content), newline=""))
     columns = _columns(next(rows, []))
     faults: list[str] = []
-    found: dict[str, Line] = {}
+    regions: dict[str, Line] = {}
     for number, row in _filled(rows):
-        cells = {name: row[place].strip() if place < len(row) else "" for name, place in columns.items()}
+        cells = {name: row[index].strip() if index < len(row) else "" for name, index in columns.items()}
         line = _line(number, cells, faults)
         if line is None:
             continue
-        if line.code in found:
-            faults.append(f"line {number}: {line.code} is in line {found[line.code].number} already")
+        if line.code in regions:
+            faults.append(f"line {number}: {line.code} is already in line {regions[line.code].number}")
             continue
-        found[line.code] = line
+        regions[line.code] = line
     if faults:
         raise FileFault(faults[:MOST_FAULTS], len(faults))
-    if not found:
-        raise FileFault(["it names no region"])
-    ordered = sorted(found.values(), key=lambda line: (len(line.code), line.code))
+    if not regions:
+        raise FileFault(["the file has no regions"])
+    ordered = sorted(regions.values(), key=lambda line: (len(line.code), line.code))
     return Lines(tuple(ordered), "valid_until" in columns or "valid_from" in columns)
 
 
@@ -120,22 +121,22 @@ def _text(content: bytes) -> str:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise FileFault(["it is neither UTF-8 nor GB18030: save it as CSV UTF-8"])
+    raise FileFault(["the file is neither UTF-8 nor GB18030: save it as CSV UTF-8"])
 
 
 def _columns(heading: Sequence[str]) -> dict[str, int]:
-    """Where each column is."""
+    """Return the index of each column."""
     names = {other: name for name, others in HEADINGS.items() for other in (name, *others)}
-    found: dict[str, int] = {}
-    for place, cell in enumerate(heading):
+    columns: dict[str, int] = {}
+    for index, cell in enumerate(heading):
         name = names.get(cell.strip().lower())
-        if name is None or name in found:
-            what = "is there twice" if name else "is not known"
+        if name is None or name in columns:
+            what = "appears twice" if name else "is unknown"
             raise FileFault([f"line 1: the column {cell.strip()!r} {what}: the columns are {', '.join(HEADINGS)}"])
-        found[name] = place
-    if missing := [name for name in REQUIRED if name not in found]:
+        columns[name] = index
+    if missing := [name for name in REQUIRED if name not in columns]:
         raise FileFault([f"line 1: the column {missing[0]} is missing: the columns are {', '.join(HEADINGS)}"])
-    return found
+    return columns
 
 
 def _filled(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
@@ -144,26 +145,26 @@ def _filled(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             if any(cell.strip() for cell in row):
                 yield number, row
     except csv.Error as error:
-        raise FileFault([f"it is no CSV: {error}"]) from None
+        raise FileFault([f"the file is not a CSV: {error}"]) from None
 
 
 def _line(number: int, cells: dict[str, str], faults: list[str]) -> Line | None:
     code, name = cells["code"], cells["name"]
     before = len(faults)
     if _SCIENTIFIC.fullmatch(code):
-        faults.append(f"line {number}: a spreadsheet made the code a number ({code}): format the column as text")
+        faults.append(f"line {number}: a spreadsheet changed the code to a number ({code}): format the column as text")
     elif level_of(code) is None:
-        faults.append(f"line {number}: the code {code[:20]!r} should have {DIGITS} digits")
+        faults.append(f"line {number}: the code {code[:20]!r} must have {DIGITS} digits")
     elif cells.get("level", "") not in {"", level_of(code)}:
         faults.append(f"line {number}: {code} has the digits of a {level_of(code)}, not of a {cells['level'][:20]!r}")
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        faults.append(f"line {number}: the name should have 1 to {LONGEST_NAME} characters in one line")
+        faults.append(f"line {number}: the name must have 1 to {LONGEST_NAME} characters in one line")
     try:
         first, last = _date(cells.get("valid_from", ""), 1, 1), _date(cells.get("valid_until", ""), 12, 31)
         if first and last and first > last:
-            faults.append(f"line {number}: {code} ends before it begins")
+            faults.append(f"line {number}: {code} ends before it starts")
     except ValueError:
-        faults.append(f"line {number}: a date should be a year or a day, as in 2021 or 2021-01-20")
+        faults.append(f"line {number}: a date must be a year or a day, such as 2021 or 2021-01-20")
         return None
     return Line(number, code, name, first, last) if len(faults) == before else None
 

@@ -1,4 +1,4 @@
-"""Regions: what callers may ask (R1, article 13)."""
+"""Routes of regions (R1, article 13)."""
 
 from typing import Annotated
 
@@ -29,19 +29,19 @@ Code = Annotated[
     location="/registry/v1/regions/{region}",
 )
 async def add_region(new: NewRegion, work: Work) -> Region:
-    """Add a patch or a grid under a community; as `command` also a community or a township.
+    """Add a patch or a grid under a community. `command` can also add a community or a township.
 
-    The region above must lie within your region. Whole lists are imported by the operator: `fangxian regions import`.
-    Source: article 13.
+    The region above must be within the caller's region. The operator imports whole lists with
+    `fangxian regions import`. Source: article 13.
     """
     return await use_cases.add_region(work, new)
 
 
 @router.get("/{code}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
 async def get_region(code: Code, work: Work) -> Region:
-    """Show one region, also a withdrawn one: `valid_until` is its last day.
+    """Show one region, including a withdrawn one. `valid_until` is its last day.
 
-    Everybody sees the provinces, cities and counties of the whole country; other regions only within their own.
+    All callers see the provinces, cities and counties of the whole country, but other regions only within their own.
     """
     return await use_cases.get_region(work, code)
 
@@ -50,7 +50,9 @@ async def get_region(code: Code, work: Work) -> Region:
 async def list_regions(
     work: Work,
     page: PageAsked,
-    parent: Annotated[str | None, Query(pattern=r"^[0-9]{2,14}$", description="Only those right below.")] = None,
+    parent: Annotated[
+        str | None, Query(pattern=r"^[0-9]{2,14}$", description="Only regions directly below this one.")
+    ] = None,
 ) -> Listed[Region]:
-    """List the current regions in the caller's region."""
+    """List the current regions within the caller's region."""
     return await use_cases.list_regions(work, parent, page)

@@ -1,20 +1,20 @@
-"""Regions: what may lie under what, and who may add what. Pure."""
+"""Pure rules of regions: the parent and the level of a new region, and the levels that only command can add."""
 
 from shared.regions import Level, level_of, parent_of
 
 OF_COMMAND: frozenset[Level] = frozenset({"township", "community"})
-"""Levels of the bureau's list, which only command adds to."""
+"""Levels of the official list, to which only command can add."""
 
 
 def parent_needed(code: str) -> str:
-    """The region that must exist before this one."""
+    """Return the region that must exist before this one."""
     parent = parent_of(code)
-    assert parent is not None, "what callers may add has a parent"
+    assert parent is not None, "every region that callers can add has a parent"
     return parent
 
 
 def level_needed(code: str) -> Level:
-    """The level of a code that a caller may add."""
+    """Return the level of a code that callers can add."""
     level = level_of(code)
-    assert level is not None, "the pattern of the code allows levels only"
+    assert level is not None, "the pattern of the code allows only the lengths of levels"
     return level

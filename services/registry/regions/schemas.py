@@ -1,4 +1,4 @@
-"""Regions: what callers send."""
+"""Requests of regions."""
 
 from pydantic import ConfigDict, Field
 

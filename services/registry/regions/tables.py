@@ -1,4 +1,4 @@
-"""Regions: the tree, as rows whose own code is their region."""
+"""Tables of regions. The column `region` of a row is its own code."""
 
 from datetime import date
 
@@ -12,7 +12,7 @@ from shared.regions import LEVELS, Level
 
 
 class RegionRow(Row):
-    """One region. A child cannot exist without its parent, nor under a code that is not its prefix."""
+    """One region. Its parent must exist, and the parent's code must be a prefix of its own."""
 
     __tablename__ = "regions"
 
@@ -34,7 +34,7 @@ class RegionRow(Row):
     )
 
     def public(self) -> Region:
-        """As the API and the feed say it."""
+        """Return the form of the API and the feed."""
         return Region(
             id=self.id,
             version=self.version,

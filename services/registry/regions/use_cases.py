@@ -1,4 +1,4 @@
-"""Regions: what happens."""
+"""Use cases of regions: add, show and list them."""
 
 from sqlalchemy import or_, select
 
@@ -12,25 +12,25 @@ from shared.problems import Forbidden, NotFound, Problem, Text
 from shared.work import Listed, Page, Work
 
 COUNTY = 6
-"""Digits of a county's code. The country's list ends with counties, and everybody may read it."""
+"""Digits of a county's code. The national list ends with counties, and all callers can read it."""
 
 
 class RegionTaken(Problem):
-    """The code belongs to a region already."""
+    """A region with this code exists."""
 
     status = 409
     code = "region_taken"
     title = Text(zh="该区划代码已存在", en="This region code already exists")
-    fix = Text(zh="请换一个代码，或直接使用已有的区划", en="Choose another code, or use the existing region")
+    fix = Text(zh="请更换代码，或直接使用已有区划", en="Choose another code, or use the existing region")
 
 
 class RegionUnknown(Problem):
-    """The region above does not exist, or lies outside what the caller may see."""
+    """The region does not exist, or is outside the caller's area."""
 
     status = 422
     code = "region_unknown"
-    title = Text(zh="没有该区划", en="No such region")
-    what = Text(zh="辖区内没有区划 {code}", en="There is no region {code} in your area")
+    title = Text(zh="未找到该区划", en="Region not found")
+    what = Text(zh="本辖区内没有区划 {code}", en="Region {code} not found in your area")
     fix = Text(zh="请核对代码，或先建立上级区划", en="Check the code, or add the region above it first")
 
 
@@ -41,10 +41,11 @@ class RegionWithdrawn(Problem):
     code = "region_withdrawn"
     title = Text(zh="该区划已撤销", en="The region was withdrawn")
     what = Text(zh="区划 {code} 已撤销", en="Region {code} was withdrawn")
-    fix = Text(zh="请使用现行的区划代码", en="Use a region that exists today")
+    fix = Text(zh="请使用现行区划代码", en="Use a current region")
 
 
 async def add_region(work: Work, new: NewRegion) -> Region:
+    """Add a region under an existing one."""
     parent, level = rules.parent_needed(new.code), rules.level_needed(new.code)
     if level in rules.OF_COMMAND and work.actor.role is not Role.COMMAND:
         raise Forbidden()
@@ -58,9 +59,10 @@ async def add_region(work: Work, new: NewRegion) -> Region:
 
 
 async def get_region(work: Work, code: str) -> Region:
+    """Return one region by its code."""
     row = await _find(work, code)
     if row is None and len(code) <= COUNTY:
-        # Where a person comes from, or an old ID number was issued, lies outside of every scope.
+        # A person's origin, or the county that issued an old ID number, can be outside every scope.
         async with work.everywhere():
             row = await _find(work, code)
     if row is None:
@@ -69,6 +71,7 @@ async def get_region(work: Work, code: str) -> Region:
 
 
 async def list_regions(work: Work, parent: str | None, page: Page) -> Listed[Region]:
+    """Return one page of current regions."""
     today = day_of(work.now)
     statement = select(RegionRow).where(or_(RegionRow.valid_until.is_(None), RegionRow.valid_until >= today))
     if parent is not None:

@@ -1,6 +1,6 @@
-"""Birthdays: who becomes an elder, or is a child no longer, is told of anew on that day (R3).
+"""Publishes residents again on the day they cross an age limit (R3).
 
-Other services are told who is a child or an elder now, never from when or until when: that would tell the birth date.
+Other services learn only who is a child or an elder now. A start or end date would reveal the birth date.
 """
 
 from datetime import date, timedelta
@@ -14,12 +14,12 @@ from shared.clock import day_of
 from shared.house import House
 from shared.work import Work
 
-AT_ONCE = 1_000
+ROWS = 1_000
 
-DONE = text("INSERT INTO birthdays (day) VALUES (:day) ON CONFLICT DO NOTHING")
-LAST = text("SELECT max(day) AS day FROM birthdays")
-# Locked in the order in which everything that writes people locks them.
-CELEBRATE = text("""
+INSERT_BIRTHDAY = text("INSERT INTO birthdays (day) VALUES (:day) ON CONFLICT DO NOTHING")
+SELECT_LAST_BIRTHDAY = text("SELECT max(day) AS day FROM birthdays")
+# Locks the rows in the same order as all other code that writes people.
+UPDATE_BIRTHDAYS = text("""
     WITH born AS (
         SELECT id FROM residents
         WHERE state = 'active' AND birth_date = ANY(CAST(:births AS date[])) AND id > :after
@@ -34,10 +34,10 @@ CELEBRATE = text("""
 
 
 async def follow_birthdays(house: House) -> None:
-    """Tell of those whose age has begun or ended a tag, for each day since this was last done."""
+    """Publish the residents whose birthday starts or ends an age tag, for each day since the last run."""
     async with house.system_work("birthdays") as work:
         today = day_of(work.now)
-        (row,) = await work.rows(LAST)
+        (row,) = await work.rows(SELECT_LAST_BIRTHDAY)
     day: date = row["day"] or today - timedelta(days=1)
     while day < today:
         day += timedelta(days=1)
@@ -48,16 +48,16 @@ async def _follow(house: House, day: date) -> None:
     after = UUID(int=0)
     while True:
         async with house.system_work("birthdays") as work:
-            told = await _tell(work, day, after)
-            if len(told) < AT_ONCE:
-                await work.run(DONE, day=day)
+            published = await _tell(work, day, after)
+            if len(published) < ROWS:
+                await work.run(INSERT_BIRTHDAY, day=day)
                 return
-        after = max(told)
+        after = max(published)
 
 
 async def _tell(work: Work, day: date, after: UUID) -> list[UUID]:
     births = rules.born_to_change_on(day)
-    rows = await work.rows(CELEBRATE, births=births, after=after, limit=AT_ONCE)
+    rows = await work.rows(UPDATE_BIRTHDAYS, births=births, after=after, limit=ROWS)
     today = day_of(work.now)
     faces = [rules.resident(row["id"], row["version"], counted_of(row), today) for row in rows]
     work.publish_all(faces, change="birthday")

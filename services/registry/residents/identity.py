@@ -1,13 +1,13 @@
-"""Who somebody is on paper: documents, ID numbers, phones, what a mask leaves visible. Pure functions.
+"""Pure functions for identity documents, ID numbers, phones, ages and masks.
 
-Resident ID numbers follow GB 11643: six address digits, eight of the birth date, three of sequence (odd male, even
-female), one check digit (ISO 7064 MOD 11-2). County digits are not held against today's list, since a number keeps the
-code of the county that issued it, for ever; province digits are (GB/T 2260).
+Resident ID numbers follow GB 11643: six address digits, eight digits of the birth date, three of sequence (odd male,
+even female), one check digit (ISO 7064 MOD 11-2). Province digits are checked against GB/T 2260. County digits are not
+checked, because a number always keeps the code of the county that issued it.
 
-**Numbers for demonstrations.** A number whose province digits are `00` can belong to nobody: GB/T 2260 numbers the
-provinces from 11, the first digit being one of the greater areas 1 to 8, and 9 is kept for foreigners' permanent
-residence. Such a number is right in everything else (length, birth date, sequence, check digit), its other four address
-digits are free, and it is accepted only where `demonstration` is set.
+**Numbers for demonstrations.** A number with the province digits `00` can belong to nobody: GB/T 2260 numbers the
+provinces from 11, with the greater areas 1 to 8 as first digit, and 9 is reserved for foreigners' permanent residence.
+The rest of such a number is valid (length, birth date, sequence, check digit), its other four address digits are free,
+and it is accepted only if `demonstration` is set.
 """
 
 import enum
@@ -39,7 +39,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class IdentityFault(ValueError):  # noqa: N818 - a fault of what was entered, not of the program
-    """Something about a document or a phone is wrong; `reason` says what, and never repeats the number."""
+    """A fault of a document or a phone. `reason` is its code and never contains the number."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -47,10 +47,10 @@ class IdentityFault(ValueError):  # noqa: N818 - a fault of what was entered, no
 
 
 class DocumentType(enum.IntEnum):
-    """The kinds of document of the field's gate vendors, by their published code."""
+    """The document types, with the codes that gate vendors publish."""
 
     RESIDENT_ID = 10
-    """Also the residence permits of people from Hong Kong, Macao and Taiwan: their numbers are made the same way."""
+    """Includes the residence permits of people from Hong Kong, Macao and Taiwan, whose numbers have the same form."""
     HK_MACAO_PERMIT = 14
     TAIWAN_PERMIT = 15
     PASSPORT = 20
@@ -60,7 +60,7 @@ class DocumentType(enum.IntEnum):
 
 _AREAS = ("1 12345", "2 123", "3 1234567", "4 123456", "5 01234", "6 12345", "7 1", "8 123")
 PROVINCES = frozenset(area[0] + province for area in _AREAS for province in area[2:])
-"""GB/T 2260, and 83: the residence permits of people from Taiwan carry it."""
+"""GB/T 2260, and 83, which the residence permits of people from Taiwan have."""
 
 DEMONSTRATION_PROVINCE = "00"
 OLDEST_YEARS = 130
@@ -81,7 +81,7 @@ _FORMS: dict[DocumentType, re.Pattern[str]] = {
 
 
 class IdFacts(NamedTuple):
-    """What a resident ID number says by itself."""
+    """The facts contained in a resident ID number."""
 
     number: str
     birth_date: date
@@ -90,19 +90,19 @@ class IdFacts(NamedTuple):
 
 
 def _narrow(text: str) -> str:
-    """Full-width digits, letters and signs, as Chinese keyboards write them, as plain ones."""
+    """Convert the full-width digits, letters and signs of Chinese keyboards to ASCII."""
     return text if text.isascii() else text.translate(_NARROW)
 
 
 def check_digit(first17: str) -> str:
-    """The eighteenth character for the seventeen digits before it (GB 11643, ISO 7064 MOD 11-2)."""
+    """Return the eighteenth character for the first seventeen digits (GB 11643, ISO 7064 MOD 11-2)."""
     return _CHECK_DIGITS[(sum(map(mul, first17.encode("ascii"), _WEIGHTS)) - _WEIGHT_OF_ZEROS) % 11]
 
 
 def check_resident_id(number: str, *, today: date, demonstration: bool) -> IdFacts:
-    """What a resident ID number says of its holder, or an `IdentityFault` that says why it cannot be one.
+    """Check a resident ID number and return its facts. Raises `IdentityFault` with the reason if it is invalid.
 
-    Full-width digits and a small x are put right; a space is refused, since it means that something was pasted wrong.
+    Full-width digits and a small x are normalised. A space is refused, because it indicates a wrong paste.
     """
     number = _narrow(number).upper()
     if not _DIGITS_THEN_X.fullmatch(number):
@@ -132,13 +132,13 @@ def _birth_date(digits: str, today: date) -> date:
 
 
 def is_too_old(born: date, today: date) -> bool:
-    """Whether nobody who was born then can be alive."""
+    """Return whether a person with this birth date would be older than any living person."""
     return born.year + OLDEST_YEARS <= today.year and birthday(born, OLDEST_YEARS) < today
 
 
 @lru_cache(maxsize=64)
 def document_type(code: str) -> DocumentType:
-    """The kind of document a code names; an empty one is a resident ID."""
+    """Return the document type of a code. An empty code means a resident ID."""
     try:
         return DocumentType(int(_narrow(code))) if code else DocumentType.RESIDENT_ID
     except ValueError:
@@ -146,15 +146,15 @@ def document_type(code: str) -> DocumentType:
 
 
 def check_document(kind: DocumentType, number: str, *, today: date, demonstration: bool) -> tuple[str, IdFacts | None]:
-    """A document's number as it is kept, and what it says by itself: only a resident ID says anything.
+    """Return the normalised number of a document, and the facts in it, which only a resident ID has.
 
-    The other kinds are checked by form alone: their issuers publish no check digit that could be relied on.
+    The other types are checked by form only, because their issuers publish no reliable check digit.
     """
     if kind is DocumentType.RESIDENT_ID:
         facts = check_resident_id(number, today=today, demonstration=demonstration)
         return facts.number, facts
     number = _narrow(number)
-    # Upper case first would turn some foreign letters into plain ones.
+    # Only ASCII is changed to upper case, because `upper` turns some foreign letters into ASCII letters.
     number = number.upper() if number.isascii() else number
     if not _FORMS[kind].fullmatch(number):
         raise IdentityFault("document_number_form")
@@ -171,9 +171,10 @@ _ABROAD = re.compile(r"\+852[2-9][0-9]{7}|\+853[268][0-9]{7}|\+886[1-9][0-9]{7,8
 
 
 def normalise_phone(phone: str) -> str:
-    """One spelling for one telephone: mainland numbers as they are dialled at home, all others as E.164 with a +.
+    """Normalise a phone number: mainland numbers in their domestic form, all others as E.164 with a +.
 
-    Taken: `+86 138-0000-5678`, `0086…`, `0595-85661234`, `+852 9123 4567`. Extensions and service numbers are refused.
+    Accepted: `+86 138-0000-5678`, `0086…`, `0595-85661234`, `+852 9123 4567`. Extensions and service numbers are
+    refused.
     """
     if _MAINLAND.fullmatch(phone):
         return phone
@@ -183,7 +184,7 @@ def normalise_phone(phone: str) -> str:
     if digits.startswith("861") and len(digits) == 13:
         digits = digits[2:]
     if digits.startswith("+86"):
-        # Abroad an area code is dialled without its 0.
+        # The international form of an area code has no leading 0.
         digits = digits[3:] if re.match(r"\+86(?:0|1[3-9][0-9]{9}$)", digits) else "0" + digits[3:]
     if _MAINLAND.fullmatch(digits) or _ABROAD.fullmatch(digits):
         return digits
@@ -191,7 +192,7 @@ def normalise_phone(phone: str) -> str:
 
 
 def _are_several(phones: str) -> bool:
-    """Whether these are two telephones in one field, each of them right."""
+    """Return whether a field contains several valid phone numbers."""
     parts = [part for part in _BETWEEN_PHONES.split(phones) if part]
     return (
         len(parts) > 1
@@ -200,23 +201,24 @@ def _are_several(phones: str) -> bool:
 
 
 def mask_number(number: str) -> str:
-    """A document number as a screen may show it: `350582********1234`.
+    """Mask a document number: `350582********1234`.
 
-    From 15 characters on the first six and last four stay, from 8 on the first two and last two, below only the first.
+    With 15 or more characters the first six and last four stay visible, with 8 or more the first two and last two,
+    otherwise only the first.
     """
     head, tail = (6, 4) if len(number) >= 15 else (2, 2) if len(number) >= 8 else (1, 0)
     return _mask(number, head, tail)
 
 
 def mask_phone(phone: str) -> str:
-    """A telephone as a screen may show it: `138****5678`; of fewer than 11 characters only the last two stay."""
+    """Mask a phone number: `138****5678`. With fewer than 11 characters only the last two stay visible."""
     return _mask(phone, 3, 4) if len(phone) >= 11 else _mask(phone, 0, 2)
 
 
 def mask_name(name: str) -> str:
-    """A name as a screen may show it: the first character, then one * for each further one: `张*`, `欧***`.
+    """Mask a name: the first character, then one * for each further character: `张*`, `欧***`.
 
-    A name of one character is a * only, since it would be shown whole.
+    A name of one character becomes a *, because it would otherwise be shown completely.
     """
     return _mask(name, 1 if len(name) > 1 else 0, 0)
 
@@ -234,10 +236,10 @@ ELDER_YEARS = 60
 
 
 def birthday(born: date, years: int) -> date:
-    """The day on which somebody turns so many years old.
+    """Return the day on which a person reaches an age.
 
-    Born on 29 February, in a common year that is the 28th: where a month has no such day, its last day stands for it
-    (Civil Code, article 202).
+    For a person born on 29 February it is 28 February in a common year: if the month has no such day, its last day
+    counts (Civil Code, article 202).
     """
     try:
         return born.replace(year=born.year + years)
@@ -246,6 +248,6 @@ def birthday(born: date, years: int) -> date:
 
 
 def age_on(born: date, day: date) -> int:
-    """Full years of age on a day that is not before the birth."""
+    """Return the full years of age on a day, which must not be before the birth."""
     years = day.year - born.year
     return years if birthday(born, years) <= day else years - 1

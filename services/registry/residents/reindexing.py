@@ -1,8 +1,8 @@
-"""Indexing anew, while the service serves: the new index key's column is filled, or the old one's emptied.
+"""Reindexes residents under a new index key while the service runs: fills the new column, or empties the old one.
 
-Uniqueness holds through it: from the moment a new index key lies in the key file everybody writes both columns, and
-those who have not seen it yet still write the old one, in which all are. The old key goes only when the new column has
-everybody, and its column is emptied when nobody writes it any more.
+Documents stay unique throughout. Once a new index key is in the key file, processes write both columns. A process that
+has not read the file yet still writes the old column, which contains all residents. The old key is removed only when
+the new column is complete, and its column is emptied when no process writes it any more.
 """
 
 import asyncio
@@ -23,28 +23,28 @@ from shared.work import Work
 KIND = "reindex"
 ROWS = 500
 SETTLED_SECONDS = SPREAD_SECONDS + 5
-"""Who has read a key file may still be at a transaction, and at a chunk of a file that was prepared before it."""
+"""Wait in seconds. A process may still run a transaction, or write a chunk prepared before it read the key file."""
 
-RESIDENTS = """
+SELECT_RESIDENTS = """
     SELECT id, seq, document_type, document_number_sealed, phone_sealed, phone_index, {column} AS document_index
     FROM residents WHERE seq > :after ORDER BY seq LIMIT :limit FOR UPDATE
 """
-INDEX_RESIDENTS = """
+UPDATE_RESIDENT_INDEXES = """
     UPDATE residents AS held SET {column} = given.document_index, phone_index = given.phone_index
     FROM unnest(CAST(:ids AS uuid[]), CAST(:documents AS bytea[]), CAST(:phones AS bytea[]))
         AS given (id, document_index, phone_index)
     WHERE held.id = given.id
 """
-REGISTRATIONS = text("""
+SELECT_REGISTRATIONS = text("""
     SELECT id, seq, person_sealed FROM registrations
     WHERE state = 'received' AND seq > :after ORDER BY seq LIMIT :limit FOR UPDATE
 """)
-INDEX_REGISTRATIONS = text("""
+UPDATE_REGISTRATION_INDEXES = text("""
     UPDATE registrations AS held SET document_index = given.document_index
     FROM unnest(CAST(:ids AS uuid[]), CAST(:documents AS bytea[])) AS given (id, document_index)
     WHERE held.id = given.id
 """)
-EMPTY = """
+CLEAR_OLD_INDEXES = """
     UPDATE residents SET {column} = NULL WHERE seq IN (
         SELECT seq FROM residents WHERE {column} IS NOT NULL AND {other} IS NOT NULL ORDER BY seq LIMIT :limit
         FOR UPDATE
@@ -53,8 +53,8 @@ EMPTY = """
 
 
 async def reindex(job: Run) -> None:
-    """Fill the column of the newest index key (`fill`), or empty the one that no key has any more (`empty`)."""
-    # Not before every process writes both columns, or has stopped writing the old one, with all it had begun.
+    """Fill the column of the newest index key (`fill`), or empty the column that has no key any more (`empty`)."""
+    # Wait until every process writes both columns (`fill`), or no process writes the old one any more (`empty`).
     await asyncio.sleep(SETTLED_SECONDS * job.house.settings.key_waits)
     if job.input["phase"] == "fill":
         await _fill(job)
@@ -77,17 +77,17 @@ async def _residents(job: Run) -> bool:
     ring = job.house.keyring
     column = COLUMNS[ring.index_keys[0].slot]
     async with job.work() as work:
-        rows = await work.rows(text(RESIDENTS.format(column=column)), after=job.result["after"], limit=ROWS)
+        rows = await work.rows(text(SELECT_RESIDENTS.format(column=column)), after=job.result["after"], limit=ROWS)
         indexed = [(row["id"], _document(ring, row), _phone(ring, row)) for row in rows]
         if indexed:
             ids, documents, phones = (list(values) for values in zip(*indexed, strict=True))
-            statement = text(INDEX_RESIDENTS.format(column=column))
+            statement = text(UPDATE_RESIDENT_INDEXES.format(column=column))
             await work.run(statement, ids=ids, documents=documents, phones=phones)
         return await _next(job, work, rows, sum(one is None for _, one, _ in indexed))
 
 
 def _document(ring: Keyring, row: RowMapping) -> bytes | None:
-    """The index of a resident's document; None where the number is gone: nobody can be found by it any more."""
+    """Return the blind index of a resident's document, or None if the number can no longer be decrypted."""
     if row["document_index"] is not None:
         return bytes(row["document_index"])
     try:
@@ -109,7 +109,7 @@ def _phone(ring: Keyring, row: RowMapping) -> bytes | None:
 async def _registrations(job: Run) -> bool:
     ring = job.house.keyring
     async with job.work() as work:
-        rows = await work.rows(REGISTRATIONS, after=job.result["after"], limit=ROWS)
+        rows = await work.rows(SELECT_REGISTRATIONS, after=job.result["after"], limit=ROWS)
         indexed: dict[Any, bytes] = {}
         for row in rows:
             try:
@@ -118,7 +118,7 @@ async def _registrations(job: Run) -> bool:
                 continue
             indexed[row["id"]] = ring.index("document", msgspec.json.decode(opened, type=Person).document)
         if indexed:
-            await work.run(INDEX_REGISTRATIONS, ids=list(indexed), documents=list(indexed.values()))
+            await work.run(UPDATE_REGISTRATION_INDEXES, ids=list(indexed), documents=list(indexed.values()))
         return await _next(job, work, rows, len(rows) - len(indexed))
 
 
@@ -131,7 +131,7 @@ async def _next(job: Run, work: Work, rows: Sequence[RowMapping], unreadable: in
 
 async def _empty(job: Run) -> None:
     used = job.house.keyring.index_keys[0].slot
-    statement = text(EMPTY.format(column=COLUMNS[1 - used], other=COLUMNS[used]))
+    statement = text(CLEAR_OLD_INDEXES.format(column=COLUMNS[1 - used], other=COLUMNS[used]))
     while True:
         async with job.work() as work:
             emptied = await work.run(statement, limit=ROWS)

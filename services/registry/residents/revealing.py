@@ -1,4 +1,4 @@
-"""Revealing: a person's data in clear, for a stated purpose, counted and audited in the transaction that reads them."""
+"""Reveals a person's data unmasked for a stated purpose. The same transaction reads, counts and audits."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -16,8 +16,8 @@ from shared.work import Work
 
 HOUR = timedelta(hours=1)
 
-# The last hour's times of one person, in one row: two requests at once wait for each other, and none is uncounted.
-COUNT = text("""
+# One row has the times of one member of staff in the last hour, so concurrent requests wait and each is counted.
+COUNT_REVEAL = text("""
     INSERT INTO reveals AS held (actor, times) VALUES (:actor, ARRAY[CAST(:now AS timestamptz)])
     ON CONFLICT (actor) DO UPDATE
         SET times = ARRAY(SELECT at FROM unnest(held.times) AS at WHERE at > :since ORDER BY at)
@@ -25,44 +25,47 @@ COUNT = text("""
         WHERE (SELECT count(*) FROM unnest(held.times) AS at WHERE at > :since) < :limit
     RETURNING actor
 """)
-OLDEST = text("SELECT min(at) AS at FROM reveals, unnest(times) AS at WHERE actor = :actor AND at > :since")
+SELECT_OLDEST_REVEAL = text(
+    "SELECT min(at) AS at FROM reveals, unnest(times) AS at WHERE actor = :actor AND at > :since"
+)
 
-_REPEATED = Text(zh="理由中不可写入所查看的信息本身", en="The reason must not repeat the data themselves")
+_REPEATED = Text(zh="理由中不得填写所查看的信息", en="The reason must not repeat the data")
 
 
-async def reveal_resident(work: Work, resident_id: UUID, asked: Reveal) -> Revealed:
-    """What is asked for, in clear."""
+async def reveal_resident(work: Work, resident_id: UUID, query: Reveal) -> Revealed:
+    """Return the requested fields unmasked."""
     row = await work.get(ResidentRow, resident_id)
     await _count(work)
-    values = {name: getattr(row, name) for name in asked.fields}
-    # The audit is read by many, and keeps what it is given for years.
+    values = {name: getattr(row, name) for name in query.fields}
+    # Many people read the audit log, and it is kept for years.
     known = (row.name, row.document_number, row.phone, row.address)
-    if any(value and value in asked.reason for value in known):
+    if any(value and value in query.reason for value in known):
         raise InvalidInput(errors=[Fault("reason_repeats_data", _REPEATED, at="/reason")])
-    work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=asked.purpose, reason=asked.reason)
+    work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=query.purpose, reason=query.reason)
     return Revealed(id=row.id, **values)
 
 
-async def reveal_for_referral(work: Work, asked: ReferralReveal) -> Revealed:
-    """What 120 or a hospital needs to reach a person. Observation has checked that the open referral is theirs.
+async def reveal_for_referral(work: Work, query: ReferralReveal) -> Revealed:
+    """Return the data with which the 120 desk or a hospital reaches a person.
 
-    The entry is of who asked, not of the service that passes it on, so that the person reads it.
+    Observation has checked that the open referral belongs to the caller. The audit entry names that caller, not the
+    service that forwards the request, so that the person can read who viewed the data.
     """
-    row = await work.get(ResidentRow, asked.resident_id)
-    caller = replace(Actor.claimed(asked.actor), request_id=work.actor.request_id)
+    row = await work.get(ResidentRow, query.resident_id)
+    caller = replace(Actor.claimed(query.actor), request_id=work.actor.request_id)
     if caller.role not in Role.DESK_120 | Role.HOSPITAL:
         raise Forbidden()
-    work.operation = asked.operation
-    reason = f"referral {asked.referral_id}"
-    work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=asked.purpose, reason=reason, actor=caller)
+    work.operation = query.operation
+    reason = f"referral {query.referral_id}"
+    work.audit(kind=Kind.REVEAL, subjects=[row.id], purpose=query.purpose, reason=reason, actor=caller)
     return Revealed(id=row.id, name=row.name, phone=row.phone, address=row.address)
 
 
 async def _count(work: Work) -> None:
     limit, since = work.house.settings.reveals_per_hour, work.now - HOUR
-    asked = {"actor": work.actor.subject, "since": since}
-    if limit and await work.rows(COUNT, now=work.now, limit=limit, **asked):
+    window = {"actor": work.actor.subject, "since": since}
+    if limit and await work.rows(COUNT_REVEAL, now=work.now, limit=limit, **window):
         return
-    oldest = (await work.rows(OLDEST, **asked))[0]["at"]
+    oldest = (await work.rows(SELECT_OLDEST_REVEAL, **window))[0]["at"]
     wait = (oldest - since).total_seconds() if oldest else HOUR.total_seconds()
     raise RevealLimit(limit=limit, retry_after=max(1, int(wait) + 1))

@@ -1,4 +1,4 @@
-"""Residents: what callers may ask (R2, articles 3 and 11)."""
+"""Routes of residents, registrations and transfers (R2, articles 3 and 11)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -40,13 +40,13 @@ from shared.problems import DataDestroyed, DataUnreadable, NotFound
 from shared.work import Listed
 
 KEEPERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
-"""Who keeps the register, each within their scope."""
+"""The roles that maintain the register, within their scope."""
 
 LOOKERS = KEEPERS | Role.VILLAGE_DOCTOR | Role.SAMPLER
-"""Who may look a person up."""
+"""The roles that may look up a person."""
 
 REVEALERS = KEEPERS | Role.VILLAGE_DOCTOR
-"""Who may see a person in clear, each within their scope and for a purpose."""
+"""The roles that may view unmasked data, within their scope and for a purpose."""
 
 router = Router(prefix="/registry/v1/residents", tags=["residents"])
 internal = Router(prefix="/internal/reveals", tags=["residents"])
@@ -55,7 +55,7 @@ transfers_router = Router(prefix="/registry/v1/transfers", tags=["residents"])
 
 ResidentId = Annotated[UUID, Path(description="Id of a resident.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])]
 RegistrationId = Annotated[
-    UUID, Path(description="Id of a request to register somebody.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d33"])
+    UUID, Path(description="Id of a registration request.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d33"])
 ]
 TransferId = Annotated[UUID, Path(description="Id of a transfer.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d44"])]
 
@@ -70,25 +70,25 @@ TransferId = Annotated[UUID, Path(description="Id of a transfer.", examples=["01
 async def register_resident(new: NewResident, work: Work) -> Registration:
     """Register a person who lives in the caller's region.
 
-    If no other region has the person, the request is settled within seconds; otherwise that region is asked first. The
-    answer is the same in both cases. Source: article 11.
+    If the person is not registered elsewhere, the request is settled within seconds. Otherwise the other region must
+    agree first. The response is the same in both cases. Source: article 11.
     """
     return await use_cases.register_resident(work, new)
 
 
 @router.post("/search", role=LOOKERS, audit=Kind.SEARCH)
-async def find_residents(asked: Search, work: Work) -> Found:
-    """Find people in the caller's region by exact document number or phone. Every search is in the audit."""
-    return await use_cases.find_residents(work, asked)
+async def find_residents(query: Search, work: Work) -> Found:
+    """Find people in the caller's region by exact document number or phone. Every search is audited."""
+    return await use_cases.find_residents(work, query)
 
 
 @router.post("/recognise", role=Role.SERVICE)
-async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
-    """Find the resident who has this phone and this document on record.
+async def recognise_resident(query: Recognise, work: Work) -> Recognised:
+    """Find the resident with this phone and this document on record.
 
-    For the gateway, which has verified the phone and counts the tries; external tokens are refused.
+    Only for the gateway, which has verified the phone and limits the attempts. External tokens are refused.
     """
-    return await use_cases.recognise_resident(work, asked)
+    return await use_cases.recognise_resident(work, query)
 
 
 @internal.post(
@@ -99,9 +99,9 @@ async def recognise_resident(asked: Recognise, work: Work) -> Recognised:
     raises=[NotFound, DataDestroyed, DataUnreadable],
     include_in_schema=False,
 )
-async def reveal_for_referral(asked: ReferralReveal, work: Work) -> Revealed:
+async def reveal_for_referral(query: ReferralReveal, work: Work) -> Revealed:
     """Show the person of an open referral to the observation service, for the 120 desk or a hospital."""
-    return await revealing.reveal_for_referral(work, asked)
+    return await revealing.reveal_for_referral(work, query)
 
 
 @router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound], etag=True)
@@ -114,8 +114,8 @@ async def get_resident(resident_id: ResidentId, work: Work, response: Response) 
 async def list_residents(
     work: Work,
     page: PageAsked,
-    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those under a region.")] = None,
-    household_id: Annotated[UUID | None, Query(description="Only those who live together.")] = None,
+    region: Annotated[str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only people under this region.")] = None,
+    household_id: Annotated[UUID | None, Query(description="Only people of this household.")] = None,
 ) -> Listed[ResidentShown]:
     """List the people in the caller's region, masked."""
     return await use_cases.list_residents(work, region, household_id, page)
@@ -125,7 +125,7 @@ async def list_residents(
 async def change_resident(
     resident_id: ResidentId, change: ResidentChange, work: Work, response: Response, if_match: IfMatchRequired
 ) -> ResidentShown:
-    """Change a person's record. Requires `If-Match` with the last ETag."""
+    """Change a person's record. Requires `If-Match` with the current ETag."""
     return _tagged(response, await use_cases.change_resident(work, resident_id, change, if_match))
 
 
@@ -137,7 +137,7 @@ async def change_resident(
 async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_match: IfMatch) -> Moved:
     """Move a person to another region.
 
-    In the caller's region it is done at once; otherwise it is offered to the new region.
+    A move within the caller's region is done at once. Otherwise it becomes a transfer that the new region decides.
     """
     return await use_cases.move_resident(work, resident_id, move, if_match)
 
@@ -148,20 +148,20 @@ async def move_resident(resident_id: ResidentId, move: Move, work: Work, if_matc
     raises=[NotFound, RevealLimit, DataDestroyed, DataUnreadable],
     unkept=True,
 )
-async def reveal_resident(resident_id: ResidentId, asked: Reveal, work: Work) -> Revealed:
+async def reveal_resident(resident_id: ResidentId, query: Reveal, work: Work) -> Revealed:
     """Show some of a person's data unmasked, for a purpose and a reason.
 
-    Both are in the audit with the caller, and shown to the person. Each member of staff has a limit per hour
-    (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The answer is not stored: an Idempotency-Key has no effect.
+    Purpose, reason and caller are audited, and the person can read the entry. Each member of staff has a limit per hour
+    (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The response is not stored, so an Idempotency-Key has no effect.
     """
-    return await revealing.reveal_resident(work, resident_id, asked)
+    return await revealing.reveal_resident(work, resident_id, query)
 
 
 @router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed], etag=True)
 async def close_resident(
     resident_id: ResidentId, close: Close, work: Work, response: Response, if_match: IfMatch
 ) -> ResidentShown:
-    """Close a resident's record: died, moved to a place not registered yet, or entered by mistake."""
+    """Close a resident's record: the person died, moved to an unregistered place, or was entered by mistake."""
     return _tagged(response, await use_cases.close_resident(work, resident_id, close, if_match))
 
 
@@ -185,7 +185,7 @@ async def list_registrations(work: Work, page: PageAsked) -> Listed[Registration
 
 @transfers_router.get("", role=KEEPERS)
 async def list_transfers(work: Work, page: PageAsked) -> Listed[Transfer]:
-    """List transfers that the caller's region decides or has offered."""
+    """List transfers that the caller's region decides or has proposed."""
     return await transfers.list_transfers(work, page)
 
 
@@ -207,7 +207,7 @@ async def accept_transfer(transfer_id: TransferId, work: Work) -> Transfer:
     "/{transfer_id}/refuse", role=Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound, TransferDecided]
 )
 async def refuse_transfer(transfer_id: TransferId, work: Work) -> Transfer:
-    """Refuse a transfer: the person stays in the old region."""
+    """Refuse a transfer. The person stays in the old region."""
     return await transfers.decide_transfer(work, transfer_id, "refuse")
 
 

@@ -1,4 +1,4 @@
-"""Residents: who can be registered, what they are counted as, what becomes of a request. Pure."""
+"""Pure rules of residents: checks of a registration, tags, population facts, and the outcome of requests."""
 
 import re
 from datetime import date, timedelta
@@ -27,7 +27,7 @@ from shared.regions import Range, covers
 
 ClosedReason = Literal["died", "moved_away", "entered_wrongly"]
 LEFT: tuple[ClosedReason, ...] = ("moved_away", "entered_wrongly")
-"""The reasons after which a person may be registered anew, anywhere: nobody there has to let them go."""
+"""The closing reasons after which any region can register the person again without a transfer."""
 TransferState = Literal["asked", "accepted", "refused", "done"]
 
 NAME_CHARACTERS = 100
@@ -52,14 +52,14 @@ PersonCode: TypeAlias = Literal[
 
 
 class Wrong(NamedTuple):
-    """What is wrong with one field of what was said about a person."""
+    """A fault of one field of a person's data."""
 
     code: Reason | PersonCode
     field: str
 
 
 class Said(NamedTuple):
-    """What somebody says about a person, not looked at yet. None is not said."""
+    """Data about a person that are not checked yet. None: not given."""
 
     name: str
     document_type: str
@@ -75,7 +75,7 @@ class Said(NamedTuple):
 
 
 class Person(NamedTuple):
-    """A person as registered: everything has been looked at. None is not said, and changes nothing that is known."""
+    """Checked data of a person. None: not given, so the known value stays."""
 
     region: str
     name: str
@@ -91,40 +91,40 @@ class Person(NamedTuple):
 
     @property
     def document(self) -> str:
-        """What identifies the person, for ever."""
+        """The document type and number, which identify the person permanently."""
         return document_key(self.document_type, self.document_number)
 
 
 def document_key(kind: int, number: str) -> str:
-    """What the blind index of a document is made of."""
+    """Return the text from which the blind index of a document is computed."""
     return f"{kind}:{number}"
 
 
-def examine(said: Said, *, today: date, demonstration: bool) -> Person | list[Wrong]:
-    """The person somebody speaks of, or all that is wrong with what was said. Names and addresses get one spelling."""
-    name, address = spell_name(said.name), spell_address(said.address) if said.address else None
-    wrong = _too_long_or_missing(name, address, said.household)
+def examine(given: Said, *, today: date, demonstration: bool) -> Person | list[Wrong]:
+    """Check the data of a person. Returns the person with normalised name and address, or all faults."""
+    name, address = spell_name(given.name), spell_address(given.address) if given.address else None
+    wrong = _too_long_or_missing(name, address, given.household)
     phone = None
     try:
-        phone = normalise_phone(said.phone) if said.phone else None
+        phone = normalise_phone(given.phone) if given.phone else None
     except IdentityFault as fault:
         wrong.append(Wrong(fault.reason, "phone"))
-    identity = _identity(said, today, demonstration, wrong)
+    identity = _identity(given, today, demonstration, wrong)
     if wrong or identity is None:
         return wrong
     kind, number, born, sex = identity
     return Person(
-        said.region,
+        given.region,
         name,
         kind,
         number,
         phone,
         address or None,
-        household_of(said.region, said.household),
+        household_of(given.region, given.household),
         born,
         sex,
-        said.pregnant,
-        said.dependent,
+        given.pregnant,
+        given.dependent,
     )
 
 
@@ -142,49 +142,49 @@ def _too_long_or_missing(name: str, address: str | None, household: str | None) 
 
 
 def _identity(
-    said: Said, today: date, demonstration: bool, wrong: list[Wrong]
+    given: Said, today: date, demonstration: bool, wrong: list[Wrong]
 ) -> tuple[DocumentType, str, date, Sex] | None:
     try:
-        kind = document_type(said.document_type)
+        kind = document_type(given.document_type)
     except IdentityFault as fault:
         wrong.append(Wrong(fault.reason, "document_type"))
         return None
-    if not said.document_number:
+    if not given.document_number:
         wrong.append(Wrong("document_number_missing", "document_number"))
         return None
     try:
-        number, facts = check_document(kind, said.document_number, today=today, demonstration=demonstration)
+        number, facts = check_document(kind, given.document_number, today=today, demonstration=demonstration)
     except IdentityFault as fault:
         wrong.append(Wrong(fault.reason, "document_number"))
         return None
-    born, sex = (facts.birth_date, facts.sex) if facts else (said.birth_date, said.sex)
+    born, sex = (facts.birth_date, facts.sex) if facts else (given.birth_date, given.sex)
     if born is None:
         wrong.append(Wrong("birth_date_missing", "birth_date"))
-    elif facts and said.birth_date not in (None, born):
+    elif facts and given.birth_date not in (None, born):
         wrong.append(Wrong("birth_date_differs", "birth_date"))
     elif born > today or is_too_old(born, today):
         wrong.append(Wrong("birth_date_range", "birth_date"))
     if sex is None:
         wrong.append(Wrong("sex_missing", "sex"))
-    elif facts and said.sex not in (None, sex):
+    elif facts and given.sex not in (None, sex):
         wrong.append(Wrong("sex_differs", "sex"))
     return (kind, number, born, sex) if born and sex else None
 
 
 def household_of(region: str, key: str | None) -> UUID | None:
-    """The id of a household: its key holds within its community. A key such as 无 or / is none."""
+    """Return the id of a household, whose key is unique within its community. A key such as 无 or / means none."""
     return _household(region[:COMMUNITY_DIGITS], key) if key else None
 
 
 @lru_cache(maxsize=1_000)
 def _household(community: str, key: str) -> UUID | None:
-    # A file names a household once for each of its people, one after the other.
+    # A file repeats the household's key in each of its rows, usually in consecutive rows.
     key = spell_household(key)
     return named_id("household", f"{community}:{key}") if key else None
 
 
 class Counted(NamedTuple):
-    """What population counts look at. When any of it changes, what it was goes into the history."""
+    """The facts that population counts use. When one changes, the former facts go into the history."""
 
     region: str
     state: Literal["active", "closed"]
@@ -197,7 +197,7 @@ class Counted(NamedTuple):
 
 
 def resident(id: UUID, version: int, counted: Counted, today: date) -> Resident:  # noqa: A002
-    """The public face of a person."""
+    """Return the public state of a person."""
     return Resident(
         id=id,
         version=version,
@@ -212,9 +212,9 @@ CHILD, ELDER = Tag(kind="child"), Tag(kind="elder")
 
 
 def tags_of(counted: Counted, today: date) -> tuple[Tag, ...]:
-    """Why a person needs particular care. Child and elder are said while they hold, and never when they begin or end.
+    """Return the tags of a person. The tags child and elder have no dates.
 
-    Their days would tell the birth date, and with it the very digits that a masked number hides.
+    The dates would reveal the birth date, and with it the digits that a masked number hides.
     """
     age = age_on(counted.birth_date, today)
     tags = [CHILD] if age <= CHILD_YEARS else [ELDER] if age >= ELDER_YEARS else []
@@ -226,33 +226,33 @@ def tags_of(counted: Counted, today: date) -> tuple[Tag, ...]:
 
 
 def born_to_change_on(day: date) -> list[date]:
-    """The birth dates of those who become elders on a day, or are children no longer."""
-    found = []
+    """Return the birth dates of people who become elders, or stop being children, on a day."""
+    births: list[date] = []
     for years in (CHILD_YEARS + 1, ELDER_YEARS):
         around = birthday(day, -years)
         near = [around + timedelta(days=offset) for offset in (-1, 0, 1)]
-        found += [born for born in near if birthday(born, years) == day]
-    return found
+        births += [born for born in near if birthday(born, years) == day]
+    return births
 
 
 class Validity(NamedTuple):
-    """From when to when a tag holds, both days included; without `first` it is not held at all."""
+    """The first and last day of a tag, both included. Without `first` the person does not have the tag."""
 
     first: date | None = None
     last: date | None = None
 
     def holds_on(self, day: date) -> bool:
-        """Whether it holds on a day."""
+        """Return whether the tag holds on a day."""
         return self.first is not None and self.first <= day and (self.last is None or day <= self.last)
 
 
-def retag(held: Validity, said: bool | None, today: date) -> Validity:
-    """A tag after somebody said whether it holds today; not said changes nothing."""
-    if said is None or said == held.holds_on(today):
+def retag(held: Validity, holds: bool | None, today: date) -> Validity:
+    """Return a tag after the statement that it holds, or does not hold, today. None changes nothing."""
+    if holds is None or holds == held.holds_on(today):
         return held
-    if said:
+    if holds:
         return Validity(today)
-    # It held until yesterday; one that began today never held.
+    # The tag ended yesterday. A tag that began today is removed.
     yesterday = today - timedelta(days=1)
     return Validity(held.first, yesterday) if held.first and held.first <= yesterday else Validity()
 
@@ -261,10 +261,10 @@ Verdict: TypeAlias = Literal["exists", "returns", "claim"]
 
 
 def verdict(region: str, state: str, closed_reason: ClosedReason | None, asker: Range) -> Verdict:
-    """What a request to register somebody who is known already comes to.
+    """Return the outcome of a request to register a person who is already on record.
 
-    Who has moved away, or was entered by mistake, returns without asking anybody; who lives within the scope of who
-    asks, exists; who lives elsewhere is claimed from there.
+    `returns`: the record was closed because the person moved away or was entered by mistake, so no region must agree.
+    `exists`: the person lives within the caller's scope. `claim`: the person lives elsewhere, and that region decides.
     """
     if state == "closed" and closed_reason in LEFT:
         return "returns"
@@ -272,7 +272,7 @@ def verdict(region: str, state: str, closed_reason: ClosedReason | None, asker: 
 
 
 def lapses(kind: Literal["claim", "offer"], closed_reason: ClosedReason | None) -> bool:
-    """Whether a transfer ends without effect: nobody arrives who has died meanwhile, or was offered but never there."""
+    """Return whether a transfer lapses: the person has died, or was offered but had been entered by mistake."""
     return closed_reason == "died" or (closed_reason == "entered_wrongly" and kind == "offer")
 
 
@@ -284,12 +284,18 @@ TRANSFER_MOVES: dict[tuple[TransferState, TransferMove], TransferState] = {
     ("accepted", "carry_out"): "done",
     ("accepted", "lapse"): "refused",
 }
-"""Every pair that is not here is forbidden."""
+"""All allowed moves; every other pair is forbidden. Statements take their states from here."""
+
+
+def states_before(by: TransferMove) -> list[TransferState]:
+    """Return the states in which a move is allowed, for statements that move many transfers."""
+    return [state for state, move in TRANSFER_MOVES if move == by]
+
 
 _PLACE = re.compile(r"[^0-9０-９A-Za-z]*(?:社区|居委会|村委会|街道|镇|乡|村)")
 
 
 def mask_address(address: str) -> str:
-    """An address down to its community: `晋江市新塘街道沙塘社区****`; nothing at all if it does not name one."""
+    """Mask an address below its community: `晋江市新塘街道沙塘社区****`. Without a community all of it is masked."""
     match = _PLACE.match(address)
     return (match[0] if match else "") + "****"

@@ -1,4 +1,4 @@
-"""Residents: what callers send, and what they are told. Nothing that is told is in clear."""
+"""Requests and responses of residents, registrations and transfers. Responses are masked, except `Revealed`."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -29,7 +29,7 @@ Address = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, 
 Household = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=HOUSEHOLD_CHARACTERS),
-    Field(description="A key that holds within the community: who shares it lives together."),
+    Field(description="A key of the household within the community. People with the same key live together."),
 ]
 DocumentNumber = Annotated[str, Field(min_length=3, max_length=40)]
 
@@ -37,7 +37,7 @@ EXAMPLE_NUMBER = "003582199003070019"
 
 
 class NewResident(Said):
-    """Somebody who lives here."""
+    """A person to register."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -61,21 +61,21 @@ class NewResident(Said):
     phone: Phone | None = None
     address: Address | None = None
     household: Household | None = None
-    birth_date: Day | None = Field(default=None, description="Needed where the document does not say it.")
-    sex: Sex | None = Field(default=None, description="Needed where the document does not say it.")
+    birth_date: Day | None = Field(default=None, description="Required if the document is not a resident ID.")
+    sex: Sex | None = Field(default=None, description="Required if the document is not a resident ID.")
     pregnant: bool = False
-    dependent: bool = Field(default=False, description="半自理 or 无自理.")
+    dependent: bool = Field(default=False, description="Needs care (半自理 or 无自理).")
 
 
 class Held(Said):
-    """On which days (Asia/Shanghai) a tag holds, both included."""
+    """The first and last day of a tag (Asia/Shanghai), both included."""
 
-    valid_from: Day | None = Field(default=None, description="Today by default.")
+    valid_from: Day | None = Field(default=None, description="Default: today.")
     valid_until: Day | None = None
 
 
 class ResidentChange(Said):
-    """What is different now. What is left out stays; null takes away."""
+    """The fields to change. A missing field stays as it is; null removes the value."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "15487654321", "pregnant": {}}]})
 
@@ -94,17 +94,17 @@ class ResidentChange(Said):
 
 
 class Move(Said):
-    """Where a person lives from now on."""
+    """The new home of a person."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"region": "350582005002", "household": "H00007"}]})
 
     region: HomeRegion
-    address: Address | None = Field(default=None, description="What was known goes away with the old home.")
+    address: Address | None = Field(default=None, description="The former address is removed.")
     household: Household | None = None
 
 
 class Close(Said):
-    """Why a person is counted no more."""
+    """The reason to close a record."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "moved_away"}]})
 
@@ -112,7 +112,7 @@ class Close(Said):
 
 
 class Recognise(Said):
-    """What somebody who signed in has shown: a phone that is theirs, and the number of a document."""
+    """The verified phone and the document number of a person who signs in."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"document_number": EXAMPLE_NUMBER, "phone": "15412345678"}]}
@@ -124,13 +124,13 @@ class Recognise(Said):
 
 
 class Recognised(Said):
-    """The one resident of whom both are on record, or nobody: in the same words whichever was wrong."""
+    """The resident with both on record, or null. The response does not reveal which of the two was wrong."""
 
     resident_id: UUID | None
 
 
 class Search(Said):
-    """Whom somebody looks for: by exactly one of document and phone, whole and exact."""
+    """An exact search by either document number or phone."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"document_number": EXAMPLE_NUMBER}]})
 
@@ -143,7 +143,7 @@ class Search(Said):
         if (self.document_number is None) == (self.phone is None):
             raise Invalid(
                 "one_of_two",
-                Text(zh="请给出证件号码或手机号，且只给一项", en="Give a document number or a phone, and only one"),
+                Text(zh="请填写证件号码或电话，且只能填写一项", en="Send either a document number or a phone"),
             )
         return self
 
@@ -153,15 +153,19 @@ Purpose = Literal["contact_tracing", "home_visit", "medical_transfer", "notifica
 
 
 class Reveal(Said):
-    """Which of a person's data somebody needs in clear, and what for. All of it is kept in the audit.
+    """The fields to show unmasked, with purpose and reason. The request is audited.
 
-    The person reads the purpose, the reason, and the role and organisation of whoever asked; never their name.
+    The person can read the purpose, the reason, and the role and organisation of the caller, but not the caller's name.
     """
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"fields": ["phone"], "purpose": "contact_tracing", "reason": "Pool positive, to be told of the retest"}
+                {
+                    "fields": ["phone"],
+                    "purpose": "contact_tracing",
+                    "reason": "Positive pool: inform the person of the retest",
+                }
             ]
         }
     )
@@ -169,13 +173,13 @@ class Reveal(Said):
     fields: list[RevealedField] = Field(min_length=1, max_length=4)
     purpose: Purpose
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=4, max_length=200)] = Field(
-        description="In words, for who checks it later and for the person. It must not repeat the data themselves.",
-        json_schema_extra={"pattern": r"^\s*\S[\s\S]{2,}\S\s*$"},  # four characters, blanks around them not counted
+        description="The reason in words, for the person and for later checks. It must not repeat the data.",
+        json_schema_extra={"pattern": r"^\s*\S[\s\S]{2,}\S\s*$"},  # at least four characters without outer blanks
     )
 
 
 class ReferralReveal(Said):
-    """Whom an open referral is about, and on whose behalf and what for that is asked. From observation alone."""
+    """A request of the observation service: the person of a referral, the original caller and the purpose."""
 
     resident_id: UUID
     referral_id: UUID
@@ -185,7 +189,7 @@ class ReferralReveal(Said):
 
 
 class Revealed(BaseModel):
-    """What was asked for, in clear; null where nothing is known or was not asked for. Never keep it."""
+    """The requested data unmasked. Null: not known or not requested. Do not store it."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -210,7 +214,7 @@ class Revealed(BaseModel):
 
 
 class ResidentShown(BaseModel):
-    """A person as staff within whose scope they live, and they themselves, see them: masked."""
+    """A masked person, as the staff of the person's region and the person see it."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -251,15 +255,15 @@ class ResidentShown(BaseModel):
 
 
 class Found(BaseModel):
-    """Who was found within the caller's scope."""
+    """The people found within the caller's scope."""
 
     items: list[ResidentShown]
 
 
 class Registration(BaseModel):
-    """A request to register somebody. It is the same for everybody, wherever the person may have lived before.
+    """A request to register a person. It looks the same whether or not the person is registered elsewhere.
 
-    Settled: `resident_id` lives in the region now. Refused: because of `reason`.
+    `settled`: the person `resident_id` is registered in the region. `refused`: for `reason`.
     """
 
     model_config = ConfigDict(
@@ -289,8 +293,10 @@ class Registration(BaseModel):
 
 
 class Transfer(BaseModel):
-    """A person goes from one region to another when both agree: a *claim* is decided where they live, an *offer* where
-    they go."""
+    """A transfer of a person between two regions, with the consent of both.
+
+    The current region decides a *claim*, the new region an *offer*.
+    """
 
     model_config = ConfigDict(
         frozen=True,
@@ -327,7 +333,7 @@ class Transfer(BaseModel):
 
 
 class Moved(BaseModel):
-    """What came of a move: done at once within one's scope, else offered to the other region."""
+    """The outcome of a move: done at once within the caller's scope, otherwise offered to the new region."""
 
     model_config = ConfigDict(
         frozen=True,

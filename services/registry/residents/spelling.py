@@ -1,10 +1,10 @@
-"""One spelling for what people type in many: names, addresses, keys of households. Pure."""
+"""Pure functions that normalise names, addresses and household keys."""
 
 import re
 import unicodedata
 
-# Marks of direction and of line breaking, joiners, soft hyphens, marks of the byte order: they come with what is
-# copied from chats and web pages, and nobody sees them.
+# Direction marks, line-break marks, joiners, soft hyphens and byte-order marks. They are invisible and come with text
+# copied from chats and web pages.
 _INVISIBLE = re.compile(
     r"[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
@@ -22,25 +22,25 @@ _NOTHING = frozenset(
     " 缺 n/a na none null nil".split()
 )
 PLACEHOLDERS = _NOTHING | {mark * times for mark in "/\\-—–.。*?0_~、|" for times in range(1, 5)}
-"""What people type into a cell where there is nothing to say, in its usual width and in small letters."""
+"""What people type into a cell to say that it is empty, half-width and in lower case."""
 _LONGEST_NOTHING = 8
 _FIRST_OF_NOTHING = frozenset({word[0] for word in _NOTHING} | set("0０NｎＮ"))
 
 
 def drop_invisible(text: str) -> str:
-    """A text without characters that nobody can see."""
+    """Remove invisible characters from a text."""
     return text if text.isprintable() else _INVISIBLE.sub("", text)
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether a cell says only that there is nothing to say: 无, 不详, /, -, 0."""
+    """Return whether a cell only says that it is empty: 无, 不详, /, -, 0."""
     if not text or len(text) > _LONGEST_NOTHING or (text[0].isalnum() and text[0] not in _FIRST_OF_NOTHING):
         return False
     return text in PLACEHOLDERS or unicodedata.normalize("NFKC", text).strip().casefold() in PLACEHOLDERS
 
 
 def spell_name(name: str) -> str:
-    """A name without padding: no spaces between Chinese characters, single ones elsewhere, plain Latin letters."""
+    """Normalise a name: no spaces between Chinese characters, single spaces elsewhere, half-width Latin letters."""
     if not _UNUSUAL.search(name):
         return name
     name = _SPACES.sub(" ", drop_invisible(name).translate(_NARROW)).strip()
@@ -48,12 +48,12 @@ def spell_name(name: str) -> str:
 
 
 def compared_name(name: str) -> str:
-    """What two spellings of one name have in common: spaces, capitals and kinds of dots do not count."""
+    """Return the form in which names are compared: without spaces, in lower case, and with one kind of dot."""
     return _DOTS.sub("·", _SPACES.sub("", spell_name(name))).casefold()
 
 
 def spell_address(address: str) -> str:
-    """An address on one line."""
+    """Normalise an address to one line."""
     if address.isprintable() and "  " not in address:
         return address
     lines = _BREAKS.split(drop_invisible(address).strip())
@@ -64,9 +64,9 @@ def spell_address(address: str) -> str:
 
 
 def spell_household(key: str) -> str:
-    """A household's key as it is compared, or nothing where it only says that there is none.
+    """Normalise a household key. Returns "" if it only says that there is none.
 
-    １２０１ and 1201 are one key. Zeros before a number are kept: 12 and 0012 may be two flats.
+    １２０１ and 1201 are the same key. Leading zeros are kept, because 12 and 0012 can be two flats.
     """
     if key.isascii() and key.isalnum() and key[0] not in _FIRST_OF_NOTHING:
         return key

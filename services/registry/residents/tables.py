@@ -1,4 +1,4 @@
-"""Residents: what is kept of people, of what they were counted as, of requests to register, and of transfers."""
+"""Tables of residents, their history, registration requests and transfers."""
 
 import json
 from datetime import date, datetime
@@ -20,7 +20,7 @@ from shared.sealing import Sealed, Slots
 
 
 class ResidentRow(Row):
-    """One person: closed, and removed when retention says so."""
+    """One person. A record is closed first, and removed when its retention period ends."""
 
     __tablename__ = "residents"
 
@@ -82,12 +82,12 @@ class ResidentRow(Row):
 
     @property
     def slots(self) -> Slots:
-        """The blind index of the document, by column."""
+        """The blind indexes of the document, by column."""
         return Slots(self.document_index, self.document_index_b)
 
     @property
     def counted(self) -> rules.Counted:
-        """What population counts look at."""
+        """The facts that population counts use."""
         return rules.Counted(
             self.region,
             self.state,
@@ -100,11 +100,11 @@ class ResidentRow(Row):
         )
 
     def public(self) -> Resident:
-        """As the feed says it: never the name, the number, the phone or the address."""
+        """Return the form of the feed, without name, number, phone and address."""
         return rules.resident(self.id, self.version, self.counted, clock.day_of(clock.now()))
 
     def shown(self) -> ResidentShown:
-        """As staff and the person see it: masked."""
+        """Return the masked form for staff and the person."""
         return ResidentShown(
             **self.public().model_dump(),
             name=ResidentRow.name.masked(self, mask_name) or "",
@@ -118,7 +118,7 @@ class ResidentRow(Row):
 
 
 class ResidentHistoryRow(Base):
-    """What a resident was counted as, from `since` until `until`."""
+    """The facts that population counts used for a resident from `since` until `until`."""
 
     __tablename__ = "resident_history"
 
@@ -142,7 +142,7 @@ class ResidentHistoryRow(Base):
 
 
 class RegistrationRow(Row):
-    """A request to register somebody, until it is settled: all requests look the same to who asks."""
+    """A registration request. All requests look the same to the caller until they are settled."""
 
     __tablename__ = "registrations"
 
@@ -174,7 +174,7 @@ class RegistrationRow(Row):
     )
 
     def public(self) -> Registration:
-        """As who asked sees it."""
+        """Return the form that the caller sees."""
         return Registration(
             id=self.id,
             version=self.version,
@@ -186,16 +186,16 @@ class RegistrationRow(Row):
         )
 
     def settle(self, resident_id: UUID) -> None:
-        """The person lives here now; what was sent is no longer needed."""
+        """Settle the request: the person is registered here. The data sent are removed."""
         self.state, self.resident_id, self.person = "settled", resident_id, None
 
     def refuse(self, reason: Literal["resident_exists", "declined"], resident_id: UUID | None = None) -> None:
-        """It came to nothing."""
+        """Refuse the request. The data sent are removed."""
         self.state, self.reason, self.resident_id, self.person = "refused", reason, resident_id, None
 
 
 class TransferRow(Row):
-    """A person goes from one region to another, when both agree. It lies where it is decided."""
+    """A transfer of a person between two regions. `region` is the one that decides."""
 
     __tablename__ = "transfers"
 
@@ -231,12 +231,12 @@ class TransferRow(Row):
 
     @property
     def new_home(self) -> dict[str, Any]:
-        """Address and household where the person goes, as who offers them knows it."""
-        found: dict[str, Any] = json.loads(self.terms or "{}")
-        return found
+        """The new address and household, as the offering region entered them."""
+        home: dict[str, Any] = json.loads(self.terms or "{}")
+        return home
 
     def public(self) -> Transfer:
-        """As who decides sees it."""
+        """Return the form that the deciding region sees."""
         return Transfer(
             id=self.id,
             version=self.version,
@@ -253,7 +253,7 @@ class TransferRow(Row):
 
 
 class RevealsRow(Base):
-    """When one of the staff saw somebody in clear, within the last hour."""
+    """The times at which one member of staff viewed unmasked data within the last hour."""
 
     __tablename__ = "reveals"
 
@@ -264,7 +264,7 @@ class RevealsRow(Base):
 
 
 class BirthdayRow(Base):
-    """A day whose birthdays were looked at."""
+    """A day whose birthdays were processed."""
 
     __tablename__ = "birthdays"
 

@@ -1,4 +1,4 @@
-"""Transfers and requests to register somebody: how they are decided, and how the worker settles them."""
+"""Use cases of transfers and registration requests: regions decide them, and the worker settles them."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -20,13 +20,13 @@ from shared.work import Listed, Page, Work
 
 logger = structlog.get_logger()
 
-AT_ONCE = 100
+BATCH_ROWS = 100
 
-WAITING = text("""
+SELECT_WAITING_REQUESTS = text("""
     SELECT id, seq FROM registrations WHERE state = 'received' AND transfer_id IS NULL AND seq > :after
     ORDER BY seq LIMIT :limit
 """)
-DECIDED = text("""
+SELECT_DECIDED_TRANSFERS = text("""
     SELECT id, seq FROM transfers AS transfer
     WHERE seq > :after AND (state = 'accepted' OR (state = 'refused' AND EXISTS (
         SELECT FROM registrations WHERE transfer_id = transfer.id AND registrations.state = 'received'
@@ -34,20 +34,22 @@ DECIDED = text("""
     ORDER BY seq LIMIT :limit
 """)
 
-# The version stays as it is: who asked could read in it that something happened, and what.
-WAIT = text("UPDATE registrations SET transfer_id = :transfer_id WHERE id = :id")
+# The version does not change, because the caller could conclude from it that the person lives elsewhere.
+SET_TRANSFER_OF_REQUEST = text("UPDATE registrations SET transfer_id = :transfer_id WHERE id = :id")
 
 
 async def list_transfers(work: Work, page: Page) -> Listed[Transfer]:
+    """Return one page of transfers."""
     return await work.page(select(TransferRow), page, lambda row: _shown(work, row))
 
 
 async def get_transfer(work: Work, transfer_id: UUID) -> Transfer:
+    """Return one transfer."""
     return _shown(work, await work.get(TransferRow, transfer_id))
 
 
 async def decide_transfer(work: Work, transfer_id: UUID, move: TransferMove) -> Transfer:
-    """The region where it is decided has spoken; the worker, who reaches both regions, carries it out."""
+    """Accept or refuse a transfer. The worker, which has access to both regions, carries it out."""
     row = await work.lock(TransferRow, transfer_id)
     state = rules.TRANSFER_MOVES.get((row.state, move))
     if state is None:
@@ -67,17 +69,17 @@ Act = Callable[[Work, UUID], Awaitable[None]]
 
 
 async def settle_requests(house: House) -> None:
-    """Settle the requests to register somebody, and carry out the transfers that were decided."""
-    await _each(house, WAITING, _settle_request)
-    await _each(house, DECIDED, _settle_transfer)
+    """Settle the open registration requests, and carry out the transfers that were decided."""
+    await _each(house, SELECT_WAITING_REQUESTS, _settle_request)
+    await _each(house, SELECT_DECIDED_TRANSFERS, _settle_transfer)
 
 
 async def _each(house: House, which: TextClause, act: Act) -> None:
-    """One transaction each, so that one that fails keeps no other waiting; it is tried again next time."""
+    """Act on each row in its own transaction. A failed one does not delay the others and is tried again next time."""
     after = 0
     while True:
         async with house.system_work() as work:
-            rows = await work.rows(which, after=after, limit=AT_ONCE)
+            rows = await work.rows(which, after=after, limit=BATCH_ROWS)
         for row in rows:
             try:
                 async with house.system_work("settle requests") as work:
@@ -86,7 +88,7 @@ async def _each(house: House, which: TextClause, act: Act) -> None:
                 if is_transient(error):
                     raise
                 logger.error("request.failed", id=str(row["id"]), error=type(error).__name__)
-        if len(rows) < AT_ONCE:
+        if len(rows) < BATCH_ROWS:
             return
         after = rows[-1]["seq"]
 
@@ -114,26 +116,26 @@ async def _settle_request(work: Work, id_: UUID) -> None:
         await _take_in(work, row, person)
         request.settle(row["id"])
     else:
-        await work.run(WAIT, id=id_, transfer_id=await _claim(work, row["id"], person.region))
+        await work.run(SET_TRANSFER_OF_REQUEST, id=id_, transfer_id=await _claim(work, row["id"], person.region))
 
 
 async def _take_in(work: Work, row: RowMapping, person: Person) -> None:
-    """A known person lives in the region now, as what was said of them has it."""
+    """Move a known person to the region, with the data of the request."""
     change = writing.compare(work.house.keyring, row, person, day_of(work.now))
     if change is not None:
         writing.tell(work, await writing.change(work, [(row, change)]), "moved")
 
 
 async def _claim(work: Work, resident_id: UUID, to_region: str) -> UUID:
-    """Ask where the person lives; whoever asks twice waits for the same answer."""
+    """Create a claim that the person's current region decides, or return the open one."""
     statement = select(TransferRow.id).where(
         TransferRow.resident_id == resident_id,
         TransferRow.to_region == to_region,
         TransferRow.state.in_(["asked", "accepted"]),
     )
-    open_one = await work.session.scalar(statement)
-    if open_one is not None:
-        return open_one
+    open_claim = await work.session.scalar(statement)
+    if open_claim is not None:
+        return open_claim
     resident = await work.get(ResidentRow, resident_id)
     claim = work.add(
         TransferRow(
@@ -172,7 +174,7 @@ async def _settle_transfer(work: Work, id_: UUID) -> None:
 
 
 def _offered(resident: ResidentRow, transfer: TransferRow) -> Person:
-    """The person as they arrive: nothing but the home is new."""
+    """Return the person with the new home. All other data stay."""
     home = transfer.new_home
     return Person(
         region=transfer.to_region,

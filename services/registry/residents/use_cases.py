@@ -1,4 +1,4 @@
-"""Residents: what happens."""
+"""Use cases of residents: register, find, change, move, close and reopen them."""
 
 from uuid import UUID
 
@@ -35,19 +35,19 @@ from shared.regions import covers, range_of
 from shared.work import Listed, Page, Work
 
 MOST_FOUND = 50
-"""People one telephone may belong to; a family's is shared by a few."""
+"""Most people returned for one phone. A family of a few people may share a phone."""
 
-# Who has moved away, or never was there, leaves behind no claim that somebody would have to decide.
-LET_GO = text("""
+# If the person has moved away or was entered by mistake, open claims need no decision.
+ACCEPT_CLAIMS = text("""
     UPDATE transfers SET state = 'accepted', version = version + 1, updated_at = now()
-    WHERE resident_id = :id AND kind = 'claim' AND state = 'asked'
+    WHERE resident_id = :id AND kind = 'claim' AND state = ANY(CAST(:states AS text[]))
 """)
 
 
 async def register_resident(work: Work, new: NewResident) -> Registration:
-    """Keep the request; the worker settles it.
+    """Store the request. The worker settles it.
 
-    Nothing here depends on whether the person lives elsewhere: neither the words of the answer nor the time it takes.
+    Neither the response nor its duration depends on whether the person lives elsewhere.
     """
     await _need_region(work, new.region)
     person = _examined(work, new)
@@ -61,14 +61,14 @@ async def register_resident(work: Work, new: NewResident) -> Registration:
 
 
 def _has(work: Work, document: str) -> ColumnElement[bool]:
-    """Whose document it is; while the index key is rotated both indexes are asked."""
+    """Return the condition that a row has the document. During a rotation of the index key it checks both indexes."""
     slots = work.house.keyring.slots("document", document)
     columns = (ResidentRow.document_index, ResidentRow.document_index_b)
     return or_(*(column == index for column, index in zip(columns, slots, strict=True) if index is not None))
 
 
 def request_of(work: Work, person: Person) -> RegistrationRow:
-    """Keep the caller's request to register a person, sealed."""
+    """Store the caller's registration request, encrypted."""
     low, high = work.actor.range
     return work.add(
         RegistrationRow(
@@ -83,19 +83,22 @@ def request_of(work: Work, person: Person) -> RegistrationRow:
 
 
 def person_of(request: RegistrationRow) -> Person:
-    """The person a request that is not settled yet speaks of."""
+    """Return the person of a request that is not settled yet."""
     return msgspec.json.decode(request.person or "", type=Person)
 
 
 async def get_registration(work: Work, registration_id: UUID) -> Registration:
+    """Return one registration request."""
     return (await work.get(RegistrationRow, registration_id)).public()
 
 
 async def list_registrations(work: Work, page: Page) -> Listed[Registration]:
+    """Return one page of registration requests."""
     return await work.page(select(RegistrationRow), page, RegistrationRow.public)
 
 
 async def get_resident(work: Work, resident_id: UUID) -> ResidentShown:
+    """Return one person, masked."""
     row = await work.get(ResidentRow, resident_id)
     return _shown(work, row)
 
@@ -103,6 +106,7 @@ async def get_resident(work: Work, resident_id: UUID) -> ResidentShown:
 async def list_residents(
     work: Work, region: str | None, household_id: UUID | None, page: Page
 ) -> Listed[ResidentShown]:
+    """Return one page of people, masked."""
     statement = select(ResidentRow)
     if region is not None:
         low, high = range_of(region)
@@ -112,52 +116,54 @@ async def list_residents(
     return await work.page(statement, page, lambda row: _shown(work, row))
 
 
-async def find_residents(work: Work, asked: Search) -> Found:
+async def find_residents(work: Work, query: Search) -> Found:
+    """Find people by exact document number or phone."""
     statement = select(ResidentRow).order_by(ResidentRow.seq).limit(MOST_FOUND)
-    if asked.phone is not None:
-        indexes = work.house.keyring.indexes("phone", _phone(asked.phone))
+    if query.phone is not None:
+        indexes = work.house.keyring.indexes("phone", _phone(query.phone))
         statement = statement.where(ResidentRow.phone_index.in_(indexes))
     else:
-        key = _document(work, asked.document_type, asked.document_number or "")
+        key = _document(work, query.document_type, query.document_number or "")
         statement = statement.where(_has(work, key))
     return Found(items=[_shown(work, row) for row in await work.session.scalars(statement)])
 
 
-async def recognise_resident(work: Work, asked: Recognise) -> Recognised:
-    """Both must be on the record of one person who lives here. Nobody learns which of the two was wrong."""
+async def recognise_resident(work: Work, query: Recognise) -> Recognised:
+    """Find the active resident with both values on record. The result does not reveal which of them was wrong."""
     try:
         ring = work.house.keyring
-        phone = ring.index("phone", _phone(asked.phone))
-        document = ring.index("document", _document(work, asked.document_type, asked.document_number))
+        phone = ring.index("phone", _phone(query.phone))
+        document = ring.index("document", _document(work, query.document_type, query.document_number))
     except Problem:
         return Recognised(resident_id=None)
     statement = select(ResidentRow.id).where(
         ResidentRow.document_index == document, ResidentRow.phone_index == phone, ResidentRow.state == "active"
     )
-    found = (await work.session.scalars(statement)).one_or_none()
-    if found is not None:
-        work.saw([found])
-    return Recognised(resident_id=found)
+    resident_id = (await work.session.scalars(statement)).one_or_none()
+    if resident_id is not None:
+        work.saw([resident_id])
+    return Recognised(resident_id=resident_id)
 
 
 async def change_resident(work: Work, resident_id: UUID, change: ResidentChange, if_match: str | None) -> ResidentShown:
+    """Change the given fields of a record."""
     row, before = await _open(work, resident_id, if_match, required=True)
-    given = change.model_fields_set
+    fields = change.model_fields_set
     if change.name is not None:
         row.name = spell_name(change.name)
-    if "phone" in given:
-        _ring_at(work, row, change.phone)
-    if "address" in given:
+    if "phone" in fields:
+        _set_phone(work, row, change.phone)
+    if "address" in fields:
         row.address = change.address and spell_address(change.address)
-    if "household" in given:
+    if "household" in fields:
         row.household_id = rules.household_of(row.region, change.household)
-    for tag in given & {"pregnant", "dependent"}:
+    for tag in fields & {"pregnant", "dependent"}:
         _tag(work, row, tag, getattr(change, tag))
     return await _edited(work, row, before, "changed")
 
 
 async def move_resident(work: Work, resident_id: UUID, move: Move, if_match: str | None) -> Moved:
-    """Within the caller's scope at once, else as an offer to the region where the person goes."""
+    """Move a person at once within the caller's scope, otherwise offer the person to the new region."""
     row, before = await _open(work, resident_id, if_match)
     if not await _sees_region(work, move.region):
         return await _offer(work, row, move)
@@ -170,16 +176,18 @@ async def move_resident(work: Work, resident_id: UUID, move: Move, if_match: str
 
 
 async def close_resident(work: Work, resident_id: UUID, close: Close, if_match: str | None) -> ResidentShown:
+    """Close a record. This ends the person's proxies."""
     row, before = await _open(work, resident_id, if_match)
     row.state, row.closed_reason = "closed", close.reason
     shown = await _edited(work, row, before, "closed")
     await end_with(work, row.id)
-    if close.reason in rules.LEFT and await work.run(LET_GO, id=row.id):
+    if close.reason in rules.LEFT and await work.run(ACCEPT_CLAIMS, id=row.id, states=rules.states_before("accept")):
         work.house.waker.wake(work.house.settings.service)
     return shown
 
 
 async def reopen_resident(work: Work, resident_id: UUID, if_match: str | None) -> ResidentShown:
+    """Reopen a closed record."""
     row = await work.lock(ResidentRow, resident_id)
     work.expect(row, if_match)
     if row.state == "active":
@@ -192,7 +200,7 @@ async def reopen_resident(work: Work, resident_id: UUID, if_match: str | None) -
 async def _open(
     work: Work, resident_id: UUID, if_match: str | None, *, required: bool = False
 ) -> tuple[ResidentRow, Counted]:
-    """A record that may be changed, locked, and what it is counted as before the change."""
+    """Lock an open record. Returns it with its population facts before the change."""
     row = await work.lock(ResidentRow, resident_id)
     work.expect(row, if_match, required=required)
     if row.state == "closed":
@@ -201,9 +209,9 @@ async def _open(
 
 
 async def _edited(work: Work, row: ResidentRow, before: Counted, change: str) -> ResidentShown:
-    """Remember what the person was counted as, if that changed; tell everybody; show.
+    """Store changed population facts in the history, publish the person, and return the masked form.
 
-    An import does not overwrite what somebody changed by hand, because its file may be older.
+    The record is marked as changed by hand, because an import must not overwrite it from an older file.
     """
     row.known_at, row.by_hand = work.now, True
     if row.counted != before:
@@ -242,25 +250,25 @@ async def _need_region(work: Work, code: str) -> None:
 
 
 async def _sees_region(work: Work, code: str) -> bool:
-    found = await work.session.scalar(select(RegionRow.region).where(RegionRow.region == code))
-    return found is not None and covers(work.actor.range, code)
+    region = await work.session.scalar(select(RegionRow.region).where(RegionRow.region == code))
+    return region is not None and covers(work.actor.range, code)
 
 
 def _examined(work: Work, new: NewResident) -> Person:
-    said = rules.Said(**(new.model_dump() | {"document_type": str(new.document_type)}))
-    found = rules.examine(said, today=day_of(work.now), demonstration=work.house.settings.demonstration_ids)
-    if isinstance(found, list):
-        raise invalid(found)
-    return found
+    given = rules.Said(**(new.model_dump() | {"document_type": str(new.document_type)}))
+    person = rules.examine(given, today=day_of(work.now), demonstration=work.house.settings.demonstration_ids)
+    if isinstance(person, list):
+        raise invalid(person)
+    return person
 
 
 def _document(work: Work, kind: int, number: str) -> str:
     demonstration = work.house.settings.demonstration_ids
     try:
-        kept, _ = check_document(DocumentType(kind), number, today=day_of(work.now), demonstration=demonstration)
+        normalised, _ = check_document(DocumentType(kind), number, today=day_of(work.now), demonstration=demonstration)
     except IdentityFault as fault:
         raise invalid([Wrong(fault.reason, "document_number")]) from None
-    return rules.document_key(kind, kept)
+    return rules.document_key(kind, normalised)
 
 
 def _phone(phone: str) -> str:
@@ -270,7 +278,7 @@ def _phone(phone: str) -> str:
         raise invalid([Wrong(fault.reason, "phone")]) from None
 
 
-def _ring_at(work: Work, row: ResidentRow, phone: str | None) -> None:
+def _set_phone(work: Work, row: ResidentRow, phone: str | None) -> None:
     row.phone = phone = None if phone is None else _phone(phone)
     row.phone_index = None if phone is None else work.house.keyring.index("phone", phone)
 

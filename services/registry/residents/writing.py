@@ -1,8 +1,8 @@
-"""Writing many people at once: sealed, compared with what is known, in the order of their blind indexes.
+"""Encrypts, compares and writes many people at once.
 
-Everything that writes people goes this way, one or a thousand: requests to register, transfers and imports. A person
-is identified by the blind index of their document. Everybody adds in the order of the documents, which is the same
-whichever index keys are known, and then locks in the order of the indexes: so two files never deadlock.
+Registration requests, transfers and imports write people only through this module. A person is identified by the blind
+index of the document. All transactions insert in the order of the documents, which does not depend on the index keys,
+and then lock in the order of the indexes. So two files cannot deadlock.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,15 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.engine import RowMapping
 
 from services.registry.proxies.following import move_with
-from services.registry.residents.rules import COMMUNITY_DIGITS, Counted, Person, Validity, resident, retag
+from services.registry.residents.rules import (
+    COMMUNITY_DIGITS,
+    Counted,
+    Person,
+    Validity,
+    resident,
+    retag,
+    states_before,
+)
 from services.registry.residents.spelling import compared_name
 from shared.bulk import literal
 from shared.clock import day_of
@@ -26,9 +34,9 @@ from shared.ids import new_ids
 from shared.sealing import CannotOpenError, Keyring, Slots
 from shared.work import Work
 
-# Who is there already, within the scope or outside of it, is left alone; only the new ones come back. The columns
-# travel as literals, in which bytes are base64.
-ADD = text("""
+# Insert new residents. Existing ones are skipped by ON CONFLICT, whether or not the caller can see them. Returns the
+# inserted ids. The columns are array literals with bytes in base64.
+INSERT_RESIDENTS = text("""
     INSERT INTO residents (
         id, region, document_type, document_index, document_index_b, document_number_sealed, name_sealed, phone_sealed,
         phone_index, address_sealed, birth_date, sex, household_id, pregnant_from, dependent_from, since, known_at,
@@ -55,8 +63,8 @@ ADD = text("""
     RETURNING id
 """)
 
-# While the index key is rotated a row may have either of the two.
-KNOWN = """
+# During a rotation of the index key a row can have either index or both.
+SELECT_KNOWN_RESIDENTS = """
     SELECT id, version, document_index, document_index_b, region, state, closed_reason, name_sealed, phone_index,
         address_sealed, birth_date, sex, household_id, pregnant_from, pregnant_until, dependent_from, dependent_until,
         known_at, by_hand
@@ -67,7 +75,7 @@ KNOWN = """
 """
 COLUMNS = ("document_index", "document_index_b")
 
-REMEMBER = text("""
+INSERT_HISTORY = text("""
     INSERT INTO resident_history (
         resident_id, until, since, region, state, birth_date, household_id, pregnant_from, pregnant_until,
         dependent_from, dependent_until
@@ -78,8 +86,8 @@ REMEMBER = text("""
     ON CONFLICT (resident_id, until) DO NOTHING
 """)
 
-# A sealed value that is null stays as it was, but an address does not move along to another community.
-CHANGE = text("""
+# Null keeps an encrypted value, except that an address is removed if the person moves to another community.
+UPDATE_RESIDENTS = text("""
     UPDATE residents SET
         version = residents.version + 1,
         updated_at = now(),
@@ -114,15 +122,16 @@ CHANGE = text("""
     WHERE residents.id = given.id
 """)
 
-CONFIRM = text("""
+CONFIRM_RESIDENTS = text("""
     UPDATE residents SET known_at = :known_at WHERE id = ANY(CAST(:ids AS uuid[])) AND known_at < :known_at
 """)
 
-# A claim is decided where the person lives: it follows them.
-FOLLOW = text("""
+# The person's current region decides a claim, so an open claim moves with the person.
+MOVE_CLAIMS = text("""
     UPDATE transfers SET region = residents.region, version = transfers.version + 1, updated_at = now()
     FROM residents
-    WHERE residents.id = transfers.resident_id AND transfers.kind = 'claim' AND transfers.state = 'asked'
+    WHERE residents.id = transfers.resident_id AND transfers.kind = 'claim'
+      AND transfers.state = ANY(CAST(:states AS text[]))
       AND transfers.region <> residents.region AND residents.id = ANY(CAST(:ids AS uuid[]))
 """)
 
@@ -132,31 +141,31 @@ Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """People ready to be written, in the order in which rows are locked."""
+    """People ready to be written, in the order of insertion."""
 
     people: dict[bytes, Person]
     slots: list[Slots]
     """Their blind indexes."""
     columns: dict[str, str]
-    """Their rows, should they turn out to be new, as `ADD` takes them."""
+    """Their rows, in the form of the parameters of `INSERT_RESIDENTS`. Used only for new people."""
     faces: list[Written]
-    """Their public faces then. Written down already, for a transaction that others wait for must be short."""
+    """Their public states, if they are new. Serialized here, because the transaction holds locks and must be short."""
     keys: dict[bytes, bytes]
-    """What tells each of them apart in `people`, by any of their blind indexes."""
+    """The key of each person in `people`, by each of the person's blind indexes."""
 
     def others_than(self, added: Collection[Written]) -> dict[bytes, Slots]:
-        """The blind indexes of those who were not among the new ones, by what tells them apart."""
+        """Return the blind indexes of the people who were not added, by their keys."""
         new = {one.id for one in added}
         others = (each for face, each in zip(self.faces, self.slots, strict=True) if face.id not in new)
         return {each.key: each for each in others}
 
     def key_of(self, row: Any) -> bytes:
-        """Which of the people a row of `KNOWN` is."""
+        """Return the key of the person of a row of `SELECT_KNOWN_RESIDENTS`."""
         return next(self.keys[index] for name in COLUMNS if (index := row[name]) in self.keys)
 
 
 def prepare(ring: Keyring, people: Sequence[Person], today: date) -> Prepared:
-    """Seal and index people. Costs time only: it may run beside the event loop."""
+    """Encrypt and index people. This needs only CPU time, so it can run in a thread."""
     by_document = {person.document: person for person in people}
     slots = {document: ring.slots("document", document) for document in by_document}
     documents, ids = sorted(by_document), new_ids(len(by_document))
@@ -209,25 +218,25 @@ def _new_rows(ring: Keyring, ids: list[UUID], slots: Sequence[Slots], people: Se
 
 
 class Knowledge(NamedTuple):
-    """Where what is written comes from, kept with each person: later imports must not overwrite what is newer."""
+    """The age and origin of written data, stored with each person: an import must not overwrite newer data."""
 
     at: datetime
     by_hand: bool
 
 
 async def add(work: Work, prepared: Prepared, knowledge: Knowledge | None = None) -> list[Written]:
-    """Write those whom nobody knows; their public faces. By default it was entered by hand just now."""
+    """Insert the people who are not on record, and return their public states. Default: entered by hand now."""
     if not prepared.people:
         return []
     known_at, by_hand = knowledge or Knowledge(work.now, True)
-    rows = await work.rows(ADD, now=work.now, known_at=known_at, by_hand=by_hand, **prepared.columns)
+    rows = await work.rows(INSERT_RESIDENTS, now=work.now, known_at=known_at, by_hand=by_hand, **prepared.columns)
     added = {row["id"] for row in rows}
     return [face for face in prepared.faces if face.id in added]
 
 
 async def known(work: Work, documents: Collection[Slots]) -> Sequence[RowMapping]:
-    """Those of the documents whom this work can see, locked in their order."""
-    found = (
+    """Lock and return the rows of these documents within the caller's scope."""
+    columns = (
         {
             name: sorted(index for index in indexes if index is not None)
             for name, indexes in zip(COLUMNS, zip(*documents, strict=True), strict=True)
@@ -235,18 +244,18 @@ async def known(work: Work, documents: Collection[Slots]) -> Sequence[RowMapping
         if documents
         else {}
     )
-    asked = {name: indexes for name, indexes in found.items() if indexes}
-    return await work.rows(_known_by(tuple(asked)), **asked) if asked else []
+    query = {name: indexes for name, indexes in columns.items() if indexes}
+    return await work.rows(_known_by(tuple(query)), **query) if query else []
 
 
 @lru_cache(maxsize=4)
 def _known_by(columns: tuple[str, ...]) -> TextClause:
     indexed = " OR ".join(f"{name} = ANY(CAST(:{name} AS bytea[]))" for name in columns)
-    return text(KNOWN.format(indexed=indexed))
+    return text(SELECT_KNOWN_RESIDENTS.format(indexed=indexed))
 
 
 class Change(NamedTuple):
-    """What is different about a known person, in the order of the columns of `CHANGE`."""
+    """The changes of a known person, in the order of the columns of `UPDATE_RESIDENTS`."""
 
     id: UUID
     region: str
@@ -266,27 +275,31 @@ class Change(NamedTuple):
 
 
 def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Change | None:
-    """What is different between what is known of a person and what is said now, or None. Not said changes nothing."""
+    """Return the changes that new data make to a record, or None. A value that is not given changes nothing."""
     id_ = row["id"]
     left_home = row["region"][:COMMUNITY_DIGITS] != person.region[:COMMUNITY_DIGITS]
     phone_index = ring.index("phone", person.phone) if person.phone else None
-    rung = person.phone is not None and row["phone_index"] not in ring.indexes("phone", person.phone)
+    phone_changed = person.phone is not None and row["phone_index"] not in ring.indexes("phone", person.phone)
     renamed = person.name != _opened(ring, "residents.name", row, "name_sealed")
-    housed = bool(person.address) and person.address != _opened(ring, "residents.address", row, "address_sealed")
+    address_changed = bool(person.address) and person.address != _opened(
+        ring, "residents.address", row, "address_sealed"
+    )
     pregnant = retag(Validity(row["pregnant_from"], row["pregnant_until"]), person.pregnant, today)
     dependent = retag(Validity(row["dependent_from"], row["dependent_until"]), person.dependent, today)
     household = person.household_id if left_home or person.household_id else row["household_id"]
     counted = Counted(person.region, "active", person.birth_date, household, *pregnant, *dependent)
     recounted = counted != counted_of(row)
-    if not (renamed or rung or housed or recounted or left_home or person.sex != row["sex"]):
+    if not (renamed or phone_changed or address_changed or recounted or left_home or person.sex != row["sex"]):
         return None
     return Change(
         id_,
         person.region,
         ring.seal("residents.name", id_, person.name) if renamed else None,
-        ring.seal("residents.phone", id_, person.phone) if rung and person.phone else None,
-        phone_index if rung else None,
-        ring.seal("residents.address", id_, person.address) if person.address and (housed or left_home) else None,
+        ring.seal("residents.phone", id_, person.phone) if phone_changed and person.phone else None,
+        phone_index if phone_changed else None,
+        ring.seal("residents.address", id_, person.address)
+        if person.address and (address_changed or left_home)
+        else None,
         left_home,
         person.birth_date,
         person.sex,
@@ -298,11 +311,11 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
 
 
 def overwritten(row: RowMapping, change: Change) -> list[str]:
-    """The columns of which a change replaces what is known; the name is told by `renames`.
+    """Return the columns in which a change replaces a known value. `renames` decides about the name.
 
-    What fills in an unknown telephone, address or household overwrites nothing.
+    A change that fills in an unknown phone, address or household overwrites nothing.
     """
-    found = {
+    replaced = {
         "region": change.region != row["region"] or row["state"] != "active",
         "phone": change.phone is not None and row["phone_index"] is not None,
         "address": change.address is not None and row["address_sealed"] is not None,
@@ -312,11 +325,11 @@ def overwritten(row: RowMapping, change: Change) -> list[str]:
         "birth_date": change.birth_date != row["birth_date"],
         "sex": change.sex != row["sex"],
     }
-    return [column for column, is_replaced in found.items() if is_replaced]
+    return [column for column, is_replaced in replaced.items() if is_replaced]
 
 
 def renames(ring: Keyring, row: RowMapping, change: Change, person: Person) -> bool:
-    """Whether a change gives a person another name than the one that is known, not only another spelling."""
+    """Return whether a change gives the person a different name, not only another spelling of it."""
     if change.name is None:
         return False
     name = _opened(ring, "residents.name", row, "name_sealed")
@@ -324,7 +337,7 @@ def renames(ring: Keyring, row: RowMapping, change: Change, person: Person) -> b
 
 
 def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | None:
-    """What is kept; None where nothing is, or where it is gone and may be said anew."""
+    """Decrypt a value. Returns None if there is none, or if it can no longer be decrypted and may be replaced."""
     sealed = row[column]
     try:
         return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
@@ -333,40 +346,41 @@ def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | No
 
 
 def counted_of(row: Any) -> Counted:
-    """What a row of `KNOWN` is counted as."""
+    """Return the population facts of a row of `SELECT_KNOWN_RESIDENTS`."""
     return Counted(*(row[name] for name in Counted._fields))
 
 
 async def change(
     work: Work, changes: Sequence[tuple[RowMapping, Change]], knowledge: Knowledge | None = None
 ) -> list[Written]:
-    """Write what is different, and remember what the people were counted as; their public faces."""
+    """Write the changes and the history of the population facts. Returns the public states."""
     if not changes:
         return []
     recounted = [one.id for _, one in changes if one.recounted]
     if recounted:
-        await work.run(REMEMBER, ids=recounted, now=work.now)
+        await work.run(INSERT_HISTORY, ids=recounted, now=work.now)
     known_at, by_hand = knowledge or Knowledge(work.now, True)
-    await work.run(CHANGE, now=work.now, known_at=known_at, by_hand=by_hand, **_columns([one for _, one in changes]))
+    columns = _columns([one for _, one in changes])
+    await work.run(UPDATE_RESIDENTS, now=work.now, known_at=known_at, by_hand=by_hand, **columns)
     await follow(work, recounted)
     return [Written.of(_face(row, one, work.now)) for row, one in changes]
 
 
 async def confirm(work: Work, ids: Sequence[UUID], at: datetime) -> None:
-    """Keep that what is known of people was still right at a time."""
+    """Store that the data of people were still valid at a time."""
     if ids:
-        await work.run(CONFIRM, ids=sorted(ids), known_at=at)
+        await work.run(CONFIRM_RESIDENTS, ids=sorted(ids), known_at=at)
 
 
 def _columns(rows: Sequence[Change]) -> Columns:
-    """Rows as an array for each of their fields."""
+    """Turn rows into one array for each field."""
     return dict(zip(rows[0]._fields, map(list, zip(*rows, strict=True)), strict=True))
 
 
 async def follow(work: Work, ids: Sequence[UUID]) -> None:
-    """Let the claims on people be decided, and the proxies for them be kept, where they live now."""
+    """Move the open claims and the proxies of people to their current regions."""
     if ids:
-        await work.run(FOLLOW, ids=list(ids))
+        await work.run(MOVE_CLAIMS, ids=list(ids), states=states_before("accept"))
         await move_with(work, ids)
 
 
@@ -385,7 +399,7 @@ def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
 
 
 def tell(work: Work, people: Sequence[Written], change: str) -> None:
-    """Say on the feed what has become of people, and in the audit that it was done."""
+    """Publish people on the feed, and record them in the audit."""
     for one in people:
         work.publish_written(Resident, one, change=change)
     work.saw(one.id for one in people)

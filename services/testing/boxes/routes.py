@@ -1,4 +1,4 @@
-"""Boxes: what callers may ask (T5)."""
+"""Routes of boxes (T5)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -29,13 +29,13 @@ async def pack_box(new: NewBox, work: Work) -> Box:
 
 @router.post("/{box_id}/pick-up", role=FIELD, raises=[NotFound, BoxMoveForbidden])
 async def pick_up_box(box_id: BoxId, work: Work) -> Box:
-    """Hand a box to its courier."""
+    """Confirm that a courier has taken a box."""
     return await use_cases.pick_up_box(work, box_id)
 
 
 @router.post("/{box_id}/depart", role=FIELD, raises=[NotFound, BoxMoveForbidden])
 async def send_box(box_id: BoxId, work: Work) -> Box:
-    """Send a box on its way: its tubes are in transit."""
+    """Confirm the departure of a box. Its tubes are then in transit."""
     return await use_cases.send_box(work, box_id)
 
 
@@ -43,15 +43,15 @@ async def send_box(box_id: BoxId, work: Work) -> Box:
 async def receive_box(box_id: BoxId, receipt: Receipt, work: Work) -> Box:
     """Receive a box at its laboratory, with the tubes found in it.
 
-    The tubes found are compared with those packed: a missing tube does not delay the others and can be received later.
-    A tube that exceeded the time limit since its first swab is listed as late.
+    The tubes found are compared with those packed. A missing tube does not delay the others and can be received later.
+    A tube that arrives after the time limit since its first swab is listed as late.
     """
     return await use_cases.receive_box(work, box_id, receipt)
 
 
 @router.get("/{box_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def get_box(box_id: BoxId, work: Work) -> Box:
-    """Show one box, and what is missing from it."""
+    """Show one box and the tubes missing from it."""
     return await use_cases.get_box(work, box_id)
 
 

@@ -1,4 +1,4 @@
-"""Boxes: which step may follow which, and what a receipt finds. Pure."""
+"""Pure rules of boxes: their transitions, their region, and the comparison at receipt."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,33 +20,36 @@ BOX_MOVES: dict[tuple[BoxState, BoxMove], BoxState] = {
     ("in_transit", "receive"): "received",
     ("received", "receive"): "received",
 }
-"""Every pair that is not here is forbidden. A step that nobody scanned is passed over; a box may be received again,
-when a tube turns up at the bottom of it."""
+"""All allowed moves; every other pair is forbidden. A step that was not scanned can be left out. A box can be received
+again, because a tube may be found in it later."""
 
 
 def move(state: BoxState, by: BoxMove) -> BoxState | None:
-    """The state after a step, or None if the step is forbidden."""
+    """Return the state after a move, or None if the move is forbidden."""
     return BOX_MOVES.get((state, by))
 
 
 def smallest_region(regions: Iterable[str], scope: str) -> str:
-    """The smallest region that holds all of these; at the widest, the scope they were found in."""
-    places = list(regions)
-    above = (places[0][:length] for length in sorted(LEVELS, reverse=True) if length <= len(places[0]))
-    return next((region for region in above if all(place.startswith(region) for place in places)), scope)
+    """Return the smallest region that contains all of these, or the scope if there is none."""
+    codes = list(regions)
+    above = (codes[0][:length] for length in sorted(LEVELS, reverse=True) if length <= len(codes[0]))
+    return next((region for region in above if all(code.startswith(region) for code in codes)), scope)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a laboratory found: tubes that are here now, and numbers that do not belong."""
+    """The comparison at receipt: tubes received now, and numbers that were not packed."""
 
     received: tuple[str, ...]
     unexpected: tuple[str, ...]
 
 
 def reconcile(found: Sequence[str], declared: Iterable[str], states: Mapping[str, TubeState]) -> Found:
-    """Compare what is there with what was declared. A missing tube holds up no other; a foreign one that is this
-    laboratory's is received all the same. `states` holds the laboratory's own tubes among those found."""
+    """Compare the tubes found with those declared.
+
+    A missing tube does not delay the others. A tube of this laboratory that was not packed here is received too.
+    `states` holds the states of the laboratory's own tubes among those found.
+    """
     packed = set(declared)
     return Found(
         received=tuple(

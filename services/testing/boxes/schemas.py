@@ -1,4 +1,4 @@
-"""Boxes: what is asked and said."""
+"""Requests and responses of boxes."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ from shared.problems import Invalid, Text
 
 def _each_once(numbers: list[str]) -> list[str]:
     if len(set(numbers)) != len(numbers):
-        raise Invalid("listed_twice", Text(zh="同一采样管列了两次", en="A tube is listed twice"))
+        raise Invalid("listed_twice", Text(zh="同一采样管重复列出", en="A tube is listed twice"))
     return numbers
 
 
@@ -23,7 +23,7 @@ Numbers = Annotated[list[TubeNumber], AfterValidator(_each_once)]
 
 
 class NewBox(Said):
-    """Sealed tubes that travel together to one laboratory."""
+    """Sealed tubes that go together to one laboratory."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"tube_numbers": ["000000000130"], "laboratory": "lab-jinjiang"}]}
@@ -34,7 +34,7 @@ class NewBox(Said):
 
 
 class Receipt(Said):
-    """The tubes that a laboratory found in a box, by their numbers."""
+    """The numbers of the tubes that a laboratory found in a box."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tube_numbers": ["000000000130"]}]})
 
@@ -42,7 +42,7 @@ class Receipt(Said):
 
 
 class Box(BaseModel):
-    """A box of tubes, from the site to the laboratory, and how what was packed compares with what was found."""
+    """A box of tubes on its way to the laboratory, with the tubes packed, missing and unexpected."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -72,11 +72,11 @@ class Box(BaseModel):
     region: str
     laboratory: str
     state: BoxState
-    tube_numbers: list[str] = Field(description="What was packed.")
+    tube_numbers: list[str] = Field(description="The tubes packed.")
     packed_at: datetime
     picked_up_at: datetime | None
     departed_at: datetime | None
     received_at: datetime | None
-    missing: list[str] = Field(description="Packed, and not at the laboratory although the box is.")
-    unexpected: list[str] = Field(description="Found, and not packed.")
-    late: list[str] = Field(description="Longer from the first swab to the laboratory than they may be.")
+    missing: list[str] = Field(description="Packed, but not received with the box.")
+    unexpected: list[str] = Field(description="Found, but not packed.")
+    late: list[str] = Field(description="Tubes that exceeded the time limit from the first swab to receipt.")

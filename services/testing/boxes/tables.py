@@ -1,4 +1,4 @@
-"""Boxes: tubes on their way to a laboratory."""
+"""Tables of boxes."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from shared.db import REGION
 
 
 class BoxRow(Row):
-    """A box of sealed tubes for one laboratory. `region` is the smallest that holds the places of all its tubes."""
+    """A box of sealed tubes for one laboratory. `region` is the smallest that contains the regions of all its tubes."""
 
     __tablename__ = "boxes"
 

@@ -1,4 +1,4 @@
-"""Boxes: what happens between the site and the laboratory."""
+"""Use cases of boxes: pack, pick up, send and receive them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,62 +17,64 @@ from services.testing.problems import STATES, BoxMoveForbidden, BoxTubesUnfit
 from services.testing.scope import own_region
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
+from services.testing.tubes.rules import states_before
 from services.testing.tubes.said import publish_tubes
 from shared.problems import Fault, Text
 from shared.work import Listed, Page, Work
 
-IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
+SELECT_TUBES_IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
 
-PACK = text("""
+PACK_TUBES = text("""
     UPDATE tubes SET box_id = :box_id, laboratory = :laboratory, version = version + 1, updated_at = :now
     WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
-DEPART = text("""
+SEND_TUBES = text("""
     UPDATE tubes SET state = 'in_transit', version = version + 1, updated_at = :now
-    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'sealed'
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = ANY(CAST(:states AS text[]))
 """)
 
-RECEIVE = text("""
+RECEIVE_TUBES = text("""
     UPDATE tubes SET state = 'received', received_at = :now, late = coalesce(first_sampled_at < :overdue, false),
         version = version + 1, updated_at = :now
-    WHERE id = ANY(CAST(:ids AS uuid[]))
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = ANY(CAST(:states AS text[]))
 """)
 
-CONTENT = text("""
+SELECT_CONTENT = text("""
     SELECT box_id, number, state, late FROM tubes WHERE box_id = ANY(CAST(:boxes AS uuid[])) ORDER BY number
 """)
 
 UNFIT: Mapping[str, Text] = {
-    "tube_unknown": Text(zh="查不到该采样管", en="No such tube is found"),
+    "tube_unknown": Text(zh="未找到该采样管", en="Tube not found"),
     "tube_not_sealed": Text(zh="采样管未封管", en="The tube is not sealed"),
-    "tube_elsewhere": Text(zh="采样管已在途、已签收或已作废", en="The tube has left, has arrived, or was discarded"),
+    "tube_elsewhere": Text(zh="采样管已在途、已签收或已作废", en="The tube is in transit, received or discarded"),
     "tube_in_box": Text(zh="采样管已在其他样本箱中", en="The tube is in another box"),
-    "other_laboratory": Text(zh="采样管送往其他检测机构", en="The tube goes to another laboratory"),
+    "other_laboratory": Text(zh="采样管送往其他检测机构", en="The tube is sealed for another laboratory"),
 }
 
 
 async def pack_box(work: Work, new: NewBox) -> Box:
+    """Pack sealed tubes into a new box."""
     if not await known_laboratories(work, [new.laboratory]):
         raise LaboratoryUnknown(laboratory=new.laboratory, known=await some_laboratories(work), at="/laboratory")
-    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND, numbers=new.tube_numbers)}
+    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND_TUBES, numbers=new.tube_numbers)}
     tubes = await lock_tubes(work, numbers.values())
-    found = {tube["number"]: tube for tube in tubes.values()}
+    matches = {tube["number"]: tube for tube in tubes.values()}
     faults = [
-        Fault(code, UNFIT[code], at=f"/tube_numbers/{place}")
-        for place, number in enumerate(new.tube_numbers)
-        if (code := _unfit(found.get(number), new.laboratory)) is not None
+        Fault(code, UNFIT[code], at=f"/tube_numbers/{index}")
+        for index, number in enumerate(new.tube_numbers)
+        if (code := _unfit(matches.get(number), new.laboratory)) is not None
     ]
     if faults:
         raise BoxTubesUnfit(errors=faults)
     region = rules.smallest_region((tube["region"] for tube in tubes.values()), own_region(work.actor))
     row = work.add(BoxRow(region=region, laboratory=new.laboratory, state="packed", tubes=len(tubes), unexpected=[]))
-    await work.run(PACK, box_id=row.id, laboratory=new.laboratory, ids=list(tubes), now=work.now)
+    await work.run(PACK_TUBES, box_id=row.id, laboratory=new.laboratory, ids=list(tubes), now=work.now)
     return (await _say(work, [row]))[0]
 
 
 def _unfit(tube: RowMapping | None, laboratory: str) -> str | None:
-    """Why a tube cannot travel in a box to a laboratory, if so."""
+    """Return the code of the fault if a tube cannot go into a box for a laboratory, otherwise None."""
     if tube is None:
         return "tube_unknown"
     if tube["state"] != "sealed":
@@ -83,6 +85,7 @@ def _unfit(tube: RowMapping | None, laboratory: str) -> str | None:
 
 
 async def pick_up_box(work: Work, box_id: UUID) -> Box:
+    """Record that a courier has taken a box."""
     box = await work.lock(BoxRow, box_id)
     box.state = _moved(box, "pick_up")
     box.picked_up_at = work.now
@@ -90,31 +93,39 @@ async def pick_up_box(work: Work, box_id: UUID) -> Box:
 
 
 async def send_box(work: Work, box_id: UUID) -> Box:
+    """Record that a box has left, and set its sealed tubes in transit."""
     box = await work.lock(BoxRow, box_id)
     box.state = _moved(box, "depart")
     box.departed_at = work.now
     async with work.everywhere():
-        tubes = await lock_tubes(work, [row["id"] for row in await work.rows(IN_BOX, box_id=box_id)])
-        await work.run(DEPART, ids=list(tubes), now=work.now)
+        tubes = await lock_tubes(work, [row["id"] for row in await work.rows(SELECT_TUBES_IN_BOX, box_id=box_id)])
+        await work.run(SEND_TUBES, ids=list(tubes), states=states_before("depart"), now=work.now)
     return (await _say(work, [box]))[0]
 
 
 async def receive_box(work: Work, box_id: UUID, receipt: Receipt) -> Box:
+    """Record that the laboratory has received a box, and receive the tubes found in it."""
     box = await work.lock(BoxRow, box_id)
     state = _moved(box, "receive")
-    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND, numbers=receipt.tube_numbers)}
+    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND_TUBES, numbers=receipt.tube_numbers)}
     tubes = await lock_tubes(work, numbers.values())
-    found = rules.reconcile(
+    reconciled = rules.reconcile(
         receipt.tube_numbers,
         declared=[tube["number"] for tube in tubes.values() if tube["box_id"] == box_id],
         states={tube["number"]: tube["state"] for tube in tubes.values()},
     )
     box.state, box.received_at = state, box.received_at or work.now
-    box.unexpected = sorted({*box.unexpected, *found.unexpected})
-    arrived = [numbers[number] for number in found.received]
+    box.unexpected = sorted({*box.unexpected, *reconciled.unexpected})
+    arrived = [numbers[number] for number in reconciled.received]
     if arrived:
         async with work.everywhere():
-            await work.run(RECEIVE, ids=arrived, now=work.now, overdue=work.now - limits().receipt)
+            await work.run(
+                RECEIVE_TUBES,
+                ids=arrived,
+                states=states_before("receive"),
+                now=work.now,
+                overdue=work.now - limits().receipt,
+            )
             await publish_tubes(work, arrived, change="received")
     return (await _say(work, [box]))[0]
 
@@ -128,10 +139,12 @@ def _moved(box: BoxRow, by: BoxMove) -> BoxState:
 
 
 async def get_box(work: Work, box_id: UUID) -> Box:
+    """Return one box with its tubes."""
     return (await _say(work, [await work.get(BoxRow, box_id)]))[0]
 
 
 async def list_boxes(work: Work, state: BoxState | None, page: Page) -> Listed[Box]:
+    """Return one page of boxes within the caller's scope."""
     statement = select(BoxRow)
     if state is not None:
         statement = statement.where(BoxRow.state == state)
@@ -140,9 +153,9 @@ async def list_boxes(work: Work, state: BoxState | None, page: Page) -> Listed[B
 
 
 async def _say(work: Work, boxes: Sequence[BoxRow]) -> list[Box]:
-    """Boxes with what is in them. What is missing is asked anew each time: a tube may turn up in another box."""
+    """Return boxes with their tubes. Missing tubes are computed on each read: they can arrive in another box."""
     content: dict[UUID, list[RowMapping]] = {box.id: [] for box in boxes}
-    for tube in await work.rows(CONTENT, boxes=list(content)):
+    for tube in await work.rows(SELECT_CONTENT, boxes=list(content)):
         content[tube["box_id"]].append(tube)
     return [_said(box, content[box.id]) for box in boxes]
 
@@ -157,7 +170,7 @@ def _said(box: BoxRow, tubes: Sequence[RowMapping]) -> Box:
         **values,
         packed_at=box.created_at,
         tube_numbers=[tube["number"] for tube in tubes],
-        missing=[tube["number"] for tube in tubes if arrived and tube["state"] in ("sealed", "in_transit")],
+        missing=[tube["number"] for tube in tubes if arrived and tube["state"] in states_before("receive")],
         unexpected=box.unexpected,
         late=[tube["number"] for tube in tubes if tube["late"]],
     )

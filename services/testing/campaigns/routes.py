@@ -1,4 +1,4 @@
-"""Campaigns: what callers may ask (T3, article 11)."""
+"""Routes of campaigns (T3, article 11)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -24,7 +24,7 @@ Under = Annotated[
     str | None,
     Query(
         pattern=r"^[0-9]{2,16}$",
-        description="Only this region and what lies under it; the caller's whole area by default.",
+        description="Only this region and the regions under it. Default: the caller's whole area.",
         examples=["350582005001"],
     ),
 ]
@@ -40,7 +40,7 @@ Under = Annotated[
 async def plan_campaign(new: NewCampaign, work: Work) -> Campaign:
     """Plan a round of sampling and count the people expected.
 
-    The people expected are those who live in the region now. If they move later, they stay expected in today's grid.
+    The people expected are those who live in the region now. People who move later stay expected in today's grid.
     Source: article 11.
     """
     return await use_cases.plan_campaign(work, new)
@@ -64,25 +64,25 @@ async def get_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
 
 @router.post("/{campaign_id}/open", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
 async def open_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
-    """Open a planned round: sampling begins."""
+    """Open a planned round. Sampling starts."""
     return await use_cases.move_campaign(work, campaign_id, "open")
 
 
 @router.post("/{campaign_id}/close", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
 async def close_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
-    """Close a round. Records made offline before are still accepted; retests continue."""
+    """Close a round. Records made offline before it closed are still accepted, and retests continue."""
     return await use_cases.move_campaign(work, campaign_id, "close")
 
 
 @router.post("/{campaign_id}/cancel", role=Role.COMMAND, raises=[NotFound, CampaignMoveForbidden])
 async def cancel_campaign(campaign_id: CampaignId, work: Work) -> Campaign:
-    """Cancel a round before it is closed. Filled tubes still get their results."""
+    """Cancel a round that is not closed. Filled tubes still get their results."""
     return await use_cases.move_campaign(work, campaign_id, "cancel")
 
 
 @router.get("/{campaign_id}/progress", role=Role.STAFF, raises=[NotFound])
 async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None) -> Progress:
-    """Show the progress of a round by grid: people expected, swabbed and missing, and the state of tubes."""
+    """Show the progress of a round by grid: people expected, swabbed and missing, and tubes by state."""
     return await use_cases.get_progress(work, campaign_id, region)
 
 
@@ -90,6 +90,6 @@ async def get_progress(campaign_id: CampaignId, work: Work, region: Under = None
 async def list_missing(campaign_id: CampaignId, work: Work, page: PageAsked, region: Under = None) -> Listed[Missing]:
     """List people expected but not swabbed yet, for the grid workers to visit.
 
-    People who have died or moved away since are not listed, but still count in the figures of the round.
+    People who have died or moved away meanwhile are not listed, but they still count in the figures of the round.
     """
     return await use_cases.list_missing(work, campaign_id, region, page)

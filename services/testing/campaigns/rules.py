@@ -1,4 +1,4 @@
-"""Campaigns: which step may follow which. Pure."""
+"""Pure rules of campaigns: their transitions."""
 
 from typing import Literal
 
@@ -12,9 +12,9 @@ CAMPAIGN_MOVES: dict[tuple[CampaignState, CampaignMove], CampaignState] = {
     ("open", "close"): "closed",
     ("open", "cancel"): "cancelled",
 }
-"""Every pair that is not here is forbidden. A closed round stays closed: later swabs belong to the next one."""
+"""All allowed moves; every other pair is forbidden. A closed round stays closed: later swabs belong to the next one."""
 
 
 def move(state: CampaignState, by: CampaignMove) -> CampaignState | None:
-    """The state after a step, or None if the step is forbidden."""
+    """Return the state after a move, or None if the move is forbidden."""
     return CAMPAIGN_MOVES.get((state, by))

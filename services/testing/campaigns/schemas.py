@@ -1,4 +1,4 @@
-"""Campaigns: what is asked and said."""
+"""Requests and responses of campaigns."""
 
 from datetime import datetime
 from typing import Annotated
@@ -16,7 +16,7 @@ RegionCode = Annotated[
     str,
     Field(
         pattern=r"^([0-9]{2}|[0-9]{4}|[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{14}|[0-9]{16})$",
-        description="Region code: everything that begins with it belongs to it.",
+        description="Region code. Every code that starts with it belongs to the region.",
         examples=["350582005"],
     ),
 ]
@@ -60,46 +60,48 @@ class NewCampaign(Said):
     pool_size: PoolSize
     opens_at: Instant
     closes_at: Instant
-    drill: bool = Field(default=False, description="A drill runs like a real round and touches no code.")
+    drill: bool = Field(default=False, description="A drill runs like a real round but changes no health code.")
 
     @field_validator("closes_at")
     @classmethod
     def _closes_after_it_opens(cls, closes_at: datetime, others: ValidationInfo) -> datetime:
         opens_at = others.data.get("opens_at")
         if opens_at is not None and opens_at >= closes_at:
-            raise Invalid("window_empty", Text(zh="结束时间须晚于开始时间", en="It must close after it opens"))
+            raise Invalid(
+                "window_empty", Text(zh="结束时间须晚于开始时间", en="The closing time must be after the opening time")
+            )
         return closes_at
 
 
 class Figures(BaseModel):
-    """People and tubes of a round. People count in the grid of the day it was planned, tubes where they were filled."""
+    """People and tubes of a round. People count in their grid of the planning day, tubes where they were filled."""
 
     model_config = ConfigDict(frozen=True)
 
     expected: int = Field(description="People counted when the round was planned.")
-    sampled: int = Field(description="Of those, people swabbed, each once.")
-    missing: int = Field(description="Of those, people not swabbed: expected less sampled.")
-    others: int = Field(description="People swabbed here whom nobody expected; not among the above.")
-    open: int = Field(description="Tubes that are being filled.")
-    sealed: int = Field(description="Tubes sealed and not on their way yet.")
-    in_transit: int = Field(description="Tubes on their way.")
+    sampled: int = Field(description="People among them who were swabbed, each counted once.")
+    missing: int = Field(description="People among them not swabbed: expected minus sampled.")
+    others: int = Field(description="People swabbed here who were not expected. They are not included above.")
+    open: int = Field(description="Tubes being filled.")
+    sealed: int = Field(description="Tubes sealed but not in transit yet.")
+    in_transit: int = Field(description="Tubes in transit.")
     received: int = Field(description="Tubes at the laboratory without a result.")
     resulted: int = Field(description="Tubes with a result.")
     discarded: int = Field(description="Tubes lost or damaged.")
-    incomplete: int = Field(description="Sealed tubes of which not all records have come yet.")
-    positive: int = Field(description="Tubes whose result is positive.")
-    inconclusive: int = Field(description="Tubes whose result lies in the grey zone.")
-    late: int = Field(description="Tubes that took, or take by now, longer to the laboratory than they may.")
+    incomplete: int = Field(description="Sealed tubes with missing sample records.")
+    positive: int = Field(description="Tubes with a positive result.")
+    inconclusive: int = Field(description="Tubes with a result in the grey zone.")
+    late: int = Field(description="Tubes that exceed the time limit from the first swab to receipt.")
 
 
 class RegionFigures(Figures):
-    """The figures of one region, most often a grid."""
+    """The figures of one region, usually a grid."""
 
     region: str
 
 
 class Progress(BaseModel):
-    """How far a round is, now."""
+    """The current progress of a round."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -122,7 +124,7 @@ class Progress(BaseModel):
 
 
 class Missing(BaseModel):
-    """A person expected in a round and not swabbed yet. The registry knows the address, for the knock on the door."""
+    """A person expected in a round and not swabbed yet. The registry has the address for the visit."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -1,4 +1,4 @@
-"""Campaigns: the rounds, and the people expected in each."""
+"""Tables of campaigns: the rounds, and the people expected in each."""
 
 from datetime import datetime
 from uuid import UUID
@@ -37,8 +37,8 @@ class CampaignRow(Row):
     )
 
     def public(self) -> Campaign:
-        """As the API and the feed say it."""
-        pool_size: PoolSize = self.pool_size  # type: ignore[assignment]  # the constraint says so
+        """Return the form of the API and the feed."""
+        pool_size: PoolSize = self.pool_size  # type: ignore[assignment]  # the check constraint ensures it
         state: CampaignState = self.state  # type: ignore[assignment]
         return Campaign(
             id=self.id,
@@ -56,7 +56,7 @@ class CampaignRow(Row):
 
 
 class ExpectedRow(Base):
-    """A person expected in a round. `region` is the grid of the day the round was planned, whoever moves later."""
+    """A person expected in a round. `region` is the person's grid when the round was planned; a later move keeps it."""
 
     __tablename__ = "campaign_people"
 

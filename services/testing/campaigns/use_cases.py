@@ -1,4 +1,4 @@
-"""Campaigns: what happens."""
+"""Use cases of campaigns: plan, open, close and cancel rounds, and show their progress."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -17,20 +17,20 @@ from shared.contracts.testing import Campaign, CampaignState
 from shared.regions import range_of
 from shared.work import Listed, Page, Place, Work, listed, scalar
 
-COUNT = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
+COUNT_PEOPLE = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
 
-# The snapshot: whoever moves afterwards stays expected in the grid of this day.
-EXPECT = text("""
+# The snapshot of the people expected. People who move afterwards stay expected in today's grid.
+INSERT_EXPECTED_PEOPLE = text("""
     INSERT INTO campaign_people (campaign_id, resident_id, region)
     SELECT :campaign_id, id, region FROM people
     WHERE active AND region >= :low AND region < :high
     ORDER BY region, id
 """)
-LOOK_AT_EXPECTED = text("ANALYZE campaign_people")
+ANALYZE_EXPECTED_PEOPLE = text("ANALYZE campaign_people")
 
-# A person counts as swabbed once, by the one regular sample of the round or, where there is none, by samples kept with
-# an exception in a tube that still stands. Both come from indexes; exceptions are few.
-PROGRESS = text("""
+# A person counts as swabbed once: by the counted sample of the round, or without one by samples kept with an exception
+# in a tube that was neither discarded nor invalid. Indexes serve both, and exceptions are few.
+SELECT_PROGRESS = text("""
     WITH
     people AS (
         SELECT region, count(*) AS expected FROM campaign_people
@@ -97,9 +97,9 @@ PROGRESS = text("""
     ORDER BY region
 """)
 
-# Not swabbed: no regular sample of the round, and none with an exception in a tube that still stands.
-# Who has died or moved away since is expected still, so that the figures stay as they were; but nobody knocks for them.
-MISSING = text("""
+# Not swabbed: no counted sample of the round, and none with an exception in a tube that was neither discarded nor
+# invalid. People who have died or moved away stay expected, so that the figures do not change, but are not visited.
+SELECT_MISSING = text("""
     SELECT seq, resident_id, region FROM campaign_people AS expected
     WHERE campaign_id = :campaign_id AND region >= :low AND region < :high AND (region, seq) > (:region, :seq)
       AND NOT EXISTS (SELECT FROM people WHERE people.id = expected.resident_id AND NOT active)
@@ -118,20 +118,22 @@ MISSING = text("""
 
 
 async def plan_campaign(work: Work, new: NewCampaign) -> Campaign:
+    """Plan a round and take the snapshot of the people expected."""
     work.require_within(new.region)
     low, high = range_of(new.region)
-    people = await scalar(work, COUNT.bindparams(low=low, high=high))
+    people = await scalar(work, COUNT_PEOPLE.bindparams(low=low, high=high))
     if people > MOST_EXPECTED:
         raise CampaignTooLarge(people=people, most=MOST_EXPECTED, at="/region")
     row = work.add(CampaignRow(**new.model_dump(), state="planned", expected=people))
-    # Flushes the campaign first: the row-level policy refuses a region outside the caller's scope.
-    row.expected = await work.run(EXPECT, campaign_id=row.id, low=low, high=high)
+    # This flushes the campaign first, and the row-level policy rejects a region outside the caller's scope.
+    row.expected = await work.run(INSERT_EXPECTED_PEOPLE, campaign_id=row.id, low=low, high=high)
     async with work.everywhere():
-        await work.run(LOOK_AT_EXPECTED)
+        await work.run(ANALYZE_EXPECTED_PEOPLE)
     return await work.publish(row, change="planned")
 
 
 async def move_campaign(work: Work, campaign_id: UUID, by: CampaignMove) -> Campaign:
+    """Open, close or cancel a round."""
     row = await work.lock(CampaignRow, campaign_id)
     state: CampaignState = row.public().state
     moved = rules.move(state, by)
@@ -146,10 +148,12 @@ async def move_campaign(work: Work, campaign_id: UUID, by: CampaignMove) -> Camp
 
 
 async def get_campaign(work: Work, campaign_id: UUID) -> Campaign:
+    """Return one round."""
     return (await work.get(CampaignRow, campaign_id)).public()
 
 
 async def list_campaigns(work: Work, state: CampaignState | None, page: Page) -> Listed[Campaign]:
+    """Return one page of rounds."""
     statement = select(CampaignRow)
     if state is not None:
         statement = statement.where(CampaignRow.state == state)
@@ -157,11 +161,12 @@ async def list_campaigns(work: Work, state: CampaignState | None, page: Page) ->
 
 
 async def get_progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
+    """Return the progress of a round within the caller's scope."""
     await work.get(CampaignRow, campaign_id)
     low, high = within(work.actor, region)
     async with work.everywhere():
         rows = await work.rows(
-            PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=work.now - limits().receipt
+            SELECT_PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=work.now - limits().receipt
         )
     regions = [RegionFigures(**row) for row in rows]
     return Progress(campaign_id=campaign_id, at=work.now, total=_total(regions), regions=regions)
@@ -172,15 +177,16 @@ def _total(regions: Sequence[RegionFigures]) -> Figures:
 
 
 async def list_missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
+    """Return one page of the people expected and not swabbed yet."""
     await work.get(CampaignRow, campaign_id)
     low, high = within(work.actor, region)
     async with work.everywhere():
         rows = await work.rows(
-            MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
+            SELECT_MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
         )
-    found = listed(rows, page, _say_missing, lambda row: Place(row["region"], row["seq"]))
-    work.saw(one.resident_id for one in found.items)
-    return found
+    missing = listed(rows, page, _say_missing, lambda row: Place(row["region"], row["seq"]))
+    work.saw(one.resident_id for one in missing.items)
+    return missing
 
 
 def _say_missing(row: RowMapping) -> Missing:

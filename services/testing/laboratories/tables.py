@@ -1,4 +1,4 @@
-"""Laboratories: those that are registered, as the gateway tells of them."""
+"""Tables of laboratories: a copy of those registered at the gateway."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from shared.db import REGION
 
 
 class LaboratoryRow(Base):
-    """One laboratory. A tube is sealed and packed only for one that is active."""
+    """One laboratory. Tubes are sealed and packed only for active laboratories."""
 
     __tablename__ = "laboratories"
 

@@ -1,4 +1,4 @@
-"""People: what testing keeps of residents and of the orders they are under."""
+"""Reactions that keep a copy of residents and of their open orders."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,34 +13,34 @@ from shared.feed.reader import reacts_to
 from shared.ids import in_order
 from shared.work import Work
 
-FORGET_PEOPLE = text("DELETE FROM people WHERE id = ANY(CAST(:ids AS uuid[]))")
-FORGET_ORDERS = text("DELETE FROM observed WHERE subject = ANY(CAST(:ids AS uuid[]))")
+DELETE_PEOPLE = text("DELETE FROM people WHERE id = ANY(CAST(:ids AS uuid[]))")
+DELETE_ORDERS = text("DELETE FROM observed WHERE subject = ANY(CAST(:ids AS uuid[]))")
 
 OBSERVED = ("central", "home")
-"""The kinds of order that put a person into a tube of their own; health monitoring does not."""
+"""The kinds of order that require a single tube. Health monitoring does not."""
 
 
 async def forget_people(work: Work, ids: Sequence[UUID]) -> None:
-    """Forget people whom the registry no longer has."""
-    await work.run(FORGET_PEOPLE, ids=in_order(ids))
+    """Delete people that the registry no longer has."""
+    await work.run(DELETE_PEOPLE, ids=in_order(ids))
 
 
 @reacts_to(Resident, forget=forget_people)
 async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
-    """Keep where the people live whom we may sample; their open retests move with them."""
+    """Copy the region and state of residents. Their open retests move with them."""
     people = [{"id": one.id, "region": one.region, "active": one.state == "active"} for one in residents]
     await work.upsert(PersonRow, people)
     await retests.follow_people(work, [one.id for one in residents])
 
 
 async def forget_orders(work: Work, ids: Sequence[UUID]) -> None:
-    """Forget orders that observation no longer has."""
-    await work.run(FORGET_ORDERS, ids=in_order(ids))
+    """Delete orders that observation no longer has."""
+    await work.run(DELETE_ORDERS, ids=in_order(ids))
 
 
 @reacts_to(Order, forget=forget_orders)
 async def follow_orders(work: Work, orders: Sequence[Order]) -> None:
-    """Know who is isolated: they are swabbed into tubes of their own."""
+    """Copy the open orders of isolated people, who need single tubes."""
     observed = [
         {"subject": order.id, "resident_id": order.resident_id, "region": order.region}
         for order in orders

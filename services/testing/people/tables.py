@@ -1,4 +1,4 @@
-"""People: what testing knows of other services' records. No name, number, phone or address."""
+"""Copies of other services' records of people. They have no name, number, phone or address."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ class PersonRow(Base):
 
 
 class ObservedRow(Base):
-    """An order under which a person is swabbed into a tube of their own, as long as it is open."""
+    """An open order under which a person needs a single tube."""
 
     __tablename__ = "observed"
 

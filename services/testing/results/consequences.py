@@ -1,5 +1,7 @@
-"""What follows from what is known of a tube: the one place that decides it, whether a result, a correction, or a late
-record of a swab brought the news. Runs within `work.everywhere`, in the transaction that brought it."""
+"""Propagates a change of a tube: a result, a correction, a late record or a discard. No other code does.
+
+Runs within `work.everywhere`, in the transaction that made the change.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,21 +11,20 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from services.testing.retests import use_cases as retests
-from services.testing.retests.rules import calls_members
 from services.testing.tubes.said import look_at_tubes, written
 from shared.contracts.testing import Outcome, Tube
 from shared.ids import in_order
 from shared.work import Work
 
-# A test that failed tells nothing: its people are missing again. If a correction says it did not fail, each gets the
-# place in the round back, unless it was taken by another swab since.
-TAKE_PLACES = text("""
+# The people of a failed test count as missing again.
+UNCOUNT_SAMPLES = text("""
     UPDATE samples SET counted = false
     FROM tubes
     WHERE tubes.id = samples.tube_id AND tubes.id = ANY(CAST(:tubes AS uuid[])) AND counted
       AND (tubes.outcome = 'invalid' OR tubes.state = 'discarded')
 """)
-GIVE_PLACES = text("""
+# A correction of a failed test: count each sample again, unless a later sample of the same person is counted already.
+RECOUNT_SAMPLES = text("""
     UPDATE samples SET counted = true
     FROM tubes
     WHERE tubes.id = samples.tube_id AND tubes.id = ANY(CAST(:tubes AS uuid[])) AND NOT counted
@@ -40,34 +41,33 @@ URGENT: Collection[Outcome | None] = ("positive", "inconclusive")
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a transaction changed about one tube: what was in force before, and how to call the change."""
+    """A change of one tube: the name of the change on the feed, and the outcome in force before."""
 
     change: str
     former: Outcome | None = None
 
 
 async def follow(work: Work, news: dict[UUID, News]) -> None:
-    """Draw all consequences for tubes that the caller holds locked and has changed, and publish them.
+    """Propagate the changes of tubes that the caller has locked and changed, and publish the tubes.
 
-    A positive, a grey zone, and the correction of either take the urgent lane.
+    A positive, a grey zone, and a correction of either are published as urgent.
     """
     if not news:
         return
     tubes = await look_at_tubes(work, news)
-    await _keep_places(work, tubes, news)
-    calling = any(calls_members(tube["outcome"], pool=tube["pool"], drill=tube["drill"]) for tube in tubes)
-    answering = await retests.follow_tubes(work, in_order(news), calling=calling)
+    await _update_counted_samples(work, tubes, news)
+    answering = await retests.follow_tubes(work, in_order(news), calling=retests.calling_pools(tubes))
     if answering:
         tubes = await look_at_tubes(work, [*news, *answering])
     for tube in tubes:
-        said = news.get(tube["id"], News("answers"))
-        urgent = tube["outcome"] in URGENT or said.former in URGENT
-        work.publish_written(Tube, written(tube), change=said.change, urgent=urgent)
+        one = news.get(tube["id"], News("answers"))
+        urgent = tube["outcome"] in URGENT or one.former in URGENT
+        work.publish_written(Tube, written(tube), change=one.change, urgent=urgent)
 
 
-async def _keep_places(work: Work, tubes: Sequence[RowMapping], news: dict[UUID, News]) -> None:
+async def _update_counted_samples(work: Work, tubes: Sequence[RowMapping], news: dict[UUID, News]) -> None:
     ids = in_order(news)
     if any(tube["outcome"] == "invalid" or tube["state"] == "discarded" for tube in tubes):
-        await work.run(TAKE_PLACES, tubes=ids)
+        await work.run(UNCOUNT_SAMPLES, tubes=ids)
     if any(one.former == "invalid" for one in news.values()):
-        await work.run(GIVE_PLACES, tubes=ids)
+        await work.run(RECOUNT_SAMPLES, tubes=ids)

@@ -1,4 +1,4 @@
-"""Results: what callers may ask (T6)."""
+"""Routes of results (T6)."""
 
 from services.testing.answers import LanguageAsked
 from services.testing.results import use_cases
@@ -16,14 +16,14 @@ router = Router(prefix="/testing/v1", tags=["results"])
 async def add_results(batch: NewResults, work: Work, language: LanguageAsked) -> ResultAnswers:
     """Report up to 1,000 results, only of tubes the laboratory has received. Can be repeated.
 
-    A higher revision corrects the result before, and everything that followed from it is recomputed. A result of a tube
-    whose sample records are not complete is `held`: a positive takes effect at once for the people known, a negative
-    when all records have come. Each result has its own answer; the batch itself is 200.
+    A higher revision corrects the earlier result and recomputes everything that followed from it. A result is `held`
+    while sample records of the tube are missing: a positive takes effect at once for the known people, a negative when
+    all records have arrived. Each result has its own answer; the batch itself is 200.
     """
     return ResultAnswers(items=await use_cases.add_results(work, batch.items, language))
 
 
 @router.get("/tubes/{tube_id}/results", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
 async def list_results(tube_id: TubeId, work: Work, page: PageAsked) -> Listed[Revision]:
-    """List all results of one tube, by revision; nothing is overwritten."""
+    """List all results of one tube, by revision. No revision is overwritten."""
     return await use_cases.list_results(work, tube_id, page)

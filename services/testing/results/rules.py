@@ -1,10 +1,11 @@
-"""Results: what becomes of a laboratory's report. Pure."""
+"""Pure rules of results: the decision on a laboratory's report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from services.testing.tubes.rules import move as move_tube
 from shared.contracts.testing import Outcome, TubeState
 
 Refused = Literal[
@@ -23,33 +24,32 @@ class Report:
 
 @dataclass(slots=True)
 class TubeFacts:
-    """What is known of the tube. `said` holds what was reported of it before, by revision."""
+    """The facts of the tube. `reports` are the earlier reports, by revision."""
 
     state: TubeState
     revision: int | None = None
-    said: Mapping[int, Report] = field(default_factory=dict)
+    reports: Mapping[int, Report] = field(default_factory=dict)
 
 
 def decide(
     report: Report, tube: TubeFacts | None, now: datetime, ahead: timedelta
 ) -> Refused | Literal["take", "already"]:
-    """A tube has one result; a higher revision corrects it, the same report again is none, anything else is refused."""
+    """Decide one report. A higher revision corrects the result, and a repeated report is answered `already`."""
     if tube is None:
         return "tube_unknown"
-    if tube.said.get(report.revision) == report:
+    if tube.reports.get(report.revision) == report:
         return "already"
-    refused = BEFORE_RESULT.get(tube.state)
-    if refused:
-        return refused
+    if move_tube(tube.state, "report") is None:
+        return REFUSED_REPORT[tube.state]
     if tube.revision is not None and report.revision <= tube.revision:
         return "result_outdated"
     return "clock_ahead" if report.tested_at > now + ahead else "take"
 
 
-BEFORE_RESULT: Mapping[TubeState, Refused] = {
+REFUSED_REPORT: Mapping[TubeState, Refused] = {
     "open": "tube_not_sealed",
     "sealed": "tube_not_received",
     "in_transit": "tube_not_received",
     "discarded": "tube_discarded",
 }
-"""The states in which a tube takes no report."""
+"""The refusal for each state in which `TUBE_MOVES` allows no report."""

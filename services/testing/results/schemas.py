@@ -1,4 +1,4 @@
-"""Results: what is asked and said."""
+"""Requests and responses of results."""
 
 from datetime import datetime
 from typing import Literal
@@ -22,18 +22,18 @@ RESULT: JsonDict = {
 
 
 class NewResult(Said):
-    """What a laboratory found in one tube."""
+    """A laboratory's result of one tube."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [RESULT]})
 
     tube_number: TubeNumber
-    outcome: Outcome = Field(description="`inconclusive` is the grey zone; `invalid` a test that failed.")
+    outcome: Outcome = Field(description="`inconclusive`: the grey zone. `invalid`: the test failed.")
     tested_at: Instant
-    revision: int = Field(default=1, ge=1, le=1000, description="A correction has a higher one.")
+    revision: int = Field(default=1, ge=1, le=1000, description="A correction needs a higher revision.")
 
 
 class NewResults(Said):
-    """Results, as often as the laboratory likes."""
+    """A batch of results. It can be repeated."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [RESULT]}]})
 
@@ -41,7 +41,7 @@ class NewResults(Said):
 
 
 class ResultAnswer(BaseModel):
-    """What became of one result. `held`: in force only when all records of the tube are here, but for a positive."""
+    """The answer for one result. `held`: sample records are missing, so only a positive takes effect now."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,7 +52,7 @@ class ResultAnswer(BaseModel):
 
 
 class ResultAnswers(BaseModel):
-    """An answer for each result, in the order in which they were sent."""
+    """One answer for each result, in the order of the request."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -67,7 +67,7 @@ class ResultAnswers(BaseModel):
 
 
 class Revision(BaseModel):
-    """One thing that a laboratory said of a tube; the highest revision is in force."""
+    """One revision of a tube's result. The highest revision is in force."""
 
     model_config = ConfigDict(
         frozen=True,

@@ -1,4 +1,4 @@
-"""Results: everything a laboratory ever said of a tube. The tube carries what is in force."""
+"""Tables of results: every revision that a laboratory reported. The tube carries the one in force."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +11,7 @@ from shared.db import REGION
 
 
 class ResultRow(Base):
-    """One revision of a tube's result: a correction supersedes the one before and never overwrites it."""
+    """One revision of a tube's result. A correction adds a row and overwrites none."""
 
     __tablename__ = "results"
 

@@ -1,4 +1,4 @@
-"""Results: a batch of reports is a handful of statements, and an answer for each."""
+"""Takes a batch of reports with a fixed number of statements, and one answer for each report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from services.testing.results.rules import Refused, Report, TubeFacts
 from services.testing.results.schemas import NewResult, ResultAnswer, Revision
 from services.testing.results.tables import ResultRow
 from services.testing.tubes.lookup import id_of, lock_tubes
+from services.testing.tubes.rules import states_before
 from services.testing.tubes.tables import TubeRow
 from shared.bulk import literal
 from shared.contracts.testing import Outcome
@@ -34,14 +35,14 @@ PROBLEMS: Mapping[Refused, type[Problem]] = {
 AT: Mapping[Refused, str] = {"clock_ahead": "tested_at", "result_outdated": "revision"}
 
 
-SAID = text("""
+SELECT_RESULTS = text("""
     SELECT tube_id, revision, outcome, tested_at FROM results WHERE tube_id = ANY(CAST(:tubes AS uuid[]))
 """)
 
-# A positive that becomes a grey zone, or the other way, is suspect since it was first said to be: whoever has answered
-# it by a later swab has answered it. The exact time of each revision is in `results`. Each is looked up, and written at
-# the place (`ctid`) that its lock holds: joined, all tubes of the scope were read for each batch.
-REPORT = text("""
+# If a positive becomes a grey zone, or the reverse, `reported_at` stays, because a swab taken after the first report
+# still answers the pool. The exact time of each revision is in `results`. Each tube is looked up on its own and written
+# by the `ctid` of its locked row, because a join read all tubes of the scope for each batch.
+UPDATE_RESULTS = text("""
     UPDATE tubes SET state = 'resulted', outcome = report.outcome, revision = report.revision,
         tested_at = report.tested_at, reported_at = CASE
             WHEN tubes.outcome IN ('positive', 'inconclusive') AND report.outcome IN ('positive', 'inconclusive')
@@ -54,10 +55,10 @@ REPORT = text("""
         ) AS report (tube_id, revision, outcome, tested_at)
         CROSS JOIN LATERAL (SELECT ctid AS place FROM tubes WHERE id = tube_id LIMIT 1) AS tube
     ) AS report
-    WHERE tubes.ctid = report.place
+    WHERE tubes.ctid = report.place AND tubes.state = ANY(CAST(:states AS text[]))
 """)
 
-HISTORY = text("""
+SELECT_REVISIONS = text("""
     SELECT revision, laboratory, outcome, tested_at, reported_at FROM results
     WHERE tube_id = :id AND revision > :after ORDER BY revision LIMIT :limit
 """)
@@ -65,15 +66,16 @@ HISTORY = text("""
 
 @dataclass
 class Taken:
-    """The reports of one tube that a batch brings, the one in force last, and what was in force before."""
+    """The accepted reports of one tube in a batch, in order, and the outcome in force before."""
 
     former: Outcome | None
     reports: list[Report] = field(default_factory=list)
 
 
 async def add_results(work: Work, items: Sequence[NewResult], language: Language) -> list[ResultAnswer]:
+    """Take a batch of reports. Returns one answer for each, in order."""
     ids = [id_of(item.tube_number) for item in items]
-    # The laboratory's own policy hides all tubes but its own.
+    # Row-level security shows a laboratory only its own tubes.
     tubes = await lock_tubes(work, ids)
     async with work.everywhere():
         facts = await _facts(work, tubes)
@@ -83,15 +85,15 @@ async def add_results(work: Work, items: Sequence[NewResult], language: Language
             for place, (id_, item) in enumerate(zip(ids, items, strict=True))
         ]
         if taken:
-            await _keep(work, tubes, taken)
+            await _store(work, tubes, taken)
     return answers
 
 
 async def _facts(work: Work, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, TubeFacts]:
-    said: dict[UUID, dict[int, Report]] = {id_: {} for id_ in tubes}
-    for row in await work.rows(SAID, tubes=list(tubes)):
-        said[row["tube_id"]][row["revision"]] = Report(row["outcome"], row["revision"], row["tested_at"])
-    return {id_: TubeFacts(row["state"], row["revision"], said[id_]) for id_, row in tubes.items()}
+    reports: dict[UUID, dict[int, Report]] = {id_: {} for id_ in tubes}
+    for row in await work.rows(SELECT_RESULTS, tubes=list(tubes)):
+        reports[row["tube_id"]][row["revision"]] = Report(row["outcome"], row["revision"], row["tested_at"])
+    return {id_: TubeFacts(row["state"], row["revision"], reports[id_]) for id_, row in tubes.items()}
 
 
 def _take(
@@ -103,7 +105,7 @@ def _take(
     taken: dict[UUID, Taken],
     language: Language,
 ) -> ResultAnswer:
-    """Decide one report, in sight of those before it in the batch."""
+    """Decide one report, with the earlier reports of the batch taken into account."""
     report = Report(item.outcome, item.revision, item.tested_at)
     known = facts[tube["id"]] if tube is not None else None
     decision = rules.decide(report, known, work.now, CLOCK_AHEAD)
@@ -116,15 +118,15 @@ def _take(
         status = "reported" if known.revision is None else "corrected"
         taken.setdefault(tube["id"], Taken(tube["outcome"])).reports.append(report)
         known.state, known.revision = "resulted", report.revision
-        known.said = {**known.said, report.revision: report}
+        known.reports = {**known.reports, report.revision: report}
         return ResultAnswer(tube_number=item.tube_number, status=status, held=held)
     values: dict[str, Any] = {"revision": known.revision} if decision == "result_outdated" and known else {}
     problem = PROBLEMS[decision](at=f"/items/{place}/{AT.get(decision, 'tube_number')}", **values)
     return ResultAnswer(tube_number=item.tube_number, status="refused", problem=refusal(problem, language))
 
 
-async def _keep(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUID, Taken]) -> None:
-    every = [
+async def _store(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUID, Taken]) -> None:
+    rows = [
         {
             "tube_id": id_,
             "revision": report.revision,
@@ -137,14 +139,15 @@ async def _keep(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUI
         for id_, one in taken.items()
         for report in one.reports
     ]
-    await work.insert_all(ResultRow, every)
+    await work.insert_all(ResultRow, rows)
     last = [one.reports[-1] for one in taken.values()]
     await work.run(
-        REPORT,
+        UPDATE_RESULTS,
         tubes=literal(list(taken)),
         revisions=literal([report.revision for report in last]),
         outcomes=[report.outcome for report in last],
         tested=literal([report.tested_at for report in last]),
+        states=states_before("report"),
         now=work.now,
     )
     await consequences.follow(
@@ -153,6 +156,7 @@ async def _keep(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUI
 
 
 async def list_results(work: Work, tube_id: UUID, page: Page) -> Listed[Revision]:
+    """Return one page of the revisions of a tube's result."""
     await work.get(TubeRow, tube_id)
-    found = await work.rows(HISTORY, id=tube_id, after=page.after.seq, limit=page.limit + 1)
-    return listed(found, page, lambda row: Revision(**row), lambda row: Place(seq=row["revision"]))
+    revisions = await work.rows(SELECT_REVISIONS, id=tube_id, after=page.after.seq, limit=page.limit + 1)
+    return listed(revisions, page, lambda row: Revision(**row), lambda row: Place(seq=row["revision"]))

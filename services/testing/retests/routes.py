@@ -1,4 +1,4 @@
-"""Retests: what callers may ask (T6)."""
+"""Routes of retests (T6)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -25,10 +25,10 @@ async def list_retests(
     work: Work,
     page: PageAsked,
     state: Annotated[RetestState | None, Query(description="Only those in this state.")] = None,
-    overdue: Annotated[bool, Query(description="Only open ones past their due time.")] = False,
-    pool_id: Annotated[UUID | None, Query(description="Only those called because of this tube.")] = None,
+    overdue: Annotated[bool, Query(description="Only open retests past their due time.")] = False,
+    pool_id: Annotated[UUID | None, Query(description="Only those required by this tube.")] = None,
 ) -> Listed[Retest]:
-    """List people who need a single-tube retest, and the pool it is for."""
+    """List people who need a single-tube retest, with the pool that requires it."""
     return await use_cases.list_retests(work, state, overdue, pool_id, page)
 
 
@@ -40,7 +40,7 @@ async def get_retest(retest_id: RetestId, work: Work) -> Retest:
 
 @router.get("/my-retests", role=Role.RESIDENT)
 async def list_my_retests(work: Work, page: PageAsked, language: LanguageAsked) -> Listed[OwnRetest]:
-    """List the retests of the caller and the caller's dependants, newest first, with what to do.
+    """List the retests of the caller and the caller's dependants, newest first, with the next step.
 
     `outcome` is the result of the person's own single swab, never that of the pool.
     """

@@ -1,4 +1,4 @@
-"""Retests: what a person reads of their own."""
+"""Responses of retests: what a person reads of an own retest."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,34 +12,34 @@ from shared.problems import Text
 
 CALLED = Text(
     zh="请等待工作人员上门，或按社区安排单独采样；结果出来前请不要外出",
-    en="Wait for the staff to come to your door, or have your own swab taken where your community says; "
-    "stay at home until its result",
+    en="Wait for the staff at home, or have a single swab taken where your community tells you. "
+    "Stay at home until you have the result",
 )
 SAMPLED = Text(
     zh="已为您单独采样，请等待结果；结果出来前请不要外出",
-    en="Your own swab has been taken; stay at home until its result",
+    en="Your own swab has been taken. Stay at home until you have the result",
 )
 WITHDRAWN = Text(
-    zh="检测机构已更正混采结果，您无需复核", en="The laboratory has corrected the result; you need no retest"
+    zh="检测机构已更正混采结果，您无需复核", en="The laboratory has corrected the result. You need no retest"
 )
-NEGATIVE = Text(zh="您的单采复核结果为阴性，复核已完成", en="Your own swab was negative; the retest is done")
+NEGATIVE = Text(zh="您的单采复核结果为阴性，复核已完成", en="Your own swab was negative. The retest is complete")
 POSITIVE = Text(
-    zh="您的单采复核结果为阳性，请留在原地，等待工作人员与您联系，不要自行就医",
-    en="Your own swab was positive; stay where you are until the staff contact you, and do not go to a hospital on "
-    "your own",
+    zh="您的单采复核结果为阳性，请留在原地等待工作人员与您联系，请勿自行前往医院",
+    en="Your own swab was positive. Stay where you are until the staff contact you. Do not go to a hospital "
+    "on your own",
 )
 STEPS: Mapping[RetestState, Text] = {"called": CALLED, "sampled": SAMPLED, "withdrawn": WITHDRAWN}
 
 
 def next_step(state: RetestState, outcome: Literal["negative", "positive"] | None) -> Text:
-    """What a person called to a retest does now. `outcome` is that of the person's own swab."""
+    """Return what the person must do now. `outcome` is that of the person's own swab."""
     if state == "settled":
         return POSITIVE if outcome == "positive" else NEGATIVE
     return STEPS[state]
 
 
 class OwnRetest(BaseModel):
-    """One's own retest: by when, what to do now, and the result of one's own swab once there is one."""
+    """One's own retest: its due time, the next step, and the result of the own swab if there is one."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -62,12 +62,12 @@ class OwnRetest(BaseModel):
 
     id: UUID
     resident_id: UUID
-    pool_id: UUID = Field(description="The tube that must be checked.")
-    tube_id: UUID | None = Field(description="The tube of one's own single swab, once it is taken.")
+    pool_id: UUID = Field(description="The tube that requires the retest.")
+    tube_id: UUID | None = Field(description="The tube of the own single swab, once it is taken.")
     state: RetestState
     called_at: datetime
-    due_at: datetime = Field(description="When the person should know: sampling and decision included.")
+    due_at: datetime = Field(description="By when the person should have the result.")
     outcome: Literal["negative", "positive"] | None = Field(
-        description="The result of one's own single swab. The result of the pool is never shown as one's own."
+        description="The result of the own single swab. The result of the pool is never shown here."
     )
-    next_step: str = Field(description="What to do now, in the reader's language.")
+    next_step: str = Field(description="What the person must do now, in the reader's language.")

@@ -1,4 +1,4 @@
-"""Retests: people called to a tube of their own because of a pool."""
+"""Tables of retests: people who need a single swab because of a pool."""
 
 from datetime import datetime
 from uuid import UUID
@@ -35,5 +35,5 @@ class RetestRow(Row):
     )
 
     def public(self) -> Retest:
-        """As the API and the feed say it."""
+        """Return the form of the API and the feed."""
         return Retest(**{name: getattr(self, name) for name in Retest.model_fields})

@@ -1,6 +1,6 @@
-"""Retests: what happens. A retest has a pool, an owner, a due time, and a swab taken after the pool's result."""
+"""Use cases of retests. A retest has a pool, a person, a due time, and a swab taken after the pool's result."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from sqlalchemy import TextClause, select
 from sqlalchemy.engine import RowMapping
 
 from services.testing.limits import limits
-from services.testing.retests import statements
+from services.testing.retests import rules, statements
 from services.testing.retests.rules import OPEN, RetestState, states_before
 from services.testing.retests.schemas import OwnRetest, next_step
 from services.testing.retests.tables import RetestRow
@@ -28,48 +28,63 @@ class SingleSwab(NamedTuple):
     pool_id: UUID
 
 
-async def follow_tubes(work: Work, tube_ids: Sequence[UUID], *, calling: bool) -> list[UUID]:
-    """Make the retests agree with what is in force of these tubes, which the caller holds locked.
+def calling_pools(tubes: Iterable[RowMapping]) -> list[UUID]:
+    """Return the ids of the tubes that call their members. A row has `id`, `outcome`, `pool` and `drill`."""
+    return [
+        tube["id"] for tube in tubes if rules.calls_members(tube["outcome"], pool=tube["pool"], drill=tube["drill"])
+    ]
 
-    `calling`: whether one of them may call its members. Nothing else is asked when nothing rests on any of them.
-    Returns other tubes that turned out to answer one of these.
+
+async def follow_tubes(work: Work, tube_ids: Sequence[UUID], *, calling: Collection[UUID]) -> list[UUID]:
+    """Update the retests after a change of these tubes, which the caller has locked.
+
+    `calling`: those of the tubes that call their members. Without them and without retests that depend on the tubes,
+    one statement is enough. Returns other tubes that answer one of these.
     """
     tubes = in_order(tube_ids)
-    resting = await work.rows(statements.LOCK, tubes=tubes)
-    if resting:
-        await _move(work, statements.WITHDRAW, "withdrawn", tubes=tubes, states=states_before("withdraw"))
+    dependent = await work.rows(statements.LOCK_RETESTS, tubes=tubes)
+    if dependent:
+        cleared = [tube for tube in tubes if tube not in calling]
+        await _move(work, statements.WITHDRAW_RETESTS, "withdrawn", pools=cleared, states=states_before("withdraw"))
         await recall(work, tubes)
     answering: list[UUID] = []
     if calling:
         called = await _move(
-            work, statements.CALL, "called", urgent=True, tubes=tubes, now=work.now, due=work.now + limits().retest
+            work,
+            statements.CALL_MEMBERS,
+            "called",
+            urgent=True,
+            calling=in_order(calling),
+            now=work.now,
+            due=work.now + limits().retest,
+            states=states_before("call"),
         )
         answering = await _answer_late(work, called)
-    if resting or calling:
-        every = in_order([*tubes, *answering])
-        await _move(work, statements.SETTLE, "settled", tubes=every, states=states_before("settle"))
+    if dependent or calling:
+        changed = in_order([*tubes, *answering])
+        await _move(work, statements.SETTLE_RETESTS, "settled", tubes=changed, states=states_before("settle"))
     return answering
 
 
 async def _answer_late(work: Work, called: Sequence[Retest]) -> list[UUID]:
-    """Find single swabs that people took after the pool's result, before anybody knew they were in it."""
+    """Use single swabs that were taken after the pool's result, before the person was known to be in the pool."""
     if not called:
         return []
-    rows = await work.rows(statements.SWABBED_SINCE, ids=[retest.id for retest in called])
+    rows = await work.rows(statements.SELECT_LATER_SINGLE_SWABS, ids=[retest.id for retest in called])
     return await sample(work, [SingleSwab(**row) for row in rows])
 
 
 async def sample(work: Work, swabs: Sequence[SingleSwab]) -> list[UUID]:
-    """Swabs that answer pools were kept: the retests know their tube, and the tubes know their pools."""
+    """Record kept swabs that answer pools: in the retest its tube, and in the tube its pools. Returns the tubes."""
     if not swabs:
         return []
     ordered = sorted(set(swabs))
     tubes = [swab.tube_id for swab in ordered]
     pools = [swab.pool_id for swab in ordered]
-    await work.run(statements.ANSWER, tubes=tubes, pools=pools)
+    await work.run(statements.ADD_ANSWERED_POOLS, tubes=tubes, pools=pools)
     await _move(
         work,
-        statements.SAMPLE,
+        statements.RECORD_SINGLE_SWABS,
         "sampled",
         tubes=tubes,
         residents=[swab.resident_id for swab in ordered],
@@ -80,28 +95,39 @@ async def sample(work: Work, swabs: Sequence[SingleSwab]) -> list[UUID]:
 
 
 async def recall(work: Work, tube_ids: Iterable[UUID]) -> None:
-    """Call again those whose single tube was lost, undone, or told nothing."""
-    due = work.now + limits().retest
-    await _move(
-        work,
-        statements.RECALL,
-        "called",
-        urgent=True,
-        tubes=in_order(tube_ids),
-        due=due,
-        states=states_before("call"),
-    )
+    """Call people again whose single tube was lost, undone, or gave no clear result, if their pool is still suspect."""
+    tubes = in_order(tube_ids)
+    calling = calling_pools(await work.rows(statements.SELECT_POOLS_OF_SINGLE_TUBES, tubes=tubes))
+    if calling:
+        await _move(
+            work,
+            statements.RECALL_MEMBERS,
+            "called",
+            urgent=True,
+            tubes=tubes,
+            calling=calling,
+            due=work.now + limits().retest,
+            states=states_before("recall"),
+        )
 
 
 async def move(work: Work, old: UUID, new: UUID, resident_id: UUID) -> None:
-    """A swab that answers pools turned out to be in another tube, which both are held locked and open."""
-    await work.run(statements.ANSWER_INSTEAD, old=old, new=new)
-    await _move(work, statements.MOVE, "moved", old=old, new=new, resident=resident_id)
+    """Move the retests of a swab to the tube it is really in. The caller has locked both tubes, and both are open."""
+    await work.run(statements.MOVE_ANSWERED_POOLS, old=old, new=new)
+    await _move(
+        work,
+        statements.MOVE_RETESTS,
+        "moved",
+        old=old,
+        new=new,
+        resident=resident_id,
+        states=states_before("move"),
+    )
 
 
 async def follow_people(work: Work, residents: Sequence[UUID]) -> None:
-    """Open retests move with their people."""
-    await _move(work, statements.FOLLOW_PEOPLE, "moved", residents=in_order(residents), states=list(OPEN))
+    """Move open retests to the regions where their people live now."""
+    await _move(work, statements.MOVE_RETESTS_WITH_PEOPLE, "moved", residents=in_order(residents), states=list(OPEN))
 
 
 async def _move(
@@ -115,6 +141,7 @@ async def _move(
 async def list_retests(
     work: Work, state: RetestState | None, overdue: bool, pool_id: UUID | None, page: Page
 ) -> Listed[Retest]:
+    """Return one page of retests. `overdue`: only open ones past their due time."""
     statement = select(RetestRow)
     if state is not None:
         statement = statement.where(RetestRow.state == state)
@@ -128,19 +155,20 @@ async def list_retests(
 
 
 async def get_retest(work: Work, retest_id: UUID) -> Retest:
+    """Return one retest."""
     retest = (await work.get(RetestRow, retest_id)).public()
     work.saw([retest.resident_id])
     return retest
 
 
 async def list_my_retests(work: Work, page: Page, language: Language) -> Listed[OwnRetest]:
-    """The latest first: a page goes on before the number of the last retest shown."""
-    found = await work.rows(statements.MINE, before=page.after.seq or LAST, limit=page.limit + 1)
-    shown = listed(found, page, lambda row: _own(row, language), lambda row: Place(seq=row["seq"]))
+    """Return one page of the retests of the caller and the caller's dependants, newest first."""
+    matches = await work.rows(statements.SELECT_MY_RETESTS, before=page.after.seq or LAST, limit=page.limit + 1)
+    shown = listed(matches, page, lambda row: _own(row, language), lambda row: Place(seq=row["seq"]))
     work.saw(retest.resident_id for retest in shown.items)
     return shown
 
 
 def _own(row: RowMapping, language: Language) -> OwnRetest:
-    said = {name: row[name] for name in OwnRetest.model_fields if name != "next_step"}
-    return OwnRetest(**said, next_step=next_step(row["state"], row["outcome"]).say(language))
+    values = {name: row[name] for name in OwnRetest.model_fields if name != "next_step"}
+    return OwnRetest(**values, next_step=next_step(row["state"], row["outcome"]).say(language))

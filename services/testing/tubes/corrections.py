@@ -1,4 +1,4 @@
-"""Samples: mistakes noticed before the seal. A swab is undone, or found to be in another tube of the round."""
+"""Corrections of samples before the seal: a swab is undone, or moved to another tube of the round."""
 
 from uuid import UUID
 
@@ -19,14 +19,14 @@ from services.testing.tubes.schemas import KeptSample, MoveSample, Undo
 from shared.problems import Conflict, NotFound
 from shared.work import Work
 
-LOOK = text("""
+SELECT_SAMPLE = text("""
     SELECT id, campaign_id, tube_id, resident_id, sampled_at, exception, retest, undone_at FROM samples WHERE id = :id
 """)
-UNDO = text("""
+UNDO_SAMPLE = text("""
     UPDATE samples SET undone_at = :now, undone_reason = :reason, counted = false WHERE id = :id
     RETURNING id, campaign_id, tube_id, resident_id, sampled_at, exception, undone_at
 """)
-MOVE = text("""
+MOVE_SAMPLE = text("""
     UPDATE samples SET tube_id = :target, region = :region, exception = :exception,
         counted = CAST(:exception AS text) IS NULL AND NOT retest,
         moved_from = coalesce(moved_from, tube_id), moved_reason = :reason
@@ -34,9 +34,9 @@ MOVE = text("""
     RETURNING id, campaign_id, tube_id, resident_id, sampled_at, exception, undone_at
 """)
 
-# What a tube holds is counted from its samples: corrections are rare, and right before fast. It answers only what its
-# people are called for, and not what somebody was called for who is no longer in it.
-RECOUNT = text("""
+# Count the content of a tube from its samples. Corrections are rare, so this can be slower than adding up. The tube
+# keeps in `answers` only the pools for which a person still in it is called to a retest.
+RECOUNT_TUBES = text("""
     UPDATE tubes SET
         people = (SELECT count(*) FROM samples
                   WHERE tube_id = tubes.id AND undone_at IS NULL AND exception IS NULL),
@@ -50,19 +50,20 @@ RECOUNT = text("""
 
 
 async def undo_sample(work: Work, sample_id: UUID, undo: Undo) -> KeptSample:
-    """Undone again says the same: a device repeats what it is not sure of."""
-    sample = await _look(work, sample_id)
+    """Undo a swab. A repeated request has the same answer, because a device repeats what it is not sure of."""
+    sample = await _get_sample(work, sample_id)
     async with work.everywhere():
         sample, _ = await _locked(work, sample)
         if sample["undone_at"] is None:
-            sample = (await work.rows(UNDO, id=sample_id, now=work.now, reason=undo.reason))[0]
+            sample = (await work.rows(UNDO_SAMPLE, id=sample_id, now=work.now, reason=undo.reason))[0]
             await retests.recall(work, [sample["tube_id"]])
-            await work.run(RECOUNT, ids=[sample["tube_id"]])
+            await work.run(RECOUNT_TUBES, ids=[sample["tube_id"]])
     return _say(sample)
 
 
 async def move_sample(work: Work, sample_id: UUID, to: MoveSample) -> KeptSample:
-    sample = await _look(work, sample_id)
+    """Move a swab to another tube of its round. Both tubes must be open."""
+    sample = await _get_sample(work, sample_id)
     target = (await lookup.find_tubes(work, [to.tube_number])).get(to.tube_number)
     if target is None:
         raise TubeUnknown(at="/tube_number")
@@ -78,9 +79,9 @@ async def move_sample(work: Work, sample_id: UUID, to: MoveSample) -> KeptSample
         _check_room(tubes[target.id], sample)
         exception = rules.after_move(sample["exception"], target_capacity=target.capacity)
         moved = await work.rows(
-            MOVE, id=sample_id, target=target.id, region=target.region, exception=exception, reason=to.reason
+            MOVE_SAMPLE, id=sample_id, target=target.id, region=target.region, exception=exception, reason=to.reason
         )
-        await work.run(RECOUNT, ids=sorted([sample["tube_id"], target.id]))
+        await work.run(RECOUNT_TUBES, ids=sorted([sample["tube_id"], target.id]))
         if sample["retest"]:
             await retests.move(work, sample["tube_id"], target.id, sample["resident_id"])
     return _say(moved[0])
@@ -93,8 +94,8 @@ def _check_room(target: RowMapping, sample: RowMapping) -> None:
         raise SingleOnly(at="/tube_number")
 
 
-async def _look(work: Work, sample_id: UUID) -> RowMapping:
-    rows = await work.rows(LOOK, id=sample_id)
+async def _get_sample(work: Work, sample_id: UUID) -> RowMapping:
+    rows = await work.rows(SELECT_SAMPLE, id=sample_id)
     if not rows:
         raise NotFound()
     work.saw([rows[0]["resident_id"]])
@@ -102,17 +103,17 @@ async def _look(work: Work, sample_id: UUID) -> RowMapping:
 
 
 async def _locked(work: Work, sample: RowMapping, *others: UUID) -> tuple[RowMapping, dict[UUID, RowMapping]]:
-    """The sample as it is once its tube, and the others, are locked and found to be open still."""
+    """Lock the sample's tube and the other tubes, check that all are open, and read the sample again."""
     tubes = await lookup.lock_tubes(work, [sample["tube_id"], *others])
-    again = await work.rows(LOOK, id=sample["id"])
-    if not again or again[0]["tube_id"] != sample["tube_id"]:
-        raise Conflict()  # somebody else moved it, or a seal set it aside, while we waited
+    current = await work.rows(SELECT_SAMPLE, id=sample["id"])
+    if not current or current[0]["tube_id"] != sample["tube_id"]:
+        raise Conflict()  # another request moved it, or a seal set it aside, before this one had the lock
     for tube in tubes.values():
         if tube["state"] == "discarded":
             raise TubeDiscarded()
         if tube["state"] != "open":
             raise TubeSealed()
-    return again[0], tubes
+    return current[0], tubes
 
 
 def _say(sample: RowMapping) -> KeptSample:

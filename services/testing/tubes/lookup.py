@@ -1,7 +1,7 @@
-"""Tubes: from the numbers that callers name to rows that are locked.
+"""Find tubes by the numbers in a request, create them from their rolls, and lock them.
 
-A tube comes to be by its number, from its roll. Everybody creates and locks tubes in the order of their ids, which
-follow from their numbers, so that no two batches can wait for each other in a circle.
+A tube is created when its number is first used. Its id follows from its number. All batches create and lock tubes in
+the order of their ids, so that they cannot deadlock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,25 +15,25 @@ from services.testing.tubes.rules import RoundFacts, serial_of
 from shared.ids import named_id
 from shared.work import Work
 
-# One look at an index for each, here and in `LOCK`: the planner knows nothing of a scope, and would rather read all of
-# it. Rows are locked in the order in which they are asked for.
-FIND = text("""
-    SELECT tube.* FROM unnest(CAST(:numbers AS text[])) AS asked (number)
+# LATERAL … LIMIT 1 forces one index lookup per tube, here and in `LOCK_TUBES`. With row-level security the planner
+# otherwise misestimates and reads all tubes of the scope. Rows are locked in the order of the array.
+FIND_TUBES = text("""
+    SELECT tube.* FROM unnest(CAST(:numbers AS text[])) AS query (number)
     CROSS JOIN LATERAL (
-        SELECT number, id, campaign_id, region, capacity FROM tubes WHERE tubes.number = asked.number LIMIT 1
+        SELECT number, id, campaign_id, region, capacity FROM tubes WHERE tubes.number = query.number LIMIT 1
     ) AS tube
 """)
 
-# The roll that begins at or before a serial holds it, or none does.
+# Rolls do not overlap, so only the last roll that begins at or before a serial can contain it.
 FIND_ROLLS = text("""
-    SELECT asked.serial, roll.campaign_id, roll.region, roll.capacity
-    FROM unnest(CAST(:serials AS bigint[])) AS asked (serial)
+    SELECT query.serial, roll.campaign_id, roll.region, roll.capacity
+    FROM unnest(CAST(:serials AS bigint[])) AS query (serial)
     JOIN LATERAL (
-        SELECT * FROM rolls WHERE rolls.first <= asked.serial ORDER BY rolls.first DESC LIMIT 1
-    ) AS roll ON roll.last >= asked.serial
+        SELECT * FROM rolls WHERE rolls.first <= query.serial ORDER BY rolls.first DESC LIMIT 1
+    ) AS roll ON roll.last >= query.serial
 """)
 
-CREATE = text("""
+CREATE_TUBES = text("""
     INSERT INTO tubes (id, region, campaign_id, number, capacity, drill)
     SELECT new.id, new.region, new.campaign_id, new.number, new.capacity, campaigns.drill
     FROM unnest(
@@ -45,23 +45,23 @@ CREATE = text("""
     ON CONFLICT DO NOTHING
 """)
 
-LOCK = text("""
-    SELECT tube.* FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
+LOCK_TUBES = text("""
+    SELECT tube.* FROM unnest(CAST(:ids AS uuid[])) AS query (id)
     CROSS JOIN LATERAL (
         SELECT id, number, campaign_id, region, capacity, state, people, manifest, missing, laboratory, box_id, outcome,
             revision
-        FROM tubes WHERE tubes.id = asked.id FOR UPDATE
+        FROM tubes WHERE tubes.id = query.id FOR UPDATE
     ) AS tube
 """)
 
-ROUNDS = text("""
+SELECT_ROUNDS = text("""
     SELECT id, state, opens_at, closes_at, opened_at, ended_at FROM campaigns WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A tube that the caller may name. It exists already, or its roll says that it may."""
+    """A tube within the caller's scope. It exists, or its number belongs to an issued roll."""
 
     id: UUID
     number: str
@@ -72,37 +72,37 @@ class Named:
 
 
 def id_of(number: str) -> UUID:
-    """The id that the tube of a number has, if there is one."""
+    """Return the id of the tube with a number. The tube need not exist."""
     return named_id("tube", number)
 
 
 async def find_tubes(work: Work, numbers: Iterable[str]) -> dict[str, Named]:
-    """The tubes of these numbers that the caller may name, by number."""
+    """Return the tubes with these numbers within the caller's scope, by number."""
     wanted = set(numbers)
-    found = {
+    tubes = {
         row["number"]: Named(row["id"], row["number"], row["campaign_id"], row["region"], row["capacity"], True)
-        for row in await work.rows(FIND, numbers=sorted(wanted))
+        for row in await work.rows(FIND_TUBES, numbers=sorted(wanted))
     }
-    serials = {serial: number for number in wanted - found.keys() if (serial := serial_of(number)) is not None}
+    serials = {serial: number for number in wanted - tubes.keys() if (serial := serial_of(number)) is not None}
     if serials:
         for row in await work.rows(FIND_ROLLS, serials=sorted(serials)):
             number = serials[row["serial"]]
-            found[number] = Named(id_of(number), number, row["campaign_id"], row["region"], row["capacity"], False)
-    return found
+            tubes[number] = Named(id_of(number), number, row["campaign_id"], row["region"], row["capacity"], False)
+    return tubes
 
 
 async def create_and_lock(work: Work, named: Sequence[Named]) -> dict[UUID, RowMapping]:
-    """Make the tubes that are not there yet, and lock all of them. Within `work.everywhere`."""
+    """Create the tubes that do not exist yet, and lock all of them. Call it within `work.everywhere`."""
     await create(work, named)
     return await lock_tubes(work, (tube.id for tube in named))
 
 
 async def create(work: Work, named: Sequence[Named]) -> None:
-    """Make the tubes that are not there yet."""
+    """Create the tubes that do not exist yet."""
     new = [tube for tube in named if not tube.exists]
     if new:
         await work.run(
-            CREATE,
+            CREATE_TUBES,
             ids=[tube.id for tube in new],
             regions=[tube.region for tube in new],
             campaigns=[tube.campaign_id for tube in new],
@@ -112,11 +112,11 @@ async def create(work: Work, named: Sequence[Named]) -> None:
 
 
 async def lock_tubes(work: Work, ids: Iterable[UUID]) -> dict[UUID, RowMapping]:
-    """Lock tubes in the order of their ids; those the caller may not see are not there."""
-    return {row["id"]: row for row in await work.rows(LOCK, ids=sorted(set(ids)))}
+    """Lock tubes in the order of their ids. The result omits tubes outside the caller's scope."""
+    return {row["id"]: row for row in await work.rows(LOCK_TUBES, ids=sorted(set(ids)))}
 
 
 async def rounds_of(work: Work, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, RoundFacts]:
-    """The rounds of locked tubes."""
+    """Return the rounds of locked tubes, by id."""
     ids = sorted({row["campaign_id"] for row in tubes.values()})
-    return {row["id"]: RoundFacts(**row) for row in await work.rows(ROUNDS, ids=ids)}
+    return {row["id"]: RoundFacts(**row) for row in await work.rows(SELECT_ROUNDS, ids=ids)}

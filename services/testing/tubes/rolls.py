@@ -1,4 +1,4 @@
-"""Rolls: numbers of tubes, issued to places."""
+"""Rolls: ranges of tube numbers, issued to regions."""
 
 from uuid import UUID
 
@@ -11,8 +11,8 @@ from services.testing.tubes.tables import RollRow
 from shared.regions import lies_under
 from shared.work import Work, scalar
 
-# Whoever issues waits for the other: rolls are few, and their numbers must never overlap.
-TAKE = text("""
+# One row serialises all issuers, because number ranges must never overlap. Rolls are few, so waiting is cheap.
+TAKE_SERIALS = text("""
     INSERT INTO tube_serials (following) VALUES (1 + CAST(:count AS bigint))
     ON CONFLICT ("only") DO UPDATE SET following = tube_serials.following + CAST(:count AS bigint)
     RETURNING following
@@ -20,13 +20,14 @@ TAKE = text("""
 
 
 async def issue_roll(work: Work, new: NewRoll) -> Roll:
+    """Issue the next free range of tube numbers to a region of the round."""
     campaign = await work.get(CampaignRow, new.campaign_id, CampaignUnknown)
     if not lies_under(new.region, campaign.region):
         raise RollOutsideCampaign(at="/region")
     if new.capacity > campaign.pool_size:
         raise CapacityBeyondCampaign(pool_size=campaign.pool_size, at="/capacity")
     work.require_within(new.region)
-    following = await scalar(work, TAKE.bindparams(count=new.count))
+    following = await scalar(work, TAKE_SERIALS.bindparams(count=new.count))
     first = following - new.count
     row = work.add(
         RollRow(campaign_id=new.campaign_id, region=new.region, capacity=new.capacity, first=first, last=following - 1)
@@ -36,4 +37,5 @@ async def issue_roll(work: Work, new: NewRoll) -> Roll:
 
 
 async def get_roll(work: Work, roll_id: UUID) -> Roll:
+    """Return one roll with its numbers."""
     return (await work.get(RollRow, roll_id)).public()

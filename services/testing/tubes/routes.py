@@ -1,4 +1,4 @@
-"""Tubes: what callers may ask (T4)."""
+"""Routes of rolls, samples, seals and tubes (T4)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -44,7 +44,7 @@ from shared.work import MOST_PER_PAGE, InvalidCursor, Listed, RegionOutside
 router = Router(prefix="/testing/v1", tags=["tubes"])
 
 SEALS_BYTES = 4 << 20
-"""A full batch of seals: 1,000 manifests of 60 ids."""
+"""Body limit in bytes of a full batch of seals: 1,000 manifests with 60 ids each."""
 
 FIELD = Role.SAMPLER | Role.VILLAGE_DOCTOR | Role.COMMUNITY_OFFICER | Role.COMMAND
 
@@ -53,7 +53,7 @@ ISSUERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SAMPLER
 RollId = Annotated[UUID, Path(description="Id of a roll.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d31"])]
 TubeId = Annotated[UUID, Path(description="Id of a tube.", examples=["5a2f9f0c-2f0e-5b66-a1f3-0b8f3f1e2d11"])]
 SampleId = Annotated[
-    UUID, Path(description="Id of a sample, as its device made it.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])
+    UUID, Path(description="Id of a sample, made by its device.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"])
 ]
 
 
@@ -65,16 +65,16 @@ SampleId = Annotated[
     location="/testing/v1/rolls/{id}",
 )
 async def issue_roll(new: NewRoll, work: Work) -> Roll:
-    """Issue a roll of tube numbers to a place for one round.
+    """Issue a roll of tube numbers to a region for one round.
 
-    No number is issued twice, so offline devices cannot conflict. A tube is created at its first swab or seal.
+    No number is issued twice, so offline devices cannot conflict. A tube is created by its first swab or its seal.
     """
     return await rolls.issue_roll(work, new)
 
 
 @router.get("/rolls/{roll_id}", role=ISSUERS, raises=[NotFound])
 async def get_roll(roll_id: RollId, work: Work) -> Roll:
-    """Show one roll and its numbers, for example when the first answer was lost."""
+    """Show one roll and its numbers, for example if the first response was lost."""
     return await rolls.get_roll(work, roll_id)
 
 
@@ -82,15 +82,15 @@ async def get_roll(roll_id: RollId, work: Work) -> Roll:
 async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
     """Record up to 1,000 swabs, in any order. Can be repeated.
 
-    Each names its person by `resident_id`, or by `token`: the text of the code that was scanned at the swab. A code
-    must be of the time of the swab. One that is genuine and of another time is refused before the swab, and kept with
-    the exception `stale_code` after it. One that is not genuine names nobody: what has happened is remembered, and
-    resolved when the same record comes again with `resident_id`.
+    A swab names its person by `resident_id`, or by `token`, the text of the code scanned at the swab. The code must be
+    valid at the time of the swab. A genuine code of another time is refused before the swab, and kept with the
+    exception `stale_code` after it. A code that is not genuine identifies nobody. If the swab was already taken, its
+    record is stored as refused. Send it again with `resident_id` to resolve it.
 
-    Each has an id of the device's own and lands exactly once. `offline: false` asks before the swab: what must not be
-    is refused. `offline: true` tells what has happened: it is kept, as a member with an exception where it should not
-    have been; what cannot be kept is remembered with its reason. Each swab has an answer of its own; the batch itself
-    is 200.
+    Each swab has an id made by the device and is recorded exactly once. `offline: false` asks before the swab: a swab
+    that is not allowed is refused. `offline: true` reports a swab already taken: it is kept, with an exception if it
+    was not allowed. If it cannot be kept, it is stored as refused with the reason. Each swab has its own answer; the
+    batch itself is 200.
     """
     return Answers(await samples.add_samples(work, batch.items, codes, language))
 
@@ -99,7 +99,7 @@ async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language:
 async def list_refused_samples(
     work: Work,
     page: PageAsked,
-    resolved: Annotated[bool, Query(description="Also those that were kept after all.")] = False,
+    resolved: Annotated[bool, Query(description="Include records that were kept later.")] = False,
 ) -> Listed[RefusedSample]:
     """List records of taken swabs that could not be stored, each with its reason."""
     return await use_cases.list_refused_samples(work, resolved, page)
@@ -127,7 +127,7 @@ async def undo_sample(sample_id: SampleId, undo: Undo, work: Work) -> KeptSample
     ],
 )
 async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSample:
-    """Move a swab to the tube it is really in, before either is sealed."""
+    """Move a swab to the tube it is really in, before either tube is sealed."""
     return await corrections.move_sample(work, sample_id, to)
 
 
@@ -139,17 +139,17 @@ async def list_my_samples(
 ) -> Listed[OwnSample]:
     """List the swabs of the caller and the caller's dependants, from the tube to the result, newest first.
 
-    A positive or inconclusive pool reads `retest` until the person's own single swab has a result.
+    For a positive or inconclusive pool the outcome is `retest` until the person's own single swab has a result.
     """
     return await use_cases.list_my_samples(work, cursor, limit)
 
 
 @router.post("/seals", role=FIELD, client_ids=True)
 async def seal_tubes(batch: Seals, work: Work, language: LanguageAsked) -> SealAnswers:
-    """Seal up to 1,000 tubes for good, each with the list of its samples.
+    """Seal up to 1,000 tubes permanently, each with the list of its samples.
 
-    Listed records that arrive later complete the tube; records in it that are not listed are set aside. Each seal has
-    its own answer; the batch itself is 200. Source: article 11.
+    Listed records that arrive later complete the tube. Records in the tube that are not listed are set aside. Each seal
+    has its own answer; the batch itself is 200. Source: article 11.
     """
     return SealAnswers(items=await seals.seal_tubes(work, batch.items, language))
 
@@ -160,7 +160,7 @@ async def list_tubes(
     page: PageAsked,
     campaign_id: Annotated[UUID | None, Query(description="Only those of this round.")] = None,
     state: Annotated[TubeState | None, Query(description="Only those in this state.")] = None,
-    number: Annotated[str | None, Query(max_length=40, description="Only the one of this number.")] = None,
+    number: Annotated[str | None, Query(max_length=40, description="Only the tube with this number.")] = None,
 ) -> Listed[Tube]:
     """List tubes in the caller's region; a laboratory sees its own."""
     return await use_cases.list_tubes(work, campaign_id, state, number, page)
@@ -174,5 +174,8 @@ async def get_tube(tube_id: TubeId, work: Work) -> Tube:
 
 @router.post("/tubes/{tube_id}/discard", role=FIELD | Role.LABORATORY, raises=[NotFound, TubeMoveForbidden])
 async def discard_tube(tube_id: TubeId, discard: Discard, work: Work) -> Tube:
-    """Discard a lost or damaged tube: its people count as missing again, and need the retest again."""
+    """Discard a lost or damaged tube. Its people count as missing again, and retests it answered are open again.
+
+    A tube with a result can be discarded only while a negative or invalid result is held for missing records.
+    """
     return await use_cases.discard_tube(work, tube_id, discard)

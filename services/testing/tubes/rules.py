@@ -1,4 +1,4 @@
-"""Tubes: their numbers, which step may follow which, and what becomes of a swab. Pure."""
+"""Pure rules of tubes: their numbers, their transitions, the decision on a swab, and what a person reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import msgspec
 from shared.code_tokens import Fault, Genuine
 from shared.contracts.testing import CampaignState, Outcome, SampleException, TubePeople, TubeState
 
-TubeMove = Literal["seal", "depart", "receive", "report", "discard"]
+TubeMove = Literal["seal", "depart", "receive", "report", "discard", "give_up"]
 
 TUBE_MOVES: dict[tuple[TubeState, TubeMove], TubeState] = {
     ("open", "seal"): "sealed",
@@ -24,37 +24,56 @@ TUBE_MOVES: dict[tuple[TubeState, TubeMove], TubeState] = {
     ("received", "report"): "resulted",
     ("received", "discard"): "discarded",
     ("resulted", "report"): "resulted",
+    ("resulted", "give_up"): "discarded",
 }
-"""Every pair that is not here is forbidden. A tube may reach the laboratory although nobody scanned its departure; a
-second report is a correction."""
+"""All allowed moves; every other pair is forbidden. Statements take their states from here.
+
+A tube can be received although its departure was not scanned. A second report is a correction. A tube with a result
+cannot be discarded, but a held one can be given up (`discard_move`).
+"""
 
 
 def move(state: TubeState, by: TubeMove) -> TubeState | None:
-    """The state after a step, or None if the step is forbidden."""
+    """Return the state after a move, or None if the move is forbidden."""
     return TUBE_MOVES.get((state, by))
+
+
+def states_before(by: TubeMove) -> list[TubeState]:
+    """Return the states in which a move is allowed, for statements that move many tubes."""
+    return [state for state, move in TUBE_MOVES if move == by]
+
+
+def discard_move(outcome: Outcome | None, *, missing: int) -> TubeMove:
+    """Return the move by which a tube with this outcome is discarded.
+
+    A negative or invalid result is held, and in force for nobody, while records are missing. If they never arrive, the
+    tube must be given up: otherwise its people would wait for ever and never be swabbed again. A positive or
+    inconclusive result is in force at once, so such a tube stays.
+    """
+    return "give_up" if missing > 0 and outcome in ("negative", "invalid") else "discard"
 
 
 # Numbers ------------------------------------------------------------------------------------------------------------
 
 SERIAL_DIGITS = 11
 TUBE_NUMBER = r"^[0-9A-Za-z-]{1,40}$"
-"""What a tube may be called; only its roll says whether it is one of ours."""
+"""The characters of a tube number. Only a roll decides whether the number was issued."""
 
 
 def number_of(serial: int) -> str:
-    """The number on a tube: eleven digits and a check digit (GS1), so that a typing slip is noticed."""
+    """Return the number on a tube: eleven digits and a GS1 check digit, so that a typing error is noticed."""
     digits = f"{serial:0{SERIAL_DIGITS}d}"
     return digits + check_digit(digits)
 
 
 def check_digit(digits: str) -> str:
-    """The GS1 check digit: with weights 3 and 1 from the right, everything adds up to a multiple of ten."""
-    total = sum(int(digit) * (3, 1)[place % 2] for place, digit in enumerate(reversed(digits)))
+    """Return the GS1 check digit: with weights 3 and 1 from the right, the sum is a multiple of ten."""
+    total = sum(int(digit) * (3, 1)[index % 2] for index, digit in enumerate(reversed(digits)))
     return str(-total % 10)
 
 
 def serial_of(number: str) -> int | None:
-    """The serial of a tube number, or None if it cannot be one of ours."""
+    """Return the serial of a tube number, or None if the system cannot have issued it."""
     if len(number) != SERIAL_DIGITS + 1 or not (number.isascii() and number.isdigit()):
         return None
     return int(number[:-1]) if check_digit(number[:-1]) == number[-1] else None
@@ -81,14 +100,14 @@ Refused = Literal[
     "code_not_yet",
     "code_expired",
 ]
-"""The codes of the problems a swab can be refused with."""
+"""The codes of the problems with which a swab can be refused."""
 
 
 NOBODY = UUID(int=0)
-"""Who a code names that is not genuine."""
+"""The resident id of a swab whose code is not genuine."""
 
 MOST_OF_A_CODE = 1_000
-"""Characters of a scanned text that are read. A longer text keeps its whole batch out."""
+"""Most characters of a scanned text. A longer text makes the whole batch invalid."""
 
 REFUSED_CODES: Mapping[Fault, Refused] = {
     "malformed": "code_malformed",
@@ -100,7 +119,7 @@ REFUSED_CODES: Mapping[Fault, Refused] = {
 
 
 class SentSwab(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """One record as a device sends it: of exactly one of a resident's id and the text of a scanned code."""
+    """One record as a device sends it. It has either a resident's id or the text of a scanned code."""
 
     id: UUID
     campaign_id: UUID
@@ -112,10 +131,10 @@ class SentSwab(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
 
 
 class Swab(msgspec.Struct, frozen=True, gc=False):
-    """One record of a device. `offline`: the swab has been taken already; else the device asks first.
+    """One record of a device. `offline`: the swab was already taken; otherwise the device asks first.
 
     `scanned`: the person was read from a code. `fault`: what is wrong with that code. A genuine code of another time
-    still names its person; any other names `NOBODY`.
+    still identifies its person. With any other fault the person is `NOBODY`.
     """
 
     id: UUID
@@ -128,20 +147,20 @@ class Swab(msgspec.Struct, frozen=True, gc=False):
     fault: Fault | None = None
 
     def is_same(self, other: "Swab") -> bool:
-        """Whether both say the same of the same swab, however each names the person."""
+        """Return whether both record the same swab. The person may be given by id or by code."""
         return self.of == other.of
 
     @property
     def of(self) -> tuple[UUID, UUID, str, UUID, datetime, bool]:
-        """What is recorded of it."""
+        """The recorded values."""
         return self.id, self.campaign_id, self.tube_number, self.resident_id, self.sampled_at, self.offline
 
 
 def of_code(sent: SentSwab, read: Genuine | Fault, now: datetime, leeway: timedelta) -> Swab:
-    """A swab of a person whose code was scanned.
+    """Return the swab of a person whose code was scanned.
 
-    The code must be of the time of the swab: of now if the device asks first, else of `sampled_at` by the device's own
-    clock, which may be wrong by `leeway`.
+    The code must be valid at the time of the swab. That time is `now` if the device asks first. Otherwise it is
+    `sampled_at` by the device's own clock, which may be wrong by `leeway`.
     """
     person, fault = NOBODY, None if isinstance(read, Genuine) else read
     if isinstance(read, Genuine):
@@ -152,7 +171,7 @@ def of_code(sent: SentSwab, read: Genuine | Fault, now: datetime, leeway: timede
 
 @dataclass(frozen=True, slots=True)
 class RoundFacts:
-    """What is known of the round a tube belongs to."""
+    """The facts of the round of a tube."""
 
     id: UUID
     state: CampaignState
@@ -162,17 +181,17 @@ class RoundFacts:
     ended_at: datetime | None
 
     def starts(self) -> datetime:
-        """From when on swabs may belong to the round: its window, or when it was opened if that was earlier."""
+        """Return when swabs of the round may begin: at its window, or when it was opened if that was earlier."""
         return self.opens_at if self.opened_at is None else min(self.opens_at, self.opened_at)
 
     def ends(self) -> datetime:
-        """Until when swabs belong to the round."""
+        """Return when the round ends: with its window, or when it was closed or cancelled if that was earlier."""
         return self.closes_at if self.ended_at is None else min(self.closes_at, self.ended_at)
 
 
 @dataclass(slots=True)
 class TubeFacts:
-    """What is known of the tube a swab goes into. `people` grows while a batch is decided."""
+    """The facts of the tube of a swab. `people` grows while a batch is decided."""
 
     id: UUID
     state: TubeState
@@ -183,7 +202,7 @@ class TubeFacts:
 
 
 class PersonFacts(msgspec.Struct, gc=False):
-    """What is known of a person in one round. `tubes` are those that hold a sample of the person already."""
+    """The facts of a person in one round. `tubes` are those that already hold a sample of the person."""
 
     known: bool
     active: bool = True
@@ -191,11 +210,11 @@ class PersonFacts(msgspec.Struct, gc=False):
     single_only: bool = False
     tubes: tuple[UUID, ...] = ()
     called_by: Mapping[UUID, datetime] = {}
-    """Pools because of which the person is called to a retest, and when each was reported."""
+    """The pools of the person's open retests, and when each was reported."""
 
 
 class Decision(NamedTuple):
-    """What becomes of a swab: refused, or kept, perhaps with an exception, perhaps as a retest of pools."""
+    """The decision on a swab: refused, kept, kept with an exception, or kept as a retest of pools."""
 
     refused: Refused | None = None
     exception: SampleException | None = None
@@ -203,7 +222,7 @@ class Decision(NamedTuple):
 
     @property
     def counted(self) -> bool:
-        """Whether the swab takes the person's one place in the round."""
+        """Whether the swab counts as the person's one swab of the round."""
         return self.refused is None and self.exception is None and not self.answers
 
 
@@ -211,10 +230,11 @@ REGULAR = Decision()
 
 
 def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetime, ahead: timedelta) -> Decision:
-    """What becomes of one swab.
+    """Decide one swab.
 
-    Before the swab everything is refused that must not be. What has happened already, offline or in the manifest of a
-    sealed tube, is kept as a member with an exception, so that a positive's trace is whole.
+    If the device asks before the swab, everything that is not allowed is refused. A swab that was already taken,
+    offline or listed in the manifest of a sealed tube, is kept with an exception, so that the trace of a positive tube
+    is complete.
     """
     if swab.sampled_at > now + ahead:
         return Decision("clock_ahead")
@@ -229,9 +249,9 @@ def decide(swab: Swab, tube: TubeFacts | None, person: PersonFacts, now: datetim
     )
     if refused:
         return Decision(refused)
-    # Who was swabbed is not sure enough to set anybody free when the code was of another time.
+    # With a code of another time it is not certain who was swabbed, so the swab must not answer a retest.
     answers = () if swab.fault else _answers(swab, tube, person)
-    # What has happened says when; what is asked for happens now, whatever the device's clock says.
+    # A swab already taken has its own time. A swab asked for happens now, even if the device's clock is slow.
     taken = swab.sampled_at if happened else max(swab.sampled_at, now)
     exception = None if answers else _exception(tube, person, taken)
     if exception is None and tube.people >= tube.capacity:
@@ -252,18 +272,18 @@ ONLINE: dict[SampleException, Refused] = {
     "after_close": "campaign_not_open",
     "stale_code": "code_expired",
 }
-"""What would be an exception afterwards is refused beforehand."""
+"""The refusal, before the swab, for each exception that a swab already taken would get."""
 
 
 def _refused(exception: SampleException, tube: TubeFacts, person: PersonFacts) -> Refused:
-    """Why a swab is not taken. Who is called to a retest is not told that no swab is needed."""
+    """Return why a swab is refused. A person called to a retest must not read that no swab is needed."""
     if exception == "twice_in_round" and person.called_by:
         return "single_only" if tube.capacity > 1 else "sampled_before_call"
     return ONLINE[exception]
 
 
 def _person_refuses(swab: Swab, person: PersonFacts, happened: bool) -> Refused | None:
-    """A code that is not genuine names nobody; one of another time is asked for again, if there is time to ask."""
+    """Refuse a code that is not genuine. Before the swab, refuse also a code of another time."""
     if swab.fault and (swab.resident_id == NOBODY or not happened):
         return REFUSED_CODES[swab.fault]
     return None if person.known and (person.active or happened) else "resident_unknown"
@@ -284,7 +304,7 @@ def _round_refuses(swab: Swab, of: RoundFacts) -> Refused | None:
 
 
 def _answers(swab: Swab, tube: TubeFacts, person: PersonFacts) -> tuple[UUID, ...]:
-    """The pools a swab answers: only a tube of one's own, and only a swab taken after the pool's result."""
+    """Return the pools that a swab answers: only in a single tube, and only if taken after the pool's result."""
     if tube.capacity != 1:
         return ()
     return tuple(sorted(pool for pool, reported in person.called_by.items() if reported < swab.sampled_at))
@@ -298,7 +318,7 @@ def _exception(tube: TubeFacts, person: PersonFacts, taken: datetime) -> SampleE
     return "after_close" if taken > tube.round.ends() else None
 
 
-# What a person is told ------------------------------------------------------------------------------------------------
+# What a person reads ------------------------------------------------------------------------------------------------
 
 OwnStage = Literal["open", "sealed", "in_transit", "received", "under_retest", "retested", "resulted", "discarded"]
 OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
@@ -307,11 +327,11 @@ OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
 def told(
     state: TubeState, outcome: Outcome | None, people: TubePeople, *, held: bool, drill: bool, retested: bool
 ) -> tuple[OwnStage, OwnOutcome | None]:
-    """The stage and the outcome that a person in a tube reads of it.
+    """Return the stage and the outcome of a tube that a person in it reads.
 
-    A positive pool, or the grey zone of any tube, says of nobody that they are infected: its people read `retest` until
-    a single swab of their own has a result (`retested`). Only a tube with nobody else in it is positive of a person; a
-    negative pool is negative of all its people, once all of them are known (not `held`). A drill's result is nobody's.
+    A positive pool, or the grey zone of any tube, does not say who is infected. Its people read `retest` until their
+    own single swab has a result (`retested`). Only a single tube is positive for its person. A negative pool is
+    negative for all its people once all of them are known (not `held`). The result of a drill is shown to nobody.
     """
     if state != "resulted" or outcome is None or drill:
         return state, None
@@ -323,7 +343,7 @@ def told(
 
 
 def after_move(exception: SampleException | None, *, target_capacity: int) -> SampleException | None:
-    """What is left of a sample's exception in another tube that has room: too many there is not too many here."""
+    """Return the exception that a sample keeps after a move to a tube with room. Capacity exceptions end there."""
     if exception == "over_capacity" or (exception == "single_only" and target_capacity == 1):
         return None
     return exception

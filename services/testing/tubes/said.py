@@ -1,11 +1,11 @@
-"""Tubes as the API and the feed say them, with the samples in them. Made by one statement for any number of tubes.
+"""The public form of tubes with their samples, for the API and the feed. One statement makes it for many tubes.
 
-What the statement says goes onto the feed without a model between: to read a tube of ten and write it again took 18 µs,
-a third of what a laboratory's report of it asked of Python, and this takes 6.
+The JSON of the statement goes onto the feed without a Pydantic model, because reading and writing a tube of ten with
+the model took 18 µs, a third of the Python time of a laboratory's report. This takes 6 µs.
 
-A tube is put on the feed when somebody's rights may depend on it: sealed, its manifest completed, received, resulted or
-corrected, discarded. Not at each swab into an open tube, nor when its box departs: nobody can act on that, and the
-snapshot says it to whoever rebuilds.
+A tube is published when a person's rights can depend on it: sealed, manifest completed, received, resulted or
+corrected, discarded. A swab into an open tube and the departure of its box are not published, because nobody can act
+on them. The snapshot contains them.
 """
 
 import re
@@ -23,7 +23,7 @@ from shared.feed.log import Written
 from shared.ids import in_order
 from shared.work import Work
 
-# A pool answers no other pool, whatever its people were swabbed for.
+# A pool answers no other pool, even if its people were swabbed for a retest.
 SAY = """
     SELECT id, version, region, drill, state, outcome, pool, json_build_object(
         'id', id, 'version', version, 'region', region, 'campaign_id', campaign_id, 'number', number,
@@ -38,14 +38,14 @@ SAY = """
         'result', CASE WHEN outcome IS NOT NULL THEN json_build_object(
             'outcome', outcome, 'revision', revision, 'tested_at', tested_at, 'reported_at', reported_at) END,
         'held', held
-    )::text AS said
+    )::text AS payload
     FROM {which} AS tubes
 """
 IS_POOL = f"{people.pool('tubes')} AS pool"
 SAY_THESE = text(
     SAY.format(
-        which=f"""unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (asked_id)
-        CROSS JOIN LATERAL (SELECT *, {IS_POOL} FROM tubes WHERE tubes.id = asked_id LIMIT 1)"""  # noqa: S608
+        which=f"""unnest(CAST(CAST(:ids AS text) AS uuid[])) AS query (query_id)
+        CROSS JOIN LATERAL (SELECT *, {IS_POOL} FROM tubes WHERE tubes.id = query_id LIMIT 1)"""  # noqa: S608
     )
 )
 SAY_AFTER = text(
@@ -54,33 +54,33 @@ SAY_AFTER = text(
 
 LOWEST = UUID(int=0)
 PART_OF_SECOND = re.compile(r'\.(\d{1,5})Z"')
-"""As PostgreSQL writes it, which leaves out the zeros at its end."""
+"""The fraction of a second as PostgreSQL writes it, without trailing zeros."""
 
 
 async def look_at_tubes(work: Work, ids: Iterable[UUID]) -> Sequence[RowMapping]:
-    """What there is to say of these tubes, beside what decides what follows from it, in the order of their ids."""
+    """Return the JSON of these tubes in the order of their ids, with the columns on which consequences depend."""
     wanted = in_order(ids)
     return await work.rows(SAY_THESE, ids=literal(wanted)) if wanted else []
 
 
 async def say_tubes(work: Work, ids: Iterable[UUID]) -> list[Tube]:
-    """The public state of these tubes, in the order of their ids."""
-    return [Tube.model_validate_json(row["said"]) for row in await look_at_tubes(work, ids)]
+    """Return the public state of these tubes, in the order of their ids."""
+    return [Tube.model_validate_json(row["payload"]) for row in await look_at_tubes(work, ids)]
 
 
 def written(tube: RowMapping) -> Written:
-    """A tube as the feed carries it, letter for letter as the model would: no spaces, Z for UTC, microseconds whole."""
-    said = msgspec.json.format(tube["said"], indent=-1).replace('+00:00"', 'Z"')
-    said = PART_OF_SECOND.sub(lambda found: f'.{found[1]:0<6}Z"', said)
-    return Written(tube["id"], tube["version"], tube["region"], said)
+    """Return a tube for the feed, byte for byte as the model writes it: no spaces, Z for UTC, six fraction digits."""
+    payload = msgspec.json.format(tube["payload"], indent=-1).replace('+00:00"', 'Z"')
+    payload = PART_OF_SECOND.sub(lambda match: f'.{match[1]:0<6}Z"', payload)
+    return Written(tube["id"], tube["version"], tube["region"], payload)
 
 
 async def publish_tubes(work: Work, ids: Iterable[UUID], *, change: str) -> None:
-    """Put the present state of these tubes on the feed."""
+    """Publish the current state of these tubes."""
     for tube in await look_at_tubes(work, ids):
         work.publish_written(Tube, written(tube), change=change)
 
 
 async def tubes_after(work: Work, after: UUID | None, limit: int) -> Sequence[Written]:
-    """The snapshot of all tubes, a page at a time."""
+    """Return one page of the snapshot of all tubes."""
     return [written(tube) for tube in await work.rows(SAY_AFTER, after=after or LOWEST, limit=limit)]

@@ -1,8 +1,8 @@
-"""Samples: a batch of swabs is a handful of statements, and an answer for each.
+"""Records a batch of swabs with a fixed number of statements, and one answer for each swab.
 
-Under the locks of their tubes (in the order of ids) all facts are read, the pure rules decide one swab after another,
-and one statement keeps what may be kept. Another device that keeps the same person in another tube at the same moment
-is met by the unique index: then nothing of this is kept, and all is decided again, with its commit in sight.
+The tubes are locked in the order of their ids. Then all facts are read, the pure rules decide one swab after another,
+and one statement inserts the swabs that are kept. If another device records the same person in another tube at the
+same moment, the unique index rejects the insert. The whole batch is then decided again and sees the other's commit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ from services.testing.limits import CLOCK_AHEAD
 from services.testing.results import consequences
 from services.testing.results.consequences import News
 from services.testing.retests import use_cases as retests
+from services.testing.retests.rules import OPEN
 from services.testing.retests.use_cases import SingleSwab
 from services.testing.scope import own_region
 from services.testing.tubes import lookup, rules
@@ -77,23 +78,24 @@ AT: Mapping[Refused, str] = {
 }
 
 MOST_ROUNDS_OF_DECIDING = 10
-"""One more than the devices that were faster with some of a batch's people at the same moment."""
+"""Attempts to decide a batch. Each failed attempt means that another device was faster with one of its people."""
 
-# Who is not plainly one of ours: unknown, or no longer active. One look at the primary key for each, here and in `KEEP`
-# and `FILL`: the planner knows nothing of a scope, and would rather read all of it.
-STRANGERS = text("""
-    SELECT asked.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS asked (id)
-    LEFT JOIN LATERAL (SELECT active FROM people WHERE people.id = asked.id LIMIT 1) AS person ON true
+# Ids of people who are unknown (`active` is null) or inactive. LATERAL … LIMIT 1 forces one index lookup per id, here
+# and in `INSERT_SAMPLES` and `FILL_TUBES`. With row-level security the planner otherwise misestimates and reads the
+# whole scope.
+SELECT_UNKNOWN_OR_INACTIVE = text("""
+    SELECT query.id, person.active FROM unnest(CAST(:ids AS uuid[])) AS query (id)
+    LEFT JOIN LATERAL (SELECT active FROM people WHERE people.id = query.id LIMIT 1) AS person ON true
     WHERE person.active IS NOT TRUE
 """)
 
-HELD_ALREADY = text("""
+SELECT_RECORDED_SAMPLES = text("""
     SELECT id, campaign_id, resident_id, tube_id, moved_from, exception, undone_at FROM samples
     WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 
-# What each person has in each round so far: a counted sample, or any in one of the tubes at hand.
-IN_ROUND = text("""
+# The samples that each person already has in each round: the counted one, and any sample in a tube of this batch.
+SELECT_SAMPLES_IN_ROUND = text("""
     SELECT campaign_id, resident_id, tube_id, counted FROM samples
     WHERE campaign_id = ANY(CAST(:campaigns AS uuid[])) AND resident_id = ANY(CAST(:residents AS uuid[])) AND counted
     UNION ALL
@@ -101,16 +103,16 @@ IN_ROUND = text("""
     WHERE tube_id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL AND NOT counted
 """)
 
-# Who needs a tube of their own, and because of which pools, if they are called to a retest.
-ALONE = text("""
+# People who need a single tube. `pool_id` is the pool of an open retest, or null for a person under observation.
+SELECT_REQUIRES_SINGLE_TUBE = text("""
     SELECT resident_id, NULL::uuid AS pool_id, NULL::timestamptz AS reported_at FROM observed
     WHERE resident_id = ANY(CAST(:residents AS uuid[]))
     UNION ALL
     SELECT resident_id, pool_id, (SELECT reported_at FROM tubes WHERE tubes.id = pool_id) FROM retests
-    WHERE resident_id = ANY(CAST(:residents AS uuid[])) AND state IN ('called', 'sampled')
+    WHERE resident_id = ANY(CAST(:residents AS uuid[])) AND state = ANY(CAST(:open_states AS text[]))
 """)
 
-KEEP = text("""
+INSERT_SAMPLES = text("""
     INSERT INTO samples (id, campaign_id, tube_id, resident_id, region, home, sampled_at, exception, offline, retest,
         counted, kept_at)
     SELECT new.id, tube.campaign_id, tube.id, new.resident_id, tube.region, expected.region, new.sampled_at,
@@ -130,8 +132,8 @@ KEEP = text("""
     ORDER BY new.resident_id, new.id
 """)
 
-# Written at the place (`ctid`) that the lock of each tube holds.
-FILL = text("""
+# The tubes are locked, so their `ctid` cannot change and addresses the rows directly.
+FILL_TUBES = text("""
     UPDATE tubes SET people = tubes.people + gain.people, missing = tubes.missing - gain.listed,
         held = tubes.outcome IS NOT NULL AND tubes.missing - gain.listed > 0,
         first_sampled_at = least(tubes.first_sampled_at, gain.first_at), version = version + 1, updated_at = :now
@@ -145,7 +147,7 @@ FILL = text("""
     RETURNING tubes.id, tubes.missing, tubes.outcome
 """)
 
-REFUSE = text("""
+STORE_REFUSED_SAMPLES = text("""
     INSERT INTO refused_samples (id, region, sample_id, campaign_id, tube_number, resident_id, sampled_at, reason)
     SELECT uuidv7(), region, sample_id, campaign_id, tube_number, resident_id, sampled_at, reason
     FROM unnest(
@@ -156,8 +158,8 @@ REFUSE = text("""
     ON CONFLICT DO NOTHING
 """)
 
-# Only looks for the few that were refused before; sorted, as everything that locks is.
-RESOLVE = text("""
+# Few records were refused before, so this usually finds none. Rows are locked in the order of ids.
+RESOLVE_REFUSED_SAMPLES = text("""
     UPDATE refused_samples SET resolved_at = :now, version = version + 1, updated_at = :now
     WHERE id IN (
         SELECT id FROM refused_samples
@@ -168,7 +170,7 @@ RESOLVE = text("""
 
 
 class Keep(msgspec.Struct, frozen=True, gc=False):
-    """A swab the rules let in, and how."""
+    """A swab that the rules accept, with their decision."""
 
     item: Swab
     decision: Decision
@@ -176,7 +178,7 @@ class Keep(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class Batch:
-    """One batch while it is decided: the answers so far, in the order of the swabs, and what follows from them."""
+    """One batch while it is decided: the answers so far in the order of the swabs, and the swabs kept and refused."""
 
     items: Sequence[Swab]
     named: Mapping[str, Named]
@@ -186,17 +188,17 @@ class Batch:
     refused: list[tuple[Swab, str]] = field(default_factory=list)
 
     def refuse(self, item: Swab, at: str, problem: type[Problem]) -> None:
-        """Answer a swab with a problem; one that has happened is remembered with its reason."""
+        """Answer a swab with a problem. A swab that was already taken is stored with the reason."""
         if item.scanned and at == "resident_id":
             at = "token"
-        said = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
-        body = said.model_dump(by_alias=True)
+        refused = refusal(problem(at=f"/items/{len(self.answers)}/{at}"), self.language)
+        body = refused.model_dump(by_alias=True)
         self.answers.append(Answer(item.id, "refused", problem=body, resident_id=named_by(item)))
         if item.offline:
             self.refused.append((item, problem.code))
 
     def by_tube(self) -> Sequence[tuple[Named, Sequence[Keep]]]:
-        """What each tube gains."""
+        """Group the kept swabs by tube."""
         gains: dict[str, list[Keep]] = {}
         for keep in self.kept.values():
             gains.setdefault(keep.item.tube_number, []).append(keep)
@@ -204,12 +206,12 @@ class Batch:
 
 
 def named_by(item: Swab) -> UUID | None:
-    """Whom the code named that was scanned for a swab."""
+    """Return the person identified by the scanned code of a swab, if any."""
     return item.resident_id if item.scanned and item.resident_id != NOBODY else None
 
 
 def _named(item: SentSwab, codes: CodeKeys, now: datetime) -> Swab:
-    """A swab with its person, who is read from a code if one was scanned."""
+    """Return a swab with its person. A scanned code is decoded."""
     if item.token is not None:
         return of_code(item, codes.read(item.token), now, CLOCK_AHEAD)
     assert item.resident_id is not None
@@ -217,17 +219,18 @@ def _named(item: SentSwab, codes: CodeKeys, now: datetime) -> Swab:
 
 
 async def add_samples(work: Work, sent: Sequence[SentSwab], codes: CodeKeys, language: Language) -> list[Answer]:
+    """Record a batch of swabs. Returns one answer for each, in order. Raises `Unavailable` after too many races."""
     items = [_named(item, codes, work.now) for item in sent]
     work.saw(item.resident_id for item in items if item.resident_id != NOBODY)
     named = await lookup.find_tubes(work, (item.tube_number for item in items))
     residents = [item.resident_id for item in items]
-    strangers = {row["id"]: row["active"] for row in await work.rows(STRANGERS, ids=residents)}
+    unknown = {row["id"]: row["active"] for row in await work.rows(SELECT_UNKNOWN_OR_INACTIVE, ids=residents)}
     async with work.everywhere():
         tubes = await lookup.create_and_lock(work, list(named.values()))
         rounds = await lookup.rounds_of(work, tubes)
         for _ in range(MOST_ROUNDS_OF_DECIDING):
             batch = Batch(items, named, language)
-            people = await _people(work, items, residents, strangers, tubes)
+            people = await _people(work, items, residents, unknown, tubes)
             await _decide(work, batch, people, tubes, rounds)
             if await _keep(work, batch):
                 break
@@ -242,23 +245,23 @@ async def _people(
     work: Work,
     items: Sequence[Swab],
     residents: Sequence[UUID],
-    strangers: Mapping[UUID, bool | None],
+    unknown: Mapping[UUID, bool | None],
     tubes: Mapping[UUID, RowMapping],
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
-    """What is known of each person in each round."""
+    """Return the facts of each person in each round. `unknown` maps ids to `active`: None if not registered."""
     pools: dict[UUID, dict[UUID, datetime]] = {}
-    for row in await work.rows(ALONE, residents=residents):
+    for row in await work.rows(SELECT_REQUIRES_SINGLE_TUBE, residents=residents, open_states=list(OPEN)):
         of = pools.setdefault(row["resident_id"], {})
         if row["pool_id"] is not None:
             of[row["pool_id"]] = row["reported_at"]
     people: dict[tuple[UUID, UUID], PersonFacts] = {}
     for item in items:
-        active, called = strangers.get(item.resident_id, True), pools.get(item.resident_id)
+        active, called = unknown.get(item.resident_id, True), pools.get(item.resident_id)
         people[item.campaign_id, item.resident_id] = PersonFacts(
             known=active is not None, active=bool(active), single_only=called is not None, called_by=called or {}
         )
     campaigns = list({item.campaign_id for item in items})
-    for row in await work.rows(IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
+    for row in await work.rows(SELECT_SAMPLES_IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
         person = people.get((row["campaign_id"], row["resident_id"]))
         if person is not None:
             person.counted |= row["counted"]
@@ -273,8 +276,8 @@ async def _decide(
     rows: Mapping[UUID, RowMapping],
     rounds: Mapping[UUID, RoundFacts],
 ) -> None:
-    """Answer each swab, in sight of those before it in the batch."""
-    held = {row["id"]: row for row in await work.rows(HELD_ALREADY, ids=[item.id for item in batch.items])}
+    """Decide each swab, with the earlier swabs of the batch taken into account."""
+    held = {row["id"]: row for row in await work.rows(SELECT_RECORDED_SAMPLES, ids=[item.id for item in batch.items])}
     tubes = {
         row["number"]: TubeFacts(
             id=row["id"],
@@ -305,9 +308,9 @@ async def _decide(
 
 
 def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
-    """Answer a swab that is there already, or that the same batch holds twice.
+    """Answer a swab that is already recorded, or that is twice in the same batch.
 
-    A code that names nobody for sure contradicts nothing: its record was resolved by one that names its person.
+    A record whose code identifies nobody counts as the same record, because one with `resident_id` resolved it.
     """
     named = batch.named.get(item.tube_number)
     if row is None:
@@ -328,7 +331,7 @@ def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
 
 
 async def _keep(work: Work, batch: Batch) -> bool:
-    """Keep what may be kept; or nothing, if another transaction was faster with any of it."""
+    """Insert the kept swabs. Returns False, with nothing inserted, if another transaction was faster with one."""
     if not batch.kept:
         return True
     gains = batch.by_tube()
@@ -336,7 +339,7 @@ async def _keep(work: Work, batch: Batch) -> bool:
     try:
         async with work.savepoint():
             await work.run(
-                KEEP,
+                INSERT_SAMPLES,
                 places=literal([place for place, _ in rows]),
                 ids=[keep.item.id for _, keep in rows],
                 residents=[keep.item.resident_id for _, keep in rows],
@@ -357,7 +360,7 @@ async def _keep(work: Work, batch: Batch) -> bool:
 async def _remember_refused(work: Work, batch: Batch) -> None:
     if batch.refused:
         await work.run(
-            REFUSE,
+            STORE_REFUSED_SAMPLES,
             regions=[_region_of(work, batch, item) for item, _ in batch.refused],
             ids=[item.id for item, _ in batch.refused],
             campaigns=[item.campaign_id for item, _ in batch.refused],
@@ -367,7 +370,7 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
             reasons=[code for _, code in batch.refused],
         )
     if batch.kept:
-        await work.run(RESOLVE, ids=list(batch.kept), now=work.now)
+        await work.run(RESOLVE_REFUSED_SAMPLES, ids=list(batch.kept), now=work.now)
 
 
 def _region_of(work: Work, batch: Batch, item: Swab) -> str:
@@ -376,12 +379,12 @@ def _region_of(work: Work, batch: Batch, item: Swab) -> str:
 
 
 async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> None:
-    """Count what the tubes gained, and draw the consequences where a sealed tube learned of its people."""
+    """Add the swabs to the counts of their tubes, and propagate new members of sealed tubes."""
     gains = batch.by_tube()
     if not gains:
         return
     filled = await work.rows(
-        FILL,
+        FILL_TUBES,
         ids=[tube.id for tube, _ in gains],
         people=[sum(keep.decision.exception is None for keep in kept) for _, kept in gains],
         listed=[len(kept) if tubes[tube.id]["manifest"] is not None else 0 for tube, kept in gains],

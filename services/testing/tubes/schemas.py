@@ -1,4 +1,4 @@
-"""Tubes: what is asked and said."""
+"""Requests and responses of rolls, samples, seals and tubes."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -20,7 +20,7 @@ from shared.parties import PATTERNS
 from shared.problems import Invalid, Text
 
 MOST_LISTED = 60
-"""Samples in one manifest: three times the largest pool. More are two tubes."""
+"""Most samples in one manifest: three times the largest pool. More samples belong to two tubes."""
 
 TubeNumber = Annotated[
     str,
@@ -33,7 +33,7 @@ TubeNumber = Annotated[
 PartyName = Annotated[
     str, Field(pattern=PATTERNS["laboratory"], description="A registered laboratory.", examples=["lab-jinjiang"])
 ]
-MadeId = Annotated[UUID, Field(description="Made by the device, for ever.")]
+MadeId = Annotated[UUID, Field(description="Made by the device, and never changes.")]
 
 SAMPLE_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"
 CAMPAIGN_ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d01"
@@ -66,12 +66,12 @@ TUBE_FULL: JsonDict = {
 
 def _each_once(ids: list[UUID]) -> list[UUID]:
     if len(set(ids)) != len(ids):
-        raise Invalid("listed_twice", Text(zh="同一样本列了两次", en="A sample is listed twice"))
+        raise Invalid("listed_twice", Text(zh="同一样本重复列出", en="A sample is listed twice"))
     return ids
 
 
 class NewRoll(Said):
-    """How many tubes of which size a place needs for a round."""
+    """The number and capacity of the tubes that a region needs for a round."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -86,7 +86,7 @@ class NewRoll(Said):
 
 
 class Roll(BaseModel):
-    """Numbers of tubes issued to one place for one round. No number is ever issued again."""
+    """Tube numbers issued to one region for one round. No number is issued twice."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -118,16 +118,16 @@ class NewSample(Said):
     id: MadeId
     campaign_id: UUID
     tube_number: TubeNumber
-    resident_id: UUID | None = Field(default=None, description="Whose swab it is. Either this or `token`.")
+    resident_id: UUID | None = Field(default=None, description="The person swabbed. Send either this or `token`.")
     token: str | None = Field(
         default=None,
         max_length=MOST_OF_A_CODE,
-        description="The text of the person's code, as it was scanned at the swab. Either this or `resident_id`.",
+        description="The text of the person's code, scanned at the swab. Send either this or `resident_id`.",
     )
-    sampled_at: Instant = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
+    sampled_at: Instant = Field(description="By the device's clock, at most 5 minutes ahead of the server's.")
     offline: bool = Field(
         default=False,
-        description="True: the swab has been taken already. False: the device asks before the swab.",
+        description="True: the swab was already taken. False: the device asks before the swab.",
     )
 
     @model_validator(mode="after")
@@ -135,13 +135,13 @@ class NewSample(Said):
         if (self.resident_id is None) == (self.token is None):
             raise Invalid(
                 "one_of_two",
-                Text(zh="resident_id 与 token 须填且只填一项", en="Send exactly one of resident_id and token"),
+                Text(zh="resident_id 和 token 须填写且只能填写一项", en="Send exactly one of resident_id and token"),
             )
         return self
 
 
 class NewSamples(Said):
-    """Swabs, in any order, as often as the device likes."""
+    """A batch of swabs, in any order. It can be repeated."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [SAMPLE]}]})
 
@@ -149,9 +149,9 @@ class NewSamples(Said):
 
 
 class Swabs(QuickBody, frozen=True):
-    """A batch of swabs: to read a thousand models took as long as all that is decided of them.
+    """A batch of swabs, decoded by msgspec because decoding 1,000 models took as long as deciding all of them.
 
-    A time finer than a microsecond is rounded; the model would cut it.
+    A time finer than a microsecond is rounded here; the model truncates it.
     """
 
     says = NewSamples
@@ -159,14 +159,14 @@ class Swabs(QuickBody, frozen=True):
     items: Annotated[list[SentSwab], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
 
     def keys(self) -> int:
-        """As of any quick body; one that names no person, or two, is never plainly right, and the model says why."""
+        """Count the keys. Returns -1 if an item has no person or two, so that the model reads the body and says why."""
         if any((item.resident_id is None) == (item.token is None) for item in self.items):
             return -1
         return 1 + len(self.items) * (len(SentSwab.__struct_fields__) - 1)
 
 
 class SampleAnswer(BaseModel):
-    """What became of one swab: kept, kept already, undone since, or refused and why."""
+    """The answer for one swab: kept, already kept before, undone meanwhile, or refused with a problem."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -176,13 +176,13 @@ class SampleAnswer(BaseModel):
     problem: Refusal | None = None
     resident_id: UUID | None = Field(
         default=None,
-        description="Whom the scanned code named, if the record came with one: `GET /registry/v1/residents/{id}` shows "
-        "the person masked, to compare.",
+        description="The person identified by the scanned code, if the record had one. To compare, "
+        "`GET /registry/v1/residents/{id}` shows the person masked.",
     )
 
 
 class SampleAnswers(BaseModel):
-    """An answer for each swab, in the order in which they were sent."""
+    """One answer for each swab, in the order of the request."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -207,7 +207,7 @@ class SampleAnswers(BaseModel):
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """A `SampleAnswer` as it is made."""
+    """A `SampleAnswer` as a msgspec struct, which is faster to encode."""
 
     id: UUID
     status: Literal["kept", "already", "undone", "refused"]
@@ -222,7 +222,7 @@ DiscardReason = Literal["lost", "leaked", "broken", "unlabelled", "too_old"]
 
 
 class Undo(Said):
-    """Why a swab does not count: it was a mistake, or it was never finished."""
+    """The reason to undo a swab: a mistake, or a swab that was not finished."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "aborted_swab"}]})
 
@@ -230,7 +230,7 @@ class Undo(Said):
 
 
 class MoveSample(Said):
-    """Into which tube of the round a swab really went."""
+    """The tube of the round that the swab is really in."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tube_number": "000000000147", "reason": "wrong_tube"}]})
 
@@ -268,7 +268,7 @@ class KeptSample(BaseModel):
 
 
 class RefusedSample(BaseModel):
-    """A record of a swab that has happened and could not be kept, with the code of the problem."""
+    """A record of a swab that was taken but could not be kept, with the code of the problem."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -291,34 +291,36 @@ class RefusedSample(BaseModel):
     sample_id: UUID
     campaign_id: UUID
     tube_number: str
-    resident_id: UUID | None = Field(description="Null if the code that was scanned names nobody for sure.")
+    resident_id: UUID | None = Field(description="Null if the scanned code does not identify anybody.")
     sampled_at: datetime
     reason: str
     refused_at: datetime
-    resolved_at: datetime | None = Field(description="When the same record was kept after all.")
+    resolved_at: datetime | None = Field(description="When the same record was kept later.")
 
 
 class Seal(Said):
-    """The end of filling one tube: from here on its people are those of the manifest."""
+    """The seal of one tube. The manifest fixes the people in it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SEAL]})
 
     tube_number: TubeNumber
-    sealed_at: Instant = Field(description="By the device's clock; at most 5 minutes ahead of the server's.")
+    sealed_at: Instant = Field(description="By the device's clock, at most 5 minutes ahead of the server's.")
     manifest: Annotated[
         list[UUID],
         Field(
-            min_length=1, max_length=MOST_LISTED, description="The ids of all its samples, also of those not sent yet."
+            min_length=1,
+            max_length=MOST_LISTED,
+            description="The ids of all samples in the tube, including those not sent yet.",
         ),
         AfterValidator(_each_once),
     ]
     laboratory: PartyName | None = Field(
-        default=None, description="Where it goes, if that is known; a box says so too."
+        default=None, description="The laboratory it goes to, if known. The box can set it later."
     )
 
 
 class Seals(Said):
-    """Seals, in any order, as often as the device likes."""
+    """A batch of seals, in any order. It can be repeated."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [SEAL]}]})
 
@@ -326,21 +328,23 @@ class Seals(Said):
 
 
 class SealAnswer(BaseModel):
-    """What became of one seal."""
+    """The answer for one seal."""
 
     model_config = ConfigDict(frozen=True)
 
     tube_number: str
     status: Literal["sealed", "already", "refused"]
-    missing: int = Field(default=0, description="Listed samples whose records have not come yet.")
+    missing: int = Field(default=0, description="Number of listed samples whose records have not arrived yet.")
     set_aside: list[UUID] = Field(
-        default=[], description="Samples that were in the tube and not listed: now refused, their people missing again."
+        default=[],
+        description="Samples in the tube that were not listed. They are now refused, and their people count as missing "
+        "again.",
     )
     problem: Refusal | None = None
 
 
 class SealAnswers(BaseModel):
-    """An answer for each seal, in the order in which they were sent."""
+    """One answer for each seal, in the order of the request."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -365,7 +369,7 @@ class SealAnswers(BaseModel):
 
 
 class Discard(Said):
-    """Why a tube cannot be tested. Its people are called again."""
+    """The reason why a tube cannot be tested. Its people must be swabbed again."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "lost"}]})
 
@@ -375,8 +379,8 @@ class Discard(Said):
 class OwnSample(BaseModel):
     """One's own swab, from the tube to the result.
 
-    A suspicious pool does not say who of its people is infected. So its members read `retest` until their own single
-    swab has a result. That result is shown with that swab; the pool's never becomes the person's.
+    A positive or inconclusive pool does not say who is infected. So its members read `retest` until their own single
+    swab has a result. That result is shown with that swab. The pool's result is never shown as the person's.
     """
 
     model_config = ConfigDict(
@@ -404,13 +408,15 @@ class OwnSample(BaseModel):
     campaign: str
     tube_number: str
     people: TubePeople
-    drill: bool = Field(description="Whether it was a drill. The result of a drill is not shown: it is nobody's.")
+    drill: bool = Field(
+        description="Whether it was a drill. The result of a drill is not shown, because it belongs to nobody."
+    )
     sampled_at: datetime
     stage: OwnStage = Field(
-        description="`under_retest`: the tube must be checked by a single swab of one's own. `retested`: that swab has "
-        "its result, which is shown with it."
+        description="`under_retest`: the person needs an own single swab. `retested`: that swab has its result, which "
+        "is shown with it."
     )
     outcome: OwnOutcome | None = Field(
-        default=None, description="`positive` only of a tube with nobody else in it. `retest`: a single swab is due."
+        default=None, description="`positive` only for a tube with nobody else in it. `retest`: a single swab is due."
     )
     reported_at: datetime | None = None

@@ -1,7 +1,7 @@
-"""Seals: from here on the people of a tube are those its manifest lists.
+"""Seals: the manifest of a seal fixes the people of a tube.
 
-A listed record may come later; one that was in the tube and is not listed is set aside, just as it is refused when it
-comes afterwards: whichever arrives first, the outcome is the same.
+A listed record may arrive after the seal. An unlisted record that is in the tube is set aside, and one that arrives
+later is refused. So the outcome does not depend on the order of arrival.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -18,15 +18,16 @@ from services.testing.limits import CLOCK_AHEAD
 from services.testing.problems import ManifestWrong, SealDiffers, TubeDiscarded, TubeUnknown
 from services.testing.retests import use_cases as retests
 from services.testing.tubes import lookup
-from services.testing.tubes.corrections import RECOUNT
+from services.testing.tubes.corrections import RECOUNT_TUBES
 from services.testing.tubes.lookup import Named
+from services.testing.tubes.rules import states_before
 from services.testing.tubes.said import publish_tubes
 from services.testing.tubes.schemas import Seal, SealAnswer
 from shared.problems import ClockAhead, Language, Problem
 from shared.work import Work
 
-# Listed samples that will never come into this tube: undone, or recorded in another one.
-STRAY = text("""
+# Listed samples that can never be in this tube, because they were undone or recorded in another tube.
+SELECT_STRAY_SAMPLES = text("""
     SELECT listed.tube_id, count(*) AS samples
     FROM unnest(CAST(:tubes AS uuid[]), CAST(:samples AS uuid[])) AS listed (tube_id, sample_id)
     JOIN samples ON samples.id = listed.sample_id
@@ -34,7 +35,7 @@ STRAY = text("""
     GROUP BY listed.tube_id
 """)
 
-SET_ASIDE = text("""
+SET_ASIDE_SAMPLES = text("""
     WITH aside AS (
         DELETE FROM samples USING tubes
         WHERE tubes.id = samples.tube_id AND tubes.id = ANY(CAST(:tubes AS uuid[])) AND undone_at IS NULL
@@ -53,7 +54,7 @@ SET_ASIDE = text("""
     SELECT id, tube_id FROM aside ORDER BY id
 """)
 
-SEAL = text("""
+SEAL_TUBES = text("""
     UPDATE tubes SET state = 'sealed', sealed_at = seal.sealed_at, manifest = CAST(seal.manifest AS uuid[]),
         laboratory = coalesce(seal.laboratory, tubes.laboratory),
         people = coalesce(held.regular, 0),
@@ -66,14 +67,14 @@ SEAL = text("""
         SELECT tube_id, count(*) AS samples, count(*) FILTER (WHERE exception IS NULL) AS regular
         FROM samples WHERE tube_id = ANY(CAST(:ids AS uuid[])) AND undone_at IS NULL GROUP BY tube_id
     ) AS held ON held.tube_id = seal.id
-    WHERE tubes.id = seal.id
+    WHERE tubes.id = seal.id AND tubes.state = ANY(CAST(:states AS text[]))
     RETURNING tubes.id, tubes.missing
 """)
 
 
 @dataclass
 class Batch:
-    """One batch of seals while it is decided."""
+    """One batch of seals while it is decided. The answers are kept by the index of the seal."""
 
     seals: Sequence[Seal]
     language: Language
@@ -82,11 +83,12 @@ class Batch:
     def refuse(self, place: int, problem: type[Problem], at: str, **values: object) -> None:
         """Answer a seal with a problem."""
         shown: dict[str, Any] = dict(values)
-        said = refusal(problem(at=f"/items/{place}/{at}", **shown), self.language)
-        self.answers[place] = SealAnswer(tube_number=self.seals[place].tube_number, status="refused", problem=said)
+        refused = refusal(problem(at=f"/items/{place}/{at}", **shown), self.language)
+        self.answers[place] = SealAnswer(tube_number=self.seals[place].tube_number, status="refused", problem=refused)
 
 
 async def seal_tubes(work: Work, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
+    """Seal a batch of tubes. Returns one answer for each seal, in order."""
     batch = Batch(seals, language)
     named = await lookup.find_tubes(work, (seal.tube_number for seal in seals))
     known = await known_laboratories(work, (seal.laboratory for seal in seals if seal.laboratory))
@@ -103,7 +105,7 @@ async def seal_tubes(work: Work, seals: Sequence[Seal], language: Language) -> l
 
 
 def _decide(work: Work, batch: Batch, named: Mapping[str, Named], tubes: Mapping[UUID, RowMapping]) -> dict[UUID, int]:
-    """Answer what can be answered; of the rest, the place of the seal of each tube."""
+    """Answer the seals that need no statement. Returns the others: the index of the seal for each tube to seal."""
     wanted: dict[UUID, int] = {}
     for place, seal in enumerate(batch.seals):
         tube = tubes.get(named[seal.tube_number].id) if seal.tube_number in named else None
@@ -121,7 +123,7 @@ def _decide(work: Work, batch: Batch, named: Mapping[str, Named], tubes: Mapping
 
 
 async def _refuse_unknown(work: Work, batch: Batch, wanted: dict[UUID, int], known: Set[str]) -> None:
-    """Refuse seals for laboratories that nobody has. The tube stays as it was, and can be sealed for another."""
+    """Refuse seals for unregistered laboratories. The tube stays open and can be sealed for another laboratory."""
     unknown = {id_: name for id_, at in wanted.items() if (name := batch.seals[at].laboratory) and name not in known}
     some = await some_laboratories(work) if unknown else ""
     for id_, name in unknown.items():
@@ -137,7 +139,7 @@ def _answer_sealed(batch: Batch, place: int, manifest: frozenset[UUID], missing:
 
 
 def _answer_twins(batch: Batch) -> None:
-    """Answer the seals of tubes that the same batch seals twice."""
+    """Answer a second seal of the same tube in the batch."""
     first = {
         batch.seals[place].tube_number: (batch.seals[place], answer) for place, answer in sorted(batch.answers.items())
     }
@@ -157,25 +159,26 @@ def _listed(batch: Batch, wanted: Mapping[UUID, int]) -> tuple[list[UUID], list[
 
 async def _stray(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> dict[UUID, int]:
     tubes, samples = _listed(batch, wanted)
-    rows = await work.rows(STRAY, tubes=tubes, samples=samples)
+    rows = await work.rows(SELECT_STRAY_SAMPLES, tubes=tubes, samples=samples)
     return {row["tube_id"]: row["samples"] for row in rows}
 
 
 async def _seal(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> None:
     tubes, samples = _listed(batch, wanted)
     aside: dict[UUID, list[UUID]] = {}
-    for row in await work.rows(SET_ASIDE, tubes=list(wanted), tubes_listed=tubes, samples_listed=samples):
+    for row in await work.rows(SET_ASIDE_SAMPLES, tubes=list(wanted), tubes_listed=tubes, samples_listed=samples):
         aside.setdefault(row["tube_id"], []).append(row["id"])
     if aside:
         await retests.recall(work, aside)
-        await work.run(RECOUNT, ids=list(aside))
+        await work.run(RECOUNT_TUBES, ids=list(aside))
     seals = [batch.seals[place] for place in wanted.values()]
     sealed = await work.rows(
-        SEAL,
+        SEAL_TUBES,
         ids=list(wanted),
         sealed=[seal.sealed_at for seal in seals],
         manifests=["{" + ",".join(str(id_) for id_ in sorted(seal.manifest)) + "}" for seal in seals],
         laboratories=[seal.laboratory for seal in seals],
+        states=states_before("seal"),
         now=work.now,
     )
     for row in sealed:

@@ -1,4 +1,4 @@
-"""Tubes: rolls of numbers, tubes, the samples in them, and records that could not be kept."""
+"""Tables of tubes: rolls of numbers, tubes, their samples, and refused records."""
 
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +16,7 @@ IDS = ARRAY(PG_UUID(as_uuid=True))
 
 
 class SerialRow(Base):
-    """The next serial of a tube. One row; rolls take from it, and nothing ever goes back."""
+    """The next free serial of a tube, in a single row. A serial is never returned."""
 
     __tablename__ = "tube_serials"
 
@@ -27,7 +27,7 @@ class SerialRow(Base):
 
 
 class RollRow(Row):
-    """A range of tube numbers for one place in one round, so that devices without a network cannot clash."""
+    """A range of tube numbers for one region in one round, so that offline devices cannot conflict."""
 
     __tablename__ = "rolls"
 
@@ -42,7 +42,7 @@ class RollRow(Row):
     )
 
     def public(self) -> Roll:
-        """As the API says it: every number of the range."""
+        """Return the API's form, with every number of the range."""
         return Roll.model_validate(
             {
                 "id": self.id,
@@ -55,7 +55,7 @@ class RollRow(Row):
 
 
 class TubeRow(Row):
-    """One tube of one round. It comes to be by its number, at its first swab or at its seal."""
+    """One tube of one round. Its first swab or its seal creates the row."""
 
     __tablename__ = "tubes"
 
@@ -112,7 +112,7 @@ class TubeRow(Row):
 
 
 class SampleRow(Base):
-    """One person's swab in a tube. `region` is the tube's; `home` the grid in which the round expects the person."""
+    """One person's swab in a tube. `region` is that of the tube, `home` the grid where the round expects the person."""
 
     __tablename__ = "samples"
 
@@ -160,7 +160,7 @@ class SampleRow(Base):
 
 
 class RefusedSampleRow(Row):
-    """A record of a swab that has happened and could not be kept: named, with its reason, and visible."""
+    """A record of a swab that was taken but could not be kept, with the reason. Staff see and resolve it."""
 
     __tablename__ = "refused_samples"
 

@@ -1,4 +1,4 @@
-"""Tubes: what is asked of them, and their end before the laboratory's."""
+"""Use cases of tubes: list, show and discard them, and list samples."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -23,20 +23,20 @@ from shared.work import InvalidCursor, Listed, Page, Work
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
-DISCARD = text("""
+DISCARD_TUBE = text("""
     UPDATE tubes SET state = 'discarded', discarded_at = :now, discard_reason = :reason,
         version = version + 1, updated_at = :now
-    WHERE id = :id
+    WHERE id = :id AND state = ANY(CAST(:states AS text[]))
 """)
 
-MY_SAMPLES = text("""
+SELECT_MY_SAMPLES = text("""
     SELECT id, sampled_at FROM samples
     WHERE undone_at IS NULL AND (sampled_at, id) < (:sampled_at, :id)
     ORDER BY sampled_at DESC, id DESC LIMIT :limit
 """)
 
-# What `rules.told` reads of each tube. A retest with an outcome is one whose person has the result of an own swab.
-MY_TUBES = text(f"""
+# The input of `rules.told` for each sample. `retested`: the person's own single swab has a result.
+SELECT_MY_TUBES = text(f"""
     SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number,
         CASE WHEN {pool("tubes")} THEN 'pool' ELSE 'single' END AS people,
         tubes.drill, samples.sampled_at, tubes.state, tubes.held, tubes.outcome, tubes.reported_at,
@@ -48,11 +48,12 @@ MY_TUBES = text(f"""
 """)  # noqa: S608 - a condition of this service
 
 OWN_CURSOR = r"^[0-9a-f]{1,14}-[0-9a-f]{32}$"
-"""A place in the list of one's own samples: when the swab was taken, in microseconds, and its id."""
+"""A cursor of the list of one's own samples: the time of the swab in microseconds (hex), and its id."""
 NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 async def get_tube(work: Work, tube_id: UUID) -> Tube:
+    """Return one tube with its samples."""
     await work.get(TubeRow, tube_id)
     async with work.everywhere():
         tube = (await say_tubes(work, [tube_id]))[0]
@@ -63,6 +64,7 @@ async def get_tube(work: Work, tube_id: UUID) -> Tube:
 async def list_tubes(
     work: Work, campaign_id: UUID | None, state: TubeState | None, number: str | None, page: Page
 ) -> Listed[Tube]:
+    """Return one page of tubes within the caller's scope."""
     statement = select(TubeRow)
     if campaign_id is not None:
         statement = statement.where(TubeRow.campaign_id == campaign_id)
@@ -72,28 +74,29 @@ async def list_tubes(
         statement = statement.where(TubeRow.number == number)
     listed = await work.page(statement, page, lambda row: row.id)
     async with work.everywhere():
-        said = {tube.id: tube for tube in await say_tubes(work, listed.items)}
-    work.saw(sample.resident_id for tube in said.values() for sample in tube.samples)
-    return Listed(items=[said[id_] for id_ in listed.items], next_cursor=listed.next_cursor)
+        tubes = {tube.id: tube for tube in await say_tubes(work, listed.items)}
+    work.saw(sample.resident_id for tube in tubes.values() for sample in tube.samples)
+    return Listed(items=[tubes[id_] for id_ in listed.items], next_cursor=listed.next_cursor)
 
 
 async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
-    """A held result that is not positive is in force for nobody, so its tube may still be given up."""
+    """Discard a tube, or give it up if its result is held."""
     tube = (await lock_tubes(work, [tube_id])).get(tube_id)
     if tube is None:
         raise NotFound()
-    given_up = tube["state"] == "resulted" and tube["missing"] > 0 and tube["outcome"] in ("negative", "invalid")
-    if not given_up and rules.move(tube["state"], "discard") is None:
+    move = rules.discard_move(tube["outcome"], missing=tube["missing"])
+    if rules.move(tube["state"], move) is None:
         raise TubeMoveForbidden(state=STATES[tube["state"]])
     async with work.everywhere():
-        await work.run(DISCARD, id=tube_id, now=work.now, reason=discard.reason)
+        await work.run(DISCARD_TUBE, id=tube_id, now=work.now, reason=discard.reason, states=rules.states_before(move))
         await consequences.follow(work, {tube_id: News("discarded", tube["outcome"])})
-        said = (await say_tubes(work, [tube_id]))[0]
-    work.saw(sample.resident_id for sample in said.samples)
-    return said
+        discarded = (await say_tubes(work, [tube_id]))[0]
+    work.saw(sample.resident_id for sample in discarded.samples)
+    return discarded
 
 
 async def list_refused_samples(work: Work, resolved: bool, page: Page) -> Listed[RefusedSample]:
+    """Return one page of refused records. `resolved`: include those kept later."""
     statement = select(RefusedSampleRow)
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
@@ -116,13 +119,14 @@ def _say_refused(row: RefusedSampleRow) -> RefusedSample:
 
 
 async def list_my_samples(work: Work, cursor: str | None, limit: int) -> Listed[OwnSample]:
+    """Return one page of the swabs of the caller and the caller's dependants, newest first."""
     sampled_at, id_ = NEWEST if cursor is None else _own_place(cursor)
-    found = await work.rows(MY_SAMPLES, sampled_at=sampled_at, id=id_, limit=limit + 1)
-    shown = found[:limit]
+    matches = await work.rows(SELECT_MY_SAMPLES, sampled_at=sampled_at, id=id_, limit=limit + 1)
+    shown = matches[:limit]
     async with work.everywhere():
-        samples = [_own(row) for row in await work.rows(MY_TUBES, ids=[row["id"] for row in shown])]
+        samples = [_own(row) for row in await work.rows(SELECT_MY_TUBES, ids=[row["id"] for row in shown])]
     work.saw(sample.resident_id for sample in samples)
-    return Listed(items=samples, next_cursor=_own_cursor(shown[-1]) if len(found) > limit else None)
+    return Listed(items=samples, next_cursor=_own_cursor(shown[-1]) if len(matches) > limit else None)
 
 
 def _own(row: RowMapping) -> OwnSample:
@@ -154,7 +158,7 @@ def _own_cursor(row: RowMapping) -> str:
 
 
 def _own_place(cursor: str) -> tuple[datetime, UUID]:
-    """The swab a cursor names. Raises `InvalidCursor`."""
+    """Parse a cursor into the time and the id of a swab. Raises `InvalidCursor`."""
     if not re.fullmatch(OWN_CURSOR, cursor, re.ASCII):
         raise InvalidCursor()
     microseconds, _, id_ = cursor.partition("-")
