@@ -93,7 +93,7 @@ async def test_an_app_has_no_secret(district: District) -> None:
         ({"people": "nobody"}, "The client cannot be registered: --for: Input should be 'everyone', 'staff' or "),
         (
             {"kind": "app", "redirect_uris": ["http://a.example"]},
-            "The client cannot be registered: --redirect: Use https, http on a loopback address, or the private scheme of an app.",
+            "The client cannot be registered: --redirect: Use https, http on a loopback address, or the private ",
         ),
     ],
     ids=["misspelt role", "role of people", "no party", "no name", "no region", "nobody", "unsafe redirect"],
