@@ -27,7 +27,7 @@ def client_of(scope: Mapping[str, Any], proxies: Networks) -> str:
 
 
 def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
-    """Return the client address: the peer, or if it is a known proxy the last other address in X-Forwarded-For.
+    """Return the client address: the peer, or behind known reverse proxies the last other one in X-Forwarded-For.
 
     An IPv6 client is represented by its /64, because one household or machine gets a whole /64.
     """
@@ -44,7 +44,7 @@ def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
 
 
 class Unbelieved:
-    """Counts requests with X-Forwarded-For from an unknown proxy. All clients behind it count as one client."""
+    """Counts requests with X-Forwarded-For from an unknown reverse proxy. Its clients all count as one."""
 
     def __init__(self) -> None:
         self._logged_at: float | None = None

@@ -1,7 +1,7 @@
 """The sign-in pages: routes for browsers, outside of the API.
 
 A sign-in is bound to the browser in which it began: the cookie, the token in each form and the Origin header must
-match. This prevents login CSRF and clickjacking.
+match. So nobody can make another browser sign in or submit a form. The pages cannot be framed (pages.py).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -35,7 +35,7 @@ class Visitor:
 
 
 def visitor_of(request: Request, proxies: Networks) -> Visitor:
-    """Return the visitor of a request. Known proxies are skipped."""
+    """Return the visitor of a request. Known reverse proxies are skipped."""
     return Visitor(
         network=client_of(request, proxies),
         browser=request.cookies.get(BROWSER, ""),

@@ -157,7 +157,7 @@ def _requested_id(query: bytes) -> UUID | None:
 
 
 def person_of(actor: Actor, requested: UUID | None) -> UUID:
-    """Return whose code to show. Raises NotFound for a stranger, as for an unknown id, and NotBound."""
+    """Return whose code to show. Raises NotBound, or NotFound if the caller may not act for the person."""
     person = requested or actor.resident_id
     if person is None:
         raise NotBound()
