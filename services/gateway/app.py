@@ -7,7 +7,7 @@ from dataclasses import replace
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
-from services.gateway import acts  # noqa: F401 - declares what the operations do, in words
+from services.gateway import acts  # noqa: F401 - declares the texts of audit entries
 from services.gateway.accounts import routes as accounts
 from services.gateway.audit import routes as audit
 from services.gateway.clients import routes as clients
@@ -86,7 +86,7 @@ API = Api(
 
 
 def create_app(settings: Settings, house: House | None = None) -> FastAPI:
-    """The application of one API process."""
+    """Create the application of one API process."""
     house = house or House.build(settings)
     engines = Engines.of(settings)
     trust = Trust.of(settings)
@@ -100,7 +100,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
     )
 
     def beside(house: House) -> Sequence[BaseRoute]:
-        """What stands beside FastAPI: the hot routes, and the ways through the edge."""
+        """Return the routes outside FastAPI: the fast path, sign-in, pages, and forwarding to other services."""
         house.refreshed.append(trust.own.refresh)
         return [
             *engines.routes(house, trust),
@@ -114,13 +114,13 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         ]
 
     def within(app: FastAPI) -> None:
-        """What every request from outside passes, but those of the hot routes."""
+        """Add the middleware for all requests from outside, except those on the fast path."""
         app.add_middleware(Guard, settings=settings, bearer_of=trust.bearer_of)
         browsers.let_in(app, settings)
 
     @asynccontextmanager
     async def running(house: House) -> AsyncIterator[None]:
-        """What goes on beside the requests."""
+        """Run the background tasks of the process."""
         async with engines.running(house), trust.running(), signing_in.running(house), points_protecting.kept():
             yield
 
@@ -138,5 +138,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         authenticate=outside_tokens(trust),
     )
     app = build(settings, api, house)
-    app.add_middleware(forward_auth.ForwardAuth, gate=gate)  # last: in front of all limits, for proxies only
+    app.add_middleware(
+        forward_auth.ForwardAuth, gate=gate
+    )  # added last, so it runs before all limits; only for proxies
     return app

@@ -1,4 +1,4 @@
-"""The foundation of this service's tables."""
+"""Base classes of this service's tables."""
 
 from sqlalchemy.orm import DeclarativeBase
 
@@ -14,7 +14,7 @@ class Base(DeclarativeBase):
 
 
 class Row(db.Row, Base):
-    """A table of things with an id, an order, a version and a region."""
+    """Base of tables with an id, a sequence number, a version and a region."""
 
     __abstract__ = True
 

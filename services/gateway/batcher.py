@@ -1,7 +1,7 @@
-"""Requests that wait while a connection is busy go to the database together; a lone one goes at once. No timer.
+"""Runs concurrent requests as one batch in the database. Without timer: a single request runs at once.
 
-The busier the door, the larger the batches: one statement and one commit then serve many requests, each of which is
-answered only when its commit is on disk.
+Requests that arrive while a connection is busy form its next batch. So batches grow with the load, and one statement
+and one commit serve many requests. Each request is answered only after the commit is on disk.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 RunBatch: TypeAlias = Callable[[Sequence[Asked]], Awaitable[Sequence[Answered | Exception]]]
-"""Answers a batch, in its order; an exception in place of an answer is that item's alone."""
+"""Runs a batch and returns the answers in its order. An exception in the list fails only the item at its position."""
 Prepare: TypeAlias = Callable[[asyncpg.Connection], Awaitable[RunBatch[Asked, Answered]]]
-"""Makes a connection ready, once."""
+"""Prepares a new connection and returns the function that runs batches on it."""
 Connect: TypeAlias = Callable[[], Awaitable[asyncpg.Connection]]
 
 LARGEST_BATCH = 256
@@ -37,15 +37,15 @@ LOST = (
     asyncpg.exceptions.ReadOnlySQLTransactionError,
     asyncpg.exceptions.InvalidCachedStatementError,
 )
-"""What a new connection mends. Anything else is about the data."""
+"""Errors after which the connection is replaced. All others are caused by the data."""
 TRANSIENT = (asyncpg.exceptions.TransactionRollbackError,)
 
 CONNECTION_SETTINGS = {
     "application_name": "gateway door",
     "synchronous_commit": "on",
     "jit": "off",
-    # These only ever look up by key. A plan made while the tables were still small would read a million codes a batch
-    # until the next ANALYZE.
+    # All statements look up rows by key. A plan made while the tables were small would read a million codes for each
+    # batch until the next ANALYZE.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -59,9 +59,9 @@ log = structlog.get_logger()
 
 
 class Batcher(Generic[Asked, Answered]):
-    """Answers requests in batches over a few connections of its own.
+    """Answers requests in batches over its own connections.
 
-    A class, because it is a running thing: a bounded queue and the tasks that drain it, from `start` to `stop`.
+    It has a bounded queue, and one task for each connection from `start` to `stop`.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Batcher(Generic[Asked, Answered]):
         await self.stop()
 
     async def start(self) -> None:
-        """Begin to connect. Returns when the first connections were tried, whether or not the database is there."""
+        """Start to connect. Returns after the first attempts, even if the database is not available."""
         self._open = True
         self._loop = loop = asyncio.get_running_loop()
         tried = [loop.create_future() for _ in range(self._connections)]
@@ -108,7 +108,7 @@ class Batcher(Generic[Asked, Answered]):
         await asyncio.gather(*tried)
 
     async def stop(self) -> None:
-        """Answer those who wait, then close. Nobody new is let in."""
+        """Answer the waiting requests, then close. New requests are refused."""
         self._open = False
         for idle in self._idle:
             _settle(idle, None)
@@ -118,7 +118,7 @@ class Batcher(Generic[Asked, Answered]):
         self._refuse_waiting()
 
     async def ask(self, item: Asked) -> Answered:
-        """The answer to one request, once its batch is committed. Raises Unavailable, or this item's own error."""
+        """Return the answer to one request after its batch has committed. Raises Unavailable or the item's error."""
         loop = self._loop
         if loop is None or not self.ready or len(self._waiting) >= self._longest_queue:
             raise Unavailable()
@@ -129,7 +129,7 @@ class Batcher(Generic[Asked, Answered]):
         return await future
 
     async def _keep_serving(self, tried: "asyncio.Future[None]") -> None:
-        """One connection, made again whenever it is lost, with growing pauses."""
+        """Keep one connection, and reconnect with growing pauses when it is lost."""
         pause = FIRST_PAUSE_SECONDS
         while self._open:
             try:
@@ -140,11 +140,11 @@ class Batcher(Generic[Asked, Answered]):
                 pause = FIRST_PAUSE_SECONDS if await self._serve(connection, tried) else pause
             _settle(tried, None)
             if self._open:
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads reconnections, guards nothing
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - only spreads reconnections
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _serve(self, connection: asyncpg.Connection, tried: "asyncio.Future[None]") -> bool:
-        """Answer batches over one connection until it is lost or all is done. Says whether it ever worked."""
+        """Answer batches over one connection until it is lost or stopped. Returns whether it ever worked."""
         try:
             run = await asyncio.wait_for(self._ready(connection), self._timeout_seconds)
         except (*LOST, asyncpg.PostgresError) as error:
@@ -174,7 +174,7 @@ class Batcher(Generic[Asked, Answered]):
         return run
 
     async def _next_batch(self, connection: asyncpg.Connection) -> list[tuple[Asked, "asyncio.Future[Answered]"]]:
-        """Those who wait, up to a batch; waits until there is one. Empty when stopping."""
+        """Wait for requests and return up to one batch of them. Empty when stopping."""
         while True:
             while self._waiting:
                 count = min(len(self._waiting), self._largest_batch)
@@ -189,7 +189,7 @@ class Batcher(Generic[Asked, Answered]):
             await self._wait(connection)
 
     async def _wait(self, connection: asyncpg.Connection) -> None:
-        """Sleep until somebody asks, or the connection is gone."""
+        """Sleep until a request arrives or the connection is lost."""
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def gone(_: object) -> None:
@@ -207,12 +207,12 @@ class Batcher(Generic[Asked, Answered]):
     async def _answer(
         self, run: RunBatch[Asked, Answered], batch: list[tuple[Asked, "asyncio.Future[Answered]"]]
     ) -> None:
-        """Run one batch. If its data are at fault it is halved until the faulty item stands alone."""
+        """Run one batch. If the data cause an error, split the batch in halves until the faulty item is alone."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answers = await run([item for item, _ in batch])
             if len(answers) != len(batch):
-                raise AssertionError("a batch has an answer for each of its items")
+                raise AssertionError("a batch must have one answer for each item")
         except LOST as error:
             for _, future in batch:
                 _fail(future, Unavailable())
@@ -244,7 +244,7 @@ class Batcher(Generic[Asked, Answered]):
 
 
 def connector(dsn: str, **settings: str) -> Connect:
-    """How a batcher connects: with plans that cannot go wrong as the tables grow."""
+    """Return a function that connects, with settings that force plans by index."""
 
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(dsn, server_settings=CONNECTION_SETTINGS | settings, command_timeout=None)

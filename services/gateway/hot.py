@@ -1,4 +1,4 @@
-"""The two hot paths of the gateway, with the connections of their own that they are answered over."""
+"""The two fast-path routes of the gateway (verify, own code), with their own database connections."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class Engines:
-    """What runs as long as the process does."""
+    """The batchers and keys of a process."""
 
     door: Door
     codes: OwnCodes
@@ -32,7 +32,7 @@ class Engines:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Engines that are not started yet."""
+        """Create the engines. They are not started yet."""
         return cls(
             door_over(_connector(settings, "door"), clock.now),
             codes_over(_connector(settings, "resident")),
@@ -40,7 +40,7 @@ class Engines:
         )
 
     def routes(self, house: House, trust: Trust) -> Sequence[BaseRoute]:
-        """Where they are asked."""
+        """Return the fast-path routes."""
         authenticate = hot_tokens(trust, house.settings)
         house.refreshed.append(self.keys.refresh)
         return [
@@ -50,7 +50,7 @@ class Engines:
 
     @asynccontextmanager
     async def running(self, _: House) -> AsyncIterator[None]:
-        """Connected, as far as the database is there."""
+        """Run the batchers. They connect as soon as the database is available."""
         async with self.door, self.codes:
             yield
 

@@ -1,4 +1,4 @@
-"""The gateway service's worker: which reactions, jobs and ticks there are."""
+"""The worker of the gateway service: its reactions, jobs and periodic tasks."""
 
 from services.gateway.accounts.use_cases import forget_what_is_over
 from services.gateway.codes import reactions
@@ -34,5 +34,5 @@ WORKER = Worker(
 
 
 def run(settings: Settings) -> None:
-    """Run until told to stop."""
+    """Run the worker until it is stopped."""
     run_worker(settings, WORKER)

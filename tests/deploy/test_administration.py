@@ -87,13 +87,13 @@ async def test_an_app_has_no_secret(district: District) -> None:
     [
         ({"role": "labratory"}, "No machine has the role labratory: there are laboratory, desk_120, "),
         ({"role": "command"}, "No machine has the role command: there are laboratory, "),
-        ({"party": ""}, "The client cannot be registered: A machine has a role and a party."),
+        ({"party": ""}, "The client cannot be registered: A machine requires a role and a party."),
         ({"client_id": "L"}, "The client cannot be registered: CLIENT_ID 'L': 3 to 100 small letters, "),
         ({"region": "Xintang"}, "The client cannot be registered: --region 'Xintang': 2 to 16 digits, "),
         ({"people": "nobody"}, "The client cannot be registered: --for: Input should be 'everyone', 'staff' or "),
         (
             {"kind": "app", "redirect_uris": ["http://a.example"]},
-            "The client cannot be registered: --redirect: Use https, http on this machine, or an app's scheme.",
+            "The client cannot be registered: --redirect: Use https, http on a loopback address, or the private ",
         ),
     ],
     ids=["misspelt role", "role of people", "no party", "no name", "no region", "nobody", "unsafe redirect"],

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from services.gateway.codes import rules
-from services.gateway.codes.use_cases import RENEW_ONLY, facts_of, policy_now
+from services.gateway.codes.use_cases import RENEW_LAST_NEGATIVES, facts_of, policy_now
 from services.gateway.worker import WORKER
 from shared import clock
 from shared.actors import system
@@ -154,7 +154,7 @@ async def test_negatives_are_kept_in_the_order_in_which_codes_are_locked(distric
 
     async def renewing() -> None:
         async with district.houses["gateway"].system_work() as work:
-            await work.run(RENEW_ONLY, ids=literal(ids), sampled=literal([work.now for _ in ids]))
+            await work.run(RENEW_LAST_NEGATIVES, ids=literal(ids), sampled=literal([work.now for _ in ids]))
 
     owner = await asyncpg.connect(district.database.owner_url)
     try:

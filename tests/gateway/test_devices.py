@@ -76,7 +76,7 @@ async def test_the_page_says_which_device_asks(district: District) -> None:
         await browser.follow(await client.get(begun["verification_uri_complete"].partition("8000")[2]))
         assert f'value="{begun["user_code"]}"' in browser.text
         await browser.submit("look", user_code=begun["user_code"])
-        assert f"A device (from 192.0.2.9, code {begun['user_code']}) asks" in browser.text
+        assert f"A device (from 192.0.2.9, code {begun['user_code']}) requests" in browser.text
 
 
 async def test_a_device_that_asks_too_often_is_slowed_down(district: District) -> None:

@@ -99,7 +99,7 @@ async def test_a_service_that_is_away_is_described_as_it_was(district: District,
     assert "/registry/v1/regions" in before["paths"]
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as nowhere:
         monkeypatch.setitem(gateway.peers._clients, "registry", nowhere)
-        documents._openapi["registry"]._asked = -1e9
+        documents._openapi["registry"]._asked_at = -1e9
         assert await documents.openapi() == before
         assert documents.is_whole
         never = Documents(gateway, district.apps["gateway"].openapi)
@@ -133,7 +133,7 @@ async def test_what_a_service_says_again_is_not_made_again(district: District) -
     documents = Documents(district.houses["gateway"], district.apps["gateway"].openapi)
     before = await documents.openapi()
     for remembered in documents._openapi.values():
-        remembered._asked = -1e9
+        remembered._asked_at = -1e9
     assert await documents.openapi() is before
 
 

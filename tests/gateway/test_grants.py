@@ -115,7 +115,7 @@ async def test_a_token_never_outlives_its_grant(district: District, client: http
     district.move_clock(seconds=301)
     assert (await client.get(REGIONS, headers=bearer(tokens["access_token"]))).status_code == 401
     answer = await refreshed(client, tokens["refresh_token"])
-    assert answer.json()["error_description"] == "The grant has ended, or cannot be used in this app"
+    assert answer.json()["error_description"] == "The grant has ended, or it cannot be used in this app"
 
 
 async def test_a_grant_that_ends_stops_what_was_given_in_it(district: District, client: httpx.AsyncClient) -> None:

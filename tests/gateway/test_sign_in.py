@@ -56,12 +56,12 @@ async def test_the_first_administrator_comes_by_a_link_that_is_good_once(distric
     other = await first_link(district)
     done = await set_password(district, link, PASSWORD, login="Chen.Admin", name="陈", party="新塘街道指挥部")
     assert "Your user name: chen.admin" in done.text
-    assert "You can sign in now. Open your application:" in done.text
+    assert "You can sign in now. Open your app:" in done.text
     assert '<li><a href="https://app.example.com">网格员应用</a></li>' in done.text
     async with outside(district) as client:
         for gone in (link, other, link[:-1] + "x"):
             answer = await client.get(gone.removeprefix("http://gateway"))
-            assert (answer.status_code, "already used, or expired" in answer.text) == (404, True)
+            assert (answer.status_code, "was used before, or has expired" in answer.text) == (404, True)
         from tests.gateway.signing_in import Person
 
         pkce = Pkce()
@@ -149,7 +149,7 @@ async def test_nobody_is_sent_where_the_client_is_not(district: District, change
     async with outside(district) as client:
         answer = await client.get("/sign-in/authorize", params=Pkce().asked(**changed))
         assert (answer.status_code, "location" in answer.headers) == (400, False)
-        assert "redirect address differs" in answer.text
+        assert "redirect URI is another one" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ async def test_the_rules_are_told_before_the_first_try_and_all_faults_at_once(di
     async with outside(district) as client:
         browser = Browser(client)
         await browser.follow(await client.get(link))
-        for rule in ("3 to 50 characters", "At least 12 characters", "Residents read it when they ask"):
+        for rule in ("3 to 50 characters", "At least 12 characters", "Residents see it when they check"):
             assert rule in browser.text
         answer = await browser.submit("set", login="L", name="陈", party=" ", password="short", again="x")
         assert answer.status_code == 422

@@ -101,14 +101,14 @@ async def test_a_sealer_that_dies_leaves_nothing_half_done(district: District, m
     async def die(*_: Any) -> None:
         raise ConnectionResetError
 
-    keep = seals._tell
+    keep = seals._record_batch
 
     async def keep_and_die(*given: Any) -> None:
         await keep(*given)
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr(seals, "_tell", keep_and_die)
+        patch.setattr(seals, "_record_batch", keep_and_die)
         await district.until_served()
         with pytest.raises(ConnectionResetError):
             await seal_visits(district.houses["gateway"])

@@ -1,4 +1,4 @@
-"""Counting guesses by lane (rules.py says which, and how many)."""
+"""Counts guesses by lane. rules.py defines the lanes and their limits."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from services.gateway.accounts import rules
 from services.gateway.accounts.rules import Lane
 from shared.work import Work
 
-# A guess is counted before it is looked at: of a thousand at once, no more are looked at than there are tries.
-TAKE = text("""
+# A guess is counted before it is checked, so that of a thousand concurrent guesses only the allowed number is checked.
+COUNT_GUESS = text("""
     INSERT INTO attempts AS kept (lane, count, since)
     VALUES (:lane, 1, :now)
     ON CONFLICT (lane) DO UPDATE
@@ -17,9 +17,9 @@ TAKE = text("""
         since = CASE WHEN kept.since <= :oldest THEN excluded.since ELSE kept.since END
     RETURNING count, since
 """)
-# Of a sliding lane `since` is when it will have drained. Each guess moves it by one step; a full lane stays as it is,
-# so that who goes on guessing does not lengthen the wait of others.
-TAKE_SLIDING = text("""
+# `since` of a sliding lane is the time when it will be empty. Each guess moves it by one step. A guess at a full lane
+# does not move it, so that continued guessing does not lengthen the wait of others.
+COUNT_SLIDING_GUESS = text("""
     INSERT INTO attempts AS kept (lane, count, since)
     VALUES (:lane, 1, CAST(:now AS timestamptz) + CAST(:step AS interval))
     ON CONFLICT (lane) DO UPDATE
@@ -27,15 +27,18 @@ TAKE_SLIDING = text("""
     WHERE greatest(kept.since, CAST(:now AS timestamptz)) + CAST(:step AS interval) <= CAST(:most AS timestamptz)
     RETURNING since
 """)
-LOOK = text("SELECT since FROM attempts WHERE lane = :lane")
-GIVE_BACK = text("""
+SELECT_SINCE = text("SELECT since FROM attempts WHERE lane = :lane")
+UNCOUNT_GUESSES = text("""
     UPDATE attempts SET since = since - CAST(:step AS interval) * CAST(:times AS integer) WHERE lane = :lane
 """)
-CLEAR = text("DELETE FROM attempts WHERE lane = :lane")
+DELETE_COUNT = text("DELETE FROM attempts WHERE lane = :lane")
 
 
 async def take(work: Work, lanes: Sequence[Lane]) -> int:
-    """Count a guess; seconds to wait if a lane is full. A guess that one lane stops counts in no other sliding lane."""
+    """Count a guess in each lane. Returns the seconds to wait if a lane is full, else 0.
+
+    If one lane is full, the guess is not counted in the other sliding lanes.
+    """
     taken: list[Lane] = []
     for lane in lanes:
         wait = await (_take_sliding(work, lane) if lane.sliding else _take(work, lane))
@@ -47,35 +50,35 @@ async def take(work: Work, lanes: Sequence[Lane]) -> int:
 
 
 async def clear(work: Work, lanes: Sequence[Lane]) -> None:
-    """Forget the guesses of somebody who was right; a lane shared with others forgets this one at most."""
-    await give_back(work, lanes)  # in the order in which `take` locks them
+    """Delete the counts after a correct guess. In a lane shared with others only this one guess is taken back."""
+    await give_back(work, lanes)  # in the same order as `take` locks them
     for lane in lanes:
         if not lane.shared:
-            await work.run(CLEAR, lane=lane.key)
+            await work.run(DELETE_COUNT, lane=lane.key)
 
 
 async def give_back(work: Work, lanes: Sequence[Lane], times: int = 1) -> None:
-    """Take guesses out of the sliding lanes again."""
+    """Remove guesses from the shared sliding lanes."""
     for lane in lanes:
         if lane.sliding and lane.shared:
-            await work.run(GIVE_BACK, lane=lane.key, step=lane.step, times=times)
+            await work.run(UNCOUNT_GUESSES, lane=lane.key, step=lane.step, times=times)
 
 
 async def wait_of(work: Work, lane: Lane) -> int:
-    """Seconds until a sliding lane takes a guess, 0 if it would take one now. It waits for no lock."""
-    rows = await work.rows(LOOK, lane=lane.key)
+    """Return the seconds until a sliding lane accepts a guess, 0 if it does now. Takes no lock."""
+    rows = await work.rows(SELECT_SINCE, lane=lane.key)
     return rules.sliding_wait(rows[0]["since"], lane, work.now) if rows else 0
 
 
 async def _take(work: Work, lane: Lane) -> int:
-    (kept,) = await work.rows(TAKE, lane=lane.key, now=work.now, oldest=work.now - lane.window)
+    (kept,) = await work.rows(COUNT_GUESS, lane=lane.key, now=work.now, oldest=work.now - lane.window)
     return rules.wait_seconds(kept["count"], kept["since"], lane, work.now)
 
 
 async def _take_sliding(work: Work, lane: Lane) -> int:
     if wait := await wait_of(work, lane):
-        return wait  # a flood into a full lane does not queue for its row
+        return wait  # return before the upsert, so that many guesses at a full lane do not wait for its row lock
     values = {"lane": lane.key, "now": work.now, "step": lane.step, "most": work.now + lane.window}
-    if await work.rows(TAKE_SLIDING, **values):
+    if await work.rows(COUNT_SLIDING_GUESS, **values):
         return 0
     return max(1, await wait_of(work, lane))

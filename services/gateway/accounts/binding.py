@@ -1,6 +1,7 @@
-"""Which resident an account is: shown by a phone that is theirs and a document, both on one record of the registry.
+"""Links an account to a resident. The proof is a verified phone and a document that are on the same registry record.
 
-One account per resident, one resident per account. The registry is asked between two transactions.
+A resident has at most one account, and an account at most one resident. The call to the registry is made between two
+transactions, so that no transaction stays open during it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,16 +19,16 @@ from shared.work import Work
 
 
 class AccountBound(Problem):
-    """The account is a resident already."""
+    """The account is already linked to a resident."""
 
     status = 409
     code = "account_bound"
-    title = Text(zh="该账号已绑定居民", en="This account is already linked to a resident")
-    fix = Text(zh="如有误，请联系社区", en="If it is wrong, ask your community")
+    title = Text(zh="该账号已绑定居民信息", en="This account is already linked to a resident")
+    fix = Text(zh="如绑定有误，请联系社区", en="If the link is wrong, ask your community")
 
 
 class ResidentBound(Problem):
-    """The resident has an account already."""
+    """The resident already has an account."""
 
     status = 409
     code = "resident_bound"
@@ -36,7 +37,7 @@ class ResidentBound(Problem):
 
 
 class PhoneTaken(Problem):
-    """The phone is another account's."""
+    """The phone number belongs to another account."""
 
     status = 409
     code = "phone_taken"
@@ -45,35 +46,35 @@ class PhoneTaken(Problem):
 
 
 class PhoneUnproven(Problem):
-    """Nobody has shown that a phone is theirs, or the code was wrong."""
+    """The phone number is not verified, or the code is wrong."""
 
     status = 422
     code = "phone_unproven"
-    title = Text(zh="手机号未验证或验证码有误", en="The phone number is not verified, or the code is wrong")
-    fix = Text(zh="请获取验证码后重试", en="Request a code and send it with this request")
+    title = Text(zh="手机号未验证或验证码错误", en="The phone number is not verified, or the code is wrong")
+    fix = Text(zh="请重新获取验证码后再试", en="Request a new code and send it with this request")
 
 
 class NotRecognised(Problem):
-    """No one record has both."""
+    """No record has both the phone number and the document."""
 
     status = 422
     code = "not_recognised"
-    title = Text(zh="未能核实身份", en="Your identity could not be confirmed")
+    title = Text(zh="未能核实您的身份", en="Your identity could not be confirmed")
     fix = Text(
-        zh="请核对证件号码；若手机号与登记的不同，请联系社区更新",
-        en="Check the document number; if another phone is on record, ask your community to change it",
+        zh="请核对证件号码；如手机号与登记的不一致，请联系社区更新",
+        en="Check the document number. If your phone number on record is another one, ask your community to update it",
     )
 
 
 class NotBound(Problem):
-    """The caller has signed in, and nobody knows yet which resident they are."""
+    """The caller has signed in, but the account is not linked to a resident."""
 
     status = 403
     code = "not_bound"
     title = Text(zh="您还没有绑定身份信息", en="Your account is not linked to a resident yet")
     fix = Text(
-        zh="请先用证件号码和手机号绑定",
-        en="Link it first with your document number and phone number",
+        zh="请先使用证件号码和手机号完成绑定",
+        en="First link it with your document number and phone number",
     )
 
 
@@ -81,24 +82,24 @@ PROBLEMS = (AccountBound, ResidentBound, PhoneTaken, PhoneUnproven, NotRecognise
 
 
 Renew = Callable[[Work, str], Awaitable[tuple[str, int] | None]]
-"""A new access token for the session of a token, and its lifetime in seconds; None if the session is not known here."""
+"""Returns a new access token for the session of a token and its lifetime in seconds; None if the session is unknown."""
 
 
 async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender, renew: Renew, token: str) -> Bound:
-    """Make an account the resident its owner has shown to be, and give the session a token that says so."""
+    """Link the caller's account to the resident they prove to be, and issue an access token for this resident."""
     account_id = account_of(caller.subject)
     if account_id is None:
         raise Forbidden()
     phone = await _proven_phone(house, account_id, who, send)
-    asked = {"document_type": who.document_type, "document_number": who.document_number, "phone": phone}
+    query = {"document_type": who.document_type, "document_number": who.document_number, "phone": phone}
     path = "/registry/v1/residents/recognise"
-    answer = await house.peers.call("registry", "POST", path, system("gateway").during(caller.request_id), json=asked)
+    answer = await house.peers.call("registry", "POST", path, system("gateway").during(caller.request_id), json=query)
     if answer.status_code != 200:
         raise UpstreamFailed()
-    found = answer.json()["resident_id"]
-    if found is None:
+    match = answer.json()["resident_id"]
+    if match is None:
         raise NotRecognised()
-    resident_id = UUID(found)
+    resident_id = UUID(match)
     async with house.system_work("bind") as work:
         account = await work.lock(AccountRow, account_id)
         if account.resident_id is not None:
@@ -113,7 +114,7 @@ async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender, r
 
 
 async def _proven_phone(house: House, account_id: UUID, who: WhoIAm, send: Sender) -> str:
-    """The account's phone, after counting the try; one that is proven only now becomes the account's."""
+    """Count the attempt and return the account's phone. A phone verified in this request becomes the account's."""
     tried = phones.Tried()
     async with house.system_work("recognise") as work:
         wait = await attempts.take(work, rules.recognition_lanes(account_id))

@@ -1,4 +1,4 @@
-"""Passwords: argon2id (RFC 9106), off the event loop, a few at a time, in fair turns between network addresses."""
+"""Passwords: argon2id (RFC 9106) in threads, a few at a time, scheduled fairly between network addresses."""
 
 import asyncio
 from functools import cache, partial
@@ -9,7 +9,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from services.gateway.accounts.turns import Turns
 
 AT_ONCE = 2
-"""64 MiB and some 50 ms of a core each: a flood of guesses must not take what the door needs."""
+"""Each takes 64 MiB and about 50 ms of a core. Many guesses must not take the resources that verifications need."""
 
 MOST_WAITING = 64
 
@@ -18,15 +18,15 @@ _turns = Turns(AT_ONCE, MOST_WAITING)
 
 
 async def hash_of(password: str, account: str) -> str:
-    """How a password is kept. Whoever sets one has shown a one-time link, and does not wait behind guesses."""
+    """Hash a new password. It has priority over guesses, because setting one requires a one-time link."""
     return await _turns.take(account, True, partial(asyncio.to_thread, _compute, password, None))
 
 
 async def is_right(kept: str | None, password: str, *, network: str, device: str | None) -> bool:
-    """Whether a password is the one kept; an account without a password takes as long to refuse.
+    """Whether a password matches the stored hash. The check takes as long for an account without a password.
 
-    Network addresses take turns, so that one of them cannot keep the others waiting; a device on which the person has
-    signed in before comes first.
+    Network addresses take turns, so that none can delay the others. A device on which the person signed in before has
+    priority.
     """
     compute = partial(asyncio.to_thread, _compute, password, kept or "")
     return bool(await _turns.take(device or network, device is not None, compute)) and kept is not None
@@ -44,5 +44,5 @@ def _compute(password: str, kept: str | None) -> str:
 
 @cache
 def _of_nobody() -> str:
-    """What is verified where there is no password. Made when first needed: it takes a fifth of a second."""
+    """A hash to verify against when there is no password. Computed on first use, because it takes 0.2 seconds."""
     return _hasher.hash("nobody has this password")

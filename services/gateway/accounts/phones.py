@@ -1,4 +1,4 @@
-"""Codes to phones: who says that a phone is theirs proves it by what was sent there."""
+"""Phone codes: a person proves that a phone is theirs with a code sent to it."""
 
 import hmac
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from shared.ids import new_id
 from shared.regions import OUTSIDE
 from shared.work import Work
 
-LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(encode(:phone, 'hex'), 7))")
+LOCK_PHONE = text("SELECT pg_advisory_xact_lock(hashtextextended(encode(:phone, 'hex'), 7))")
 
 
 @dataclass(frozen=True)
 class Message:
-    """A code that is to be sent, once the work that made it is committed."""
+    """A code to send after the transaction that created it has committed."""
 
     phone: str
     code: str
@@ -28,7 +28,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Opened:
-    """A challenge: what only who asked knows, what is to be sent, and for how many seconds the code is good."""
+    """A new challenge with its secret for the caller, the message to send, and the lifetime of the code in seconds."""
 
     id: UUID
     secret: str
@@ -38,7 +38,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a try: the phone if it is proven; a longer code to send if it was guessed at too often."""
+    """The result of a try: the phone if the code was right; a longer code to send after too many wrong guesses."""
 
     phone: str | None = None
     is_over: bool = False
@@ -46,12 +46,12 @@ class Tried:
 
 
 def index_of(work: Work, phone: str) -> bytes:
-    """The blind index of a phone."""
+    """Return the blind index of a phone number."""
     return work.house.keyring.index("phone", phone)
 
 
 async def open_challenge(work: Work, phone: str, network: str) -> Opened | int:
-    """Let somebody prove that a phone is theirs; or the seconds to wait."""
+    """Open a challenge for a phone. Returns the seconds to wait instead if there were too many requests."""
     index = index_of(work, phone)
     if wait := await attempts.take(work, rules.challenge_lanes(index, network)):
         return wait
@@ -67,8 +67,8 @@ async def open_challenge(work: Work, phone: str, network: str) -> Opened | int:
 
 
 async def _code_for(work: Work, phone: str, index: bytes) -> tuple[Message | None, datetime]:
-    """The code to send, the one that is still good or a new one, and its end. No message if it was sent just now."""
-    await work.session.execute(LOCK, {"phone": index})
+    """Return the code to send (the valid one or a new one) and its expiry. No message if it was sent just now."""
+    await work.session.execute(LOCK_PHONE, {"phone": index})
     kept = (await work.session.scalars(select(PhoneCodeRow).filter_by(phone_index=index))).one_or_none()
     if kept is None or work.now >= kept.expires_at:
         message = await _new_code(work, phone, index, kept)
@@ -100,7 +100,7 @@ def _message(phone: str, row: PhoneCodeRow, work: Work) -> Message:
 
 
 async def try_code(work: Work, challenge_id: UUID, secret: str | None, code: str) -> Tried:
-    """Take a try at a challenge. `secret` is None where the browser's cookie has shown whose it is."""
+    """Check a code against a challenge and count the try. `secret` is None if a browser cookie proves the challenge."""
     challenge = await work.session.get(ChallengeRow, challenge_id, with_for_update=True, populate_existing=True)
     if challenge is None or (secret is not None and not hmac.compare_digest(challenge.secret, rules.digest(secret))):
         return Tried(is_over=True)
@@ -108,15 +108,15 @@ async def try_code(work: Work, challenge_id: UUID, secret: str | None, code: str
         return Tried(is_over=True)
     challenge.tries += 1
     index, phone = challenge.phone_index, challenge.phone or ""
-    await work.session.execute(LOCK, {"phone": index})
-    asked = select(PhoneCodeRow).filter_by(phone_index=index).execution_options(populate_existing=True)
-    kept = (await work.session.scalars(asked)).one_or_none()
+    await work.session.execute(LOCK_PHONE, {"phone": index})
+    query = select(PhoneCodeRow).filter_by(phone_index=index).execution_options(populate_existing=True)
+    kept = (await work.session.scalars(query)).one_or_none()
     if kept is None or work.now >= kept.expires_at:
         return Tried(is_over=True)
     given = "".join(code.split())
     if hmac.compare_digest((kept.code or "").encode(), given.encode("utf-8", "surrogatepass")):
         await attempts.give_back(work, [rules.WRONG_CODES], challenge.tries - 1)  # the owner's own mistakes
-        kept.expires_at, kept.guesses = work.now, 0  # a code is good once
+        kept.expires_at, kept.guesses = work.now, 0  # a code is valid only once
         await work.session.delete(challenge)
         return Tried(phone=phone)
     kept.guesses += 1
@@ -128,7 +128,7 @@ async def try_code(work: Work, challenge_id: UUID, secret: str | None, code: str
 
 
 async def account_with(work: Work, phone: str) -> AccountRow:
-    """The account of a phone that was proven, made if there is none."""
+    """Return the account of a verified phone. Creates it if there is none."""
     index = index_of(work, phone)
     row = AccountRow(region=OUTSIDE, kind="resident", phone_index=index)
     row.phone = phone

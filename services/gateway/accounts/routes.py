@@ -1,4 +1,4 @@
-"""Accounts of staff: what callers may ask (G1)."""
+"""Routes of staff accounts and of residents' phone codes (G1)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -39,8 +39,8 @@ AccountId = Annotated[
 async def add_account(new: NewAccount, work: Work) -> AccountMade:
     """Create an account for a member of staff.
 
-    The link is shown only once and is valid for 24 hours: its owner sets a password there and, at the first sign-in, an
-    authenticator. Grants say what the account may do.
+    The answer contains a link. It is shown only once and is valid for 24 hours. The owner opens it to set a password,
+    and sets up an authenticator at the first sign-in. Grants define what the account may do.
     """
     return await use_cases.add_account(work, new)
 
@@ -65,27 +65,27 @@ async def change_account(account_id: AccountId, change: AccountChange, work: Wor
 
 @router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount, RegionOutside])
 async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
-    """Reset an account: a new link; the old password and authenticator stop working."""
+    """Reset an account: create a new link. The old password and authenticator stop working."""
     return await use_cases.reset_account(work, account_id)
 
 
 def of_residents(send: Sender, renew: binding.Renew) -> Router:
-    """Where apps of residents ask for a code, and residents say who they are."""
+    """Return the routes with which residents request a phone code and link their account."""
     router = Router(prefix="/gateway/v1", tags=["sign-in"])
 
     @router.post("/account/resident", role=Role.RESIDENT, unkept=True, raises=binding.PROBLEMS)
     async def bind_account(who: WhoIAm, caller: Caller, request: Request, house: TheHouse) -> Bound:
         """Link the signed-in account to a resident.
 
-        The phone used to sign in and the document must be on the same record. Five tries an hour; the answer is the
-        same whichever is wrong. Continue with the access token of the answer: it acts for the resident. If the answer
-        is lost, a retry is `account_bound`: then refresh the token.
+        The verified phone and the document must be on the same record. You have five attempts an hour; the answer does
+        not say which of the two is wrong. Continue with the access token of the answer, because it acts for the
+        resident. If you lose the answer, a retry returns `account_bound`: then refresh the token.
         """
         token = request.headers["authorization"].partition(" ")[2].strip()
         return await binding.bind_account(house, caller, who, send, renew, token)
 
     @router.post("/phone-challenges", role=Role.ANYONE, open=True, raises=[NoMessageGateway])
-    async def open_challenge(asked: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
+    async def open_challenge(phone: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
         """Send a code to a phone.
 
         The answer is the same for every phone. Send the code to `/oauth/token`, with `challenge_id` and
@@ -95,7 +95,7 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
             raise NoMessageGateway()
         network = client_of(request, house.settings.proxy_networks)
         async with house.system_work("phone challenge") as work:
-            opened = await phones.open_challenge(work, asked.phone, network)
+            opened = await phones.open_challenge(work, phone.phone, network)
         if isinstance(opened, int):
             raise TooManyRequests(retry_after=opened)
         if opened.message is not None:

@@ -1,4 +1,4 @@
-"""Accounts: what is said."""
+"""Accounts: request and response bodies."""
 
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -9,13 +9,13 @@ from services.gateway.accounts import rules
 from shared.contracts.resource import Said
 from shared.problems import Invalid, Text
 
-Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
+Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code. An empty text means all regions.")]
 Login = Annotated[
     str,
     StringConstraints(to_lower=True, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{2,49}$"),
     Field(
-        description="The name to sign in with: 3 to 50 small letters, digits, `.`, `_` and `-`, beginning with a "
-        "letter or digit. Capitals are made small."
+        description="Name to sign in with: 3 to 50 lower-case letters, digits, `.`, `_` and `-`. The first character "
+        "is a letter or digit. Upper-case letters are converted to lower case."
     ),
 ]
 
@@ -32,7 +32,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 class NewAccount(Said):
-    """Somebody of the staff."""
+    """A new account for a member of staff."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"login": "lin.grid", "name": "林静", "region": "350582005001"}]}
@@ -44,7 +44,7 @@ class NewAccount(Said):
 
 
 class Account(Said):
-    """A member of staff who can sign in. What they may do, their grants say."""
+    """The account of a member of staff. Grants define what the account may do."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -58,7 +58,7 @@ class Account(Said):
 
 
 class AccountMade(Account):
-    """An account with the link by which its owner sets a password: shown only once, valid for 24 hours."""
+    """An account with the link to set its password. The link is shown only once and is valid for 24 hours."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -72,23 +72,26 @@ class AccountMade(Account):
 
 
 class PhoneAsked(Said):
-    """A phone that somebody says is theirs."""
+    """A phone number to verify."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "13800005678"}]})
 
-    phone: str = Field(min_length=5, max_length=30, description="A mobile that can receive messages.")
+    phone: str = Field(min_length=5, max_length=30, description="A mobile number that can receive text messages.")
 
     @field_validator("phone")
     @classmethod
     def _is_mobile(cls, value: str) -> str:
         number = rules.mobile_number(value)
         if number is None:
-            raise Invalid("phone_form", Text(zh="应为能接收短信的手机号", en="This must be a mobile number"))
+            raise Invalid(
+                "phone_form",
+                Text(zh="应为可接收短信的手机号", en="This must be a mobile number that can receive text messages"),
+            )
         return number
 
 
 class Challenge(Said):
-    """What proves, together with the code that is sent, whose the phone is."""
+    """A challenge. Together with the code in the text message it proves that a phone is yours."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -103,12 +106,12 @@ class Challenge(Said):
     )
 
     challenge_id: UUID
-    challenge_secret: str = Field(description="For who asked alone: nobody else can use up the tries.")
-    expires_in: int = Field(description="Seconds for which the code that was sent is still good.")
+    challenge_secret: str = Field(description="Keep it secret: only its holder can use the tries of this challenge.")
+    expires_in: int = Field(description="Remaining lifetime of the code in seconds.")
 
 
 class AccountChange(Said):
-    """Whether somebody can still sign in."""
+    """The new state of an account."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"state": "closed"}]})
 
@@ -116,7 +119,7 @@ class AccountChange(Said):
 
 
 class PhoneProof(Said):
-    """An answered challenge: `POST /gateway/v1/phone-challenges`, and the code that was sent."""
+    """A challenge of `POST /gateway/v1/phone-challenges` with the code from the text message."""
 
     challenge_id: UUID
     challenge_secret: str = Field(max_length=200)
@@ -124,17 +127,17 @@ class PhoneProof(Said):
 
 
 class WhoIAm(Said):
-    """What shows which resident somebody is, beside their phone."""
+    """The document of a resident. Together with the phone it proves who the resident is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"document_number": "003582199003070019"}]})
 
     document_type: Literal[10, 14, 15, 20, 34, 99] = 10
     document_number: str = Field(min_length=3, max_length=40)
-    phone: PhoneProof | None = Field(None, description="Needed where the account has no phone yet.")
+    phone: PhoneProof | None = Field(None, description="Required if the account has no verified phone yet.")
 
 
 class Bound(Said):
-    """Which resident an account is, and an access token that acts for them from now on. The refresh token stays."""
+    """The linked resident, with an access token that acts for them. The refresh token does not change."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -150,6 +153,8 @@ class Bound(Said):
     )
 
     resident_id: UUID
-    access_token: str | None = Field(None, description="In place of the one before, which acts for nobody.")
+    access_token: str | None = Field(
+        None, description="Replaces the previous access token, which acts for no resident."
+    )
     token_type: Literal["Bearer"] | None = None
-    expires_in: int | None = Field(None, description="Seconds.")
+    expires_in: int | None = Field(None, description="Lifetime of the access token in seconds.")

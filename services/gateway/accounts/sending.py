@@ -1,4 +1,4 @@
-"""How codes reach phones: through a gateway for messages, or, where none is set, in the log for demonstration."""
+"""Sends codes to phones through a message gateway. Without one, a demonstration writes them to the log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,37 +17,37 @@ from shared.settings import Settings
 log = structlog.get_logger()
 
 SEND_SECONDS = 5.0
-TEXT = "【防线】验证码 {code}，{minutes} 分钟内有效。请勿告诉他人。Your code is {code}; tell nobody."
+TEXT = "【防线】验证码 {code}，{minutes} 分钟内有效，请勿告诉他人。Your code is {code}. Do not share it."
 
 
 class NoMessageGateway(Problem):
-    """In production, codes can only be sent by a gateway for messages, and none is set."""
+    """In production, codes can only be sent by a message gateway, and none is configured."""
 
     status = 503
     code = "no_message_gateway"
-    title = Text(zh="暂时无法发送验证码", en="Codes cannot be sent to phones")
+    title = Text(zh="暂时无法发送验证码", en="Codes cannot be sent to phones at present")
     fix = Text(
-        zh="请联系所在社区；管理人员需为系统设置短信网关",
-        en="Ask your community office; the operator sets FANGXIAN_PHONE_GATEWAY_URL",
+        zh="请联系所在社区；系统管理员需配置短信网关（FANGXIAN_PHONE_GATEWAY_URL）",
+        en="Ask your community. The operator must set FANGXIAN_PHONE_GATEWAY_URL",
     )
 
 
 def can_send(settings: Settings) -> bool:
-    """Whether a code reaches anybody: a phone, or outside of production the log."""
+    """Whether codes can be sent: to phones, or to the log if this is not production."""
     return bool(settings.phone_gateway_url) or not settings.production
 
 
 Sender = Callable[[Message], Awaitable[None]]
-"""Sends a code. What fails is told by a log entry; the person asks again."""
+"""Sends a code. A failure is only logged; the person requests the code again."""
 
 
 async def to_the_log(message: Message) -> None:
-    """Show the code to who reads `fangxian logs`: for demonstration. The phone stays masked."""
+    """Write the code to the log for demonstrations (`fangxian logs`). The phone is masked."""
     log.warning("phone.code", phone=masked(message.phone), code=message.code, minutes=message.minutes)
 
 
 class ToGateway:
-    """Posts `{phone, text}` to a message gateway, signed by Standard Webhooks."""
+    """Posts `{phone, text}` to a message gateway, signed as Standard Webhooks specifies."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._url = url
@@ -65,12 +65,12 @@ class ToGateway:
 
 
 async def to_nobody(_: Message) -> None:
-    """In production without a message gateway: say so, and not the code."""
+    """Log that there is no message gateway, without the code. For production."""
     log.error("phone.no_gateway")
 
 
 def sender_of(settings: Settings) -> Sender:
-    """How this installation sends codes."""
+    """Return how this installation sends codes."""
     if settings.phone_gateway_url:
         return ToGateway(settings.phone_gateway_url, settings.phone_gateway_secret.get_secret_value())
     return to_nobody if settings.production else to_the_log

@@ -1,4 +1,4 @@
-"""Accounts: people who sign in, and how they prove it. Secrets are hashed or sealed, and never shown."""
+"""Tables of accounts and of authentication. Secrets are hashed or encrypted, and never returned."""
 
 from datetime import datetime
 from typing import Literal
@@ -17,7 +17,7 @@ Kind = Literal["staff", "resident"]
 
 
 class AccountRow(Row):
-    """One person who signs in. Staff have a sign-in name and a home region; residents a phone or a mini-program."""
+    """One person who signs in. Staff have a sign-in name and a home region, residents a phone or a mini-program id."""
 
     __tablename__ = "accounts"
 
@@ -50,7 +50,7 @@ class AccountRow(Row):
 
     @property
     def subject(self) -> str:
-        """Who it is in tokens and in the audit."""
+        """The subject in tokens and in the audit."""
         return subject_of(self.id)
 
     def public(self) -> Account:
@@ -70,12 +70,12 @@ SUBJECT = "account:"
 
 
 def subject_of(account_id: UUID) -> str:
-    """Who an account is in tokens and in the audit."""
+    """Return the subject of an account in tokens and in the audit."""
     return f"{SUBJECT}{account_id}"
 
 
 def account_of(subject: str) -> UUID | None:
-    """The account of a subject; None for machines and for the people of other issuers."""
+    """Return the account id of a subject; None for machines and for people of other issuers."""
     try:
         return UUID(subject.removeprefix(SUBJECT)) if subject.startswith(SUBJECT) else None
     except ValueError:
@@ -83,7 +83,7 @@ def account_of(subject: str) -> UUID | None:
 
 
 class RecoveryCodeRow(Base):
-    """A code that stands in for a lost authenticator, once."""
+    """A code that replaces a lost authenticator once."""
 
     __tablename__ = "recovery_codes"
 
@@ -93,7 +93,7 @@ class RecoveryCodeRow(Base):
 
 
 class LinkRow(Base):
-    """A one-time link: to become the first administrator, or to set one's password."""
+    """A one-time link to become the first administrator or to set a password."""
 
     __tablename__ = "links"
 
@@ -107,7 +107,7 @@ class LinkRow(Base):
 
 
 class AttemptRow(Base):
-    """How many guesses came through one lane."""
+    """The number of guesses in one lane."""
 
     __tablename__ = "attempts"
 
@@ -117,7 +117,7 @@ class AttemptRow(Base):
 
 
 class DeviceRow(Base):
-    """A browser on which a person has signed in."""
+    """A browser on which a person signed in before."""
 
     __tablename__ = "devices"
 
@@ -127,7 +127,7 @@ class DeviceRow(Base):
 
 
 class PhoneCodeRow(Base):
-    """The code that was sent to a phone last."""
+    """The latest code of a phone."""
 
     __tablename__ = "phone_codes"
 
@@ -144,7 +144,7 @@ class PhoneCodeRow(Base):
 
 
 class ChallengeRow(Base):
-    """Somebody who says that a phone is theirs, and has some tries to prove it."""
+    """One challenge to prove that a phone is yours, with a limited number of tries."""
 
     __tablename__ = "challenges"
 

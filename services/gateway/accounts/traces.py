@@ -1,4 +1,4 @@
-"""The one place that says what a sign-in leaves in the audit."""
+"""Audit entries of sign-ins."""
 
 from dataclasses import replace
 from uuid import UUID
@@ -9,6 +9,6 @@ from shared.work import Work
 
 
 def trace(work: Work, what: str, account_id: UUID) -> None:
-    """Note that this work is a person's own act upon their account: the transaction is the service's own."""
+    """Record an act of a person on their own account. The actor is the account, because the service runs the work."""
     actor = replace(work.actor, subject=subject_of(account_id))
     work.audit(kind=Kind.SIGN_IN, subjects=[account_id], reason=what, actor=actor)

@@ -1,7 +1,7 @@
-"""Fair turns at something scarce: callers of many groups wait, and the groups take turns.
+"""Fair scheduling of a scarce resource: waiting callers belong to groups, and the groups take turns.
 
-One group that sends a flood waits behind itself. A newcomer of another group gets the turn after the one under way,
-also when the queue is full: then the last of the longest group gives up its place. Memory is bounded by `most`.
+A group with many callers delays only itself. The first caller of another group gets the next turn. If the queue is
+full, the last caller of the longest group is refused to make room. `most` limits the memory.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Waiters = OrderedDict[str, deque["asyncio.Future[None]"]]
 
 @dataclass
 class Turns:
-    """Lets `at_once` callers through at a time. Groups that are `preferred` come before all others."""
+    """Runs `at_once` callers at a time. Preferred groups come before all others."""
 
     at_once: int
     most: int
@@ -28,7 +28,7 @@ class Turns:
     _others: Waiters = field(default_factory=OrderedDict)
 
     async def take(self, group: str, preferred: bool, run: Callable[[], Awaitable[T]]) -> T:
-        """Run something when it is this caller's turn. Raises Unavailable if there is no place to wait."""
+        """Call `run` when it is this caller's turn. Raises Unavailable if the queue is full."""
         if self._running >= self.at_once:
             await self._wait(group, self._preferred if preferred else self._others)
         else:
@@ -48,13 +48,13 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._pass_on()  # the turn came in the same instant: somebody else takes it
+                self._pass_on()  # cancelled in the moment of its turn: pass the turn to another caller
             else:
                 self._leave(group, waiters, turn)
             raise
 
     def _make_room(self, group: str, waiters: Waiters) -> None:
-        """Take the place of the last of the longest group of others. Raises Unavailable if that is the caller's own."""
+        """Refuse the last caller of the longest group. Raises Unavailable if that is the caller's own group."""
         groups = self._others or (self._preferred if waiters is self._preferred else {})
         longest = max(groups, key=lambda name: len(groups[name]), default=group)
         length = len(groups.get(longest, ()))
@@ -68,7 +68,7 @@ class Turns:
         last.set_exception(Unavailable())
 
     def _pass_on(self) -> None:
-        """Give the turn that has ended to the next group, and put that group at the end."""
+        """Give the free turn to the first group, and move this group to the end."""
         for waiters in (self._preferred, self._others):
             while waiters:
                 group, queue = waiters.popitem(last=False)

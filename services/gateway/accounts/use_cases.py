@@ -1,4 +1,4 @@
-"""Accounts of staff: made by command within its range, opened by their owners through a one-time link."""
+"""Use cases of staff accounts. Command creates accounts in its region; owners activate them with a one-time link."""
 
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from shared.work import Listed, Page, RegionOutside, Work
 
 
 class LoginTaken(Problem):
-    """Somebody signs in by this name already."""
+    """Another account has this sign-in name."""
 
     status = 409
     code = "login_taken"
@@ -24,15 +24,16 @@ class LoginTaken(Problem):
 
 
 class OwnAccount(Problem):
-    """Nobody resets or closes their own account this way."""
+    """The account is the caller's own, which they cannot reset or close."""
 
     status = 409
     code = "own_account"
     title = Text(zh="不能对自己的账号进行此操作", en="You cannot do this to your own account")
-    fix = Text(zh="请由另一名指挥人员操作", en="Ask another commander")
+    fix = Text(zh="请由另一名指挥人员操作", en="Ask another commander to do this")
 
 
 async def add_account(work: Work, new: NewAccount) -> AccountMade:
+    """Create an account with a one-time link. Raises RegionOutside or LoginTaken."""
     work.require_within(new.region)
     row = AccountRow(region=new.region, kind="staff", login=new.login)
     row.name = new.name
@@ -43,14 +44,17 @@ async def add_account(work: Work, new: NewAccount) -> AccountMade:
 
 
 async def list_accounts(work: Work, page: Page) -> Listed[Account]:
+    """List the staff accounts that the caller may see."""
     return await work.page(select(AccountRow).where(AccountRow.kind == "staff"), page, AccountRow.public)
 
 
 async def get_account(work: Work, account_id: UUID) -> Account:
+    """Return one account. Raises NotFound."""
     return (await work.get(AccountRow, account_id)).public()
 
 
 async def change_account(work: Work, account_id: UUID, change: AccountChange) -> Account:
+    """Close or reopen an account. Closing it ends its sessions. Raises OwnAccount."""
     row = await _others(work, account_id)
     row.state = change.state
     if change.state == "closed":
@@ -60,9 +64,10 @@ async def change_account(work: Work, account_id: UUID, change: AccountChange) ->
 
 
 async def reset_account(work: Work, account_id: UUID) -> AccountMade:
-    """Whatever proved the owner proves nothing any more; a new link lets them begin again.
+    """Remove all credentials of an account and create a new one-time link.
 
-    Who resets could become the owner: so only whose range holds all the owner may do, and without what needs two.
+    The caller sees the link, and could use it to act as the owner. So the caller's region must cover all grants of the
+    owner, and grants of command end, because they need two people.
     """
     row = await _others(work, account_id)
     await end_command(work, row.id)
@@ -73,16 +78,16 @@ async def reset_account(work: Work, account_id: UUID) -> AccountMade:
 
 
 async def end_command(work: Work, account_id: UUID) -> None:
-    """End the grants of command of an account; a second person may give them anew. Raises RegionOutside."""
+    """End an account's grants of command, so that two people must give them again. Raises RegionOutside."""
     async with work.everywhere():
-        regions = await work.rows(OPEN_GRANTS, account=account_id)
+        regions = await work.rows(SELECT_OPEN_GRANTS, account=account_id)
         if not all(covers(work.actor.range, row["region"]) for row in regions):
             raise RegionOutside()
-        await work.run(END_COMMAND, account=account_id, by=work.actor.subject)
+        await work.run(END_COMMAND_GRANTS, account=account_id, by=work.actor.subject)
 
 
-OPEN_GRANTS = text("SELECT region FROM grants WHERE account_id = :account AND state IN ('proposed', 'active')")
-END_COMMAND = text("""
+SELECT_OPEN_GRANTS = text("SELECT region FROM grants WHERE account_id = :account AND state IN ('proposed', 'active')")
+END_COMMAND_GRANTS = text("""
     UPDATE grants
     SET state = 'ended', ended_by = :by, ended_why = 'account reset', version = version + 1, updated_at = now()
     WHERE account_id = :account AND role = 'command' AND state IN ('proposed', 'active')
@@ -107,13 +112,13 @@ async def _link_for(work: Work, account_id: UUID) -> str:
 
 
 async def forget_what_is_over(house: House) -> None:
-    """Drop what can prove nothing any more."""
+    """Delete expired codes, challenges, links, tokens and guess counters."""
     async with house.system_work("forget sign-ins") as work:
-        for statement in OVER:
+        for statement in DELETE_EXPIRED:
             await work.run(statement, now=work.now)
 
 
-OVER = tuple(
+DELETE_EXPIRED = tuple(
     text(statement)
     for statement in (
         "DELETE FROM attempts WHERE since < CAST(:now AS timestamptz) - interval '2 days'",

@@ -1,4 +1,4 @@
-"""The audits of all services at one address: what anybody may ask, and what residents may (G9)."""
+"""Routes to the audits of all services: published heads, and accesses to a resident's own data (G9)."""
 
 from typing import Annotated
 
@@ -20,11 +20,11 @@ looking = Router(prefix=looked_at("gateway"), tags=["audit"])
 
 @published.get("", role=Role.ANYONE, open=True)
 async def get_audit_heads(
-    work: Work, day: Annotated[Day | None, Query(description="In Asia/Shanghai; today if none is named.")] = None
+    work: Work, day: Annotated[Day | None, Query(description="Day in Asia/Shanghai; today by default.")] = None
 ) -> Heads:
-    """List the signed heads of all services' audits, for anyone to keep. They contain no personal data.
+    """List the signed heads of the audits of all services. They contain no personal data, so anyone may store them.
 
-    A day's chain grows for some minutes after midnight; an earlier head stays true of its first `size` entries.
+    The chain of a day grows for some minutes after midnight. An earlier head stays valid for its first `size` entries.
     """
     return await use_cases.get_audit_heads(work, day or day_of(work.now))
 
@@ -33,13 +33,14 @@ async def get_audit_heads(
 async def who_looked_at_me(
     work: Work,
     spoken: Spoken = None,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.", max_length=800)] = None,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the previous page.", max_length=800)] = None,
     limit: Limit = 50,
 ) -> WhoLooked:
-    """List who looked at or used your data, or that of people you act for, in all services.
+    """List who viewed or used your data, or the data of people you act for, in all services.
 
-    What was done, why, the role, the organisation and the time, in the reader's language; never the name of the person.
-    A check of your code at a door is an entry of a doorkeeper: its organisation is the service point, its id the visit;
-    its result is in `/gateway/v1/visits`. A service that does not answer is named in `missing`.
+    Each entry shows what was done, why, the role, the organisation and the time, in the language of the request. It
+    never shows the name of the person. A check of your code is the entry of a doorkeeper: its organisation is the
+    service point and its id is the visit. `/gateway/v1/visits` has the result. `missing` lists services that did not
+    answer.
     """
     return await use_cases.who_looked_at_me(work, cursor, limit, language_of(spoken))

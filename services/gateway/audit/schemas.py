@@ -1,4 +1,4 @@
-"""What the gateway says of all services' audits at once."""
+"""Response bodies of the audits of all services."""
 
 from datetime import date
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from shared.audit.heads import EXAMPLE, Head
 from shared.audit.schemas import LOOKED_AT, LookedAt
 from shared.contracts.resource import Said
 
-MISSING = "Services that did not answer in time: ask again later for what is theirs."
+MISSING = "Services that did not answer in time. Ask again later for their entries."
 
 EXAMPLE_KEY: dict[str, Any] = {"kty": "OKP", "crv": "Ed25519", "kid": "testing", "x": "11qYAYKx…"}
 
@@ -26,7 +26,7 @@ class PublicKey(BaseModel):
 
 
 class Heads(Said):
-    """The signed heads of one day's chains. Whoever keeps them outside can check any later export against them."""
+    """The signed heads of the chains of one day. A copy stored elsewhere can verify any later export."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -48,7 +48,7 @@ class Heads(Said):
 
 
 class WhoLooked(Said):
-    """One page of who looked at oneself, of all services, the latest first."""
+    """One page of accesses to your own data in all services, latest first."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"items": [LOOKED_AT], "next_cursor": None, "missing": []}]}

@@ -1,4 +1,4 @@
-"""The audits of all services, asked side by side: one that is down is named, and keeps nobody waiting."""
+"""Use cases of the audits of all services. The services are called in parallel; one that fails is listed as missing."""
 
 import asyncio
 import heapq
@@ -27,43 +27,44 @@ from shared.work import InvalidCursor, Listed, Work
 
 PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
 DOORS = "doors"
-"""Whose looks are the visits themselves: they have no entries beside them."""
+"""Key of the doors in a cursor. Their accesses are the visits, which have no audit entries of their own."""
 WITHIN_SECONDS = 2.0
 
 MACHINES = {role.label for role in Role if role in Role.MACHINE | Role.DOOR}
-# A machine acts for the party of its client, a door for its service point. Of several clients the first gives the name.
-NAMES = text("""
-    SELECT asked.role, asked.party, coalesce(
-        (SELECT name FROM points WHERE points.id::text = asked.party),
-        (SELECT name FROM clients WHERE clients.role = asked.role AND clients.party = asked.party ORDER BY seq LIMIT 1)
+# A machine acts for the party of its client, a door for its service point. If several clients have the same party, the
+# first gives the name.
+SELECT_PARTY_NAMES = text("""
+    SELECT given.role, given.party, coalesce(
+        (SELECT name FROM points WHERE points.id::text = given.party),
+        (SELECT name FROM clients WHERE clients.role = given.role AND clients.party = given.party ORDER BY seq LIMIT 1)
     ) AS name
-    FROM unnest(CAST(:roles AS text[]), CAST(:parties AS text[])) AS asked (role, party)
-    WHERE EXISTS (SELECT FROM points WHERE points.id::text = asked.party)
-       OR EXISTS (SELECT FROM clients WHERE clients.role = asked.role AND clients.party = asked.party)
+    FROM unnest(CAST(:roles AS text[]), CAST(:parties AS text[])) AS given (role, party)
+    WHERE EXISTS (SELECT FROM points WHERE points.id::text = given.party)
+       OR EXISTS (SELECT FROM clients WHERE clients.role = given.role AND clients.party = given.party)
 """)
 
 
 async def get_audit_heads(work: Work, day: date) -> Heads:
-    """The heads of a day, of every service that answers."""
+    """Return the heads of a day from every service that answers."""
     house = work.house
     await work.become(system("gateway"))
-    # The peers first: until its first statement this work holds no connection.
-    asked = await _ask_all(house, work.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
-    found = {name: Head.model_validate(answer) for name, answer in asked.items() if answer is not None}
-    found["gateway"] = await head_now(work, day)
+    # Call the other services first, because this work takes a connection only with its first statement.
+    answers = await _ask_all(house, work.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
+    heads = {name: Head.model_validate(answer) for name, answer in answers.items() if answer is not None}
+    heads["gateway"] = await head_now(work, day)
     return Heads(
         day=day,
-        heads=[found[name] for name in SERVICES if name in found],
+        heads=[heads[name] for name in SERVICES if name in heads],
         keys=public_keys(house.signer),
-        missing=[name for name in PEERS if name not in found],
+        missing=[name for name in PEERS if name not in heads],
     )
 
 
 async def who_looked_at_me(work: Work, cursor: str | None, limit: int, language: Language) -> WhoLooked:
-    """Who looked at the caller, gathered from all services. Each goes on from its own place in the next page."""
+    """Return who accessed the caller's data, merged from all services. The cursor holds a position for each service."""
     after = _places(cursor)
-    asked = await asyncio.gather(*(_looked(work, service, after.get(service), limit, language) for service in PEERS))
-    pages = {service: page for service, page in zip(PEERS, asked, strict=True) if page is not None}
+    answers = await asyncio.gather(*(_looked(work, service, after.get(service), limit, language) for service in PEERS))
+    pages = {service: page for service, page in zip(PEERS, answers, strict=True) if page is not None}
     own = await who_looked_here(work, place_of(after.get("gateway")), limit, language)
     visits = await verifications.looked_at_doors(work, after.get(DOORS), limit, language)
     every = [*pages.values(), own, visits]
@@ -79,12 +80,13 @@ async def who_looked_at_me(work: Work, cursor: str | None, limit: int, language:
 
 
 async def _named(work: Work, items: Sequence[LookedAt]) -> list[LookedAt]:
-    """The same with the names under which the gateway knows machines and service points, where it knows them."""
+    """Replace the organisations of machines and doors by the names registered in the gateway, where known."""
     parties = {(item.role, item.party) for item in items if item.role in MACHINES and item.party}
     if not parties:
         return list(items)
     async with work.everywhere():
-        rows = await work.rows(NAMES, roles=[role for role, _ in parties], parties=[party for _, party in parties])
+        roles, names_of_parties = [role for role, _ in parties], [party for _, party in parties]
+        rows = await work.rows(SELECT_PARTY_NAMES, roles=roles, parties=names_of_parties)
     names = {(row["role"], row["party"]): row["name"] for row in rows}
     return [
         item.model_copy(update={"organisation": names.get((item.role, item.party), item.organisation)})
@@ -103,7 +105,7 @@ async def _looked(
 async def _ask_all(
     house: House, actor: Actor, paths: Mapping[Service, str], params: Mapping[str, str], language: Language = "zh-CN"
 ) -> dict[Service, Any]:
-    """The answers of some services; None of one that is down, late or refuses."""
+    """Return the answers of some services; None for a service that is down, late or refuses."""
     deadline = time.monotonic() + WITHIN_SECONDS
     headers = {"accept-language": language}
 
@@ -121,7 +123,7 @@ async def _ask_all(
 
 
 def _place(item: LookedAt) -> tuple[str, str]:
-    """Whose it is, and where its next page begins if this is the last one shown."""
+    """Return the service of an entry, and the cursor of this service after the entry."""
     if item.id.startswith(verifications.VISIT):
         return DOORS, verifications.place_at_doors(item)
     return item.service, Place(item.at, int(item.id.rpartition("-")[2])).cursor()
@@ -132,7 +134,7 @@ def _cursor(places: Mapping[str, str]) -> str:
 
 
 def _places(cursor: str | None) -> dict[str, str]:
-    """Where each service goes on. Raises `InvalidCursor`."""
+    """Decode the position of each service in a cursor. Raises `InvalidCursor`."""
     if cursor is None:
         return {}
     try:

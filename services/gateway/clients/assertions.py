@@ -1,7 +1,7 @@
-"""Client assertions (RFC 7523, `private_key_jwt`): a machine proves itself by a JWT that its own key has signed. Pure.
+"""Client assertions (RFC 7523, `private_key_jwt`): a machine authenticates with a JWT that its key signed. Pure.
 
-They are taken as the common libraries make them: `kid` is optional, EdDSA and Ed25519 are one algorithm, and `exp` may
-be an hour away, which is Authlib's default.
+Assertions of common libraries are accepted: `kid` is optional, EdDSA and Ed25519 are the same algorithm, and `exp` may
+be one hour away, which is Authlib's default.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,13 @@ from services.gateway.edge.foreign_rules import keys_of_set, peek
 
 ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
 _SAME: Mapping[str, str] = {"EdDSA": "Ed25519"}
-"""RFC 9864 gave `EdDSA` with this curve a name of its own."""
+"""RFC 9864 introduced the name `Ed25519` for `EdDSA` with this curve."""
 
 SECONDS = 3_600
-"""How far away `exp` may be."""
+"""Maximum time until `exp`."""
 
 SKEW_SECONDS = 60
-"""How far the clocks may be apart."""
+"""Accepted difference between the clocks."""
 
 LONGEST = 4_096
 MOST_KIDLESS = 5
@@ -30,7 +30,7 @@ Key = Mapping[str, Any]
 
 
 class UnprovenError(Exception):
-    """An assertion proves nothing; `code` is one of the issuer's refusals."""
+    """An assertion is not valid. `code` is one of the issuer's refusals."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -38,9 +38,9 @@ class UnprovenError(Exception):
 
 
 def verified(assertion: str, keys: Sequence[Key], client_id: str, audiences: set[str], now: float) -> Mapping[str, Any]:
-    """The claims of an assertion that is the client's, for us and of now. Raises UnprovenError.
+    """Verify an assertion and return its claims. Raises UnprovenError.
 
-    What its claims lack is told only to a caller who has the client's key: the signature comes first.
+    The signature is verified before the claims, so that only the holder of the key learns what is wrong with them.
     """
     peeked = peek(assertion, LONGEST)
     if peeked is None:
@@ -50,7 +50,7 @@ def verified(assertion: str, keys: Sequence[Key], client_id: str, audiences: set
     fitting = [key for key in keys if usable(key, peeked.algorithm)]
     if not fitting:
         raise UnprovenError("assertion_no_key")
-    # A key that was registered without a kid may be meant by any kid.
+    # A key that was registered without a kid matches every kid.
     candidates = [key for key in fitting if not peeked.key_id or key.get("kid", "") in ("", peeked.key_id)]
     if not candidates:
         raise UnprovenError("assertion_kid_unknown")
@@ -61,7 +61,7 @@ def verified(assertion: str, keys: Sequence[Key], client_id: str, audiences: set
 
 
 def usable(key: Key, algorithm: str) -> dict[str, str | list[str]] | None:
-    """The public part of a key, if assertions of an algorithm can be checked with it."""
+    """Return the public part of a key if it can verify assertions with this algorithm, else None."""
     stated = key.get("alg")
     if stated is not None and _plain(str(stated)) != _plain(algorithm):
         return None
@@ -73,12 +73,12 @@ def usable(key: Key, algorithm: str) -> dict[str, str | list[str]] | None:
 
 
 def is_usable(key: Key) -> bool:
-    """Whether a public key can be registered: for at least one algorithm, and without its private part."""
+    """Whether a key can be registered: it fits at least one algorithm and contains no private part."""
     if {"d", "p", "q", "k"} & key.keys() or not isinstance(key.get("kid", ""), str):
         return False
-    found = [usable(key, algorithm) for algorithm in ALGORITHMS]
+    public_keys = [usable(key, algorithm) for algorithm in ALGORITHMS]
     try:
-        return any(one is not None and JWKRegistry.import_key(one) for one in found)
+        return any(one is not None and JWKRegistry.import_key(one) for one in public_keys)
     except (JoseError, ValueError, TypeError):
         return False
 
@@ -94,12 +94,12 @@ def _decoded(assertion: str, candidates: Sequence[Key], algorithm: str) -> Itera
 
 def _check(claims: Mapping[str, Any], client_id: str, audiences: set[str], now: float) -> None:
     try:
-        said = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        named = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         expires, not_before = float(claims["exp"]), float(claims.get("nbf", now))
         faults = {
             "assertion_claims": not claims["jti"],
             "assertion_issuer": not claims["iss"] == claims["sub"] == client_id,
-            "assertion_audience": audiences.isdisjoint(said),
+            "assertion_audience": audiences.isdisjoint(named),
             "assertion_expired": expires <= now,
             "assertion_too_long": not expires <= now + SECONDS + SKEW_SECONDS,
             "assertion_early": not not_before <= now + SKEW_SECONDS,

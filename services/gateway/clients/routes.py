@@ -1,4 +1,4 @@
-"""Clients: what callers may ask (G1)."""
+"""Routes of clients (G1)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -20,7 +20,7 @@ router = Router(prefix="/gateway/v1/clients", tags=["sign-in"])
 READERS = Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR
 RegisteredId = Annotated[
     UUID,
-    Path(description="Our id of a client, not its client_id.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
+    Path(description="Id of the registration, not the client_id.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
 ]
 
 
@@ -33,9 +33,9 @@ RegisteredId = Annotated[
     location="/gateway/v1/clients/{id}",
 )
 async def add_client(new: NewClient, work: Work) -> ClientMade:
-    """Register a client: an app in which people sign in, or a machine that signs in by itself.
+    """Register a client: an app in which people sign in, or a machine that signs in without people.
 
-    A machine's tokens have the role, party and region registered here. Its secret is shown only once.
+    The tokens of a machine have the role, party and region registered here. Its secret is shown only once.
     """
     return await use_cases.add_client(work, new)
 

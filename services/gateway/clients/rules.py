@@ -1,4 +1,4 @@
-"""Clients: the programs that sign people in, and the machines that sign in themselves. Pure."""
+"""Rules of clients: apps in which people sign in, and machines that sign in without people. Pure functions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from shared.actors import Role
 
 Kind = Literal["app", "machine"]
 People = Literal["everyone", "staff", "residents"]
-"""Who signs in by an app."""
+"""Who may sign in through an app."""
 
 MACHINES = Role.MACHINE | Role.DOOR
-"""What a client can be that signs in itself. A turnstile is a door."""
+"""The possible roles of a machine. A turnstile has a door role."""
 
 OVERLAP = timedelta(hours=24)
-"""How long the secret before stays valid while it is changed, so that no request is lost."""
+"""How long the old secret stays valid after a rotation, so that no request fails."""
 
 MOST_SECRETS = 2
 MOST_REDIRECTS = 10
@@ -26,26 +26,26 @@ _REFUSED = frozenset({"javascript", "data", "file", "vbscript", "blob", "about",
 
 
 class Kept(NamedTuple):
-    """One secret, hashed, and until when it is taken; None for the newest."""
+    """The hash of a secret, and until when it is valid; None for the newest."""
 
     hash: str
     until: datetime | None
 
 
 def valid_hashes(kept: Sequence[Mapping[str, Any]], now: datetime) -> list[bytes]:
-    """The secrets in use."""
+    """Return the hashes of the valid secrets."""
     return [bytes.fromhex(one.hash) for one in _read(kept) if one.until is None or now < one.until]
 
 
 def with_new(kept: Sequence[Mapping[str, Any]], new: bytes, now: datetime) -> list[dict[str, Any]]:
-    """What is kept after a new secret: it, and the newest of those before for a day."""
+    """Return the stored secrets after adding a new one. The newest old secret stays valid for a day."""
     old = [Kept(one.hash, min(one.until or now + OVERLAP, now + OVERLAP)) for one in _read(kept)]
     still = [one for one in old if one.until and now < one.until][: MOST_SECRETS - 1]
     return [_written(one) for one in (Kept(new.hex(), None), *still)]
 
 
 def is_redirect(uri: str) -> bool:
-    """Whether an address can be sent a code: https, this machine's own over http, or an app's own scheme; no fragment.
+    """Whether a redirect URI is safe: https, http on a loopback address, or a private scheme; without fragment.
 
     Source: RFC 9700, 2.1 and 4.1; RFC 8252, 7.
     """

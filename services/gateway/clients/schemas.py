@@ -1,4 +1,4 @@
-"""Clients: what is said."""
+"""Clients: request and response bodies."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -44,27 +44,31 @@ Redirect = Annotated[str, Field(max_length=500)]
 
 
 class NewClient(Said):
-    """A program that signs people in (`app`), or a machine that signs in itself (`machine`)."""
+    """An app in which people sign in (`app`), or a machine that signs in without people (`machine`)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_MACHINE, EXAMPLE_APP]})
 
     client_id: ClientName
     kind: rules.Kind
-    name: str = Field(min_length=1, max_length=100, description="As people see it when they sign in.")
-    region: str = Field(pattern=r"^([0-9]{2,16})?$", description="Whom it serves; an empty text is the whole.")
+    name: str = Field(min_length=1, max_length=100, description="Name shown on the sign-in page.")
+    region: str = Field(
+        pattern=r"^([0-9]{2,16})?$", description="Region that the client serves. An empty text means all regions."
+    )
     people: rules.People = Field(
-        "everyone", description="Of an app: who signs in by it. Its sign-in page has no other form."
+        "everyone", description="For an app: who may sign in. Its sign-in page shows only the forms for these people."
     )
     redirect_uris: list[Redirect] = Field(
         [],
         max_length=rules.MOST_REDIRECTS,
-        description="Of an app: compared exactly. None if it signs residents in without a page, by a code to "
-        "their phone or by a mini-program.",
+        description="For an app: allowed redirect URIs, compared exactly. Empty if residents sign in without a page, "
+        "by a phone code or a mini-program.",
     )
-    role: str | None = Field(None, description="Of a machine.", json_schema_extra={"enum": [*ROLES, None]})
-    party: str = Field("", max_length=100, description="Of a machine: whose tubes, episodes or lists; a door's point.")
+    role: str | None = Field(None, description="For a machine: its role.", json_schema_extra={"enum": [*ROLES, None]})
+    party: str = Field(
+        "", max_length=100, description="For a machine: the party it acts for. For a door: its service point."
+    )
     public_keys: list[dict[str, str | list[str]]] = Field(
-        [], max_length=5, description="Of a machine: public JWKs, to sign in by private_key_jwt instead of the secret."
+        [], max_length=5, description="For a machine: public JWKs for private_key_jwt, instead of the secret."
     )
 
     @field_validator("redirect_uris")
@@ -75,7 +79,7 @@ class NewClient(Said):
                 "redirect_uri_unsafe",
                 Text(
                     zh="回调地址须为 https、本机 http 或应用专用协议",
-                    en="Use https, http on this machine, or an app's scheme",
+                    en="Use https, http on a loopback address, or the private scheme of an app",
                 ),
             )
         return value
@@ -83,36 +87,42 @@ class NewClient(Said):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if self.kind == "app" and (self.role is not None or self.public_keys):
-            raise Invalid("app_incomplete", Text(zh="应用没有角色和公钥", en="An app has no role and no public keys"))
+            raise Invalid(
+                "app_incomplete", Text(zh="应用不能填写角色和公钥", en="An app cannot have a role or public keys")
+            )
         if self.kind == "app" and not self.redirect_uris and self.people == "staff":
             raise Invalid(
                 "app_incomplete",
                 Text(
-                    zh="工作人员的应用需要回调地址", en="An app for staff needs a redirect URI: they sign in on a page"
+                    zh="面向工作人员的应用须填写回调地址",
+                    en="An app for staff requires a redirect URI, because staff sign in on a page",
                 ),
             )
         if self.kind == "machine" and (self.redirect_uris or self.people != "everyone"):
             raise Invalid(
                 "machine_incomplete",
                 Text(
-                    zh="系统没有回调地址和登录人员",
+                    zh="设备或系统不供人员登录，不能填写 redirect_uris 和 people",
                     en="People do not sign in through a machine: remove redirect_uris and people",
                 ),
             )
         if self.kind == "machine" and (self.role not in ROLES or not self.party):
-            raise Invalid("machine_incomplete", Text(zh="系统需要角色和 party", en="A machine has a role and a party"))
+            raise Invalid(
+                "machine_incomplete",
+                Text(zh="设备或系统须填写 role 和 party", en="A machine requires a role and a party"),
+            )
         if self.kind == "machine" and self.role and (fault := fault_of(Role.named(self.role), self.party)):
             raise Invalid("party_malformed", fault[0], **fault[1])
         return self
 
     @property
     def as_role(self) -> Role | None:
-        """The role of a machine."""
+        """The role of a machine; None for an app."""
         return None if self.role is None else Role.named(self.role)
 
 
 class Client(Said):
-    """A program that signs people in, or a machine."""
+    """An app in which people sign in, or a machine."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -130,7 +140,7 @@ class Client(Said):
 
 
 class ClientMade(Client):
-    """A client with its secret: shown this once. Apps have none: they prove themselves by PKCE."""
+    """A client with its secret, which is shown only once. An app has no secret, because it uses PKCE."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{**EXAMPLE, "client_secret": "kQ0o7mXb0o1m0c5rW7b0N2yq9Q"}]}

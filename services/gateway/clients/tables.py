@@ -1,4 +1,4 @@
-"""Clients: what is kept. Of secrets only hashes."""
+"""Tables of clients. Secrets are stored as hashes."""
 
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from shared.regions import lies_under, range_of
 
 
 class ClientRow(Row):
-    """One program or machine. `region` is whom it serves, and a machine's scope."""
+    """One app or machine. `region` is where it serves; for a machine it is also its scope."""
 
     __tablename__ = "clients"
 
@@ -39,16 +39,16 @@ class ClientRow(Row):
     )
 
     def actor(self) -> Actor:
-        """The machine, as it acts."""
+        """The actor of a machine."""
         assert self.role is not None
         return Actor(f"client:{self.client_id}", Role.named(self.role), range_of(self.region), party=self.party)
 
     def serves(self, region: str) -> bool:
-        """Whether people may act in a region through it: no more than it was registered for."""
+        """Whether people may act in a region through this client: it must be in the client's region."""
         return lies_under(region, self.region)
 
     def public(self) -> Client:
-        """As the API says it."""
+        """The client as the API shows it."""
         return Client(
             id=self.id,
             version=self.version,
@@ -65,7 +65,7 @@ class ClientRow(Row):
 
 
 class AssertionRow(Base):
-    """An assertion (private_key_jwt) that was used: it is taken once."""
+    """An assertion (private_key_jwt) that was used. It is accepted only once."""
 
     __tablename__ = "assertions"
 

@@ -1,4 +1,4 @@
-"""Clients: registered by command within its range, known by their secret or their key."""
+"""Use cases of clients. Command registers clients in its region; machines authenticate with a secret or a key."""
 
 import hmac
 from collections.abc import Sequence
@@ -26,30 +26,31 @@ ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 class ClientTaken(Problem):
-    """There is a client of this id already, or was."""
+    """A client with this client_id is or was registered."""
 
     status = 409
     code = "client_taken"
     title = Text(zh="该 client_id 已登记", en="This client_id is already registered")
     fix = Text(
-        zh="请换一个 client_id；更换密钥请用 rotate", en="Choose another client_id; for a new secret, use rotate"
+        zh="请换一个 client_id；如需更换密钥，请使用 rotate",
+        en="Choose another client_id. If you need a new secret, use rotate",
     )
 
 
 class PartyEverywhere(Problem):
-    """The name of a laboratory, a hospital or a desk opens what is theirs in every region."""
+    """A party name of a laboratory, hospital or 120 desk gives access to its data in every region."""
 
     status = 403
     code = "party_everywhere"
     title = Text(
-        zh="检测机构、医院、120 等单位在全系统通用",
-        en="Laboratories, hospitals, the 120 desk and city systems are valid in all regions",
+        zh="检测机构、医院、120 等单位的登记在全系统有效",
+        en="Laboratories, hospitals, the 120 desk and city systems are registered for all regions",
     )
-    fix = Text(zh="请由管辖全系统的指挥人员登记", en="Ask a commander of the whole installation to register it")
+    fix = Text(zh="请由管辖全部区域的指挥人员登记", en="Ask a commander of the whole installation to register it")
 
 
 class ClientRevoked(Problem):
-    """It is no client any more."""
+    """The client is revoked, or it is an app, which has no secret."""
 
     status = 409
     code = "client_revoked"
@@ -64,13 +65,14 @@ class PublicKeyInvalid(Problem):
     code = "public_key_invalid"
     title = Text(zh="公钥不可用", en="A public key cannot be used")
     fix = Text(
-        zh="请提供 P-256、Ed25519 或 RSA 2048 位以上的公开 JWK，不含私钥；kid 和 alg 可省略，有 alg 时须与密钥相符",
-        en="Give public JWKs: P-256, Ed25519, or RSA of 2048 bits and more, without the private part; kid and alg may "
-        "be left out, and an alg must fit its key",
+        zh="请提供 P-256、Ed25519 或 2048 位以上 RSA 的公钥 JWK，不含私钥；kid 和 alg 可省略，填写 alg 时须与密钥相符",
+        en="Use public JWKs of type P-256, Ed25519 or RSA with at least 2048 bits, without the private part. kid and "
+        "alg are optional; alg must match the key",
     )
 
 
 async def add_client(work: Work, new: NewClient) -> ClientMade:
+    """Register a client. Raises RegionOutside, ClientTaken, PartyEverywhere, PartyNoPoint or PublicKeyInvalid."""
     work.require_within(new.region)
     if new.role is not None and Role.named(new.role) in Role.MACHINE:
         require_whole(work)
@@ -84,16 +86,16 @@ async def add_client(work: Work, new: NewClient) -> ClientMade:
 
 
 def require_whole(work: Work) -> None:
-    """Raise PartyEverywhere unless the caller commands all that this installation serves."""
+    """Check that the caller's region covers the whole installation. Raises PartyEverywhere."""
     if not covers(work.actor.range, work.house.settings.region):
         raise PartyEverywhere(at="/party")
 
 
 def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:
-    """A new client, and its secret if it is a machine."""
-    for place, key in enumerate(new.public_keys):
+    """Return the row of a new client, and its secret if it is a machine."""
+    for index, key in enumerate(new.public_keys):
         if not assertions.is_usable(key):
-            raise PublicKeyInvalid(at=f"/public_keys/{place}")
+            raise PublicKeyInvalid(at=f"/public_keys/{index}")
     secret = new_secret() if new.kind == "machine" else None
     row = ClientRow(
         region=new.region,
@@ -111,14 +113,17 @@ def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:
 
 
 async def list_clients(work: Work, page: Page) -> Listed[Client]:
+    """List the clients that the caller may see."""
     return await work.page(select(ClientRow), page, ClientRow.public)
 
 
 async def get_client(work: Work, client_id: UUID) -> Client:
+    """Return one client. Raises NotFound."""
     return (await work.get(ClientRow, client_id)).public()
 
 
 async def rotate_client(work: Work, client_id: UUID) -> ClientMade:
+    """Create a new secret for a machine. The old one stays valid for a day. Raises ClientRevoked."""
     row = await work.lock(ClientRow, client_id)
     if row.revoked_at is not None or row.kind != "machine":
         raise ClientRevoked()
@@ -130,7 +135,7 @@ async def rotate_client(work: Work, client_id: UUID) -> ClientMade:
 
 
 async def revoke_client(work: Work, client_id: UUID) -> Client:
-    """It signs in no more, nobody signs in through it, and a machine's tokens stop working within a second."""
+    """Revoke a client: nobody can sign in through it, and the tokens of a machine stop working within a second."""
     row = await work.lock(ClientRow, client_id)
     row.revoked_at = row.revoked_at or work.now
     await work.session.flush()
@@ -140,30 +145,33 @@ async def revoke_client(work: Work, client_id: UUID) -> Client:
 
 
 async def client_named(work: Work, client_id: str) -> ClientRow | None:
-    """The client of a name, if it may still sign in."""
-    asked = select(ClientRow).where(ClientRow.client_id == client_id, ClientRow.revoked_at.is_(None))
-    return (await work.session.scalars(asked)).one_or_none()
+    """Return the client of a client_id, unless it is revoked."""
+    query = select(ClientRow).where(ClientRow.client_id == client_id, ClientRow.revoked_at.is_(None))
+    return (await work.session.scalars(query)).one_or_none()
 
 
 async def apps_there_are(work: Work) -> Sequence[ClientRow]:
-    """The applications people can sign in to, a few of them."""
-    asked = select(ClientRow).where(
+    """Return the first few apps in which people can sign in."""
+    query = select(ClientRow).where(
         ClientRow.kind == "app", ClientRow.revoked_at.is_(None), func.jsonb_array_length(ClientRow.redirect_uris) > 0
     )
-    return (await work.session.scalars(asked.order_by(ClientRow.client_id).limit(FEW_APPS))).all()
+    return (await work.session.scalars(query.order_by(ClientRow.client_id).limit(FEW_APPS))).all()
 
 
 def has_secret(client: ClientRow | None, secret: str, work: Work) -> bool:
-    """Whether a secret is one of the client's."""
+    """Whether a secret is one of the valid secrets of the client."""
     given = digest(secret)
     hashes = [] if client is None else rules.valid_hashes(client.secrets, work.now)
-    return any(hmac.compare_digest(given, kept) for kept in hashes)
+    return any(hmac.compare_digest(given, stored) for stored in hashes)
 
 
 async def check_assertion(work: Work, client: ClientRow, assertion: str, audiences: set[str]) -> int:
-    """Take an assertion (RFC 7523) of a client, once. Seconds to wait if it takes too many. Raises UnprovenError."""
+    """Verify an assertion (RFC 7523) and mark it as used. Returns the seconds to wait if the client sends too many.
+
+    Raises UnprovenError.
+    """
     claims = assertions.verified(assertion, client.public_keys, client.client_id, audiences, work.now.timestamp())
-    # Its jti would do, if all clients made good ones; the signed text as a whole does in any case.
+    # Store the hash of the whole signed text, because not every client makes a unique jti.
     kept_until = float(claims["exp"]) + assertions.SKEW_SECONDS
     values = {
         "hash": digest(assertion.rsplit(".", 1)[0]),

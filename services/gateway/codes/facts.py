@@ -1,4 +1,4 @@
-"""From another service's resource to facts about people. Pure: a state in, rows out."""
+"""Derives facts about people from resources of other services. Pure functions."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,20 +12,20 @@ FactValues = dict[str, Any]
 
 
 def of_tube(tube: Tube) -> Iterator[FactValues]:
-    """A result is a fact about everybody in the tube, whatever was odd about their sample. A drill is about nobody.
+    """Yield the facts of a tube's result: one for each sample, whatever is wrong with the sample. None for a drill.
 
-    A negative of a tube that is held says nothing yet; a positive or inconclusive one is in force for those known.
-    An inconclusive single tube leaves its person pending, as a pool does: the grey zone is no positive. A tube for
-    one person that holds several is a pool: testing says so.
+    While a tube is held, a negative gives no fact; a positive or inconclusive result gives facts for the known people.
+    An inconclusive single tube gives `pool_pending`, because the grey zone is not a positive. The testing service
+    reports a single tube that holds several people as a pool.
     """
     result = tube.result
     if result is None or tube.drill or tube.state == "discarded" or result.outcome == "invalid":
         return
     single = tube.people == "single"
     size = 1 if single else max(tube.capacity, len({sample.resident_id for sample in tube.samples}), 2)
-    said = _row(tube, result.reported_at) | {"pool_size": size}
+    common = _row(tube, result.reported_at) | {"pool_size": size}
     for sample in tube.samples:
-        row = said | {"resident_id": sample.resident_id, "sampled_at": sample.sampled_at}
+        row = common | {"resident_id": sample.resident_id, "sampled_at": sample.sampled_at}
         if result.outcome == "positive" and single:
             for answers in tube.answers or (None,):
                 yield row | {"kind": "positive", "answers": answers}
@@ -37,9 +37,9 @@ def of_tube(tube: Tube) -> Iterator[FactValues]:
 
 
 def of_order(order: Order) -> Iterator[FactValues]:
-    """An open order, until its days are complete and its tests are negative: which only its owner can say.
+    """Yield the fact of an open order. It ends when the observation service closes the order.
 
-    The end of its days is told all the same, as the earliest end.
+    The service closes it when the days are complete and the tests are negative. The last day is the earliest end.
     """
     if order.state == "open":
         yield _row(order, order.opened_at) | {
@@ -51,7 +51,7 @@ def of_order(order: Order) -> Iterator[FactValues]:
 
 
 def of_referral(referral: Referral) -> Iterator[FactValues]:
-    """What the hospital says of a person who was brought to it, about the record for which they were brought."""
+    """Yield the hospital's outcome for a referred person. It answers the record that led to the referral."""
     if referral.state in ("ruled_out", "admitted", "confirmed"):
         at = referral.closed_at or referral.handed_over_at or referral.reported_at
         yield _row(referral, at) | {
@@ -63,7 +63,7 @@ def of_referral(referral: Referral) -> Iterator[FactValues]:
 
 
 def decides(fact: FactValues) -> bool:
-    """Whether a fact can give or take a colour, as `tables.DECIDING` says it to PostgreSQL."""
+    """Whether a fact can change a colour. `tables.DECIDING` is the same condition in SQL."""
     return bool(fact["kind"] != "negative" or fact["answers"] is not None)
 
 

@@ -1,7 +1,7 @@
-"""A code policy: the versioned document that says which fact gives which colour, for how long, and what to do about it.
+"""The code policy: a versioned document that says which fact gives which colour, for how long, and what to do next.
 
-The document is data: the national protocols changed four times in nineteen months. What may *never* be said by a policy
-(that any negative frees anybody, that a colour has no evidence or no end) is refused here, when the document is read.
+The policy is data, because the national protocols changed four times in nineteen months. Reading the document rejects
+what no policy may contain: a negative that ends any restriction, a colour without evidence, a colour without an end.
 """
 
 import enum
@@ -17,7 +17,7 @@ from shared.days import SHANGHAI
 
 
 class Colour(enum.IntEnum):
-    """What a person may do, the more restricted the higher. The numbers are those that gate vendors use."""
+    """The colour of a code; a higher number is more restricted. The numbers are those of gate vendors."""
 
     GREEN = 1
     YELLOW = 2
@@ -25,7 +25,7 @@ class Colour(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """The name as documents carry it: `green`."""
+        """The name in documents, such as `green`."""
         return self.name.lower()
 
 
@@ -36,12 +36,12 @@ VARIANTS: dict[FactKind, tuple[str, ...]] = {
     "order": ("central", "home", "monitoring"),
     "referral": ("ruled_out", "admitted", "confirmed"),
 }
-"""The kinds of fact that come in more than one variant."""
+"""The variants of the kinds of fact that have any."""
 
 ASSERTING: tuple[FactKind, ...] = ("pool_pending", "positive", "order", "referral")
 SETTLING: tuple[FactKind, ...] = ("negative", "positive", "referral", "discharged")
 RETESTS: tuple[FactKind, ...] = ("negative", "positive")
-"""What a laboratory says of a person alone."""
+"""Results of a person's own single tube."""
 
 PLACEHOLDERS = {"since", "until"}
 
@@ -63,7 +63,7 @@ class Words(_Document):
     en: _Text
 
     def fill(self, since: datetime, until: datetime | None, earliest_end: datetime | None = None) -> "Words":
-        """The text with its times filled in, as the district's clocks show them."""
+        """Return the text with its times filled in, in local time (Asia/Shanghai)."""
         end = until or earliest_end
         if end is None:
             zh_until, en_until = "解除通知所载时间", "the time of the release notice"
@@ -76,22 +76,22 @@ class Words(_Document):
 
     @property
     def placeholders(self) -> set[str]:
-        """The names between braces. A brace that cannot be read raises ValueError."""
+        """The names between braces. Raises ValueError for an unmatched brace."""
         texts = (self.zh, self.en)
         return {name for text in texts for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
 class Days(_Document):
-    """A colour that ends so many days (of 24 h) after the fact."""
+    """A colour that ends this many days (of 24 h) after the fact."""
 
     days: int = Field(ge=1, le=60)
 
 
 class Ending(_Document):
-    """A fact that ends an assertion: one that names it (`answered`), or any that came later (`earlier` ones end).
+    """A fact that ends a restricting fact.
 
-    A negative, or a positive, is held to more by the evaluator, whatever the policy says: it must be the person's own
-    single tube, taken after the result that it answers.
+    With `answered`, it ends only the fact that it names. With `earlier`, it ends all facts before it. For a negative
+    or positive the evaluator always requires more: the person's own single tube, sampled after the result it answers.
     """
 
     fact: FactKind
@@ -101,16 +101,16 @@ class Ending(_Document):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.fact not in SETTLING:
-            raise ValueError(f"a fact of kind {self.fact} settles nothing")
+            raise ValueError(f"a fact of kind {self.fact} ends no other fact")
         if self.variant not in VARIANTS.get(self.fact, (None,)):
             raise ValueError(f"{self.fact} has no variant {self.variant}")
         if self.fact in RETESTS and self.reach != "answered":
-            raise ValueError(f"a {self.fact} retracts only the assertion it answers")
+            raise ValueError(f"a {self.fact} ends only the fact that it answers")
         return self
 
 
 class Rule(_Document):
-    """One kind of evidence, the colour it gives, and what the person is told: why, how it ends, what to do next."""
+    """One kind of evidence, its colour, and the texts for the person: why, how it ends, what to do next."""
 
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
     fact: FactKind
@@ -118,9 +118,7 @@ class Rule(_Document):
     colour: ColourName
     lasts: Literal["until_settled", "until_order_ends"] | Days
     ended_by: tuple[Ending, ...] = ()
-    priority: int = Field(
-        ge=0, le=1000, description="Which of several reasons of one colour is told first: the lowest."
-    )
+    priority: int = Field(ge=0, le=1000, description="Order of reasons of the same colour: the lowest comes first.")
     why: Words
     how_it_ends: Words
     next_step: Words
@@ -133,18 +131,18 @@ class Rule(_Document):
 
     @cached_property
     def matches(self) -> tuple[tuple[str, str], ...]:
-        """The (kind, variant) pairs this rule is about."""
+        """The (kind, variant) pairs to which this rule applies."""
         return tuple((self.fact, variant) for variant in self.variants or ("",))
 
     @cached_property
     def span(self) -> timedelta | None:
-        """How long the colour lasts at most, counted from the fact."""
+        """The longest duration of the colour, counted from the fact."""
         return timedelta(days=self.lasts.days) if isinstance(self.lasts, Days) else None
 
     @model_validator(mode="after")
     def _fact_makes_sense(self) -> Self:
         if self.fact not in ASSERTING:
-            raise ValueError(f"rule {self.code}: a fact of kind {self.fact} asserts nothing and gives no colour")
+            raise ValueError(f"rule {self.code}: a fact of kind {self.fact} gives no colour")
         known = set(VARIANTS.get(self.fact, ()))
         if not set(self.variants) <= known or bool(known) != bool(self.variants):
             raise ValueError(f"rule {self.code}: variants must be from {sorted(known) or 'none'}")
@@ -153,31 +151,31 @@ class Rule(_Document):
     @model_validator(mode="after")
     def _end_makes_sense(self) -> Self:
         if self.lasts == "until_order_ends" and self.fact != "order":
-            raise ValueError(f"rule {self.code}: only an order lasts until it ends")
+            raise ValueError(f"rule {self.code}: `until_order_ends` is only for orders")
         if self.lasts == "until_settled" and not self.ended_by:
-            raise ValueError(f"rule {self.code}: lasts until settled, but nothing settles it")
+            raise ValueError(f"rule {self.code}: `until_settled` needs at least one entry in `ended_by`")
         return self
 
     @model_validator(mode="after")
     def _texts_make_sense(self) -> Self:
         for words in (self.why, self.how_it_ends, self.next_step):
             if not words.placeholders <= PLACEHOLDERS:
-                raise ValueError(f"rule {self.code}: a text may only hold {sorted(PLACEHOLDERS)} between braces")
+                raise ValueError(f"rule {self.code}: the only placeholders of a text are {sorted(PLACEHOLDERS)}")
         return self
 
 
 class Number(_Document):
-    """A figure that the plan leaves open, with where it comes from."""
+    """A figure that the plan does not give, with its source."""
 
     value: float = Field(gt=0)
     source: Words
 
 
 class Figures(_Document):
-    """The figures of a policy, for people to read. Names carry their unit. Each service point sets its own."""
+    """The figures of a policy, for information: each service point sets its own. Names contain the unit."""
 
     negative_validity_hours: Number
-    """From the *sampling* time. Never stored with a code: whoever checks one asks how recent the last negative is."""
+    """From the *sampling* time. A code does not store it: the service point decides how recent a negative must be."""
     fever_celsius: Number
 
 
@@ -186,11 +184,11 @@ YELLOW_NAMES: dict[YellowName, Words] = {
     "yellow": Words(zh="黄码", en="Yellow"),
     "orange": Words(zh="橙码", en="Orange"),
 }
-"""What a province calls the colour between green and red: most say yellow, Fujian says orange."""
+"""The name of the colour between green and red: most provinces call it yellow, Fujian calls it orange."""
 
 
 class Meanings(_Document):
-    """What each colour means to a person who has it. `{name}` in the text of yellow is what the province calls it."""
+    """What each colour means for the person. `{name}` in the text of yellow is the province's name for it."""
 
     green: Words
     yellow: Words
@@ -199,11 +197,11 @@ class Meanings(_Document):
     @model_validator(mode="after")
     def _texts_make_sense(self) -> Self:
         if self.green.placeholders or self.red.placeholders or not self.yellow.placeholders <= {"name"}:
-            raise ValueError("the meaning of a colour may only hold {name} between braces, and only that of yellow")
+            raise ValueError("the only placeholder in the meaning of a colour is {name}, and only for yellow")
         return self
 
     def meaning(self, colour: ColourName, yellow: YellowName) -> Words:
-        """What a colour means, under the name that the province has for yellow."""
+        """Return what a colour means, with the province's name for yellow."""
         if colour != "yellow":
             return self.green if colour == "green" else self.red
         name = YELLOW_NAMES[yellow]
@@ -211,7 +209,7 @@ class Meanings(_Document):
 
 
 class Policy(_Document):
-    """One version of the rules. A published version never changes; a new one is tried on everybody first."""
+    """One version of the rules. A published version never changes. A new one is tried on all people first."""
 
     version: int = Field(ge=1, le=1_000_000)
     title: Words
@@ -226,7 +224,7 @@ class Policy(_Document):
             raise ValueError("two rules have the same code")
         matched = [pair for rule in self.rules for pair in rule.matches]
         if len(set(matched)) != len(matched):
-            raise ValueError("two rules are about the same fact")
+            raise ValueError("two rules apply to the same fact")
         return self
 
     @cached_property
@@ -236,15 +234,15 @@ class Policy(_Document):
 
     @cached_property
     def by_code(self) -> dict[str, Rule]:
-        """The rule of each code."""
+        """The rule by its code."""
         return {rule.code: rule for rule in self.rules}
 
 
 def read(document: str | bytes) -> Policy:
-    """The policy of a JSON document; pydantic's ValidationError says what makes no sense in it."""
+    """Parse a policy from JSON. Raises pydantic's ValidationError with each fault."""
     return Policy.model_validate_json(document)
 
 
 def first() -> Policy:
-    """Version 1, which the migration publishes."""
+    """Return version 1, which the migration publishes."""
     return read(resources.files(__package__).joinpath("policy_1.json").read_bytes())

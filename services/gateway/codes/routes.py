@@ -1,4 +1,4 @@
-"""Codes: what callers may ask (G2). There is no operation that sets a colour."""
+"""Routes of codes (G2). No route sets a colour."""
 
 from typing import Annotated
 from uuid import UUID
@@ -32,6 +32,6 @@ async def count_codes(
 async def get_code(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> CodeShown:
     """Show the code of a person in your region, with its reasons.
 
-    Residents see their own code and those of their dependants. Every view is in the audit.
+    Residents see their own code and those of their dependants. Every view is recorded in the audit.
     """
     return await use_cases.get_code(work, resident_id, language_of(spoken))

@@ -1,12 +1,12 @@
-"""What colour a person has, from the facts known of them and the published policy. Nothing else can set one.
+"""Computes a person's colour from their facts and the published policy. Nothing else can set a colour.
 
-A colour is a function of the *set* of facts: their order and their repetition change nothing. Corrections need no rule
-of their own, because whoever keeps the facts replaces all that came from a subject when that subject changes.
+The colour depends on the *set* of facts, not on their order or on duplicates. Corrections need no rule of their own,
+because reactions.py replaces all facts of a subject when the subject changes.
 
-- An assertion counts from when it is known; what releases counts from its own time.
-- A negative retracts only the assertion it answers: the person's own single tube, taken after the pool's result. So
-  does a positive: from then on the person is restricted for that, and not for the pool any more.
-- A drill makes no fact: `facts.py` leaves it out.
+- A restricting fact counts from the moment it is known. A releasing fact counts from its own time.
+- A negative ends only the restriction it answers. It must come from the person's own single tube, sampled after the
+  result of the pool. A positive also ends it, because the person is then restricted by the positive instead.
+- A drill creates no fact: `facts.py` skips it.
 """
 
 from collections.abc import Collection, Iterable
@@ -18,35 +18,35 @@ import msgspec
 from services.gateway.codes.policy import RETESTS, Colour, Ending, FactKind, Policy, Rule, Words
 
 NEGATIVE_COUNTS = timedelta(hours=720)
-"""A negative swabbed longer ago counts nowhere: no service point may look further back."""
+"""Older negatives are ignored, because no service point may ask for more than 720 hours."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One thing an owner asserts about one person, with the record it rests on."""
+    """One fact that a service asserts about one person, with the record that is its evidence."""
 
     kind: FactKind
     source_type: str
     source_id: str
     """The record that is the evidence. For a tube result, the tube."""
     at: datetime
-    """When it became so: a result's time, an order's opening, an outcome's time."""
+    """Since when the fact is true: the time of the result, of the order's opening or of the outcome."""
     until: datetime | None = None
-    """When it ends by time alone, if its owner says so."""
+    """When the fact ends by time alone, if the owning service sets that."""
     variant: str = ""
-    """central, home, monitoring of an order; ruled_out, admitted, confirmed of a referral."""
+    """For an order: central, home, monitoring. For a referral: ruled_out, admitted, confirmed."""
     answers: str | None = None
-    """The source_id of the assertion this settles: the pool a single tube retests, the positive a referral is about."""
+    """The source_id of the fact this one settles: the pool that a single tube retests, the positive of a referral."""
     sampled_at: datetime | None = None
     pool_size: int | None = None
-    """How many people the tube was for, or holds if they are more; 1 is a single tube."""
+    """The larger of the tube's capacity and the people in it; 1 for a single tube."""
     earliest_end: datetime | None = None
-    """Before when its owner will not end it, if its owner says so."""
+    """The earliest time at which the owning service can end it, if known."""
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One rule that applies now, on which evidence, and when it ends by time alone (None: only evidence ends it).
+    """One rule that applies now, with its evidence and its end by time (None: only new evidence ends it).
 
-    `earliest_end`: before when no evidence will, if that is known.
+    `earliest_end` is the earliest time at which evidence can end it, if known.
     """
 
     rule: str
@@ -59,10 +59,10 @@ class Reason(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A colour, and what time alone will make of it.
+    """A colour, and how it changes by time alone.
 
-    `colour_after` holds from `until` on, and green from `green_from` on, so that a reader with its own clock is right
-    however late a worker is. Without facts that restrict, a person is green.
+    From `until` on the colour is `colour_after`; from `green_from` on it is green. So a reader that uses its own clock
+    is correct even if the worker is late. Without restricting facts a person is green.
     """
 
     colour: Colour
@@ -71,11 +71,11 @@ class Decision(msgspec.Struct, frozen=True):
     green_from: datetime | None
     reasons: tuple[Reason, ...]
     last_negative: datetime | None
-    """When the latest negative was *sampled*. Whether that is recent enough is asked at the door, never stored."""
+    """When the latest negative was *sampled*. The service point decides whether it is recent; that is not stored."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """A reason in words."""
+    """The texts of a reason."""
 
     why: Words
     how_it_ends: Words
@@ -84,7 +84,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Timed(Protocol):
-    """Whatever holds a colour and what follows it: a decision, a stored code."""
+    """Has a colour and its changes by time: a decision or a stored code."""
 
     @property
     def colour(self) -> int: ...
@@ -97,7 +97,7 @@ class Timed(Protocol):
 
 
 def evaluate(facts: Collection[Fact], policy: Policy, now: datetime) -> Decision:
-    """The colour these facts give under this policy at this instant, with its reasons and its end."""
+    """Return the colour by these facts and this policy at this instant, with its reasons and its end."""
     asserted, last_negative = _split(facts)
     if not asserted:
         return Decision(Colour.GREEN, None, None, None, (), last_negative)
@@ -110,7 +110,7 @@ def evaluate(facts: Collection[Fact], policy: Policy, now: datetime) -> Decision
 
 
 def colour_at(code: Timed, now: datetime) -> Colour:
-    """The colour a reader sees by its own clock, even if nobody has evaluated since it ended."""
+    """Return the colour at this instant, even if the code was not evaluated again after it ended."""
     if code.green_from is not None and now >= code.green_from:
         return Colour.GREEN
     if code.until is not None and now >= code.until and code.colour_after is not None:
@@ -119,12 +119,12 @@ def colour_at(code: Timed, now: datetime) -> Colour:
 
 
 def reasons_at(reasons: Iterable[Reason], now: datetime) -> list[Reason]:
-    """The reasons that have not ended by a reader's own clock."""
+    """Return the reasons that have not ended at this instant."""
     return [reason for reason in reasons if reason.until is None or now < reason.until]
 
 
 def explain(reason: Reason, policy: Policy) -> Explanation:
-    """A reason in words, with its times filled in. The policy is the one the decision was made under."""
+    """Return the texts of a reason with its times filled in. `policy` must be the one used for the decision."""
     rule = policy.by_code[reason.rule]
     texts = (rule.why, rule.how_it_ends, rule.next_step)
     why, how, step = (text.fill(reason.since, reason.until, reason.earliest_end) for text in texts)
@@ -132,7 +132,10 @@ def explain(reason: Reason, policy: Policy) -> Explanation:
 
 
 def _split(facts: Iterable[Fact]) -> tuple[list[Fact], datetime | None]:
-    """What may restrict, and the sampling time of the latest negative. Nine in ten people have negatives only."""
+    """Return the facts that can restrict and the sampling time of the latest negative.
+
+    Nine of ten people have only negatives.
+    """
     asserted: list[Fact] = []
     latest: datetime | None = None
     for fact in facts:
@@ -154,7 +157,7 @@ def _applicable(facts: Iterable[Fact], policy: Policy) -> Iterable[tuple[Fact, R
 
 
 def _end(fact: Fact, rule: Rule, facts: Iterable[Fact]) -> datetime | None:
-    """When an assertion ends: the earliest of its own end, the rule's days, and what settles it. None: open."""
+    """Return when a fact ends: the earliest of its own end, the rule's days and what settles it. None: open."""
     ends = [other.at for other in facts if any(_ends(ending, other, fact) for ending in rule.ended_by)]
     if fact.until is not None:
         ends.append(fact.until)
@@ -164,7 +167,7 @@ def _end(fact: Fact, rule: Rule, facts: Iterable[Fact]) -> datetime | None:
 
 
 def _ends(ending: Ending, other: Fact, fact: Fact) -> bool:
-    """Whether one fact ends another by this clause of the policy."""
+    """Whether `other` ends `fact` by this clause of the policy."""
     if other.kind != ending.fact or (ending.variant or "") != other.variant:
         return False
     if ending.reach == "answered" and other.answers != fact.source_id:
@@ -180,7 +183,7 @@ def _rank(reason: Reason, policy: Policy) -> tuple[int, int, datetime, str, str,
 
 
 def _decision(reasons: list[Reason], last_negative: datetime | None) -> Decision:
-    """Red while anything red lasts, then yellow while anything yellow lasts, then green."""
+    """Red until the last red reason ends, then yellow until the last yellow reason ends, then green."""
     colour = reasons[0].colour if reasons else Colour.GREEN
     if colour is Colour.GREEN:
         return Decision(colour, None, None, None, tuple(reasons), last_negative)
@@ -191,7 +194,7 @@ def _decision(reasons: list[Reason], last_negative: datetime | None) -> Decision
 
 
 def _last_end(reasons: Iterable[Reason], at_least: Colour) -> datetime | None:
-    """When the last reason of at least this colour ends by time alone; None if one of them does not."""
+    """Return when the last reason of at least this colour ends by time; None if one of them has no such end."""
     latest: datetime | None = None
     for reason in reasons:
         if reason.colour < at_least:

@@ -1,4 +1,4 @@
-"""Codes: what people are shown."""
+"""Codes: response bodies."""
 
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,7 @@ class ReasonShown(Reason):
 
 
 class CodeShown(BaseModel):
-    """A code now, with its reasons in words."""
+    """The current code of a person, with its reasons as text."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -45,15 +45,17 @@ class CodeShown(BaseModel):
     meaning: str
     until: datetime | None
     colour_after: Colour | None
-    green_from: datetime | None = Field(description="From when the code is green again, if time alone will make it so.")
+    green_from: datetime | None = Field(description="When the code becomes green by time alone; null if it does not.")
     last_negative_at: datetime | None = Field(description="Sampling time of the last negative test.")
     policy: int
     reasons: list[ReasonShown]
-    token: str | None = Field(default=None, description="What the QR says, for this minute. Only in one's own code.")
+    token: str | None = Field(
+        default=None, description="Content of the QR code for this minute. Only in one's own code."
+    )
 
 
 class CodeCounts(BaseModel):
-    """How many people of a region have which colour now."""
+    """The number of people of each colour in a region now."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"green": 99_980, "yellow": 15, "red": 5}]})
 

@@ -1,4 +1,4 @@
-"""Codes, the facts they follow from, and the policies that say how."""
+"""Tables of codes, facts and policies."""
 
 from datetime import datetime
 from typing import Any
@@ -13,13 +13,13 @@ from shared.contracts import gateway as contracts
 from shared.db import REGION
 
 DECIDING = "kind <> 'negative' OR answers IS NOT NULL"
-"""Which facts can give or take a colour. As the index says it, or it would not be used."""
+"""Which facts can change a colour. The text must equal the index condition, otherwise PostgreSQL ignores the index."""
 
 LABELS: dict[int, contracts.Colour] = {1: "green", 2: "yellow", 3: "red"}
 
 
 class CodeRow(Base):
-    """One person's code, with what time alone will make of it. The door reads these columns and no others."""
+    """One person's code, and how it changes by time alone. RECORD_VISITS of door.py reads only this table for it."""
 
     __tablename__ = "codes"
 
@@ -44,15 +44,15 @@ class CodeRow(Base):
     )
 
     def public(self) -> contracts.Code:
-        """As the API and the feed say it."""
+        """The code as the API and the feed show it."""
         return say(self)
 
 
 class FactRow(Base):
-    """One thing an owner asserts about one person. All facts of a subject are replaced when the subject changes.
+    """One fact that a service asserts about one person. All facts of a subject are replaced when the subject changes.
 
-    Negatives are by far the most, and of a person's many only the latest counts, unless one answers a pool. So they
-    have an index of their own, and how many rounds a person has been through makes no difference.
+    Most facts are negatives, and only a person's latest negative counts, unless it answers a pool. Negatives have an
+    index of their own, so that the number of rounds a person took part in does not slow down an evaluation.
     """
 
     __tablename__ = "facts"
@@ -79,7 +79,7 @@ class FactRow(Base):
 
 
 class CodeChangeRow(Base):
-    """What a code became, when, under which policy and for which reasons. Never changed: the answer to every appeal."""
+    """One change of a code, with time, policy and reasons. Rows never change, because appeals are decided by them."""
 
     __tablename__ = "code_changes"
 
@@ -94,7 +94,7 @@ class CodeChangeRow(Base):
 
 
 class PolicyRow(Base):
-    """One published version of the rules. Versions are added, never changed."""
+    """One published version of the rules. Versions are only added."""
 
     __tablename__ = "policies"
 
@@ -115,7 +115,7 @@ class PolicyRow(Base):
 
 
 def say(code: Any) -> contracts.Code:
-    """The public face of a code's row, however it was read."""
+    """Return the public form of a code's row. `code` is a row of the table or of a raw statement."""
     return contracts.Code(
         id=code.resident_id,
         version=code.version,
@@ -140,5 +140,5 @@ def say(code: Any) -> contracts.Code:
     )
 
 
-def _instant(said: str | None) -> datetime | None:
-    return datetime.fromisoformat(said) if said else None
+def _instant(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None

@@ -1,6 +1,6 @@
-"""Codes: how they come to be. There is one way, `reevaluate`, and it takes nothing but ids.
+"""Use cases of codes. Only `reevaluate` changes a colour, and it takes only ids.
 
-Beside it `renew` keeps the latest negative, on which no colour depends.
+`renew` updates only the time of the latest negative, on which no colour depends.
 """
 
 import json
@@ -33,45 +33,45 @@ ENDED_AT_ONCE = 1_000
 FORGOTTEN_AT_ONCE = 5_000
 NOBODY = UUID(int=0)
 
-POLICY = text("SELECT version, document::text AS document FROM policies ORDER BY version DESC LIMIT 1")
-POLICY_OF = text("SELECT version, document::text AS document FROM policies WHERE version = :version")
+SELECT_LATEST_POLICY = text("SELECT version, document::text AS document FROM policies ORDER BY version DESC LIMIT 1")
+SELECT_POLICY = text("SELECT version, document::text AS document FROM policies WHERE version = :version")
 
-# A fact and its person may come at the same time, from two feeds: then neither would see the other. So who brings facts
-# waits for who brings people, and the other way.
-ARRIVALS = named_id("lock", "gateway:arrivals").int % 2**63
-WAIT = text("SELECT pg_advisory_xact_lock_shared(:key)")
-WAIT_ALONE = text("SELECT pg_advisory_xact_lock(:key)")
+# Facts and people arrive on different feeds. Without this lock two concurrent transactions could each miss the other's
+# row. Facts take it shared, people exclusive.
+FACTS_LOCK = named_id("lock", "gateway:arrivals").int % 2**63
+LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
+LOCK_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(:key)")
 
-# In the order in which they are asked for, that of ids, so that two who write the same people wait for each other and
-# never deadlock.
-LOCK = text("""
-    SELECT count(*) FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS asked (id)
-    CROSS JOIN LATERAL (SELECT FROM codes WHERE resident_id = asked.id FOR NO KEY UPDATE) AS code
+# Codes are locked in the order of ids, so that two transactions with the same people cannot deadlock.
+LOCK_CODES = text("""
+    SELECT count(*) FROM unnest(CAST(CAST(:ids AS text) AS uuid[])) AS given (id)
+    CROSS JOIN LATERAL (SELECT FROM codes WHERE resident_id = given.id FOR NO KEY UPDATE) AS code
 """)
 
-# The latest negative decides nothing, it is only kept at hand; so it is written here for all. Asked for are the codes
-# of those about whom there is something to decide: one in a hundred, when all is well. Each code is looked up once and
-# then written at its place (`ctid`), which its lock holds. An array from a subquery is a short one to the planner, and
-# so it looks up each: it knows nothing of a scope, and read all codes instead, for each batch.
-RENEW = text(f"""
+# The latest negative changes no colour, so this statement writes it for all. It returns only the codes that need an
+# evaluation: normally one in a hundred. Each code is found once and then updated by its `ctid`, which cannot change
+# because the row is locked. Pass the ids through a subquery, because the planner then assumes few rows and uses the
+# primary key. With row-level security it otherwise misestimates and scans the table for each batch.
+RENEW_AND_SELECT_UNDECIDED = text(f"""
     WITH code AS MATERIALIZED (
-        SELECT codes.ctid AS place, resident_id, version, region, colour, until, colour_after, green_from,
+        SELECT codes.ctid AS row_id, resident_id, version, region, colour, until, colour_after, green_from,
             last_negative, policy, reasons, (
                 SELECT max(sampled_at) FROM facts
-                WHERE facts.resident_id = asked.id AND kind = 'negative' AND sampled_at > :since
+                WHERE facts.resident_id = given.id AND kind = 'negative' AND sampled_at > :since
             ) AS latest
-        FROM unnest((SELECT CAST(CAST(:ids AS text) AS uuid[]))) AS asked (id) JOIN codes ON resident_id = asked.id
+        FROM unnest((SELECT CAST(CAST(:ids AS text) AS uuid[]))) AS given (id) JOIN codes ON resident_id = given.id
     ), renewed AS (
         UPDATE codes SET last_negative = code.latest FROM code
-        WHERE codes.ctid = code.place AND code.last_negative IS DISTINCT FROM code.latest
+        WHERE codes.ctid = code.row_id AND code.last_negative IS DISTINCT FROM code.latest
     )
     SELECT resident_id, version, region, colour, until, colour_after, green_from, policy, reasons FROM code
     WHERE reasons <> '[]' OR EXISTS (SELECT FROM facts WHERE facts.resident_id = code.resident_id AND ({DECIDING}))
 """)  # noqa: S608 - a constant
-# Where there is nothing to decide. The codes are locked in the order of ids here too, for a join alone has no order: a
-# small table was written as it lies. Who waited for a code compares with what it has become.
-RENEW_ONLY = text("""
-    WITH held AS MATERIALIZED (
+# For people whose colour cannot change. The codes are locked in the order of ids here too, because a join alone has no
+# order: on a small table PostgreSQL updated the rows in physical order. The condition is repeated in the UPDATE,
+# because a concurrent transaction may have changed the code while this one waited for the lock.
+RENEW_LAST_NEGATIVES = text("""
+    WITH locked AS MATERIALIZED (
         SELECT given.id, given.sampled_at FROM unnest(
             (SELECT CAST(CAST(:ids AS text) AS uuid[])), (SELECT CAST(CAST(:sampled AS text) AS timestamptz[]))
         ) AS given (id, sampled_at)
@@ -81,23 +81,23 @@ RENEW_ONLY = text("""
             FOR NO KEY UPDATE
         ) AS code
     )
-    UPDATE codes SET last_negative = held.sampled_at FROM held
-    WHERE codes.resident_id = held.id AND (last_negative IS NULL OR last_negative < held.sampled_at)
+    UPDATE codes SET last_negative = locked.sampled_at FROM locked
+    WHERE codes.resident_id = locked.id AND (last_negative IS NULL OR last_negative < locked.sampled_at)
 """)
-FACTS = text(f"""
+SELECT_FACTS = text(f"""
     SELECT resident_id, kind, source_type, subject::text AS source_id, at, until, variant, answers::text AS answers,
         sampled_at, pool_size, earliest_end
     FROM facts WHERE resident_id = ANY(CAST(:ids AS uuid[])) AND ({DECIDING})
 """)  # noqa: S608 - a constant
-FORGET = text("""
+DELETE_OLD_NEGATIVES = text("""
     DELETE FROM facts WHERE (subject, number) IN (
         SELECT subject, number FROM facts
         WHERE kind = 'negative' AND answers IS NULL AND sampled_at <= :before LIMIT :limit
     )
 """)
 
-# The version counts what others can see of a code.
-WRITE = text("""
+# The version changes only if the published part of a code changes.
+UPDATE_CODES = text("""
     UPDATE codes SET colour = given.colour, until = given.until, colour_after = given.colour_after,
         green_from = given.green_from, policy = given.policy,
         reasons = given.reasons::jsonb, version = codes.version + given.is_news::integer,
@@ -109,24 +109,24 @@ WRITE = text("""
     ) AS given (id, colour, until, colour_after, green_from, policy, reasons, is_news)
     WHERE codes.resident_id = given.id
 """)
-REMEMBER = text("""
+INSERT_CODE_CHANGES = text("""
     INSERT INTO code_changes (resident_id, version, region, at, colour, policy, reasons)
     SELECT resident_id, version, region, :now, colour, policy, reasons FROM codes
     WHERE resident_id = ANY(CAST(:ids AS uuid[])) ORDER BY resident_id
 """)
-READ = text("""
+SELECT_CODES = text("""
     SELECT resident_id, version, region, colour, until, colour_after, green_from, last_negative, policy, reasons
     FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[])) ORDER BY resident_id
 """)
-SNAPSHOT = text("""
+SELECT_SNAPSHOT = text("""
     SELECT resident_id, version, region, colour, until, colour_after, green_from, last_negative, policy, reasons
     FROM codes WHERE resident_id > :after ORDER BY resident_id LIMIT :limit
 """)
-ENDED = text("""
+SELECT_ENDED_CODES = text("""
     SELECT resident_id FROM codes WHERE colour > 1 AND until <= :now ORDER BY until LIMIT :limit
 """)
-# A reader counts by its own clock, as the door does.
-COUNTS = text("""
+# Counts the colours as they are now, as `colour_at` of rules.py does.
+COUNT_COLOURS = text("""
     SELECT CASE WHEN green_from <= :now THEN 1 WHEN until <= :now THEN colour_after ELSE colour END AS colour,
         count(*) AS people
     FROM codes WHERE region >= :low AND region < :high GROUP BY 1
@@ -134,31 +134,31 @@ COUNTS = text("""
 
 
 async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
-    """Make the codes of these people what their facts and the published policy say. Writes only what changed.
+    """Compute the codes of these people from their facts and the published policy. Writes only codes that change.
 
-    The codes are locked first and facts and policy read then, so that of two changes at once neither is overlooked.
+    Codes are locked before facts and policy are read, so that a concurrent change is not missed.
     """
     ordered = in_order(ids)
-    await work.run(WAIT, key=ARRIVALS)
+    await work.run(LOCK_SHARED, key=FACTS_LOCK)
     for start in range(0, len(ordered), CHUNK):
         await _reevaluate(work, ordered[start : start + CHUNK])
 
 
 async def renew(work: Work, negatives: Iterable[tuple[UUID, datetime]]) -> None:
-    """Keep the latest negatives of people about whom nothing else became known: no colour depends on them."""
+    """Update the latest negatives of people without other new facts. No colour depends on them."""
     latest: dict[UUID, datetime] = {}
     for resident_id, sampled_at in negatives:
         if sampled_at > latest.get(resident_id, work.now - NEGATIVE_COUNTS):
             latest[resident_id] = sampled_at
     ordered = in_order(latest)
-    await work.run(WAIT, key=ARRIVALS)
-    await work.run(RENEW_ONLY, ids=literal(ordered), sampled=literal([latest[id_] for id_ in ordered]))
+    await work.run(LOCK_SHARED, key=FACTS_LOCK)
+    await work.run(RENEW_LAST_NEGATIVES, ids=literal(ordered), sampled=literal([latest[id_] for id_ in ordered]))
 
 
 async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
     people = literal(ids)
-    await work.run(LOCK, ids=people)
-    codes = await work.rows(RENEW, ids=people, since=work.now - NEGATIVE_COUNTS)
+    await work.run(LOCK_CODES, ids=people)
+    codes = await work.rows(RENEW_AND_SELECT_UNDECIDED, ids=people, since=work.now - NEGATIVE_COUNTS)
     if not codes:
         return
     policy = await policy_now(work)
@@ -172,7 +172,7 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
             work.audit(kind=Kind.RESTRICTION, subjects=[code["resident_id"]], reason=f"code.{LABELS[decision.colour]}")
     news = [_is_news(code, decision) for code, decision in changed]
     await work.run(
-        WRITE,
+        UPDATE_CODES,
         ids=[code["resident_id"] for code, _ in changed],
         colour=[int(decision.colour) for _, decision in changed],
         until=[decision.until for _, decision in changed],
@@ -183,46 +183,48 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
         is_news=news,
         now=work.now,
     )
-    told = [code["resident_id"] for (code, _), is_news in zip(changed, news, strict=True) if is_news]
-    if told:
-        await work.run(REMEMBER, ids=told, now=work.now)
-        work.publish_all([say(row) for row in await _read(work, told)], change="evaluated", urgent=len(told) <= 100)
+    ids_to_publish = [code["resident_id"] for (code, _), is_news in zip(changed, news, strict=True) if is_news]
+    if ids_to_publish:
+        await work.run(INSERT_CODE_CHANGES, ids=ids_to_publish, now=work.now)
+        published = [say(row) for row in await _read(work, ids_to_publish)]
+        work.publish_all(published, change="evaluated", urgent=len(published) <= 100)
 
 
 async def facts_of(work: Work, ids: Sequence[UUID]) -> Mapping[UUID, list[Fact]]:
-    """All that is asserted about each of these people; nothing, of whom nobody asserts anything."""
+    """Return the deciding facts of each of these people; an empty list for a person without facts."""
     facts: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in await work.rows(FACTS, ids=ids):
+    for row in await work.rows(SELECT_FACTS, ids=ids):
         facts[row["resident_id"]].append(_fact(row))
     return facts
 
 
 async def end_what_time_has_ended(house: House) -> None:
-    """Write down the codes that time alone has changed. Readers need it not: they go by their own clock."""
+    """Evaluate the codes that have ended by time. Readers do not depend on it, because they use their own clock."""
     async with house.system_work("end_codes") as work:
-        ended = await work.rows(ENDED, now=work.now, limit=ENDED_AT_ONCE)
+        ended = await work.rows(SELECT_ENDED_CODES, now=work.now, limit=ENDED_AT_ONCE)
         await reevaluate(work, [row["resident_id"] for row in ended])
 
 
 async def forget_negatives(house: House) -> None:
-    """Remove the negatives that are too old to count anywhere."""
+    """Delete the negatives that are too old for every service point."""
     forgotten = FORGOTTEN_AT_ONCE
     while forgotten == FORGOTTEN_AT_ONCE:
         async with house.system_work("forget_negatives") as work:
-            forgotten = await work.run(FORGET, before=work.now - NEGATIVE_COUNTS, limit=FORGOTTEN_AT_ONCE)
+            forgotten = await work.run(DELETE_OLD_NEGATIVES, before=work.now - NEGATIVE_COUNTS, limit=FORGOTTEN_AT_ONCE)
 
 
 async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeShown:
-    found = await _read(work, [resident_id])
-    if not found:
+    """Return a person's code and record the access. Raises NotFound."""
+    codes = await _read(work, [resident_id])
+    if not codes:
         raise NotFound()
-    if resident_id != work.actor.resident_id:  # who looks at their own code leaves no trace, here as on the hot way
+    if resident_id != work.actor.resident_id:  # access to one's own code is not recorded, as in own_code.py
         work.saw([resident_id])
-    return await shown(work, found[0], language)
+    return await shown(work, codes[0], language)
 
 
 async def shown(work: Work, code: Any, language: Language) -> CodeShown:
-    """A code as people read it."""
+    """Return a code with its reasons as text."""
     policy = await _policy_of(work, code.policy)
     return in_words(code, policy, work.now, language, yellow=work.house.settings.yellow)
 
@@ -230,7 +232,7 @@ async def shown(work: Work, code: Any, language: Language) -> CodeShown:
 def in_words(
     code: Any, policy: Policy, now: datetime, language: Language, token: str | None = None, *, yellow: YellowName
 ) -> CodeShown:
-    """A code as people read it: the colour by the reader's clock, and each reason in words."""
+    """Return a code as it is at `now`, with each reason as text."""
     colour = LABELS[rules.colour_at(code, now)]
     reasons = rules.reasons_at(_reasons(code.reasons), now)
     return CodeShown(
@@ -248,35 +250,36 @@ def in_words(
 
 
 async def count_codes(work: Work, low: str, high: str) -> CodeCounts:
-    rows = await work.rows(COUNTS, now=work.now, low=low, high=high)
+    """Count the colours of the people whose region code is in [low, high)."""
+    rows = await work.rows(COUNT_COLOURS, now=work.now, low=low, high=high)
     counts = {LABELS[row["colour"]]: row["people"] for row in rows}
     return CodeCounts(green=counts.get("green", 0), yellow=counts.get("yellow", 0), red=counts.get("red", 0))
 
 
 async def snapshot_of_codes(work: Work, after: UUID | None, limit: int) -> Sequence[Code]:
-    """All codes in the order of their people, for who rebuilds."""
-    rows = (await work.session.execute(SNAPSHOT, {"after": after or NOBODY, "limit": limit})).all()
+    """Return a page of all codes in the order of resident ids, for subscribers that rebuild."""
+    rows = (await work.session.execute(SELECT_SNAPSHOT, {"after": after or NOBODY, "limit": limit})).all()
     return [say(row) for row in rows]
 
 
 async def policy_now(work: Work) -> Policy:
-    """The published policy."""
-    (row,) = await work.rows(POLICY)
+    """Return the published policy."""
+    (row,) = await work.rows(SELECT_LATEST_POLICY)
     return policy_of_document(row["version"], row["document"])
 
 
 async def _policy_of(work: Work, version: int) -> Policy:
-    (row,) = await work.rows(POLICY_OF, version=version)
+    (row,) = await work.rows(SELECT_POLICY, version=version)
     return policy_of_document(row["version"], row["document"])
 
 
 async def _read(work: Work, ids: Sequence[UUID]) -> Sequence[Any]:
-    return (await work.session.execute(READ, {"ids": in_order(ids)})).all()
+    return (await work.session.execute(SELECT_CODES, {"ids": in_order(ids)})).all()
 
 
 @lru_cache(maxsize=8)
 def policy_of_document(version: int, document: str) -> Policy:
-    """A published policy, read once."""
+    """Parse a published policy; cached by version."""
     return Policy.model_validate_json(document)
 
 
@@ -300,14 +303,14 @@ def _is_same(code: RowMapping, decision: Decision, policy: Policy) -> bool:
 
 
 def _is_news(code: RowMapping, decision: Decision) -> bool:
-    held = (code["colour"], code["until"], code["colour_after"], code["green_from"])
-    found = (decision.colour, decision.until, decision.colour_after, decision.green_from)
-    return held != found or bool(code["reasons"] != _stored(decision.reasons))
+    stored = (code["colour"], code["until"], code["colour_after"], code["green_from"])
+    decided = (decision.colour, decision.until, decision.colour_after, decision.green_from)
+    return stored != decided or bool(code["reasons"] != _stored(decision.reasons))
 
 
 def _stored(reasons: Iterable[Reason]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = msgspec.to_builtins(list(reasons))
-    return found
+    builtins: list[dict[str, Any]] = msgspec.to_builtins(list(reasons))
+    return builtins
 
 
 def _reasons(stored: list[dict[str, Any]]) -> list[Reason]:

@@ -1,4 +1,4 @@
-"""Who calls the gateway: the bearer of a token of an issuer we trust; for what is internal, one of our own services."""
+"""Authentication of callers: bearer tokens of trusted issuers, and internal tokens under /internal/."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,10 +16,11 @@ INTERNAL = "/internal/"
 
 
 def hot_tokens(trust: Trust, settings: Settings) -> Authenticate:
-    """How the hot routes know their callers: as all do, but for the request id, which nothing there carries on.
+    """Return the authentication of the fast path. It differs from the others only in that it sets no request id.
 
-    They stand before the guard, so requests are counted here: of a resident by name, with a refused token by address.
-    A token of ours that has ended is counted by name, because its bearer must get 401 to fetch another one.
+    The fast path bypasses the guard, so this function counts requests: of residents by subject, and those with a
+    refused token by address. An expired token of our own issuer is counted by its subject, so that its bearer gets
+    401 and can fetch a new one.
     """
     often = Often(settings.requests_a_minute_per_resident)
     refused = Often(settings.requests_a_minute_per_client)
@@ -40,7 +41,7 @@ def hot_tokens(trust: Trust, settings: Settings) -> Authenticate:
 
 
 def bearer_if_any(scope: Mapping[str, Any]) -> str | None:
-    """The one bearer token of a request."""
+    """Return the bearer token of a request, or None."""
     try:
         return bearer_token(scope)
     except Unauthenticated:
@@ -48,7 +49,7 @@ def bearer_if_any(scope: Mapping[str, Any]) -> str | None:
 
 
 def outside_tokens(trust: Trust) -> Callable[[House], Authenticate]:
-    """How the gateway knows its callers. What one kind of token opens, the other never does."""
+    """Return the authentication of the gateway. Internal routes accept only internal tokens, all others never do."""
 
     def of(house: House) -> Authenticate:
         inside = bearer(house)

@@ -1,6 +1,6 @@
-"""Web pages that may call us from a browser (CORS): those an operator names, with a bearer token, never a cookie.
+"""CORS: which web pages may call the gateway from a browser. Only origins in the settings, and without cookies.
 
-What is published to everybody anyway, where to sign in and which keys to check with, any page may read.
+Every page may read the public documents for sign-in and the public keys.
 """
 
 from fastapi import FastAPI
@@ -20,13 +20,13 @@ OPEN = frozenset(
         "/oauth/jwks",
     }
 )
-"""Discovery and public keys: a client library reads them before it knows anything of us."""
+"""Discovery documents and public keys: client libraries read them first."""
 
-ASKED = (
+REQUEST_HEADERS = (
     *("Accept", "Accept-Language", "Authorization", "Content-Language", "Content-Type"),
     *("Idempotency-Key", "If-Match", "If-None-Match", RECEIPT_HEADER, "X-Deadline-Ms", "X-Request-Id"),
 )
-SHOWN = (
+RESPONSE_HEADERS = (
     *("Content-Disposition", "Content-Language", "ETag", "Location", "Retry-After", "WWW-Authenticate"),
     *("Idempotency-Replayed", "X-Request-Id"),
 )
@@ -35,7 +35,7 @@ REMEMBERED_SECONDS = 600
 
 
 class Browsers:
-    """The middleware: one policy for what is open to all, one for everything else."""
+    """The middleware: one CORS policy for public documents, one for everything else."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         self.app = app
@@ -43,16 +43,16 @@ class Browsers:
             app,
             allow_origins=("*",),
             allow_methods=("GET",),
-            allow_headers=ASKED,
-            expose_headers=SHOWN,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
             max_age=REMEMBERED_SECONDS,
         )
         self.named = CORSMiddleware(
             app,
             allow_origins=origins,
             allow_methods=METHODS,
-            allow_headers=ASKED,
-            expose_headers=SHOWN,
+            allow_headers=REQUEST_HEADERS,
+            expose_headers=RESPONSE_HEADERS,
             allow_credentials=False,
             max_age=REMEMBERED_SECONDS,
         )
@@ -68,7 +68,7 @@ class Browsers:
 
 
 def let_in(app: FastAPI, settings: Settings) -> None:
-    """Answer the pages that settings name. Others get no header, and so no answer that they could read."""
+    """Add CORS for the origins in the settings. Other origins get no CORS header, so browsers hide the answer."""
     app.add_middleware(Browsers, origins=tuple(settings.browser_origins))
     if settings.browser_origins and isinstance(app, App):
         app.for_browsers = True

@@ -1,6 +1,6 @@
-"""The development issuer: a token for whoever asks, so that demonstration and tests need no other identity provider.
+"""The development issuer: it gives a token to every caller, so demonstrations and tests need no identity provider.
 
-Exists only where the settings say so; production settings refuse to.
+It exists only if the settings enable it. Production settings reject that.
 """
 
 from typing import Annotated, Self
@@ -22,7 +22,7 @@ ROLES = tuple(role.label for role in Role.ANYONE)
 
 
 class TokenAsked(Said):
-    """Who the bearer shall be."""
+    """The role and scope of the requested token."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -33,31 +33,34 @@ class TokenAsked(Said):
         }
     )
 
-    role: str = Field(description="One role.", json_schema_extra={"enum": list(ROLES)})
+    role: str = Field(description="Role of the bearer.", json_schema_extra={"enum": list(ROLES)})
     region: Annotated[str, Field(pattern=r"^([0-9]{2,16})?$")] | None = Field(
-        None, description="The scope of staff and doors: they reach what lies under it; an empty text is the whole."
+        None,
+        description="Region of staff and doors: they can access everything in it. An empty text means all regions.",
     )
-    resident_id: UUID | None = Field(None, description="The resident, for the role resident.")
+    resident_id: UUID | None = Field(None, description="For the role `resident`: the resident.")
     party: str = Field(
-        "", max_length=100, description="A machine's party, the service point of a door, or the organisation of staff."
+        "", max_length=100, description="Party of a machine, service point of a door, or organisation of staff."
     )
-    subject: str = Field("", max_length=100, description="Who it is in the audit; made from the role if empty.")
+    subject: str = Field("", max_length=100, description="Subject in the audit; derived from the role if empty.")
     lifetime_seconds: int = Field(MOST_SECONDS, ge=1, le=MOST_SECONDS)
 
     @field_validator("role")
     @classmethod
     def _is_a_role(cls, value: str) -> str:
         if value not in ROLES:
-            raise Invalid("role_unknown", Text(zh="没有这个角色", en="There is no such role"))
+            raise Invalid("role_unknown", Text(zh="角色不存在", en="This role does not exist"))
         return value
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         role = Role.named(self.role)
         if role is Role.RESIDENT and self.resident_id is None:
-            raise Invalid("resident_needed", Text(zh="居民令牌需要 resident_id", en="A resident needs a resident_id"))
+            raise Invalid(
+                "resident_needed", Text(zh="居民令牌须填写 resident_id", en="The role resident requires a resident_id")
+            )
         if role in Role.STAFF and self.region is None:
-            raise Invalid("region_needed", Text(zh="该角色需要 region", en="This role needs a region"))
+            raise Invalid("region_needed", Text(zh="该角色须填写 region", en="This role requires a region"))
         return self
 
 
@@ -78,29 +81,29 @@ class TokenGiven(Said):
 
     access_token: str
     token_type: str = "Bearer"  # noqa: S105 - the kind of token, no secret
-    expires_in: int = Field(description="Seconds.")
+    expires_in: int = Field(description="Lifetime in seconds.")
 
 
 @router.post("/tokens", role=Role.ANYONE, open=True, audit=Kind.SIGN_IN)
-async def make_token(asked: TokenAsked, work: Work) -> TokenGiven:
+async def make_token(wanted: TokenAsked, work: Work) -> TokenGiven:
     """Issue a token to anybody.
 
-    For development and demonstration only: with FANGXIAN_DEVELOPMENT_ISSUER=false this operation does not exist.
+    For development and demonstration only. With FANGXIAN_DEVELOPMENT_ISSUER=false this operation does not exist.
     """
-    actor = actor_of(asked)
+    actor = actor_of(wanted)
     work.audit(kind=Kind.SIGN_IN, actor=actor.during(work.actor.request_id), reason="development")
-    token = Issuer.from_files(work.house.settings.keys).issue(actor, _region(asked), asked.lifetime_seconds)
-    return TokenGiven(access_token=token, expires_in=asked.lifetime_seconds)
+    token = Issuer.from_files(work.house.settings.keys).issue(actor, _region(wanted), wanted.lifetime_seconds)
+    return TokenGiven(access_token=token, expires_in=wanted.lifetime_seconds)
 
 
-def actor_of(asked: TokenAsked) -> Actor:
-    """The actor a token is asked for: staff and doors by range, residents by themselves, machines by party."""
-    role = Role.named(asked.role)
-    region = _region(asked)
-    party = asked.party or (role.label if role in Role.MACHINE else "")
-    person = asked.resident_id if role is Role.RESIDENT else None
+def actor_of(wanted: TokenAsked) -> Actor:
+    """Return the actor of a requested token. Its scope is a region, a resident or a party, depending on the role."""
+    role = Role.named(wanted.role)
+    region = _region(wanted)
+    party = wanted.party or (role.label if role in Role.MACHINE else "")
+    person = wanted.resident_id if role is Role.RESIDENT else None
     return Actor(
-        subject=asked.subject or f"development:{role.label}:{person or party or region or 'all'}",
+        subject=wanted.subject or f"development:{role.label}:{person or party or region or 'all'}",
         role=role,
         range=NOTHING if region is None else range_of(region),
         residents=() if person is None else (person,),
@@ -108,5 +111,5 @@ def actor_of(asked: TokenAsked) -> Actor:
     )
 
 
-def _region(asked: TokenAsked) -> str | None:
-    return None if asked.role == Role.RESIDENT.label else asked.region
+def _region(wanted: TokenAsked) -> str | None:
+    return None if wanted.role == Role.RESIDENT.label else wanted.region

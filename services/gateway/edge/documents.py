@@ -1,6 +1,6 @@
-"""What the edge says of all four services together: their documents, their problems, their readiness.
+"""Combines the OpenAPI documents, the problems and the readiness of all four services.
 
-Each is asked for what it says of itself, at most once a minute; while one is away, what it said last stands.
+Each service is asked at most once a minute. While a service is away, its last answer is used.
 """
 
 import asyncio
@@ -27,40 +27,40 @@ FRESH_SECONDS = 60.0
 AGAIN_SECONDS = 5.0
 ASK_SECONDS = 2.0
 DOCUMENT_SECONDS = 10.0
-"""A service makes its document when it is first asked for it. That takes half a second of an idle machine."""
+"""A service generates its document on the first request, which takes half a second on an idle machine."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Remembered(Generic[T]):
-    """Something asked for at most once a minute, by one at a time; the last answer stands while there is no new one."""
+    """A cached answer that is fetched at most once a minute, by one caller at a time. On failure the old one stays."""
 
     ask: Callable[[], Awaitable[T]]
     fresh_seconds: float = FRESH_SECONDS
     _value: T | None = None
-    _asked: float | None = None
+    _asked_at: float | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def get(self) -> T | None:
-        """The last answer; None if there never was one."""
+        """Return the last answer; None if there was never one."""
         async with self._lock:
-            if self._asked is None or time.monotonic() - self._asked > self.fresh_seconds:
+            if self._asked_at is None or time.monotonic() - self._asked_at > self.fresh_seconds:
                 try:
                     answer = await self.ask()
-                    if answer != self._value:  # What is made of the same is not made again.
+                    if answer != self._value:  # keep the same object, so that nothing derived from it is made again
                         self._value = answer
-                    self._asked = time.monotonic()
+                    self._asked_at = time.monotonic()
                 except (Problem, httpx.HTTPError, ValueError) as error:
-                    # Not every caller shall wait for a service that hangs.
-                    self._asked = time.monotonic() - self.fresh_seconds + AGAIN_SECONDS
+                    # Wait some seconds before the next try, so that not every caller waits for a service that hangs.
+                    self._asked_at = time.monotonic() - self.fresh_seconds + AGAIN_SECONDS
                     logger.warning("edge.document_stale", error=type(error).__name__)
         return self._value
 
 
 @dataclass
 class Documents:
-    """The documents of the whole installation."""
+    """The combined documents of the installation."""
 
     house: House
     own_openapi: Callable[[], dict[str, Any]]
@@ -71,31 +71,31 @@ class Documents:
     _merged: tuple[list[dict[str, Any] | None], dict[str, Any]] | None = None
 
     async def openapi(self) -> dict[str, Any]:
-        """One OpenAPI document of all services that ever answered."""
+        """Return one OpenAPI document of all services that have answered so far."""
         async with self._merging:
-            found = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
-            if self._merged is None or any(new is not old for new, old in zip(found, self._merged[0], strict=True)):
-                said = zip(SERVICES, found, strict=True)
-                known: dict[str, Any] = {service: document for service, document in said if document is not None}
-                # In a thread, because it takes a fifth of a second, and other requests should not wait for it.
-                self._merged = found, await asyncio.to_thread(merge, {**known, "issuer": issuer.document()})
+            latest = await asyncio.gather(*(self._openapi_of(service) for service in SERVICES))
+            if self._merged is None or any(new is not old for new, old in zip(latest, self._merged[0], strict=True)):
+                pairs = zip(SERVICES, latest, strict=True)
+                known: dict[str, Any] = {service: document for service, document in pairs if document is not None}
+                # In a thread, because it takes 0.2 seconds and would delay other requests.
+                self._merged = latest, await asyncio.to_thread(merge, {**known, "issuer": issuer.document()})
             return self._merged[1]
 
     @property
     def is_whole(self) -> bool:
-        """Whether every service has described itself by now."""
+        """Whether every service has sent its document."""
         return self._merged is not None and None not in self._merged[0]
 
     async def problems(self, language: Language) -> dict[str, dict[str, Any]]:
-        """All problems there are, by code."""
-        found = {problem["code"]: problem for problem in catalogue(language)}
-        asked = (self._problems_of(service, language) for service in SERVICES if service != "gateway")
-        for said in await asyncio.gather(*asked):
-            found.update({problem["code"]: problem for problem in said or []})
-        return dict(sorted(found.items()))
+        """Return the problems of all services by code."""
+        by_code = {problem["code"]: problem for problem in catalogue(language)}
+        others = (self._problems_of(service, language) for service in SERVICES if service != "gateway")
+        for problems in await asyncio.gather(*others):
+            by_code.update({problem["code"]: problem for problem in problems or []})
+        return dict(sorted(by_code.items()))
 
     async def status(self) -> dict[str, Any]:
-        """Whether each service can do its work, as it says itself."""
+        """Return whether each service is reachable and ready."""
         if self._status is None:
             self._status = Remembered(self._ask_status, fresh_seconds=1)
         return cast("dict[str, Any]", await self._status.get())

@@ -1,4 +1,4 @@
-"""What another issuer's tokens and keys may be. Pure: what is not in here is refused."""
+"""Rules for tokens and keys of other issuers. Pure functions. Everything that is not listed here is refused."""
 
 import json
 from base64 import urlsafe_b64decode
@@ -17,7 +17,7 @@ KINDS: Mapping[str, tuple[str, str | None]] = {
     "Ed25519": ("OKP", "Ed25519"),
     "EdDSA": ("OKP", "Ed25519"),
 }
-"""The kind and curve of the keys of each algorithm. None of them is symmetric: a public key is never a secret."""
+"""Key type and curve for each algorithm. No symmetric algorithm is allowed, so a public key is never used as secret."""
 
 MOST_KEYS = 50
 MOST_SCOPES = 100
@@ -26,7 +26,7 @@ RSA_MODULUS_CHARACTERS = range(340, 1_400)
 
 
 class Peeked(NamedTuple):
-    """What a token claims before anybody has checked it."""
+    """Unverified header and issuer of a token."""
 
     algorithm: str
     key_id: str
@@ -34,7 +34,7 @@ class Peeked(NamedTuple):
 
 
 def peek(token: str, longest: int) -> Peeked | None:
-    """The header and the issuer of a token, to know whom to ask; None if it is no token."""
+    """Read the header and issuer of a token without verifying it, to select the keys. None if it is not a token."""
     parts = token.split(".")
     if len(token) > longest or len(parts) != 3:
         return None
@@ -46,7 +46,7 @@ def peek(token: str, longest: int) -> Peeked | None:
 
 
 def keys_of_set(published: Mapping[str, Any], algorithm: str) -> dict[str, dict[str, str | list[str]]]:
-    """The keys of a key set that an algorithm can be checked with, by id. ValueError if there are too many."""
+    """Return the keys of a key set for an algorithm, by id. Raises ValueError if there are too many."""
     kind, curve = KINDS[algorithm]
     keys = published["keys"]
     if not isinstance(keys, list) or len(keys) > MOST_KEYS:
@@ -67,7 +67,10 @@ def keys_of_set(published: Mapping[str, Any], algorithm: str) -> dict[str, dict[
 def actor_of_claims(
     claims: Mapping[str, Any], trusted: TrustedIssuer, *, most_seconds: int
 ) -> tuple[Actor, float, float]:
-    """Who the bearer is, from when until when. ValueError or KeyError if the issuer may not say so."""
+    """Return the bearer, and from when until when the token is valid.
+
+    Raises ValueError or KeyError if a claim is missing or not allowed for this issuer.
+    """
     audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if claims["iss"] != trusted.issuer or trusted.audience not in audiences:
         raise ValueError("not for us")
@@ -87,7 +90,7 @@ def actor_of_claims(
     if role in Role.MACHINE and not party:
         raise ValueError("party")
     actor = Actor(
-        # Another's subject is unique there only.
+        # A subject is unique only within its issuer.
         subject=f"{trusted.issuer}#{claims['sub']}",
         role=role,
         range=range_of(region),

@@ -1,12 +1,12 @@
-"""The decision about a request to a protected service, for the reverse proxy in front of that service.
+"""Decides for a reverse proxy whether a request may reach a protected service.
 
-The proxy asks with the caller's own request: its method, its headers, often a suffix of its path. None of that is
-about this answer, so none of it is judged here. What counts is the slug in the path, the token and the receipt.
+The proxy sends the method and headers of the caller's request, and often its path as a suffix. They are not checked
+here. Only the slug in the path, the token and the receipt count.
 
-The answer is 200, 401, 403, or 503 when the decision cannot be made; proxies turn any other status into an error of
-their own (nginx answers 500), and Envoy takes nothing but 200 for a yes. For that reason this stands in front of
-everything else: limits, load shedding, CORS and the framework. A CORS preflight has neither token nor receipt, and is
-refused like any other request without them: a proxy that keeps the method would otherwise let it through unasked.
+The answer is 200, 401, 403, or 503 if no decision is possible. Proxies turn any other status into an error of their own
+(nginx: 500), and Envoy accepts only 200 as a yes. Therefore this middleware runs before limits, load shedding, CORS and
+the framework. A CORS preflight has no token and no receipt, so it is refused. Otherwise a proxy that keeps the method
+would let every preflight through.
 """
 
 import asyncio
@@ -35,20 +35,20 @@ from shared.problems import Forbidden, NoSuchPath, NotFound, Problem, Unavailabl
 
 PREFIX = "/gateway/v1/forward-auth"
 DECIDE_SECONDS = 5.0
-"""Proxies wait for every request of theirs, so nobody waits longer than this."""
+"""Maximum time for a decision, because the proxy's client waits for it."""
 
 logger = structlog.get_logger()
 
 
 class ForwardAuth:
-    """The middleware itself. Add it last, so that it stands in front of everything else."""
+    """The middleware. Add it last, so that it runs before all others."""
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self.app = app
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_asked(scope["path"]):
+        if scope["type"] != "http" or not _is_forward_auth(scope["path"]):
             await self.app(scope, receive, send)
             return
         began = time.monotonic()
@@ -73,7 +73,7 @@ class ForwardAuth:
                 resident_id = await self._decide(scope)
         except Exception as error:
             return _refusal(scope, error)
-        # Always there, empty for nobody: so a proxy that copies it replaces what the caller wrote there.
+        # Always set, empty for nobody. So a proxy that copies it replaces a value that the caller sent.
         return Response(status_code=200, headers={RESIDENT_HEADER: str(resident_id or "")})
 
     async def _decide(self, scope: Scope) -> object:
@@ -84,21 +84,21 @@ class ForwardAuth:
 
 
 def slug_of(scope: Scope) -> str:
-    """Return the slug in the path as it was sent; empty, which no point has, if the path only decodes to one.
+    """Return the slug from the raw path. Empty (no point has an empty slug) if the path has it only after decoding.
 
-    The path is not normalised: a suffix with dot segments must not lead from one slug to another.
+    The path is not normalised, so a suffix with dot segments cannot lead from one slug to another.
     """
     raw: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
     prefix = PREFIX.encode("ascii") + b"/"
     return raw[len(prefix) :].partition(b"/")[0].decode("latin-1") if raw.startswith(prefix) else ""
 
 
-def _is_asked(path: str) -> bool:
+def _is_forward_auth(path: str) -> bool:
     return path == PREFIX or path.startswith(PREFIX + "/")
 
 
 def _refusal(scope: Scope, error: Exception) -> Response:
-    """An answer that every proxy understands: 401, 403 or 503."""
+    """Return a 401, 403 or 503, which every proxy understands."""
     problem: Problem = error if isinstance(error, Problem) else problem_of(error)
     if isinstance(problem, NotFound):
         problem = Forbidden()
@@ -107,13 +107,13 @@ def _refusal(scope: Scope, error: Exception) -> Response:
         problem = Unavailable()
     try:
         return problem_response(scope, problem)
-    except Exception as failure:  # a proxy must not read anything but these three
+    except Exception as failure:  # a proxy must only get one of these three
         logger.error("forward_auth.failed", **account_of(failure))
         return Response(status_code=problem.status)
 
 
 def routes(gate: Gate) -> list[Route]:
-    """Where the decision is asked for. The middleware answers first; the routes are there for the documents."""
+    """Return the routes of the decision. They exist for OpenAPI, because the middleware answers first."""
     return answered(declared(), ForwardAuth(_nothing, gate))
 
 
@@ -135,7 +135,7 @@ SUFFIX = {
     "name": "path",
     "in": "path",
     "required": True,
-    "description": "Ignored: some proxies append the path of the request.",
+    "description": "Ignored. Some proxies append the path of the request.",
     "schema": {"type": "string"},
     "example": "a/b",
 }
@@ -143,28 +143,28 @@ RECEIPT = {
     "name": "X-Visit-Receipt",
     "in": "header",
     "required": False,
-    "description": "The receipt that the verification of one's code at this very point gave.",
+    "description": "The receipt from the verification of your code at this service point.",
     "schema": {"type": "string"},
 }
-"""Written by hand: nothing of a request is judged here, so no parameter of these is ever refused as input."""
+"""Declared by hand, because parameters are not validated: a request is never refused as invalid input."""
 
 
 def declared() -> Router:
-    """What the decision for a reverse proxy promises."""
+    """Declare the routes of the decision."""
     router = Router(prefix=PREFIX, tags=["protected services"])
     for method in METHODS:
 
         async def endpoint() -> None:
             """Decide for a reverse proxy whether a request may reach a protected service.
 
-            The proxy passes the caller's Authorization and X-Visit-Receipt on and lets the request through on 200, with
-            X-Fangxian-Resident in place of whatever the caller wrote there. Any method and any other header are
-            accepted and ignored, and so is a path after the slug. The answer is 200, 401, 403, or 503 if it cannot be
-            decided, and no other. The same decision as under `/services/{slug}/`.
+            The proxy forwards the caller's Authorization and X-Visit-Receipt. On 200 it lets the request through, and
+            replaces the caller's X-Fangxian-Resident by the one of this answer. Any method is accepted. Other headers
+            and a path after the slug are ignored. The answer is always 200, 401, 403, or 503 if no decision is
+            possible. The decision is the same as under `/services/{slug}/`.
             """
 
         async def endpoint_with_path() -> None:
-            """Decide the same for a proxy that appends the path of the request (Envoy's `path_prefix`)."""
+            """Decide the same for a proxy that appends the path of the request, such as Envoy's `path_prefix`."""
 
         for path, one, name, parameters in (
             ("/{slug}", endpoint, "", [SLUG, RECEIPT]),
@@ -189,4 +189,4 @@ def _answers_only_these(route: Route) -> None:
     contract = route.endpoint.__contract__  # type: ignore[attr-defined]
     problems = tuple(problem for problem in contract.problems if problem.status in ANSWERED)
     route.endpoint.__contract__ = replace(contract, problems=problems)  # type: ignore[attr-defined]
-    route.responses = {status: said for status, said in route.responses.items() if status in ANSWERED}
+    route.responses = {status: answer for status, answer in route.responses.items() if status in ANSWERED}

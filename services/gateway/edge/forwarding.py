@@ -1,6 +1,6 @@
-"""Passing a request on and its answer back, both as streams: the edge never holds a whole body.
+"""Forwards a request and its answer as streams, so the edge never holds a whole body.
 
-What passes is named, not what does not: the caller's own token, cookies and whatever a client invents stay behind.
+Only listed request headers are forwarded. So the caller's token, cookies and unknown headers never reach a service.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -40,7 +40,7 @@ KEPT_BACK = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
-        # what would reach beyond the answer, to the edge's own pages
+        # would affect other pages of the edge
         b"access-control-allow-credentials",
         b"access-control-allow-headers",
         b"access-control-allow-methods",
@@ -48,7 +48,7 @@ KEPT_BACK = frozenset(
         b"clear-site-data",
         b"service-worker-allowed",
         b"strict-transport-security",
-        # the edge says these itself
+        # set by the edge itself
         b"date",
         b"server",
         b"set-cookie",
@@ -59,11 +59,11 @@ KEPT_BACK = frozenset(
 RETRIED = frozenset({"GET", "HEAD"})
 
 BROKEN = (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
-"""A connection that could not be made, or that the other side had closed while it was kept."""
+"""Errors when a connection cannot be opened, or a kept connection was closed by the other side."""
 
 
 class Forwarding:
-    """One request on its way through the edge; an ASGI application that answers with the upstream's answer."""
+    """An ASGI application that forwards one request and returns the answer of the upstream."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Forwarding:
         target: bytes | None = None,
         returned: Container[bytes] | None = None,
     ) -> None:
-        """`target` is sent in place of the URL's path and query, as it is; `returned` are the only headers to pass."""
+        """`target` replaces the URL's path and query byte for byte. `returned` are the only headers to return."""
         self._client = client
         self._url = url
         self._headers = headers
@@ -107,7 +107,7 @@ class Forwarding:
     async def _send(self, request: Request, has_body: bool) -> httpx.Response:
         remaining = max(0.001, remaining_seconds(request.scope))
         content = request.stream() if has_body else None
-        asked = self._client.build_request(
+        outgoing = self._client.build_request(
             request.method,
             self._url,
             headers=[*_passed_on(request, has_body), *_in_bytes(self._headers)],
@@ -115,11 +115,11 @@ class Forwarding:
             timeout=httpx.Timeout(remaining, connect=min(1.0, remaining)),
             extensions=self._extensions,
         )
-        return await self._client.send(asked, stream=True)
+        return await self._client.send(outgoing, stream=True)
 
 
 def address(base: str, path: str, query: bytes) -> httpx.URL:
-    """An upstream's URL from what it is based on, an encoded path, and the caller's query as it came."""
+    """Return the URL of an upstream from its base URL, an encoded path and the caller's unchanged query."""
     return httpx.URL(base).copy_with(raw_path=path.encode("ascii") + (b"?" + query if query else b""))
 
 
@@ -129,11 +129,11 @@ def _has_body(request: Request) -> bool:
 
 
 def _passed_on(request: Request, has_body: bool) -> Iterable[tuple[bytes, bytes]]:
-    """What the caller said, byte for byte: a header may hold what is no ASCII."""
+    """Yield the caller's headers to forward as bytes, because a value may contain other characters than ASCII."""
     for name, value in request.scope["headers"]:
         if name in PASSED_ON and (has_body or name != b"content-length"):
             yield name, value
-    # What an answer is packed in would have to be unpacked to be checked; ours are small.
+    # No compression: a compressed answer could not be checked, and our answers are small.
     yield b"accept-encoding", b"identity"
 
 

@@ -1,8 +1,8 @@
-"""Verify the code before the service (articles 4 and 6): who may go through to a protected service.
+"""Decides who may reach a protected service: verify the code before the service (articles 4 and 6).
 
-A verification at a service point gave a receipt; the edge asks for it before it lets a request through. Seeking care is
-open to everybody: a medical point asks for none, whatever the colour, and not even for a token that is good. When the
-emergency is over, no point asks for anything.
+A verification at a service point gives a receipt, and the edge requires this receipt. Medical care is open to
+everybody: a medical point requires no receipt and no valid token, whatever the colour. After the end of the emergency
+no point requires anything.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,28 +21,28 @@ RESIDENT_HEADER = "x-fangxian-resident"
 
 
 class ReceiptMissing(Problem):
-    """Nobody has verified the code yet."""
+    """The request has no receipt."""
 
     status = 403
     code = "receipt_missing"
     title = Text(zh="请先验码", en="Have your code verified first")
     fix = Text(
-        zh="请在验码点出示健康码，并在 X-Visit-Receipt 头中带上核验凭证",
-        en="Show your code at the service point and send the receipt as X-Visit-Receipt",
+        zh="请先在验码点出示健康码，并在 X-Visit-Receipt 请求头中附上核验凭证",
+        en="Show your code at the service point and send the receipt in the header X-Visit-Receipt",
     )
 
 
 class ReceiptForeign(Problem):
-    """The receipt is of another person or another place, or none of ours."""
+    """The receipt belongs to another person or service point, or it is not valid."""
 
     status = 403
     code = "receipt_foreign"
-    title = Text(zh="核验凭证不适用于本人或此验码点", en="The receipt is for another person or another service point")
-    fix = Text(zh="请在此验码点重新验码", en="Have your code verified at this service point")
+    title = Text(zh="核验凭证不属于本人或本验码点", en="The receipt is for another person or another service point")
+    fix = Text(zh="请在本验码点重新验码", en="Have your code verified at this service point")
 
 
 class ReceiptExpired(Problem):
-    """The receipt was good, some minutes ago."""
+    """The receipt was valid, but has expired."""
 
     status = 403
     code = "receipt_expired"
@@ -55,31 +55,31 @@ class Point(NamedTuple):
 
     id: UUID
     upstream_url: str | None
-    """Where the gateway passes requests on to; None if only reverse proxies ask for the decision."""
+    """Where the gateway forwards requests; None if only reverse proxies use the decision."""
     medical: bool
 
 
 FindPoint = Callable[[str], Awaitable[Point | None]]
-"""Finds the point of a slug, if it protects a service. Raises `Unavailable` if the database is out of reach."""
+"""Finds the point of a slug, if it protects a service. Raises `Unavailable` if the database does not answer."""
 
 Remembered = Callable[[str], Point | None]
-"""The point of a slug as it was when the database was last asked."""
+"""Returns the cached point of a slug, as it was at the last query."""
 
 Secrets = Callable[[], Mapping[bytes, bytes]]
-"""What receipts are sealed with, by key id."""
+"""Returns the HMAC secrets of receipts by key id."""
 
 
 class Admitted(NamedTuple):
-    """Somebody may go through."""
+    """A positive decision."""
 
     point: Point
     resident_id: UUID | None
-    """Who it is. Nobody's name where the point asks for none and the caller gave none that is good."""
+    """The resident. None if the point requires no token and the caller sent no valid one."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Decides who goes through."""
+    """Decides who may reach a protected service."""
 
     find: FindPoint
     secrets: Secrets
@@ -87,9 +87,9 @@ class Gate:
     remembered: Remembered = lambda _: None
 
     async def admit(self, identify: Callable[[], Actor], slug: str, receipt: str | None, now: datetime) -> Admitted:
-        """Who goes through to which point. `identify` is what tells or refuses the caller.
+        """Decide a request to the point of a slug. `identify` authenticates the caller or raises.
 
-        Raises Unauthenticated, NotFound, why the receipt is refused, or Unavailable if the point cannot be looked up.
+        Raises Unauthenticated, NotFound, a problem of the receipt, or Unavailable if the point cannot be looked up.
         """
         point = await self._point(slug)
         if point is not None and self._is_free(point):
@@ -100,7 +100,7 @@ class Gate:
         return Admitted(point, check(receipt, actor=actor, point_id=point.id, secrets=self.secrets(), now=now))
 
     async def _point(self, slug: str) -> Point | None:
-        """Find the point. Without the database a point of care that was known before still lets everybody through."""
+        """Find the point. If the database is away, a cached medical point still lets everybody through."""
         try:
             return await self.find(slug)
         except Exception:
@@ -114,15 +114,15 @@ class Gate:
 
 
 def resident_of(identify: Callable[[], Actor]) -> UUID | None:
-    """The resident who calls, if they say so with a token that is good."""
+    """Return the resident of the caller's token, or None without a valid token."""
     try:
         return identify().resident_id
-    except Exception:  # care waits for nobody's token, whatever is wrong with it or with the keys of its issuer
+    except Exception:  # access to care must not depend on the token or on the keys of its issuer
         return None
 
 
 def check(text: str | None, *, actor: Actor, point_id: UUID, secrets: Mapping[bytes, bytes], now: datetime) -> UUID:
-    """The resident of a receipt, who must be the caller or one of their dependants, at this very point."""
+    """Verify a receipt and return its resident, who must be the caller or a dependant. It must be of this point."""
     if not text:
         raise ReceiptMissing()
     try:

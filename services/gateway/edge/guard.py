@@ -1,8 +1,8 @@
-"""What every request from outside passes first: is there room for it, and is its caller within limits?
+"""Load shedding and rate limits for every request from outside.
 
-A caller with a token is counted by name and not by address, so strangers behind the same address (a hospital's, a
-carrier's) use nothing of that budget. A caller without one is counted by address. Care has budgets of its own: beyond
-the limit of an address, requests for care are not refused but worked on a few at a time.
+A caller with a token is counted by subject, not by address, so that others behind the same address (of a hospital or
+a mobile carrier) do not use up this limit. A caller without token is counted by address. Requests for care have their
+own limits. Beyond the limit of an address they are not refused, but only a few are processed at a time.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from shared.problems import TooManyRequests, Unauthenticated, Unavailable
 from shared.settings import Settings
 
 ALWAYS_OPEN = frozenset({"/livez", "/readyz", "/metrics"})
-"""What operators ask, and, below `/internal/`, our own services."""
+"""Paths for operators. Paths under `/internal/` are open too, for our own services."""
 
 
 class Guard:
-    """The middleware itself. It stands within the surroundings, which answer what it raises.
+    """The middleware. It runs inside the outer middleware, which answers its exceptions.
 
-    `bearer_of` names the bearer of a token that no longer holds, so that a phone whose token has ended is told so by
-    401, however many strangers its address has.
+    `bearer_of` returns the bearer of an expired token. A phone with an expired token is then counted by subject and
+    gets 401, even if its address is over the limit.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Guard:
             leave()
 
     async def _enter(self, scope: Scope) -> Callable[[], None]:
-        """Take room for a request. Raises `Unavailable` or `TooManyRequests`."""
+        """Admit a request. Returns the function that releases its slot. Raises `Unavailable` or `TooManyRequests`."""
         urgency = urgency_of(scope["method"], scope["path"])
         leave = await self._shedder.enter(urgency)
         try:
@@ -75,7 +75,7 @@ class Guard:
         return leave
 
     async def _count(self, scope: Scope, urgency: Urgency) -> bool:
-        """Count a request. False if it is a stranger's request for care, beyond the limit of its address."""
+        """Count a request. Returns False for an unauthenticated request for care beyond the limit of its address."""
         if (actor := self._caller(scope)) is not None:
             await self._rates.admit_person(actor, scope["method"], scope["path"], urgency)
             return True
@@ -86,7 +86,7 @@ class Guard:
         return True
 
     def _caller(self, scope: Scope) -> Actor | None:
-        """Who asks, if that is known: whether they must be is the route's matter."""
+        """Return the caller, if known. The route decides whether a caller is required."""
         try:
             actor: Actor | None = scope["app"].state.authenticate(scope)
         except Unauthenticated:

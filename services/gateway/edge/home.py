@@ -1,4 +1,4 @@
-"""The first page, for whoever opens the address: what this is, and where to read on. It tells no secret."""
+"""The home page: what this system is, with links to its documentation. It contains nothing secret."""
 
 from html import escape
 
@@ -12,27 +12,27 @@ from shared.problems import Text, language_of
 
 WHAT = Text(zh="先验码、后服务", en="Verify the code before the service")
 MORE = Text(
-    zh="这是街道疫情防控系统的接口，供小程序、管理台和其他系统调用，没有供人操作的界面。居民和工作人员请打开各自的应用登录。",
-    en="This is the interface of a sub-district's epidemic control. Mini-programs, consoles and other systems call it; "
-    "it has no screens of its own. Residents and staff sign in from their applications.",
+    zh="这里是街道疫情防控系统的接口，供小程序、管理后台和其他系统调用，不提供操作界面。居民和工作人员请从各自的应用登录。",
+    en="This is the API of the epidemic control system of a sub-district. Mini-programs, consoles and other systems "
+    "call it. It has no user interface. Residents and staff sign in from their apps.",
 )
 LINKS = {
-    "/docs": Text(zh="接口文档与指南", en="Reference and guides"),
+    "/docs": Text(zh="接口文档和使用指南", en="API reference and guides"),
     "/openapi.json": Text(zh="全部接口（OpenAPI 3.1）", en="All operations (OpenAPI 3.1)"),
     "/asyncapi.json": Text(zh="事件与回调（AsyncAPI）", en="Events and webhooks (AsyncAPI)"),
-    "/problems": Text(zh="可能遇到的问题及处理办法", en="What can go wrong, and what to do"),
+    "/problems": Text(zh="错误代码及处理办法", en="Error codes and what to do"),
     "/.well-known/openid-configuration": Text(
-        zh="登录：应用如何接入（OpenID Connect）", en="Sign-in: how applications connect (OpenID Connect)"
+        zh="登录接入信息（OpenID Connect）", en="Sign-in for apps (OpenID Connect)"
     ),
-    "/status": Text(zh="各服务是否就绪", en="Whether each service is ready"),
-    "/livez": Text(zh="本进程是否在运行", en="Whether this process runs"),
-    "/readyz": Text(zh="本进程是否就绪（仅限内部网络）", en="Whether this process is ready (from the inside)"),
+    "/status": Text(zh="各服务的就绪状态", en="Readiness of each service"),
+    "/livez": Text(zh="本进程是否在运行", en="Whether this process is running"),
+    "/readyz": Text(zh="本进程是否就绪（仅限内部网络）", en="Whether this process is ready (internal network only)"),
 }
 HEADERS = {"cache-control": "public, max-age=60", "vary": "accept, accept-language"}
 
 
 async def home(request: Request) -> Response:
-    """A page, or the same as JSON for who asks for JSON."""
+    """Return the home page, or its content as JSON if the client accepts only JSON."""
     check_accept(request, ("text/html", "application/json"))
     language = language_of(request.headers.get("accept-language"))
     accept = request.headers.get("accept", "")
@@ -42,9 +42,9 @@ async def home(request: Request) -> Response:
             {"title": WHAT.say(language), "description": MORE.say(language), "links": links},
             headers={**HEADERS, "content-language": language},
         )
-    said = Pages(language)
-    rows = (f"<li>{said.link(words.say(language), path)}<br>{escape(path)}</li>" for path, words in LINKS.items())
-    page = said.page(WHAT, [f"<p>{said.say(MORE)}</p>", "<ul>", *rows, "</ul>"])
+    pages = Pages(language)
+    rows = (f"<li>{pages.link(words.say(language), path)}<br>{escape(path)}</li>" for path, words in LINKS.items())
+    page = pages.page(WHAT, [f"<p>{pages.say(MORE)}</p>", "<ul>", *rows, "</ul>"])
     page.headers.update(HEADERS)
     return page
 

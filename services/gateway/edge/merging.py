@@ -1,6 +1,6 @@
-"""One OpenAPI document out of several. Pure.
+"""Merges the OpenAPI documents of several services into one. Pure functions.
 
-What two services call by one name and mean alike is kept once; what they mean differently carries the service's name.
+Components with the same name and content are kept once. If the content differs, the service's name becomes a prefix.
 """
 
 import copy
@@ -16,26 +16,26 @@ METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch",
 INFO = {
     "title": "Fangxian 防线",
     "version": "1",
-    "description": "Verify the code before the service 先验码后服务: all four services behind one address.",
+    "description": "Verify the code before the service (先验码、后服务). All four services at one address.",
     "contact": {"name": "Fangxian 防线"},
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
-SCOPES = {"openid": "Sign in, and learn who signed in."}
+SCOPES = {"openid": "Sign in, and find out who signed in."}
 SECURITY_SCHEMES = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A token that names one role and one scope.",
+        "description": "A token with one role and one scope.",
     },
     "openIdConnect": {
         "type": "openIdConnect",
         "openIdConnectUrl": "/.well-known/openid-configuration",
-        "description": "How people get their token: they sign in from an application.",
+        "description": "People get a token when they sign in from an app.",
     },
     "oauth2": {
         "type": "oauth2",
-        "description": "How machines get their token; and people, where a tool does not know OpenID Connect.",
+        "description": "Machines get a token here. People too, if a tool does not support OpenID Connect.",
         "flows": {
             "clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}},
             "authorizationCode": {
@@ -52,7 +52,7 @@ Document = dict[str, Any]
 
 
 def merge(documents: Mapping[str, Document]) -> Document:
-    """One document of all services; each is named by its key. None of the given ones is changed."""
+    """Merge documents by service name into one. The given documents are not changed."""
     renamed = {service: _with_own_names(service, documents) for service in documents}
     merged: Document = {
         "openapi": "3.1.0",
@@ -71,24 +71,24 @@ def merge(documents: Mapping[str, Document]) -> Document:
                 merged["components"].setdefault(kind, {}).update(things)
     for name, schema in merged["components"].get("schemas", {}).items():
         if "title" in schema:
-            schema["title"] = name  # Generators name their classes by it.
+            schema["title"] = name  # code generators use the title as class name
     share_errors(merged)
     merged["tags"] = [_tag(name) for name in _tags(merged)]
     return merged
 
 
 def operations(document: Document) -> Iterator[dict[str, Any]]:
-    """Every operation of a document."""
+    """Yield every operation of a document."""
     for item in document.get("paths", {}).values():
         yield from (operation for method, operation in item.items() if method in METHODS)
 
 
 def _with_own_names(service: str, documents: Mapping[str, Document]) -> Document:
-    """A service's document with new names for what another one uses otherwise."""
+    """Return a service's document, with new names for components that another service defines differently."""
     document = copy.deepcopy(documents[service])
     references = {}
     for kind, things in document.get("components", {}).items():
-        for name in _used_otherwise(service, kind, documents):
+        for name in _conflicting(service, kind, documents):
             references[f"#/components/{kind}/{name}"] = f"#/components/{kind}/{_named(service, name)}"
             things[_named(service, name)] = things.pop(name)
     taken = _taken_operation_ids(service, documents)
@@ -103,12 +103,12 @@ def _with_own_names(service: str, documents: Mapping[str, Document]) -> Document
     return document
 
 
-def _used_otherwise(service: str, kind: str, documents: Mapping[str, Document]) -> list[str]:
-    """The component names that mean one thing here and another elsewhere."""
+def _conflicting(service: str, kind: str, documents: Mapping[str, Document]) -> list[str]:
+    """Return the component names that another service defines differently."""
     own = documents[service].get("components", {}).get(kind, {})
-    others = [found.get("components", {}).get(kind, {}) for name, found in documents.items() if name != service]
+    others = [other.get("components", {}).get(kind, {}) for name, other in documents.items() if name != service]
     differing = {name for name in own for other in others if name in other and other[name] != own[name]}
-    # Whoever refers to something renamed means something else than its namesake does, however alike they read.
+    # A component that refers to a renamed one differs from its namesake too, even if their texts are equal.
     while True:
         more = {
             name
@@ -122,14 +122,14 @@ def _used_otherwise(service: str, kind: str, documents: Mapping[str, Document]) 
 
 def _refers(thing: Any, kind: str, names: set[str]) -> bool:
     references = {f"#/components/{kind}/{name}" for name in names}
-    found: list[str] = []
+    texts: list[str] = []
 
-    def look(_: str, value: str) -> str:
-        found.append(value)
+    def collect(_: str, value: str) -> str:
+        texts.append(value)
         return value
 
-    _each_text(copy.deepcopy(thing), look)
-    return not references.isdisjoint(found)
+    _each_text(copy.deepcopy(thing), collect)
+    return not references.isdisjoint(texts)
 
 
 def _taken_operation_ids(service: str, documents: Mapping[str, Document]) -> set[str]:
@@ -147,7 +147,7 @@ def _taken_operation_ids(service: str, documents: Mapping[str, Document]) -> set
 
 
 def _each_text(thing: Any, change: Callable[[str, str], str], key: str = "") -> Any:
-    """Let a function change every text that names an operation or refers to a component, wherever it stands."""
+    """Apply a function to every operation id and every reference to a component, at any depth."""
     if isinstance(thing, dict):
         for name, value in thing.items():
             thing[name] = _each_text(value, change, name)

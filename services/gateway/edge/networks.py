@@ -1,4 +1,4 @@
-"""Where a request came from: what is counted by network is counted by this, and by nothing else."""
+"""The network address of a client. All limits by network use this address."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,30 +12,30 @@ logger = structlog.get_logger()
 
 UNBELIEVED = Counter(
     "fangxian_forwarded_unbelieved_total",
-    "Requests with an X-Forwarded-For of a peer that is in none of FANGXIAN_PROXY_NETWORKS.",
+    "Requests with X-Forwarded-For from a peer outside of FANGXIAN_PROXY_NETWORKS.",
 )
-SAID_SECONDS = 60.0
+LOG_SECONDS = 60.0
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
 def client_of(scope: Mapping[str, Any], proxies: Networks) -> str:
-    """The client of a request, given as its ASGI scope or as a request, which reads as its scope."""
+    """Return the client address of a request. `scope` is an ASGI scope or a Starlette request."""
     peer = (scope.get("client") or ("",))[0]
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     return address_of(peer, forwarded.decode("latin-1"), proxies)
 
 
 def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
-    """The address a request came from: the peer's, or the last that no proxy of ours wrote into X-Forwarded-For.
+    """Return the client address: the peer, or behind known reverse proxies the last other one in X-Forwarded-For.
 
-    An IPv6 client is its /64, which is one household's or one machine's.
+    An IPv6 client is represented by its /64, because one household or machine gets a whole /64.
     """
     client = _plain(peer)
-    for said in reversed(forwarded.split(",")):
-        if not _is_proxy(client, proxies) or not said.strip():
+    for hop in reversed(forwarded.split(",")):
+        if not _is_proxy(client, proxies) or not hop.strip():
             break
-        client = _plain(said.strip())
+        client = _plain(hop.strip())
     try:
         address = ip_address(client)
     except ValueError:
@@ -44,30 +44,30 @@ def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
 
 
 class Unbelieved:
-    """Notices requests with X-Forwarded-For whose peer is not a known proxy: all behind it count as one client."""
+    """Counts requests with X-Forwarded-For from an unknown reverse proxy. Its clients all count as one."""
 
     def __init__(self) -> None:
-        self._said: float | None = None
+        self._logged_at: float | None = None
 
     def look(self, scope: Mapping[str, Any], proxies: Networks) -> None:
-        """Count such a request, and log it at most once a minute. No address is logged."""
+        """Count such a request, and log a warning at most once a minute. The address is not logged."""
         if not any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
             return
         if _is_proxy(_plain((scope.get("client") or ("",))[0]), proxies):
             return
         UNBELIEVED.inc()
         now = time.monotonic()
-        if self._said is None or now - self._said >= SAID_SECONDS:
-            self._said = now
+        if self._logged_at is None or now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
             logger.warning(
                 "forwarded.unbelieved",
-                mend="name the network of your reverse proxy in FANGXIAN_PROXY_NETWORKS, "
-                "or all who come through it count as one client",
+                mend="set FANGXIAN_PROXY_NETWORKS to the network of your reverse proxy, "
+                "otherwise all its clients count as one client",
             )
 
 
 def _plain(client: str) -> str:
-    """An IPv4 address as such, also where a socket of both kinds gives it as one of IPv6 (`::ffff:203.0.113.7`)."""
+    """Convert an IPv4 address in IPv6 form (`::ffff:203.0.113.7`, from a dual-stack socket) to plain IPv4."""
     try:
         address = ip_address(client)
     except ValueError:

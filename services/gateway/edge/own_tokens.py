@@ -1,7 +1,7 @@
-"""Tokens from outside: who signs them, and what they say of their bearer.
+"""Access tokens of the installation's own issuer: signing and verification.
 
-A token is a JWT (RFC 7519) signed with Ed25519 by the installation's own issuer. Its claims name one role and one
-scope; the edge exchanges it for an internal token before anything goes further.
+A token is a JWT (RFC 7519) signed with Ed25519. Its claims contain one role and one scope. The edge exchanges it for an
+internal token before it forwards a request.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ from shared.regions import NOTHING, range_of
 ISSUER = "fangxian"
 AUDIENCE = "fangxian"
 ALGORITHM = "Ed25519"
-"""Pinned (RFC 9864): whatever else a token's header names is refused before a key is looked at."""
+"""The only accepted algorithm (RFC 9864). A token with another one is refused before a key is used."""
 
 MOST_SECONDS = 12 * 3600
 SKEW_SECONDS = 5
@@ -34,7 +34,7 @@ CACHE_SIZE = 8_192
 
 
 class Known(NamedTuple):
-    """A token that was found good."""
+    """The content of a verified token."""
 
     actor: Actor
     not_before: float
@@ -45,11 +45,11 @@ class Known(NamedTuple):
 
 @dataclass
 class Issuer:
-    """Makes and checks the tokens that people and machines carry."""
+    """Issues and verifies the tokens of people and machines."""
 
     key: OKPKey
     ended: Mapping[str, float] = field(default_factory=dict)
-    """Sessions whose tokens made up to an instant no longer hold."""
+    """Ended sessions and subjects: their tokens issued up to this instant are no longer valid."""
     _checked: "OrderedDict[str, Known]" = field(default_factory=OrderedDict)
     _trusted: KeySet | None = None
     _file: Path | None = None
@@ -67,7 +67,7 @@ class Issuer:
         return issuer
 
     def refresh(self) -> None:
-        """Sign with the key whose time has come; what an older one signed is good until its last token has ended."""
+        """Reload the keys and switch to the current one. Old keys stay trusted until their last token has expired."""
         if self._file is None or self._watched is None:
             return
         if self._watched.changed():
@@ -81,12 +81,12 @@ class Issuer:
 
     @property
     def public(self) -> list[dict[str, Any]]:
-        """The public keys, as `/.well-known/jwks.json` shows them: also the next one, before it signs."""
+        """The public keys for `/.well-known/jwks.json`. The next key is included before it signs."""
         keys = self._trusted.keys if self._trusted else [self.key]
         return [{**key.as_dict(private=False), "kid": key.kid, "use": "sig", "alg": ALGORITHM} for key in keys]
 
     def issue(self, actor: Actor, region: str | None, lifetime_seconds: int, session: UUID | None = None) -> str:
-        """A token for an actor; `region` is the scope its range is made from again, None for no range."""
+        """Issue a token for an actor. `region` is its scope; None for an actor without a region."""
         now = clock.now().timestamp()
         claims = {
             "iss": ISSUER,
@@ -106,22 +106,22 @@ class Issuer:
         return jwt.encode(header, claims, self.key, algorithms=[ALGORITHM])
 
     def knows(self, token: str) -> bool:
-        """Whether a token was found good before."""
+        """Whether a token is in the cache of verified tokens."""
         return token in self._checked
 
     def actor_of(self, token: str) -> Actor:
-        """The bearer of a token. Raises `Unauthenticated`; a token once found good is remembered until it ends."""
+        """Return the bearer of a token. Raises `Unauthenticated`. Verified tokens are cached until they expire."""
         return self.known(token).actor
 
     def bearer_of(self, token: str) -> Actor | None:
-        """The bearer of a token that we signed, also if it has ended. For counting only: it opens nothing."""
+        """Return the bearer of a token of this issuer, even if expired. Only for counting, not for access."""
         try:
             return (self._checked.get(token) or self._check(token)).actor
         except Unauthenticated:
             return None
 
     def session_of(self, token: str) -> UUID | None:
-        """The session of a token of ours that still holds."""
+        """Return the session of a valid token of this issuer, or None."""
         try:
             session = self.known(token).session
             return UUID(session) if session else None
@@ -129,15 +129,15 @@ class Issuer:
             return None
 
     def known(self, token: str) -> Known:
-        """As `actor_of`, with what else the token says."""
-        found = self._checked.get(token) or self._check(token)
-        actor, not_before, expires, session, issued = found
+        """Return the content of a valid token. Raises `Unauthenticated`."""
+        verified = self._checked.get(token) or self._check(token)
+        actor, not_before, expires, session, issued = verified
         if not not_before - SKEW_SECONDS <= clock.seconds() < expires:
             self._checked.pop(token, None)
             raise Unauthenticated()
         if session and self.ended and issued <= max(self.ended.get(session, 0), self.ended.get(actor.subject, 0)):
             raise Unauthenticated()
-        return found
+        return verified
 
     def _check(self, token: str) -> Known:
         if len(token) > LONGEST:
@@ -147,15 +147,15 @@ class Issuer:
             if claims["iss"] != ISSUER or claims["aud"] != AUDIENCE:
                 raise Unauthenticated()
             not_before, expires = int(claims["nbf"]), int(claims["exp"])
-            found = Known(_actor(claims), not_before, expires, str(claims.get("sid", "")), _issued(claims))
+            verified = Known(_actor(claims), not_before, expires, str(claims.get("sid", "")), _issued(claims))
         except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise Unauthenticated() from error
-        if found.actor.role is Role.SERVICE or expires - not_before > MOST_SECONDS:
+        if verified.actor.role is Role.SERVICE or expires - not_before > MOST_SECONDS:
             raise Unauthenticated()
-        self._checked[token] = found
+        self._checked[token] = verified
         if len(self._checked) > CACHE_SIZE:
             self._checked.popitem(last=False)
-        return found
+        return verified
 
 
 def _imported(version: Version) -> OKPKey:
@@ -168,12 +168,12 @@ def _set_of(versions: Sequence[Version]) -> KeySet:
 
 
 def seconds_until(end: datetime | None, most: int) -> int:
-    """How long a token may live that must not outlive something."""
+    """Return the lifetime of a token in seconds: at most `most`, and not longer than until `end`."""
     return most if end is None else max(0, min(most, int((end - clock.now()).total_seconds())))
 
 
 def _issued(claims: Mapping[str, Any]) -> float:
-    """When a token was made. What ended and began again within a second is told apart by the milliseconds."""
+    """Return when a token was issued. Milliseconds are needed if a session ends and begins within the same second."""
     return float(claims["iat_ms"]) / 1_000 if "iat_ms" in claims else float(claims["iat"])
 
 

@@ -1,4 +1,4 @@
-"""The pages of the edge, open to everybody: the merged OpenAPI, what can go wrong, who is ready, and public keys."""
+"""Public pages of the edge: the merged OpenAPI document, problems, readiness and public keys."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial
@@ -26,7 +26,7 @@ NOT_KEPT = {"cache-control": "no-store"}
 
 
 def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
-    """The pages. `public_keys` are those that codes are checked with, beside the issuer's own."""
+    """Return the routes of the pages. `public_keys` returns the keys of codes, in addition to the issuer's keys."""
     documents: list[Documents] = []
 
     def of(request: Request) -> Documents:
@@ -38,7 +38,7 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
 
     async def openapi(request: Request) -> Response:
         document = await of(request).openapi()
-        # A service that is still starting is missing in it: nobody should keep that.
+        # Do not let clients cache a document in which a service is missing because it is still starting.
         return merged.of(document).answer(request, MINUTE if of(request).is_whole else NOT_KEPT)
 
     async def events(request: Request) -> Response:
@@ -46,14 +46,14 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
 
     async def problems(request: Request) -> Response:
         language = language_of(request.headers.get("accept-language"))
-        return _said(list((await of(request).problems(language)).values()), language)
+        return _localized(list((await of(request).problems(language)).values()), language)
 
     async def problem(request: Request) -> Response:
         language = language_of(request.headers.get("accept-language"))
-        found = (await of(request).problems(language)).get(request.path_params["code"])
-        if found is None:
+        content = (await of(request).problems(language)).get(request.path_params["code"])
+        if content is None:
             raise NoSuchPath()
-        return _said(found, language)
+        return _localized(content, language)
 
     async def status(request: Request) -> Response:
         return JSONResponse(await of(request).status())
@@ -82,14 +82,14 @@ def _events() -> Prepared:
 
 
 async def _schema(house: House, request: Request) -> Response:
-    """The JSON Schema of a resource type, where events say that it is (`dataschema`)."""
+    """Return the JSON Schema of a resource type. Events refer to this URL as `dataschema`."""
     path = request.url.path
-    found = next((one for one in resources() if schema_path(one.type) == path), None)
-    if found is None:
+    resource = next((one for one in resources() if schema_path(one.type) == path), None)
+    if resource is None:
         raise NoSuchPath()
-    content = schema_of(found, house.settings.issuer_url + path)
+    content = schema_of(resource, house.settings.issuer_url + path)
     return JSONResponse(content, headers=MINUTE, media_type="application/schema+json")
 
 
-def _said(content: Any, language: str) -> Response:
+def _localized(content: Any, language: str) -> Response:
     return JSONResponse(content, headers={**MINUTE, "content-language": language, "vary": "accept-language"})

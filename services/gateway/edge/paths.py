@@ -1,4 +1,4 @@
-"""Which addresses the edge passes on. Pure: decides by the path as it is after decoding, the way a service reads it."""
+"""Which paths the edge forwards. Pure functions. They use the decoded path, because services do so too."""
 
 import re
 from urllib.parse import quote, unquote_to_bytes
@@ -8,10 +8,10 @@ SAFE = "!$&'()*+,;=:@/~-._"
 
 
 def upstream_path(path: str, service: str) -> str | None:
-    """The path to ask a service for, encoded; None if the edge does not pass it on.
+    """Return the encoded path for a service; None if the edge does not forward it.
 
-    Only `/testing/v1/…` and its like are passed. A step that is empty, or that means "here" or "up", or holds a
-    backslash or a control character, could lead elsewhere, and no address of ours has one.
+    Only versioned paths such as `/testing/v1/…` are forwarded. Empty and dot segments, backslashes and control
+    characters are refused, because they could lead to another path and no route contains them.
     """
     match = _VERSIONED.fullmatch(path)
     if match is None or match["service"] != service or not is_plain(path):
@@ -20,19 +20,19 @@ def upstream_path(path: str, service: str) -> str | None:
 
 
 def is_plain(path: str) -> bool:
-    """Whether a path says where it leads without detours. One trailing slash is none."""
+    """Whether a path has no empty, dot or encoded segments. One trailing slash is allowed."""
     steps = path.removeprefix("/").removesuffix("/").split("/")
     return path == "/" or all(_is_plain(step) for step in steps)
 
 
 MOST_DECODINGS = 4
-"""How often servers on the way may decode a path; one that is still encoded after as many is refused."""
+"""How often servers on the way may decode a path. A path that is still encoded after that is refused."""
 
 
 def stays_below(path: bytes) -> bool:
-    """Whether a raw path stays below what it is appended to, however often it is decoded on the way.
+    """Whether a raw path stays below its prefix, even if servers on the way decode it several times.
 
-    For paths of foreign services, which are passed on byte for byte: `%2F` and `//` are theirs to understand.
+    For paths of protected services. They are forwarded byte for byte, so `%2F` and `//` are allowed.
     """
     for _ in range(MOST_DECODINGS):
         if not all(_is_step(step) for step in path.split(b"/")):
@@ -50,11 +50,11 @@ def _is_step(step: bytes) -> bool:
 
 
 def _is_plain(step: str) -> bool:
-    # Some servers cut parameters off a step before they look at it: `..;x` is `..` to them.
+    # Some servers remove parameters from a segment first, so they read `..;x` as `..`.
     name = step.partition(";")[0].strip()
     return name not in ("", ".", "..") and "\\" not in step and step.isprintable() and not _hides(step)
 
 
 def _hides(step: str) -> bool:
-    """Whether a step still is encoded, so that one more decoding on the way could make a detour of it."""
+    """Whether a segment contains encoded dots, slashes or NUL, which another decoding would turn into a traversal."""
     return re.search(r"%(2e|2f|5c|00|25)", step, re.IGNORECASE) is not None

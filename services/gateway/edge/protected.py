@@ -1,4 +1,4 @@
-"""Protected services: foreign applications behind a service point, reached with the receipt of a verification."""
+"""Protected services: applications of others behind a service point. A request needs the receipt of a verification."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -59,12 +59,12 @@ RETURNED = frozenset(
         b"x-frame-options",
     }
 )
-"""What a foreign service may say beside its body. Browsers know headers that reach the whole host (NEL, Alt-Svc,
-Clear-Site-Data, Refresh…) and learn new ones, so what passes is listed."""
+"""The response headers that a protected service may set. Only listed headers are returned, because browsers know
+headers that affect the whole host (NEL, Alt-Svc, Clear-Site-Data, Refresh…) and add new ones."""
 
 
 class Protected:
-    """The way to protected services, by slug. Upstream learns who the resident is, and gets no token of ours."""
+    """Forwards to protected services by slug. The upstream gets the resident's id, but no token."""
 
     def __init__(self, house: House, gate: Gate) -> None:
         self._house = house
@@ -78,7 +78,7 @@ class Protected:
             raise NoSuchPath()
         identify = partial(request.app.state.authenticate, scope)
         point, resident_id = await self._gate.admit(identify, slug, request.headers.get(RECEIPT_HEADER), clock.now())
-        if point.upstream_url is None:  # only reverse proxies ask for this one
+        if point.upstream_url is None:  # only for reverse proxies
             raise NotFound()
         headers = {"x-request-id": request_id_of(scope)}
         if resident_id is not None:
@@ -92,7 +92,7 @@ class Protected:
 
 
 def _path_below(scope: Scope, slug: str) -> bytes | None:
-    """What is asked of the service, byte for byte as it was sent; None if it could lead out of the service."""
+    """Return the raw path below the service, byte for byte; None if it could lead out of the service."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"], safe=SAFE).encode("ascii")
     base = f"{SERVICES}{slug}".encode("utf-8", "surrogateescape")
     if raw == base:
@@ -103,7 +103,7 @@ def _path_below(scope: Scope, slug: str) -> bytes | None:
 
 
 def apart(send: Send) -> Send:
-    """Keep a foreign page apart from ours, though both come from this host: a browser gives it an origin of its own."""
+    """Add a sandbox policy, so that browsers give pages of protected services an origin of their own on this host."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -114,7 +114,7 @@ def apart(send: Send) -> Send:
 
 
 def routes(house: House, gate: Gate) -> Sequence[BaseRoute]:
-    """The way to protected services."""
+    """Return the routes to protected services."""
     protected = Protected(house, gate)
     return [*answered(declared_services(), protected), Route("/services/{slug}", protected, methods=METHODS)]
 
@@ -123,13 +123,13 @@ Slug = Annotated[
     str, Path(description="The `slug` of the service point that protects the service.", examples=["service-hall"])
 ]
 AnyPath = Annotated[
-    str, Path(description="What is asked of the service; it may have slashes.", examples=["appointments"])
+    str, Path(description="Path within the protected service; it may contain slashes.", examples=["appointments"])
 ]
 ReceiptShown = Annotated[
     str | None,
     Header(
         alias="X-Visit-Receipt",
-        description="The receipt that the verification of one's code at this very point gave.",
+        description="The receipt from the verification of your code at this service point.",
         max_length=200,
     ),
 ]
@@ -139,29 +139,29 @@ ADMISSION = (ReceiptMissing, ReceiptForeign, ReceiptExpired)
 NAMED_RESIDENT = {
     "headers": {
         "X-Fangxian-Resident": {
-            "description": "Id of the resident who goes through; empty where a medical point lets a stranger in.",
+            "description": "Id of the resident; empty if a medical point admits an unknown person.",
             "schema": {"type": "string"},
         }
     }
 }
-ANY_ANSWER = {"description": "Whatever the protected service answers."}
+ANY_ANSWER = {"description": "The answer of the protected service."}
 ANY_BODY = {
     "required": False,
-    "description": "Whatever the protected service takes; up to 16 MiB.",
+    "description": "Any body that the protected service accepts, up to 16 MiB.",
     "content": {"application/json": {"schema": {}, "example": {"day": "2021-01-20"}}},
 }
 
 
 def declared_services() -> Router:
-    """What the way to protected services promises, whatever the method."""
+    """Declare the routes to protected services for every method."""
     router = Router(prefix="/services", tags=["protected services"])
     for method in METHODS:
 
         async def endpoint(slug: Slug, path: AnyPath, receipt: ReceiptShown = None) -> None:
             """Call a protected service with the receipt of a verification at its service point.
 
-            The service learns who the resident is (X-Fangxian-Resident) and gets no token of ours. Points of care ask
-            for neither receipt nor token; nor does any when the emergency is over. Source: articles 2 and 4.
+            The service gets the id of the resident (X-Fangxian-Resident), but no token. Medical points require neither
+            receipt nor token. After the end of the emergency no point requires them. Source: articles 2 and 4.
             """
 
         endpoint.__name__ = f"{method.lower()}_protected_service"

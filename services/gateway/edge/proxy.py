@@ -1,4 +1,4 @@
-"""The other services, behind the edge: the caller's token becomes an internal one, and nothing else changes."""
+"""Forwards requests to the other services. Only the caller's token is replaced, by an internal one."""
 
 from collections.abc import Sequence
 
@@ -17,21 +17,21 @@ from shared.sunset.rules import stays_open
 
 BEHIND: tuple[Service, ...] = ("registry", "testing", "observation")
 UPLOADS = ("/registry/v1/imports",)
-"""Where files are sent, which may take long."""
+"""Paths of file uploads, which may take long."""
 BODY_BYTES = {"/testing/v1/seals": 4 << 20}
-"""What the services take where it is more than usual, so that the edge never asks for a body that they refuse."""
+"""Larger body limits, equal to those of the services, so that the edge does not read a body that they refuse."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Proxy:
-    """One service, as callers from outside reach it."""
+    """Forwards requests to one service."""
 
     def __init__(self, house: House, service: Service) -> None:
         self._house = house
         self._service: Service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # What a path takes is no secret: the service answers OPTIONS by itself.
+        # OPTIONS needs no authentication, because the methods of a path are not secret. The service answers it.
         actor: Actor = NOBODY if scope["method"] == "OPTIONS" else scope["app"].state.authenticate(scope)
         path = upstream_path(scope["path"], self._service)
         if path is None:
@@ -46,7 +46,7 @@ class Proxy:
 
 
 def routes(house: House) -> Sequence[BaseRoute]:
-    """The addresses under which the other services are reached."""
+    """Return the routes to the other services."""
     return [
         Route(f"/{service}/{{path:path}}", Proxy(house, service), methods=[*METHODS, "OPTIONS"]) for service in BEHIND
     ]

@@ -1,4 +1,4 @@
-"""Documents that are published to everybody and change seldom: with an ETag, so that a caller can ask again for 304."""
+"""Public documents that rarely change. They have an ETag, so that clients can revalidate them (304)."""
 
 from hashlib import sha256
 from typing import Any
@@ -9,7 +9,7 @@ from shared.preconditions import etag_of
 
 
 def published(content: Any, seconds: int = 60) -> JSONResponse:
-    """A document as JSON that may be kept for so long."""
+    """Return a document as JSON that clients may cache for some seconds."""
     answer = JSONResponse(content)
     answer.headers["etag"] = etag_of(sha256(bytes(answer.body)).hexdigest()[:32])
     answer.headers["cache-control"] = f"public, max-age={seconds}"

@@ -1,8 +1,8 @@
-"""Rate limits: how often one caller may ask in a minute, so that none takes what belongs to all.
+"""Rate limits: requests a minute per caller.
 
-A caller is counted in this process first. Only who asks for more than a fair part of the limit is counted in Redis
-too, over all processes: an ordinary request costs no call, and a flood is met by all replicas together. Without Redis
-each process keeps the whole limit by itself: never no limit, never a full stop.
+A caller is counted in this process first. Only a caller who uses more than a fifth of the limit here is also counted in
+Redis, over all processes. So an ordinary request needs no call to Redis, and a flood is limited over all replicas. If
+Redis is away, each process applies the whole limit by itself: there is always a limit, and never a complete stop.
 """
 
 import time
@@ -23,20 +23,20 @@ from shared.settings import Settings
 logger = structlog.get_logger()
 
 LOCAL_PART = 5
-"""A fifth of a limit is counted here alone: five replicas at most are fair to each other by themselves."""
+"""A fifth of a limit is counted only locally. Up to five replicas together then stay within the limit."""
 REDIS_SECONDS = 0.1
 REDIS_REST_SECONDS = 5.0
-"""How long Redis is left alone after it failed to answer."""
+"""How long Redis is not called after a failure."""
 
 OPERATIONS: Mapping[tuple[str, str], int] = {
     ("POST", "/registry/v1/residents/search"): 60,
     ("POST", "/registry/v1/imports"): 10,
     ("POST", "/gateway/v1/policies/trials"): 20,
 }
-"""Operations a person may ask for less often, each a minute."""
+"""Operations with a lower limit, in requests a minute."""
 
 SERVICES = "/services/"
-"""Where protected services are; how often one may be asked is the service's matter."""
+"""Path of protected services. They have a separate limit, because one page can cause many requests."""
 
 
 @dataclass
@@ -53,18 +53,18 @@ class Rates:
         self._shared = FixedWindowRateLimiter(_redis(self.settings.redis_url.get_secret_value()))
 
     async def admit_client(self, address: str) -> None:
-        """Count a request of somebody who is not known, by network address. Raises `TooManyRequests`."""
+        """Count an unauthenticated request by network address. Raises `TooManyRequests`."""
         await self._admit(self.settings.requests_a_minute_per_client, "client", address)
 
     async def has_room_for_care(self, address: str) -> bool:
-        """Count a request for care of somebody who is not known; whether their address is within its limit."""
+        """Count an unauthenticated request for care. Returns whether the address is within its limit."""
         limit = RateLimitItemPerMinute(self.settings.requests_a_minute_per_client)
         return await self._is_within(limit, ("care of", address))
 
     async def admit_person(self, actor: Actor, method: str, path: str, urgency: Urgency = Urgency.ORDINARY) -> None:
-        """Count a request of a known caller, and of the operation if that has a limit. Raises `TooManyRequests`.
+        """Count a request of a known caller, and of the operation if it has a limit. Raises `TooManyRequests`.
 
-        Care has a budget of its own. So have protected services: a page of theirs may be made of many requests.
+        Care has its own budget. Protected services have one too, because one page can cause many requests.
         """
         if path.startswith(SERVICES):
             await self._admit(self.settings.requests_a_minute_per_client, "services", actor.subject)
@@ -97,7 +97,7 @@ class Rates:
             return True
         try:
             return await self._shared.hit(limit, *who)
-        except Exception as error:  # Redis holds no truth: whatever is wrong with it, the local limit stands
+        except Exception as error:  # whatever is wrong with Redis, the local limit still applies
             self._rest_until = time.monotonic() + REDIS_REST_SECONDS
             logger.warning("rates.redis_away", error=type(error).__name__)
             return True
@@ -105,7 +105,7 @@ class Rates:
 
 @dataclass
 class Often:
-    """The limit of the hot routes: this process's alone, a fixed minute, and a third of a microsecond."""
+    """The limit of the fast path: per process, by fixed minutes. It costs a third of a microsecond."""
 
     most: int
     _minute: int = 0
@@ -117,8 +117,8 @@ class Often:
         minute = int(now) // 60
         if minute != self._minute:
             self._minute, self._counts = minute, {}
-        self._counts[who] = asked = self._counts.get(who, 0) + 1
-        if asked > self.most:
+        self._counts[who] = count = self._counts.get(who, 0) + 1
+        if count > self.most:
             raise TooManyRequests(retry_after=60 - int(now) % 60)
 
 

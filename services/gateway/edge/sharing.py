@@ -1,4 +1,4 @@
-"""Error answers that many operations give alike stand in a document once, as components. Pure."""
+"""Moves error responses that several operations share into components of the document. Pure functions."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ ERRORS = ("4", "5")
 
 
 def share_errors(document: Document) -> None:
-    """Put every error answer that is given more than once into `components/responses`, and refer to it."""
+    """Move every error response that occurs more than once into `components/responses`, and refer to it."""
     counts = Counter(_text(answer) for _, _, answer in _errors(document))
     names: dict[str, str] = {}
     shared: dict[str, Any] = document["components"].setdefault("responses", {})
@@ -40,13 +40,13 @@ def _text(answer: Document) -> str:
 
 
 def _name(status: str, answer: Document) -> str:
-    """The codes of its problems: `InvalidInputOrKeyReused`."""
+    """Return a name made of the problem codes, such as `InvalidInputOrKeyReused`."""
     codes = [code for media in answer.get("content", {}).values() for code in media.get("examples", ())]
     return "Or".join(camel(code) for code in sorted(set(codes))) or f"Status{status}"
 
 
 def _free(name: str, taken: Document) -> str:
-    """The name, with a number if another answer has it."""
+    """Return the name, with a number if it is taken."""
     number = 1
     free = name
     while free in taken:

@@ -1,10 +1,11 @@
-"""Load shedding: an edge that takes on more than it can do serves nobody. It says so at once, the least urgent first.
+"""Load shedding: under overload the edge refuses requests early, the least urgent first, so that others are served.
 
-Each class may have so many requests in flight. One that would be too many waits a moment for room, so that a burst is
-served; then it is answered 503 with a time to come back at, spread so that all do not come back at once. The refusal is
-held back a little: who asks again at once, whatever the answer says, can then only do so five times a second.
+Each class has a maximum of requests in flight. A further request waits a moment for a slot, so that a short burst is
+served. Then it gets 503 with a random Retry-After, so that clients do not all return at once. The refusal is delayed a
+little, so that a client that ignores Retry-After can repeat only five times a second.
 
-A request takes room from when its body is here until its answer begins: who sends or reads slowly keeps nobody out.
+A request holds its slot from the arrival of its body to the start of its answer. So slow senders and slow readers do
+not block others.
 """
 
 import asyncio
@@ -20,16 +21,16 @@ from shared.problems import Unavailable
 
 CARE_IN_FLIGHT = 1_000
 AWAITED_BYTES = 64 << 10
-"""How much of a body is awaited before it takes room; of a larger one, the rest comes while it is worked on."""
+"""How much of a body must arrive before a request gets a slot. The rest of a larger body arrives during processing."""
 WAIT_SECONDS = 0.05
 MOST_WAITING = 32
 BACK_IN_SECONDS = (1, 5)
 HELD_SECONDS = 0.2
 MOST_HELD = 2_000
-"""Refusals held back at once; more than these are answered at once, for each holds a connection and some memory."""
+"""Maximum number of delayed refusals. More are answered at once, because each holds a connection and memory."""
 
-SHED = Counter("fangxian_shed_total", "Requests refused because there was too much to do, by class.", ["urgency"])
-IN_FLIGHT = Gauge("fangxian_in_flight", "Requests being answered, by class.", ["urgency"])
+SHED = Counter("fangxian_shed_total", "Requests refused because of overload, by class.", ["urgency"])
+IN_FLIGHT = Gauge("fangxian_in_flight", "Requests in progress, by class.", ["urgency"])
 
 
 def _refused(urgency: Urgency) -> Unavailable:
@@ -38,7 +39,7 @@ def _refused(urgency: Urgency) -> Unavailable:
 
 
 def most_in_flight(ordinary: int) -> Mapping[Urgency, int]:
-    """How many requests of each class are worked on at once, where so many ordinary ones are."""
+    """Return the maximum of requests in flight for each class, from that of ordinary requests."""
     return {
         Urgency.CARE: CARE_IN_FLIGHT,
         Urgency.ORDINARY: ordinary,
@@ -48,7 +49,7 @@ def most_in_flight(ordinary: int) -> Mapping[Urgency, int]:
 
 
 class Shedder:
-    """Counts what is in flight in one process, and refuses what is too much."""
+    """Counts the requests in flight in one process, and refuses those beyond the maximum."""
 
     def __init__(self, most: Mapping[Urgency, int]) -> None:
         self._most = most
@@ -57,7 +58,7 @@ class Shedder:
         self._held = 0
 
     async def enter(self, urgency: Urgency) -> Callable[[], None]:
-        """Let one request in; what is returned lets it out, once. Raises `Unavailable` if there are too many."""
+        """Take a slot. Returns a function that releases it once. Raises `Unavailable` if all slots stay taken."""
         if self._in_flight[urgency] < self._most[urgency]:
             self._count(urgency, 1)
         else:
@@ -73,20 +74,20 @@ class Shedder:
         return leave
 
     async def _wait_for_room(self, urgency: Urgency) -> None:
-        """Take over the room of the next that leaves, first come, first served."""
+        """Wait for the next free slot, in the order of arrival."""
         waiting = self._waiting[urgency]
         if len(waiting) >= MOST_WAITING:
             raise _refused(urgency)
-        given = asyncio.get_running_loop().create_future()
-        waiting.append(given)
+        slot = asyncio.get_running_loop().create_future()
+        waiting.append(slot)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await given
+                await slot
         except BaseException as error:
-            if given in waiting:
-                waiting.remove(given)
-            elif not given.cancelled():
-                self._leave(urgency)  # it was given room in the moment in which it gave up
+            if slot in waiting:
+                waiting.remove(slot)
+            elif not slot.cancelled():
+                self._leave(urgency)  # it got a slot in the moment of its timeout: pass it on
             raise (_refused(urgency) if isinstance(error, TimeoutError) else error) from None
 
     def _leave(self, urgency: Urgency) -> None:
@@ -98,7 +99,7 @@ class Shedder:
         self._count(urgency, -1)
 
     async def hold(self) -> None:
-        """Hold a refusal back."""
+        """Delay a refusal."""
         if self._held < MOST_HELD:
             self._held += 1
             try:
@@ -112,7 +113,7 @@ class Shedder:
 
 
 async def arrived(scope: Scope, receive: Receive) -> Receive:
-    """Wait for the body of a request, or for the first 64 KiB of it; what is returned receives it again."""
+    """Wait for the body of a request, or for its first 64 KiB. The returned function receives it again."""
     if not any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"]):
         return receive
     came: deque[Message] = deque()
@@ -129,7 +130,7 @@ async def arrived(scope: Scope, receive: Receive) -> Receive:
 
 
 def leaving(send: Send, leave: Callable[[], None]) -> Send:
-    """Leave as soon as the answer begins."""
+    """Release the slot when the answer begins."""
 
     async def leaving_send(message: Message) -> None:
         leave()

@@ -1,8 +1,8 @@
-"""Trust in other issuers: the city's, a mini-program's. Found by discovery, checked by their published keys.
+"""Verifies tokens of other trusted issuers, such as the city's. Their keys are found by discovery.
 
-A request never waits for an issuer. One task for each fetches its keys: at the start, every few minutes, and when a
-token names a key that is not known, but never more often than `AGAIN_SECONDS`, whoever sends whatever. An issuer that
-is slow, away or answers nonsense keeps only its own people waiting.
+A request never waits for an issuer. For each issuer a task fetches the keys: at the start, every few minutes, and when
+a token names an unknown key, but at most once per `AGAIN_SECONDS`, regardless of incoming tokens. An issuer that is
+slow, away or wrong affects only its own people.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ CACHE_SIZE = 2_048
 
 
 class BadIssuerError(Exception):
-    """What an issuer publishes of itself cannot be used."""
+    """The published documents of an issuer are not valid."""
 
 
 @dataclass
 class ForeignIssuer:
-    """One issuer beside our own."""
+    """One issuer other than the installation's own."""
 
     trusted: TrustedIssuer
     transport: httpx.AsyncBaseTransport | None = None
@@ -53,7 +53,7 @@ class ForeignIssuer:
     _checked: "OrderedDict[str, tuple[Actor, float, float]]" = field(default_factory=OrderedDict)
 
     def actor_of(self, token: str) -> Actor:
-        """The bearer of one of its tokens. Raises `Unauthenticated`, or `Unavailable` while its keys are not here."""
+        """Return the bearer of a token of this issuer. Raises `Unauthenticated`, or `Unavailable` without its keys."""
         actor, not_before, expires = self._checked.get(token) or self._check(token)
         if not not_before - SKEW_SECONDS <= clock.now().timestamp() < expires + SKEW_SECONDS:
             self._checked.pop(token, None)
@@ -67,16 +67,16 @@ class ForeignIssuer:
         key = self._key(peeked.key_id)
         try:
             claims = jwt.decode(token, key, algorithms=[self.trusted.algorithm]).claims
-            found = actor_of_claims(claims, self.trusted, most_seconds=MOST_SECONDS)
+            verified = actor_of_claims(claims, self.trusted, most_seconds=MOST_SECONDS)
         except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise Unauthenticated() from error
-        self._checked[token] = found
+        self._checked[token] = verified
         if len(self._checked) > CACHE_SIZE:
             self._checked.popitem(last=False)
-        return found
+        return verified
 
     def _key(self, key_id: str) -> Key:
-        """The key of an id, which is a name to look up and nothing else."""
+        """Return the key of a key id. An unknown id starts a new fetch of the keys."""
         key = (self._keys or {}).get(key_id)
         if key is not None:
             return key
@@ -86,18 +86,18 @@ class ForeignIssuer:
         raise Unauthenticated()
 
     async def keep_keys(self) -> None:
-        """Fetch its keys, for as long as the process lives."""
+        """Fetch the keys of the issuer again and again, until cancelled."""
         while True:
             self._wanted.clear()
             try:
                 async with asyncio.timeout(FETCH_SECONDS):
-                    found = await self._fetch()
+                    keys = await self._fetch()
             except (httpx.HTTPError, TimeoutError, BadIssuerError, JoseError, ValueError, TypeError, KeyError) as error:
                 log.warning("issuer.keys_not_fetched", issuer=self.trusted.issuer, error=type(error).__name__)
             else:
-                if found.keys() != (self._keys or {}).keys():
-                    self._checked.clear()  # a token of a key that was withdrawn no longer holds
-                self._keys = found
+                if keys.keys() != (self._keys or {}).keys():
+                    self._checked.clear()  # tokens of a withdrawn key are no longer valid
+                self._keys = keys
             self._fetched = time.monotonic()
             await asyncio.sleep(AGAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
@@ -106,19 +106,19 @@ class ForeignIssuer:
 
     async def _fetch(self) -> dict[str, Key]:
         async with httpx.AsyncClient(transport=self.transport, trust_env=False, timeout=FETCH_SECONDS) as client:
-            said = await _json(client, self.trusted.issuer.rstrip("/") + "/.well-known/openid-configuration")
-            if said.get("issuer") != self.trusted.issuer:
-                raise BadIssuerError("it calls itself otherwise")
-            place = httpx.URL(str(said["jwks_uri"]))
-            if place.scheme != httpx.URL(self.trusted.issuer).scheme:
-                raise BadIssuerError("its keys lie behind another scheme")
-            published = keys_of_set(await _json(client, str(place)), self.trusted.algorithm)
+            discovery = await _json(client, self.trusted.issuer.rstrip("/") + "/.well-known/openid-configuration")
+            if discovery.get("issuer") != self.trusted.issuer:
+                raise BadIssuerError("the issuer in its document is another one")
+            url = httpx.URL(str(discovery["jwks_uri"]))
+            if url.scheme != httpx.URL(self.trusted.issuer).scheme:
+                raise BadIssuerError("the URL of its keys has another scheme")
+            published = keys_of_set(await _json(client, str(url)), self.trusted.algorithm)
         return {key_id: JWKRegistry.import_key(one) for key_id, one in published.items()}
 
 
 @dataclass
 class Trust:
-    """Whose tokens are taken."""
+    """The issuers whose tokens are accepted."""
 
     own: Issuer
     foreign: Mapping[str, ForeignIssuer] = field(default_factory=dict)
@@ -126,19 +126,19 @@ class Trust:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Our own issuer, and those the settings name."""
+        """Create the own issuer and those in the settings."""
         ended: dict[str, float] = {}
         foreign = {one.issuer: ForeignIssuer(one) for one in settings.issuers}
         return cls(Issuer.from_files(settings.keys, ended), foreign, ended)
 
     def actor_of(self, token: str) -> Actor:
-        """The bearer of a token of anybody who is trusted."""
+        """Return the bearer of a token of any trusted issuer."""
         if not self.foreign or self.own.knows(token):
             return self.own.actor_of(token)
         return self._issuer_of(token).actor_of(token)
 
     def bearer_of(self, token: str) -> Actor | None:
-        """The bearer of a token of our own issuer, also if it has ended. For counting only: it opens nothing."""
+        """Return the bearer of a token of the own issuer, even if expired. Only for counting, not for access."""
         return self.own.bearer_of(token)
 
     def _issuer_of(self, token: str) -> Issuer | ForeignIssuer:
@@ -147,7 +147,7 @@ class Trust:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """With a task for each other issuer, so that none waits for another."""
+        """Run one task for each other issuer, so that none waits for another."""
         tasks: Sequence[asyncio.Task[None]] = [asyncio.create_task(one.keep_keys()) for one in self.foreign.values()]
         try:
             yield
@@ -158,16 +158,16 @@ class Trust:
 
 
 async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    """A JSON object of another's, no longer than it needs to be. Redirects are not followed."""
+    """Fetch a JSON object of limited size. Redirects are not followed."""
     async with client.stream("GET", url, headers={"accept": "application/json"}) as answer:
         if answer.status_code != 200:
-            raise BadIssuerError(f"it answers {answer.status_code}")
+            raise BadIssuerError(f"status {answer.status_code}")
         body = b""
         async for chunk in answer.aiter_bytes():
             body += chunk
             if len(body) > MOST_BYTES:
-                raise BadIssuerError("it says too much")
-    found = json.loads(body)
-    if not isinstance(found, dict):
-        raise BadIssuerError("it says something else")
-    return found
+                raise BadIssuerError("the document is too large")
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise BadIssuerError("the document is not an object")
+    return document

@@ -1,19 +1,19 @@
-"""What goes first when there is more to do than can be done. Pure: decides by method and path alone."""
+"""Priority classes of requests under overload. Pure functions of method and path."""
 
 import enum
 import re
 
 
 class Urgency(enum.IntEnum):
-    """Classes of requests, the most urgent first."""
+    """Priority classes, the most urgent first."""
 
     CARE = 0
-    """Medical need, a fever referral, the door, one's own code and the way to it: served before everything else."""
+    """Medical care, fever referrals, verifications, one's own code and sign-in: served before everything else."""
     ORDINARY = 1
     REPORT = 2
-    """Counts, lists for offices, files: they can wait."""
+    """Counts, lists and files for offices: they can wait."""
     CROWD = 3
-    """Care for strangers whose address has sent more than its limit: a few at a time."""
+    """Unauthenticated requests for care beyond the limit of their address: a few at a time."""
 
 
 _CARE = (
@@ -33,8 +33,8 @@ _is_care, _is_report = (re.compile("|".join(f"({one})" for one in each)).fullmat
 
 
 def urgency_of(method: str, path: str) -> Urgency:
-    """How urgent a request is."""
-    asked = f"{method} {path}"
-    if _is_care(asked):
+    """Return the priority class of a request."""
+    operation = f"{method} {path}"
+    if _is_care(operation):
         return Urgency.CARE
-    return Urgency.REPORT if _is_report(asked) else Urgency.ORDINARY
+    return Urgency.REPORT if _is_report(operation) else Urgency.ORDINARY

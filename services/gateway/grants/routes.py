@@ -1,4 +1,4 @@
-"""Grants: what callers may ask (G1)."""
+"""Routes of grants (G1)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -33,7 +33,7 @@ GrantId = Annotated[UUID, Path(description="Id of a grant.", examples=[EXAMPLE_I
 async def give_grant(new: NewGrant, work: Work) -> Grant:
     """Grant a role to an account, for a region and a period.
 
-    You cannot grant more than you have. A grant of `command` is `proposed` until another commander approves it.
+    You cannot grant a region outside your own. A grant of `command` is `proposed` until another commander approves it.
     """
     return await use_cases.give_grant(work, new)
 
@@ -42,7 +42,7 @@ async def give_grant(new: NewGrant, work: Work) -> Grant:
 async def list_grants(
     work: Work,
     page: PageAsked,
-    account_id: Annotated[UUID | None, Query(description="Only those of one account.", examples=[EXAMPLE_ID])] = None,
+    account_id: Annotated[UUID | None, Query(description="Only grants of this account.", examples=[EXAMPLE_ID])] = None,
 ) -> Listed[Grant]:
     """List grants in the caller's region, including those that have ended."""
     return await use_cases.list_grants(work, account_id, page)
@@ -58,7 +58,7 @@ async def get_grant(grant_id: GrantId, work: Work) -> Grant:
     "/{grant_id}/approve", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided, SecondPersonNeeded]
 )
 async def approve_grant(grant_id: GrantId, work: Work) -> Grant:
-    """Approve a proposed grant. Its proposer and its receiver cannot approve it."""
+    """Approve a proposed grant. The person who proposed it and the person who receives it cannot approve it."""
     return await use_cases.decide_grant(work, grant_id, approved=True)
 
 
@@ -72,5 +72,5 @@ async def refuse_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Gr
 
 @router.post("/{grant_id}/end", role=Role.COMMAND, audit=Kind.GRANT, raises=[NotFound, GrantDecided])
 async def end_grant(grant_id: GrantId, reason: GrantReason, work: Work) -> Grant:
-    """End a grant immediately. Its tokens stop working within a second."""
+    """End a grant immediately. Tokens of this grant stop working within a second."""
     return await use_cases.end_grant(work, grant_id, reason)

@@ -1,7 +1,7 @@
-"""Grants: who may act as what, where, from when to when. Pure.
+"""Rules of grants: which role a person has, in which region, from when to when. Pure functions.
 
-A grant is (person, role, region, from, to, by whom, why). One acts in one grant at a time. Nobody gives more than they
-have; a grant of command takes effect when a second person has approved it.
+A person acts in one grant at a time. Nobody can give a grant outside their own region. A grant of command takes effect
+only after a second person approves it.
 """
 
 from datetime import datetime, timedelta
@@ -12,24 +12,24 @@ from shared.actors import Role
 State = Literal["proposed", "active", "refused", "ended"]
 
 GIVEN = Role.STAFF | Role.DOOR
-"""What people can be. Residents need no grant, machines are registered."""
+"""The roles that can be granted. Residents need no grant; machines are registered as clients."""
 
 NEEDS_TWO = Role.COMMAND
 
 ALONE_AFTER = timedelta(days=30)
-"""How long after the last of the others has ended somebody counts as the only one who commands."""
+"""A commander counts as the only one this long after the last other grant of command ended."""
 
 
 def first_state(role: Role, is_first_of_all: bool) -> State:
-    """How a grant begins. Where nobody else holds command, nobody could approve: then the one there is decides."""
+    """Return the state of a new grant. It is active at once if there is no other commander who could approve it."""
     return "proposed" if role in NEEDS_TWO and not is_first_of_all else "active"
 
 
 def may_decide(decider: str, proposer: str, receiver: str) -> bool:
-    """Whether somebody may approve or refuse: never who proposed it, and never who receives it."""
+    """Whether a person may approve or refuse a grant: neither its proposer nor its receiver may."""
     return decider not in (proposer, receiver)
 
 
 def holds(state: State, valid_from: datetime, valid_until: datetime | None, now: datetime) -> bool:
-    """Whether one can act in a grant now."""
+    """Whether a person can act in a grant now."""
     return state == "active" and valid_from <= now and (valid_until is None or now < valid_until)

@@ -1,4 +1,4 @@
-"""Grants: what is said."""
+"""Grants: request and response bodies."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,9 +10,9 @@ from services.gateway.grants import rules
 from shared.contracts.resource import Said
 from shared.problems import Invalid, Text
 
-ENDS_BEFORE_START = Text(zh="结束早于开始", en="The end date is before the start date")
+ENDS_BEFORE_START = Text(zh="结束时间应晚于开始时间", en="The end must be after the start")
 
-Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code; an empty text is the whole.")]
+Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code. An empty text means all regions.")]
 ROLES = tuple(role.label for role in rules.GIVEN)
 
 EXAMPLE: dict[str, Any] = {
@@ -26,7 +26,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 class NewGrant(Said):
-    """What somebody shall be, where, until when and why."""
+    """A role for an account, with region, period and reason."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -36,22 +36,22 @@ class NewGrant(Said):
     party: str = Field(
         min_length=1,
         max_length=100,
-        description="The organisation they act for, as residents read it; for doors the service point.",
+        description="The organisation the person acts for, as residents read it. For door roles: the service point.",
     )
-    valid_from: AwareDatetime | None = Field(None, description="Now by default.")
-    valid_until: AwareDatetime | None = Field(None, description="Until it is ended by default.")
+    valid_from: AwareDatetime | None = Field(None, description="Start; now by default.")
+    valid_until: AwareDatetime | None = Field(None, description="End; without end by default.")
     why: str = Field(min_length=1, max_length=200)
 
     @field_validator("role")
     @classmethod
     def _is_a_role(cls, value: str) -> str:
         if value not in ROLES:
-            raise Invalid("role_unknown", Text(zh="没有这个角色", en="There is no such role"))
+            raise Invalid("role_unknown", Text(zh="角色不存在", en="This role does not exist"))
         return value
 
 
 class GrantReason(Said):
-    """Why it is refused or ended."""
+    """The reason for refusing or ending a grant."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"why": "已调离"}]})
 
@@ -59,7 +59,7 @@ class GrantReason(Said):
 
 
 class Grant(Said):
-    """That somebody is something somewhere for a time."""
+    """A role of an account in a region for a period."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -88,7 +88,9 @@ class Grant(Said):
     valid_from: datetime
     valid_until: datetime | None
     why: str
-    state: Literal["proposed", "active", "refused", "ended"] = Field(description="Proposed: a second person decides.")
+    state: Literal["proposed", "active", "refused", "ended"] = Field(
+        description="`proposed`: a second person must decide."
+    )
     given_by: str
     decided_by: str | None
     ended_by: str | None

@@ -1,4 +1,4 @@
-"""Grants: what is kept. A grant is ended, never deleted: who could do what then stays known."""
+"""Table of grants. Grants are ended, never deleted, so that it stays known who could do what at any time."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from shared.regions import range_of
 
 
 class GrantRow(Row):
-    """One role of one person. `region` is where it holds."""
+    """One role of one person. `region` is where the grant is valid."""
 
     __tablename__ = "grants"
 
@@ -47,15 +47,15 @@ class GrantRow(Row):
     )
 
     def holds(self, now: datetime) -> bool:
-        """Whether one can act in it now."""
+        """Whether a person can act in this grant now."""
         return rules.holds(self.state, self.valid_from, self.valid_until, now)
 
     def actor(self, subject: str) -> Actor:
-        """Who acts in it."""
+        """Return the actor of a person who acts in this grant."""
         return Actor(subject, Role.named(self.role), range_of(self.region), party=self.party)
 
     def public(self) -> Grant:
-        """As the API says it."""
+        """The grant as the API shows it."""
         return Grant(
             id=self.id,
             version=self.version,

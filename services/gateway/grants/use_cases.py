@@ -1,4 +1,4 @@
-"""Grants: given, decided and ended, each by somebody whose own range holds it."""
+"""Use cases of grants: give, decide and end. The caller's region must cover that of the grant."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from shared.work import Listed, Page, Work
 
 
 class GrantExists(Problem):
-    """The person has it already, or it waits to be decided."""
+    """The account already has this grant, or it is waiting for approval."""
 
     status = 409
     code = "grant_exists"
@@ -25,37 +25,38 @@ class GrantExists(Problem):
 
 
 class GrantOwn(Problem):
-    """Nobody gives a role to themselves."""
+    """The caller tries to grant a role to themselves."""
 
     status = 403
     code = "grant_own"
     title = Text(zh="不能给自己授权", en="You cannot grant a role to yourself")
-    fix = Text(zh="请由另一名指挥人员授权", en="Ask another commander")
+    fix = Text(zh="请由另一名指挥人员授权", en="Ask another commander to grant it")
 
 
 class SecondPersonNeeded(Problem):
-    """Who proposed it, or receives it, does not decide it."""
+    """The caller proposed or receives the grant, so they cannot decide it."""
 
     status = 403
     code = "second_person_needed"
-    title = Text(zh="须由另一人决定", en="Another person must decide this")
+    title = Text(zh="须由另一名指挥人员审批", en="Another commander must decide this")
     fix = Text(
-        zh="请由提出者和被授权者以外的指挥人员决定", en="Ask a commander who neither proposed the grant nor receives it"
+        zh="请由提出者和被授权者以外的指挥人员审批", en="Ask a commander who neither proposed the grant nor receives it"
     )
 
 
 class GrantDecided(Problem):
-    """There is nothing to decide, or nothing to end."""
+    """The grant is not in a state in which it can be decided or ended."""
 
     status = 409
     code = "grant_decided"
-    title = Text(zh="该授权已决定或已结束", en="This grant has already been decided, or has ended")
-    fix = Text(zh="请刷新后查看", en="Fetch the grant again to see its state")
+    title = Text(zh="该授权已审批或已结束", en="This grant was already decided or has ended")
+    fix = Text(zh="请刷新后查看最新状态", en="Fetch the grant again to see its state")
 
 
 async def give_grant(work: Work, new: NewGrant) -> Grant:
+    """Create a grant. A grant of command waits for a second person. Raises RegionOutside, GrantExists or GrantOwn."""
     role = Role.named(new.role)
-    # Looked at before this work begins: who else commands may lie beyond the caller's range.
+    # Queried in its own transaction, because other commanders may be outside the caller's region.
     alone = role in rules.NEEDS_TWO and not await _somebody_else_commands(work)
     work.require_within(new.region)
     if new.valid_until and new.valid_until <= (new.valid_from or work.now):
@@ -84,9 +85,9 @@ async def give_grant(work: Work, new: NewGrant) -> Grant:
 
 
 async def _somebody_else_commands(work: Work) -> bool:
-    """Whether there is, or lately was, a second member of command anywhere.
+    """Whether another person has a grant of command, or had one recently, in any region.
 
-    Who ended lately counts too: nobody is to become alone by ending the others.
+    Recently ended grants count too, so that nobody can become the only commander by ending the grants of the others.
     """
     lately = work.now - rules.ALONE_AFTER
     commanded = (
@@ -104,6 +105,7 @@ async def _somebody_else_commands(work: Work) -> bool:
 
 
 async def decide_grant(work: Work, grant_id: UUID, approved: bool, why: str | None = None) -> Grant:
+    """Approve or refuse a proposed grant. Raises GrantDecided or SecondPersonNeeded."""
     row = await work.lock(GrantRow, grant_id)
     if row.state != "proposed":
         raise GrantDecided()
@@ -116,7 +118,7 @@ async def decide_grant(work: Work, grant_id: UUID, approved: bool, why: str | No
 
 
 async def end_grant(work: Work, grant_id: UUID, reason: GrantReason) -> Grant:
-    """End it at once: no new token, and those that are out stop working within a second."""
+    """End a grant: no new tokens are issued, and existing ones stop working within a second. Raises GrantDecided."""
     row = await work.lock(GrantRow, grant_id)
     if row.state not in ("proposed", "active"):
         raise GrantDecided()
@@ -128,6 +130,7 @@ async def end_grant(work: Work, grant_id: UUID, reason: GrantReason) -> Grant:
 
 
 async def list_grants(work: Work, account_id: UUID | None, page: Page) -> Listed[Grant]:
+    """List the grants that the caller may see."""
     statement = select(GrantRow)
     if account_id is not None:
         statement = statement.where(GrantRow.account_id == account_id)
@@ -135,10 +138,11 @@ async def list_grants(work: Work, account_id: UUID | None, page: Page) -> Listed
 
 
 async def get_grant(work: Work, grant_id: UUID) -> Grant:
+    """Return one grant. Raises NotFound."""
     return (await work.get(GrantRow, grant_id)).public()
 
 
 async def grants_of(work: Work, account_id: UUID) -> list[GrantRow]:
-    """The grants a person can act in now."""
-    asked = select(GrantRow).where(GrantRow.account_id == account_id, GrantRow.state == "active").order_by(GrantRow.seq)
-    return [row for row in await work.session.scalars(asked) if row.holds(work.now)]
+    """Return the grants in which a person can act now."""
+    query = select(GrantRow).where(GrantRow.account_id == account_id, GrantRow.state == "active").order_by(GrantRow.seq)
+    return [row for row in await work.session.scalars(query) if row.holds(work.now)]

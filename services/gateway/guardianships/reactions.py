@@ -1,4 +1,4 @@
-"""Guardianships: what happens when a proxy is given or ends."""
+"""Reactions of guardianships to new and ended proxies of the registry."""
 
 from collections.abc import Iterable, Sequence
 from uuid import UUID
@@ -13,20 +13,20 @@ from shared.feed.reader import reacts_to
 from shared.ids import in_order
 from shared.work import Work
 
-FORGET = text("DELETE FROM guardianships WHERE id = ANY(CAST(:ids AS uuid[])) RETURNING guardian_id")
+DELETE_GUARDIANSHIPS = text("DELETE FROM guardianships WHERE id = ANY(CAST(:ids AS uuid[])) RETURNING guardian_id")
 
 
 async def forget_proxies(work: Work, ids: Sequence[UUID]) -> None:
-    """Proxies that are no more: what their guardians were given stops working, and the next token says less."""
-    gone = {row["guardian_id"] for row in await work.rows(FORGET, ids=in_order(ids))}
-    asked = select(AccountRow.id).where(AccountRow.resident_id.in_(gone)).order_by(AccountRow.id)
-    for account in await work.session.scalars(asked):
+    """Delete ended proxies. The guardians' tokens stop working; new tokens do not contain these dependants."""
+    guardian_ids = {row["guardian_id"] for row in await work.rows(DELETE_GUARDIANSHIPS, ids=in_order(ids))}
+    query = select(AccountRow.id).where(AccountRow.resident_id.in_(guardian_ids)).order_by(AccountRow.id)
+    for account in await work.session.scalars(query):
         await end_tokens(work, account)
 
 
 @reacts_to(Proxy, forget=forget_proxies)
 async def follow_proxies(work: Work, proxies: Sequence[Proxy]) -> None:
-    """For whom somebody may act, from their next token on."""
+    """Store for whom guardians may act. It takes effect with their next token."""
     await forget_proxies(work, _ids(proxies, "ended"))
     rows = [
         {"id": one.id, "guardian_id": one.guardian_id, "dependant_id": one.dependant_id}

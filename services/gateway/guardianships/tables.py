@@ -1,4 +1,4 @@
-"""Who acts for whom, as the gateway needs to know it for tokens."""
+"""Table of guardianships: for whom a person may act. Tokens contain it."""
 
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from services.gateway.base import Base
 
 
 class GuardianshipRow(Base):
-    """One proxy of the registry that is in force."""
+    """One active proxy of the registry."""
 
     __tablename__ = "guardianships"
 

@@ -1,4 +1,4 @@
-"""The page where a person types the code of a device that is to be let in (RFC 8628, 3.3)."""
+"""The page where a person enters the code of a device, so that the device can sign in (RFC 8628, 3.3)."""
 
 from dataclasses import dataclass
 
@@ -19,27 +19,27 @@ WHAT = "device"
 
 @dataclass(frozen=True)
 class DevicePage:
-    """The page in one process."""
+    """The page of one process."""
 
     house: House
     issuer: str
 
     async def answer(self, request: Request) -> Response:
-        """Show the form; or look for the device, and refuse it or begin to sign in for it."""
-        said = Pages(language_of(request.headers.get("accept-language")))
+        """Show the form. A posted form finds the device, and then refuses it or starts the sign-in for it."""
+        renderer = Pages(language_of(request.headers.get("accept-language")))
         browser = request.cookies.get(BROWSER) or proofs.new_secret()
         device = request.cookies.get(DEVICE) or proofs.new_secret()
         if request.method != "POST":
-            response = _form(said, browser, request.query_params.get("user_code", "")[:40])
+            response = _form(renderer, browser, request.query_params.get("user_code", "")[:40])
         else:
             form = await form_of(request, self.issuer, WHAT, browser)
             if isinstance(form, str):
-                return said.page(words.CANNOT, [], fault=form, status=400)
-            response = await self._take(request, said, browser, form.get("user_code", ""), form.get("act", ""))
+                return renderer.page(words.CANNOT, [], fault=form, status=400)
+            response = await self._take(request, renderer, browser, form.get("user_code", ""), form.get("act", ""))
         set_cookies(response, self.issuer, browser, device)
         return response
 
-    async def _take(self, request: Request, said: Pages, browser: str, typed: str, act: str) -> Response:
+    async def _take(self, request: Request, renderer: Pages, browser: str, typed: str, act: str) -> Response:
         visitor = visitor_of(request, self.house.settings.proxy_networks)
         lanes = proofs.user_code_lanes(visitor.network)
         async with self.house.system_work("device") as work:
@@ -51,26 +51,26 @@ class DevicePage:
                 if act == "refuse":
                     row.state = "refused"
                 else:
-                    asked = {
+                    parameters = {
                         "client_id": client.client_id,
                         "client": client.name,
                         "people": client.people,
                         "device": rules.user_code_of(typed),
                         "network": row.network,
                     }
-                    interaction_id = await steps.begin(work, asked, browser)
+                    interaction_id = await steps.begin(work, parameters, browser)
         if row is None or client is None:
-            return _form(said, browser, typed, Fault("wait" if wait else "user_code", "look", wait))
+            return _form(renderer, browser, typed, Fault("wait" if wait else "user_code", "look", wait))
         if act == "refuse":
-            return said.page(words.DEVICE_REFUSED, [f"<p>{said.say(words.DEVICE_REFUSED_MORE)}</p>"])
+            return renderer.page(words.DEVICE_REFUSED, [f"<p>{renderer.say(words.DEVICE_REFUSED_MORE)}</p>"])
         return RedirectResponse(f"/sign-in/{interaction_id}", 303)
 
 
-def _form(said: Pages, browser: str, typed: str, fault: Fault | None = None) -> Response:
+def _form(renderer: Pages, browser: str, typed: str, fault: Fault | None = None) -> Response:
     token = token_of(browser, WHAT)
-    field = said.field("user_code", words.USER_CODE, "off", more=pages.CAPITALS, value=typed)
-    body = [f"<p>{said.say(words.DEVICE_WHY)}</p>", said.form("look", [field], words.NEXT, token, fault=fault)]
+    field = renderer.field("user_code", words.USER_CODE, "off", more=pages.CAPITALS, value=typed)
+    body = [f"<p>{renderer.say(words.DEVICE_WHY)}</p>", renderer.form("look", [field], words.NEXT, token, fault=fault)]
     if typed and fault is None:
-        body.append(said.refusal("user_code", typed, words.REFUSE, token))
+        body.append(renderer.refusal("user_code", typed, words.REFUSE, token))
     status = 200 if fault is None else 429 if fault.code == "wait" else 422
-    return said.page(words.DEVICE, body, is_marked=fault is not None, status=status)
+    return renderer.page(words.DEVICE, body, is_marked=fault is not None, status=status)

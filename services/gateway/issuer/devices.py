@@ -1,7 +1,7 @@
-"""Signing in on a device without a browser, such as a shell on a server (RFC 8628).
+"""Sign-in on a device without a browser, such as a shell on a server (RFC 8628).
 
-The device shows a code; its owner types it on the sign-in pages of any browser, signs in there as ever, and the device,
-which asks every few seconds, is given its tokens. `fangxian sign-in` is such a device.
+The device shows a code. Its owner enters the code on a sign-in page in any browser and signs in there. The device polls
+every few seconds and then gets its tokens. `fangxian sign-in` is such a device.
 """
 
 from collections.abc import Mapping
@@ -36,11 +36,11 @@ INTERVAL = 5
 MOST_INTERVAL = 60
 
 CONSOLE = "fangxian-console"
-"""The client of the console script. It is registered when first used, and revoked like any other."""
+"""The client of the console script. It is registered on first use, and can be revoked like any other client."""
 
 
 async def register_console(work: Work) -> None:
-    """Register the console script's client, unless it is, or was revoked."""
+    """Register the client of the console script, unless it is registered already or was revoked."""
     values = {
         "id": new_id(),
         "region": "",
@@ -57,7 +57,7 @@ async def register_console(work: Work) -> None:
 
 
 async def begin(work: Work, provider: Provider, client: ClientRow, network: str) -> dict[str, Any] | RefusedError:
-    """A device asks to be let in: what it keeps, and what it shows (RFC 8628, 3.2)."""
+    """Start a device authorization. Returns the response body of RFC 8628, 3.2."""
     if client.kind != "app" or client.people == "residents":
         raise RefusedError("grant_type_not_for_client")
     if wait := await attempts.take(work, proofs.device_lanes(network)):
@@ -87,19 +87,19 @@ async def begin(work: Work, provider: Provider, client: ClientRow, network: str)
 
 
 async def waiting(work: Work, typed: str, *, lock: bool = False) -> DeviceAuthorizationRow | None:
-    """The device that shows a code, if it still waits."""
+    """Return the device that shows a code, if it is still waiting."""
     code = rules.user_code_of(typed)
-    asked = select(DeviceAuthorizationRow).where(
+    query = select(DeviceAuthorizationRow).where(
         DeviceAuthorizationRow.user_code == digest(code), DeviceAuthorizationRow.state == "open"
     )
-    row = (await work.session.scalars(asked.with_for_update() if lock else asked)).one_or_none() if code else None
+    row = (await work.session.scalars(query.with_for_update() if lock else query)).one_or_none() if code else None
     return None if row is None or work.now >= row.expires_at else row
 
 
 async def approve(
     work: Work, user_code: str, account: AccountRow, grant: GrantRow | None, amr: list[str]
 ) -> datetime | None:
-    """Let a device in as somebody who has signed in; None if it waits no more."""
+    """Approve a device for a person who signed in. Returns its expiry, or None if it is no longer waiting."""
     row = await waiting(work, user_code, lock=True)
     if row is None:
         return None
@@ -108,9 +108,9 @@ async def approve(
     return row.expires_at
 
 
-async def exchange(work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str]) -> Answer:
-    """A device code for tokens, once it is let in (RFC 8628, 3.4 and 3.5)."""
-    hash_ = digest(asked.get("device_code", ""))
+async def exchange(work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
+    """Exchange a device code for tokens, once the device is approved (RFC 8628, 3.4 and 3.5)."""
+    hash_ = digest(parameters.get("device_code", ""))
     row = await work.session.get(DeviceAuthorizationRow, hash_, with_for_update=True)
     if row is None or row.client_id != client.client_id:
         raise RefusedError("device_code_unknown")

@@ -1,7 +1,7 @@
-"""Signing in without a page, for apps of residents: by a code to a phone, or by a mini-program's login code.
+"""Sign-in without a page, for apps of residents: with a phone code, or with the login code of a mini-program.
 
-The mini-program's platform is asked before the work begins, so that no transaction waits for it. Its `code2session`
-answers with the person's `openid`, of which only a blind index is kept; its session key is not looked at.
+The platform of the mini-program is called before the transaction begins, so that no transaction waits for it. Its
+`code2session` returns the person's `openid`. Only a blind index of it is stored; the session key is ignored.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ PLATFORM_SECONDS = 5.0
 MOST_BYTES = 16 << 10
 LONGEST_CODE = 200
 CODE_OF_NOBODY = frozenset({40029, 40163, 40226})
-"""The platform's words for a code that is wrong, was used, or is of a blocked user."""
+"""Error codes of the platform for a code that is wrong, was used, or belongs to a blocked user."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """Whom the platform says a login code is of."""
+    """The person of a login code, as the platform identifies them."""
 
     open_id: str
 
@@ -52,26 +52,26 @@ class MiniProgram:
 
     @classmethod
     def of(cls, settings: Settings) -> "MiniProgram":
-        """As the settings say."""
+        """Create it from the settings."""
         return cls(settings.mini_program_url, settings.mini_program_id, settings.mini_program_secret.get_secret_value())
 
     async def proof(self, code: str) -> Proof:
-        """Whose a login code is. RefusedError if it is nobody's, or if the platform does not say."""
+        """Return the person of a login code. Raises RefusedError if it is not valid or the platform does not answer."""
         if not self.app_id:
             raise RefusedError("mini_program_unset")
         if not code or len(code) > LONGEST_CODE:
             raise RefusedError("login_code_wrong")
-        asked = {"appid": self.app_id, "secret": self.secret, "js_code": code, "grant_type": "authorization_code"}
+        query = {"appid": self.app_id, "secret": self.secret, "js_code": code, "grant_type": "authorization_code"}
         try:
             async with (
                 asyncio.timeout(PLATFORM_SECONDS),
                 httpx.AsyncClient(transport=self.transport, trust_env=False) as client,
             ):
-                answer = await client.get(f"{self.url}/sns/jscode2session", params=asked)
-            found = answer.raise_for_status().json() if len(answer.content) <= MOST_BYTES else {}
-            fault, open_id = int(found.get("errcode", 0)), found.get("openid")
+                answer = await client.get(f"{self.url}/sns/jscode2session", params=query)
+            payload = answer.raise_for_status().json() if len(answer.content) <= MOST_BYTES else {}
+            fault, open_id = int(payload.get("errcode", 0)), payload.get("openid")
         except (httpx.HTTPError, TimeoutError, ValueError, TypeError, AttributeError) as error:
-            # Its address holds the secret: only the kind of the error is told.
+            # Log only the type of the error, because its text contains the URL with the secret.
             log.warning("mini_program.away", error=type(error).__name__)
             raise RefusedError("platform_away", retry_after=5) from None
         if fault in CODE_OF_NOBODY:
@@ -83,7 +83,7 @@ class MiniProgram:
 
 
 async def by_mini_program(work: Work, provider: Provider, client: ClientRow, proof: Proof, agent: str) -> Answer:
-    """Sign in whom the platform names; the account is made when they first come."""
+    """Sign in the person of a proof. Creates the account on the first sign-in."""
     index = work.house.keyring.index("open_id", proof.open_id)
     values = {"id": new_id(), "region": OUTSIDE, "kind": "resident", "open_id_index": index}
     await work.run(insert(AccountRow).values(values).on_conflict_do_nothing(constraint="open_id_taken"))
@@ -92,13 +92,15 @@ async def by_mini_program(work: Work, provider: Provider, client: ClientRow, pro
 
 
 async def by_phone_code(
-    work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str], agent: str
+    work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str], agent: str
 ) -> tuple[Answer, phones.Message | None]:
-    """Sign in who was sent a code and knows the challenge's secret; and what is to be sent, if it was guessed at."""
-    challenge = asked.get("challenge_id", "")
+    """Sign in with a phone code and the secret of its challenge. Also returns a message to send after wrong guesses."""
+    challenge = parameters.get("challenge_id", "")
     if not is_uuid(challenge):
         raise RefusedError("id_malformed", name="challenge_id")
-    tried = await phones.try_code(work, UUID(challenge), asked.get("challenge_secret", ""), asked.get("code", ""))
+    tried = await phones.try_code(
+        work, UUID(challenge), parameters.get("challenge_secret", ""), parameters.get("code", "")
+    )
     if tried.phone is None:
         return RefusedError("challenge_over" if tried.is_over else "phone_code_wrong"), tried.message
     account = await phones.account_with(work, tried.phone)

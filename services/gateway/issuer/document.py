@@ -1,4 +1,4 @@
-"""The issuer's addresses in the OpenAPI document. Their forms and answers are those of the protocols. Pure."""
+"""The issuer's endpoints in the OpenAPI document. Requests and responses follow the protocols. Pure functions."""
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -23,29 +23,29 @@ SECRET = "kQ0o7mXb0o1m0c5rW7b0N2yq9Q"  # noqa: S105 (an example)
 
 TEXT: Document = {"type": "string", "maxLength": 4096}
 CLIENT: Document = {
-    "client_id": {**TEXT, "description": "The id of the client. Optional if the client authenticates itself."},
-    "client_secret": {**TEXT, "description": "For a machine; can also be sent as Basic in the Authorization header."},
+    "client_id": {**TEXT, "description": "The id of the client. Optional if the client authenticates."},
+    "client_secret": {**TEXT, "description": "For a machine. Can also be sent in the Authorization header (Basic)."},
     "client_assertion_type": {**TEXT, "description": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-    "client_assertion": {**TEXT, "description": "For a machine: a JWT signed by its own key (RFC 7523)."},
+    "client_assertion": {**TEXT, "description": "For a machine: a JWT signed with its key (RFC 7523)."},
 }
 ERROR: Document = {
     "title": "OAuthError",
     "type": "object",
-    "description": "What went wrong: the members of OAuth 2.0, and two more.",
+    "description": "An error with the members of OAuth 2.0 and two more.",
     "required": ["error", "error_description", "error_code", "message"],
     "properties": {
         "error": {
             "type": "string",
             "enum": sorted({one.error for one in REFUSALS.values()}),
-            "description": "As OAuth 2.0 and OpenID Connect name it.",
+            "description": "The error code of OAuth 2.0 or OpenID Connect.",
         },
-        "error_description": {"type": "string", "description": "What is wrong, in English."},
+        "error_description": {"type": "string", "description": "The cause in English."},
         "error_code": {
             "type": "string",
             "enum": sorted(REFUSALS),
-            "description": "What is wrong, exactly. It never changes: decide by it.",
+            "description": "The exact cause. This value never changes, so use it in programs.",
         },
-        "message": {"type": "string", "description": "What is wrong, in the language of Accept-Language."},
+        "message": {"type": "string", "description": "The cause in the language of Accept-Language."},
     },
 }
 TOKENS: Document = {
@@ -56,8 +56,8 @@ TOKENS: Document = {
         "access_token": {"type": "string"},
         "token_type": {"type": "string", "const": "Bearer"},
         "expires_in": {"type": "integer", "description": "Seconds until the access token expires."},
-        "refresh_token": {"type": "string", "description": "Valid for one use. Not for machines."},
-        "id_token": {"type": "string", "description": "If the scope openid was requested."},
+        "refresh_token": {"type": "string", "description": "Valid for one use. Machines do not get one."},
+        "id_token": {"type": "string", "description": "Only if the scope openid was requested."},
         "scope": {"type": "string"},
     },
 }
@@ -67,10 +67,10 @@ DEVICE: Document = {
     "required": ["device_code", "user_code", "verification_uri", "verification_uri_complete", "expires_in", "interval"],
     "properties": {
         "device_code": {"type": "string"},
-        "user_code": {"type": "string", "description": "What the person types."},
-        "verification_uri": {"type": "string", "description": "Where the person types it."},
+        "user_code": {"type": "string", "description": "The code that the person enters."},
+        "verification_uri": {"type": "string", "description": "The page where the person enters the code."},
         "verification_uri_complete": {"type": "string"},
-        "expires_in": {"type": "integer", "description": "Seconds."},
+        "expires_in": {"type": "integer", "description": "Lifetime of the codes in seconds."},
         "interval": {"type": "integer", "description": "Seconds to wait between two requests."},
     },
 }
@@ -133,13 +133,13 @@ TOKEN_FORM: Document = {
             name: {**TEXT, "description": words}
             for name, words in {
                 "code": "The authorization code, the code sent to a phone, or a mini-program's login code.",
-                "redirect_uri": "Where the authorization code was sent.",
-                "code_verifier": "Of PKCE (RFC 7636).",
-                "refresh_token": "Good once; sent again within 30 seconds it has the same answer.",
+                "redirect_uri": "The redirect URI to which the authorization code was sent.",
+                "code_verifier": "The code verifier of PKCE (RFC 7636).",
+                "refresh_token": "Valid once. A repetition within 30 seconds gets the same refresh token again.",
                 "grant_id": "With a refresh token: the grant to act in from now on.",
-                "challenge_id": "Of POST /gateway/v1/phone-challenges.",
-                "challenge_secret": "Of POST /gateway/v1/phone-challenges.",
-                "device_code": "Of POST /oauth/device_authorization.",
+                "challenge_id": "From POST /gateway/v1/phone-challenges.",
+                "challenge_secret": "From POST /gateway/v1/phone-challenges.",
+                "device_code": "From POST /oauth/device_authorization.",
             }.items()
         },
     },
@@ -147,7 +147,7 @@ TOKEN_FORM: Document = {
 
 
 def document() -> Document:
-    """The issuer's addresses, as a document beside those of the services."""
+    """Return the issuer's endpoints as an OpenAPI document, to merge with those of the services."""
     examples = openapi_examples({problem.code for problem in ALWAYS})
     paths = deepcopy(PATHS)
     for item in paths.values():
@@ -158,8 +158,8 @@ def document() -> Document:
 
 def _problems(is_open: bool) -> dict[str, Any]:
     left_out = (Unauthenticated, Forbidden) if is_open else ()
-    found = openapi_responses(problem for problem in ALWAYS if problem not in left_out)
-    return {str(status): response for status, response in found.items()}
+    responses = openapi_responses(problem for problem in ALWAYS if problem not in left_out)
+    return {str(status): response for status, response in responses.items()}
 
 
 def _answer(words: str, name: str, example: Any) -> Document:
@@ -168,8 +168,8 @@ def _answer(words: str, name: str, example: Any) -> Document:
 
 
 def _refusals(codes: Iterable[str]) -> dict[str, Any]:
-    """The errors of the protocol beside the problems that any request can meet."""
-    found = _problems(is_open=True)
+    """Return the error responses of the protocol, with the problems that any request can get."""
+    responses = _problems(is_open=True)
     by_status: dict[str, list[str]] = {}
     for code in codes:
         by_status.setdefault(str(REFUSALS[code].status), []).append(code)
@@ -177,11 +177,11 @@ def _refusals(codes: Iterable[str]) -> dict[str, Any]:
         examples = {
             code: {"summary": code, "value": RefusedError(code, name="grant_id").body("zh-CN")} for code in codes_
         }
-        response = found.setdefault(status, {"description": "", "content": {}})
+        response = responses.setdefault(status, {"description": "", "content": {}})
         words = "; ".join(sorted({REFUSALS[code].error for code in codes_}))
         response["description"] = "; ".join(filter(None, (response["description"], words)))
         response["content"][JSON] = {"schema": {"$ref": "#/components/schemas/OAuthError"}, "examples": examples}
-    return found
+    return responses
 
 
 def _form(schema: Document, examples: Mapping[str, Document]) -> Document:
@@ -199,7 +199,7 @@ def _published(operation_id: str, summary: str, description: str, name: str, exa
     return {"get": {**about, "responses": {"200": _answer(summary, name, example), **known, **_problems(is_open=True)}}}
 
 
-def _asked(operation_id: str, summary: str, description: str, body: Document, responses: Document) -> Document:
+def _posted(operation_id: str, summary: str, description: str, body: Document, responses: Document) -> Document:
     about = _open(operation_id, summary, description)
     return {"post": {**about, "requestBody": body, "responses": responses}}
 
@@ -220,7 +220,7 @@ _JWK = {"kty": "RSA", "kid": "id-0199c2a4", "use": "sig", "alg": "RS256", "n": "
 _DISCOVERY = (
     "discover",
     "Get the issuer's metadata",
-    "The addresses and capabilities of the issuer.",
+    "The endpoints and capabilities of the issuer.",
     "ProviderMetadata",
 )
 
@@ -240,10 +240,10 @@ PATHS: Document = {
         "KeySet",
         {"keys": [_JWK]},
     ),
-    "/oauth/token": _asked(
+    "/oauth/token": _posted(
         "ask_for_tokens",
-        "Exchange a proof for tokens",
-        "`grant_type` says what is exchanged. docs/sign-in.md lists the fields of each.",
+        "Get tokens",
+        "`grant_type` says which proof is exchanged for tokens. docs/sign-in.md lists the fields of each type.",
         _form(TOKEN_FORM, GRANTS),
         {
             "200": _answer(
@@ -254,25 +254,25 @@ PATHS: Document = {
             **_refusals([*OF_TOKENS, *CLIENTS]),
         },
     ),
-    "/oauth/revoke": _asked(
+    "/oauth/revoke": _posted(
         "revoke_token",
         "End the session of a token",
-        "A token that is unknown, or of another client, changes nothing and is answered 200 (RFC 7009).",
+        "An unknown token or a token of another client changes nothing. The answer is 200 too (RFC 7009).",
         _form(
             {"type": "object", "required": ["token"], "properties": {"token": TEXT, "token_type_hint": TEXT, **CLIENT}},
             {"app": {"client_id": "grid-app", "token": SECRET}},
         ),
         {"200": {"description": "The session has ended."}, **_refusals([*REQUESTS, *CLIENTS])},
     ),
-    "/oauth/device_authorization": _asked(
+    "/oauth/device_authorization": _posted(
         "authorize_device",
-        "Start to sign in on a device without a browser",
-        "Show the person `verification_uri_complete` and `user_code`, and ask `/oauth/token` with the device code "
+        "Start the sign-in on a device without a browser",
+        "Show the person `verification_uri_complete` and `user_code`. Then call `/oauth/token` with the device code "
         "every `interval` seconds (RFC 8628).",
         _form({"type": "object", "properties": CLIENT}, {"console": {"client_id": "fangxian-console"}}),
         {
             "200": _answer(
-                "What the device keeps, and what it shows",
+                "The device code, and what the device shows to the person",
                 "DeviceAuthorization",
                 {
                     "device_code": SECRET,
@@ -290,10 +290,10 @@ PATHS: Document = {
         "get": {
             "operationId": "show_user",
             "summary": "Show the identity of the token's owner",
-            "description": "The id, role, organisation, and the residents whom the owner may act for. No name.",
+            "description": "Id, role, organisation, and the residents for whom the owner may act. No name.",
             "tags": [TAG],
             "x-roles": [role.label for role in Role if role in Role.ANYONE],
-            "responses": {"200": _answer("Who the bearer is", "UserInfo", _WHO), **_problems(is_open=False)},
+            "responses": {"200": _answer("The identity of the bearer", "UserInfo", _WHO), **_problems(is_open=False)},
         }
     },
 }

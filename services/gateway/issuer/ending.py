@@ -1,7 +1,7 @@
-"""Ending: what a session, an account or a client was given stops working within a second, in every process.
+"""Ends sessions: the tokens of a session, an account or a client stop working within a second in every process.
 
-An access token lives ten minutes and is checked without the database. So what ended lately is a short list that each
-process reads anew every second: the sessions and accounts whose tokens, made up to an instant, no longer hold.
+An access token lives ten minutes and is verified without the database. Therefore each process reads a short list every
+second: the recently ended sessions and accounts, each with the instant up to which its tokens are no longer valid.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from shared.work import Work
 log = structlog.get_logger()
 
 ACCESS_SECONDS = 600
-"""The longest an access token of a session or a machine lives."""
+"""Maximum lifetime of an access token of a session or a machine."""
 
 LOOK_SECONDS = 1.0
 MOST_KEPT = 100_000
-"""Beyond that the oldest are left out: 100,000 endings in eleven minutes are not people's."""
+"""Older endings beyond this number are ignored, because people do not cause 100,000 endings in eleven minutes."""
 
-END = text("""
+INSERT_ENDING = text("""
     INSERT INTO endings AS kept (id, at) VALUES (:id, :at)
     ON CONFLICT (id) DO UPDATE SET at = greatest(kept.at, excluded.at)
 """)
@@ -40,12 +40,12 @@ END_SESSIONS = text("""
     INSERT INTO endings AS kept (id, at) SELECT id, :at FROM ended
     ON CONFLICT (id) DO UPDATE SET at = greatest(kept.at, excluded.at)
 """)
-UNDER_WAY = tuple(
+DELETE_PENDING = tuple(
     text(f"DELETE FROM {table} WHERE account_id = :account")  # noqa: S608 (names of tables)
     for table in ("interactions", "authorization_codes", "device_authorizations", "recovery_codes", "links")
 )
-"""What could still become a session, or stand in for what proved the owner."""
-ENDED_LATELY = text("SELECT id, at FROM endings WHERE at > :since ORDER BY at DESC LIMIT :most")
+"""Delete everything that could still become a session, or that could replace the owner's credentials."""
+SELECT_ENDINGS = text("SELECT id, at FROM endings WHERE at > :since ORDER BY at DESC LIMIT :most")
 
 
 async def end_session(work: Work, session_id: UUID, why: str) -> None:
@@ -59,18 +59,18 @@ async def end_grant(work: Work, grant_id: UUID, why: str) -> None:
 
 
 async def end_account(work: Work, account_id: UUID) -> None:
-    """End all sessions of an account, also beyond the range of who ends it, and whatever is under way."""
+    """End all sessions and pending sign-ins of an account, also those outside of the caller's region."""
     async with work.everywhere():
         await _end(work, "account", account=account_id)
-        for statement in UNDER_WAY:
+        for statement in DELETE_PENDING:
             await work.run(statement, account=account_id)
     await end_tokens(work, account_id)
 
 
 async def end_tokens(work: Work, id: UUID, *, for_good: bool = False) -> None:  # noqa: A002
-    """Let no access token hold that an account or a client has by now; new ones do, unless it is `for_good`."""
-    # Not `work.now`: this work may have waited for one that was making a token.
-    await work.run(END, id=id, at=_for_good() if for_good else clock.now())
+    """Invalidate all access tokens of an account or client. New ones are valid, unless `for_good`."""
+    # Not `work.now`, because this work may have waited for another one that issued a token.
+    await work.run(INSERT_ENDING, id=id, at=_for_good() if for_good else clock.now())
 
 
 async def _end(work: Work, why: str, **which: UUID) -> None:
@@ -79,34 +79,34 @@ async def _end(work: Work, why: str, **which: UUID) -> None:
 
 
 def _for_good() -> datetime:
-    """Nothing made until then holds: by then, what was made before has expired, and nothing more is made."""
+    """Return an instant at which all tokens issued until now have expired. No new ones are issued."""
     return clock.now() + timedelta(seconds=ACCESS_SECONDS)
 
 
 async def keep_reading(house: House, ended: dict[str, float]) -> None:
-    """Know what ended lately, for as long as the process lives."""
+    """Read the endings every second, until cancelled."""
     while True:
         try:
             await read(house, ended)
-        except Exception as error:  # the database may be away in a hundred ways; tokens end by themselves meanwhile
+        except Exception as error:  # the database can fail in many ways; tokens still expire meanwhile
             log.warning("endings.not_read", error=type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def read(house: House, ended: dict[str, float]) -> None:
-    """Replace what is known of endings by what is so now."""
+    """Replace the known endings by those in the database."""
     now = clock.now()
     async with house.system_work("endings") as work:
-        rows = await work.rows(ENDED_LATELY, since=oldest(now), most=MOST_KEPT)
-    found: dict[str, float] = {}
+        rows = await work.rows(SELECT_ENDINGS, since=oldest(now), most=MOST_KEPT)
+    current: dict[str, float] = {}
     for row in rows:
         at = row["at"].timestamp()
-        found[str(row["id"])] = found[subject_of(row["id"])] = at
-    for gone in ended.keys() - found.keys():
-        del ended[gone]
-    ended.update(found)
+        current[str(row["id"])] = current[subject_of(row["id"])] = at
+    for expired in ended.keys() - current.keys():
+        del ended[expired]
+    ended.update(current)
 
 
 def oldest(now: datetime) -> datetime:
-    """How far back an ending matters: as long as a token lives, and a minute."""
+    """Return the time of the oldest ending that matters: the lifetime of a token and one minute ago."""
     return now - timedelta(seconds=ACCESS_SECONDS + 60)

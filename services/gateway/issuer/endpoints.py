@@ -1,7 +1,7 @@
-"""What clients ask the issuer: tokens, their end, who the bearer is, and how to find all that.
+"""The issuer's endpoints for clients: tokens, revocation, user info and discovery.
 
-Answers are those of the protocols (RFC 6749, 7009, 8628, OpenID Connect), so that libraries understand them. What an
-error carries beside the protocol's members, refusals.py says.
+Answers follow the protocols (RFC 6749, 7009, 8628, OpenID Connect), so that libraries understand them. refusals.py
+describes the additional members of an error.
 """
 
 import base64
@@ -45,7 +45,7 @@ GIVES: Mapping[str, Give] = {
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The issuer's addresses in one process."""
+    """The issuer's endpoints in one process."""
 
     house: House
     provider: Provider
@@ -53,7 +53,7 @@ class Endpoints:
     mini_program: direct.MiniProgram
 
     def routes(self) -> Sequence[BaseRoute]:
-        """Where they are."""
+        """Return the routes."""
         return [
             Route("/.well-known/openid-configuration", self.discovery, methods=["GET"]),
             Route("/.well-known/oauth-authorization-server", self.discovery, methods=["GET"]),
@@ -65,24 +65,26 @@ class Endpoints:
         ]
 
     async def discovery(self, request: Request) -> Response:
-        """Where everything is."""
+        """Return the metadata of the issuer."""
         return published(rules.discovery(self.provider.url))
 
     async def jwks(self, request: Request) -> Response:
-        """The keys of id_tokens."""
+        """Return the public keys of id_tokens."""
         return published({"keys": self.provider.keys.public})
 
     async def token(self, request: Request) -> Response:
-        """Tokens for a proof."""
+        """Exchange a proof for tokens."""
         message = None
         try:
-            asked = await _form(request)
-            grant_type = asked.get("grant_type", "")
-            # The platform is asked before the work begins.
-            proof = await self.mini_program.proof(asked.get("code", "")) if grant_type == rules.MINI_PROGRAM else None
+            parameters = await _form(request)
+            grant_type = parameters.get("grant_type", "")
+            # Call the platform before the transaction begins.
+            proof = (
+                await self.mini_program.proof(parameters.get("code", "")) if grant_type == rules.MINI_PROGRAM else None
+            )
             async with self.house.system_work(f"token {grant_type[:60]}") as work:
-                client = await self._client(work, request, asked)
-                answer, message = await self._give(work, client, asked, proof, agent_of(request))
+                client = await self._client(work, request, parameters)
+                answer, message = await self._give(work, client, parameters, proof, agent_of(request))
             if isinstance(answer, RefusedError):
                 raise answer
         except RefusedError as refused:
@@ -93,9 +95,9 @@ class Endpoints:
         return JSONResponse(answer.said(), headers=NOT_KEPT)
 
     async def _give(
-        self, work: Work, client: ClientRow, asked: Mapping[str, str], proof: direct.Proof | None, agent: str
+        self, work: Work, client: ClientRow, parameters: Mapping[str, str], proof: direct.Proof | None, agent: str
     ) -> tuple[Answer, Message | None]:
-        grant_type = asked.get("grant_type", "")
+        grant_type = parameters.get("grant_type", "")
         if grant_type not in rules.GRANT_TYPES:
             raise RefusedError("grant_type_unsupported")
         if (grant_type == "client_credentials") != (client.kind == "machine"):
@@ -105,20 +107,20 @@ class Endpoints:
         if grant_type in (rules.PHONE_CODE, rules.MINI_PROGRAM) and client.people == "staff":
             raise RefusedError("people_not_for_client")
         if grant_type == rules.PHONE_CODE:
-            return await direct.by_phone_code(work, self.provider, client, asked, agent)
+            return await direct.by_phone_code(work, self.provider, client, parameters, agent)
         if proof is not None:
             return await direct.by_mini_program(work, self.provider, client, proof, agent), None
-        return await GIVES[grant_type](work, self.provider, client, asked), None
+        return await GIVES[grant_type](work, self.provider, client, parameters), None
 
     async def device_authorization(self, request: Request) -> Response:
-        """Begin to sign in on a device without a browser (RFC 8628, 3.1)."""
+        """Start the sign-in on a device without a browser (RFC 8628, 3.1)."""
         try:
-            asked = await _form(request)
+            parameters = await _form(request)
             network = client_of(request, self.house.settings.proxy_networks)
             async with self.house.system_work("device authorization") as work:
-                if asked.get("client_id") == devices.CONSOLE:
+                if parameters.get("client_id") == devices.CONSOLE:
                     await devices.register_console(work)
-                client = await self._client(work, request, asked)
+                client = await self._client(work, request, parameters)
                 begun = await devices.begin(work, self.provider, client, network)
             if isinstance(begun, RefusedError):
                 raise begun
@@ -127,26 +129,29 @@ class Endpoints:
         return JSONResponse(begun, headers=NOT_KEPT)
 
     async def revoke(self, request: Request) -> Response:
-        """Sign out: the session of a token ends."""
+        """End the session of a token."""
         try:
-            asked = await _form(request)
+            parameters = await _form(request)
             async with self.house.system_work("revoke") as work:
-                client = await self._client(work, request, asked)
-                await use_cases.revoke(work, self.provider, client, asked.get("token", ""))
+                client = await self._client(work, request, parameters)
+                await use_cases.revoke(work, self.provider, client, parameters.get("token", ""))
         except RefusedError as refused:
             return _refusal(request, refused)
         return Response(headers=NOT_KEPT)
 
     async def userinfo(self, request: Request) -> Response:
-        """Who the bearer is (OpenID Connect Core, 5.3): an id and a role, no name."""
+        """Return id and role of the bearer (OpenID Connect Core, 5.3), but no name."""
         actor: Actor = request.app.state.authenticate(request)
-        said = {"sub": actor.subject.removeprefix("account:"), "role": actor.role.label, "party": actor.party}
-        return JSONResponse({**said, "residents": [str(one) for one in actor.residents]}, headers=NOT_KEPT)
+        payload = {"sub": actor.subject.removeprefix("account:"), "role": actor.role.label, "party": actor.party}
+        return JSONResponse({**payload, "residents": [str(one) for one in actor.residents]}, headers=NOT_KEPT)
 
-    async def _client(self, work: Work, request: Request, asked: Mapping[str, str]) -> ClientRow:
-        """The client that asks: machines by secret or signed assertion, apps by name, for they can keep no secret."""
-        name, secret = _basic(request) or (asked.get("client_id", ""), asked.get("client_secret"))
-        assertion = asked.get("client_assertion")
+    async def _client(self, work: Work, request: Request, parameters: Mapping[str, str]) -> ClientRow:
+        """Authenticate the client. Raises RefusedError.
+
+        Machines send a secret or an assertion. Apps send only their id, because they cannot keep a secret.
+        """
+        name, secret = _basic(request) or (parameters.get("client_id", ""), parameters.get("client_secret"))
+        assertion = parameters.get("client_assertion")
         if assertion is not None:
             name = name or rules.subject_of_assertion(assertion)
         if not name:
@@ -157,7 +162,7 @@ class Endpoints:
         if assertion is not None and secret is not None:
             raise RefusedError("proof_ambiguous")
         if assertion is not None:
-            await self._check_assertion(work, client, asked)
+            await self._check_assertion(work, client, parameters)
         elif secret is not None:
             if not has_secret(client, secret, work):
                 raise RefusedError("secret_wrong")
@@ -165,12 +170,12 @@ class Endpoints:
             raise RefusedError("client_unproven")
         return client
 
-    async def _check_assertion(self, work: Work, client: ClientRow, asked: Mapping[str, str]) -> None:
-        if asked.get("client_assertion_type") != ASSERTION:
+    async def _check_assertion(self, work: Work, client: ClientRow, parameters: Mapping[str, str]) -> None:
+        if parameters.get("client_assertion_type") != ASSERTION:
             raise RefusedError("assertion_type_wrong")
         audiences = {self.provider.url, f"{self.provider.url}/oauth/token"}
         try:
-            wait = await check_assertion(work, client, asked["client_assertion"], audiences)
+            wait = await check_assertion(work, client, parameters["client_assertion"], audiences)
         except UnprovenError as unproven:
             raise RefusedError(unproven.code) from None
         if wait:
@@ -186,7 +191,7 @@ async def _form(request: Request) -> Mapping[str, str]:
 
 
 def _basic(request: Request) -> tuple[str, str] | None:
-    """Name and secret of a Basic header, each form-encoded (RFC 6749, 2.3.1)."""
+    """Return client id and secret of a Basic header, each form-encoded (RFC 6749, 2.3.1)."""
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,4 +1,4 @@
-"""The forms of a sign-in: what is shown at each stage."""
+"""The forms of each stage of a sign-in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from shared.problems import Text
 
 @dataclass(frozen=True)
 class View:
-    """Where a sign-in stands, as its browser may see it."""
+    """The state of a sign-in that its page shows."""
 
     stage: Stage
     asked: Mapping[str, Any]
@@ -26,86 +26,87 @@ class View:
     by_recovery: bool = False
     fault: Fault | None = None
     typed: Mapping[str, str] = field(default_factory=dict)
-    """What was sent with the form that was refused; passwords and codes are not shown again."""
+    """The fields of a refused form. Passwords and codes are not shown again."""
 
 
-def body_of(said: Pages, view: View) -> tuple[Text, list[str]]:
-    """Title and forms of the stage a sign-in has reached."""
-    title, forms = BODIES.get(view.stage, _start)(said, view)
-    told = [] if view.fault is None or any('role="alert"' in form for form in forms) else [said.fault(view.fault)]
-    return title, [_where(said, view), *told, *forms]
+def body_of(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+    """Return the title and the forms of the current stage."""
+    title, forms = BODIES.get(view.stage, _start)(renderer, view)
+    is_shown = any('role="alert"' in form for form in forms)
+    faults = [] if view.fault is None or is_shown else [renderer.fault(view.fault)]
+    return title, [_where(renderer, view), *faults, *forms]
 
 
-def _where(said: Pages, view: View) -> str:
+def _where(renderer: Pages, view: View) -> str:
     client = view.asked["client"]
     if "device" not in view.asked:
-        return f"<p>{said.say(words.TO, client=client)}</p>"
+        return f"<p>{renderer.say(words.TO, client=client)}</p>"
     code = rules.user_code_shown(view.asked["device"])
-    told = said.say(words.DEVICE_ASKS, client=client, network=view.asked["network"], code=code)
-    return f'<p class="notice">{told}</p>'
+    notice = renderer.say(words.DEVICE_ASKS, client=client, network=view.asked["network"], code=code)
+    return f'<p class="notice">{notice}</p>'
 
 
-def _start(said: Pages, view: View) -> tuple[Text, list[str]]:
+def _start(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     people = view.asked.get("people", "everyone")
     fields = [
-        said.field("login", words.LOGIN, "username", more=pages.NO_CASE, value=view.typed.get("login", "")),
-        said.field("password", words.PASSWORD, "current-password", "password"),
+        renderer.field("login", words.LOGIN, "username", more=pages.NO_CASE, value=view.typed.get("login", "")),
+        renderer.field("password", words.PASSWORD, "current-password", "password"),
     ]
-    staff = said.form("password", fields, words.NEXT, view.token, fault=view.fault)
-    residents = _phone(said, view)
+    staff = renderer.form("password", fields, words.NEXT, view.token, fault=view.fault)
+    residents = _phone(renderer, view)
     if people == "staff":
         return words.SIGN_IN, [staff]
     if people == "residents":
         return words.SIGN_IN, [residents]
     return words.SIGN_IN, [
-        f"<h2>{said.say(words.RESIDENT)}</h2>{residents}",
-        f"<h2>{said.say(words.STAFF)}</h2>{staff}",
+        f"<h2>{renderer.say(words.RESIDENT)}</h2>{residents}",
+        f"<h2>{renderer.say(words.STAFF)}</h2>{staff}",
     ]
 
 
-def _phone(said: Pages, view: View, again: bool = False) -> str:
+def _phone(renderer: Pages, view: View, again: bool = False) -> str:
     label = words.OTHER_PHONE if again else words.PHONE
-    fields = [said.field("phone", label, "tel", "tel", value=view.typed.get("phone", ""))]
-    return said.form("phone", fields, words.SEND_CODE, view.token, plain=again, fault=view.fault)
+    fields = [renderer.field("phone", label, "tel", "tel", value=view.typed.get("phone", ""))]
+    return renderer.form("phone", fields, words.SEND_CODE, view.token, plain=again, fault=view.fault)
 
 
-def _phone_code(said: Pages, view: View) -> tuple[Text, list[str]]:
-    fields = [said.field("code", words.CODE, "one-time-code", more=pages.DIGITS_ONLY)]
+def _phone_code(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+    fields = [renderer.field("code", words.CODE, "one-time-code", more=pages.DIGITS_ONLY)]
     return words.SIGN_IN, [
-        f"<p>{said.say(words.SENT, phone=view.phone)}</p>",
-        said.form("phone_code", fields, words.NEXT, view.token, fault=view.fault),
-        said.form("phone_again", [], words.AGAIN, view.token, plain=True, fault=view.fault),
-        _phone(said, view, again=True),
+        f"<p>{renderer.say(words.SENT, phone=view.phone)}</p>",
+        renderer.form("phone_code", fields, words.NEXT, view.token, fault=view.fault),
+        renderer.form("phone_again", [], words.AGAIN, view.token, plain=True, fault=view.fault),
+        _phone(renderer, view, again=True),
     ]
 
 
-def _authenticator(said: Pages, view: View) -> tuple[Text, list[str]]:
+def _authenticator(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     if view.by_recovery:
-        fields = [said.field("code", words.RECOVERY, "off", more=pages.NO_CASE)]
-        other = said.link(words.USE_DIGITS.say(said.language), "?")
+        fields = [renderer.field("code", words.RECOVERY, "off", more=pages.NO_CASE)]
+        other = renderer.link(words.USE_DIGITS.say(renderer.language), "?")
     else:
-        fields = [said.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
-        other = said.link(words.USE_RECOVERY.say(said.language), "?with=recovery")
-    form = said.form("digits", fields, words.NEXT, view.token, fault=view.fault)
+        fields = [renderer.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
+        other = renderer.link(words.USE_RECOVERY.say(renderer.language), "?with=recovery")
+    form = renderer.form("digits", fields, words.NEXT, view.token, fault=view.fault)
     return words.SECOND_FACTOR, [form, f"<p>{other}</p>"]
 
 
-def _enrol(said: Pages, view: View) -> tuple[Text, list[str]]:
+def _enrol(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     uri = pyotp.TOTP(view.authenticator).provisioning_uri(name=view.login, issuer_name="Fangxian")
-    fields = [said.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
+    fields = [renderer.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
     return words.SET_UP, [
-        f"<p>{said.say(words.SCAN)}</p>{said.picture(uri)}",
-        f"<p>{said.link(words.OPEN_APP.say(said.language), uri)}</p>",
-        f"<p>{said.say(words.KEY)} <code>{view.authenticator}</code></p>",
-        said.form("enrol", fields, words.NEXT, view.token, fault=view.fault),
+        f"<p>{renderer.say(words.SCAN)}</p>{renderer.picture(uri)}",
+        f"<p>{renderer.link(words.OPEN_APP.say(renderer.language), uri)}</p>",
+        f"<p>{renderer.say(words.KEY)} <code>{view.authenticator}</code></p>",
+        renderer.form("enrol", fields, words.NEXT, view.token, fault=view.fault),
     ]
 
 
-def _grant(said: Pages, view: View) -> tuple[Text, list[str]]:
+def _grant(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     if not view.options:
         return words.SIGN_IN, []
-    fields = [said.options("grant_id", words.CHOOSE, view.options)]
-    return words.SIGN_IN, [said.form("continue", fields, words.NEXT, view.token)]
+    fields = [renderer.options("grant_id", words.CHOOSE, view.options)]
+    return words.SIGN_IN, [renderer.form("continue", fields, words.NEXT, view.token)]
 
 
 BODIES = {"phone": _phone_code, "authenticator": _authenticator, "enrol": _enrol, "grant": _grant}

@@ -1,7 +1,7 @@
-"""Keys that id_tokens are signed with: RS256, which every OpenID client understands. Rotated without anybody's doing.
+"""The keys that sign id_tokens: RS256, because every OpenID client supports it. They are rotated automatically.
 
-They are made when first needed and lie sealed in the database, so that all processes share them. A new one is published
-before it is used; an old one stays published for longer than anything it signed.
+Keys are created on first use and stored encrypted in the database, so that all processes share them. A new key is
+published before it is used. An old key stays published longer than any token it signed.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ PUBLISHED_BEFORE_USE = timedelta(minutes=10)
 LOOK_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 
-LOCK = text("SELECT pg_advisory_xact_lock(hashtext('gateway.issuer_keys'))")
-FORGET = text("DELETE FROM issuer_keys WHERE made_at < :before")
+LOCK_KEYS = text("SELECT pg_advisory_xact_lock(hashtext('gateway.issuer_keys'))")
+DELETE_OLD_KEYS = text("DELETE FROM issuer_keys WHERE made_at < :before")
 
 
 class Made(NamedTuple):
-    """A key, and since when it is published."""
+    """A key with the time of its publication."""
 
     at: datetime
     key: RSAKey
@@ -46,20 +46,20 @@ class Made(NamedTuple):
 
 @dataclass
 class SigningKeys:
-    """The keys of the installation, as this process knows them."""
+    """The keys of the installation, as loaded in this process."""
 
     _made: list[Made] = field(default_factory=list)
 
     @property
     def public(self) -> list[dict[str, Any]]:
-        """As `/oauth/jwks` shows them."""
+        """The public keys for `/oauth/jwks`."""
         return [
             {**made.key.as_dict(private=False), "kid": made.key.kid, "use": "sig", "alg": ALGORITHM}
             for made in self._made
         ]
 
     def sign(self, claims: Mapping[str, Any]) -> str:
-        """An id_token."""
+        """Sign an id_token. Raises Unavailable while no key is loaded."""
         if not self._made:
             raise Unavailable()
         usable = [made for made in self._made if made.at <= clock.now() - PUBLISHED_BEFORE_USE] or self._made[:1]
@@ -68,30 +68,30 @@ class SigningKeys:
         return jwt.encode(header, dict(claims), key, algorithms=[ALGORITHM])
 
     def read(self, token: str) -> Mapping[str, Any] | None:
-        """What an id_token of ours says, however old it is; None if it is not ours."""
+        """Return the claims of an id_token of this issuer, even if expired; None if it is not of this issuer."""
         try:
             keys = KeySet([made.key for made in self._made])
-            found: Mapping[str, Any] = jwt.decode(token, keys, algorithms=[ALGORITHM]).claims
+            claims: Mapping[str, Any] = jwt.decode(token, keys, algorithms=[ALGORITHM]).claims
         except (JoseError, ValueError, TypeError):
             return None
-        return found
+        return claims
 
     async def keep_reading(self, house: House) -> None:
-        """Know the keys, for as long as the process lives."""
+        """Load the keys every minute, until cancelled."""
         while True:
             try:
                 await self.load(house)
-            except Exception as error:  # the database may be away in a hundred ways; those we have stay good
+            except Exception as error:  # the database can fail in many ways; the loaded keys stay valid
                 log.warning("issuer.keys_not_read", error=type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS if self._made else RETRY_SECONDS)
 
     async def load(self, house: House) -> None:
-        """Read the keys; make one if there is none, or if the newest has served long enough."""
+        """Load the keys. Create one if there is none, or if the newest is due for rotation."""
         async with house.system_work("issuer keys") as work:
-            await work.session.execute(LOCK)
-            await work.run(FORGET, before=work.now - FORGOTTEN_AFTER)
-            asked = select(IssuerKeyRow).order_by(IssuerKeyRow.made_at)
-            rows = list(await work.session.scalars(asked))
+            await work.session.execute(LOCK_KEYS)
+            await work.run(DELETE_OLD_KEYS, before=work.now - FORGOTTEN_AFTER)
+            query = select(IssuerKeyRow).order_by(IssuerKeyRow.made_at)
+            rows = list(await work.session.scalars(query))
             if not rows or rows[-1].made_at < work.now - ROTATED_AFTER:
                 rows.append(IssuerKeyRow(id=new_id(), made_at=work.now))
                 rows[-1].private = await asyncio.to_thread(_new_key)

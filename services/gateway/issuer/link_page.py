@@ -1,4 +1,4 @@
-"""The page of a one-time link: name and password are set here."""
+"""The page of a one-time link, where the owner sets name and password."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,48 +20,50 @@ FILLED = ("password", "again", "login", "name", "party")
 
 @dataclass(frozen=True)
 class LinkPage:
-    """The page in one process."""
+    """The page of one process."""
 
     house: House
     issuer: str
 
     async def answer(self, request: Request) -> Response:
-        """Show the form, or take it."""
-        said = Pages(language_of(request.headers.get("accept-language")))
+        """Show the form, or process the posted form."""
+        renderer = Pages(language_of(request.headers.get("accept-language")))
         secret: str = request.path_params["secret"]
         link = await links.opened(self.house, secret)
         if link is None:
-            return said.page(words.CANNOT, [], fault="link_gone", status=404)
+            return renderer.page(words.CANNOT, [], fault="link_gone", status=404)
         if request.method != "POST":
-            return _form(said, link, secret, {}, {})
+            return _form(renderer, link, secret, {}, {})
         form = await form_of(request, self.issuer, secret, "")
         if isinstance(form, str):
-            return said.page(words.CANNOT, [], fault=form, status=400)
+            return renderer.page(words.CANNOT, [], fault=form, status=400)
         faults = await links.use(self.house, secret, link, Filled(**{name: form.get(name, "") for name in FILLED}))
         if "" in faults:
-            return said.page(words.CANNOT, [], fault=faults[""], status=404)
+            return renderer.page(words.CANNOT, [], fault=faults[""], status=404)
         if faults:
-            return _form(said, link, secret, form, faults)
+            return _form(renderer, link, secret, form, faults)
         login = link.login or form["login"].strip().lower()
-        return said.page(words.DONE, [f"<p>{said.say(words.DONE_LOGIN, login=login)}</p>", *await self._where(said)])
+        return renderer.page(
+            words.DONE, [f"<p>{renderer.say(words.DONE_LOGIN, login=login)}</p>", *await self._where(renderer)]
+        )
 
-    async def _where(self, said: Pages) -> list[str]:
-        """The applications one can sign in to: those on the web as links, those of a phone or a desk by name."""
+    async def _where(self, renderer: Pages) -> list[str]:
+        """List the apps for sign-in: web apps as links, others by name."""
         async with self.house.system_work("where to sign in") as work:
             apps = await apps_there_are(work)
         if not apps:
-            return [f"<p>{said.say(words.DONE_NOWHERE)}</p>"]
-        rows = "".join(f"<li>{said.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)
-        return [f"<p>{said.say(words.DONE_WHERE)}</p><ul>{rows}</ul>"]
+            return [f"<p>{renderer.say(words.DONE_NOWHERE)}</p>"]
+        rows = "".join(f"<li>{renderer.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)
+        return [f"<p>{renderer.say(words.DONE_WHERE)}</p><ul>{rows}</ul>"]
 
 
-def _form(said: Pages, link: Opened, secret: str, typed: Mapping[str, str], faults: Mapping[str, str]) -> Response:
+def _form(renderer: Pages, link: Opened, secret: str, typed: Mapping[str, str], faults: Mapping[str, str]) -> Response:
     def field(name: str, label: Text, complete: str, hint: Text | None = None, more: str = "") -> str:
         value, fault = typed.get(name, ""), faults.get(name, "")
-        return said.field(name, label, complete, more=more, value=value, hint=hint, fault=fault)
+        return renderer.field(name, label, complete, more=more, value=value, hint=hint, fault=fault)
 
     def password(name: str, label: Text, hint: Text | None = None) -> str:
-        return said.field(name, label, "new-password", "password", hint=hint, fault=faults.get(name, ""))
+        return renderer.field(name, label, "new-password", "password", hint=hint, fault=faults.get(name, ""))
 
     if link.is_first:
         head = []
@@ -71,9 +73,9 @@ def _form(said: Pages, link: Opened, secret: str, typed: Mapping[str, str], faul
             field("party", words.PARTY, "organization", words.PARTY_WHY),
         ]
     else:
-        head = [f"<p>{said.say(words.FOR_ACCOUNT, name=link.name or link.login)}</p>"]
+        head = [f"<p>{renderer.say(words.FOR_ACCOUNT, name=link.name or link.login)}</p>"]
         own = [
-            f'<label for="login">{said.say(words.LOGIN)}</label>'
+            f'<label for="login">{renderer.say(words.LOGIN)}</label>'
             f'<input id="login" type="text" autocomplete="username" value="{escape(link.login)}" readonly>'
         ]
     fields = [
@@ -81,6 +83,6 @@ def _form(said: Pages, link: Opened, secret: str, typed: Mapping[str, str], faul
         password("password", words.NEW_PASSWORD, words.PASSWORD_RULE),
         password("again", words.PASSWORD_AGAIN),
     ]
-    body = [*head, said.form("set", fields, words.NEXT, token_of("", secret))]
+    body = [*head, renderer.form("set", fields, words.NEXT, token_of("", secret))]
     title = words.FIRST if link.is_first else words.SET_PASSWORD
-    return said.page(title, body, is_marked=bool(faults), status=422 if faults else 200)
+    return renderer.page(title, body, is_marked=bool(faults), status=422 if faults else 200)

@@ -1,4 +1,4 @@
-"""One-time links: by one the first administrator comes to be, by others staff set their passwords."""
+"""One-time links. One creates the first administrator; with the others staff set their passwords."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from shared.house import House
 from shared.work import Work
 
 INSTALLATION = "installation"
-"""Who gave the first grant: whoever has a shell on the machine."""
+"""Giver of the first grant: the person with a shell on the machine."""
 
 MOST_NAME, MOST_PARTY = 60, 100
-ALONE = text("SELECT pg_advisory_xact_lock(hashtext('gateway.first_administrator'))")
+LOCK_FIRST_ADMINISTRATOR = text("SELECT pg_advisory_xact_lock(hashtext('gateway.first_administrator'))")
 
 Faults = Mapping[str, str]
-"""What is wrong, by field. Under no field: the link is for nothing any more."""
+"""The faults by field. The empty field name means that the link is no longer valid."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a link is for: the first administrator, or the account of a user name."""
+    """The purpose of a link: the first administrator, or the account with a user name."""
 
     is_first: bool
     login: str = ""
@@ -35,7 +35,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Filled:
-    """What was filled in. The first administrator chooses name, user name and organisation too."""
+    """The posted form. Only the first administrator enters name, user name and organisation."""
 
     password: str
     again: str
@@ -45,7 +45,7 @@ class Filled:
 
 
 async def opened(house: House, secret: str) -> Opened | None:
-    """What a link is for; None if it is for nothing any more."""
+    """Return the purpose of a link; None if it is no longer valid."""
     async with house.system_work("link") as work:
         link = await _open_link(work, secret)
         if link is None or link.account_id is None:
@@ -55,7 +55,7 @@ async def opened(house: House, secret: str) -> Opened | None:
 
 
 async def use(house: House, secret: str, link: Opened, filled: Filled) -> Faults:
-    """Set name and password; all that is wrong. Of two at once one is told that the link is gone."""
+    """Set name and password. Returns the faults. If a link is used twice at once, one caller gets `link_gone`."""
     login = filled.login.strip().lower() if link.is_first else link.login
     name = filled.name.strip()[:MOST_NAME] if link.is_first else link.name
     party = filled.party.strip()[:MOST_PARTY]
@@ -63,7 +63,7 @@ async def use(house: House, secret: str, link: Opened, filled: Filled) -> Faults
         return faults
     hash_ = await passwords.hash_of(filled.password, login)
     async with house.system_work("link") as work:
-        await work.session.execute(ALONE)
+        await work.session.execute(LOCK_FIRST_ADMINISTRATOR)
         row = await _open_link(work, secret, lock=True)
         if row is None:
             return {"": "link_gone"}
@@ -93,17 +93,17 @@ def _faults(link: Opened, filled: Filled, login: str, name: str, party: str) -> 
 
 
 async def _open_link(work: Work, secret: str, lock: bool = False) -> LinkRow | None:
-    asked = select(LinkRow).where(LinkRow.hash == digest(secret), LinkRow.used_at.is_(None))
-    link = (await work.session.scalars(asked.with_for_update() if lock else asked)).one_or_none()
+    query = select(LinkRow).where(LinkRow.hash == digest(secret), LinkRow.used_at.is_(None))
+    link = (await work.session.scalars(query.with_for_update() if lock else query)).one_or_none()
     if link is None or work.now >= link.expires_at:
         return None
     return None if link.account_id is None and await has_administrator(work) else link
 
 
 async def has_administrator(work: Work) -> bool:
-    """Whether anybody commands: then there is no first administrator any more."""
-    found = select(exists().where(GrantRow.role == Role.COMMAND.label, GrantRow.state == "active"))
-    return bool((await work.session.execute(found)).scalar_one())
+    """Whether there is an active grant of command. Then the link of the first administrator is no longer valid."""
+    query = select(exists().where(GrantRow.role == Role.COMMAND.label, GrantRow.state == "active"))
+    return bool((await work.session.execute(query)).scalar_one())
 
 
 async def _first_administrator(work: Work, login: str, name: str, party: str) -> AccountRow:

@@ -1,7 +1,7 @@
-"""Grants in words, for the choice on the sign-in page: 采样员 · 沙塘社区居委会 · 沙塘采样点.
+"""Names of grants for the choice on the sign-in page: 采样员 · 沙塘社区居委会 · 沙塘采样点.
 
-The registry knows how regions are called. It is asked as the person, for the regions of their own grants; while it is
-away, the code of the region stands in.
+The registry has the names of regions. It is called as the person, for the regions of their own grants. While it is
+away, the code of the region is shown.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ POINT_ROLES = frozenset({Role.DOORKEEPER.label, Role.CHECKPOINT.label})
 
 
 async def regions_named(house: House, account: AccountRow, grants: Sequence[GrantRow]) -> dict[str, str]:
-    """The names of the regions of grants, by code."""
+    """Return the names of the regions of grants, by code."""
     by_region = {grant.region: grant for grant in grants if grant.region}
     names = await asyncio.gather(*(_name_of(house, account, grant) for grant in by_region.values()))
     return dict(zip(by_region, names, strict=True))
@@ -45,8 +45,8 @@ async def _name_of(house: House, account: AccountRow, grant: GrantRow) -> str:
 
 
 async def points_named(work: Work, grants: Sequence[GrantRow]) -> dict[str, str]:
-    """The names of the service points that grants of doorkeepers and checkpoints are for, by party."""
-    found = {}
+    """Return the names of the service points of doorkeeper and checkpoint grants, by party."""
+    names = {}
     for grant in grants:
         if grant.role in POINT_ROLES:
             try:
@@ -54,12 +54,12 @@ async def points_named(work: Work, grants: Sequence[GrantRow]) -> dict[str, str]
             except ValueError:
                 continue
             if point is not None:
-                found[grant.party] = point.name
-    return found
+                names[grant.party] = point.name
+    return names
 
 
 def in_words(grant: GrantRow, language: Language, regions: dict[str, str], points: dict[str, str]) -> str:
-    """A grant as a person calls it."""
+    """Return the name of a grant: role, region and organisation."""
     role = ROLES[grant.role].say(language) if grant.role in ROLES else grant.role
     region = regions.get(grant.region, grant.region) if grant.region else WHOLE.say(language)
     return " · ".join(part for part in (role, region, points.get(grant.party, grant.party)) if part)

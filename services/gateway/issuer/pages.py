@@ -1,6 +1,6 @@
-"""The sign-in pages: rendered here, without script, in Chinese and English, usable by keyboard and screen reader.
+"""Renders the sign-in pages in Chinese and English, without scripts, for keyboard and screen reader.
 
-Everything that is filled in is escaped. The policy lets in nothing but the one style sheet below.
+All values are escaped. The content security policy allows only the style sheet below.
 """
 
 import base64
@@ -66,7 +66,7 @@ $body
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with what was sent: in the form of an act, or in one of its fields."""
+    """A fault of a posted form. `act` is the form that shows it."""
 
     code: str
     act: str = ""
@@ -80,7 +80,7 @@ class Pages:
     language: Language
 
     def say(self, what: Text, **values: object) -> str:
-        """A text, escaped."""
+        """Return an escaped text in the language of the page."""
         return escape(what.say(self.language, values))
 
     def page(
@@ -93,7 +93,10 @@ class Pages:
         status: int = 200,
         goes_to: str = "",
     ) -> HTMLResponse:
-        """A whole page. `goes_to` is where a form may lead beside here; `is_marked` if a form tells of a fault."""
+        """Return a whole page.
+
+        `goes_to` is another origin to which a form may redirect. `is_marked` means that a form shows a fault.
+        """
         html = PAGE.substitute(
             language=self.language,
             prefix="⚠ " if fault or is_marked else "",
@@ -105,11 +108,11 @@ class Pages:
         return HTMLResponse(html, status, headers(self.language, goes_to))
 
     def fault(self, fault: Fault, id_: str = "") -> str:
-        """What is wrong, read out by a screen reader at once."""
+        """Render a fault as an alert, which screen readers read at once."""
         text = FAULTS[fault.code]
         words = self.say(text, wait=duration(fault.wait)) if text.names else self.say(text)
-        named = f' id="{id_}"' if id_ else ""
-        return f'<p class="fault" role="alert"{named}>{words}</p>'
+        attribute = f' id="{id_}"' if id_ else ""
+        return f'<p class="fault" role="alert"{attribute}>{words}</p>'
 
     def form(
         self,
@@ -121,17 +124,17 @@ class Pages:
         plain: bool = False,
         fault: Fault | None = None,
     ) -> str:
-        """A form that posts to the page it is on. A fault of this act stands in it."""
+        """Render a form that posts to its own page, with the fault of this act if any."""
         kind = ' class="plain"' if plain else ""
         hidden = f'<input type="hidden" name="token" value="{escape(token)}">' + (
             f'<input type="hidden" name="act" value="{escape(act)}">'
         )
-        told = self.fault(fault) if fault is not None and fault.act == act else ""
+        alert = self.fault(fault) if fault is not None and fault.act == act else ""
         inside = "\n".join(fields)
-        return f'<form method="post">{hidden}{told}\n{inside}\n<button{kind}>{self.say(button)}</button></form>'
+        return f'<form method="post">{hidden}{alert}\n{inside}\n<button{kind}>{self.say(button)}</button></form>'
 
     def refusal(self, name: str, value: str, button: Text, token: str) -> str:
-        """A form of one button that refuses what another form would accept."""
+        """Render a form with one button that refuses what another form accepts."""
         return self.form(
             "refuse", [f'<input type="hidden" name="{name}" value="{escape(value)}">'], button, token, plain=True
         )
@@ -148,7 +151,7 @@ class Pages:
         hint: Text | None = None,
         fault: str = "",
     ) -> str:
-        """A labelled field, with its rule, what was typed before, and what is wrong with that."""
+        """Render a labelled field with its hint, its previous value and its fault."""
         described = [f"{name}-hint"] * (hint is not None) + [f"{name}-fault"] * bool(fault)
         marks = f' aria-describedby="{" ".join(described)}"' if described else ""
         marks += ' aria-invalid="true" autofocus' if fault else ""
@@ -160,7 +163,7 @@ class Pages:
         )
 
     def options(self, name: str, label: Text, options: Sequence[tuple[str, str]]) -> str:
-        """One of several."""
+        """Render a choice of one option."""
         rows = "".join(
             f'<label><input type="radio" name="{name}" value="{escape(value)}" required> '
             f"<span>{escape(words)}</span></label>"
@@ -169,11 +172,11 @@ class Pages:
         return f"<fieldset><legend>{self.say(label)}</legend>{rows}</fieldset>"
 
     def link(self, words: str, to: str) -> str:
-        """Words that lead somewhere, or just the words."""
+        """Render a link, or plain text if `to` is empty."""
         return f'<a href="{escape(to)}">{escape(words)}</a>' if to else escape(words)
 
     def picture(self, text: str) -> str:
-        """A QR code, with its meaning for those who cannot see it."""
+        """Render a QR code with a label for screen readers."""
         out = io.BytesIO()
         segno.make(text, error="m").save(out, kind="svg", xmldecl=False, svgns=False, scale=4, omitsize=True)
         return f'<div role="img" aria-label="{self.say(QR)}">{out.getvalue().decode()}</div>'
@@ -185,7 +188,7 @@ CAPITALS = 'autocapitalize="characters" spellcheck="false"'
 
 
 def headers(language: Language, goes_to: str = "") -> dict[str, str]:
-    """What every page is sent with."""
+    """Return the headers of every page."""
     return {
         "content-security-policy": (
             f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self' {goes_to}".rstrip()

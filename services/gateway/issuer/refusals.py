@@ -1,8 +1,8 @@
-"""The errors of the sign-in protocols: each has a stable code of its own beside the one that OAuth 2.0 gives it.
+"""The errors of the sign-in protocols. Each has its own stable code in addition to the error of OAuth 2.0.
 
-`error` is the protocol's (RFC 6749, 5.2; RFC 8628, 3.5; OpenID Connect Core, 3.1.2.6) and stays coarse. `error_code`
-says exactly what happened, `error_description` says it in English, because the RFC allows ASCII only, and `message`
-in the language of the caller. Pure.
+`error` is that of the protocol (RFC 6749, 5.2; RFC 8628, 3.5; OpenID Connect Core, 3.1.2.6) and is coarse. `error_code`
+is the exact cause. `error_description` is in English, because the RFC allows only ASCII. `message` is in the language
+of the caller. Pure functions.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from shared.problems import Language, Text
 
 
 class Refusal(NamedTuple):
-    """One way to be refused: the protocol's error, the texts, and the status of the answer."""
+    """One cause of an error: the protocol's error, the texts, and the status of the answer."""
 
     error: str
     text: Text
@@ -37,20 +37,20 @@ REFUSALS: Mapping[str, Refusal] = {
         "请求体应为 application/x-www-form-urlencoded", "Send the body as application/x-www-form-urlencoded"
     ),
     "parameters_unreadable": _request("无法读取参数", "The parameters cannot be read"),
-    "parameter_repeated": _request("参数重复", "A parameter is repeated"),
+    "parameter_repeated": _request("参数重复", "A parameter occurs more than once"),
     "id_malformed": _request("{name} 应为 UUID", "{name} must be a UUID"),
     "redirect_uri_unregistered": _request("回调地址未登记", "The redirect_uri is not registered for this client"),
     "pkce_missing": _request(
-        "需要 code_challenge，且 code_challenge_method 为 S256",
-        "A code_challenge with code_challenge_method S256 is needed",
+        "须提供 code_challenge，且 code_challenge_method 须为 S256",
+        "A code_challenge with code_challenge_method S256 is required",
     ),
     "value_too_long": _request("state 或 nonce 过长", "The state or the nonce is too long"),
-    "scopes_too_many": Refusal("invalid_scope", Text(zh="scope 过多", en="There are too many scopes")),
+    "scopes_too_many": Refusal("invalid_scope", Text(zh="scope 过多", en="Too many scopes")),
     "request_object": Refusal(
-        "request_not_supported", Text(zh="不支持 request 参数", en="The parameter request is not supported")
+        "request_not_supported", Text(zh="不支持 request 参数", en="The request parameter is not supported")
     ),
     "request_uri": Refusal(
-        "request_uri_not_supported", Text(zh="不支持 request_uri 参数", en="The parameter request_uri is not supported")
+        "request_uri_not_supported", Text(zh="不支持 request_uri 参数", en="The request_uri parameter is not supported")
     ),
     "response_type_unsupported": Refusal(
         "unsupported_response_type",
@@ -59,7 +59,7 @@ REFUSALS: Mapping[str, Refusal] = {
         ),
     ),
     "login_required": Refusal(
-        "login_required", Text(zh="须打开登录页面登录", en="The person must sign in on the sign-in page")
+        "login_required", Text(zh="请在登录页面登录", en="The person must sign in on the sign-in page")
     ),
     "grant_type_unsupported": Refusal(
         "unsupported_grant_type",
@@ -68,44 +68,47 @@ REFUSALS: Mapping[str, Refusal] = {
     "grant_type_not_for_client": Refusal(
         "unauthorized_client",
         Text(
-            zh="此客户端不能用这种方式登录：系统用 client_credentials，应用用其他方式",
-            en="This client cannot use this grant_type: machines use client_credentials, apps use the others",
+            zh="此客户端不能使用该 grant_type：设备或系统使用 client_credentials，应用使用其他方式",
+            en="This client cannot use this grant_type. Machines use client_credentials, apps use the others",
         ),
     ),
     "people_not_for_client": Refusal(
         "unauthorized_client",
-        Text(zh="此应用不供这类人员登录", en="This app is not registered for this kind of people"),
+        Text(zh="此应用不供居民登录", en="This app is only for staff"),
     ),
-    # Which client asks
+    # Authentication of the client
     "client_unidentified": _client(
-        "缺少客户端身份：请提供 client_id，系统还需提供密钥或断言",
-        "No client is named: send client_id, and a machine also its secret or an assertion",
+        "缺少客户端身份：请提供 client_id，设备或系统还须提供密钥或断言",
+        "The client is missing. Send client_id; a machine also sends its secret or an assertion",
     ),
-    "client_unknown": _client("没有此客户端，或已撤销", "No such client is registered, or it has been revoked"),
+    "client_unknown": _client("客户端未登记或已撤销", "This client is not registered, or it was revoked"),
     "client_unproven": _client(
-        "系统须提供 client_secret 或 client_assertion", "A machine must send its client_secret or a client_assertion"
+        "设备或系统须提供 client_secret 或 client_assertion",
+        "A machine must send its client_secret or a client_assertion",
     ),
-    "secret_wrong": _client("客户端密钥不正确，或已更换", "The client secret is wrong, or has been replaced"),
+    "secret_wrong": _client("客户端密钥不正确或已更换", "The client secret is wrong, or it was replaced"),
     "authorization_unreadable": _client("无法读取 Authorization 头", "The Authorization header cannot be read"),
-    "proof_ambiguous": _client("密钥和断言只能提供一种", "Send either a client secret or a client assertion, not both"),
+    "proof_ambiguous": _client(
+        "密钥和断言只能提供其中一种", "Send either a client secret or a client assertion, not both"
+    ),
     "assertion_type_wrong": _client(
         "client_assertion_type 须为 urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
         "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
     ),
     "assertion_malformed": _client("断言不是有效的 JWT", "The assertion is not a JWT"),
     "assertion_algorithm": _client(
-        "断言的 alg 不受支持，可用 ES256、EdDSA、Ed25519、PS256、RS256",
-        "The alg of the assertion is not supported: use ES256, EdDSA, Ed25519, PS256 or RS256",
+        "不支持断言的 alg，请使用 ES256、EdDSA、Ed25519、PS256 或 RS256",
+        "The alg of the assertion is not supported. Use ES256, EdDSA, Ed25519, PS256 or RS256",
     ),
     "assertion_no_key": _client(
-        "此客户端没有适用于该 alg 的公钥", "No public key of this client fits the alg of the assertion"
+        "此客户端没有适用于该 alg 的公钥", "This client has no public key for the alg of the assertion"
     ),
     "assertion_kid_unknown": _client(
-        "断言的 kid 不是此客户端登记的公钥", "The kid of the assertion is not one of this client's public keys"
+        "断言的 kid 与此客户端登记的公钥不符", "The kid of the assertion is not one of this client's public keys"
     ),
     "assertion_signature": _client("断言签名不正确", "The signature of the assertion is wrong"),
     "assertion_claims": _client(
-        "断言缺少有效的 iss、sub、aud、exp 或 jti", "The assertion lacks a valid iss, sub, aud, exp or jti"
+        "断言缺少有效的 iss、sub、aud、exp 或 jti", "The assertion needs a valid iss, sub, aud, exp and jti"
     ),
     "assertion_issuer": _client(
         "断言的 iss 和 sub 都须为 client_id", "Both iss and sub of the assertion must be the client_id"
@@ -115,41 +118,43 @@ REFUSALS: Mapping[str, Refusal] = {
         "The aud of the assertion must be the issuer or the token endpoint",
     ),
     "assertion_expired": _client("断言已过期", "The assertion has expired"),
-    "assertion_early": _client("断言尚未生效，请核对时钟", "The assertion is not valid yet: check the clock"),
-    "assertion_too_long": _client("断言有效期不得超过 1 小时", "The assertion is valid for too long: an hour at most"),
+    "assertion_early": _client("断言尚未生效，请核对时钟", "The assertion is not valid yet. Check your clock"),
+    "assertion_too_long": _client("断言有效期不得超过 1 小时", "An assertion may be valid for at most one hour"),
     "assertion_replayed": _client(
-        "此断言已用过，请每次新做一个", "This assertion was used before: make a new one for each request"
+        "此断言已使用过，请为每次请求生成新的断言", "This assertion was used before. Make a new one for each request"
     ),
     "assertions_too_many": Refusal(
         "temporarily_unavailable",
         Text(
-            zh="此客户端取令牌过于频繁，请沿用已有令牌",
-            en="This client requests tokens too often: use the token it already has",
+            zh="此客户端获取令牌过于频繁，请使用已有令牌",
+            en="This client requests tokens too often. Use the token that it already has",
         ),
         429,
     ),
-    # What is exchanged
+    # Authorization codes and refresh tokens
     "code_unknown": _grant("授权码不属于此客户端", "The code does not belong to this client"),
-    "code_used": _grant("授权码已用过，其会话已结束", "The code was used before; its session has ended"),
+    "code_used": _grant("授权码已使用过，对应会话已结束", "The code was used before, so its session was ended"),
     "code_expired": _grant("授权码已过期，或回调地址不符", "The code has expired, or was sent to another redirect_uri"),
     "code_verifier_wrong": _grant("code_verifier 不正确", "The code_verifier is wrong"),
     "refresh_token_unknown": _grant("刷新令牌不属于此客户端", "The refresh token does not belong to this client"),
     "refresh_token_used": _grant(
-        "刷新令牌已用过，为安全起见会话已结束，请重新登录",
-        "The refresh token was used before; its session has ended. Sign in again",
+        "刷新令牌已使用过，为安全起见会话已结束，请重新登录",
+        "The refresh token was used before, so its session was ended. Sign in again",
     ),
     "session_ended": _grant("会话已结束，请重新登录", "The session has ended. Sign in again"),
     "account_closed": _grant("账号已停用", "The account is closed"),
-    "grant_ended": _grant("授权已结束或不适用于此应用", "The grant has ended, or cannot be used in this app"),
+    "grant_ended": _grant("授权已结束，或不适用于此应用", "The grant has ended, or it cannot be used in this app"),
     # Residents
-    "challenge_over": _grant("验证码已失效，请重新获取", "The challenge has expired: request a new code"),
+    "challenge_over": _grant("验证码已失效，请重新获取", "The challenge has expired. Request a new code"),
     "phone_code_wrong": _grant("验证码不正确", "The code is wrong"),
-    "login_code_wrong": _grant("小程序登录码无效或已用过", "The login code is wrong or was used"),
+    "login_code_wrong": _grant("小程序登录码无效或已使用过", "The login code is wrong or was used before"),
     "mini_program_unset": Refusal(
-        "unsupported_grant_type", Text(zh="本系统未设置小程序", en="No mini-program is set up here")
+        "unsupported_grant_type", Text(zh="本系统未配置小程序", en="No mini-program is configured here")
     ),
     "platform_away": Refusal(
-        "temporarily_unavailable", Text(zh="小程序平台没有响应，请稍后再试", en="The platform does not answer"), 503
+        "temporarily_unavailable",
+        Text(zh="小程序平台没有响应，请稍后再试", en="The platform does not answer. Try again later"),
+        503,
     ),
     # A device without a browser (RFC 8628)
     "authorization_pending": Refusal(
@@ -157,17 +162,20 @@ REFUSALS: Mapping[str, Refusal] = {
     ),
     "slow_down": Refusal(
         "slow_down",
-        Text(zh="查询过于频繁，间隔请加 5 秒", en="You poll too often: wait five seconds longer between two requests"),
+        Text(
+            zh="查询过于频繁，请将间隔增加 5 秒",
+            en="You poll too often. Wait five seconds longer between two requests",
+        ),
     ),
     "device_code_expired": Refusal(
-        "expired_token", Text(zh="设备码已过期，请重新开始", en="The device code has expired: start again")
+        "expired_token", Text(zh="设备码已过期，请重新开始", en="The device code has expired. Start again")
     ),
-    "device_refused": Refusal("access_denied", Text(zh="用户已拒绝", en="The person refused")),
+    "device_refused": Refusal("access_denied", Text(zh="用户已拒绝", en="The person refused the sign-in")),
     "device_code_unknown": _grant(
-        "设备码不属于此客户端，或已用过", "The device code does not belong to this client, or was used"
+        "设备码不属于此客户端，或已使用过", "The device code does not belong to this client, or was used before"
     ),
     "too_many_requests": Refusal(
-        "temporarily_unavailable", Text(zh="请求过于频繁，请稍后再试", en="Too many requests: try again later"), 429
+        "temporarily_unavailable", Text(zh="请求过于频繁，请稍后再试", en="Too many requests. Try again later"), 429
     ),
 }
 
@@ -184,7 +192,7 @@ class RefusedError(Exception):
 
     @property
     def error(self) -> str:
-        """The protocol's error."""
+        """The error of the protocol."""
         return self.refusal.error
 
     @property
@@ -194,11 +202,11 @@ class RefusedError(Exception):
 
     @property
     def description(self) -> str:
-        """What is wrong, in ASCII."""
+        """The cause in English, in ASCII."""
         return self.refusal.text.say("en", self.values)
 
     def body(self, language: Language) -> dict[str, Any]:
-        """The answer."""
+        """Return the response body."""
         return {
             "error": self.error,
             "error_description": self.description,

@@ -1,4 +1,4 @@
-"""Sessions: what their owners may ask (G1)."""
+"""Routes of sessions, for their owners (G1)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -17,18 +17,18 @@ router = Router(prefix="/gateway/v1/sessions", tags=["sign-in"])
 
 SessionId = Annotated[UUID, Path(description="Id of a session.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"])]
 
-# A session belongs to a person, not to a region: these look as the service itself, for the caller's own only.
+# A session belongs to a person, not to a region. So these routes act as the service, but only on the caller's sessions.
 
 
 @router.get("", role=Role.PEOPLE)
 async def list_sessions(caller: Caller, page: PageAsked, house: TheHouse) -> Listed[Session]:
-    """List the caller's sessions."""
+    """List your own sessions."""
     async with house.system_work("GET /gateway/v1/sessions") as work:
         return await use_cases.list_sessions(work, account_of(caller.subject), page)
 
 
 @router.delete("/{session_id}", role=Role.PEOPLE, raises=[NotFound], status=204)
 async def end_session(session_id: SessionId, caller: Caller, house: TheHouse) -> None:
-    """End a session. Its tokens stop working within a second."""
+    """End one of your own sessions. Its tokens stop working within a second."""
     async with house.system_work("DELETE /gateway/v1/sessions/{session_id}") as work:
         await use_cases.end_own_session(work, account_of(caller.subject), session_id)

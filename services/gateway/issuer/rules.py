@@ -1,7 +1,7 @@
-"""The protocol: what an authorization request may be, and what proves that a code is the asker's. Pure.
+"""Rules of the sign-in protocol: valid authorization requests, PKCE, user codes and metadata. Pure functions.
 
-OpenID Connect Core 1.0, authorization code flow; OAuth 2.0 as RFC 9700 says it should be used: PKCE with S256 only
-(RFC 7636), redirect URIs compared exactly, `iss` in the answer (RFC 9207), refresh tokens used once.
+OpenID Connect Core 1.0, authorization code flow, and OAuth 2.0 by the recommendations of RFC 9700: PKCE with S256 only
+(RFC 7636), exact comparison of redirect URIs, `iss` in the answer (RFC 9207), refresh tokens for one use.
 """
 
 import base64
@@ -30,7 +30,7 @@ VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 
 
 class Asked(NamedTuple):
-    """An authorization request that is in order."""
+    """A valid authorization request."""
 
     client_id: str
     redirect_uri: str
@@ -40,27 +40,27 @@ class Asked(NamedTuple):
     scope: str = ""
     grant_id: str | None = None
     language: Language | None = None
-    """What the application asked the pages to be in (`ui_locales`)."""
+    """The language that the app wants for the pages (`ui_locales`)."""
 
 
 def parameters_of(text: str) -> dict[str, str]:
-    """The parameters of a query or a form; each may be there once (RFC 6749, 3.1)."""
+    """Parse the parameters of a query or a form. Each may occur once (RFC 6749, 3.1). Raises RefusedError."""
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS, errors="strict")
     except ValueError:
         raise RefusedError("parameters_unreadable") from None
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in pairs:
-        if name in found:
+        if name in parameters:
             raise RefusedError("parameter_repeated")
         if value and "\0" not in value:
-            found[name] = value
-    return found
+            parameters[name] = value
+    return parameters
 
 
-def check_redirect(asked: Mapping[str, str], registered: Sequence[str]) -> str:
-    """The redirect URI, exactly as it is registered. What is wrong with it is never sent there."""
-    uri = asked.get("redirect_uri")
+def check_redirect(parameters: Mapping[str, str], registered: Sequence[str]) -> str:
+    """Return the redirect URI, which must equal a registered one. Raises RefusedError; never send that to the URI."""
+    uri = parameters.get("redirect_uri")
     if uri is None and len(registered) == 1:
         return registered[0]
     if uri not in registered or uri is None:
@@ -68,39 +68,41 @@ def check_redirect(asked: Mapping[str, str], registered: Sequence[str]) -> str:
     return uri
 
 
-def check_request(asked: Mapping[str, str], redirect_uri: str) -> Asked:
-    """An authorization request whose client and redirect URI are in order."""
+def check_request(parameters: Mapping[str, str], redirect_uri: str) -> Asked:
+    """Validate an authorization request. Client and redirect URI are already validated. Raises RefusedError."""
     for name, code in (("request", "request_object"), ("request_uri", "request_uri")):
-        if name in asked:
+        if name in parameters:
             raise RefusedError(code)
-    if asked.get("response_type") != "code" or asked.get("response_mode", "query") != "query":
+    if parameters.get("response_type") != "code" or parameters.get("response_mode", "query") != "query":
         raise RefusedError("response_type_unsupported")
-    if asked.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(asked.get("code_challenge", "")):
+    if parameters.get("code_challenge_method") != "S256" or not CHALLENGE.fullmatch(
+        parameters.get("code_challenge", "")
+    ):
         raise RefusedError("pkce_missing")
-    if len(asked.get("state", "")) > LONGEST_STATE or len(asked.get("nonce", "")) > LONGEST_NONCE:
+    if len(parameters.get("state", "")) > LONGEST_STATE or len(parameters.get("nonce", "")) > LONGEST_NONCE:
         raise RefusedError("value_too_long")
-    scopes = asked.get("scope", "").split()
+    scopes = parameters.get("scope", "").split()
     if len(scopes) > MOST_SCOPES:
         raise RefusedError("scopes_too_many")
-    if asked.get("prompt") == "none":
+    if parameters.get("prompt") == "none":
         raise RefusedError("login_required")
-    grant_id = asked.get("grant_id")
+    grant_id = parameters.get("grant_id")
     if grant_id is not None and not is_uuid(grant_id):
         raise RefusedError("id_malformed", name="grant_id")
     return Asked(
-        client_id=asked["client_id"],
+        client_id=parameters["client_id"],
         redirect_uri=redirect_uri,
-        code_challenge=asked["code_challenge"],
-        state=asked.get("state"),
-        nonce=asked.get("nonce"),
+        code_challenge=parameters["code_challenge"],
+        state=parameters.get("state"),
+        nonce=parameters.get("nonce"),
         scope=" ".join(scope for scope in SCOPES if scope in scopes),
         grant_id=grant_id,
-        language=language_wanted(asked.get("ui_locales", "")),
+        language=language_wanted(parameters.get("ui_locales", "")),
     )
 
 
 def language_wanted(ui_locales: str) -> Language | None:
-    """The first language of `ui_locales` that the pages are in (OpenID Connect Core, 3.1.2.1)."""
+    """Return the first language of `ui_locales` in which the pages exist (OpenID Connect Core, 3.1.2.1)."""
     for tag in ui_locales.split():
         if tag.partition("-")[0].lower() in ("zh", "en"):
             return language_of(tag)
@@ -108,7 +110,7 @@ def language_wanted(ui_locales: str) -> Language | None:
 
 
 def subject_of_assertion(assertion: str) -> str:
-    """The client an assertion says it is of, before anybody has checked it."""
+    """Return the unverified subject of an assertion; empty if it cannot be read."""
     try:
         part = assertion.split(".")[1]
         return str(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"])
@@ -117,54 +119,54 @@ def subject_of_assertion(assertion: str) -> str:
 
 
 def proves(verifier: str, challenge: str) -> bool:
-    """Whether a code verifier is the one a challenge was made from."""
+    """Whether a code verifier matches a code challenge (S256)."""
     if not VERIFIER.fullmatch(verifier):
         return False
     made = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
     return hmac.compare_digest(made, challenge.encode("utf-8", "surrogatepass"))
 
 
-def answer_to(redirect_uri: str, issuer: str, state: str | None, **said: str) -> str:
-    """The redirect URI with an answer: the state as it was given, and who answers (RFC 9207)."""
-    values = {**said, **({} if state is None else {"state": state}), "iss": issuer}
+def answer_to(redirect_uri: str, issuer: str, state: str | None, **answer: str) -> str:
+    """Return the redirect URI with an answer, the unchanged state and the issuer (RFC 9207)."""
+    values = {**answer, **({} if state is None else {"state": state}), "iss": issuer}
     return redirect_uri + ("&" if urlsplit(redirect_uri).query else "?") + urlencode(values)
 
 
 def origin_of(uri: str) -> str:
-    """What a content security policy calls the place of a redirect URI."""
+    """Return the origin of a redirect URI for a content security policy."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
 
 
 def web_origin_of(uris: Sequence[str]) -> str:
-    """Where an application is found on the web; empty if it is none that has a place there."""
+    """Return the origin of a web app; empty for an app without an https redirect URI."""
     return next((origin_of(uri) for uri in uris if uri.startswith("https:")), "")
 
 
 USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-"""No vowels, so that no word comes out, and nothing that looks like a digit (RFC 8628, 6.1)."""
+"""No vowels, so that no words occur, and no letters that look like digits (RFC 8628, 6.1)."""
 
 USER_CODE_LENGTH = 8
 
 
 def new_user_code() -> str:
-    """A code that a person types on another device: 20^8 of them."""
+    """Return a random code for a person to type on another device: one of 20^8."""
     return "".join(secrets.choice(USER_CODE_LETTERS) for _ in range(USER_CODE_LENGTH))
 
 
 def user_code_of(typed: str) -> str:
-    """A typed user code without what people add; empty if it cannot be one."""
+    """Normalise a typed user code; empty if it cannot be a user code."""
     code = re.sub(r"[^A-Z]", "", typed.upper())
     return code if len(code) == USER_CODE_LENGTH and set(code) <= set(USER_CODE_LETTERS) else ""
 
 
 def user_code_shown(code: str) -> str:
-    """A user code as it is shown: `WDJB-MJHT`."""
+    """Format a user code: `WDJB-MJHT`."""
     return f"{code[:4]}-{code[4:]}"
 
 
 def is_uuid(text: str) -> bool:
-    """Whether a text is an id."""
+    """Whether a text is a UUID."""
     try:
         UUID(text)
     except ValueError:
@@ -173,7 +175,7 @@ def is_uuid(text: str) -> bool:
 
 
 def discovery(issuer: str) -> dict[str, Any]:
-    """What clients need to know (OpenID Connect Discovery 1.0, RFC 8414)."""
+    """Return the issuer's metadata (OpenID Connect Discovery 1.0, RFC 8414)."""
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/sign-in/authorize",

@@ -1,4 +1,4 @@
-"""The issuer as it runs in one process: its addresses, and what goes on beside the requests."""
+"""The issuer of one process: its routes and its background tasks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -34,12 +34,12 @@ class SigningIn:
 
     @classmethod
     def of(cls, settings: Settings, trust: Trust) -> Self:
-        """An issuer that is not started yet."""
+        """Create an issuer. It is not started yet."""
         provider = Provider(settings.issuer_url, trust.own, SigningKeys())
         return cls(provider, trust.ended, sender_of(settings), MiniProgram.of(settings))
 
     async def renew(self, work: Work, token: str) -> tuple[str, int] | None:
-        """Another access token of a resident's session, which says what the account has become since."""
+        """Issue a new access token for a resident's session, with the current state of the account."""
         session_id = self.provider.issuer.session_of(token)
         session = None if session_id is None else await work.session.get(SessionRow, session_id)
         account = None if session is None else await work.session.get(AccountRow, session.account_id)
@@ -49,7 +49,7 @@ class SigningIn:
         return given.access_token, given.expires_in
 
     def routes(self, house: House) -> Sequence[BaseRoute]:
-        """Where people and clients come."""
+        """Return the routes for people and clients."""
         return [
             *SignIn(house, self.provider, self.send).routes(),
             *Endpoints(house, self.provider, self.send, self.mini_program).routes(),
@@ -57,7 +57,7 @@ class SigningIn:
 
     @asynccontextmanager
     async def running(self, house: House) -> AsyncIterator[None]:
-        """Knowing the signing keys, and what has ended."""
+        """Run the tasks that load the signing keys and the endings."""
         tasks = [
             asyncio.create_task(self.provider.keys.keep_reading(house)),
             asyncio.create_task(ending.keep_reading(house, self.ended)),

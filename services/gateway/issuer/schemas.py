@@ -1,4 +1,4 @@
-"""The issuer: what is said of sessions. What a client and a person's browser are told is OpenID Connect's own."""
+"""Sessions: response bodies. All other answers of the issuer follow OpenID Connect."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,7 +9,7 @@ from shared.contracts.resource import Said
 
 
 class Session(Said):
-    """One sign-in of the caller's that has not ended."""
+    """One active session of the caller."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -29,8 +29,8 @@ class Session(Said):
 
     id: UUID
     client_id: str
-    grant_id: UUID | None = Field(description="The grant it acts in; none for residents.")
+    grant_id: UUID | None = Field(description="The grant of the session; null for residents.")
     began_at: datetime
     used_at: datetime
     expires_at: datetime
-    agent: str = Field(description="What the browser said it is.")
+    agent: str = Field(description="The User-Agent of the browser or app.")

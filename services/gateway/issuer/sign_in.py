@@ -1,7 +1,7 @@
-"""Where people sign in: the pages' addresses. Plain routes beside the API, for browsers and nobody else.
+"""The sign-in pages: routes for browsers, outside of the API.
 
-A sign-in belongs to the browser it began in: its cookie, a token in each form, and the Origin header must agree. So
-nobody can be led into signing in as somebody else, nor press a button they do not see.
+A sign-in is bound to the browser in which it began: the cookie, the token in each form and the Origin header must
+match. So nobody can make another browser sign in or submit a form. The pages cannot be framed (pages.py).
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ STEPS: Mapping[str, tuple[Callable[..., Awaitable[Went]], Sequence[str]]] = {
     "phone_again": (steps.send_again, []),
     "phone_code": (steps.give_phone_code, ["code"]),
 }
-"""By the name of a form: the step it takes, and the fields it takes it with."""
+"""The step and the fields of each form, by the name of the form."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SignIn:
     send: Sender
 
     def routes(self) -> Sequence[BaseRoute]:
-        """Where they are."""
+        """Return the routes."""
         return [
             Route("/sign-in/authorize", self.authorize, methods=["GET"]),
             Route("/sign-in/end", self.end, methods=["GET"]),
@@ -65,22 +65,22 @@ class SignIn:
         ]
 
     async def authorize(self, request: Request) -> Response:
-        """Where clients send people (OpenID Connect Core, 3.1.2.1)."""
-        said = Pages(language_of(request.headers.get("accept-language")))
+        """Authorization endpoint: start a sign-in for a client (OpenID Connect Core, 3.1.2.1)."""
+        renderer = Pages(language_of(request.headers.get("accept-language")))
         try:
-            asked = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
-            said = Pages(rules.language_wanted(asked.get("ui_locales", "")) or said.language)
+            parameters = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
+            renderer = Pages(rules.language_wanted(parameters.get("ui_locales", "")) or renderer.language)
             async with self.house.system_work("authorize") as work:
-                client = await client_named(work, asked.get("client_id", ""))
+                client = await client_named(work, parameters.get("client_id", ""))
                 if client is None or client.kind != "app":
                     raise RefusedError("client_unknown")
-                redirect_uri = rules.check_redirect(asked, client.redirect_uris)
+                redirect_uri = rules.check_redirect(parameters, client.redirect_uris)
         except RefusedError:
-            return said.page(words.CANNOT, [], fault="client", status=400)
+            return renderer.page(words.CANNOT, [], fault="client", status=400)
         try:
-            checked = rules.check_request(asked, redirect_uri)
+            checked = rules.check_request(parameters, redirect_uri)
         except RefusedError as refused:
-            state = asked.get("state")
+            state = parameters.get("state")
             back = rules.answer_to(
                 redirect_uri,
                 self.provider.url,
@@ -98,23 +98,23 @@ class SignIn:
         return response
 
     async def interaction(self, request: Request) -> Response:
-        """One sign-in under way: shows where it stands, or takes a step."""
-        said = Pages(language_of(request.headers.get("accept-language")))
+        """Show the current page of a sign-in, or process a posted form."""
+        renderer = Pages(language_of(request.headers.get("accept-language")))
         interaction_id: UUID = request.path_params["id"]
         visitor = visitor_of(request, self.house.settings.proxy_networks)
         by_recovery = request.query_params.get("with") == "recovery"
         if request.method != "POST":
-            return await self._show(said, interaction_id, visitor, by_recovery=by_recovery)
+            return await self._show(renderer, interaction_id, visitor, by_recovery=by_recovery)
         form = await form_of(request, self.provider.url, str(interaction_id), visitor.browser)
         if isinstance(form, str):
-            return said.page(words.CANNOT, [], fault=form, status=400)
+            return renderer.page(words.CANNOT, [], fault=form, status=400)
         went = await self._step(interaction_id, visitor, form)
         await self._send(went.message)
         if went.fault is not None:
-            return await self._show(said, interaction_id, visitor, went, form, by_recovery)
+            return await self._show(renderer, interaction_id, visitor, went, form, by_recovery)
         if went.recovery_codes:
-            return await self._recovery_codes(said, interaction_id, visitor, went.recovery_codes)
-        return await self._on(said, interaction_id, visitor, form.get("grant_id"))
+            return await self._recovery_codes(renderer, interaction_id, visitor, went.recovery_codes)
+        return await self._on(renderer, interaction_id, visitor, form.get("grant_id"))
 
     async def _step(self, interaction_id: UUID, visitor: Visitor, form: Mapping[str, str]) -> Went:
         act = form.get("act", "")
@@ -125,22 +125,22 @@ class SignIn:
         step, fields = STEPS[act]
         return await step(self.house, interaction_id, visitor, *(form.get(field, "") for field in fields))
 
-    async def _on(self, said: Pages, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Response:
-        """To the client if all is proven, else to the next page."""
+    async def _on(self, renderer: Pages, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Response:
+        """Redirect to the client if everything is proven, else to the next page."""
         done = await steps.finish(self.house, interaction_id, visitor, chosen)
         if isinstance(done, Went):
             if done.fault == "no_grant":
-                return await self._show(said, interaction_id, visitor, done)
+                return await self._show(renderer, interaction_id, visitor, done)
             return RedirectResponse(f"/sign-in/{interaction_id}", 303)
-        asked, code = done
-        if "device" in asked:
-            return said.page(words.DEVICE_DONE, [f"<p>{said.say(words.DEVICE_DONE_MORE)}</p>"])
-        back = rules.answer_to(asked["redirect_uri"], self.provider.url, asked.get("state"), code=code)
+        parameters, code = done
+        if "device" in parameters:
+            return renderer.page(words.DEVICE_DONE, [f"<p>{renderer.say(words.DEVICE_DONE_MORE)}</p>"])
+        back = rules.answer_to(parameters["redirect_uri"], self.provider.url, parameters.get("state"), code=code)
         return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
 
     async def _show(
         self,
-        said: Pages,
+        renderer: Pages,
         interaction_id: UUID,
         visitor: Visitor,
         went: Went = steps.ON,
@@ -151,14 +151,14 @@ class SignIn:
         async with self.house.system_work("sign in") as work:
             row = await steps.current(work, interaction_id, visitor)
             if row is None or row.stage == "done":
-                return said.page(words.CANNOT, [], fault="gone", status=400)
+                return renderer.page(words.CANNOT, [], fault="gone", status=400)
             challenge = None if row.challenge_id is None else await work.session.get(ChallengeRow, row.challenge_id)
             account = None if row.account_id is None else await work.session.get(AccountRow, row.account_id)
             is_choice = row.stage == "grant" and account is not None and account.kind == "staff"
             grants = await steps.choices(work, row) if is_choice else []
             points = await naming.points_named(work, grants)
             authenticator = row.authenticator or "" if row.stage == "enrol" else ""
-        said = in_language(row, said)
+        renderer = in_language(row, renderer)
         regions = {} if account is None else await naming.regions_named(self.house, account, grants)
         view = View(
             stage=row.stage,
@@ -167,13 +167,13 @@ class SignIn:
             phone="" if challenge is None else proofs.masked(challenge.phone or ""),
             login=(account and account.login) or "",
             authenticator=authenticator,
-            options=[(str(one.id), naming.in_words(one, said.language, regions, points)) for one in grants],
+            options=[(str(one.id), naming.in_words(one, renderer.language, regions, points)) for one in grants],
             by_recovery=by_recovery,
             fault=None if went.fault is None else Fault(went.fault, _form_that_shows(row, form), went.wait),
             typed=form,
         )
-        title, body = body_of(said, view)
-        return said.page(
+        title, body = body_of(renderer, view)
+        return renderer.page(
             title,
             body,
             is_marked=went.fault is not None,
@@ -182,35 +182,38 @@ class SignIn:
         )
 
     async def _recovery_codes(
-        self, said: Pages, interaction_id: UUID, visitor: Visitor, codes: Sequence[str]
+        self, renderer: Pages, interaction_id: UUID, visitor: Visitor, codes: Sequence[str]
     ) -> Response:
         async with self.house.system_work("sign in") as work:
             row = await steps.current(work, interaction_id, visitor)
-        said = said if row is None else in_language(row, said)
+        renderer = renderer if row is None else in_language(row, renderer)
         rows = "".join(f"<li>{code}</li>" for code in codes)
         token = token_of(visitor.browser, str(interaction_id))
-        body = [f"<p>{said.say(words.KEEP_WHY)}</p><ol>{rows}</ol>", said.form("continue", [], words.KEPT, token)]
-        return said.page(words.KEEP_CODES, body, goes_to="" if row is None else _goes_to(row))
+        body = [
+            f"<p>{renderer.say(words.KEEP_WHY)}</p><ol>{rows}</ol>",
+            renderer.form("continue", [], words.KEPT, token),
+        ]
+        return renderer.page(words.KEEP_CODES, body, goes_to="" if row is None else _goes_to(row))
 
     async def end(self, request: Request) -> Response:
-        """Sign out at a client's wish (OpenID Connect RP-Initiated Logout 1.0): its id_token says whose session."""
-        said = Pages(language_of(request.headers.get("accept-language")))
+        """Sign out for a client (OpenID Connect RP-Initiated Logout 1.0). The id_token names the session."""
+        renderer = Pages(language_of(request.headers.get("accept-language")))
         try:
-            asked = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
+            parameters = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
         except RefusedError:
-            asked = {}
-        claims = self.provider.keys.read(asked.get("id_token_hint", ""))
+            parameters = {}
+        claims = self.provider.keys.read(parameters.get("id_token_hint", ""))
         if claims is None:
-            return said.page(words.CANNOT, [], fault="gone", status=400)
+            return renderer.page(words.CANNOT, [], fault="gone", status=400)
         async with self.house.system_work("sign out") as work:
             session = await work.session.get(SessionRow, UUID(str(claims["sid"])))
             if session is not None:
                 await end_session(work, session.id, "signed_out")
             client = await client_named(work, str(claims["aud"]))
-        back = asked.get("post_logout_redirect_uri")
+        back = parameters.get("post_logout_redirect_uri")
         if client is None or back not in client.redirect_uris or back is None:
-            return said.page(words.SIGNED_OUT, [f"<p>{said.say(words.SIGNED_OUT_MORE)}</p>"])
-        return RedirectResponse(rules.answer_to(back, self.provider.url, asked.get("state")), 303)
+            return renderer.page(words.SIGNED_OUT, [f"<p>{renderer.say(words.SIGNED_OUT_MORE)}</p>"])
+        return RedirectResponse(rules.answer_to(back, self.provider.url, parameters.get("state")), 303)
 
     async def _send(self, message: Message | None) -> None:
         if message is not None:
@@ -222,13 +225,13 @@ def _status_of(went: Went) -> int:
 
 
 def asked_of(checked: rules.Asked, client: ClientRow) -> Mapping[str, Any]:
-    """What a sign-in keeps of the request it began with, and of the application that sent it."""
+    """Return what a sign-in stores of its authorization request and of the app."""
     return {**checked._asdict(), "client": client.name, "people": client.people}
 
 
-def in_language(row: InteractionRow, said: Pages) -> Pages:
-    """The pages in the language that the application asked for, else in the browser's."""
-    return Pages(row.asked.get("language") or said.language)
+def in_language(row: InteractionRow, renderer: Pages) -> Pages:
+    """Return the pages in the language that the app requested, else in the browser's."""
+    return Pages(row.asked.get("language") or renderer.language)
 
 
 def _goes_to(row: InteractionRow) -> str:
@@ -236,6 +239,6 @@ def _goes_to(row: InteractionRow) -> str:
 
 
 def _form_that_shows(row: InteractionRow, form: Mapping[str, str]) -> str:
-    """The form a fault is shown in. A code that is over leads back to the form that asks for another."""
+    """Return the form that shows a fault. After an expired code it is the form that requests a new one."""
     act = form.get("act", "")
     return "phone" if act in ("phone_code", "phone_again") and row.stage == "start" else act

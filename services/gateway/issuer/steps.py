@@ -1,6 +1,6 @@
-"""Signing in, step by step: each takes what a person gave, in transactions of its own, and says how it went.
+"""The steps of a sign-in. Each step processes one form in its own transactions and returns the result.
 
-A step that fails has counted the failure and committed it. Passwords are checked between two transactions, so that no
+A failed step has counted and committed the failure. Passwords are verified between two transactions, so that no
 connection waits for argon2.
 """
 
@@ -37,7 +37,7 @@ Fault = Literal["wrong", "wait", "over", "phone_form", "no_codes", "no_grant", "
 
 @dataclass(frozen=True)
 class Went:
-    """How a step went: on to the next stage, or what was wrong."""
+    """The result of a step: success, or a fault."""
 
     fault: Fault | None = None
     wait: int = 0
@@ -48,18 +48,18 @@ class Went:
 ON = Went()
 
 _COUNTING = Turns(at_once=2, most=64)
-"""Those who count a guess at a password: of a flood into one lane no more than two wait for its row, each with a
-connection that others need."""
+"""Limits how many guesses are counted at once. Under a flood at most two wait for the row lock of a lane, because each
+of them holds a database connection."""
 
-USE_RECOVERY_CODE = text("""
+MARK_RECOVERY_CODE_USED = text("""
     UPDATE recovery_codes SET used_at = :now WHERE account_id = :account AND hash = :hash AND used_at IS NULL
 """)
-FORGET_RECOVERY_CODES = text("DELETE FROM recovery_codes WHERE account_id = :account")
+DELETE_RECOVERY_CODES = text("DELETE FROM recovery_codes WHERE account_id = :account")
 
 
-async def begin(work: Work, asked: Mapping[str, Any], browser: str) -> UUID:
-    """A sign-in begins."""
-    row = InteractionRow(browser=digest(browser), asked=dict(asked), amr=[], expires_at=work.now + LIFETIME)
+async def begin(work: Work, parameters: Mapping[str, Any], browser: str) -> UUID:
+    """Start a sign-in. Returns its id."""
+    row = InteractionRow(browser=digest(browser), asked=dict(parameters), amr=[], expires_at=work.now + LIFETIME)
     work.session.add(row)
     await work.session.flush()
     return row.id
@@ -68,7 +68,7 @@ async def begin(work: Work, asked: Mapping[str, Any], browser: str) -> UUID:
 async def current(
     work: Work, interaction_id: UUID, visitor: Visitor, *stages: Stage, lock: bool = False
 ) -> InteractionRow | None:
-    """The sign-in under way, if it is this browser's and at one of these stages."""
+    """Return a sign-in if it belongs to this browser, has not expired and is at one of these stages."""
     row = await work.session.get(InteractionRow, interaction_id, with_for_update=lock or None, populate_existing=lock)
     if row is None or row.browser != digest(visitor.browser) or work.now >= row.expires_at:
         return None
@@ -76,7 +76,7 @@ async def current(
 
 
 async def give_password(house: House, interaction_id: UUID, visitor: Visitor, login: str, password: str) -> Went:
-    """Name and password of staff."""
+    """Check the name and password of staff."""
     login = login.strip().lower()
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start")
@@ -95,8 +95,8 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
 
     if wait := await _COUNTING.take(device or visitor.network, device is not None, count):
         return Went("wait", wait)
-    kept = account.password_hash if account is not None and account.state == "active" else None
-    is_right = await passwords.is_right(kept, password, network=visitor.network, device=device)
+    password_hash = account.password_hash if account is not None and account.state == "active" else None
+    is_right = await passwords.is_right(password_hash, password, network=visitor.network, device=device)
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start", lock=True)
         if row is None or account is None or not is_right:
@@ -112,7 +112,7 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
 
 
 async def give_digits(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
-    """The digits of an authenticator, or a recovery code in their place."""
+    """Check the digits of an authenticator, or a recovery code instead."""
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "authenticator", lock=True)
         if row is None or row.account_id is None:
@@ -146,11 +146,11 @@ async def _use_digits(work: Work, account: AccountRow, code: str) -> bool:
 
 async def _use_recovery_code(work: Work, account: AccountRow, code: str) -> bool:
     hash_ = digest(rules.plain_recovery_code(code))
-    return await work.run(USE_RECOVERY_CODE, account=account.id, hash=hash_, now=work.now) == 1
+    return await work.run(MARK_RECOVERY_CODE_USED, account=account.id, hash=hash_, now=work.now) == 1
 
 
 async def enrol(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
-    """The first digits of a new authenticator; recovery codes are given out, this once."""
+    """Check the first digits of a new authenticator. Returns recovery codes, which are shown only once."""
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "enrol", lock=True)
         if row is None or row.account_id is None:
@@ -167,7 +167,7 @@ async def enrol(house: House, interaction_id: UUID, visitor: Visitor, code: str)
         await attempts.clear(work, lanes)
         account.authenticator, account.authenticator_step, row.authenticator = row.authenticator, step, None
         codes = tuple(rules.new_recovery_codes())
-        await work.run(FORGET_RECOVERY_CODES, account=account.id)
+        await work.run(DELETE_RECOVERY_CODES, account=account.id)
         hashes = [digest(rules.plain_recovery_code(one)) for one in codes]
         await work.insert_all(RecoveryCodeRow, [{"account_id": account.id, "hash": one} for one in hashes])
         row.stage, row.amr = "grant", [*row.amr, "otp"]
@@ -177,7 +177,7 @@ async def enrol(house: House, interaction_id: UUID, visitor: Visitor, code: str)
 
 
 async def give_phone(house: House, interaction_id: UUID, visitor: Visitor, phone: str) -> Went:
-    """A resident's phone: a code goes there."""
+    """Send a code to a resident's phone."""
     number = rules.mobile_number(phone)
     if number is None:
         return Went("phone_form")
@@ -191,13 +191,13 @@ async def give_phone(house: House, interaction_id: UUID, visitor: Visitor, phone
 
 
 async def send_again(house: House, interaction_id: UUID, visitor: Visitor) -> Went:
-    """The code once more, to the phone that was given."""
+    """Send the code again to the same phone."""
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "phone", lock=True)
-        before = None if row is None else await work.session.get(ChallengeRow, row.challenge_id)
-        if row is None or before is None:
+        previous = None if row is None else await work.session.get(ChallengeRow, row.challenge_id)
+        if row is None or previous is None:
             return Went("gone")
-        return await _challenge(work, row, before.phone or "", visitor)
+        return await _challenge(work, row, previous.phone or "", visitor)
 
 
 async def _challenge(work: Work, row: InteractionRow, number: str, visitor: Visitor) -> Went:
@@ -209,7 +209,7 @@ async def _challenge(work: Work, row: InteractionRow, number: str, visitor: Visi
 
 
 async def give_phone_code(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
-    """The code that was sent to a resident's phone."""
+    """Check the code that was sent to a resident's phone."""
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "phone", lock=True)
         if row is None or row.challenge_id is None:
@@ -226,22 +226,22 @@ async def give_phone_code(house: House, interaction_id: UUID, visitor: Visitor, 
 
 
 async def choices(work: Work, row: InteractionRow) -> list[GrantRow]:
-    """The grants the person can act in at this client; only the one it asked for, if it did."""
+    """Return the grants that the person can use with this client. If the client requested one, only that grant."""
     assert row.account_id is not None
     client = await client_named(work, row.asked["client_id"])
-    found = await grants_of(work, row.account_id)
+    grants = await grants_of(work, row.account_id)
     wanted = row.asked.get("grant_id")
     return [
         grant
-        for grant in found
+        for grant in grants
         if wanted in (None, str(grant.id)) and client is not None and client.serves(grant.region)
     ]
 
 
 async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Went | tuple[Any, str]:
-    """Everything is proven: a code for the client, and what it asked for. `no_grant` if there is nothing to be.
+    """Finish a sign-in. Returns the authorization request and a code for the client, or the fault `no_grant`.
 
-    A device that waits gets no code: it is let in, and asks for its tokens itself.
+    A waiting device gets no code: it is approved, and fetches its tokens itself.
     """
     async with house.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "grant", lock=True)
@@ -267,7 +267,7 @@ async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: s
 
 
 async def _known_device(work: Work, account: AccountRow | None, visitor: Visitor) -> str | None:
-    """The name of the lane of a browser in which this person has signed in before."""
+    """Return the lane name of this browser if the person signed in on it before, else None."""
     if account is None or not visitor.device:
         return None
     hash_ = digest(visitor.device)
@@ -275,7 +275,7 @@ async def _known_device(work: Work, account: AccountRow | None, visitor: Visitor
 
 
 async def remember_device(work: Work, account_id: UUID, visitor: Visitor) -> None:
-    """Know this browser again: strangers' guesses do not slow it down."""
+    """Store this browser as known, so that guesses from other devices do not delay it."""
     values = {"account_id": account_id, "hash": digest(visitor.device), "seen_at": work.now}
-    kept = insert(DeviceRow).values(values)
-    await work.run(kept.on_conflict_do_update(constraint="devices_pkey", set_={"seen_at": work.now}))
+    statement = insert(DeviceRow).values(values)
+    await work.run(statement.on_conflict_do_update(constraint="devices_pkey", set_={"seen_at": work.now}))

@@ -1,4 +1,4 @@
-"""The issuer: sign-ins under way, sessions, and what they were given. Of codes and tokens only hashes."""
+"""Tables of the issuer: pending sign-ins, sessions and tokens. Codes and tokens are stored as hashes."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -18,7 +18,7 @@ Stage = Literal["start", "phone", "authenticator", "enrol", "grant", "done"]
 
 
 class InteractionRow(Base):
-    """One sign-in on its way through the pages: what the client asked for, and how far the person has come."""
+    """One pending sign-in: the authorization request and the current stage."""
 
     __tablename__ = "interactions"
 
@@ -41,7 +41,7 @@ class InteractionRow(Base):
 
 
 class SessionRow(Row):
-    """One sign-in of one person through one client, until it ends."""
+    """One session of one person with one client."""
 
     __tablename__ = "sessions"
 
@@ -56,7 +56,7 @@ class SessionRow(Row):
     ended_why: Mapped[str | None]
 
     def public(self) -> Session:
-        """As its owner sees it."""
+        """The session as its owner sees it."""
         return Session(
             id=self.id,
             client_id=self.client_id,
@@ -69,7 +69,7 @@ class SessionRow(Row):
 
 
 class AuthorizationCodeRow(Base):
-    """A code that a client exchanges for tokens, once and soon."""
+    """A code that a client exchanges for tokens once, within a minute."""
 
     __tablename__ = "authorization_codes"
 
@@ -85,7 +85,7 @@ class AuthorizationCodeRow(Base):
 
 
 class RefreshTokenRow(Base):
-    """A refresh token: used once, then another one follows it."""
+    """A refresh token. It is used once and replaced by a successor."""
 
     __tablename__ = "refresh_tokens"
 
@@ -95,7 +95,7 @@ class RefreshTokenRow(Base):
 
 
 class DeviceAuthorizationRow(Base):
-    """A device without a browser that waits to be let in (RFC 8628)."""
+    """A device without a browser that waits for approval (RFC 8628)."""
 
     __tablename__ = "device_authorizations"
 
@@ -119,7 +119,7 @@ class DeviceAuthorizationRow(Base):
 
 
 class EndingRow(Base):
-    """What ended lately: its tokens made until then no longer hold, though they have not expired."""
+    """A recently ended session, account or client. Its tokens issued up to `at` are no longer valid."""
 
     __tablename__ = "endings"
 
@@ -128,7 +128,7 @@ class EndingRow(Base):
 
 
 class IssuerKeyRow(Base):
-    """A key that id_tokens are signed with."""
+    """A key that signs id_tokens."""
 
     __tablename__ = "issuer_keys"
 

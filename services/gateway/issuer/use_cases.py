@@ -1,4 +1,4 @@
-"""The issuer: from a proof to tokens. Sessions begin, go on by refresh tokens that are good once, and end."""
+"""Use cases of the issuer: exchange proofs for tokens, and begin, refresh and end sessions."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -30,18 +30,18 @@ from shared.regions import OUTSIDE
 from shared.work import Listed, Page, Work
 
 STAFF_SESSION = timedelta(hours=12)
-"""A shift: whoever works on signs in anew (NIST SP 800-63B-4, 2.2.3)."""
+"""One shift. After that staff sign in again (NIST SP 800-63B-4, 2.2.3)."""
 
 RESIDENT_SESSION = timedelta(days=90)
 CODE_LIFETIME = timedelta(seconds=60)
 
 REPEAT_GRACE = timedelta(seconds=30)
-"""How long a refresh whose answer was lost may be repeated."""
+"""How long a refresh may be repeated, because its answer can get lost."""
 
-NEXT_REFRESH = text("""
+MARK_REFRESH_TOKEN_USED = text("""
     UPDATE refresh_tokens SET used_at = :now WHERE hash = :hash AND used_at IS NULL
 """)
-REPEATED = text("""
+SELECT_UNUSED_SUCCESSOR = text("""
     SELECT used.used_at
     FROM refresh_tokens AS used, refresh_tokens AS successor
     WHERE used.hash = :hash AND successor.hash = :successor AND successor.used_at IS NULL
@@ -50,7 +50,7 @@ REPEATED = text("""
 
 @dataclass(frozen=True)
 class Provider:
-    """What tokens are made with."""
+    """What is needed to issue tokens."""
 
     url: str
     issuer: Issuer
@@ -59,7 +59,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Given:
-    """What a client is given (RFC 6749, 5.1)."""
+    """A successful token response (RFC 6749, 5.1)."""
 
     access_token: str
     expires_in: int
@@ -68,28 +68,28 @@ class Given:
     scope: str = ""
 
     def said(self) -> dict[str, Any]:
-        """As the token endpoint answers."""
-        found = {"access_token": self.access_token, "token_type": "Bearer", "expires_in": self.expires_in}
-        more = {"refresh_token": self.refresh_token, "id_token": self.id_token, "scope": self.scope or None}
-        return found | {name: value for name, value in more.items() if value is not None}
+        """Return the body of the response."""
+        payload = {"access_token": self.access_token, "token_type": "Bearer", "expires_in": self.expires_in}
+        optional = {"refresh_token": self.refresh_token, "id_token": self.id_token, "scope": self.scope or None}
+        return payload | {name: value for name, value in optional.items() if value is not None}
 
 
 Answer = Given | RefusedError
-"""What is returned is committed: also a refusal that ends a session. What is raised leaves nothing behind."""
+"""A returned refusal is committed, for example one that ends a session. A raised one is rolled back."""
 
 
-async def exchange(work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str]) -> Answer:
-    """A code for tokens, once."""
-    row = await work.session.get(AuthorizationCodeRow, digest(asked.get("code", "")), with_for_update=True)
+async def exchange(work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
+    """Exchange an authorization code for tokens. A code that is used twice ends its session."""
+    row = await work.session.get(AuthorizationCodeRow, digest(parameters.get("code", "")), with_for_update=True)
     if row is None or row.asked["client_id"] != client.client_id:
         raise RefusedError("code_unknown")
     if row.session_id is not None:
         await end_session(work, row.session_id, "code_reused")
         trace(work, "code_reused", row.account_id)
         return RefusedError("code_used")
-    if work.now >= row.expires_at or asked.get("redirect_uri") != row.asked["redirect_uri"]:
+    if work.now >= row.expires_at or parameters.get("redirect_uri") != row.asked["redirect_uri"]:
         raise RefusedError("code_expired")
-    if not rules.proves(asked.get("code_verifier", ""), row.asked["code_challenge"]):
+    if not rules.proves(parameters.get("code_verifier", ""), row.asked["code_challenge"]):
         raise RefusedError("code_verifier_wrong")
     account = await account_that_holds(work, row.account_id)
     grant = await grant_that_holds(work, client, account, row.grant_id)
@@ -102,14 +102,14 @@ async def exchange(work: Work, provider: Provider, client: ClientRow, asked: Map
     return given
 
 
-async def refresh(work: Work, provider: Provider, client: ClientRow, asked: Mapping[str, str]) -> Answer:
-    """A refresh token for new tokens, once. `grant_id` changes the grant one acts in.
+async def refresh(work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
+    """Exchange a refresh token for new tokens, once. `grant_id` changes the grant of the session.
 
-    The answer may be lost on the way. For 30 seconds, and only while its successor has not been used, the same token
-    sent again is answered with the same successor. A thief who repeats it gets no branch of their own: whoever comes
-    second with the successor, later than that, ends the session.
+    The answer may get lost. So for 30 seconds, and while the successor is unused, the same token gets the same
+    successor again. A thief who repeats it gets no separate chain of tokens: the second use of the successor after
+    that time ends the session.
     """
-    presented = asked.get("refresh_token", "")
+    presented = parameters.get("refresh_token", "")
     hash_ = digest(presented)
     row = await work.session.get(RefreshTokenRow, hash_)
     session = None if row is None else await work.session.get(SessionRow, row.session_id, with_for_update=True)
@@ -118,14 +118,14 @@ async def refresh(work: Work, provider: Provider, client: ClientRow, asked: Mapp
     if session.ended_at is not None or work.now >= session.expires_at:
         raise RefusedError("session_ended")
     trace(work, "refreshed", session.account_id)
-    is_first = await work.run(NEXT_REFRESH, hash=hash_, now=work.now) == 1
+    is_first = await work.run(MARK_REFRESH_TOKEN_USED, hash=hash_, now=work.now) == 1
     successor = _successors(work, presented)[0] if is_first else await _repeated(work, presented)
     if successor is None:
-        # Either the owner or a thief comes second, and nobody can tell which.
+        # Either the owner or a thief uses the token a second time. They cannot be distinguished.
         await end_session(work, session.id, "refresh_token_reused")
         return RefusedError("refresh_token_used")
     account = await account_that_holds(work, session.account_id)
-    wanted = asked.get("grant_id")
+    wanted = parameters.get("grant_id")
     if wanted is not None and not rules.is_uuid(wanted):
         raise RefusedError("id_malformed", name="grant_id")
     grant = await grant_that_holds(work, client, account, UUID(wanted) if wanted else session.grant_id)
@@ -138,18 +138,18 @@ async def refresh(work: Work, provider: Provider, client: ClientRow, asked: Mapp
 
 
 def _successors(work: Work, presented: str) -> list[str]:
-    """The refresh token that follows another: always the same, and known to nobody without the installation's key.
+    """Return the successors of a refresh token. They are derived with the installation's key, so always the same.
 
-    While that key is rotated there are two, of which the first is given.
+    While that key is rotated there are two; the first one is issued.
     """
-    made = work.house.keyring.indexes("refresh_token", presented)
-    return [urlsafe_b64encode(one).rstrip(b"=").decode() for one in made]
+    derived = work.house.keyring.indexes("refresh_token", presented)
+    return [urlsafe_b64encode(one).rstrip(b"=").decode() for one in derived]
 
 
 async def _repeated(work: Work, presented: str) -> str | None:
-    """The successor of a used refresh token, if it may be given once more: soon after, and not used yet."""
+    """Return the successor of a used refresh token, if the repetition is in time and the successor is unused."""
     for successor in _successors(work, presented):
-        rows = await work.rows(REPEATED, hash=digest(presented), successor=digest(successor))
+        rows = await work.rows(SELECT_UNUSED_SUCCESSOR, hash=digest(presented), successor=digest(successor))
         if rows and work.now <= rows[0]["used_at"] + REPEAT_GRACE:
             return successor
     return None
@@ -158,7 +158,7 @@ async def _repeated(work: Work, presented: str) -> str | None:
 async def begin_session(
     work: Work, account: AccountRow, grant: GrantRow | None, client_id: str, amr: list[str], agent: str
 ) -> SessionRow:
-    """Somebody has signed in."""
+    """Create a session for a person who signed in."""
     session = SessionRow(
         region=OUTSIDE if grant is None else grant.region,
         account_id=account.id,
@@ -178,7 +178,7 @@ async def begin_session(
 async def give(
     work: Work, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
 ) -> Given:
-    """An access token and the first refresh token of a session."""
+    """Issue an access token and the first refresh token of a session."""
     secret = new_secret()
     work.session.add(RefreshTokenRow(hash=digest(secret), session_id=session.id))
     await work.session.flush()
@@ -188,7 +188,7 @@ async def give(
 async def access_token(
     work: Work, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
 ) -> Given:
-    """An access token, which never outlives grant or session."""
+    """Issue an access token. It expires not later than the grant and the session."""
     seconds = seconds_until(session.expires_at, ACCESS_SECONDS)
     if grant is None:
         residents = await _acts_for(work, account.resident_id)
@@ -200,21 +200,21 @@ async def access_token(
 
 
 async def _acts_for(work: Work, resident_id: UUID | None) -> tuple[UUID, ...]:
-    """The resident, and those whose guardian they are."""
+    """Return the resident and their dependants."""
     if resident_id is None:
         return ()
-    asked = select(GuardianshipRow.dependant_id).where(GuardianshipRow.guardian_id == resident_id)
-    return (resident_id, *(await work.session.scalars(asked.order_by(GuardianshipRow.id))))
+    query = select(GuardianshipRow.dependant_id).where(GuardianshipRow.guardian_id == resident_id)
+    return (resident_id, *(await work.session.scalars(query.order_by(GuardianshipRow.id))))
 
 
 def machine_token(provider: Provider, client: ClientRow) -> Given:
-    """A machine's token: what it may do was declared when it was registered."""
+    """Issue a token of a machine, with the role, party and region of its registration."""
     token = provider.issuer.issue(client.actor(), client.region, ACCESS_SECONDS, client.id)
     return Given(token, ACCESS_SECONDS)
 
 
 async def revoke(work: Work, provider: Provider, client: ClientRow, token: str) -> None:
-    """End the session of a token (RFC 7009). One that is not the client's, or not known, changes nothing."""
+    """End the session of a token (RFC 7009). An unknown token or one of another client changes nothing."""
     row = await work.session.get(RefreshTokenRow, digest(token))
     session_id = row.session_id if row is not None else provider.issuer.session_of(token)
     session = None if session_id is None else await work.session.get(SessionRow, session_id, with_for_update=True)
@@ -224,13 +224,13 @@ async def revoke(work: Work, provider: Provider, client: ClientRow, token: str) 
 
 
 async def new_authorization_code(
-    work: Work, asked: Mapping[str, Any], account: AccountRow, grant: GrantRow | None, amr: list[str], agent: str
+    work: Work, parameters: Mapping[str, Any], account: AccountRow, grant: GrantRow | None, amr: list[str], agent: str
 ) -> str:
-    """A code for the client a person has signed in through: a minute to exchange it."""
+    """Create an authorization code for the client. It is valid for one minute."""
     code = new_secret()
     row = AuthorizationCodeRow(
         hash=digest(code),
-        asked=dict(asked),
+        asked=dict(parameters),
         account_id=account.id,
         grant_id=None if grant is None else grant.id,
         amr=amr,
@@ -244,6 +244,7 @@ async def new_authorization_code(
 
 
 async def account_that_holds(work: Work, account_id: UUID) -> AccountRow:
+    """Return an active account. Raises RefusedError if it is closed."""
     account = await work.session.get(AccountRow, account_id)
     if account is None or account.state != "active":
         raise RefusedError("account_closed")
@@ -253,7 +254,7 @@ async def account_that_holds(work: Work, account_id: UUID) -> AccountRow:
 async def grant_that_holds(
     work: Work, client: ClientRow, account: AccountRow, grant_id: UUID | None
 ) -> GrantRow | None:
-    """The grant somebody acts in; none for residents."""
+    """Return the grant of a session if it is still valid; None for residents. Raises RefusedError."""
     if account.kind == "resident":
         return None
     for grant in await grants_of(work, account.id):
@@ -278,19 +279,21 @@ def _id_token(provider: Provider, work: Work, session: SessionRow, row: Authoriz
     return provider.keys.sign(claims if nonce is None else {**claims, "nonce": nonce})
 
 
-# What owners see and end --------------------------------------------------------------------------------------------
+# Sessions of their owners -------------------------------------------------------------------------------------------
 
 
 async def list_sessions(work: Work, account_id: UUID | None, page: Page) -> Listed[Session]:
-    asked = select(SessionRow).where(
+    """List the active sessions of an account."""
+    query = select(SessionRow).where(
         SessionRow.account_id == (account_id or new_id()),
         SessionRow.ended_at.is_(None),
         SessionRow.expires_at > work.now,
     )
-    return await work.page(asked, page, SessionRow.public)
+    return await work.page(query, page, SessionRow.public)
 
 
 async def end_own_session(work: Work, account_id: UUID | None, session_id: UUID) -> None:
+    """End a session of an account. Raises NotFound if it belongs to another account."""
     session = await work.session.get(SessionRow, session_id)
     if session is None or account_id is None or session.account_id != account_id:
         raise NotFound()

@@ -1,4 +1,4 @@
-"""Who is at the other end of a sign-in page, and whether a form was sent from a page that this browser was shown."""
+"""The visitor of a sign-in page, and the check that a form was sent from a page shown to the same browser."""
 
 import hmac
 from collections.abc import Mapping
@@ -24,18 +24,18 @@ DEVICE_SECONDS = 180 * 24 * 3600
 
 @dataclass(frozen=True)
 class Visitor:
-    """Whoever is at the other end: where from, with what cookies."""
+    """The client of a request: network address, cookies and user agent."""
 
     network: str
     browser: str
-    """The cookie this sign-in began with."""
+    """The cookie of the browser in which the sign-in began."""
     device: str
-    """The cookie that knows a browser again in which somebody has signed in."""
+    """The cookie that identifies a browser on which somebody signed in before."""
     agent: str
 
 
 def visitor_of(request: Request, proxies: Networks) -> Visitor:
-    """Who is at the other end, behind proxies of ours perhaps."""
+    """Return the visitor of a request. Known reverse proxies are skipped."""
     return Visitor(
         network=client_of(request, proxies),
         browser=request.cookies.get(BROWSER, ""),
@@ -45,17 +45,17 @@ def visitor_of(request: Request, proxies: Networks) -> Visitor:
 
 
 def agent_of(request: Request) -> str:
-    """What the other end says it is."""
+    """Return the User-Agent of a request, at most 120 characters."""
     return request.headers.get("user-agent", "")[:120]
 
 
 def token_of(browser: str, what: str) -> str:
-    """What a form must hold: only a page that this browser was shown has it."""
+    """Return the CSRF token of a form. Only pages shown to this browser contain it."""
     return hmac.new(browser.encode(), f"form|{what}".encode(), sha256).hexdigest()
 
 
 async def form_of(request: Request, issuer: str, what: str, browser: str) -> Mapping[str, str] | str:
-    """What a form of ours holds; or the fault in it."""
+    """Return the fields of a posted form, or the code of a fault."""
     origin = request.headers.get("origin")
     if origin is not None and origin not in (issuer, f"{request.url.scheme}://{request.url.netloc}"):
         return "origin"
@@ -70,7 +70,7 @@ async def form_of(request: Request, issuer: str, what: str, browser: str) -> Map
 
 
 def set_cookies(response: Response, issuer: str, browser: str, device: str) -> None:
-    """Give a browser what it is known again by on these pages, and nowhere else."""
+    """Set the cookies that identify the browser. They are sent only to the sign-in pages."""
     secure = issuer.startswith("https:")
     for name, value, seconds in ((BROWSER, browser, BROWSER_SECONDS), (DEVICE, device, DEVICE_SECONDS)):
         response.set_cookie(name, value, seconds, path=PREFIX, secure=secure, httponly=True, samesite="lax")

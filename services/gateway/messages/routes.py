@@ -1,4 +1,4 @@
-"""Hooks: what other systems may post, and who says which may (G7, O4)."""
+"""Routes of hooks: messages that other systems post, and the registration of these systems (G7, O4)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -40,8 +40,8 @@ messages = Router(prefix="/gateway/v1/messages", tags=["hooks"])
 
 EXAMPLE_ID = "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"
 SourceId = Annotated[UUID, Path(description="Id of a hook source.", examples=[EXAMPLE_ID])]
-MessageId = Annotated[UUID, Path(alias="kept_id", description="Our id of a message.", examples=[EXAMPLE_ID])]
-"""Not `message_id`, which is what its sender calls it."""
+MessageId = Annotated[UUID, Path(alias="kept_id", description="Id of a message in this system.", examples=[EXAMPLE_ID])]
+"""Differs from `message_id`, which is the sender's id."""
 
 SIGNED_BODY = {
     "requestBody": {
@@ -51,9 +51,12 @@ SIGNED_BODY = {
     "parameters": [
         {"name": name, "in": "header", "required": True, "description": what, "schema": {"type": "string"}}
         for name, what in (
-            ("webhook-id", "The sender's id of the message; the same when it is sent again."),
-            ("webhook-timestamp", "Unix seconds at which it was sent; five minutes to or fro."),
-            ("webhook-signature", "`v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`; several by spaces."),
+            ("webhook-id", "The sender's id of the message. Use the same id when you send the message again."),
+            ("webhook-timestamp", "When the message was sent, in Unix seconds. At most five minutes from now."),
+            (
+                "webhook-signature",
+                "`v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`. Separate several by spaces.",
+            ),
         )
     ],
 }
@@ -66,19 +69,19 @@ SIGNED_BODY = {
     status=202,
     raises=[SignatureInvalid, SignatureExpired, SignatureAhead, MessageIdReused],
     location="/gateway/v1/messages/{id}",
-    also={200: "The same message came before: the same answer."},
+    also={200: "The message was received before; the answer is the same."},
     extra=SIGNED_BODY,
 )
 async def receive_message(
-    source: Annotated[Source, Path(description="Which kind of system.", examples=["desk_120"])],
+    source: Annotated[Source, Path(description="The kind of system that sends.", examples=["desk_120"])],
     request: Request,
     response: Response,
     work: Work,
 ) -> Received:
-    """Receive an event of another system, signed by Standard Webhooks.
+    """Receive an event from another system, signed as Standard Webhooks specifies.
 
-    The answer is 202 when the message is stored, and 200 with the same body when the same message comes again. At most
-    256 KiB.
+    The answer is 202 when the message is stored, and 200 with the same body when the same message is sent again. The
+    maximum size is 256 KiB.
     """
     check_content_type(request, ("application/json",))
     body = await request.body()
@@ -97,19 +100,19 @@ async def receive_message(
     location="/gateway/v1/hook-sources/{id}",
 )
 async def add_hook_source(new: NewHookSource, work: Work) -> HookSourceMade:
-    """Register a system that posts messages to the gateway. Its secret is shown only once."""
+    """Register a system that sends messages to the gateway. Its secret is shown only once."""
     return await use_cases.add_hook_source(work, new)
 
 
 @sources.get("", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR)
 async def list_hook_sources(work: Work, page: PageAsked) -> Listed[HookSource]:
-    """List the systems that post messages to the gateway."""
+    """List the systems that send messages to the gateway."""
     return await use_cases.list_hook_sources(work, page)
 
 
 @sources.get("/{source_id}", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR, raises=[NotFound])
 async def get_hook_source(source_id: SourceId, work: Work) -> HookSource:
-    """Show a system that posts messages to the gateway."""
+    """Show a system that sends messages to the gateway."""
     return await use_cases.get_hook_source(work, source_id)
 
 
@@ -131,11 +134,11 @@ READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR
 
 @messages.get("", role=READERS)
 async def list_messages(work: Work, page: PageAsked) -> Listed[MessageShown]:
-    """List messages of other systems: staff see those of their region, a sender its own."""
+    """List messages from other systems. Staff see the messages of their region, a sender sees its own."""
     return await use_cases.list_messages(work, page)
 
 
 @messages.get("/{kept_id}", role=READERS, raises=[NotFound])
 async def get_message(message_id: MessageId, work: Work) -> MessageShown:
-    """Show one message of another system."""
+    """Show one message from another system."""
     return await use_cases.get_message(work, message_id)

@@ -1,4 +1,4 @@
-"""Standard Webhooks, as senders sign and receivers check. Pure.
+"""Signing and verifying messages by Standard Webhooks. Pure functions.
 
 Source: the specification 1.0 of standardwebhooks.com: `v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body`.
 """
@@ -28,9 +28,9 @@ KNOWN_TEXTS = frozenset({"referral_id", "region", "hospital"})
 MOST_TEXT = 100
 MOST_NAMES = 50
 MOST_NUMBER = 10**9
-"""A telephone number is longer."""
+"""Telephone numbers are larger, so they are not published."""
 MOST_REST_BYTES = 32 << 10
-"""What is kept of a message beside what travels, as JSON."""
+"""Maximum size of the fields that are stored but not published, as JSON."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _PERSONAL = re.compile(r"(?<![0-9])(?:1[3-9][0-9]{9}|[0-9]{17}[0-9Xx])(?![0-9])")
@@ -39,7 +39,7 @@ TimeFault = Literal["expired", "ahead"]
 
 
 class Signed(NamedTuple):
-    """What the headers of a message say: its id, when it was sent, and its signatures."""
+    """The headers of a message: its id, the time of sending and the signatures."""
 
     message_id: str
     sent_at: datetime
@@ -47,12 +47,12 @@ class Signed(NamedTuple):
 
 
 def new_secret() -> str:
-    """A secret of 32 random bytes, as both sides keep it."""
+    """Return a secret of 32 random bytes as text."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def headers_of(headers: Mapping[str, str]) -> Signed | None:
-    """The three headers of a message; None if one is missing or not as specified."""
+    """Parse the three headers of a message. None if one is missing or malformed."""
     message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     signatures = tuple(headers.get("webhook-signature", "").split())
     if not _ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(timestamp):
@@ -63,25 +63,25 @@ def headers_of(headers: Mapping[str, str]) -> Signed | None:
 
 
 def is_signed(signed: Signed, body: str, secret: str) -> bool:
-    """Whether one of the signatures is of this secret, for exactly this body."""
+    """Whether one of the signatures is valid for this secret and body."""
     expected = sign(secret, signed.message_id, signed.sent_at, body).encode()
     return any(hmac.compare_digest(expected, given.encode()) for given in signed.signatures)
 
 
 def time_fault(signed: Signed, now: datetime) -> TimeFault | None:
-    """What is wrong with when a message was sent: an old one may be a recording. Five minutes either way are taken."""
+    """Return whether a message is too old (it may be a replay) or from the future. Five minutes are accepted."""
     if signed.sent_at > now + TOLERANCE:
         return "ahead"
     return "expired" if signed.sent_at < now - TOLERANCE else None
 
 
 def sign(secret: str, message_id: str, sent_at: datetime, body: str) -> str:
-    """The signature of a message under one secret: `v1,…`."""
+    """Return the signature of a message with one secret: `v1,…`."""
     return Webhook(secret).sign(message_id, sent_at, body)
 
 
 def sign_all(all_secrets: Iterable[str], message_id: str, sent_at: datetime, body: str) -> dict[str, str]:
-    """The headers of a message, signed under every secret that is valid while they are changed."""
+    """Return the headers of a message, signed with every valid secret. During a rotation there are several."""
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(sent_at.timestamp())),
@@ -90,10 +90,10 @@ def sign_all(all_secrets: Iterable[str], message_id: str, sent_at: datetime, bod
 
 
 def impersonal(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a message may travel: the texts we know by name, and small numbers.
+    """Return the fields of a message that may be published: known texts and small numbers.
 
-    Another system may send people's names and numbers, although it was told not to. A message is published and passed
-    on, so only what is known to be harmless travels with it. The rest stays here, encrypted.
+    A system may send names and numbers of people, although its operator was told not to. Messages are published to
+    other services, so only fields that are known to be harmless are included. The others are only stored, encrypted.
     """
     return {name: value for name, value in data.items() if _is_impersonal(name, value)}
 
@@ -106,14 +106,14 @@ def _is_impersonal(name: str, value: object) -> bool:
 
 
 class Rest(msgspec.Struct, frozen=True):
-    """What a message holds beside what travels, and the names of the fields that were too large to be kept."""
+    """The fields of a message that are not published, and the names of fields that were too large to store."""
 
     fields: dict[str, Any] = {}
     left_out: list[str] = []
 
 
 def rest_of(data: Mapping[str, Any], travels: Mapping[str, Any]) -> Rest:
-    """The other fields of a message in their order, as many as fit into 32 KiB. One too large stops no other."""
+    """Return the unpublished fields in their order, as many as fit into 32 KiB. Fields that do not fit are skipped."""
     fields: dict[str, Any] = {}
     left_out: list[str] = []
     room = MOST_REST_BYTES
@@ -130,19 +130,19 @@ def rest_of(data: Mapping[str, Any], travels: Mapping[str, Any]) -> Rest:
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """One secret, and until when the other side may still use it; None for the newest."""
+    """One secret, and until when it is valid; None for the newest."""
 
     secret: str
     until: datetime | None = None
 
 
 def valid_secrets(kept: str, now: datetime) -> list[str]:
-    """The secrets in use, the newest first."""
+    """Return the valid secrets, newest first."""
     return [one.secret for one in _secrets(kept) if one.until is None or now < one.until]
 
 
 def with_new_secret(kept: str | None, now: datetime) -> tuple[str, str]:
-    """A new secret, and all that are to be kept: those before it stay valid for a day, so that no message is lost."""
+    """Return a new secret and the secrets to store. Older ones stay valid for a day, so that no message is lost."""
     new = new_secret()
     old = [Secret(one.secret, min(one.until or now + OVERLAP, now + OVERLAP)) for one in _secrets(kept or "[]")]
     still = [one for one in old if one.until and now < one.until][: MOST_SECRETS - 1]

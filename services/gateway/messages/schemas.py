@@ -1,4 +1,4 @@
-"""Hooks: what is said."""
+"""Hooks: request and response bodies."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -31,12 +31,12 @@ EXAMPLE_POST: dict[str, Any] = {
 
 
 class NewHookSource(Said):
-    """A system that shall post its events to us."""
+    """A system to register as a sender of messages."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SOURCE]})
 
     source: Literal["desk_120", "hospital", "municipal"]
-    party: str = Field(min_length=1, max_length=100, description="Which of them, as its tokens name it.")
+    party: str = Field(min_length=1, max_length=100, description="The party of the system, as in its tokens.")
     region: Region
 
     @model_validator(mode="after")
@@ -47,7 +47,7 @@ class NewHookSource(Said):
 
 
 class HookSource(Said):
-    """A system that may post its events to `/gateway/v1/hooks/{source}`."""
+    """A system that may send messages to `/gateway/v1/hooks/{source}`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_HELD]})
 
@@ -60,11 +60,11 @@ class HookSource(Said):
 
 
 class HookSourceMade(HookSource):
-    """A source with the secret it signs with: shown this once."""
+    """A source with its signing secret, which is shown only once."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**EXAMPLE_HELD, "secret": EXAMPLE_SECRET}]})
 
-    secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.")
+    secret: str = Field(description="Secret for Standard Webhooks: `whsec_` and base64.")
 
 
 def _text(description: str) -> dict[str, Any]:
@@ -73,28 +73,29 @@ def _text(description: str) -> dict[str, Any]:
 
 DATA: dict[str, Any] = {
     "properties": {
-        "referral_id": {"type": "string", "format": "uuid", "description": "Of every `referral.…`: which one."},
-        "hospital": _text("Of `referral.dispatched` to `referral.handed_over`: the party of the hospital it goes to."),
-        "region": {"type": "string", "pattern": "^[0-9]{2,16}$", "description": "Where it happened."},
-        "crew": _text("Of `referral.dispatched`: who comes."),
-        "vehicle": _text("Of `referral.dispatched`: what they come in."),
-        "bed": {"type": "integer", "description": "Of `referral.admitted`."},
+        "referral_id": {"type": "string", "format": "uuid", "description": "For all `referral.…`: the referral."},
+        "hospital": _text("For `referral.dispatched` to `referral.handed_over`: the party of the receiving hospital."),
+        "region": {"type": "string", "pattern": "^[0-9]{2,16}$", "description": "Region of the event."},
+        "crew": _text("For `referral.dispatched`: the crew."),
+        "vehicle": _text("For `referral.dispatched`: the vehicle."),
+        "bed": {"type": "integer", "description": "For `referral.admitted`: the bed."},
     },
     "additionalProperties": True,
 }
-"""The fields that have a meaning here, by the types they belong to. All others are kept as they are."""
+"""The fields that this system uses, with the types they belong to. Other fields are only stored."""
 
 
 class Posted(BaseModel):
-    """The body of a Standard Webhooks message. Fields beside these three are ignored."""
+    """The body of a Standard Webhooks message. Other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"examples": [EXAMPLE_POST]})
 
     type: str = Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*$", max_length=100)
-    timestamp: Instant = Field(description="When it happened, by the sender's clock.")
+    timestamp: Instant = Field(description="When the event happened, by the sender's clock.")
     data: dict[str, Any] = Field(
-        description="The sender's, kept whole up to 32 KiB. Only `referral_id`, `region`, `hospital` and small numbers "
-        "travel to other systems; all else is encrypted, and shown to the sender and to who answers for the region.",
+        description="Data of the event, stored up to 32 KiB. Only `referral_id`, `region`, `hospital` and small "
+        "numbers are published. All other fields are encrypted; only the sender and the officers of the region can "
+        "read them.",
         json_schema_extra=DATA,
     )
 
@@ -102,12 +103,14 @@ class Posted(BaseModel):
     @classmethod
     def _is_of_our_times(cls, value: datetime) -> datetime:
         if not 2000 <= value.year <= 2200:
-            raise Invalid("timestamp_absurd", Text(zh="时间不合理", en="This time cannot be right"))
+            raise Invalid(
+                "timestamp_absurd", Text(zh="时间应在 2000 年至 2200 年之间", en="The year must be from 2000 to 2200")
+            )
         return value
 
 
 class MessageShown(Message):
-    """A message as its sender and staff read it: also with what does not travel."""
+    """A message for its sender and for staff, with the fields that are not published."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -130,11 +133,11 @@ class MessageShown(Message):
     )
 
     data: dict[str, Any] = Field(json_schema_extra=DATA)
-    left_out: list[str] = Field(description="Fields of `data` that were too large to be kept.")
+    left_out: list[str] = Field(description="Names of fields of `data` that were too large to store.")
 
 
 class Received(BaseModel):
-    """A message that is kept, durably."""
+    """A message that is stored durably."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"id": "0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"}]})
 

@@ -1,4 +1,4 @@
-"""Hooks: who may post to us, and what they posted."""
+"""Tables of hooks: the systems that may send messages, and their messages."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -19,7 +19,7 @@ Source = Literal["desk_120", "hospital", "municipal"]
 
 
 class HookSourceRow(Row):
-    """One system that may post, with its secrets: several while they are changed. `region` is whom it serves."""
+    """One system that may send messages, with its secrets (several during a rotation). `region` is where it serves."""
 
     __tablename__ = "hook_sources"
 
@@ -35,7 +35,7 @@ class HookSourceRow(Row):
     )
 
     def public(self) -> HookSource:
-        """As staff see it: never with a secret."""
+        """The source as staff see it, without secrets."""
         return HookSource(
             id=self.id,
             version=self.version,
@@ -47,7 +47,7 @@ class HookSourceRow(Row):
 
 
 class MessageRow(Row):
-    """One message of another system, kept once however often it is sent."""
+    """One message of another system. A message that is sent again is not stored again."""
 
     __tablename__ = "messages"
 
@@ -65,7 +65,7 @@ class MessageRow(Row):
     __table_args__ = (UniqueConstraint("source", "party", "message_id", name="message_id_reused"),)
 
     def public(self) -> Message:
-        """As the API and the feed say it."""
+        """The message as the feed shows it."""
         return Message(
             id=self.id,
             version=self.version,
@@ -80,10 +80,10 @@ class MessageRow(Row):
         )
 
     def shown(self, *, with_rest: bool) -> MessageShown:
-        """As the API shows it. The rest goes to those who may read what others wrote of people."""
+        """The message as the API shows it. `with_rest` adds the unpublished fields, which may name people."""
         rest = self._rest() if with_rest else Rest()
-        said = self.public().model_dump(exclude={"data"})
-        return MessageShown(**said, data={**self.data, **rest.fields}, left_out=rest.left_out)
+        payload = self.public().model_dump(exclude={"data"})
+        return MessageShown(**payload, data={**self.data, **rest.fields}, left_out=rest.left_out)
 
     def _rest(self) -> Rest:
         text = MessageRow.rest.masked(self, str)
@@ -91,5 +91,5 @@ class MessageRow(Row):
             return Rest()
         try:
             return msgspec.json.decode(text, type=Rest)
-        except msgspec.DecodeError:  # a word in its place: its key was destroyed, or it is damaged
+        except msgspec.DecodeError:  # a placeholder: the key was destroyed, or the value is damaged
             return Rest(left_out=[text])

@@ -1,4 +1,4 @@
-"""Hooks: what happens when another system posts."""
+"""Use cases of hooks: receive messages from other systems, and register these systems."""
 
 import hashlib
 from collections.abc import Mapping
@@ -23,49 +23,49 @@ from shared.regions import level_of, lies_under
 from shared.work import Listed, Page, Work
 
 MOST_SOURCES = 200
-"""Systems of one kind: each message is checked against the secrets of all of them."""
+"""Maximum number of systems of one kind, because each message is checked against the secrets of all of them."""
 
 
 CHALLENGE = {"WWW-Authenticate": 'Webhook-Signature realm="fangxian"'}
-"""A 401 names how to authenticate (RFC 9110, 15.5.2): here by the signature of Standard Webhooks."""
+"""A 401 must name the authentication scheme (RFC 9110, 15.5.2): here a Standard Webhooks signature."""
 
 
 class SignatureInvalid(Problem):
-    """Nobody we know has signed this, or it was changed on the way."""
+    """No registered source signed this message, or it was changed on the way."""
 
     status = 401
     code = "signature_invalid"
     headers = CHALLENGE
     title = Text(zh="签名无效", en="The signature is not valid")
     fix = Text(
-        zh="请按 Standard Webhooks 规范，用当前密钥对原始正文签名",
+        zh="请按 Standard Webhooks 规范，使用当前密钥对原始正文签名",
         en="Sign the raw body with the current secret, as Standard Webhooks specifies",
     )
 
 
 class SignatureExpired(Problem):
-    """The signature is genuine and too old: a recording, or a clock that is slow."""
+    """The signature is valid but too old: a replay, or the sender's clock is slow."""
 
     status = 401
     code = "signature_expired"
     headers = CHALLENGE
     title = Text(zh="签名已过期", en="The signature is too old")
     fix = Text(
-        zh="请在签名后 5 分钟内发出；如仍出现，请校准发送方时钟",
-        en="Send within 5 minutes after signing; if you did, correct the sender's clock",
+        zh="请在签名后 5 分钟内发送；如仍出现此提示，请校准发送方时钟",
+        en="Send the message within 5 minutes after signing. If you did, correct the sender's clock",
     )
 
 
 class SignatureAhead(Problem):
-    """The signature is genuine and of a time that has not come: a clock that is fast."""
+    """The signature is valid but its time is in the future: the sender's clock is fast."""
 
     status = 401
     code = "signature_ahead"
     headers = CHALLENGE
     title = Text(zh="签名时间超前", en="The time of the signature is in the future")
     fix = Text(
-        zh="发送方时钟快 5 分钟以上，请校准后重新签名发出",
-        en="The sender's clock is more than 5 minutes fast: correct it, then sign and send again",
+        zh="发送方时钟快了 5 分钟以上，请校准后重新签名并发送",
+        en="The sender's clock is more than 5 minutes fast. Correct it, then sign and send the message again",
     )
 
 
@@ -82,16 +82,16 @@ class MessageIdReused(Problem):
 
 
 class HookSourceTaken(Problem):
-    """This system may post already."""
+    """A source with this kind and party is already registered."""
 
     status = 409
     code = "hook_source_taken"
     title = Text(zh="该来源已登记", en="This source is already registered")
-    fix = Text(zh="如需新密钥，请更换密钥", en="If you need a new secret, rotate it")
+    fix = Text(zh="如需新密钥，请使用更换密钥功能（rotate）", en="If you need a new secret, use rotate")
 
 
 class HookSourcesFull(Problem):
-    """There are as many systems of this kind as can be checked."""
+    """The maximum number of sources of this kind is reached."""
 
     status = 409
     code = "hook_sources_full"
@@ -100,7 +100,10 @@ class HookSourcesFull(Problem):
 
 
 async def receive_message(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> tuple[Message, bool]:
-    """Keep a signed message once, and put it on the feed; whether it is new. Nothing of it is read before that."""
+    """Verify a message, store it once and publish it. Returns whether it is new.
+
+    The body is not parsed before the signature is verified.
+    """
     sender = await _sender(work, source, headers, body)
     message_id = headers["webhook-id"]
     fingerprint = hashlib.sha256(body).digest()
@@ -121,16 +124,16 @@ async def receive_message(work: Work, source: Source, headers: Mapping[str, str]
         "rest_sealed": work.house.keyring.seal(MessageRow.rest.place(MessageRow), id_, rest),
         "fingerprint": fingerprint,
     }
-    kept = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")
-    row = (await work.session.scalars(kept.returning(MessageRow))).one_or_none()
+    statement = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")
+    row = (await work.session.scalars(statement.returning(MessageRow))).one_or_none()
     if row is not None:
         sender.last_message_at = work.now
         return await work.publish(row, change="received"), True
-    before = select(MessageRow).filter_by(source=source, party=sender.party, message_id=message_id)
-    known = (await work.session.scalars(before)).one()
-    if known.fingerprint != fingerprint:
+    query = select(MessageRow).filter_by(source=source, party=sender.party, message_id=message_id)
+    stored = (await work.session.scalars(query)).one()
+    if stored.fingerprint != fingerprint:
         raise MessageIdReused()
-    return known.public(), False
+    return stored.public(), False
 
 
 async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> HookSourceRow:
@@ -157,21 +160,22 @@ def _as_actor(sender: HookSourceRow, request_id: str) -> Actor:
 
 
 def _region_of(posted: Posted, sender: HookSourceRow) -> str:
-    """Where it happened, if the message says so and the sender serves that place; else the sender's own region."""
-    said = posted.data.get("region")
-    is_there = isinstance(said, str) and level_of(said) is not None and lies_under(said, sender.region)
-    return str(said) if is_there else sender.region
+    """Return the region in the message if it lies in the sender's region, else the sender's region."""
+    region = posted.data.get("region")
+    is_inside = isinstance(region, str) and level_of(region) is not None and lies_under(region, sender.region)
+    return str(region) if is_inside else sender.region
 
 
-# Who may post -------------------------------------------------------------------------------------------------------
+# Registration of sources --------------------------------------------------------------------------------------------
 
 
 async def add_hook_source(work: Work, new: NewHookSource) -> HookSourceMade:
+    """Register a source with a new secret. Raises RegionOutside, PartyEverywhere, HookSourceTaken, HookSourcesFull."""
     work.require_within(new.region)
     require_whole(work)
     secret, kept = rules.with_new_secret(None, work.now)
-    known = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)
-    if len((await work.session.scalars(known)).all()) == MOST_SOURCES:
+    query = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)
+    if len((await work.session.scalars(query)).all()) == MOST_SOURCES:
         raise HookSourcesFull()
     row = work.add(HookSourceRow(source=new.source, party=new.party, region=new.region, secrets=kept))
     await work.session.flush()
@@ -179,14 +183,17 @@ async def add_hook_source(work: Work, new: NewHookSource) -> HookSourceMade:
 
 
 async def list_hook_sources(work: Work, page: Page) -> Listed[HookSource]:
+    """List the sources that the caller may see."""
     return await work.page(select(HookSourceRow), page, HookSourceRow.public)
 
 
 async def get_hook_source(work: Work, source_id: UUID) -> HookSource:
+    """Return one source. Raises NotFound."""
     return (await work.get(HookSourceRow, source_id)).public()
 
 
 async def rotate_hook_source(work: Work, source_id: UUID) -> HookSourceMade:
+    """Create a new secret for a source. The old one stays valid for a day."""
     row = await work.lock(HookSourceRow, source_id)
     secret, row.secrets = rules.with_new_secret(row.secrets, work.now)
     await work.session.flush()
@@ -194,23 +201,26 @@ async def rotate_hook_source(work: Work, source_id: UUID) -> HookSourceMade:
 
 
 async def remove_hook_source(work: Work, source_id: UUID) -> None:
+    """Delete a source. Raises NotFound."""
     row = await work.lock(HookSourceRow, source_id)
     await work.session.delete(row)
 
 
 READ_THE_REST = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.MACHINE
-"""Who reads the fields of a message that may name people: who answers for the region, and the sender itself."""
+"""The roles that may read the unpublished fields, which may name people: officers of the region and the sender."""
 
 
 async def list_messages(work: Work, page: Page) -> Listed[MessageShown]:
+    """List the messages that the caller may see."""
     statement = select(MessageRow)
     if work.actor.role in Role.MACHINE:
         statement = statement.where(MessageRow.source == work.actor.role.label)
-    # A list shows staff what travels; who needs the rest opens one message, which leaves an entry of its own.
+    # In a list staff see only published fields. To read the others they open one message, and that access is recorded.
     return await work.page(statement, page, partial(MessageRow.shown, with_rest=work.actor.role in Role.MACHINE))
 
 
 async def get_message(work: Work, message_id: UUID) -> MessageShown:
+    """Return one message. Raises NotFound, also if another system sent it."""
     row = await work.get(MessageRow, message_id)
     if work.actor.role in Role.MACHINE and row.source != work.actor.role.label:
         raise NotFound()

@@ -1,6 +1,6 @@
-"""Parties: the laboratories, hospitals, desks and city systems that are registered, as a client or as a hook source.
+"""Table of parties: the laboratories, hospitals, 120 desks and city systems registered as client or hook source.
 
-The database keeps the table by itself, whoever registers or revokes: see migration 0014.
+Triggers of the database maintain the table: see migration 0014.
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ from shared.db import REGION
 
 
 class PartyRow(Row):
-    """One party. It is active while a client or a hook source of its name and role is registered."""
+    """One party. It is active while a client or hook source with its name and role is registered."""
 
     __tablename__ = "parties"
 
@@ -28,7 +28,7 @@ class PartyRow(Row):
     )
 
     def public(self) -> Party:
-        """As the feed says it."""
+        """The party as the feed shows it."""
         return Party(
             id=self.id, version=self.version, region=self.region, role=self.role, party=self.party, state=self.state
         )

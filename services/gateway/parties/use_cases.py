@@ -1,4 +1,4 @@
-"""Parties: whether one that is named exists."""
+"""Use cases of parties: check that a named party exists."""
 
 from sqlalchemy import select, text
 
@@ -12,41 +12,43 @@ from shared.work import Work
 
 MOST_NAMED = 10
 
-KNOWN = text("SELECT party FROM parties WHERE role = :role AND state = 'active' ORDER BY party LIMIT :most")
+SELECT_ACTIVE_PARTIES = text(
+    "SELECT party FROM parties WHERE role = :role AND state = 'active' ORDER BY party LIMIT :most"
+)
 
 
 class PartyUnknown(Problem):
-    """A machine of this name is not registered."""
+    """No party of this name and role is registered."""
 
     status = 422
     code = "party_unknown"
-    title = Text(zh="没有登记这个单位", en="No such party is registered")
+    title = Text(zh="该单位未登记", en="This party is not registered")
     what = Text(
-        zh="没有登记“{party}”；已登记的有：{known}",
-        en="{party} is not registered. Registered are: {known}",
+        zh="“{party}”未登记；已登记的有：{known}",
+        en="{party} is not registered. Registered parties: {known}",
     )
     fix = Text(
         zh="请核对名称，或先登记其客户端（POST /gateway/v1/clients）或消息来源（POST /gateway/v1/hook-sources）",
-        en="Check the name, or first register its client (POST /gateway/v1/clients) or its hook source "
-        "(POST /gateway/v1/hook-sources)",
+        en="Check the name, or first register a client (POST /gateway/v1/clients) or a hook source "
+        "(POST /gateway/v1/hook-sources) of the party",
     )
 
 
 class PartyNoPoint(Problem):
-    """Somebody at a door acts for a service point, which must be open and within their region."""
+    """The party of a door role is not an open service point in the region."""
 
     status = 422
     code = "party_no_point"
-    title = Text(zh="辖区内没有这个验码点", en="No such service point in this region")
+    title = Text(zh="辖区内没有这个验码点", en="There is no open service point with this id in the region")
     fix = Text(
-        zh="party 应为该辖区内开放的验码点编号，见 GET /gateway/v1/service-points；没有的请先建立",
-        en="The party is the id of an open service point within the region: see GET /gateway/v1/service-points, or "
-        "open one first",
+        zh="party 应为该辖区内启用中的验码点编号，见 GET /gateway/v1/service-points；没有的请先新建",
+        en="Use the id of an open service point in the region as party (GET /gateway/v1/service-points), or create "
+        "one first",
     )
 
 
 async def require_point(work: Work, party: str, region: str) -> None:
-    """Raise PartyNoPoint unless a door's party is an open service point under the region it shall act in."""
+    """Check that the party of a door role is an open service point in its region. Raises PartyNoPoint."""
     id_ = point_of(party)
     point = None if id_ is None else await work.session.get(PointRow, id_)
     if point is None or point.closed_at is not None or not lies_under(point.region, region):
@@ -54,10 +56,10 @@ async def require_point(work: Work, party: str, region: str) -> None:
 
 
 async def require_party(work: Work, role: Role, party: str, region: str) -> None:
-    """Raise PartyNoPoint or PartyUnknown where the party that somebody shall act for does not exist.
+    """Check that the party of a grant exists. Raises PartyNoPoint or PartyUnknown.
 
-    The party of other staff is the name of their organisation. Written as a laboratory's, a hospital's or a desk's, it
-    must be one that is registered.
+    The party of a door role is a service point. For other staff it is the name of their organisation; a name in the
+    form of a laboratory, hospital or 120 desk must be registered.
     """
     if role in Role.DOOR:
         await require_point(work, party, region)
@@ -65,7 +67,7 @@ async def require_party(work: Work, role: Role, party: str, region: str) -> None
     named = named_by(party)
     if named is None:
         return
-    asked = select(PartyRow.id).where(PartyRow.role == named, PartyRow.party == party, PartyRow.state == "active")
-    if (await work.session.scalars(asked)).first() is None:
-        known = [row["party"] for row in await work.rows(KNOWN, role=named, most=MOST_NAMED)]
+    query = select(PartyRow.id).where(PartyRow.role == named, PartyRow.party == party, PartyRow.state == "active")
+    if (await work.session.scalars(query)).first() is None:
+        known = [row["party"] for row in await work.rows(SELECT_ACTIVE_PARTIES, role=named, most=MOST_NAMED)]
         raise PartyUnknown(party=party, known=", ".join(known) or "-", at="/party")

@@ -1,4 +1,4 @@
-"""The open points that protect a service: found in the database, and remembered for when it is out of reach."""
+"""Finds the open service points that protect a service, and caches them for when the database is not available."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -16,54 +16,56 @@ from shared.problems import Unavailable
 logger = structlog.get_logger()
 
 FIND_SECONDS = 2.0
-"""How long a request waits for the database; a query that takes longer keeps no later request waiting."""
+"""How long a request waits for the database. While a query takes longer, later requests fail at once."""
 LOAD_SECONDS = 60.0
 RETRY_SECONDS = 2.0
 
-FIND = text("""
+SELECT_POINTS_BY_SLUG = text("""
     SELECT slug, id, upstream_url, medical FROM points WHERE slug = ANY(:slugs) AND closed_at IS NULL
 """)
-ALL = text("SELECT slug, id, upstream_url, medical FROM points WHERE slug IS NOT NULL AND closed_at IS NULL")
+SELECT_ALL_POINTS = text(
+    "SELECT slug, id, upstream_url, medical FROM points WHERE slug IS NOT NULL AND closed_at IS NULL"
+)
 
 
 class ProtectingPoints:
-    """Finds points by slug. Requests that come while a query runs share the next one, so a flood costs one query."""
+    """Finds points by slug. Requests that arrive during a query share the next query, so many cost only one."""
 
     def __init__(self, house: House) -> None:
         self._house = house
         self._known: dict[str, Point] = {}
-        self._asked: dict[str, asyncio.Future[Point | Exception | None]] = {}
+        self._waiting: dict[str, asyncio.Future[Point | Exception | None]] = {}
         self._runner: asyncio.Task[None] | None = None
         self._began: float | None = None
 
     async def find(self, slug: str) -> Point | None:
-        """Return the open point of a slug as the database has it now. Raises `Unavailable` if it cannot be asked."""
+        """Return the open point of a slug from the database. Raises `Unavailable` if the database does not answer."""
         if not SLUG.fullmatch(slug):
             return None
         loop = asyncio.get_running_loop()
         if self._began is not None and loop.time() - self._began > FIND_SECONDS:
             raise Unavailable()
-        future = self._asked.get(slug)
+        future = self._waiting.get(slug)
         if future is None:
-            future = self._asked[slug] = loop.create_future()
+            future = self._waiting[slug] = loop.create_future()
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._answer())
         try:
             async with asyncio.timeout(FIND_SECONDS):
-                found = await asyncio.shield(future)
+                result = await asyncio.shield(future)
         except TimeoutError:
             raise Unavailable() from None
-        if isinstance(found, Exception):
-            raise Unavailable() from found
-        return found
+        if isinstance(result, Exception):
+            raise Unavailable() from result
+        return result
 
     def remembered(self, slug: str) -> Point | None:
-        """Return the point of a slug as it was when the database was last asked."""
+        """Return the cached point of a slug, as it was at the last query."""
         return self._known.get(slug)
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
-        """Know all points while this is entered, so that clinics are known before the database is lost."""
+        """Keep all points in the cache while entered, so that clinics work if the database fails later."""
         task = asyncio.create_task(self._keep())
         try:
             yield
@@ -74,28 +76,28 @@ class ProtectingPoints:
     async def _keep(self) -> None:
         while True:
             try:
-                self._known = _by_slug(await self._rows(ALL))
-            except Exception as error:  # the database may be away in many ways: try again
+                self._known = _by_slug(await self._rows(SELECT_ALL_POINTS))
+            except Exception as error:  # the database can fail in many ways: try again
                 logger.warning("points.not_loaded", error=type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 await asyncio.sleep(LOAD_SECONDS)
 
     async def _answer(self) -> None:
-        while self._asked:
-            asked, self._asked = self._asked, {}
+        while self._waiting:
+            waiting, self._waiting = self._waiting, {}
             self._began = asyncio.get_running_loop().time()
-            found: dict[str, Point] | Exception
+            result: dict[str, Point] | Exception
             try:
-                found = _by_slug(await self._rows(FIND, slugs=list(asked)))
-            except Exception as error:  # whatever is wrong, those who wait are told that it cannot be known
-                found = error
+                result = _by_slug(await self._rows(SELECT_POINTS_BY_SLUG, slugs=list(waiting)))
+            except Exception as error:  # every failure must reach the waiting requests
+                result = error
             self._began = None
-            for slug, future in asked.items():
-                if isinstance(found, Exception):
-                    future.set_result(found)
+            for slug, future in waiting.items():
+                if isinstance(result, Exception):
+                    future.set_result(result)
                     continue
-                point = found.get(slug)
+                point = result.get(slug)
                 if point is None:
                     self._known.pop(slug, None)
                 else:

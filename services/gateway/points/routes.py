@@ -1,4 +1,4 @@
-"""Service points: what callers may ask (G4, articles 4 and 6)."""
+"""Routes of service points (G4, articles 4 and 6)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -29,11 +29,10 @@ OFFICERS = Role.COMMAND | Role.COMMUNITY_OFFICER
     etag=True,
 )
 async def open_service_point(new: NewServicePoint, work: Work, response: Response) -> ServicePoint:
-    """Create a service point that checks codes: a window, a gate, a clinic.
+    """Create a service point that checks codes, such as a window, a gate or a clinic.
 
     The `party` of a doorkeeper's device is the id of the service point. Only `command` may set `slug` (which protects a
-    service), `upstream_url` and `medical`.
-    Source: articles 4 and 6.
+    service), `upstream_url` and `medical`. Source: articles 4 and 6.
     """
     return _tagged(response, await use_cases.open_service_point(work, new))
 
@@ -64,13 +63,13 @@ async def get_service_point(point_id: PointId, work: Work, response: Response) -
 async def change_service_point(
     point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatchRequired
 ) -> ServicePoint:
-    """Change the rules of a service point, from the next scan on. Requires `If-Match` with the last ETag."""
+    """Change the requirements of a service point from the next scan on. Requires `If-Match` with the last ETag."""
     return _tagged(response, await use_cases.change_service_point(work, point_id, change, if_match))
 
 
 @router.post("/{point_id}/close", role=OFFICERS, raises=[ServicePointNotFound])
 async def close_service_point(point_id: PointId, work: Work) -> ServicePoint:
-    """Close a service point. A service that it protects is no longer reachable through the gateway."""
+    """Close a service point. The gateway no longer forwards to a service that the point protects."""
     return await use_cases.close_service_point(work, point_id)
 
 

@@ -1,4 +1,4 @@
-"""Service points: what is said."""
+"""Service points: request and response bodies."""
 
 import re
 from datetime import datetime
@@ -27,7 +27,7 @@ def _plain(value: str) -> str:
         raise Invalid(
             "upstream_not_plain",
             Text(
-                zh="只能是 http 或 https 网址，不含用户名、查询或片段",
+                zh="应为 http 或 https 网址，不得含用户名、密码、查询参数或片段",
                 en="This must be an http or https URL without credentials, query or fragment",
             ),
         )
@@ -48,28 +48,30 @@ EXAMPLE: dict[str, Any] = {
 
 
 class Asked(Said):
-    """What a point asks of those who come, and what it protects."""
+    """The requirements of a service point, and the service that it protects."""
 
     name: Name
-    passes: Colours = Field(["green"], description="Colours that are let in.")
-    registers: Colours = Field([], description="Colours that are let in after registration; the others turn back.")
-    negative_within_hours: Hours | None = Field(
-        None, description="How old the sample of the last negative test may be; null asks for no test."
+    passes: Colours = Field(["green"], description="Colours that may enter.")
+    registers: Colours = Field(
+        [], description="Colours that may enter after registration. All other colours are turned back."
     )
-    without_negative: VerdictName = Field("turn_back", description="For who has no such test.")
-    fever_celsius: Fever = Field(37.3, description="From here on it is a fever.")
+    negative_within_hours: Hours | None = Field(
+        None, description="Maximum age of the last negative test, from sampling. Null: no test is required."
+    )
+    without_negative: VerdictName = Field("turn_back", description="Verdict for a person without such a test.")
+    fever_celsius: Fever = Field(37.3, description="Temperature from which it is a fever.")
     with_fever: VerdictName = "turn_back"
-    unknown_person: VerdictName = Field("register", description="For whose code is genuine, and who is not known here.")
-    medical: bool = Field(False, description="Care is sought here: everyone passes, and no receipt is asked for.")
-    receipt_seconds: Seconds = Field(600, description="How long a receipt opens the protected service.")
+    unknown_person: VerdictName = Field("register", description="Verdict for a valid code of a person unknown here.")
+    medical: bool = Field(False, description="A place of medical care: everyone passes, and no receipt is required.")
+    receipt_seconds: Seconds = Field(600, description="How long a receipt gives access to the protected service.")
     slug: Slug | None = Field(
         None,
-        description="The name under which a reverse proxy asks (`/gateway/v1/forward-auth/{slug}`).",
+        description="The name in the path that a reverse proxy calls (`/gateway/v1/forward-auth/{slug}`).",
     )
     upstream_url: Upstream | None = Field(
         None,
-        description="Where the protected service is (http or https), if the gateway itself shall pass requests on to "
-        "it under `/services/{slug}/`. Needs a slug.",
+        description="URL of the protected service (http or https), if the gateway forwards requests to it under "
+        "`/services/{slug}/`. Requires a slug.",
     )
 
     @model_validator(mode="after")
@@ -77,26 +79,26 @@ class Asked(Said):
         if set(self.passes) & set(self.registers):
             raise Invalid(
                 "colour_twice",
-                Text(zh="同一颜色不能既放行又登记", en="A colour either passes or is registered"),
+                Text(zh="同一颜色不能既放行又登记", en="A colour cannot be in both passes and registers"),
             )
         if self.slug is None and self.upstream_url is not None:
             raise Invalid(
                 "upstream_without_slug",
-                Text(zh="填写 upstream_url 时须同时填写 slug", en="An upstream_url needs a slug"),
+                Text(zh="填写 upstream_url 时须同时填写 slug", en="An upstream_url requires a slug"),
             )
         return self
 
 
 class NewServicePoint(Asked):
-    """A place that shall ask for codes."""
+    """A new service point."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    region: str = Field(pattern=r"^[0-9]{6,16}$", description="Where it is: also the region of its visits.")
+    region: str = Field(pattern=r"^[0-9]{6,16}$", description="Region of the service point and of its visits.")
 
 
 class ServicePoint(NewServicePoint):
-    """A place that asks for codes."""
+    """A place that checks codes, with its requirements."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -123,7 +125,7 @@ class ServicePoint(NewServicePoint):
 
 
 class ServicePointChange(Said):
-    """What shall be otherwise: fields that are not given stay. Its region never changes."""
+    """Fields to change. Omitted fields keep their values. The region cannot change."""
 
     model_config = ConfigDict(
         extra="forbid",

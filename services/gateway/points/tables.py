@@ -1,4 +1,4 @@
-"""Service points: the places that ask for a code before they serve."""
+"""Table of service points: the places that check codes."""
 
 from datetime import datetime, timedelta
 
@@ -14,7 +14,7 @@ from shared.db import REGION
 
 
 class PointRow(Row):
-    """One place, what it asks of those who come, and the service it protects, if any."""
+    """One service point with its requirements and the service that it protects, if any."""
 
     __tablename__ = "points"
 
@@ -28,7 +28,7 @@ class PointRow(Row):
     unknown_person: Mapped[str] = mapped_column(REGION)
     medical: Mapped[bool]
     outcomes: Mapped[bytes]
-    """What the policy says in each of the 16 situations (verifications/rules.py); the door's statement picks one."""
+    """The outcomes of the policy in the 16 situations (verifications/rules.py). RECORD_VISITS selects one of them."""
     receipt_seconds: Mapped[int] = mapped_column(Integer)
     slug: Mapped[str | None] = mapped_column(REGION)
     upstream_url: Mapped[str | None]
@@ -41,26 +41,26 @@ class PointRow(Row):
         Index("slug_taken", "slug", unique=True, postgresql_where=text("closed_at IS NULL")),
     )
 
-    def ask(self, asked: Asked) -> None:
-        """Let the point ask this from now on. What follows for each situation is worked out here, once."""
-        policy = policy_of(asked)
+    def ask(self, requirements: Asked) -> None:
+        """Set the requirements, and compute the outcome of each situation."""
+        policy = policy_of(requirements)
         hours = policy.negative_within_hours
-        self.name = asked.name
-        self.passes = sorted(asked.passes)
-        self.registers = sorted(asked.registers)
+        self.name = requirements.name
+        self.passes = sorted(requirements.passes)
+        self.registers = sorted(requirements.registers)
         self.negative_within = None if hours is None else timedelta(hours=hours)
-        self.without_negative = asked.without_negative
+        self.without_negative = requirements.without_negative
         self.fever_tenths = policy.fever_tenths
-        self.with_fever = asked.with_fever
-        self.unknown_person = asked.unknown_person
-        self.medical = asked.medical
+        self.with_fever = requirements.with_fever
+        self.unknown_person = requirements.unknown_person
+        self.medical = requirements.medical
         self.outcomes = outcomes(policy)
-        self.receipt_seconds = asked.receipt_seconds
-        self.slug = asked.slug
-        self.upstream_url = asked.upstream_url
+        self.receipt_seconds = requirements.receipt_seconds
+        self.slug = requirements.slug
+        self.upstream_url = requirements.upstream_url
 
     def public(self) -> ServicePoint:
-        """As the API says it."""
+        """The service point as the API shows it."""
         within = self.negative_within
         return ServicePoint.model_validate(
             {
@@ -84,15 +84,15 @@ class PointRow(Row):
         )
 
 
-def policy_of(asked: Asked) -> PointPolicy:
-    """What is asked, as the rules take it."""
+def policy_of(requirements: Asked) -> PointPolicy:
+    """Convert requirements to the type of the rules."""
     return PointPolicy(
-        passes=frozenset(Colour[name.upper()] for name in asked.passes),
-        registers=frozenset(Colour[name.upper()] for name in asked.registers),
-        negative_within_hours=asked.negative_within_hours,
-        without_negative=Verdict[asked.without_negative.upper()],
-        fever_celsius=asked.fever_celsius,
-        with_fever=Verdict[asked.with_fever.upper()],
-        unknown_person=Verdict[asked.unknown_person.upper()],
-        never_refuses=asked.medical,
+        passes=frozenset(Colour[name.upper()] for name in requirements.passes),
+        registers=frozenset(Colour[name.upper()] for name in requirements.registers),
+        negative_within_hours=requirements.negative_within_hours,
+        without_negative=Verdict[requirements.without_negative.upper()],
+        fever_celsius=requirements.fever_celsius,
+        with_fever=Verdict[requirements.with_fever.upper()],
+        unknown_person=Verdict[requirements.unknown_person.upper()],
+        never_refuses=requirements.medical,
     )

@@ -1,4 +1,4 @@
-"""Service points: what happens."""
+"""Use cases of service points."""
 
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -18,7 +18,7 @@ from shared.work import Listed, Page, Work
 
 
 class SlugTaken(Problem):
-    """Another open point protects a service under the same name."""
+    """Another open service point has the same slug."""
 
     status = 409
     code = "slug_taken"
@@ -27,7 +27,7 @@ class SlugTaken(Problem):
 
 
 class ServicePointClosed(Problem):
-    """The point asks nobody any more."""
+    """The service point is closed, so it cannot change."""
 
     status = 409
     code = "service_point_closed"
@@ -36,15 +36,16 @@ class ServicePointClosed(Problem):
 
 
 class UpstreamIsOurs(Problem):
-    """The edge would call one of our own services as if it were foreign."""
+    """The upstream URL points to a service of this system."""
 
     status = 422
     code = "upstream_is_ours"
-    title = Text(zh="不能指向本系统自身的服务", en="The upstream is a service of this system itself")
-    fix = Text(zh="请填写受保护的外部应用的网址", en="Give the URL of the external application to protect")
+    title = Text(zh="不能指向本系统自身的服务", en="The upstream URL is a service of this system")
+    fix = Text(zh="请填写受保护的外部应用的网址", en="Enter the URL of the external application to protect")
 
 
 async def open_service_point(work: Work, new: NewServicePoint) -> ServicePoint:
+    """Create a service point. Raises RegionOutside, SlugTaken or UpstreamIsOurs."""
     work.require_within(new.region)
     _check_upstream(work, None, new)
     row = PointRow(region=new.region)
@@ -55,34 +56,38 @@ async def open_service_point(work: Work, new: NewServicePoint) -> ServicePoint:
 
 
 async def list_service_points(work: Work, page: Page) -> Listed[ServicePoint]:
+    """List the service points that the caller may see."""
     return await work.page(select(PointRow), page, PointRow.public)
 
 
 async def get_service_point(work: Work, point_id: UUID) -> ServicePoint:
+    """Return one service point. Raises ServicePointNotFound."""
     return (await work.get(PointRow, point_id, ServicePointNotFound)).public()
 
 
 async def change_service_point(
     work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None
 ) -> ServicePoint:
+    """Change the given fields of an open service point, and validate all fields together."""
     row = await work.lock(PointRow, point_id, ServicePointNotFound)
     work.expect(row, if_match, required=True)
     if row.closed_at is not None:
         raise ServicePointClosed()
-    held = row.public()
+    current = row.public()
     given = change.model_dump(exclude_unset=True)
     try:
-        asked = Asked.model_validate(held.model_dump(include=set(Asked.model_fields)) | given)
+        requirements = Asked.model_validate(current.model_dump(include=set(Asked.model_fields)) | given)
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
         raise InvalidInput(errors=faults_of(faults, given)) from None
-    _check_upstream(work, held, asked)
-    row.ask(asked)
+    _check_upstream(work, current, requirements)
+    row.ask(requirements)
     await work.session.flush()
     return row.public()
 
 
 async def close_service_point(work: Work, point_id: UUID) -> ServicePoint:
+    """Close a service point. Closing it again changes nothing."""
     row = await work.lock(PointRow, point_id, ServicePointNotFound)
     if row.closed_at is None:
         row.closed_at = work.now
@@ -90,15 +95,15 @@ async def close_service_point(work: Work, point_id: UUID) -> ServicePoint:
     return row.public()
 
 
-def _check_upstream(work: Work, held: Asked | None, asked: Asked) -> None:
-    """Only command says what protects which service, and where the edge sends people; never to ourselves."""
-    if asked.slug is None or (held is not None and _protection(held) == _protection(asked)):
+def _check_upstream(work: Work, current: Asked | None, new: Asked) -> None:
+    """Check a change of slug, upstream or `medical`: only command may make it. The upstream must be another system."""
+    if new.slug is None or (current is not None and _protection(current) == _protection(new)):
         return
     if work.actor.role is not Role.COMMAND:
         raise Forbidden()
-    if asked.upstream_url is None:
+    if new.upstream_url is None:
         return
-    host, port = _origin(asked.upstream_url)
+    host, port = _origin(new.upstream_url)
     ours = _own_origins(work.house.settings)
     is_this_machine = host == HERE and port in {port for _, port in ours}
     if (host, port) in ours or is_this_machine:
@@ -106,12 +111,12 @@ def _check_upstream(work: Work, held: Asked | None, asked: Asked) -> None:
 
 
 def _protection(point: Asked) -> tuple[str | None, str | None, bool]:
-    """What decides who reaches which service: a medical point lets strangers in."""
+    """The fields that decide who may reach which service. A medical point lets everybody in."""
     return point.slug, point.upstream_url, point.medical
 
 
 HERE = "127.0.0.1"
-"""How this machine is written, whatever way it is said."""
+"""Stands for every address of this machine."""
 
 
 def _own_origins(settings: Settings) -> set[tuple[str, int | None]]:
@@ -122,8 +127,8 @@ def _origin(url: str) -> tuple[str, int | None]:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     standard = 443 if parts.scheme == "https" else 80
-    found = literal(host)
+    address = literal(host)
     is_here = host == "localhost" or (
-        found is not None and (innermost(found).is_loopback or innermost(found).is_unspecified)
+        address is not None and (innermost(address).is_loopback or innermost(address).is_unspecified)
     )
     return (HERE if is_here else host, parts.port or standard)

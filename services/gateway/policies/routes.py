@@ -1,4 +1,4 @@
-"""Policies: what callers may ask (G2). Who is touched by a rule may read it."""
+"""Routes of policies (G2). Everybody may read them, because the rules concern everybody."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,15 +21,15 @@ from shared.work import Listed
 router = Router(prefix="/gateway/v1/policies", tags=["policies"])
 
 Version = Annotated[int, Path(ge=1, le=1_000_000, description="The version of the policy.", examples=[1])]
-TrialId = Annotated[UUID, Path(description="The trial.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2db1"])]
+TrialId = Annotated[UUID, Path(description="Id of a trial.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2db1"])]
 
 TRIAL_JOB: Any = Annotated[Job, DescribedBy(lambda: TrialJob)]
-"""Any job at run time, because a trial's result fills while it runs. In the document, one of a trial."""
+"""At run time any job, because the result of a trial grows while it runs. In the OpenAPI document a TrialJob."""
 
 
 @router.get("", role=Role.ANYONE)
 async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
-    """List all published versions of the policy that determines codes."""
+    """List all published versions of the policy that decides the colours of codes."""
     return await use_cases.list_policies(work, page)
 
 
@@ -37,16 +37,16 @@ async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
     "/trials", role=Role.COMMAND, status=202, location="/gateway/v1/policies/trials/{id}", response_model=TRIAL_JOB
 )
 async def try_policy(tried: PolicyTried, work: Work) -> Job:
-    """Start a trial of a policy: how many people in your region would get which colour, where and why.
+    """Start a trial of a policy: count how many people in your region would get which colour, where and why.
 
-    No code changes.
+    A trial does not change any code.
     """
     return await use_cases.try_policy(work, tried.policy)
 
 
 @router.get("/trials/{trial_id}", role=Role.COMMAND, raises=[NotFound], response_model=TRIAL_JOB)
 async def get_policy_trial(trial_id: TrialId, work: Work) -> Job:
-    """Show the progress and the findings of a trial."""
+    """Show the progress and the results of a trial."""
     return await jobs.get(work, trial_id, use_cases.TRIAL)
 
 
@@ -58,7 +58,7 @@ async def cancel_policy_trial(trial_id: TrialId, work: Work) -> Job:
 
 @router.get("/{version}", role=Role.ANYONE, raises=[NotFound])
 async def get_policy(version: Version, work: Work) -> PolicyPublished:
-    """Show one published version of the policy, each rule with its source."""
+    """Show one published version of the policy. Each rule names its source."""
     return await use_cases.get_policy(work, version)
 
 
@@ -72,8 +72,8 @@ async def get_policy(version: Version, work: Work) -> PolicyPublished:
     response_model=use_cases.POLICY.proposal,
 )
 async def propose_policy(proposed: PolicyProposed, work: Work) -> Proposal:
-    """Propose the next policy. When a second person approves, it is published and applied to everybody.
+    """Propose the next policy. When a second person approves it, it is published and applied to everybody.
 
-    A trial on all residents must have run before: the same bytes are tried, proposed and approved.
+    A trial of exactly this policy must have succeeded before.
     """
     return await use_cases.propose_policy(work, proposed.policy, proposed.trial_id, proposed.reason)

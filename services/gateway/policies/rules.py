@@ -1,4 +1,4 @@
-"""Policies: what a trial finds. Pure."""
+"""Rules of policies: the results of a trial. Pure functions."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,16 +9,17 @@ from services.gateway.codes.rules import Decision
 COMMUNITY_DIGITS = 12
 
 Before = tuple[str, Colour]
-"""A person's region, and the colour they have."""
+"""A person's region and current colour."""
 
 
-def tally(found: Mapping[str, Any], people: Iterable[tuple[Before, Decision]]) -> dict[str, Any]:
-    """Add people to what a trial has found: how many have which colour then, and of those who change from what to what.
+def tally(result: Mapping[str, Any], people: Iterable[tuple[Before, Decision]]) -> dict[str, Any]:
+    """Add people to the result of a trial and return the new result.
 
-    `changes` counts `green>yellow`, `regions` the same per community, `rules` why the new colour is not green.
+    `colours` counts the new colours, `changes` the changes such as `green>yellow`, `regions` the changes per
+    community, and `rules` the rules that give a changed colour.
     """
-    counts: dict[str, Any] = {name: dict(found.get(name, {})) for name in ("colours", "changes", "rules")}
-    regions = {code: dict(changes) for code, changes in found.get("regions", {}).items()}
+    counts: dict[str, Any] = {name: dict(result.get(name, {})) for name in ("colours", "changes", "rules")}
+    regions = {code: dict(changes) for code, changes in result.get("regions", {}).items()}
     for (region, before), decision in people:
         after = decision.colour
         _count(counts["colours"], after.label)

@@ -1,4 +1,4 @@
-"""Policies: what is said."""
+"""Policies: request and response bodies."""
 
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ def _second() -> dict[str, Any]:
 
 
 class PolicyTried(Said):
-    """A policy to try on everybody."""
+    """A policy for a trial."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"policy": _second()}]})
 
@@ -24,7 +24,7 @@ class PolicyTried(Said):
 
 
 class PolicyProposed(Said):
-    """A policy that was tried, and why it is needed."""
+    """A policy to publish, with its trial and the reason."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -39,12 +39,12 @@ class PolicyProposed(Said):
     )
 
     policy: Policy
-    trial_id: UUID = Field(description="The finished trial of exactly this policy.")
+    trial_id: UUID = Field(description="Id of a succeeded trial of exactly this policy.")
     reason: str = Field(min_length=1, max_length=1_000)
 
 
 class PolicyPublished(Said):
-    """One published version of the rules, and on whose decision it rests."""
+    """One published version of the rules, with the proposal that approved it."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -61,7 +61,7 @@ class PolicyPublished(Said):
 
     version: int
     published_at: datetime
-    proposal_id: UUID | None = Field(description="Null for the first, which came with the system.")
+    proposal_id: UUID | None = Field(description="Null for version 1, which is part of the system.")
     policy: Policy
 
 
@@ -74,18 +74,18 @@ EXAMPLE_FOUND: dict[str, Any] = {
 
 
 class TrialFound(BaseModel):
-    """What a trial has found so far."""
+    """The result of a trial so far."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [EXAMPLE_FOUND]})
 
-    colours: dict[str, int] = Field({}, description="How many people would have each colour.")
-    changes: dict[str, int] = Field({}, description="How many would change, by `from>to`.")
-    regions: dict[str, dict[str, int]] = Field({}, description="`changes`, by the code of the community.")
-    rules: dict[str, int] = Field({}, description="Which rules give the new colour to those who change.")
+    colours: dict[str, int] = Field({}, description="Number of people who would have each colour.")
+    changes: dict[str, int] = Field({}, description="Number of people whose colour would change, by `from>to`.")
+    regions: dict[str, dict[str, int]] = Field({}, description="`changes` by community code.")
+    rules: dict[str, int] = Field({}, description="Number of changed people by the rule that gives the new colour.")
 
 
 class TrialJob(Job):
-    """A trial of a policy: its state, how far it is, and what it has found."""
+    """A trial of a policy: state, progress and result."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -103,4 +103,4 @@ class TrialJob(Job):
         }
     )
 
-    result: TrialFound  # type: ignore[assignment]  # the document's only: at run time it is any job's
+    result: TrialFound  # type: ignore[assignment]  # only for the OpenAPI document

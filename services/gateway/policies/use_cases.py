@@ -1,4 +1,4 @@
-"""Policies: what happens. A policy is tried on everybody, proposed, approved by a second person, and then applied."""
+"""Use cases of policies. A policy is tried, proposed, approved by a second person and then applied to everybody."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -26,72 +26,74 @@ CHUNK = 5_000
 
 
 class PolicyTaken(Problem):
-    """Versions are counted one by one, and each is published once."""
+    """The version is not the current version plus one."""
 
     status = 409
     code = "policy_taken"
     title = Text(zh="该版本号不是下一个版本", en="This is not the next version number")
     fix = Text(
-        zh="请以现行版本加一为版本号，重新试算后提出",
-        en="Use the current version plus one, run a new trial, then propose it",
+        zh="请将版本号设为现行版本号加一，重新试算后再提出",
+        en="Use the current version plus one, run a new trial and propose it again",
     )
 
 
 class PolicyNotTried(Problem):
-    """There is no finished trial of exactly this policy."""
+    """No trial of exactly this policy has succeeded."""
 
     status = 409
     code = "policy_not_tried"
-    title = Text(zh="该政策尚未试算", en="No trial of this policy has been run")
+    title = Text(zh="该赋码规则尚未试算", en="No trial of this policy has succeeded")
     fix = Text(
-        zh="请先对全体居民试算同一份政策，待任务完成后再提出",
-        en="First run a trial of exactly this policy on all residents; propose it when that job has succeeded",
+        zh="请先用同一份规则进行试算，完成后再提出",
+        en="First run a trial of exactly this policy. Propose it when the trial has succeeded",
     )
 
 
-TRIED = text("""
+SELECT_IS_TRIED = text("""
     SELECT EXISTS (
         SELECT FROM jobs WHERE id = :id AND kind = :kind AND state = 'succeeded' AND input ->> 'hash' = :hash
     )
 """)
-NEWEST = text("SELECT max(version) AS version FROM policies")
-PEOPLE = text("""
+SELECT_LATEST_VERSION = text("SELECT max(version) AS version FROM policies")
+SELECT_CODES = text("""
     SELECT resident_id, region, colour, until, colour_after, green_from FROM codes
     WHERE resident_id > :after ORDER BY resident_id LIMIT :limit
 """)
 
 
 async def list_policies(work: Work, page: Page) -> Listed[PolicyPublished]:
-    after = (
+    """List the published versions."""
+    query = (
         select(PolicyRow).where(PolicyRow.version > page.after.seq).order_by(PolicyRow.version).limit(page.limit + 1)
     )
-    return listed((await work.session.scalars(after)).all(), page, _say, lambda row: Place(seq=row.version))
+    return listed((await work.session.scalars(query)).all(), page, _public, lambda row: Place(seq=row.version))
 
 
 async def get_policy(work: Work, version: int) -> PolicyPublished:
+    """Return one published version. Raises NotFound."""
     row = await work.session.get(PolicyRow, version)
     if row is None:
         raise NotFound()
-    return _say(row)
+    return _public(row)
 
 
 async def try_policy(work: Work, policy: Policy) -> Job:
-    """Queue a trial of a policy on everybody within the caller's scope."""
+    """Queue a trial of a policy on all people in the caller's region."""
     document = policy.model_dump(mode="json")
     return await jobs.add(work, TRIAL, work.actor.range[0], {"policy": document, "hash": hash_of(document)})
 
 
 async def propose_policy(work: Work, policy: Policy, trial_id: UUID, reason: str) -> Proposal:
-    """Propose a policy that was tried. What is tried, proposed and approved is the same to the byte."""
+    """Propose a policy. Its trial must have the same hash, so that exactly the tried policy is approved."""
     await _expect_next(work, policy)
-    tried = await work.rows(TRIED, id=trial_id, kind=TRIAL, hash=hash_of(policy.model_dump(mode="json")))
+    tried = await work.rows(SELECT_IS_TRIED, id=trial_id, kind=TRIAL, hash=hash_of(policy.model_dump(mode="json")))
     if not tried[0]["exists"]:
         raise PolicyNotTried(at="/trial_id")
     return await propose(work, POLICY, policy, reason)
 
 
 async def publish_policy(work: Work, policy: Policy, proposal_id: UUID) -> None:
-    """Publish what two people agreed on, and queue its application to everybody, wherever they live."""
+    """Publish an approved policy, and queue its application to all people in all regions."""
     await _expect_next(work, policy)
     work.session.add(
         PolicyRow(version=policy.version, document=policy.model_dump(mode="json"), proposal_id=proposal_id)
@@ -101,13 +103,13 @@ async def publish_policy(work: Work, policy: Policy, proposal_id: UUID) -> None:
 
 
 async def _expect_next(work: Work, policy: Policy) -> None:
-    (newest,) = await work.rows(NEWEST)
-    if policy.version != newest["version"] + 1:
+    (latest,) = await work.rows(SELECT_LATEST_VERSION)
+    if policy.version != latest["version"] + 1:
         raise PolicyTaken(at="/policy/version")
 
 
 async def run_trial(job: Run) -> None:
-    """Find what a policy would make of everybody, and write no code."""
+    """Count the colours that a policy would give to all people. Writes no code."""
     policy = Policy.model_validate(job.input["policy"])
 
     async def count(work: Work, people: Sequence[Any]) -> None:
@@ -122,7 +124,7 @@ async def run_trial(job: Run) -> None:
 
 
 async def run_application(job: Run) -> None:
-    """Evaluate everybody under the policy now in force."""
+    """Evaluate the codes of all people with the published policy."""
 
     async def apply(work: Work, people: Sequence[Any]) -> None:
         await codes.reevaluate(work, [one.resident_id for one in people])
@@ -131,7 +133,7 @@ async def run_application(job: Run) -> None:
 
 
 async def _for_everybody(job: Run, do: Callable[[Work, Sequence[Any]], Awaitable[None]]) -> None:
-    """Chunks of people in the order of their ids, each a transaction, continuing after the last that committed."""
+    """Call `do` for chunks of people in the order of ids, one transaction each. Resumes after the last commit."""
     while True:
         async with job.work() as work:
             people = await _people(work, job.result.get("after"))
@@ -144,10 +146,10 @@ async def _for_everybody(job: Run, do: Callable[[Work, Sequence[Any]], Awaitable
 
 async def _people(work: Work, after: str | None) -> Sequence[Any]:
     values = {"after": UUID(after) if after else codes.NOBODY, "limit": CHUNK}
-    return (await work.session.execute(PEOPLE, values)).all()
+    return (await work.session.execute(SELECT_CODES, values)).all()
 
 
-def _say(row: PolicyRow) -> PolicyPublished:
+def _public(row: PolicyRow) -> PolicyPublished:
     return PolicyPublished(
         version=row.version,
         published_at=row.published_at,

@@ -1,4 +1,4 @@
-"""The sunset: two people declare that the emergency is over, and nothing more is collected (G9).
+"""The sunset: two people declare that the emergency is over, and the system collects no more data (G9).
 
-What was collected is then destroyed by the operator: `fangxian sunset`, docs/retention.md.
+Then the operator destroys the collected data with `fangxian sunset`: see docs/retention.md.
 """

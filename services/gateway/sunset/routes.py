@@ -1,4 +1,4 @@
-"""The sunset: what callers may ask (G9)."""
+"""Routes of the sunset (G9)."""
 
 from services.gateway.sunset import use_cases
 from services.gateway.sunset.schemas import Declared, SunsetProposed
@@ -14,7 +14,7 @@ router = Router(prefix="/gateway/v1/sunset", tags=["sunset"])
 
 @router.get("", role=Role.ANYONE, raises=[NotFound])
 async def get_sunset(work: Work) -> Declared:
-    """Show when and by which decree the emergency ended; 404 while it has not."""
+    """Show when and by which decree the emergency ended. 404 while it has not ended."""
     return await use_cases.get_sunset(work)
 
 
@@ -28,9 +28,9 @@ async def get_sunset(work: Work) -> Declared:
     response_model=SUNSET.proposal,
 )
 async def propose_sunset(proposed: SunsetProposed, work: Work) -> Proposal:
-    """Propose to declare the emergency over. When a second person approves, collecting data ends (410).
+    """Propose to declare the end of the emergency. When a second person approves it, collecting data ends (410).
 
-    Doors no longer check codes, and no visit is stored. This cannot be undone: the operator then deletes the collected
-    data and writes a report. Source: Personal Information Protection Law, article 47.
+    Doors no longer check codes, and no visits are stored. This cannot be undone, because the operator then deletes the
+    collected data and writes a report. Source: Personal Information Protection Law, article 47.
     """
     return await use_cases.propose_sunset(work, proposed)

@@ -1,4 +1,4 @@
-"""The sunset: what is said."""
+"""The sunset: request and response bodies."""
 
 from datetime import date, datetime
 
@@ -10,16 +10,16 @@ DECREE: dict[str, JsonValue] = {"declared_on": "2022-12-26", "decree": "国家�
 
 
 class Declaration(Said):
-    """The emergency is over."""
+    """A declaration that the emergency is over."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [DECREE]})
 
-    declared_on: date = Field(description="The day it ended.")
-    decree: str = Field(min_length=1, max_length=200, description="The number of the decree that says so.")
+    declared_on: date = Field(description="The day on which the emergency ended.")
+    decree: str = Field(min_length=1, max_length=200, description="Number of the decree that ends the emergency.")
 
 
 class SunsetProposed(Said):
-    """That the emergency is over, and why all that was collected is to be destroyed."""
+    """A proposal to declare the end of the emergency, with the reason for destroying the collected data."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"declaration": DECREE, "reason": "应急状态解除，按规定销毁个人信息"}]}
@@ -30,7 +30,7 @@ class SunsetProposed(Said):
 
 
 class Declared(Declaration):
-    """The end of the emergency, as two people declared it."""
+    """The end of the emergency, declared by two people."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{**DECREE, "approved_at": "2022-12-26T10:00:00+08:00"}]})
 

@@ -1,4 +1,4 @@
-"""The sunset: what happens."""
+"""Use cases of the sunset."""
 
 from uuid import UUID
 
@@ -12,40 +12,42 @@ from shared.work import Work
 
 
 class SunsetDeclared(Problem):
-    """It is over already."""
+    """The end of the emergency is already declared."""
 
     status = 409
     code = "sunset_declared"
-    title = Text(zh="应急状态已宣布结束", en="The end of the emergency was already declared")
+    title = Text(zh="已宣布应急状态结束", en="The end of the emergency was already declared")
     fix = Text(zh="无需再次宣布", en="You do not need to declare it again")
 
 
-LOOK = text("SELECT declared_on, decree, approved_at FROM sunset")
-DECLARE = text("""
+SELECT_SUNSET = text("SELECT declared_on, decree, approved_at FROM sunset")
+INSERT_SUNSET = text("""
     INSERT INTO sunset (declared_on, decree, proposal_id, approved_at) VALUES (:declared_on, :decree, :proposal, :now)
 """)
 
 
 async def get_sunset(work: Work) -> Declared:
-    found = await work.rows(LOOK)
-    if not found:
+    """Return the declaration. Raises NotFound while there is none."""
+    rows = await work.rows(SELECT_SUNSET)
+    if not rows:
         raise NotFound()
-    return Declared(**found[0])
+    return Declared(**rows[0])
 
 
 async def propose_sunset(work: Work, proposed: SunsetProposed) -> Proposal:
+    """Propose the declaration. Raises SunsetDeclared."""
     await _expect_none(work)
     return await propose(work, SUNSET, proposed.declaration, proposed.reason)
 
 
 async def declare(work: Work, declaration: Declaration, proposal_id: UUID) -> None:
-    """Declare what two people agreed on. Every process knows within two seconds."""
+    """Store an approved declaration. Every process applies it within two seconds."""
     await _expect_none(work)
-    await work.run(DECLARE, **declaration.model_dump(), proposal=proposal_id, now=work.now)
+    await work.run(INSERT_SUNSET, **declaration.model_dump(), proposal=proposal_id, now=work.now)
 
 
 async def _expect_none(work: Work) -> None:
-    if await work.rows(LOOK):
+    if await work.rows(SELECT_SUNSET):
         raise SunsetDeclared()
 
 

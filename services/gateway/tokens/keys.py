@@ -1,8 +1,8 @@
-"""The keys that codes and receipts are signed with, as this process holds them.
+"""The keys that sign codes and receipts, as loaded in this process.
 
-`code-hmac.key` holds the seeds, one or several. A new one is published from the moment it lies there, and signs when
-its time has come (`nbf`); what an older one signed is good until its last code has ended (`exp`). So a rotation leaves
-no gap, and needs no restart.
+`code-hmac.key` contains one or more seeds. A new key is published as soon as it is in the file, and signs from `nbf`
+on. An older key is trusted until `exp`, when its last code has expired. So a rotation leaves no gap and needs no
+restart.
 """
 
 from base64 import urlsafe_b64encode
@@ -20,14 +20,14 @@ FILE = "code-hmac.key"
 
 @dataclass
 class Keys:
-    """The key that signs, and all that are trusted. Both mappings stay the same object: the hot paths hold them."""
+    """The signing key and all trusted keys. Both mappings are updated in place, because the fast paths hold them."""
 
     current: Key
     others: tuple[Key, ...] = ()
     secrets: dict[bytes, bytes] = field(default_factory=dict)
-    """What codes are read with online."""
+    """Secrets by key id that verify codes online."""
     receipt_secrets: dict[bytes, bytes] = field(default_factory=dict)
-    """What receipts are read with."""
+    """Secrets by key id that verify receipts."""
     _versions: Sequence[Version] = ()
     _watched: Watched | None = None
     _file: Path | None = None
@@ -37,14 +37,14 @@ class Keys:
 
     @classmethod
     def from_files(cls, directory: Path) -> Self:
-        """Read them from a directory."""
+        """Read the keys from a directory."""
         file = directory / FILE
         versions = key_files.read(file)
         current, others = _chosen(versions)
         return cls(current, others, _versions=versions, _watched=Watched(file), _file=file)
 
     def refresh(self) -> None:
-        """Follow the file and the clock."""
+        """Reload the file if it changed, and switch keys when their time comes."""
         if self._watched is None or self._file is None:
             return
         if self._watched.changed():
@@ -55,17 +55,17 @@ class Keys:
             self._trust()
 
     def _trust(self) -> None:
-        _become(self.secrets, secrets_of(self.all))
-        _become(self.receipt_secrets, {key.id: key.receipt_secret for key in self.all})
+        _replace_in_place(self.secrets, secrets_of(self.all))
+        _replace_in_place(self.receipt_secrets, {key.id: key.receipt_secret for key in self.all})
 
     @property
     def all(self) -> tuple[Key, ...]:
-        """All, the one that signs first."""
+        """All keys; the signing key is the first."""
         return (self.current, *self.others)
 
     @property
     def public(self) -> list[dict[str, Any]]:
-        """What devices read codes with offline, as JWKs (RFC 8037). `kid` is the hexadecimal key id inside a code."""
+        """The public keys for offline devices, as JWKs (RFC 8037). `kid` is the key id of a code in hexadecimal."""
         return [
             {
                 "kty": "OKP",
@@ -86,8 +86,8 @@ def _chosen(versions: Sequence[Version]) -> tuple[Key, tuple[Key, ...]]:
     return Key(current.secret), tuple(Key(one.secret) for one in others)
 
 
-def _become(held: dict[bytes, bytes], wanted: Mapping[bytes, bytes]) -> None:
-    """Make a mapping another, with no moment in between at which a trusted key is missing."""
-    held.update(wanted)
-    for key_id in held.keys() - wanted.keys():
-        del held[key_id]
+def _replace_in_place(mapping: dict[bytes, bytes], new: Mapping[bytes, bytes]) -> None:
+    """Make a mapping equal to another. New keys are added first, so that no trusted key is missing at any moment."""
+    mapping.update(new)
+    for key_id in mapping.keys() - new.keys():
+        del mapping[key_id]

@@ -1,7 +1,7 @@
-"""GET /gateway/v1/code: a resident's own code, with the token of this minute. Hot, so it stands before the framework.
+"""GET /gateway/v1/code: a resident's own code with the token of this minute. On the fast path, without the framework.
 
-Those who ask while a connection is busy are read together. The connection works under the residents' database role, and
-before each batch its scope is made to be those who ask: so it can read nobody else's code.
+Requests that arrive while the connection is busy are read in one batch. The connection has the residents' database
+role. Before each batch its scope is set to the residents of the batch, so row-level security hides all other codes.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,21 +31,21 @@ from shared.http.route import Route
 from shared.http.router import Router
 from shared.problems import Fault, Forbidden, InvalidInput, NotFound, Text, language_of
 
-ENTER = "select set_config('scope.residents', $1, false)"
-READ = """
+SET_SCOPE = "select set_config('scope.residents', $1, false)"
+SELECT_CODES = """
 select resident_id, colour, until, colour_after, green_from, last_negative, policy, reasons::text
 from gateway.codes where resident_id = any($1::uuid[])
 """
-POLICY = "select document::text from gateway.policies where version = $1"
+SELECT_POLICY = "select document::text from gateway.policies where version = $1"
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder(enc_hook=vars).encode
-"""Models by their fields: byte for byte what pydantic makes of them, in a third of the time."""
+"""Encodes models by their fields. The bytes equal those of pydantic, in a third of the time."""
 _IS_UUID = Text(zh="应为 UUID", en="This must be a UUID")
 
 
 class KeptCode(NamedTuple):
-    """What is kept of one person's code."""
+    """The stored code of one person."""
 
     resident_id: UUID
     colour: int
@@ -58,28 +58,28 @@ class KeptCode(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A code, and the policy it follows from."""
+    """A code with its policy."""
 
     code: KeptCode
     policy: Policy
 
 
 OwnCodes: TypeAlias = Batcher[UUID, Found]
-"""Reads the codes of those who ask, many at once. Raises Unavailable or NotFound."""
+"""Reads codes by resident id, many in one batch. Raises Unavailable or NotFound."""
 
 
 def codes_over(connect: Connect) -> OwnCodes:
-    """What reads codes while it is entered."""
+    """Return a batcher that reads codes. It runs while it is entered as a context manager."""
     policies: dict[int, Policy] = {}
 
     async def prepare(connection: asyncpg.Connection) -> RunBatch[UUID, Found]:
-        enter, read = await connection.prepare(ENTER), await connection.prepare(READ)
+        set_scope, select_codes = await connection.prepare(SET_SCOPE), await connection.prepare(SELECT_CODES)
 
         async def run(ids: Sequence[UUID]) -> Sequence[Found | Exception]:
-            await enter.fetch("{" + ",".join(map(str, ids)) + "}")
-            codes = {row[0]: _kept(row) for row in await read.fetch(ids)}
+            await set_scope.fetch("{" + ",".join(map(str, ids)) + "}")
+            codes = {row[0]: _kept(row) for row in await select_codes.fetch(ids)}
             for version in {code.policy for code in codes.values()} - policies.keys():
-                policies[version] = policy_of_document(version, await connection.fetchval(POLICY, version))
+                policies[version] = policy_of_document(version, await connection.fetchval(SELECT_POLICY, version))
             return [Found(code, policies[code.policy]) if (code := codes.get(one)) else NotFound() for one in ids]
 
         return run
@@ -89,7 +89,7 @@ def codes_over(connect: Connect) -> OwnCodes:
 
 @dataclass(frozen=True)
 class OwnCodeEndpoint:
-    """Shows a resident the code of their own or of a dependant."""
+    """Shows residents their own code or that of a dependant."""
 
     codes: OwnCodes
     authenticate: Callable[[Scope], Actor]
@@ -98,26 +98,27 @@ class OwnCodeEndpoint:
     yellow: YellowName
 
     async def handle(self, scope: Scope, _: bytes) -> Answer:
-        """The code as it is now, in the reader's language, with the text for the QR."""
+        """Return the current code in the reader's language, with the content of the QR code."""
         actor = scope["state"]["actor"] = self.authenticate(scope)
         if actor.role is not Role.RESIDENT:
             raise Forbidden()
-        resident_id = person_of(actor, _asked(scope["query_string"]))
+        resident_id = person_of(actor, _requested_id(scope["query_string"]))
         code, policy = await self.codes.ask(resident_id)
         now = self.now()
         token = token_of(code, self.keys.current, now, actor)
-        said = in_words(code, policy, now, language_of(_language(scope)), token, yellow=self.yellow)
-        return Answer(200, _encode(vars(said)))
+        payload = in_words(code, policy, now, language_of(_language(scope)), token, yellow=self.yellow)
+        return Answer(200, _encode(vars(payload)))
 
     def route(self) -> Route:
-        """Where it is asked, and what it promises."""
+        """Declare the route: path, roles, problems and documentation."""
         router = Router(prefix="/gateway/v1/code", tags=["codes"])
 
         @router.get("", role=Role.RESIDENT, raises=[NotBound, NotFound], response_model=CodeShown)
         async def show_own_code(spoken: Spoken = None, resident_id: Dependant = None) -> None:
-            """Show your own code, its reasons, how each ends, and the text for the QR of this minute.
+            """Show your own code, its reasons, how each reason ends, and the content of the QR code for this minute.
 
-            Available for every colour. With `resident_id` a guardian shows the code of a dependant; the QR says so.
+            Available for every colour. With `resident_id` a guardian shows the code of a dependant. The QR code then
+            also contains the guardian.
             """
 
         return hot(router, Hot(self.handle))
@@ -125,7 +126,7 @@ class OwnCodeEndpoint:
 
 Dependant = Annotated[
     UUID | None,
-    Query(description="A dependant, to show their code.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"]),
+    Query(description="Id of a dependant whose code to show.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"]),
 ]
 
 
@@ -135,7 +136,7 @@ def _kept(row: asyncpg.Record) -> KeptCode:
 
 
 def token_of(code: KeptCode, key: Key, now: datetime, actor: Actor) -> str:
-    """The text for the QR: it says what time alone will make of the colour, for devices that check it offline."""
+    """Return the content of the QR code. For offline devices it includes how the colour changes by time alone."""
     colour = colour_at(code, now)
     until, after = code.until, code.colour_after
     if until is not None and now >= until:
@@ -146,18 +147,18 @@ def token_of(code: KeptCode, key: Key, now: datetime, actor: Actor) -> str:
     return issue(subject, key, now, shown_by=None if code.resident_id == actor.resident_id else actor.resident_id)
 
 
-def _asked(query: bytes) -> UUID | None:
-    asked = parse_qs(query.decode("ascii", "replace")).get("resident_id") if query else None
+def _requested_id(query: bytes) -> UUID | None:
+    values = parse_qs(query.decode("ascii", "replace")).get("resident_id") if query else None
     try:
-        return UUID(asked[-1]) if asked else None
+        return UUID(values[-1]) if values else None
     except ValueError:
         fault = Fault("uuid_parsing", _IS_UUID, parameter="resident_id", place="query")
         raise InvalidInput(errors=[fault]) from None
 
 
-def person_of(actor: Actor, asked: UUID | None) -> UUID:
-    """Whose code is shown. Somebody else's is as unknown as nobody's."""
-    person = asked or actor.resident_id
+def person_of(actor: Actor, requested: UUID | None) -> UUID:
+    """Return whose code to show. Raises NotBound, or NotFound if the caller may not act for the person."""
+    person = requested or actor.resident_id
     if person is None:
         raise NotBound()
     if person not in actor.residents:

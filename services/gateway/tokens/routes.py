@@ -1,4 +1,4 @@
-"""Tokens: the QR of a code, and the keys to check it with offline (G3)."""
+"""Routes of code tokens: the QR code, and the keys that verify it offline (G3)."""
 
 import io
 from collections.abc import Sequence
@@ -31,18 +31,18 @@ PICTURE = {
 
 
 class Svg(Response):
-    """A picture."""
+    """A response with an SVG image."""
 
     media_type = "image/svg+xml"
 
 
 def picture(codes: OwnCodes, keys: Keys) -> Router:
-    """The route that draws the QR."""
+    """Return the route that draws the QR code."""
     router = Router(prefix="/gateway/v1/code.svg", tags=["codes"])
 
     @router.get("", role=Role.RESIDENT, raises=[NotBound, NotFound, NotAcceptable], response_class=Svg, extra=PICTURE)
     async def draw_own_code(request: Request, caller: Caller, resident_id: Dependant = None) -> Svg:
-        """Draw the QR of your own code or a dependant's code, for this minute, as SVG."""
+        """Draw the QR code of your own code or of a dependant's code for this minute, as SVG."""
         check_accept(request, ("image/svg+xml",))
         code, _ = await codes.ask(person_of(caller, resident_id))
         return Svg(_drawn(token_of(code, keys.current, clock.now(), caller)))
@@ -51,9 +51,9 @@ def picture(codes: OwnCodes, keys: Keys) -> Router:
 
 
 def well_known(keys: Keys) -> Sequence[BaseRoute]:
-    """The public keys, for devices that check codes with no network, and vectors to test such a device with.
+    """Return the routes of the public keys, for devices that verify codes offline, and of test vectors for them.
 
-    A new key is there before it signs.
+    A new key is published before it signs.
     """
 
     async def code_keys(_: Request) -> Response:
@@ -68,7 +68,7 @@ def well_known(keys: Keys) -> Sequence[BaseRoute]:
 
 
 def _drawn(token: str) -> bytes:
-    """Correction at level L at least, and as much more as the same size holds."""
+    """Draw a QR code with error correction L, or a higher level if the symbol does not become larger."""
     out = io.BytesIO()
     segno.make_qr(token, error="l", boost_error=True).save(out, kind="svg", border=4, scale=4, xmldecl=False)
     return out.getvalue()

@@ -1,17 +1,18 @@
-"""The code a person shows: a short signed text for a QR, with a form for online and one for offline checking in it.
+"""The token in a person's QR code: a short signed text that can be verified online and offline.
 
     FX1. + base64url of  key id 4 | kind 1 | resident 16 | issued 4 | colours 1 | until 4 | last negative 4
                          | who shows 16 (proxy only) | seal 11 | signature 64 | check 2        (all big-endian)
 
-- *seal*: HMAC-SHA-256 over all before it, cut to 88 bits. The server checks this one only: 4 µs, not 200.
-- *signature*: Ed25519 over all before it, the seal included. Devices check it with public keys and no network.
-- *check*: CRC-16 over all before it, so that a misread QR is told from a forged one, whichever way it is read.
+- *seal*: HMAC-SHA-256 over everything before it, cut to 88 bits. The server verifies only the seal: 4 µs instead of
+  200 µs for the signature.
+- *signature*: Ed25519 over everything before it, with the seal. Devices verify it with public keys, without network.
+- *check*: CRC-16 over everything before it. It distinguishes a misread QR code from a forged one, online and offline.
 
-The bits that one way of checking does not rely on (the signature online) can be changed only by whoever also mends the
-check, and mean nothing there. 152 characters fit QR version 8 at level M; a proxy's 174 at level L.
+Online, the signature is not verified. Somebody who changes it must also correct the check, and gains nothing. 152
+characters fit QR version 8 at level M; the 174 of a proxy fit at level L.
 
-Two kinds. *Live*: issued on the whole minute, good for two. *Proxy*: the same, with who shows it (a guardian for a
-child or an elder). Only the server's way of reading is here; `shared/code_tokens.py` reads by the signature.
+There are two kinds. *Live*: issued on the whole minute, valid for two minutes. *Proxy*: the same, with the person who
+shows it (a guardian for a child or an elder). This module verifies the seal; `shared/code_tokens.py` the signature.
 """
 
 import hashlib
@@ -52,41 +53,41 @@ _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 @dataclass(frozen=True)
 class Key:
-    """One signing key: 32 secret bytes, of which the signing key, the sealing secret and the public id are made.
+    """One key: 32 secret bytes, from which the signing key, the HMAC secrets and the public id are derived.
 
-    Two are valid at once: a new one is published to the devices before it signs, and the old one is trusted until its
-    last code has expired. So a rotation leaves no gap.
+    During a rotation two keys are valid: the new key is published to devices before it signs, and the old one is
+    trusted until its last code has expired.
     """
 
     seed: bytes
 
     def __post_init__(self) -> None:
         if len(self.seed) != 32:
-            raise ValueError("a key is made of 32 bytes")
+            raise ValueError("a key must have 32 bytes")
 
     @cached_property
     def private(self) -> Ed25519PrivateKey:
-        """What signs for offline readers."""
+        """The Ed25519 key that signs for offline devices."""
         return Ed25519PrivateKey.from_private_bytes(self._derived(b"signature"))
 
     @cached_property
     def public(self) -> bytes:
-        """The 32 bytes that devices are given."""
+        """The 32 bytes of the public key, for devices."""
         return self.private.public_key().public_bytes_raw()
 
     @cached_property
     def id(self) -> bytes:
-        """Four bytes that follow from the public key, so that keys of other regions need no registry of ids."""
+        """Four bytes derived from the public key, so that regions need no common registry of key ids."""
         return hashlib.sha256(self.public).digest()[:4]
 
     @cached_property
     def secret(self) -> bytes:
-        """What seals for online readers."""
+        """The HMAC secret of codes, verified online."""
         return self._derived(b"seal")
 
     @cached_property
     def receipt_secret(self) -> bytes:
-        """What seals receipts: never the secret of codes, so that neither can be passed off as the other."""
+        """The HMAC secret of receipts. It differs from that of codes, so that neither can be used as the other."""
         return self._derived(b"receipt")
 
     def _derived(self, use: bytes) -> bytes:
@@ -94,7 +95,7 @@ class Key:
 
 
 class Subject(NamedTuple):
-    """Whose code it is and what it says. `until` and `colour_after`: what time alone will make of the colour."""
+    """The content of a token. `until` and `colour_after` say how the colour changes by time alone."""
 
     resident_id: UUID
     colour: Colour
@@ -104,27 +105,30 @@ class Subject(NamedTuple):
 
 
 def issue(subject: Subject, key: Key, now: datetime, *, shown_by: UUID | None = None) -> str:
-    """The text to show in this minute. The same state in the same minute is signed once."""
+    """Return the token of this minute. Signing is cached: the same content in the same minute is signed once."""
     kind = Kind.LIVE if shown_by is None else Kind.PROXY
     return _signed(_packed(subject, kind, key, now, shown_by), key)
 
 
 class Whose(NamedTuple):
-    """Whose code it is, and who shows it if that is somebody else."""
+    """The person of a code, and the guardian who shows it, if any."""
 
     resident_id: UUID
     shown_by: UUID | None
 
 
 def whose_online(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Whose:
-    """Whose code it is, by its seal; raises BadToken. For the door, which asks the rest where it is true."""
+    """Return whose code it is, after verifying the seal. Raises BadToken.
+
+    The colour in the token is not used online, because the database has the current one.
+    """
     body = _unsealed(text, secrets)
     _check_time(body, now)
     return Whose(id_of(body[5:21]), shown_by_of(body))
 
 
 def secrets_of(keys: Iterable[Key]) -> dict[bytes, bytes]:
-    """What the server reads codes with: the current key and the one before or after it."""
+    """The HMAC secrets by key id, with which the server verifies codes."""
     return {key.id: key.secret for key in keys}
 
 
@@ -144,12 +148,15 @@ def _signed(body: bytes, key: Key) -> str:
 
 
 def to_text(raw: bytes) -> str:
-    """URL-safe base64 with no padding, without the layers above the one function that makes it."""
+    """Encode as URL-safe base64 without padding. Calls binascii directly, because this is on the fast path."""
     return b2a_base64(raw, newline=False).translate(_TO_URL_SAFE, b"=").decode()
 
 
 def sealed(body: bytes, secret: bytes, size: int) -> bytes:
-    """HMAC-SHA-256 of a body (RFC 2104), cut to a size. Of its two hashes, begun already: half the cost of `hmac`."""
+    """Return HMAC-SHA-256 of a body (RFC 2104), cut to a size.
+
+    The two inner hash states are cached, which halves the cost compared with `hmac`.
+    """
     begun_inner, begun_outer = _begun(secret)
     inner, outer = begun_inner.copy(), begun_outer.copy()
     inner.update(body)
@@ -159,13 +166,13 @@ def sealed(body: bytes, secret: bytes, size: int) -> bytes:
 
 @lru_cache(maxsize=64)
 def _begun(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
-    """The inner and the outer hash of a seal with nothing in it yet. A secret is never longer than a block."""
+    """The inner and outer hash states of an HMAC after the key. A secret is never longer than a block."""
     block = secret.ljust(64, b"\0")
     return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
 def _unsealed(text: str, secrets: Mapping[bytes, bytes]) -> bytes:
-    """What stands before the seal, if the seal is ours."""
+    """Return the bytes before the seal, if the seal is valid. Raises BadToken."""
     raw = opened(text)
     secret = secrets.get(raw[:4])
     if secret is None:

@@ -1,8 +1,8 @@
-"""The door: each scan becomes one visit on disk, with its verdict, before it is answered.
+"""Verifications in batches: each scan is written as one visit, with its verdict, before the caller gets an answer.
 
-One statement reads the codes of a whole batch, picks each outcome and writes the visits. It reads the truth itself:
-there is no cache of codes or points. The answer is what the visit says and nothing else, so a repeated scan id is
-answered from its visit, as before, and is one visit.
+One statement reads the codes of a whole batch, selects each outcome and writes the visits. It reads the tables, because
+there is no cache of codes or points. The answer is made from the stored visit only, so a repeated scan id gets the same
+answer and creates no second visit.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,26 +16,26 @@ from services.gateway.batcher import LARGEST_BATCH, Batcher, Connect, RunBatch
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
 from services.gateway.verifications.rules import LOWEST_FEVER_TENTHS, Outcome
 
-_ASKED = "scan_id, at, point_id, resident_id, shown_by, temperature_tenths"
+_SCAN_COLUMNS = "scan_id, at, point_id, resident_id, shown_by, temperature_tenths"
 _UNNEST = "unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::uuid[], $5::uuid[], $6::smallint[])"
-_ANSWERED = "scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at"
-_RECORD = f"""
+_VISIT_COLUMNS = "scan_id, point_id, resident_id, colour, outcome, receipt_seconds, decided_at"
+_INSERT_VISITS = f"""
 insert into gateway.visits (
     scan_id, at, point_id, resident_id, shown_by, region, colour, outcome, temperature_tenths, receipt_seconds,
     decided_at
 )
 select
-    asked.scan_id, asked.at, asked.point_id, asked.resident_id, asked.shown_by, point.region, seen.colour,
+    scan.scan_id, scan.at, scan.point_id, scan.resident_id, scan.shown_by, point.region, seen.colour,
     get_byte(
         point.outcomes,
         4 * seen.colour
         + 2 * coalesce(code.last_negative >= $7 - point.negative_within, false)::int
-        + coalesce(asked.temperature_tenths >= point.fever_tenths, false)::int
+        + coalesce(scan.temperature_tenths >= point.fever_tenths, false)::int
     ),
-    asked.temperature_tenths, point.receipt_seconds, $7
-from {{asked}}
-join gateway.points as point on point.id = asked.point_id and point.closed_at is null
-left join gateway.codes as code on code.resident_id = asked.resident_id
+    scan.temperature_tenths, point.receipt_seconds, $7
+from {{scans}}
+join gateway.points as point on point.id = scan.point_id and point.closed_at is null
+left join gateway.codes as code on code.resident_id = scan.resident_id
 cross join lateral (
     select case
         when code.resident_id is null then 0
@@ -44,43 +44,44 @@ cross join lateral (
         else code.colour
     end as colour
 ) as seen
-order by asked.scan_id
+order by scan.scan_id
 on conflict do nothing
-returning {_ANSWERED}
+returning {_VISIT_COLUMNS}
 """  # noqa: S608 (names of columns)
-RECORD_VISITS = _RECORD.format(asked=f"{_UNNEST} as asked ({_ASKED})")
-"""`seen` is `colour_at` of codes/rules.py. What `get_byte` picks is `outcomes` of rules.py; a test holds both together.
+RECORD_VISITS = _INSERT_VISITS.format(scans=f"{_UNNEST} as scan ({_SCAN_COLUMNS})")
+"""`seen` repeats `colour_at` of codes/rules.py; `get_byte` reads from `outcomes` of rules.py. A test compares them.
 
-Sorted by scan id, so that two batches holding the same scans cannot deadlock. A scan that is there already, or whose
-point nobody knows or that is closed, returns no row.
+The rows are sorted by scan id, so that two batches with the same scans cannot deadlock. No row is returned for a scan
+that is stored already, or whose point is unknown or closed.
 """
 
 RECORD_FEVERS = f"""
-with asked ({_ASKED}) as materialized (select * from {_UNNEST}), hot as materialized (
-    select distinct on (asked.scan_id) asked.*, point.region from asked
-    join gateway.points as point on point.id = asked.point_id and asked.temperature_tenths >= point.fever_tenths
-), recorded as ({_RECORD.format(asked="asked")}), told as (
+with scan ({_SCAN_COLUMNS}) as materialized (select * from {_UNNEST}), fever as materialized (
+    select distinct on (scan.scan_id) scan.*, point.region from scan
+    join gateway.points as point on point.id = scan.point_id and scan.temperature_tenths >= point.fever_tenths
+), recorded as ({_INSERT_VISITS.format(scans="scan")}), published as (
     insert into gateway.feed (epoch, type, subject, version, region, change, urgent, data)
     select
-        (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', hot.scan_id, 1, hot.region, 'measured', true,
+        (select max(epoch) from gateway.feed_epochs), 'gateway.fever.v1', fever.scan_id, 1, fever.region, 'measured',
+        true,
         json_build_object(
-            'id', hot.scan_id, 'version', 1, 'region', hot.region, 'resident_id', hot.resident_id,
-            'point_id', hot.point_id, 'celsius', round(hot.temperature_tenths / 10.0, 1), 'measured_at', hot.at
+            'id', fever.scan_id, 'version', 1, 'region', fever.region, 'resident_id', fever.resident_id,
+            'point_id', fever.point_id, 'celsius', round(fever.temperature_tenths / 10.0, 1), 'measured_at', fever.at
         )
-    from hot join recorded on recorded.scan_id = hot.scan_id
+    from fever join recorded on recorded.scan_id = fever.scan_id
 )
-select {_ANSWERED} from recorded
+select {_VISIT_COLUMNS} from recorded
 """  # noqa: S608 (names of columns)
-"""The same, and puts each fever on the feed in the same transaction. A scan that is repeated is not told again.
+"""As RECORD_VISITS, and writes each fever to the feed in the same transaction. A repeated scan publishes nothing.
 
-It takes the temperature from what is asked: a door may write temperatures, and read none.
+The temperature comes from the parameters, because the door's database role may write temperatures but not read them.
 """
 
 FIND_VISITS = """
 select visit.scan_id, visit.point_id, visit.resident_id, visit.colour, visit.outcome, visit.receipt_seconds,
     visit.decided_at
-from unnest($1::uuid[], $2::timestamptz[]) as asked (scan_id, at)
-join gateway.visits as visit on visit.at = asked.at and visit.scan_id = asked.scan_id
+from unnest($1::uuid[], $2::timestamptz[]) as scan (scan_id, at)
+join gateway.visits as visit on visit.at = scan.at and visit.scan_id = scan.scan_id
 """
 
 
@@ -96,7 +97,7 @@ class Scan(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """What is on disk of a scan. `colour` is 0 for a person nobody knows."""
+    """The stored visit of a scan. `colour` is 0 for an unknown person."""
 
     scan_id: UUID
     point_id: UUID
@@ -108,20 +109,20 @@ class Visit(NamedTuple):
 
     @property
     def said(self) -> Outcome:
-        """The verdict, and what it rests on."""
+        """The verdict and its reason."""
         return Outcome.of(self.outcome)
 
 
 Door: TypeAlias = Batcher[Scan, Visit]
-"""The engine behind verifications. Asked about a scan, it answers with its visit, once that is on disk.
+"""Records scans and returns their visits once they are on disk.
 
-It raises Unavailable, ServicePointNotFound or ScanIdTaken. A caller that goes away while its scan is being written
-leaves a visit behind; that is what happened.
+Raises Unavailable, ServicePointNotFound or ScanIdTaken. If a caller disconnects while its scan is being written, the
+visit is kept, because the scan did take place.
 """
 
 
 def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: int = LARGEST_BATCH) -> Door:
-    """A door that is not open yet: open while it is entered."""
+    """Return a batcher of verifications. It runs while it is entered as a context manager."""
 
     async def prepare(connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:
         record = await connection.prepare(RECORD_VISITS)
@@ -144,7 +145,7 @@ def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: i
 
 
 def _may_be_fever(scan: Scan) -> bool:
-    """Whether a temperature reaches the lowest limit that any point can have: only then a fever is looked for."""
+    """Whether a temperature reaches the lowest fever limit that a point can set. Only then is RECORD_FEVERS needed."""
     return scan.temperature_tenths is not None and scan.temperature_tenths >= LOWEST_FEVER_TENTHS
 
 

@@ -1,4 +1,4 @@
-"""POST /gateway/v1/verifications: the hottest route, so it stands in front of the framework (shared/http/hot.py)."""
+"""POST /gateway/v1/verifications. It gets the most requests, so it bypasses the framework (shared/http/hot.py)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ from shared.http.router import Router
 from shared.problems import LANGUAGES, ClockAhead, Forbidden, Language, Sunset, language_of
 
 LONGEST_BODY_BYTES = 4_096
-"""The longest token whose every character is a pair of escapes, 12 bytes each, and the rest."""
+"""The longest token with each character written as two JSON escapes (12 bytes), plus the other fields."""
 
 
-class _Asked(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A Verification, read quickly."""
+class _FastVerification(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A Verification, decoded by msgspec."""
 
     scan_id: UUID
     token: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
@@ -44,7 +44,7 @@ class _Asked(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 @dataclass(frozen=True)
 class VerificationEndpoint:
-    """Checks a code, writes the visit, answers. `authenticate` gives the actor, whose party is the service point."""
+    """Checks a code and records the visit. `authenticate` returns the actor; its party is the service point."""
 
     door: Door
     authenticate: Callable[[Scope], Actor]
@@ -53,7 +53,7 @@ class VerificationEndpoint:
     is_over: Callable[[], bool] = lambda: False
 
     async def handle(self, scope: Scope, body: bytes) -> Answer:
-        """The answer to one scan, once its visit is on disk."""
+        """Answer one scan after its visit is on disk."""
         actor = self.authenticate(scope)
         if actor.role not in Role.DOOR:
             raise Forbidden()
@@ -64,7 +64,7 @@ class VerificationEndpoint:
         return Answer(201, _encode(self._answer(visit, actor, _language_of(scope))), location=location)
 
     def route(self) -> Route:
-        """Where it is asked, and what it promises."""
+        """Declare the route: path, roles, problems and documentation."""
         router = Router(prefix="/gateway/v1/verifications", tags=["service points"])
 
         @router.post(
@@ -76,32 +76,32 @@ class VerificationEndpoint:
             response_model=Verified,
             raises=[*set(BY_FAULT.values()), ClockAhead, ClockBehind, ScanIdNotV7, ScanIdTaken, ServicePointNotFound],
         )
-        async def verify_code(asked: Verification) -> None:
+        async def verify_code(verification: Verification) -> None:
             """Check a person's code at a service point and record the visit.
 
-            The caller's token names the service point. A doorkeeper gets one of three verdicts, `pass`, `register` or
-            `turn_back`, and never the reason; a checkpoint gets the reason too. `word` is the verdict in the language
-            of `Accept-Language`, to show on the device. A person who passes gets a receipt for this person and this
-            point. The same scan id gets the same answer, and is one visit. Source: articles 4 and 6.
+            The access token names the service point. The verdict is `pass`, `register` or `turn_back`. `why` gives the
+            reason; a doorkeeper never gets it. `word` is the verdict in the language of `Accept-Language`, to show on
+            the device. If the person passes, the answer contains a receipt for this person and this point. A repeated
+            scan id gets the same answer and does not create a second visit. Source: articles 4 and 6.
             """
 
         return hot(router, Hot(self.handle, LONGEST_BODY_BYTES))
 
-    def _scan(self, asked: Verification | _Asked, actor: Actor) -> Scan:
-        """The scan that a request is about, by its code. A code that cannot be read is nobody's visit."""
+    def _scan(self, verification: Verification | _FastVerification, actor: Actor) -> Scan:
+        """Make a scan of a request. If the code cannot be read, this raises a problem and no visit is recorded."""
         now = self.now()
-        at = _time_of(asked.scan_id, now)
+        at = _time_of(verification.scan_id, now)
         try:
-            whose = whose_online(asked.token, self.keys.secrets, now)
+            whose = whose_online(verification.token, self.keys.secrets, now)
         except BadToken as bad:
             raise BY_FAULT[bad.fault](at="/token") from None
-        celsius = asked.temperature_celsius
+        celsius = verification.temperature_celsius
         temperature = None if celsius is None else tenths(celsius)
-        return Scan(asked.scan_id, at, _point_of(actor.party), *whose, temperature)
+        return Scan(verification.scan_id, at, _point_of(actor.party), *whose, temperature)
 
     def _answer(self, visit: Visit, actor: Actor, language: Language) -> Verified:
         verdict, why = visit.said
-        said: Verified = {
+        payload: Verified = {
             "scan_id": visit.scan_id,
             "verdict": _LABELS[verdict],
             "word": _WORDS[language][verdict],
@@ -111,11 +111,11 @@ class VerificationEndpoint:
             admitted = receipts.Receipt(
                 visit.resident_id, visit.point_id, visit.scan_id, visit.decided_at, visit.receipt_seconds
             )
-            said["receipt"] = receipts.write(admitted, self.keys.current)
-            said["receipt_expires_at"] = admitted.expires_at
+            payload["receipt"] = receipts.write(admitted, self.keys.current)
+            payload["receipt_expires_at"] = admitted.expires_at
         if actor.role is not Role.DOORKEEPER:
-            said["why"] = why.label
-        return said
+            payload["why"] = why.label
+        return payload
 
 
 _LABELS = {verdict: verdict.label for verdict in Verdict}
@@ -123,7 +123,7 @@ _WORDS = {language: {verdict: text.say(language) for verdict, text in WORDS.item
 
 
 def _language_of(scope: Scope) -> Language:
-    """The language of the answer. `language_of` caches what it parses."""
+    """The language of the answer. `language_of` caches parsed headers."""
     for name, value in scope["headers"]:
         if name == b"accept-language":
             return language_of(value.decode("latin-1"))
@@ -133,18 +133,18 @@ def _language_of(scope: Scope) -> Language:
 _encode = msgspec.json.Encoder().encode
 
 
-_decode = msgspec.json.Decoder(_Asked).decode
+_decode = msgspec.json.Decoder(_FastVerification).decode
 
 
-def _parsed(body: bytes) -> Verification | _Asked:
-    """What is asked. What is plainly right is read quickly; all else by the reader that knows what is wrong with it."""
+def _parsed(body: bytes) -> Verification | _FastVerification:
+    """Decode a body with msgspec if it is plainly valid, otherwise with pydantic, which reports each fault."""
     try:
-        asked = _decode(body)
+        verification = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return bodies.parsed(Verification, body)
-    keys = 2 if asked.temperature_celsius is None else 3
-    is_plain = b"\\" not in body and strict_json.keys_at_most(body) == keys  # so none is written twice
-    return asked if is_plain else bodies.parsed(Verification, body)
+    keys = 2 if verification.temperature_celsius is None else 3
+    is_plain = b"\\" not in body and strict_json.keys_at_most(body) == keys  # so no key occurs twice
+    return verification if is_plain else bodies.parsed(Verification, body)
 
 
 def _time_of(scan_id: UUID, now: datetime) -> datetime:

@@ -1,14 +1,14 @@
-"""What can keep a code from being checked. Being turned back is no problem: it is an answer."""
+"""Problems of verifications. A verdict of `turn_back` is a normal answer, not a problem."""
 
 from shared.problems import Problem, Text
 
 
 class ScanIdNotV7(Problem):
-    """A scan id carries the time it was made, which files the visit."""
+    """A scan id is not a UUIDv7. The time inside the id decides where the visit is stored."""
 
     status = 422
     code = "scan_id_not_v7"
-    title = Text(zh="扫码编号须为 UUIDv7", en="A scan id must be a UUIDv7")
+    title = Text(zh="扫码编号须为 UUIDv7", en="The scan id is not a UUIDv7")
     fix = Text(zh="请由设备生成 UUIDv7（RFC 9562）", en="Generate a UUIDv7 (RFC 9562) on the device")
 
 
@@ -17,15 +17,15 @@ class ClockBehind(Problem):
 
     status = 422
     code = "clock_behind"
-    title = Text(zh="扫码时间距今过久", en="The scan was made too long ago")
+    title = Text(zh="扫码时间已超过 24 小时", en="The scan is older than 24 hours")
     fix = Text(
-        zh="请校准设备时间；扫码记录须在 24 小时内送达",
-        en="Correct the device's clock; a scan must arrive within 24 hours",
+        zh="请校准设备时间；扫码记录须在 24 小时内上传",
+        en="Correct the clock of the device. A scan must be sent within 24 hours",
     )
 
 
 class ScanIdTaken(Problem):
-    """The same scan id came before, for another person or at another point."""
+    """The scan id is already stored for another person or another point."""
 
     status = 409
     code = "scan_id_taken"
@@ -34,9 +34,9 @@ class ScanIdTaken(Problem):
 
 
 class ServicePointNotFound(Problem):
-    """Nobody knows the service point that asks, or it is closed."""
+    """The service point is unknown or closed."""
 
     status = 404
     code = "service_point_not_found"
-    title = Text(zh="没有此验码点", en="No such service point")
-    fix = Text(zh="请核对设备绑定的验码点", en="Check which service point the device is bound to")
+    title = Text(zh="验码点不存在或已关闭", en="The service point does not exist or is closed")
+    fix = Text(zh="请核对设备绑定的验码点", en="Check the service point of this device")

@@ -1,9 +1,9 @@
-"""The receipt of a verification: who was let in where, for a few minutes. The edge asks for it before a service.
+"""Receipts: proof for a few minutes that a person passed a point. The edge checks it in front of a protected service.
 
     FXR. + base64url of  key id 4 | resident 16 | point 16 | scan 16 | decided 8 | lasts 2 | seal 13   (104 characters)
 
-It follows from the visit alone, so a repeated scan gets the very same receipt. *Decided* is in microseconds, so that a
-receipt of one second lasts one; *lasts* is what the point gave at that moment, in seconds.
+A receipt is computed from the visit alone, so a repeated scan gets the same receipt. *Decided* is in microseconds,
+because a receipt of one second must last a full second. *Lasts* is the lifetime in seconds that the point had then.
 """
 
 import hmac
@@ -19,7 +19,7 @@ from shared.code_tokens import BadToken
 
 PREFIX = "FXR."
 LASTS = timedelta(minutes=10)
-"""Where a point says nothing else."""
+"""Default lifetime of a receipt."""
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -30,7 +30,7 @@ _LENGTH = len(PREFIX) + (_BODY.size + _SEAL) // 3 * 4
 
 
 class Receipt(NamedTuple):
-    """A visit that was let in."""
+    """A visit with the verdict *pass*."""
 
     resident_id: UUID
     point_id: UUID
@@ -40,12 +40,12 @@ class Receipt(NamedTuple):
 
     @property
     def expires_at(self) -> datetime:
-        """The instant from which it is worth nothing."""
+        """The instant from which the receipt is no longer valid."""
         return self.decided_at + timedelta(seconds=self.lasts_seconds)
 
 
 def write(receipt: Receipt, key: Key) -> str:
-    """The receipt as text."""
+    """Encode a receipt and authenticate it with a key."""
     ids = (receipt.resident_id.bytes, receipt.point_id.bytes, receipt.scan_id.bytes)
     decided = (receipt.decided_at - _BEGINNING) // _MICROSECOND
     body = _BODY.pack(key.id, *ids, decided, receipt.lasts_seconds)
@@ -53,7 +53,7 @@ def write(receipt: Receipt, key: Key) -> str:
 
 
 def read(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Receipt:
-    """The receipt of a text, if it is ours and of now; raises BadToken. `secrets` are the receipt secrets by key id."""
+    """Decode a receipt. Raises BadToken if it is forged or expired. `secrets` are the receipt secrets by key id."""
     raw = _opened(text)
     body, seal = raw[: _BODY.size], raw[_BODY.size :]
     key_id, resident, point, scan, decided, lasts = _BODY.unpack(body)

@@ -1,4 +1,4 @@
-"""Visits: what callers may ask (G4). How they come to be is in endpoint.py."""
+"""Routes of visits (G4). endpoint.py creates visits."""
 
 from typing import Annotated
 from uuid import UUID
@@ -19,22 +19,22 @@ internal = Router(prefix="/internal/scans", tags=["service points"])
 
 @internal.get("/{scan_id}", role=Role.SERVICE, raises=[NotFound], include_in_schema=False)
 async def find_scan(scan_id: UUID, point_id: UUID, work: Work) -> ScanFound:
-    """Show whose code was scanned, for a fever that the doorkeeper reports."""
+    """Show whose code was scanned. Used when a doorkeeper reports a fever."""
     return await use_cases.find_scan(work, scan_id, point_id)
 
 
 @router.get("", role=Role.CASEWORKERS | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])
 async def list_visits(
     work: Work,
-    point_id: Annotated[UUID | None, Query(description="Only those at this point. For staff.")] = None,
-    resident_id: Annotated[UUID | None, Query(description="Only those of this person.")] = None,
+    point_id: Annotated[UUID | None, Query(description="Only visits to this point. Staff only.")] = None,
+    resident_id: Annotated[UUID | None, Query(description="Only visits of this person.")] = None,
     cursor: Annotated[str | None, cursor_query(use_cases.CURSOR)] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Maximum number of items in a page.")] = 50,
 ) -> Listed[Visit]:
     """List visits with their reasons, newest first.
 
-    Staff see visits to service points in their region, residents their own and their dependants'. Every view is in the
-    audit.
+    Staff see visits to service points in their region. Residents see their own visits and those of their dependants.
+    Every view is recorded in the audit.
     """
     if point_id is not None and work.actor.role is Role.RESIDENT:
         raise Forbidden()
@@ -45,12 +45,12 @@ async def list_visits(
 async def get_visit(
     scan_id: Annotated[
         UUID,
-        Path(description="The scan it was made by.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
+        Path(description="Id of the scan.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
     ],
     work: Work,
 ) -> Visit:
     """Show one visit with its reason.
 
-    The same people see it as in the list. The door that verified it sees only its own answer.
+    The callers who may list a visit may also see it. A door cannot read visits; it sees only its own answer.
     """
     return await use_cases.get_visit(work, scan_id)

@@ -1,9 +1,8 @@
-"""What a doorkeeper is told: pass, register or turn back, by colour, negative test, temperature and the point's policy.
+"""The verdict at a door (pass, register, turn back) by colour, negative test, temperature and the point's policy.
 
-`decide` is the only place that knows. All it needs to know of a person at a door is one of 16 *situations*, so a point
-keeps the 16 outcomes that `outcomes` computes from its policy when the policy is saved, and the statement that writes a
-visit picks one of them by the code it reads at that instant: the verdict is on disk with the visit, the statement needs
-no rule of its own, and no process a copy of the point's policy.
+Only `decide` contains the rule. A person at a door is in one of 16 *situations*. When a policy is saved, `outcomes`
+computes the 16 outcomes and the point stores them. The statement that writes a visit reads the code and selects one of
+them. So the verdict is stored with the visit, SQL does not repeat the rule, and no process caches a policy.
 """
 
 import enum
@@ -20,15 +19,15 @@ from shared.problems import Text
 
 AHEAD = timedelta(minutes=5)
 BEHIND = timedelta(days=1)
-"""How far the time of a scan may lie from now. A device that was offline sends its scans within a day."""
+"""How far the time of a scan may be from now. A device that was offline sends its scans within a day."""
 
 
 LOWEST_FEVER_TENTHS, HIGHEST_FEVER_TENTHS = 360, 400
-"""Between these, in tenths of a degree Celsius, each point sets what it calls a fever."""
+"""Range of the fever limit that a point may set, in tenths of a degree Celsius."""
 
 
 class Verdict(enum.IntEnum):
-    """The three words of a door, the worse the higher."""
+    """The three verdicts, ordered by severity."""
 
     PASS = 1
     REGISTER = 2
@@ -36,7 +35,7 @@ class Verdict(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """As the API says it: `turn_back`."""
+        """The name in the API, such as `turn_back`."""
         return self.name.lower()
 
 
@@ -45,11 +44,11 @@ WORDS: Mapping[Verdict, Text] = {
     Verdict.REGISTER: Text(zh="登记", en="Register"),
     Verdict.TURN_BACK: Text(zh="劝返", en="Turn back"),
 }
-"""What the doorkeeper reads."""
+"""The texts that the doorkeeper's device shows."""
 
 
 class Why(enum.IntEnum):
-    """What a verdict rests on. For the person and the edge; a doorkeeper is never told."""
+    """The reason of a verdict. The person and the edge see it; a doorkeeper does not."""
 
     IN_ORDER = 0
     COLOUR = 1
@@ -59,24 +58,24 @@ class Why(enum.IntEnum):
 
     @property
     def label(self) -> str:
-        """As the API says it: `negative_missing`."""
+        """The name in the API, such as `negative_missing`."""
         return self.name.lower()
 
 
 class Outcome(NamedTuple):
-    """A verdict and what it rests on. As a number: one byte, the verdict in its upper half."""
+    """A verdict and its reason. Stored as one byte, with the verdict in the upper four bits."""
 
     verdict: Verdict
     why: Why
 
     @property
     def number(self) -> int:
-        """As a visit keeps it."""
+        """The stored byte."""
         return self.verdict << 4 | self.why
 
     @classmethod
     def of(cls, number: int) -> "Outcome":
-        """The outcome that a visit keeps."""
+        """The outcome of a stored byte."""
         return _ALL_OUTCOMES[number]
 
 
@@ -84,7 +83,7 @@ _ALL_OUTCOMES = {outcome.number: outcome for outcome in itertools.starmap(Outcom
 
 
 class Situation(NamedTuple):
-    """All that a door needs to know of a person. `colour` is None when nobody knows the person."""
+    """All facts about a person that decide a verdict. `colour` is None for an unknown person."""
 
     colour: Colour | None
     negative_is_recent: bool
@@ -92,7 +91,7 @@ class Situation(NamedTuple):
 
     @property
     def number(self) -> int:
-        """0 to 15; the statement of the door computes the same."""
+        """0 to 15. RECORD_VISITS computes the same number."""
         return 4 * (self.colour or 0) + 2 * self.negative_is_recent + self.fever
 
 
@@ -105,18 +104,18 @@ ALL_SITUATIONS = tuple(
 
 
 class PointPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service point asks of those who come."""
+    """The requirements of a service point."""
 
     passes: frozenset[Colour] = frozenset({Colour.GREEN})
     registers: frozenset[Colour] = frozenset()
-    """Colours that are let in after registration; all others are turned back."""
+    """Colours that may enter after registration. All other colours are turned back."""
     negative_within_hours: int | None = None
     without_negative: Verdict = Verdict.TURN_BACK
     fever_celsius: float = 37.3
     with_fever: Verdict = Verdict.TURN_BACK
     unknown_person: Verdict = Verdict.REGISTER
     never_refuses: bool = False
-    """A place where care is sought: everyone passes, and what would have been said is recorded."""
+    """A place of medical care: everyone passes. The reason is recorded as it would be elsewhere."""
 
     def __post_init__(self) -> None:
         if self.passes & self.registers:
@@ -133,14 +132,14 @@ class PointPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(situation: Situation, policy: PointPolicy) -> Outcome:
-    """The worst of what colour, temperature and test call for. Never a refusal where care is sought."""
-    calls = [_by_colour(situation.colour, policy)]
+    """Return the most severe of the outcomes by colour, temperature and test. A place of care never refuses."""
+    candidates = [_by_colour(situation.colour, policy)]
     if situation.fever:
-        calls.append(Outcome(policy.with_fever, Why.FEVER))
-    asked = policy.negative_within_hours is not None and situation.colour is not None
-    if asked and not situation.negative_is_recent:
-        calls.append(Outcome(policy.without_negative, Why.NEGATIVE_MISSING))
-    verdict, why = max(calls, key=lambda call: call.verdict)
+        candidates.append(Outcome(policy.with_fever, Why.FEVER))
+    needs_negative = policy.negative_within_hours is not None and situation.colour is not None
+    if needs_negative and not situation.negative_is_recent:
+        candidates.append(Outcome(policy.without_negative, Why.NEGATIVE_MISSING))
+    verdict, why = max(candidates, key=lambda outcome: outcome.verdict)
     if verdict is Verdict.PASS:
         why = Why.IN_ORDER
     return Outcome(Verdict.PASS if policy.never_refuses else verdict, why)
@@ -155,7 +154,7 @@ def _by_colour(colour: Colour | None, policy: PointPolicy) -> Outcome:
 
 
 def outcomes(policy: PointPolicy) -> bytes:
-    """The 16 outcomes of a policy, by the number of the situation: what a point keeps for the door's statement."""
+    """Compute the 16 outcomes of a policy, indexed by the number of the situation. A point stores them."""
     return bytes(decide(situation, policy).number for situation in ALL_SITUATIONS)
 
 
@@ -166,7 +165,7 @@ def situation(
     policy: PointPolicy,
     now: datetime,
 ) -> Situation:
-    """The situation of a person at a point. A negative is recent up to and including its last second."""
+    """Return the situation of a person at a point. The limit of `negative_within_hours` is inclusive."""
     hours = policy.negative_within_hours
     recent = hours is not None and last_negative is not None and last_negative >= now - timedelta(hours=hours)
     fever = temperature_celsius is not None and tenths(temperature_celsius) >= policy.fever_tenths
@@ -174,17 +173,17 @@ def situation(
 
 
 def tenths(celsius: float) -> int:
-    """A temperature as thermometers give it, to a tenth of a degree, so that 37.3 is 37.3 everywhere."""
+    """Round to a tenth of a degree, as thermometers do. Integers avoid that 37.3 differs between Python and SQL."""
     return round(celsius * 10)
 
 
 def made_at(scan_id: UUID) -> datetime:
-    """When a device made a scan, by the time inside its UUIDv7.
+    """Return when a device made a scan: the time inside its UUIDv7.
 
-    A visit is filed under this instant, which no repetition can change: so a scan is one visit for ever, also when it
-    is sent again after midnight. Raises ValueError for any other kind of UUID.
+    Visits are partitioned by this instant, because it is the same each time the device sends the scan. So a scan sent
+    again after midnight is still one visit. Raises ValueError for any other version of UUID.
     """
     number = scan_id.int
-    if number >> 76 & 15 != 7 or number >> 62 & 3 != 2:  # its version and its variant
+    if number >> 76 & 15 != 7 or number >> 62 & 3 != 2:  # version and variant
         raise ValueError("a scan id is a UUIDv7")
     return datetime.fromtimestamp((number >> 80) / 1000, UTC)

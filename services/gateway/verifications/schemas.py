@@ -1,4 +1,4 @@
-"""Verifications and visits: what is said."""
+"""Verifications and visits: request and response bodies."""
 
 from datetime import datetime
 from typing import Annotated, Literal, NotRequired
@@ -15,7 +15,7 @@ WhyName = Literal["in_order", "colour", "fever", "negative_missing", "unknown_pe
 
 
 class Verification(BaseModel):
-    """A code shown at the point that asks."""
+    """A code that a person shows at the caller's service point."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -32,12 +32,12 @@ class Verification(BaseModel):
     )
 
     scan_id: UUID = Field(
-        description="A UUIDv7 of the device's making; the same when the same scan is sent again.",
+        description="A UUIDv7 that the device generates. Use the same id when you send the same scan again.",
         json_schema_extra={
             "pattern": "^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-7[0-9A-Fa-f]{3}-[89ABab][0-9A-Fa-f]{3}-[0-9A-Fa-f]{12}$"
         },
     )
-    token: Annotated[str, Field(min_length=1, max_length=LONGEST)] = Field(description="What the QR says.")
+    token: Annotated[str, Field(min_length=1, max_length=LONGEST)] = Field(description="Content of the QR code.")
     temperature_celsius: Annotated[float, Field(ge=30, le=45, allow_inf_nan=False)] | None = None
 
 
@@ -58,7 +58,7 @@ class Verification(BaseModel):
     )
 )
 class Verified(TypedDict):
-    """The answer to a door: a verdict; a receipt for a person who passes; the reason, except for a doorkeeper."""
+    """The verdict. With a receipt if the person passes, and with the reason unless the caller is a doorkeeper."""
 
     scan_id: UUID
     verdict: str
@@ -70,7 +70,7 @@ class Verified(TypedDict):
 
 
 class ScanFound(BaseModel):
-    """Whose code was shown at a point, where, and when the device scanned it. For our own services."""
+    """Whose code was scanned at a point, in which region and when. For internal services."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,7 +80,7 @@ class ScanFound(BaseModel):
 
 
 class Visit(BaseModel):
-    """Somebody showed a code somewhere, and what came of it. To the door itself the reason is never shown."""
+    """The record of one verification: person, point, time, verdict and reason. A door never sees the reason."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -105,13 +105,13 @@ class Visit(BaseModel):
     )
 
     scan_id: UUID
-    at: datetime = Field(description="When the device made the scan.")
+    at: datetime = Field(description="When the device scanned the code.")
     point_id: UUID
     point_name: str
     region: str
     resident_id: UUID
-    shown_by: UUID | None = Field(description="The guardian who showed the code, if somebody else did.")
-    colour: Colour | None = Field(description="The colour at that instant; null for a person nobody knew.")
+    shown_by: UUID | None = Field(description="The guardian who showed the code; null if the person showed it.")
+    colour: Colour | None = Field(description="The colour at that instant; null for an unknown person.")
     verdict: VerdictName
     why: WhyName
     temperature_celsius: float | None

@@ -1,8 +1,8 @@
-"""The sealing of visits: batch by batch in the order of their commits, each batch one entry of the gateway's audit.
+"""Chains visits into the audit: in batches, in commit order, each batch as one entry of the gateway's audit.
 
-A visit is the entry of its verification, and a chain over each would cost the door a second write. So a sealer follows
-the commits, as that of the audit does, and leaves one entry of kind `visits` for all that came since. What is hashed is
-said in docs/audit.md, byte for byte.
+A visit is itself the record of its verification, so it has no audit entry of its own: that would be a second write for
+each verification. Instead a worker reads visits in commit order and writes one entry of kind `visits` for each batch.
+docs/audit.md describes the hashed bytes.
 """
 
 from datetime import datetime
@@ -20,22 +20,22 @@ from shared.ids import named_id
 from shared.work import Work
 
 AT_ONCE = 2_000
-"""Visits of a batch; as many more as their last transaction has."""
+"""Visits in a batch. A batch also includes the rest of its last transaction."""
 LOCK = named_id("lock", "gateway:visits").int % 2**63
 SEAL_SECONDS = 0.5
 
-TAKE = text("SELECT set_config('role', :role, true), pg_try_advisory_xact_lock(:key)")
-CURSOR = text("SELECT number, epoch, xid::text::bigint AS xid FROM visits_sealed")
+BECOME_SEALER_AND_TRY_LOCK = text("SELECT set_config('role', :role, true), pg_try_advisory_xact_lock(:key)")
+SELECT_CURSOR = text("SELECT number, epoch, xid::text::bigint AS xid FROM visits_sealed")
 
-# A visit's bytes, their SHA-256, and its time behind it. PostgreSQL's own binary forms: text costs four times as much.
-IN_BYTES = """
+# The bytes of a visit. PostgreSQL's binary formats are used, because text costs four times as much.
+VISIT_BYTES = """
     uuid_send(scan_id) || uuid_send(point_id) || uuid_send(resident_id)
     || uuid_send(coalesce(shown_by, CAST('00000000-0000-0000-0000-000000000000' AS uuid)))
     || timestamptz_send(at) || timestamptz_send(decided_at) || xid8send(xid) || int4send(epoch)
     || int4send(receipt_seconds) || int2send(coalesce(temperature_tenths, CAST(0 AS smallint))) || int2send(colour)
     || int2send(outcome) || textsend(region)
 """
-SEAL = text(f"""
+SEAL_BATCH = text(f"""
     WITH batch AS MATERIALIZED (
         SELECT * FROM visits
         WHERE (epoch, xid) > (:epoch, CAST(CAST(:xid AS text) AS xid8))
@@ -43,40 +43,40 @@ SEAL = text(f"""
         ORDER BY epoch, xid FETCH FIRST :most ROWS WITH TIES
     ), leaves AS (
         SELECT count(*) AS count, max(at) AS last_at, max(epoch) AS epoch,
-            string_agg(sha256({IN_BYTES}) || timestamptz_send(at), '' ORDER BY scan_id, at) AS leaves
+            string_agg(sha256({VISIT_BYTES}) || timestamptz_send(at), '' ORDER BY scan_id, at) AS leaves
         FROM batch
     ), sealed AS (
         SELECT *, (SELECT max(xid) FROM batch WHERE batch.epoch = leaves.epoch) AS xid FROM leaves WHERE count > 0
-    ), kept AS (
+    ), inserted AS (
         INSERT INTO visit_seals (number, after_epoch, after_xid, epoch, xid, last_at, leaves)
         SELECT :number, :epoch, CAST(CAST(:xid AS text) AS xid8), epoch, xid, last_at, leaves FROM sealed
     )
     SELECT count, last_at, epoch, sha256(leaves) AS hash, CAST(CAST(xid AS text) AS bigint) AS xid FROM sealed
 """)  # noqa: S608 (names of columns)
-MOVE = text("""
+SAVE_CURSOR = text("""
     INSERT INTO visits_sealed (number, epoch, xid) VALUES (:number, :epoch, CAST(CAST(:xid AS text) AS xid8))
     ON CONFLICT ("only") DO UPDATE SET number = excluded.number, epoch = excluded.epoch, xid = excluded.xid
 """)
 
 
 async def seal_visits(house: House) -> None:
-    """Seal all visits that are committed and in no batch yet, unless another process is at it."""
+    """Write all committed visits that are in no batch yet into batches. Does nothing while another process does it."""
     while await _seal_some(house) >= AT_ONCE:
         pass
 
 
 async def _seal_some(house: House) -> int:
-    """Seal, leaves and cursor commit together: a sealer may die at any point, and the next goes on where it stood."""
+    """Audit entry, leaves and cursor commit together, so a run that is killed can be continued by another process."""
     async with house.system_work("seal visits") as work:
-        (took,) = await work.rows(TAKE, role=group_of("gateway", "sealer"), key=LOCK)
-        if not took["pg_try_advisory_xact_lock"]:
+        (locked,) = await work.rows(BECOME_SEALER_AND_TRY_LOCK, role=group_of("gateway", "sealer"), key=LOCK)
+        if not locked["pg_try_advisory_xact_lock"]:
             return 0
-        held = await work.rows(CURSOR)
-        number, after = (held[0]["number"], Cursor(held[0]["epoch"], held[0]["xid"])) if held else (0, Cursor())
-        # The horizon first: a transaction that ends between the two statements is sealed next time.
+        saved = await work.rows(SELECT_CURSOR)
+        number, after = (saved[0]["number"], Cursor(saved[0]["epoch"], saved[0]["xid"])) if saved else (0, Cursor())
+        # Read the horizon first: then a transaction that ends between the two statements is left for the next run.
         upto = await horizon(work.session)
         sealed = await work.rows(
-            SEAL,
+            SEAL_BATCH,
             number=number + 1,
             epoch=after.epoch,
             xid=str(after.xid),
@@ -86,19 +86,19 @@ async def _seal_some(house: House) -> int:
         )
         if not sealed:
             return 0
-        await _tell(work, number + 1, after, sealed[0])
+        await _record_batch(work, number + 1, after, sealed[0])
         return int(sealed[0]["count"])
 
 
-async def _tell(work: Work, number: int, after: Cursor, batch: RowMapping) -> None:
-    """Leave the entry of a batch, and move on."""
+async def _record_batch(work: Work, number: int, after: Cursor, batch: RowMapping) -> None:
+    """Write the audit entry of a batch and save the cursor."""
     upto = Cursor(batch["epoch"], batch["xid"])
     work.audit(kind=Kind.VISITS, subjects=(), reason=canonical(seal_of(number, after, upto, batch)).decode())
-    await work.run(MOVE, number=number, epoch=upto.epoch, xid=str(upto.xid))
+    await work.run(SAVE_CURSOR, number=number, epoch=upto.epoch, xid=str(upto.xid))
 
 
 def seal_of(number: int, after: Cursor, upto: Cursor, batch: RowMapping) -> dict[str, Any]:
-    """What is said of a batch in the audit. Nobody is in it."""
+    """The content of a batch's audit entry. It contains no personal data."""
     last_at: datetime = batch["last_at"]
     return {
         "after": [after.epoch, after.xid],

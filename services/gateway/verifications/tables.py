@@ -1,4 +1,4 @@
-"""Visits: who showed a code where, when, and what came of it. Partitioned by the day of the scan."""
+"""Tables of visits, partitioned by the day of the scan."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,12 +15,12 @@ from shared.feed.tables import Xid8
 
 
 class VisitRow(Base):
-    """One visit, written by the door's statement alone, and never changed."""
+    """One visit. Only the statements of door.py write visits, and a visit never changes."""
 
     __tablename__ = "visits"
 
     at: Mapped[datetime] = mapped_column(primary_key=True)
-    """When the device made the scan: the time inside its id, which never changes."""
+    """When the device made the scan: the time inside its id."""
     scan_id: Mapped[UUID] = mapped_column(primary_key=True)
     point_id: Mapped[UUID]
     resident_id: Mapped[UUID]
@@ -32,7 +32,7 @@ class VisitRow(Base):
     receipt_seconds: Mapped[int] = mapped_column(Integer)
     decided_at: Mapped[datetime]
     epoch: Mapped[int] = mapped_column(Integer, server_default=text("1"), deferred=True)
-    """With the transaction its place in the order of commits, in which it is sealed: the database's own."""
+    """Epoch and transaction id give the commit order, in which seals.py chains visits. The database sets both."""
     xid: Mapped[int] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"), deferred=True)
 
     __table_args__ = (
@@ -43,9 +43,9 @@ class VisitRow(Base):
     )
 
     def public(self, point_name: str) -> Visit:
-        """As the API says it."""
+        """The visit as the API shows it."""
         verdict, why = Outcome.of(self.outcome)
-        heat = self.temperature_tenths
+        tenths = self.temperature_tenths
         return Visit.model_validate(
             {
                 "scan_id": self.scan_id,
@@ -58,7 +58,7 @@ class VisitRow(Base):
                 "colour": LABELS.get(self.colour),
                 "verdict": verdict.label,
                 "why": why.label,
-                "temperature_celsius": None if heat is None else heat / 10,
+                "temperature_celsius": None if tenths is None else tenths / 10,
                 "decided_at": self.decided_at,
             }
         )

@@ -1,4 +1,4 @@
-"""Visits: what happens when they are looked at. They are written by the door alone (door.py)."""
+"""Use cases of visits: only reads, because door.py writes them."""
 
 import re
 from collections.abc import Sequence
@@ -22,26 +22,27 @@ from shared.ids import in_order
 from shared.problems import Language, NotFound
 from shared.work import InvalidCursor, Listed, Work
 
-NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
+SELECT_POINT_NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 VISIT = "visit-"
 CURSOR = r"^0[0-9a-f]{11}7[0-9a-f]{3}[89ab][0-9a-f]{15}$"
-"""The id of a scan: a UUIDv7 of this half millennium."""
+"""A scan id in hexadecimal: a UUIDv7 whose time begins with 0, that is before the year 2527."""
 
 
 async def list_visits(
     work: Work, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
 ) -> Listed[Visit]:
-    """The latest first: by the scan's time, which is also the beginning of its id."""
+    """List visits, latest first, by the time of the scan. A scan id begins with this time."""
     listed = await _visits(work, point_id, resident_id, cursor, limit)
     work.saw(visit.resident_id for visit in listed.items)
     return listed
 
 
 async def get_visit(work: Work, scan_id: UUID) -> Visit:
+    """Return one visit and record the access. Raises NotFound."""
     try:
         row = await work.session.get(VisitRow, (made_at(scan_id), scan_id))
-    except ValueError:  # no scan has such an id
+    except ValueError:  # not a UUIDv7, so it is not the id of a scan
         row = None
     if row is None:
         raise NotFound()
@@ -50,17 +51,17 @@ async def get_visit(work: Work, scan_id: UUID) -> Visit:
 
 
 async def find_scan(work: Work, scan_id: UUID, point_id: UUID) -> ScanFound:
-    """A scan of one point; another point's is not found."""
+    """Return the scan of one point. Raises NotFound if it belongs to another point."""
     try:
         row = await work.session.get(VisitRow, (made_at(scan_id), scan_id))
-    except ValueError:  # no scan has such an id
+    except ValueError:  # not a UUIDv7, so it is not the id of a scan
         row = None
     if row is None or row.point_id != point_id:
         raise NotFound()
     return ScanFound(resident_id=row.resident_id, region=row.region, at=row.at)
 
 
-FEVERS = text("""
+SELECT_FEVERS = text("""
     SELECT scan_id, visits.region, resident_id, point_id, temperature_tenths, at
     FROM visits JOIN points ON points.id = point_id
     WHERE temperature_tenths >= fever_tenths AND (at, scan_id) > (CAST(:at AS timestamptz), CAST(:after AS uuid))
@@ -69,9 +70,9 @@ FEVERS = text("""
 
 
 async def snapshot_of_fevers(work: Work, after: UUID | None, limit: int) -> Sequence[DoorFever]:
-    """All fevers that doors have read, in the order of their scans, whose ids begin with their times."""
+    """Return all fevers measured at doors, ordered by time and id of the scan."""
     at = datetime.min.replace(tzinfo=UTC) if after is None else made_at(after)
-    rows = await work.rows(FEVERS, at=at, after=after or UUID(int=0), limit=limit)
+    rows = await work.rows(SELECT_FEVERS, at=at, after=after or UUID(int=0), limit=limit)
     return [
         DoorFever(
             id=row["scan_id"],
@@ -87,13 +88,13 @@ async def snapshot_of_fevers(work: Work, after: UUID | None, limit: int) -> Sequ
 
 
 async def looked_at_doors(work: Work, cursor: str | None, limit: int, language: Language) -> Listed[LookedAt]:
-    """The caller's own visits as the looks that they are, the latest first. Its cursors are `place_at_doors`."""
+    """Return the caller's own visits as accesses to their data, latest first. `place_at_doors` makes the cursors."""
     listed = await _visits(work, None, None, cursor, limit)
     return Listed(items=[_look(visit, language) for visit in listed.items], next_cursor=listed.next_cursor)
 
 
 def place_at_doors(look: LookedAt) -> str:
-    """Where one goes on after a look."""
+    """Return the cursor that continues after an access."""
     return _cursor(UUID(look.id.removeprefix(VISIT)))
 
 
@@ -121,29 +122,29 @@ def _look(visit: Visit, language: Language) -> LookedAt:
 async def _visits(
     work: Work, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
 ) -> Listed[Visit]:
-    asked = select(VisitRow)
+    query = select(VisitRow)
     if resident_id is not None:
-        asked = asked.where(VisitRow.resident_id == resident_id)
+        query = query.where(VisitRow.resident_id == resident_id)
     if point_id is not None:
         point = await work.get(PointRow, point_id, ServicePointNotFound)
-        # The region says nothing new, and leads to an index.
-        asked = asked.where(VisitRow.point_id == point_id, VisitRow.region == point.region)
+        # The region adds no restriction, but lets the planner use the index on (region, at).
+        query = query.where(VisitRow.point_id == point_id, VisitRow.region == point.region)
     if cursor is not None:
         before = place_of(cursor)
-        asked = asked.where(tuple_(VisitRow.at, VisitRow.scan_id) < (made_at(before), before))
-    asked = asked.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
-    found = (await work.session.scalars(asked)).all()
-    kept = found[:limit]
-    names = await _names(work, kept)
+        query = query.where(tuple_(VisitRow.at, VisitRow.scan_id) < (made_at(before), before))
+    query = query.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
+    rows = (await work.session.scalars(query)).all()
+    visits = rows[:limit]
+    names = await _names(work, visits)
     return Listed(
-        items=[visit.public(names.get(visit.point_id, "")) for visit in kept],
-        next_cursor=_cursor(kept[-1].scan_id) if len(found) > limit else None,
+        items=[visit.public(names.get(visit.point_id, "")) for visit in visits],
+        next_cursor=_cursor(visits[-1].scan_id) if len(rows) > limit else None,
     )
 
 
 async def _names(work: Work, visits: Sequence[VisitRow]) -> dict[UUID, str]:
-    """What the points of visits are called."""
-    rows = await work.rows(NAMES, ids=in_order(visit.point_id for visit in visits))
+    """The names of the visited points by id."""
+    rows = await work.rows(SELECT_POINT_NAMES, ids=in_order(visit.point_id for visit in visits))
     return {row["id"]: row["name"] for row in rows}
 
 
@@ -152,7 +153,7 @@ def _cursor(scan_id: UUID) -> str:
 
 
 def place_of(cursor: str) -> UUID:
-    """The scan a cursor names. Raises `InvalidCursor`."""
+    """Return the scan id of a cursor. Raises `InvalidCursor`."""
     if not re.fullmatch(CURSOR, cursor, re.ASCII):
         raise InvalidCursor()
     return UUID(cursor)

@@ -1,1 +1,1 @@
-"""The pages under `/docs`: the reference made of the OpenAPI document, and the guides of the repository."""
+"""The pages under `/docs`: the reference, generated from the OpenAPI document, and the guides of the repository."""

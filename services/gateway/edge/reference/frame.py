@@ -1,4 +1,4 @@
-"""What all pages under `/docs` look like. They load nothing and run no script, so they work without a network."""
+"""The layout of all pages under `/docs`. They load no files and run no scripts, so they work without a network."""
 
 import base64
 import hashlib
@@ -110,7 +110,7 @@ PROBLEMS = T(zh="问题代码", en="Problem codes")
 
 @dataclass(frozen=True)
 class Entry:
-    """A page that the menu leads to."""
+    """An entry of the menu."""
 
     path: str
     words: str
@@ -118,18 +118,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a page stands among the others, in one language."""
+    """The menu around a page, in one language."""
 
     language: Language
     guides: Sequence[Entry]
     tags: Sequence[Entry]
 
     def say(self, what: Text, **values: object) -> str:
-        """A text, escaped."""
+        """Return an escaped text in the language of the page."""
         return escape(what.say(self.language, values))
 
     def page(self, path: str, title: str, body: Iterable[str]) -> bytes:
-        """A whole page."""
+        """Return a whole HTML page."""
         return PAGE.substitute(
             language=self.language,
             title=escape(title),

@@ -1,4 +1,4 @@
-"""The guides of the repository (`docs/*.md`, README and its neighbours) as HTML. An installed wheel carries them."""
+"""Renders the guides of the repository (`docs/*.md` and the `*.md` beside README) as HTML. Wheels contain them."""
 
 import posixpath
 import re
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PACKAGED = Path(__file__).parent / "markdown"
-"""Where a wheel has them: `setup.py` puts them there."""
+"""The directory of the guides in a wheel: `setup.py` copies them there."""
 
 REPOSITORY = Path(__file__).parents[4]
 
 FIRST = ("README", "docs/first-day", "docs/running", "docs/integrating")
-"""Those that people read first. The others follow by name."""
+"""The first guides in the menu. The others follow in the order of their titles."""
 
 
 @dataclass(frozen=True)
 class Guide:
-    """One page. `source` is its file, from the root of the repository."""
+    """One guide. `source` is its file, relative to the root of the repository."""
 
     source: str
     title: str
@@ -34,47 +34,47 @@ class Guide:
 
     @property
     def path(self) -> str:
-        """Where it is served."""
+        """The URL path of the guide."""
         return f"/docs/{Path(self.source).stem}"
 
 
 @cache
 def guides() -> Mapping[str, Guide]:
-    """All of them, by the last part of their path."""
+    """Return all guides by the last part of their path."""
     root = PACKAGED if PACKAGED.is_dir() else REPOSITORY
     files = [*root.glob("*.md"), *(root / "docs").glob("*.md")]
-    found = [_guide(file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")) for file in files]
-    return {Path(guide.source).stem: guide for guide in sorted(found, key=_place)}
+    loaded = [_guide(file.relative_to(root).as_posix(), file.read_text(encoding="utf-8")) for file in files]
+    return {Path(guide.source).stem: guide for guide in sorted(loaded, key=_sort_key)}
 
 
 def entries() -> Sequence[Entry]:
-    """Where the menu leads."""
+    """Return the menu entries of the guides."""
     return [Entry(guide.path, guide.title) for guide in guides().values()]
 
 
 def rendered(guide: Guide) -> str:
-    """A guide as HTML. Links lead to the pages served here; a link to a file of the source is left as words."""
+    """Render a guide as HTML. Links point to the pages served here; a link to a source file becomes plain text."""
     markdown = renderer()
     tokens = markdown.parse(guide.text)
     _number_headings(tokens)
     pages = {other.source: other.path for other in guides().values()}
     for token in tokens:
         if token.children:
-            _lead(token.children, posixpath.dirname(guide.source), pages)
+            _rewrite_links(token.children, posixpath.dirname(guide.source), pages)
     html = str(markdown.renderer.render(tokens, markdown.options, {}))
     return html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
 
 
 @cache
 def renderer() -> "MarkdownIt":
-    """Markdown without HTML in it. Imported when the first page is asked for: most processes never are."""
+    """Return a Markdown renderer without HTML. Imported on first use, because most processes never serve a page."""
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def anchor(heading: str) -> str:
-    """The name of a heading in a link, as code hosts make it."""
+    """Return the anchor of a heading, as code hosts make it."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
@@ -83,7 +83,7 @@ def _guide(source: str, text: str) -> Guide:
     return Guide(source, heading[1].replace("`", "") if heading else Path(source).stem, text)
 
 
-def _place(guide: Guide) -> tuple[int, str]:
+def _sort_key(guide: Guide) -> tuple[int, str]:
     name = guide.source.removesuffix(".md")
     return (FIRST.index(name) if name in FIRST else len(FIRST), guide.title.lower())
 
@@ -97,8 +97,8 @@ def _number_headings(tokens: Sequence["Token"]) -> None:
             opening.attrSet("id", f"{name}-{seen}" if seen else name)
 
 
-def _lead(tokens: list["Token"], directory: str, pages: Mapping[str, str]) -> None:
-    """Let links lead to pages that are served, and drop those that lead to none."""
+def _rewrite_links(tokens: list["Token"], directory: str, pages: Mapping[str, str]) -> None:
+    """Let links point to the served pages, and remove links without such a page."""
     dropped = False
     for token in tokens:
         if token.type == "link_open":

@@ -1,4 +1,4 @@
-"""The reference: all operations by tag, one page for each tag, made of the merged OpenAPI document."""
+"""The reference pages: one page of operations for each tag, generated from the merged OpenAPI document."""
 
 import json
 import re
@@ -16,61 +16,61 @@ from shared.problems import MEDIA_TYPE, Text
 
 Document = Mapping[str, Any]
 Operation = tuple[str, str, Mapping[str, Any]]
-"""Method, path, and what the document says of it."""
+"""Method, path and operation object."""
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
 T = Text
 TITLE = T(zh="防线接口文档", en="Fangxian documentation")
 LEAD = T(
-    zh="以下为本系统的全部接口，按主题分组；数据由本系统自身生成，离线可用。接口说明为英文，问题代码有中文解释。",
-    en="Every operation of this installation, by subject, and the guides. All of it works without a network.",
+    zh="本系统的全部接口，按主题分组；页面由本系统生成，断网时也可查阅。接口说明为英文，问题代码附中文说明。",
+    en="All operations of this installation by subject, and the guides. The pages work without a network.",
 )
 READ_FIRST = T(zh="请先阅读", en="Read first")
 PARAMETERS = T(zh="参数", en="Parameters")
 BODY = T(zh="请求体", en="Request body")
-ANSWERS = T(zh="成功响应", en="Answers")
+ANSWERS = T(zh="成功响应", en="Responses")
 ERRORS = T(zh="可能的错误", en="Errors")
 STATUS = T(zh="状态码", en="Status")
 CODES = T(zh="问题代码", en="Codes")
 EXAMPLE = T(zh="示例", en="Example")
-TRY = T(zh="命令行示例", en="From a command line")
+TRY = T(zh="命令行示例", en="Command line example")
 REQUIRED = T(zh="必填", en="required")
 PROBLEMS = T(zh="问题代码", en="Problem codes")
 PROBLEMS_LEAD = T(
-    zh="每个错误响应都带有 code，程序请按它判断；下面说明每个问题的含义和处理办法。",
-    en="Every error answer has a `code` for programs to decide by. This is what each one means, and what to do.",
+    zh="每个错误响应都带有 code，请在程序中据此判断。下面列出每个问题的含义和处理办法。",
+    en="Every error response has a `code` for programs. This page says what each code means and what to do.",
 )
 
 
 def path_of(tag: str) -> str:
-    """Where the page of a tag is."""
+    """Return the URL path of the page of a tag."""
     return f"/docs/api/{re.sub(r'[^a-z0-9]+', '-', tag.lower())}"
 
 
 def by_tag(document: Document) -> Mapping[str, Sequence[Operation]]:
-    """The operations under each tag, in the order of the document."""
-    found: dict[str, list[Operation]] = defaultdict(list)
+    """Return the operations of each tag, in the order of the document."""
+    operations: dict[str, list[Operation]] = defaultdict(list)
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
                 for tag in item[method]["tags"]:
-                    found[tag].append((method, path, item[method]))
-    return {tag["name"]: found[tag["name"]] for tag in document["tags"]}
+                    operations[tag].append((method, path, item[method]))
+    return {tag["name"]: operations[tag["name"]] for tag in document["tags"]}
 
 
 def tag_entries(document: Document) -> Sequence[Entry]:
-    """Where the menu leads."""
+    """Return the menu entries of the tags."""
     return [Entry(path_of(tag["name"]), tag["name"]) for tag in document["tags"]]
 
 
 def index(document: Document, guides: Sequence[Guide], frame: Frame) -> bytes:
-    """The first page: the guides, and every operation in one line."""
+    """Render the first page: the guides, and one line for each operation."""
     return frame.page("/docs", TITLE.say(frame.language), _index(document, guides, frame))
 
 
 def tag_page(document: Document, tag: str, frame: Frame) -> bytes:
-    """All operations of one tag."""
+    """Render the page of one tag with its operations."""
     schemas = Schemas(document["components"]["schemas"], frame.language)
     body = [f"<h1>{escape(tag)}</h1>", f"<p>{_about(document, tag, frame)}</p>"]
     for operation in by_tag(document)[tag]:
@@ -79,7 +79,7 @@ def tag_page(document: Document, tag: str, frame: Frame) -> bytes:
 
 
 def problems_page(problems: Mapping[str, Mapping[str, Any]], frame: Frame) -> bytes:
-    """Every problem code, in one language."""
+    """Render the page of all problem codes, in one language."""
     return frame.page("/docs/problems", PROBLEMS.say(frame.language), _problems(problems, frame))
 
 
@@ -119,18 +119,18 @@ def _verb(method: str) -> str:
 
 
 def _operation(operation: Operation, document: Document, schemas: Schemas, frame: Frame) -> Iterator[str]:
-    method, path, said = operation
-    yield f'<section class="operation" id="{said["operationId"]}">'
-    yield f"<h2>{escape(said['summary'])}"
+    method, path, spec = operation
+    yield f'<section class="operation" id="{spec["operationId"]}">'
+    yield f"<h2>{escape(spec['summary'])}"
     yield f'<span class="address">{_verb(method)}<code>{escape(path)}</code></span></h2>'
-    yield text(said["description"])
-    if said.get("parameters"):
+    yield text(spec["description"])
+    if spec.get("parameters"):
         yield f"<h3>{frame.say(PARAMETERS)}</h3>"
-        yield from _parameters(said["parameters"], schemas, frame)
-    for kind, media in said.get("requestBody", {}).get("content", {}).items():
+        yield from _parameters(spec["parameters"], schemas, frame)
+    for kind, media in spec.get("requestBody", {}).get("content", {}).items():
         yield f'<h3>{frame.say(BODY)} <span class="kind">{escape(kind)}</span></h3>'
         yield from _media(media, schemas, frame)
-    answers = {status: _resolved(answer, document) for status, answer in said["responses"].items()}
+    answers = {status: _resolved(answer, document) for status, answer in spec["responses"].items()}
     yield f"<h3>{frame.say(ANSWERS)}</h3>"
     for status, answer in answers.items():
         if status.startswith("2") or status == "default":
@@ -143,8 +143,8 @@ def _operation(operation: Operation, document: Document, schemas: Schemas, frame
 
 def _resolved(answer: Mapping[str, Any], document: Document) -> Mapping[str, Any]:
     if "$ref" in answer:
-        found: Mapping[str, Any] = document["components"]["responses"][answer["$ref"].rsplit("/", 1)[-1]]
-        return found
+        target: Mapping[str, Any] = document["components"]["responses"][answer["$ref"].rsplit("/", 1)[-1]]
+        return target
     return answer
 
 
@@ -180,20 +180,22 @@ def _errors(answers: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterator[
     for status, answer in answers.items():
         codes = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ())
         if status.startswith(("4", "5")):
-            led = " ".join(f'<a href="/docs/problems#{escape(code)}"><code>{escape(code)}</code></a>' for code in codes)
-            yield f"<tr><td>{escape(status)}</td><td>{led or escape(answer.get('description', ''))}</td></tr>"
+            links = " ".join(
+                f'<a href="/docs/problems#{escape(code)}"><code>{escape(code)}</code></a>' for code in codes
+            )
+            yield f"<tr><td>{escape(status)}</td><td>{links or escape(answer.get('description', ''))}</td></tr>"
     yield "</table>"
 
 
 def _curl(operation: Operation, schemas: Schemas) -> str:
-    """How the operation is called from a shell, with the examples of the document."""
-    method, path, said = operation
-    lines = [f'curl -X {method.upper()} "$FANGXIAN{_filled(path, said, schemas)}"']
-    if said.get("security") != []:
+    """Return a shell command that calls the operation with the examples of the document."""
+    method, path, spec = operation
+    lines = [f'curl -X {method.upper()} "$FANGXIAN{_filled(path, spec, schemas)}"']
+    if spec.get("security") != []:
         lines.append('-H "Authorization: Bearer $TOKEN"')
-    needed = [one for one in said.get("parameters", ()) if one["in"] == "header" and one.get("required")]
+    needed = [one for one in spec.get("parameters", ()) if one["in"] == "header" and one.get("required")]
     lines += [f"-H '{one['name']}: {_shown(one, schemas)}'" for one in needed]
-    content = said.get("requestBody", {}).get("content", {})
+    content = spec.get("requestBody", {}).get("content", {})
     if "application/json" in content:
         media = content["application/json"]
         example = media.get("example", schemas.example(media.get("schema", {})))
@@ -204,9 +206,9 @@ def _curl(operation: Operation, schemas: Schemas) -> str:
     return " \\\n  ".join(lines)
 
 
-def _filled(path: str, said: Mapping[str, Any], schemas: Schemas) -> str:
+def _filled(path: str, spec: Mapping[str, Any], schemas: Schemas) -> str:
     query = []
-    for parameter in said.get("parameters", ()):
+    for parameter in spec.get("parameters", ()):
         shown = _shown(parameter, schemas)
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", shown)

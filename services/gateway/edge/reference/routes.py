@@ -1,6 +1,6 @@
-"""`/docs` and all under it, open to everybody: the reference, the guides, and the problem codes.
+"""Public routes under `/docs`: the reference, the guides and the problem codes.
 
-Each page is made when it is first asked for, and again when a service says something new of itself.
+A page is rendered on the first request, and again when the document of a service changes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Reference:
         self.pages: dict[tuple[str, Language], Once] = {}
 
     def routes(self) -> Sequence[BaseRoute]:
-        """Where they are."""
+        """Return the routes."""
         return [
             Route("/docs", self.index, methods=["GET"]),
             Route("/docs/problems", self.problems, methods=["GET"]),
@@ -45,12 +45,12 @@ class Reference:
         ]
 
     async def index(self, request: Request) -> Response:
-        """The guides, and every operation in one line."""
-        found = list(guides.guides().values())
-        return await self._page(request, lambda document, frame: operations.index(document, found, frame))
+        """Show the guides, and one line for each operation."""
+        listed = list(guides.guides().values())
+        return await self._page(request, lambda document, frame: operations.index(document, listed, frame))
 
     async def tag(self, request: Request) -> Response:
-        """All operations of one tag."""
+        """Show the operations of one tag."""
         document = await self.documents(request).openapi()
         tags = {operations.path_of(tag["name"]): tag["name"] for tag in document["tags"]}
         tag = tags.get(f"/docs/api/{request.path_params['tag']}")
@@ -60,7 +60,7 @@ class Reference:
         return await self._page(request, lambda document, frame: operations.tag_page(document, tag, frame))
 
     async def guide(self, request: Request) -> Response:
-        """One guide of the repository."""
+        """Show one guide of the repository."""
         guide = guides.guides().get(request.path_params["name"])
         if guide is None:
             raise NoSuchPath()
@@ -71,10 +71,10 @@ class Reference:
         return await self._page(request, make)
 
     async def problems(self, request: Request) -> Response:
-        """Every problem code, and what to do."""
+        """Show all problem codes with what to do."""
         documents = self.documents(request)
-        found = await documents.problems(language_of(request.headers.get("accept-language")))
-        return await self._page(request, lambda _, frame: operations.problems_page(found, frame))
+        problems = await documents.problems(language_of(request.headers.get("accept-language")))
+        return await self._page(request, lambda _, frame: operations.problems_page(problems, frame))
 
     async def _page(self, request: Request, make: Make) -> Response:
         check_accept(request, ["text/html"])
@@ -82,6 +82,6 @@ class Reference:
         language = language_of(request.headers.get("accept-language"))
         frame = Frame(language, guides.entries(), operations.tag_entries(document))
         page = self.pages.setdefault((request.url.path, language), Once())
-        made = page.of(document, lambda said: make(said, frame), HTML)
+        made = page.of(document, lambda merged: make(merged, frame), HTML)
         kept = {} if self.documents(request).is_whole else {"cache-control": "no-store"}
         return made.answer(request, {**HEADERS, "content-language": language, **kept})

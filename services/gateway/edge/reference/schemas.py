@@ -1,4 +1,4 @@
-"""Schemas as lists of fields: the ones inside are shown in place, to be opened."""
+"""Renders schemas as lists of fields. Inner schemas can be opened in place."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ from shared.problems import Language, Text
 Schema = Mapping[str, Any]
 
 DEEPEST = 6
-"""A schema that holds itself is opened so often."""
+"""Maximum depth, because a schema can contain itself."""
 
 T = Text
 REQUIRED = T(zh="必填", en="required")
 FIELDS = T(zh="字段", en="Fields")
-ONE_OF = T(zh="以下之一，由 {field} 区分", en="One of these, told apart by {field}")
+ONE_OF = T(zh="以下之一，由 {field} 区分", en="One of these, depending on {field}")
 LIST_OF = T(zh="{kind} 的列表", en="list of {kind}")
 OR_NULL = T(zh="{kind}，可为空", en="{kind} or null")
 MAP_OF = T(zh="名称到 {kind} 的映射", en="map from names to {kind}")
@@ -37,12 +37,12 @@ LIMITS = {
 
 
 def text(words: str) -> str:
-    """Words of the document, in which backticks mean code."""
+    """Render a text of the document as Markdown."""
     return str(renderer().render(words))
 
 
 def pretty(value: Any) -> str:
-    """An example, to be read."""
+    """Render an example, indented."""
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
     return f"<pre><code>{escape(shown)}</code></pre>"
 
@@ -54,27 +54,27 @@ class Schemas:
     components: Mapping[str, Schema]
     language: Language
     marks_required: bool = True
-    """For what is sent; in an answer it tells nothing."""
+    """True for request bodies. In responses the mark would have no meaning."""
 
     def say(self, what: Text, **values: object) -> str:
-        """A text, not escaped."""
+        """Return a text in the language of the page, not escaped."""
         return what.say(self.language, values)
 
     def resolved(self, schema: Schema) -> Schema:
-        """What a schema refers to."""
+        """Follow the references of a schema."""
         while "$ref" in schema:
             schema = self.components[schema["$ref"].rsplit("/", 1)[-1]]
         return schema
 
     def example(self, schema: Schema) -> Any:
-        """The example that a schema has, or None."""
+        """Return the example of a schema, or None."""
         schema = self.resolved(schema)
         if schema.get("examples"):
             return schema["examples"][0]
         return self.example(schema["oneOf"][0]) if schema.get("oneOf") else None
 
     def kind(self, schema: Schema) -> str:
-        """What a value is, in a few words."""
+        """Describe the type of a value in a few words."""
         if "$ref" in schema:
             return str(schema["$ref"].rsplit("/", 1)[-1])
         choices = [one for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())) if one.get("type") != "null"]
@@ -91,7 +91,7 @@ class Schemas:
         return str(schema.get("format") or schema.get("type") or self.say(OBJECT))
 
     def fields(self, schema: Schema, depth: int = 0) -> Iterator[str]:
-        """The fields of an object, each with what it is; nothing for what has none."""
+        """Render the fields of an object with their types. Nothing for a schema without fields."""
         schema = self.resolved(schema)
         if schema.get("oneOf"):
             field = schema.get("discriminator", {}).get("propertyName", "")
@@ -115,7 +115,7 @@ class Schemas:
         yield "</ul>"
 
     def about(self, schema: Schema) -> str:
-        """What is said of a value: its description, its choices, its limits."""
+        """Render the description, the choices and the limits of a value."""
         words = text(schema["description"]) if schema.get("description") else ""
         parts = [schema, *schema.get("anyOf", ()), schema.get("items", {})]
         choices = [str(one) for part in parts for one in self.resolved(part).get("enum", ())]
@@ -131,12 +131,12 @@ class Schemas:
         return f"<details><summary>{escape(words)}</summary>{inside}</details>"
 
     def _inner(self, schema: Schema) -> Schema | None:
-        """The object inside a value: itself, one of its choices, or what a list or map holds of."""
+        """Return the object in a value: the value itself, one of its choices, or the items of a list or map."""
         for one in (schema, *schema.get("anyOf", ())):
-            found = self.resolved(one)
-            if found.get("properties") or found.get("oneOf"):
-                return found
+            target = self.resolved(one)
+            if target.get("properties") or target.get("oneOf"):
+                return target
             for key in ("items", "additionalProperties"):
-                if isinstance(found.get(key), dict):
-                    return self._inner(found[key])
+                if isinstance(target.get(key), dict):
+                    return self._inner(target[key])
         return None
