@@ -67,7 +67,7 @@ def installed(chosen: Options) -> Installation:
     directory = data.at(chosen.data)
     running = status.read(directory.status)
     if running is None or data.holder(directory) is None:
-        raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
+        raise Trouble(f"Nothing is running on {directory.path}. Start it with `fangxian up`.")
     if absent := status.not_named(running, chosen.own_servers):
         raise Trouble(f"{directory.path} runs on servers of your own: set {' and '.join(absent)} here as for `up`.")
     place = home.find(directory.path)

@@ -95,7 +95,10 @@ def test_an_installation_of_single_processes(alone: Alone) -> None:
     assert alone.run("keys", "make", str(keys))[0] == 0
     assert (keys / "owner" / "master.key").read_bytes() == before
     owner = {"DATABASE_URL": alone.servers.owner_url}
-    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")
+    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (
+        0,
+        "The database is at the installed version.\n",
+    )
     processes = [
         alone.start(*words, environment=alone.environment(service))
         for service in ("registry", "gateway")
@@ -228,7 +231,10 @@ def test_the_owner_of_the_database_need_be_no_superuser(alone: Alone, monkeypatc
     asyncio.run(hire())
     assert alone.run("keys", "make", str(keys))[0] == 0
     owner = {"DATABASE_URL": as_role(place, "chief", "modest")}
-    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")
+    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (
+        0,
+        "The database is at the installed version.\n",
+    )
     for name, value in alone.environment("registry").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FANGXIAN_DATABASE_URL", place)

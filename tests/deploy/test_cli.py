@@ -30,7 +30,7 @@ Start = Callable[..., Started]
 def test_status_of_what_does_not_run(run: Run, place: Path) -> None:
     done = run("status", "--data", str(place / "data"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Nothing runs on {place / 'data'}: start it with `fangxian up`.\n"
+    assert done.stderr == f"Nothing is running on {place / 'data'}. Start it with `fangxian up`.\n"
     assert not (place / "data").exists()
 
 
@@ -268,7 +268,7 @@ def test_which_variables_are_settings(name: str, known: bool) -> None:
 def test_logs_of_what_never_ran(run: Run, place: Path) -> None:
     done = run("logs", "--data", str(place / "data"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Nothing has run on {place / 'data'}: start it with `fangxian up`.\n"
+    assert done.stderr == f"Nothing has run on {place / 'data'} yet. Start it with `fangxian up`.\n"
 
 
 def test_the_log_of_the_supervisor_tells_of_restarts(run: Run, start: Start) -> None:
@@ -291,7 +291,7 @@ def test_its_version(run: Run) -> None:
         (("up", "--data", "{place}/file"), "{place}/file is not a directory: choose another --data.\n"),
         (("up", "--data", "{place}/file/in/it"), "{place}/file/in: Not a directory.\n"),
         (("up", "--data", "/proc/foo"), "/proc keeps no files: choose another --data.\n"),
-        (("status", "--data", "{place}/file"), "Nothing runs on {place}/file: start it with `fangxian up`.\n"),
+        (("status", "--data", "{place}/file"), "Nothing is running on {place}/file. Start it with `fangxian up`.\n"),
         (("keys", "make", "{place}/file/keys"), "{place}/file/keys.half: Not a directory.\n"),
     ],
     ids=["a file", "in a file", "no disk", "status of a file", "keys in a file"],

@@ -90,7 +90,7 @@ def test_keys_are_made_apart_once(run: Run, tmp_path: Path, there: bool) -> None
     second = run("keys", "make", str(directory))
     assert (first.returncode, first.stdout) == (
         0,
-        f"The keys are in {directory}: back them up apart from the database.\n",
+        f"The keys are in {directory}. Back them up separately from the database.\n",
     )
     assert (second.returncode, second.stdout) == (
         0,
