@@ -212,12 +212,12 @@ def doctor(data: Data = None, port: Port = 8000) -> None:
     findings = examine(options(data, port))
     table = Table("", "what", "found", box=None)
     for finding in findings:
-        verdict = "ok" if finding.well else "[bold red]WRONG[/]" if finding.fails else "[bold yellow]WARN[/]"
-        table.add_row(verdict, finding.what, escape(finding.found))
-        if not finding.well:
-            table.add_row("", "", escape(f"→ {finding.mend}"))
+        verdict = "ok" if finding.is_ok else "[bold red]WRONG[/]" if finding.is_failure else "[bold yellow]WARN[/]"
+        table.add_row(verdict, finding.name, escape(finding.result))
+        if finding.remedy and not finding.is_ok:
+            table.add_row("", "", escape(f"→ {finding.remedy}"))
     Console().print(table)
-    if any(finding.fails for finding in findings):
+    if any(finding.is_failure for finding in findings):
         raise typer.Exit(1)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import data, doctor, up
+from deploy import data, up
+from deploy.doctor import machine
+from deploy.doctor.finding import Target
 from deploy.trouble import Trouble
 
 
@@ -142,8 +144,8 @@ def refusal_and_finding(path: Path) -> str:
         refusal = "nothing was refused"
     except Trouble as trouble:
         refusal = str(trouble)
-    (finding,) = doctor._directory(doctor.Patient(options, data.at(path), None))
-    return f"{refusal}\n{'WRONG' if finding.fails else 'ok'} {finding.found}"
+    (finding,) = machine.directory(Target(options, data.at(path), None))
+    return f"{refusal}\n{'WRONG' if finding.is_failure else 'ok'} {finding.result}"
 
 
 def as_somebody_else(act: Callable[[], str]) -> str:

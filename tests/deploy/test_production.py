@@ -62,7 +62,7 @@ def test_doctor_agrees_with_a_healthy_production_from_another_shell(run: Run, pl
         done = run("doctor", "--data", str(data))
         assert done.returncode == 0, done.stdout
         assert set(verdicts(done).values()) == {"ok"}
-        assert "of production" in done.stdout
+        assert "for production" in done.stdout
         assert f"data {data}, production, version" in run("status", "--data", str(data)).stdout
 
 
