@@ -1,4 +1,4 @@
-"""What the eight processes do: serve one service's API, or do its background work."""
+"""The work of the eight processes: serve the API of one service, or run its worker."""
 
 import gc
 import importlib
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict
 
 DRAIN_SECONDS = 15
-"""How long an API finishes the requests it has, after SIGTERM; less than the supervisor's patience."""
+"""How long an API may finish its open requests after SIGTERM; less than the supervisor waits."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than any client of ours keeps an idle connection, so that none writes into a closing one."""
+"""Longer than any of our clients keeps an idle connection, so that none writes to a connection that is closing."""
 BACKLOG = 2048
 
 STACK = (
@@ -35,13 +35,14 @@ STACK = (
     "httpcore",
     "shared.http.protocol",
 )
-"""Libraries, among them those that would be imported only when they are first used: by each process for itself."""
+"""Libraries to import before the fork. Some would otherwise be imported at first use, by each process separately."""
 
 
 def import_everything() -> Iterator[None]:
-    """Import what any of the eight needs, once, before they are forked; yield between modules, so that others can act.
+    """Import what the eight processes need, once, before they are forked. Yields between modules.
 
-    The collector rests until `share_memory`: looking at all that is new again and again takes a fifth of the time.
+    The garbage collector is off until `share_memory`, because scanning all new objects repeatedly takes a fifth of the
+    time.
     """
     gc.disable()
     for module in STACK:
@@ -49,29 +50,29 @@ def import_everything() -> Iterator[None]:
         yield
     for service in SERVICES:
         package = importlib.import_module(f"services.{service}")
-        found = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-        capabilities = [name for name in found if name.endswith((".tables", ".routes"))]
+        names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+        capabilities = [name for name in names if name.endswith((".tables", ".routes"))]
         for module in (*capabilities, f"{package.__name__}.app", f"{package.__name__}.worker"):
             importlib.import_module(module)
             yield
     from sqlalchemy.orm import configure_mappers
 
-    configure_mappers()  # each process would do it for itself at its first query
+    configure_mappers()  # otherwise each process does it at its first query
     yield
 
 
 def share_memory() -> None:
-    """Take what is in memory now out of the collector's sight, before the first fork.
+    """Freeze all objects for the garbage collector, before the first fork.
 
-    A child's collector would write into each object it looks at, and so copy its page. Nothing is collected first:
-    the holes would be filled by each child for itself.
+    Otherwise the collector of a child writes into each object that it scans, and so copies its page. There is no
+    collection before the freeze, because each child would fill the freed gaps with its own objects.
     """
     gc.freeze()
     gc.enable()
 
 
 def serve_api(listener: socket.socket, settings: Settings) -> None:
-    """Serve a service's API on a listening socket until SIGTERM."""
+    """Serve the API of a service on a listening socket until SIGTERM."""
     libraries_log_in_json(settings, "api")
     with tracing.on(settings.service, "api"):
         app = importlib.import_module(f"services.{settings.service}.app").create_app(settings)
@@ -79,7 +80,7 @@ def serve_api(listener: socket.socket, settings: Settings) -> None:
 
 
 def work(settings: Settings) -> None:
-    """Do a service's background work until SIGTERM."""
+    """Run the worker of a service until SIGTERM."""
     libraries_log_in_json(settings, "worker")
     run: Callable[[Settings], None] = importlib.import_module(f"services.{settings.service}.worker").run
     with tracing.on(settings.service, "worker"):
@@ -92,7 +93,7 @@ def serve(app: Any, listener: socket.socket) -> None:
 
     from shared.http.protocol import HotProtocol
 
-    # uvicorn drains, and then raises the signal once more: by then it is to end us in good order, not to kill us.
+    # uvicorn finishes its requests, then raises the signal again. That second signal must end the process normally.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(
@@ -117,9 +118,9 @@ def serve(app: Any, listener: socket.socket) -> None:
 
 
 def listen(ports: Iterable[int]) -> dict[int, socket.socket]:
-    """Listening sockets on the loopback, held by the supervisor: while an API starts again, its callers wait in line.
+    """Open listening sockets on the loopback. The supervisor holds them, so callers wait while an API restarts.
 
-    Raises OSError with the port as its `filename` if one is taken.
+    Raises OSError with the port as its `filename` if one is in use.
     """
     listeners: dict[int, socket.socket] = {}
     try:
@@ -140,7 +141,7 @@ def listen(ports: Iterable[int]) -> dict[int, socket.socket]:
 
 
 def libraries_log_in_json(settings: Settings, part: str) -> None:
-    """What libraries say, one JSON object a line like our own; of an exception, no values of variables."""
+    """Log the messages of libraries as JSON lines like our own. Exceptions are logged without values of variables."""
     import structlog
 
     def add_process(_: Any, __: str, entry: "EventDict") -> "EventDict":
@@ -171,7 +172,7 @@ def libraries_log_in_json(settings: Settings, part: str) -> None:
             "formatters": {"json": formatter},
             "handlers": {"output": output},
             "root": {"handlers": ["output"], "level": "INFO"},
-            # One line a request or a job says nothing that the metrics do not.
+            # One line per request or job adds nothing to the metrics.
             "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "arq.worker", "arq.jobs")},
         }
     )

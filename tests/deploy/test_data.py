@@ -23,13 +23,13 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 
 def test_a_format_that_is_no_number_is_refused(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("")
-    with pytest.raises(Trouble, match="should hold a number"):
+    with pytest.raises(Trouble, match="must contain a number"):
         data.check(data.at(tmp_path))
 
 
 def test_a_directory_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.odt").touch()
-    with pytest.raises(Trouble, match=r"holds other things \(thesis\.odt\)"):
+    with pytest.raises(Trouble, match=r"contains other files \(thesis\.odt\)"):
         data.check(data.at(tmp_path))
 
 
@@ -122,7 +122,7 @@ STRANGER = 65_534
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("", "{path} cannot be written by this user"), ("a/data", "{path} cannot be made in {place} by this user")],
+    [("", "{path} cannot be written by this user"), ("a/data", "{path} cannot be created in {place} by this user")],
     ids=["there", "to be made"],
 )
 def test_a_directory_without_permission_is_refused_by_start_and_doctor(place: Path, name: str, sentence: str) -> None:
