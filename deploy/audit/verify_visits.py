@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Check an export of Fangxian's visits, anywhere: this file, verify_audit.py beside it and Python 3.11 are enough.
+"""Check an export of Fangxian's visits on any machine. You need this file, verify_audit.py beside it and Python 3.11.
 
     python3 verify_visits.py VISITS AUDIT... [--keys KEYS] [--head HEADS]...
 
-VISITS was made by `fangxian audit export --visits`, the first AUDIT is the audit of the same day: in it lie the seals.
-Visits that are past their period and gone are `purged` only where an entry of the audit says so; give the audits of the
-later days in which they went. Names the batch, and the visit, that was changed, is missing, was added or stands in
-another place. Ends with 1 if something is wrong, with 2 if it could not look. The format is described in docs/audit.md.
+VISITS was written by `fangxian audit export --visits`. The first AUDIT is the audit of the same day, which has the
+seals. Missing visits count as `purged` only if an entry of the audit says so: give the audits of the later days on
+which they were removed. The script names the batch and the visit that was changed, is missing, was added or is in
+another position. The exit code is 1 if something is wrong, and 2 if the files cannot be read. docs/audit.md describes
+the format.
 """
 
 from __future__ import annotations
@@ -60,15 +61,15 @@ def leaf_of(visit: Any) -> bytes:
     figures[3] = figures[3] or 0
     if not all(type(one) is int for one in figures):
         raise ValueError("not a number")
-    told = b"".join(UUID(one).bytes for one in ids) + at + time_of(visit["decided_at"])
-    told += struct.pack(">Qiihhh", *figures) + visit["region"].encode()
-    return hashlib.sha256(told).digest() + at
+    content = b"".join(UUID(one).bytes for one in ids) + at + time_of(visit["decided_at"])
+    content += struct.pack(">Qiihhh", *figures) + visit["region"].encode()
+    return hashlib.sha256(content).digest() + at
 
 
-def time_of(said: str) -> bytes:
+def time_of(text: str) -> bytes:
     """A time as PostgreSQL has it in bytes: microseconds since 2000."""
-    instant = datetime.strptime(said, TIME)  # noqa: DTZ007
-    if instant.strftime(TIME) != said:
+    instant = datetime.strptime(text, TIME)  # noqa: DTZ007
+    if instant.strftime(TIME) != text:
         raise ValueError("not as it was written")
     since = instant - BEGINNING
     return struct.pack(">q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
@@ -195,8 +196,8 @@ def removed_before(operation: str, at: str, reason: str) -> str:
     instant = datetime.fromisoformat(at)
     if operation == "fangxian sunset":
         instant += timedelta(days=1)  # whatever its time was: clocks of devices are ahead
-    elif (said := PURGED.fullmatch(reason)) and operation == "purge":
-        instant -= timedelta(days=int(said[1]))
+    elif (match := PURGED.fullmatch(reason)) and operation == "purge":
+        instant -= timedelta(days=int(match[1]))
     else:
         return EVER
     return instant.strftime(TIME)
@@ -234,8 +235,8 @@ def check_batch(seal: dict[str, Any], batch: Batch, purged: str) -> tuple[list[F
     if batch.leaves is None:
         if seal["last_at"] < purged and not batch.visits:
             return [], int(seal["count"])
-        said = f"batch {number} is missing: what its {seal['count']} visits were is not there any more"
-        return [Finding("missing", said, number)], 0
+        message = f"batch {number} is missing: the data of its {seal['count']} visits no longer exists"
+        return [Finding("missing", message, number)], 0
     if hashlib.sha256(batch.leaves).hexdigest() != seal["hash"]:
         return [Finding("changed", f"batch {number} was changed: it does not match its seal", number)], 0
     leaves = [batch.leaves[start : start + LEAF_BYTES] for start in range(0, len(batch.leaves), LEAF_BYTES)]
@@ -265,8 +266,8 @@ def compare(number: int, leaves: Sequence[bytes], visits: Sequence[Any], purged:
             found.append(Finding(kind, f"{name_of(visit)} in batch {number} was {kind}", number))
     missing = [one for one in gone if not time_in(leaves[one]) < purged]
     for one in missing:
-        said = f"visit {one + 1} of batch {number}, of {time_in(leaves[one])}, is missing"
-        found.append(Finding("missing", said, number))
+        message = f"visit {one + 1} of batch {number}, of {time_in(leaves[one])}, is missing"
+        found.append(Finding("missing", message, number))
     return found, len(gone) - len(missing)
 
 
@@ -279,7 +280,7 @@ def name_of(visit: Any) -> str:
 
 
 def report(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str, name: str) -> int:
-    """Say what was found; 1 if something is wrong."""
+    """Print the result. Returns 1 if something is wrong."""
     try:
         found, count, gone = check(batches, seals, purged)
     except Finding as unreadable:
@@ -292,22 +293,22 @@ def report(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: st
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Check, and say what was found. What the seals say holds only if the audits do, so these come first."""
+    """Check the files and print the result. The audits are checked first, because the seals depend on them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("visits", help="file made by `fangxian audit export --visits`")
     parser.add_argument("audits", nargs="+", help="files made by `fangxian audit export`")
     parser.add_argument("--keys", help="JWK set with the services' public keys")
     parser.add_argument("--head", action="append", default=[], help="heads kept outside; may be given more than once")
-    asked = parser.parse_args(words)
-    believed = [word for name in asked.head for word in ("--head", name)] + (
-        ["--keys", asked.keys] if asked.keys else []
+    options = parser.parse_args(words)
+    believed = [word for name in options.head for word in ("--head", name)] + (
+        ["--keys", options.keys] if options.keys else []
     )
-    wrong = max(verify_audit.main([audit, *believed]) for audit in asked.audits)
+    wrong = max(verify_audit.main([audit, *believed]) for audit in options.audits)
     if wrong:
         return int(wrong)
     try:
-        entries = list(entries_in(map(_read, asked.audits)))
-        with open(asked.visits, "rb") as file:
+        entries = list(entries_in(map(_read, options.audits)))
+        with open(options.visits, "rb") as file:
             day, batches = opened(file)
             return report(batches, seals_of(entries, day), purged_before(entries), f"visits {day}")
     except OSError as error:

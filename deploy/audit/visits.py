@@ -76,5 +76,5 @@ def visit_of(row: Any) -> dict[str, Any]:
 async def purged_before(connection: asyncpg.Connection) -> str:
     """Before which time visits may be gone, by the entries of the audit that tell of a purge."""
     rows = await connection.fetch(PURGES)
-    told = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
-    return max(told, default=EVER)
+    times = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
+    return max(times, default=EVER)

@@ -52,9 +52,9 @@ class Home:
 
 
 def make_data_directory(path: Path) -> list[Path]:
-    """Make a data directory and what is missing above it; what was made, deepest first."""
+    """Create a data directory and its missing parents. Returns the created directories, the deepest first."""
     missing = [step for step in (path, *path.parents) if not step.exists()]
-    # Root's servers run as another user, who must pass; what lies inside is closed by itself.
+    # If root starts the servers, another user runs them, who must pass. The content has its own permissions.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     for step in reversed(missing):
         step.mkdir(mode=mode, exist_ok=True)

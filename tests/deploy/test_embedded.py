@@ -264,7 +264,7 @@ async def test_programs_that_the_servers_user_cannot_run_are_copied(
 
 def test_a_cluster_that_cannot_be_made_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "DATABASE", 'bad"name')
-    with pytest.raises(Trouble, match="could not be made"):
+    with pytest.raises(Trouble, match="could not be created"):
         embedded.start(place / "data", durable=False)
     assert [path.name for path in (place / "data" / "servers").iterdir()] == ["run"]
 
