@@ -1,7 +1,7 @@
-"""The floor under the feed: a bare reader. `python -m deploy.bench.floor_reader`, what to read as JSON on stdin.
+"""The floor for the feed: a minimal reader. `python -m deploy.bench.floor_reader`, with its task as JSON on stdin.
 
-It gets the same pages from the same owner, replaces what it holds of each subject, and moves its cursor in the same
-transaction. It knows no versions, parks nothing, and works out no codes. Prints the entries and the seconds they took.
+It reads the same pages from the same owner, replaces the stored data of each subject, and moves its cursor in the same
+transaction. It has no versions, no parked entries and no codes. Prints the number of entries and the seconds.
 """
 
 import sys

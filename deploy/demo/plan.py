@@ -192,7 +192,7 @@ def _somebody_positive(
                 candidates.append((tube, family))
     candidates = [pair for pair in candidates if not absent & set(pair[1].others) and not again & set(pair[1].others)]
     if not candidates:
-        raise Trouble("This seed has no family of several ages in a full tube: choose another --seed or more people.")
+        raise Trouble("This seed has no family of several ages in a full tube. Choose another --seed or more people.")
     return _one_of(candidates, random)
 
 

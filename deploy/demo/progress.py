@@ -1,4 +1,4 @@
-"""How far the demo is: bars on a terminal, a line now and then where there is none."""
+"""Progress of the demo: bars on a terminal, otherwise a line from time to time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

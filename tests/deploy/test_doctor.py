@@ -163,7 +163,7 @@ def test_a_transaction_that_holds_up_the_feeds(
 @pytest.mark.parametrize("skew", [-3.0, 3.0], ids=["behind", "ahead"])
 def test_a_clock_that_differs_from_the_database(examine: Examine, monkeypatch: pytest.MonkeyPatch, skew: float) -> None:
     right = time.time
-    monkeypatch.setattr(checks.time, "time", lambda: right() + skew)
+    monkeypatch.setattr(time, "time", lambda: right() + skew)
     finding = examine()["clocks"]
     assert not finding.is_ok
     assert "NTP" in finding.remedy

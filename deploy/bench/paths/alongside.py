@@ -1,7 +1,7 @@
-"""Path 8: a positive until its ten codes are yellow, while a file of as many people again is taken in.
+"""Path 8: from a positive until its ten codes are yellow, while a file with the same number of people is imported.
 
-Nothing may be read from a feed that is newer than the oldest running transaction: so every chunk of an import holds up
-every feed of the cluster, and this says for how long.
+A reader gets only entries of a feed that are older than the oldest running transaction. So every chunk of an import
+delays every feed of the cluster. This path measures for how long.
 """
 
 import asyncio
