@@ -30,16 +30,16 @@ FOLLOWED_SECONDS = 5.0
 Say = Callable[[str], None]
 
 REINDEX = "reindex"
-LIVE = "SELECT id, month FROM {service}.data_keys WHERE wrapped IS NOT NULL ORDER BY id"
-ADD_KEY = """
+SELECT_LIVE_KEYS = "SELECT id, month FROM {service}.data_keys WHERE wrapped IS NOT NULL ORDER BY id"
+INSERT_DATA_KEY = """
     INSERT INTO {service}.data_keys (id, month, master, wrapped, seals_from)
     VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
 """
-DESTROY = "UPDATE {service}.data_keys SET wrapped = NULL, destroyed_at = now() WHERE id = ANY($1)"
-ADD_JOB = """
+DESTROY_DATA_KEYS = "UPDATE {service}.data_keys SET wrapped = NULL, destroyed_at = now() WHERE id = ANY($1)"
+INSERT_JOB = """
     INSERT INTO {service}.jobs (id, region, kind, actor, input) VALUES ($1, '', $2, $3::jsonb, $4::jsonb)
 """
-JOB = "SELECT state, done, error FROM {service}.jobs WHERE id = $1"
+SELECT_JOB = "SELECT state, done, error FROM {service}.jobs WHERE id = $1"
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Rotation:
         for service, key_ids in old.items():
             left = await self.sealed_with(service)
             unused = [key_id for key_id in key_ids if not left.get(key_id)]
-            await self.connection.execute(DESTROY.format(service=service), unused)
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), unused)
             for key_id in sorted(set(key_ids) - set(unused)):
                 self.say(f"{service}: {left[key_id]} values of key {key_id} cannot be decrypted. The key is kept.")
         self.say("Everything is encrypted with new data keys.")
@@ -138,14 +138,14 @@ class Rotation:
         """Add a data key for each month until now, or for these months. Returns the ids of the previous keys."""
         from shared import data_keys
 
-        rows = await self.connection.fetch(LIVE.format(service=service))
+        rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
         newest: dict[int, int] = {row["month"]: row["id"] for row in rows}
         this_month = month_of(clock_now())
         for month, key_id in newest.items():
             if month <= this_month if months is None else month in months:
                 following = await self._unused_id(service, key_id)
                 wrapped = await data_keys.wrapped_new(self.masters, service, following)
-                statement = ADD_KEY.format(service=service)
+                statement = INSERT_DATA_KEY.format(service=service)
                 spread = SPREAD_SECONDS * self.settings.key_waits
                 await self.connection.execute(statement, following, month, *wrapped, spread)
         return [row["id"] for row in rows if months is not None or row["month"] <= this_month]
@@ -184,10 +184,10 @@ class Rotation:
             if number in newest.values():
                 raise Trouble(f"{key_id} is the newest key of its month. Rotate the data keys first.")
         for service in SERVICES:
-            await self.connection.execute(DESTROY.format(service=service), [number])
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), [number])
 
     async def _newest(self, service: Service) -> dict[int, int]:
-        rows = await self.connection.fetch(LIVE.format(service=service))
+        rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
         return {row["month"]: row["id"] for row in rows}
 
     # The index key ------------------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class Rotation:
 
         doomed: dict[Service, list[int]] = {}
         for service in SERVICES:
-            rows = await self.connection.fetch(LIVE.format(service=service))
+            rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
             doomed[service] = [row["id"] for row in rows if months is None or row["month"] in months]
             needed = set(data_keys.months_needed(month_of(clock_now())))
             await self._new_data_keys(service, sorted(needed if months is None else needed & set(months)))
@@ -237,7 +237,7 @@ class Rotation:
             key_versions.put(self.keys, "index", key_versions.add_symmetric(self.keys, "index", slot=slot)[:1])
         await self.wait(SPREAD_SECONDS + FOLLOWED_SECONDS)
         for service, key_ids in doomed.items():
-            await self.connection.execute(DESTROY.format(service=service), key_ids)
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), key_ids)
         await self.rotate_master()
         await self.forget_masters()
         for service in SERVICES:
@@ -261,7 +261,7 @@ class Rotation:
         ids = {}
         for service, values in inputs.items():
             ids[service] = new_id()
-            statement = ADD_JOB.format(service=service)
+            statement = INSERT_JOB.format(service=service)
             actor = behalf_of(system(service))
             await self.connection.execute(statement, ids[service], kind, actor, json.dumps(values))
         for service, job_id in ids.items():
@@ -270,7 +270,7 @@ class Rotation:
     async def _follow(self, service: Service, kind: str, job_id: UUID) -> None:
         printed = -1
         while True:
-            row = await self.connection.fetchrow(JOB.format(service=service), job_id)
+            row = await self.connection.fetchrow(SELECT_JOB.format(service=service), job_id)
             if row["done"] != printed:
                 printed = row["done"]
                 self.say(f"{service}: {kind}: {printed} rows")

@@ -40,7 +40,7 @@ UNSEALED = """
 """
 GONE = "SELECT EXISTS (SELECT FROM {s}.audit_heads WHERE day = $1)"
 FIELDS = ", ".join(ENTRY_FIELDS)
-RECORD = """
+RECORD_IN_AUDIT = """
     INSERT INTO {s}.audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
@@ -167,7 +167,7 @@ async def _days(connection: asyncpg.Connection, _: Installation) -> list[date]:
 
 async def _record(connection: asyncpg.Connection, service: Service, operation: str, day: date) -> None:
     who = f"owner:{getpass.getuser()}"
-    await connection.execute(RECORD.format(s=service), Kind.EXPORT.value, operation, day.isoformat(), who)
+    await connection.execute(RECORD_IN_AUDIT.format(s=service), Kind.EXPORT.value, operation, day.isoformat(), who)
 
 
 async def lines(connection: asyncpg.Connection, signer: Signer, day: date) -> AsyncIterator[bytes]:

@@ -19,7 +19,7 @@ from shared.audit.kinds import Kind
 from shared.settings import SERVICES
 from shared.tokens import Signer
 
-RECORD = """
+RECORD_IN_AUDIT = """
     INSERT INTO {s}.audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
@@ -71,7 +71,7 @@ async def _destroy(one: Destruction) -> dict[str, Any]:
     async with one.connection.transaction():
         for service in SERVICES:
             reason = f"{sum(counts[0][service].values())} rows; report {done['hash']}"
-            statement = RECORD.format(s=service)
+            statement = RECORD_IN_AUDIT.format(s=service)
             await one.connection.execute(statement, Kind.PURGE.value, f"owner:{getpass.getuser()}", reason)
         await one.note(report=done)
     return done

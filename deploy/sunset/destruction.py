@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from deploy import feed, key_versions
-from deploy.rotation import DESTROY, FOLLOWED_SECONDS, LIVE, Rotation
+from deploy.rotation import DESTROY_DATA_KEYS, FOLLOWED_SECONDS, SELECT_LIVE_KEYS, Rotation
 from deploy.sunset.scope import GOES, STAYS
 from deploy.trouble import Trouble
 from shared.settings import SERVICES, Service
@@ -21,25 +21,25 @@ PATIENCE_SECONDS = 120
 MOST_PASSES = 3
 """Passes over all tables: the next pass finds rows that were written during the previous one."""
 
-DECLARED = "SELECT declared_on, decree, proposal_id, approved_at, progress FROM gateway.sunset"
-TELL = """
+SELECT_DECLARATION = "SELECT declared_on, decree, proposal_id, approved_at, progress FROM gateway.sunset"
+COPY_DECLARATION = """
     INSERT INTO {s}.sunset (declared_on, decree, proposal_id, approved_at)
     SELECT declared_on, decree, proposal_id, approved_at FROM gateway.sunset ON CONFLICT DO NOTHING
 """
-CANCEL = """
+CANCEL_OPEN_JOBS = """
     UPDATE {s}.jobs SET state = 'cancelled', finished_at = now(), version = version + 1
     WHERE state IN ('queued', 'running') AND kind NOT IN ('reseal', 'reindex')
 """
-HELD = """
+SELECT_HOLDS = """
     SELECT id, resident_id, ordered_by, until FROM registry.holds
     WHERE released_at IS NULL AND until > now() ORDER BY until, id
 """
-LEAVES = """
+SELECT_LEAF_TABLES = """
     SELECT relid::regclass::text AS name, pg_relation_size(relid) / current_setting('block_size')::int AS blocks
     FROM pg_partition_tree($1::regclass) WHERE isleaf
 """
-REMOVE = "DELETE FROM {table} AS one WHERE {within} AND ({stays}) IS NOT TRUE"
-COUNT = """
+DELETE_UNHELD_ROWS = "DELETE FROM {table} AS one WHERE {within} AND ({stays}) IS NOT TRUE"
+COUNT_DELETED_ROWS = """
     INSERT INTO {s}.purges AS counted (kind, day, rows)
     VALUES ($1, (now() AT TIME ZONE 'Asia/Shanghai')::date, $2)
     ON CONFLICT (kind, day) DO UPDATE SET rows = counted.rows + excluded.rows
@@ -51,10 +51,12 @@ RAISE_FLOOR = """
     ON CONFLICT ("only") DO UPDATE SET epoch = excluded.epoch, xid = excluded.xid, seq = excluded.seq
         WHERE (floor.epoch, floor.xid, floor.seq) < (excluded.epoch, excluded.xid, excluded.seq)
 """
-NOTE = "UPDATE gateway.sunset SET progress = progress || $1::jsonb"
-REMOVED = "SELECT substring(kind FROM 8) AS name, sum(rows)::bigint AS rows FROM {s}.purges WHERE kind LIKE 'sunset:%' "
-REMOVED += "GROUP BY 1 ORDER BY 1"
-DESTROYED = "SELECT id FROM {s}.data_keys WHERE wrapped IS NULL ORDER BY id"
+ADD_PROGRESS = "UPDATE gateway.sunset SET progress = progress || $1::jsonb"
+SELECT_DELETED_ROWS = """
+    SELECT substring(kind FROM 8) AS name, sum(rows)::bigint AS rows FROM {s}.purges WHERE kind LIKE 'sunset:%'
+    GROUP BY 1 ORDER BY 1
+"""
+SELECT_DESTROYED_KEYS = "SELECT id FROM {s}.data_keys WHERE wrapped IS NULL ORDER BY id"
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Destruction:
 
     async def declared(self) -> Any:
         """Return the declaration of two people. Raises Trouble if there is none."""
-        row = await self.connection.fetchrow(DECLARED)
+        row = await self.connection.fetchrow(SELECT_DECLARATION)
         if row is None:
             raise Trouble("The emergency is not over. Two people must declare that with POST /gateway/v1/sunset.")
         return row
@@ -78,8 +80,8 @@ class Destruction:
     async def stop_collecting(self) -> None:
         """Tell every service, cancel queued jobs, and wait until all earlier feed entries have arrived everywhere."""
         for service in SERVICES:
-            await self.connection.execute(TELL.format(s=service))
-            await self.connection.execute(CANCEL.format(s=service))
+            await self.connection.execute(COPY_DECLARATION.format(s=service))
+            await self.connection.execute(CANCEL_OPEN_JOBS.format(s=service))
         await self.rotation.wait(FOLLOWED_SECONDS)
         for _ in range(PATIENCE_SECONDS):
             if not sum(lag.entries for lag in await feed.lag_of(self.connection)):
@@ -89,7 +91,7 @@ class Destruction:
 
     async def holds(self) -> list[Any]:
         """Return the legal holds of courts and inquiries."""
-        found: list[Any] = await self.connection.fetch(HELD)
+        found: list[Any] = await self.connection.fetch(SELECT_HOLDS)
         return found
 
     # The data -----------------------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ class Destruction:
     async def _purge(self, service: Service, table: str, stays: str, held: list[UUID]) -> None:
         if table == "feed":
             await self.connection.execute(RAISE_FLOOR.format(s=service))
-        for leaf in await self.connection.fetch(LEAVES, f"{service}.{table}"):
+        for leaf in await self.connection.fetch(SELECT_LEAF_TABLES, f"{service}.{table}"):
             for block in range(0, leaf["blocks"], BLOCKS):
                 within = f"one.ctid >= '({block},0)'::tid AND one.ctid < '({block + BLOCKS},0)'::tid"
                 await self._remove(service, table, leaf["name"], within, stays, held)
@@ -127,16 +129,16 @@ class Destruction:
     async def _remove(
         self, service: Service, table: str, place: str, within: str, stays: str, held: list[UUID]
     ) -> None:
-        statement = REMOVE.format(table=place, within=within, stays=stays)
+        statement = DELETE_UNHELD_ROWS.format(table=place, within=within, stays=stays)
         async with self.connection.transaction():
             tag = await self.connection.execute(statement, *([held] if "$1" in stays else []))
             count = int(tag.rsplit(" ", 1)[1])
             if count:
-                await self.connection.execute(COUNT.format(s=service), f"sunset:{table}", count)
+                await self.connection.execute(COUNT_DELETED_ROWS.format(s=service), f"sunset:{table}", count)
 
     async def removed(self, service: Service) -> dict[str, int]:
         """Count the removed rows of each table, of all runs so far."""
-        return {row["name"]: row["rows"] for row in await self.connection.fetch(REMOVED.format(s=service))}
+        return {row["name"]: row["rows"] for row in await self.connection.fetch(SELECT_DELETED_ROWS.format(s=service))}
 
     async def remaining(self, service: Service) -> dict[str, int]:
         """Count the rows of each table."""
@@ -152,7 +154,7 @@ class Destruction:
         await self.rotation.rotate_data()
         for service, key_ids in old.items():
             # A remaining key encrypted values that cannot be decrypted. It is destroyed too.
-            await self.connection.execute(DESTROY.format(service=service), key_ids)
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), key_ids)
         await self.rotation.rotate_index()
         await self.rotation.rotate_master()
         await self.rotation.forget_masters()
@@ -169,12 +171,12 @@ class Destruction:
 
     async def _live(self, service: Service) -> list[int]:
         """Return the keys that may have encrypted something. Keys of future months have not."""
-        return [row["id"] for row in await self.connection.fetch(LIVE.format(service=service))]
+        return [row["id"] for row in await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))]
 
     async def destroyed(self) -> dict[str, Any]:
         """Return the ids of the destroyed keys."""
         data = {
-            service: [str(row["id"]) for row in await self.connection.fetch(DESTROYED.format(s=service))]
+            service: [str(row["id"]) for row in await self.connection.fetch(SELECT_DESTROYED_KEYS.format(s=service))]
             for service in SERVICES
         }
         return {"data": data, **(await self.progress())["keys"]}
@@ -188,4 +190,4 @@ class Destruction:
 
     async def note(self, **values: Any) -> None:
         """Store a note for a later run."""
-        await self.connection.execute(NOTE, json.dumps(values))
+        await self.connection.execute(ADD_PROGRESS, json.dumps(values))
