@@ -156,7 +156,7 @@ async def _numbers(command: Party, campaign_id: str, community: str, count: int)
 async def upload(round_: Round, service: Service, token: Callable[[], str]) -> tuple[Load, Counter[str]]:
     """Send all records to a service's port, four devices at once; the load, and how the records were answered.
 
-    The token is asked for anew each time: internal ones live for a minute.
+    `token` is called for each request, because internal tokens are valid for only a minute.
     """
     bodies = [msgspec.json.encode({"items": batch}) for batch in round_.batches()]
     requests = (request("POST", SAMPLES, {"authorization": f"Bearer {token()}"}, body) for body in bodies)

@@ -17,7 +17,7 @@ WARM = 100
 
 
 async def post_all(url: str, count: int, size: int) -> float:
-    """The seconds that so many POSTs take."""
+    """Return the seconds for `count` POSTs."""
     body = b"x" * size
     async with client_of(ssl.create_default_context(), Judge([ip_network("127.0.0.0/8")])) as client:
         for _ in range(WARM):

@@ -77,7 +77,7 @@ class Floor:
 
 @contextlib.contextmanager
 def serving(name: str, cores: Cores) -> Iterator[Floor]:
-    """Run a floor's server in a process of its own."""
+    """Run the server of a floor in a separate process."""
     command = [sys.executable, "-m", "deploy.bench.floors", name]
     process = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: die_with_parent(signal.SIGKILL)

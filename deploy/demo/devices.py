@@ -159,6 +159,6 @@ def seal_of(number: str, records: Sequence[Record]) -> Record:
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Items in order, so many at a time."""
+    """Split items into chunks of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -70,9 +70,9 @@ def _noting(checks: Checks) -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        checks.fail("the step goes on", "a success", str(refused))
+        checks.fail("the step continues", "a success", str(refused))
     except Exception as error:
-        checks.fail("the step goes on", "no error", f"{type(error).__name__}: {error}")
+        checks.fail("the step continues", "no error", f"{type(error).__name__}: {error}")
         traceback.print_exc()
 
 

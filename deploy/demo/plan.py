@@ -45,7 +45,7 @@ class PlannedTube:
     again: int | None = None
     """Who is swabbed a second time in it, by mistake and offline: kept, and never counted."""
     eleventh: int | None = None
-    """Who stands in line for it when it is full, is told so, and goes home."""
+    """The person who waits when the tube is full, is told so, and goes home."""
     unlisted: int | None = None
     """Who a careless device says is in it, although its seal does not."""
 

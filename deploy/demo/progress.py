@@ -22,11 +22,11 @@ class Bar:
     done: int = 0
 
     def advance(self, by: int = 1) -> None:
-        """So many more are done."""
+        """Add to the number of finished items."""
         self.to(self.done + by)
 
     def to(self, done: int) -> None:
-        """So many are done."""
+        """Set the number of finished items."""
         before, self.done = self.done, done
         self.shown.moved(self, before)
 

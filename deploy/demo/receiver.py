@@ -38,7 +38,7 @@ class Municipality:
     """The city's receiver: verifies each delivery with the `standardwebhooks` library and keeps what it was told."""
 
     secrets: dict[str, str] = field(default_factory=dict)
-    """By path: each subscription has an address and a secret of its own."""
+    """By path: each subscription has its own address and secret."""
     received: dict[str, list[Received]] = field(default_factory=dict)
     refused: int = 0
     """Deliveries whose signature was wrong."""

@@ -72,7 +72,7 @@ async def measure(city: City, operations: Operations, database: asyncpg.Connecti
 
 
 async def _sampled(city: City, count: int, spoken_for: AbstractSet[UUID]) -> Round:
-    """A round of which only so many full tubes are filled, of green people, and lie in the laboratory."""
+    """Prepare a round with `count` full tubes of green people, delivered to the laboratory."""
     whole = await open_round(city, 3, minutes_ago=20)
     full = [
         tube

@@ -58,7 +58,7 @@ async def measure(site: Site, database: asyncpg.Connection, effort: Effort) -> l
 
 
 async def _run(site: Site, connections: int, effort: Effort) -> tuple[Load, Load]:
-    """So many ordinary callers, each with a name of their own, and the same few who need care beside them."""
+    """Run `connections` ordinary callers with different names, and a few callers for care at the same time."""
     port = site.port("gateway")
     seconds = effort.seconds * effort.rounds
     ordinary = cycle([_get(site, f"/registry/v1/regions?limit={MOST}", n) for n in range(connections)])
