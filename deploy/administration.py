@@ -1,4 +1,4 @@
-"""What only the operator may do, with a shell on the machine: the first administrator's link, and clients."""
+"""Tasks of the operator, with a shell on the machine: the link for the first administrator, and clients."""
 
 import asyncio
 import json
@@ -31,14 +31,14 @@ ADD_CLIENT = """
         (id, region, client_id, kind, name, people, redirect_uris, role, party, secrets, public_keys)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '[]')
 """
-LIST = """
+LIST_CLIENTS = """
     SELECT
         client_id, name, kind, CASE kind WHEN 'app' THEN people ELSE '' END AS people, coalesce(role, '') AS role,
         party, region, (SELECT string_agg(uri, ' ') FROM jsonb_array_elements_text(redirect_uris) AS uri) AS redirects,
         revoked_at
     FROM gateway.clients ORDER BY client_id
 """
-REVOKE = """
+REVOKE_CLIENT = """
     WITH revoked AS (
         UPDATE gateway.clients SET revoked_at = coalesce(revoked_at, now()), version = version + 1
         WHERE client_id = $1 RETURNING id
@@ -46,7 +46,7 @@ REVOKE = """
     INSERT INTO gateway.endings AS kept (id, at) SELECT id, now() + interval '10 minutes' FROM revoked
     ON CONFLICT (id) DO UPDATE SET at = greatest(kept.at, excluded.at)
 """
-TRACE = """
+RECORD_IN_AUDIT = """
     INSERT INTO gateway.audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
@@ -58,7 +58,7 @@ TRACE = """
 
 
 def first_link(owner_url: str, issuer_url: str) -> str | None:
-    """A link by which the first administrator comes to be; None where somebody commands already."""
+    """Create the link for the first administrator. Returns None if there is a commander already."""
 
     async def run(owner: asyncpg.Connection) -> str | None:
         if await owner.fetchval(HAS_ADMINISTRATOR):
@@ -73,92 +73,92 @@ def first_link(owner_url: str, issuer_url: str) -> str | None:
 
 
 def add_client(owner_url: str, **given: Any) -> str | None:
-    """Register a client; its secret, if it is a machine."""
+    """Register a client. Returns its secret if it is a machine."""
     if given["kind"] == "machine" and given["role"] not in ROLES:
-        raise Trouble(f"No machine has the role {given['role']}: there are {', '.join(ROLES)}.")
+        raise Trouble(f"No machine has the role {given['role']}. Choose one of: {', '.join(ROLES)}.")
     try:
         new = NewClient(**given)
     except ValidationError as error:
-        said = "; ".join(map(_told, error.errors(include_url=False)))
-        raise Trouble(f"The client cannot be registered: {said}.") from None
+        faults = "; ".join(map(_in_words, error.errors(include_url=False)))
+        raise Trouble(f"The client cannot be registered: {faults}.") from None
     secret = new_secret() if new.kind == "machine" else None
-    kept = [] if secret is None else rules.with_new([], digest(secret), datetime.now(UTC))
+    secrets = [] if secret is None else rules.with_new([], digest(secret), datetime.now(UTC))
 
     async def run(owner: asyncpg.Connection) -> None:
         is_door = new.as_role is not None and new.as_role in Role.DOOR
         if is_door and not await owner.fetchval(HAS_POINT, UUID(new.party), new.region):
             raise Trouble(
-                f"There is no open service point {new.party} within the region: the party of a {new.role} is the id of "
-                "one. `GET /gateway/v1/service-points` lists them."
+                f"There is no open service point {new.party} in the region. The party of a {new.role} is the id of a "
+                "service point. `GET /gateway/v1/service-points` lists them."
             )
         redirects = json.dumps(new.redirect_uris)
-        said = new.region, new.client_id, new.kind, new.name, new.people, redirects, new.role, new.party
-        values = *said, json.dumps(kept)
+        columns = new.region, new.client_id, new.kind, new.name, new.people, redirects, new.role, new.party
+        values = *columns, json.dumps(secrets)
         try:
             await owner.execute(ADD_CLIENT, new_id(), *values)
         except asyncpg.UniqueViolationError:
-            raise Trouble(f"There is a client {new.client_id} already.") from None
-        await owner.execute(TRACE, new.client_id, "clients add")
+            raise Trouble(f"A client {new.client_id} already exists.") from None
+        await owner.execute(RECORD_IN_AUDIT, new.client_id, "clients add")
 
     _as_owner(owner_url, run)
     return secret
 
 
 OPTIONS = {"redirect_uris": "--redirect", "people": "--for", "client_id": "CLIENT_ID"}
-"""What the command calls the members of `NewClient`, where it is not `--member`."""
+"""The command's names for members of `NewClient`, if different from `--member`."""
 
 PATTERNS = {
-    "client_id": "3 to 100 small letters, digits, `.`, `_`, `-`, such as lab-1",
-    "region": "2 to 16 digits, such as 350582005, or nothing for the whole",
+    "client_id": "3 to 100 lower-case letters, digits, `.`, `_`, `-`, for example lab-1",
+    "region": "2 to 16 digits, for example 350582005, or nothing for all regions",
 }
 
 
-def _told(error: ErrorDetails) -> str:
+def _in_words(error: ErrorDetails) -> str:
     member = str(error["loc"][0]) if error["loc"] else ""
     invalid = error.get("ctx", {}).get("error")
-    said = (
+    message = (
         invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else PATTERNS.get(member, error["msg"])
     )
     option = OPTIONS.get(member, f"--{member}") if member else ""
     given = f" {error['input']!r}" if member in PATTERNS else ""
-    return f"{option}{given}: {said}" if option else said
+    return f"{option}{given}: {message}" if option else message
 
 
 def rotate_client(owner_url: str, client_id: str) -> str:
-    """Give a machine another secret; the one before stays good for a day."""
+    """Create a new secret for a machine. The previous one stays valid for a day."""
     secret = new_secret()
 
     async def run(owner: asyncpg.Connection) -> None:
-        asked = "SELECT secrets FROM gateway.clients WHERE client_id = $1 AND kind = 'machine' AND revoked_at IS NULL"
-        kept = await owner.fetchval(f"{asked} FOR UPDATE", client_id)
-        if kept is None:
-            raise Trouble(f"There is no machine {client_id} that still signs in.")
-        secrets_ = json.dumps(rules.with_new(json.loads(kept), digest(secret), datetime.now(UTC)))
+        query = "SELECT secrets FROM gateway.clients WHERE client_id = $1 AND kind = 'machine' AND revoked_at IS NULL"
+        current = await owner.fetchval(f"{query} FOR UPDATE", client_id)
+        if current is None:
+            raise Trouble(f"There is no machine {client_id} that may sign in.")
+        secrets = json.dumps(rules.with_new(json.loads(current), digest(secret), datetime.now(UTC)))
         change = "UPDATE gateway.clients SET secrets = $2, version = version + 1 WHERE client_id = $1"
-        await owner.execute(change, client_id, secrets_)
-        await owner.execute(TRACE, client_id, "clients rotate")
+        await owner.execute(change, client_id, secrets)
+        await owner.execute(RECORD_IN_AUDIT, client_id, "clients rotate")
 
     _as_owner(owner_url, run)
     return secret
 
 
 def revoke_client(owner_url: str, client_id: str) -> None:
-    """Let a client sign in no more."""
+    """Revoke a client, so that it cannot sign in any more."""
 
     async def run(owner: asyncpg.Connection) -> None:
-        if await owner.execute(REVOKE, client_id) == "INSERT 0 0":
+        if await owner.execute(REVOKE_CLIENT, client_id) == "INSERT 0 0":
             raise Trouble(f"There is no client {client_id}.")
-        await owner.execute(TRACE, client_id, "clients revoke")
+        await owner.execute(RECORD_IN_AUDIT, client_id, "clients revoke")
 
     _as_owner(owner_url, run)
 
 
 def list_clients(owner_url: str) -> list[tuple[str, ...]]:
-    """The clients there are, for a table."""
+    """Return all clients as rows of a table."""
 
     async def run(owner: asyncpg.Connection) -> list[Any]:
-        found: list[Any] = await owner.fetch(LIST)
-        return found
+        clients: list[Any] = await owner.fetch(LIST_CLIENTS)
+        return clients
 
     rows = _as_owner(owner_url, run)
     return [tuple(str(value or "") for value in row.values()) for row in rows]

@@ -1,4 +1,4 @@
-"""What the eight processes do: serve one service's API, or do its background work."""
+"""The work of the eight processes: serve the API of one service, or run its worker."""
 
 import gc
 import importlib
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict
 
 DRAIN_SECONDS = 15
-"""How long an API finishes the requests it has, after SIGTERM; less than the supervisor's patience."""
+"""How long an API may finish its open requests after SIGTERM; less than the supervisor waits."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than any client of ours keeps an idle connection, so that none writes into a closing one."""
+"""Longer than any of our clients keeps an idle connection, so that none writes to a connection that is closing."""
 BACKLOG = 2048
 
 STACK = (
@@ -34,7 +34,7 @@ STACK = (
     "httpcore",
     "shared.http.protocol",
 )
-"""Libraries, among them those that would be imported only when they are first used: by each process for itself."""
+"""Libraries to import before the fork. Some would otherwise be imported at first use, by each process separately."""
 
 
 LOADING_ORDER: tuple[Service, ...] = ("gateway", "registry", "testing", "observation")
@@ -46,8 +46,8 @@ def import_everything() -> Iterator[Service | None]:
     Yields between modules, so that the caller can do other work: a service when all modules of its processes are here,
     otherwise None. The gateway comes first, because its API takes longest to build.
 
-    The garbage collector is off until `load_is_done`: to look at all that is new again and again takes a fifth of
-    the time.
+    The garbage collector is off until `load_is_done`: scanning all new objects repeatedly takes a fifth of the
+    time.
     """
     gc.disable()
     for module in STACK:
@@ -57,8 +57,8 @@ def import_everything() -> Iterator[Service | None]:
 
     for service in LOADING_ORDER:
         package = importlib.import_module(f"services.{service}")
-        found = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-        capabilities = [name for name in found if name.endswith((".tables", ".routes"))]
+        names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+        capabilities = [name for name in names if name.endswith((".tables", ".routes"))]
         for module in (*capabilities, f"{package.__name__}.app", f"{package.__name__}.worker"):
             importlib.import_module(module)
             yield None
@@ -81,7 +81,7 @@ def load_is_done() -> None:
 
 
 def serve_api(listener: socket.socket, settings: Settings) -> None:
-    """Serve a service's API on a listening socket until SIGTERM."""
+    """Serve the API of a service on a listening socket until SIGTERM."""
     gc.enable()
     libraries_log_in_json(settings, "api")
     with tracing.on(settings.service, "api"):
@@ -90,7 +90,7 @@ def serve_api(listener: socket.socket, settings: Settings) -> None:
 
 
 def work(settings: Settings) -> None:
-    """Do a service's background work until SIGTERM."""
+    """Run the worker of a service until SIGTERM."""
     gc.enable()
     libraries_log_in_json(settings, "worker")
     run: Callable[[Settings], None] = importlib.import_module(f"services.{settings.service}.worker").run
@@ -104,7 +104,7 @@ def serve(app: Any, listener: socket.socket) -> None:
 
     from shared.http.protocol import HotProtocol
 
-    # uvicorn drains, and then raises the signal once more: by then it is to end us in good order, not to kill us.
+    # uvicorn finishes its requests, then raises the signal again. That second signal must end the process normally.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     server = uvicorn.Server(
@@ -129,9 +129,9 @@ def serve(app: Any, listener: socket.socket) -> None:
 
 
 def listen(ports: Iterable[int]) -> dict[int, socket.socket]:
-    """Listening sockets on the loopback, held by the supervisor: while an API starts again, its callers wait in line.
+    """Open listening sockets on the loopback. The supervisor holds them, so callers wait while an API restarts.
 
-    Raises OSError with the port as its `filename` if one is taken.
+    Raises OSError with the port as its `filename` if one is in use.
     """
     listeners: dict[int, socket.socket] = {}
     try:
@@ -152,7 +152,7 @@ def listen(ports: Iterable[int]) -> dict[int, socket.socket]:
 
 
 def libraries_log_in_json(settings: Settings, part: str) -> None:
-    """What libraries say, one JSON object a line like our own; of an exception, no values of variables."""
+    """Log the messages of libraries as JSON lines like our own. Exceptions are logged without values of variables."""
     import structlog
 
     def add_process(_: Any, __: str, entry: "EventDict") -> "EventDict":
@@ -183,7 +183,7 @@ def libraries_log_in_json(settings: Settings, part: str) -> None:
             "formatters": {"json": formatter},
             "handlers": {"output": output},
             "root": {"handlers": ["output"], "level": "INFO"},
-            # One line a request or a job says nothing that the metrics do not.
+            # One line per request or job adds nothing to the metrics.
             "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "arq.worker", "arq.jobs")},
         }
     )

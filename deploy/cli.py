@@ -1,4 +1,4 @@
-"""The console script `fangxian`. What a command needs is imported when it runs, so that each starts quickly."""
+"""The console script `fangxian`. A command imports what it needs when it runs, so that every command starts quickly."""
 
 import io
 import json
@@ -42,12 +42,15 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def fangxian(
     _: Annotated[
-        bool, typer.Option("--version", help="Show which version this is.", is_eager=True, callback=_version)
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Fangxian 防线: the backend a sub-district runs its epidemic control on.
+    """Fangxian 防线: the backend on which a sub-district runs its epidemic control.
 
-    Begin with `fangxian up`, then docs/first-day.md. If something is wrong: `fangxian doctor`.
+    Start with `fangxian up`, then follow docs/first-day.md. If something is wrong, run `fangxian doctor`.
+    `fangxian COMMAND --help` explains one command and shows an example.
+
+    Example: fangxian up --data /srv/fangxian --port 8000
     """
 
 
@@ -59,8 +62,8 @@ app.add_typer(regions, name="regions")
 sessions.add_to(app)
 
 OPEN_TO_ALL = (
-    "[bold red]Development mode:[/] anybody who can reach this port can get any token, also that of an administrator. "
-    "Do not enter real people. For production see docs/first-day.md."
+    "[bold red]Development mode:[/] anybody who can reach this port can get a token for any role, also administrator. "
+    "Do not enter data of real people. For production see docs/first-day.md."
 )
 
 NO_CODES = (
@@ -70,7 +73,7 @@ NO_CODES = (
 
 OneService = Annotated[str, typer.Argument(metavar="SERVICE", help="registry, testing, observation or gateway.")]
 Port = Annotated[
-    int, typer.Option("--port", metavar="N", help="Port of the gateway; the other services take the three after it.")
+    int, typer.Option("--port", metavar="N", help="Port of the gateway. The other services use the next three ports.")
 ]
 
 
@@ -78,9 +81,12 @@ Port = Annotated[
 def up(data: Data = None, port: Port = 8000) -> None:
     """Start all services on this machine and keep them running.
 
-    Ctrl-C or SIGTERM stops them in order; a second one kills them.
+    Ctrl-C or SIGTERM stops them in order. A second one kills them.
 
-    DATABASE_URL (of its owner) and REDIS_URL point to servers of your own; without them the embedded ones are used.
+    To use your own servers, set DATABASE_URL (with the login of the database's owner) and REDIS_URL. Without them the
+    embedded PostgreSQL and Valkey are used.
+
+    Example: fangxian up --data /srv/fangxian --port 8000
     """
     from deploy import data as directories
 
@@ -97,13 +103,22 @@ def migrate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The directory with the passwords of the services' logins, for processes that run without `up`. "
-            "The database is that of DATABASE_URL, and there is no data directory.",
+            help="Directory with the passwords of the services' logins, for processes that run without `up`. "
+            "The database is the one in DATABASE_URL, and no data directory is used.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Migrate the database to this version, while nothing runs. `up` does it too."""
+    """Migrate the database to the installed version. Stop all services first.
+
+    `fangxian up` also does this at each start.
+
+    Examples:
+
+    fangxian migrate --data /srv/fangxian
+
+    DATABASE_URL=postgresql://owner@db/fangxian fangxian migrate --keys keys/owner
+    """
     if keys:
         from deploy import alone
 
@@ -112,18 +127,24 @@ def migrate(
         from deploy import up as starting
 
         starting.migrate_only(starting.options(data))
-    typer.echo("The database is of this version.")
+    typer.echo("The database is at the installed version.")
 
 
 @app.command()
 def serve(
     service: OneService,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The address to listen on; 0.0.0.0 for all.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on. 0.0.0.0 means all addresses.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", help="The port to listen on.", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(metavar="N", help="Port to listen on.", min=1, max=65535)] = 8000,
 ) -> None:
-    """Run one API in this process, as in a container. Settings are FANGXIAN_… variables."""
+    """Run the API of one service in this process.
+
+    Use it where each process runs in its own container. The settings are FANGXIAN_… environment variables.
+    docs/running.md lists them.
+
+    Example: fangxian serve gateway --host 0.0.0.0 --port 8000
+    """
     from deploy import alone
 
     alone.serve(service_named(service), host, port)
@@ -131,7 +152,13 @@ def serve(
 
 @app.command()
 def work(service: OneService) -> None:
-    """Run one worker in this process, as in a container. Settings are FANGXIAN_… variables."""
+    """Run the worker of one service in this process.
+
+    Use it where each process runs in its own container. The settings are FANGXIAN_… environment variables.
+    docs/running.md lists them.
+
+    Example: fangxian work gateway
+    """
     from deploy import alone
 
     alone.work(service_named(service))
@@ -142,9 +169,12 @@ def status(
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Show address, data directory, mode, version and every process.
+    """Show what is running: the installation and its processes.
 
-    Exit code 1 if nothing runs.
+    The first line has the address of the gateway, the data directory, the mode and the version. Exit code 1 if nothing
+    runs.
+
+    Example: fangxian status --json
     """
     from deploy import data as directories
     from deploy import status as states
@@ -152,9 +182,9 @@ def status(
     directory = directories.at(data or directories.default_path())
     state = states.read(directory.status)
     if directories.holder(directory) is None:
-        raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
+        raise Trouble(f"Nothing is running on {directory.path}. Start it with `fangxian up`.")
     if state is None:
-        raise Trouble(f"Fangxian is starting on {directory.path}.")
+        raise Trouble(f"Fangxian is still starting on {directory.path}.")
     heading, columns = states.heading(state, directory.path), ("process", "pid", "state", "for", "restarts", "memory")
     if as_json:
         processes = [dict(zip(columns, row, strict=True)) for row in states.rows(state)]
@@ -166,9 +196,11 @@ def status(
 
 @app.command()
 def doctor(data: Data = None, port: Port = 8000) -> None:
-    """Look for problems and say how to solve them.
+    """Check the installation, and show each problem with its solution. Changes nothing.
 
     Exit code 1 if there is a problem (WRONG). A warning (WARN) does not count.
+
+    Example: fangxian doctor --data /srv/fangxian
     """
     from rich.console import Console
     from rich.markup import escape
@@ -180,12 +212,12 @@ def doctor(data: Data = None, port: Port = 8000) -> None:
     findings = examine(options(data, port))
     table = Table("", "what", "found", box=None)
     for finding in findings:
-        verdict = "ok" if finding.well else "[bold red]WRONG[/]" if finding.fails else "[bold yellow]WARN[/]"
-        table.add_row(verdict, finding.what, escape(finding.found))
-        if not finding.well:
-            table.add_row("", "", escape(f"→ {finding.mend}"))
+        verdict = "ok" if finding.is_ok else "[bold red]WRONG[/]" if finding.is_failure else "[bold yellow]WARN[/]"
+        table.add_row(verdict, finding.name, escape(finding.result))
+        if finding.remedy and not finding.is_ok:
+            table.add_row("", "", escape(f"→ {finding.remedy}"))
     Console().print(table)
-    if any(finding.fails for finding in findings):
+    if any(finding.is_failure for finding in findings):
         raise typer.Exit(1)
 
 
@@ -195,15 +227,19 @@ def logs(
         str | None,
         typer.Argument(
             metavar="PROCESS",
-            help="gateway, registry, testing, observation; the same with -worker; postgres, valkey, migrations, "
-            "supervisor. All if none is named.",
+            help="gateway, registry, testing or observation; the same with -worker; postgres, valkey, migrations or "
+            "supervisor. Default: all.",
         ),
     ] = None,
     data: Data = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Follow: print new lines as they come.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="How many of the last lines of each.")] = 20,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Keep printing new lines as they are written.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", metavar="N", help="Number of lines from the end of each log.")
+    ] = 20,
 ) -> None:
-    """Show the logs of the processes.
+    """Show the logs of the processes. They contain ids only, no personal data.
 
     Example: fangxian logs gateway -f
     """
@@ -213,9 +249,9 @@ def logs(
     directory = directories.at(data or directories.default_path()).logs
     known = files.names_in(directory)
     if not known:
-        raise Trouble(f"Nothing has run on {directory.parent}: start it with `fangxian up`.")
+        raise Trouble(f"Nothing has run on {directory.parent} yet. Start it with `fangxian up`.")
     if process is not None and process not in known:
-        raise Trouble(f"There is no log of {process} in {directory}: there are {', '.join(known)}.")
+        raise Trouble(f"There is no log of {process} in {directory}. Choose one of: {', '.join(known)}.")
     names = [process] if process else known
     for line in files.show(directory, names, lines):
         typer.echo(line)
@@ -227,15 +263,17 @@ def logs(
 @app.command()
 def sunset(
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="A directory for the audit and the report; keep it elsewhere.")
+        Path,
+        typer.Option("--out", metavar="DIR", help="Directory for the audit and the report. Store it elsewhere later."),
     ],
     data: Data = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the number of the decree.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask to type the number of the decree.")] = False,
 ) -> None:
-    """Irreversibly delete all personal data, after two commanders declared the end of the emergency.
+    """Delete all personal data when the emergency is over. This is irreversible.
 
-    Writes the audit to files, deletes everybody except people under a legal hold, destroys the keys so that no backup
-    can be opened, and writes a report. If it is interrupted, run it again.
+    Two commanders must have declared the end before. The command writes the audit to files, deletes all people except
+    those under a legal hold, destroys the keys so that no backup can be decrypted, and writes a report. If it was
+    interrupted, run it again.
 
     Example: fangxian sunset --out /mnt/archive
     """
@@ -244,7 +282,7 @@ def sunset(
 
     chosen = options(data)
     decree = command.declared(chosen)["decree"]
-    if not yes and typer.prompt(f"Type the number of the decree, {decree!r}, to destroy everything") != decree:
+    if not yes and typer.prompt(f"To destroy everything, type the number of the decree, {decree!r}") != decree:
         raise Trouble("Nothing was destroyed.")
     command.sunset(chosen, out, typer.echo)
 
@@ -252,20 +290,25 @@ def sunset(
 @app.command()
 def demo(
     people: Annotated[
-        int, typer.Option(metavar="N", help="How many people live in Xintang: 300 to 300,000.", min=300, max=300_000)
+        int, typer.Option(metavar="N", help="Number of people to generate: 300 to 300,000.", min=300, max=300_000)
     ] = 20_000,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same people and the same round.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed generates the same people and round.")] = 1,
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="A data directory to keep; by default a temporary one is used.", show_default=False
+            metavar="DIR", help="Data directory to keep. Default: a temporary one that is deleted.", show_default=False
         ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(metavar="N", help="Port of the gateway; free ports by default.", show_default=False)
+        int | None, typer.Option(metavar="N", help="Port of the gateway. Default: free ports.", show_default=False)
     ] = None,
 ) -> None:
-    """Run the main job with generated people and check the results. Exit code 1 if a check fails."""
+    """Run a testing round with generated people and check it.
+
+    The results are compared with an independent calculation. Exit code 1 if a check fails.
+
+    Example: fangxian demo --people 5000 --seed 7
+    """
     from deploy.demo.journey import demonstrate
 
     if not demonstrate(people, seed, data, port):
@@ -275,22 +318,26 @@ def demo(
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="What to measure; everything if nothing is named.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Paths to measure, for example door or results. Default: all."),
     ] = None,
     people: Annotated[
         list[int] | None,
         typer.Option(
-            metavar="N", help="How many people; may be repeated. Default: 20,000 and 100,000.", min=300, max=250_000
+            metavar="N", help="Number of people. Can be repeated. Default: 20,000 and 100,000.", min=300, max=250_000
         ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Rough figures in under two minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Get rough figures in under two minutes.")] = False,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write all figures to this file.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure the hot paths against their floors on this machine.
+    """Measure the performance of this machine.
 
-    Exit code 1 if a path is below its floor. A target that is not met is shown, but is not a failure.
+    Each performance-critical path is compared with its minimum (floor). Exit code 1 if a path is below its floor. A
+    target that is not reached is shown, but is not a failure.
+
+    Example: fangxian bench door --people 20000
     """
     from deploy.bench.run import bench as measure
 
@@ -325,16 +372,16 @@ def _announce(installation: "Installation") -> None:
     if not settings.lets_residents_in:
         console.print(NO_CODES, soft_wrap=True, highlight=False)
     if link := first_link(installation.owner_url, settings.issuer_url):
-        console.print("Open this link within 24 hours to create the first administrator (it works once):")
+        console.print("Open this link within 24 hours to create the first administrator. It works once:")
         console.print(link, soft_wrap=True, highlight=False)
-    console.print("Running; Ctrl-C stops it.")
+    console.print("Running. Press Ctrl-C to stop.")
     console.file.flush()
 
 
 def main_of(command: Callable[[], object]) -> NoReturn:
-    """Run a command. Trouble is one sentence on stderr, and the exit code 1.
+    """Run a command. On Trouble, print its sentence to stderr and exit with 1.
 
-    So is what the operating system refuses, though nobody foresaw it; with FANGXIAN_DEBUG set it says where that was.
+    An unexpected OSError is reported in the same way. If FANGXIAN_DEBUG is set, its traceback is printed too.
     """
     try:
         command()
@@ -353,7 +400,7 @@ def main_of(command: Callable[[], object]) -> NoReturn:
 
 
 def main() -> NoReturn:
-    """The console script. A terminal that cannot show a character is given its escape, never a traceback."""
+    """The console script. It prints a character that the terminal cannot encode as an escape, and raises no error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,10 +1,10 @@
-"""The data directory: one installation's keys, servers and logs, held by one supervisor at a time.
+"""The data directory: keys, servers and logs of one installation. One supervisor at a time holds it.
 
-version   the format of the directory, written last of all on the first start
+version   the format of the directory, written at the end of the first start
 lock      held by the supervisor; contains its process id
 keys/     0700, see deploy/keys.py        servers/   the embedded servers, see deploy/embedded/home.py
-logs/     one file a process              status.json   what `fangxian status` shows
-cluster   where the embedded PostgreSQL was made, so that its loss is noticed
+logs/     one file per process            status.json   what `fangxian status` shows
+cluster   where the embedded PostgreSQL was created, so that its loss is noticed
 """
 
 import errno
@@ -22,7 +22,7 @@ from deploy.trouble import Trouble
 
 FORMAT = 1
 VARIABLE = "FANGXIAN_DATA"
-"""The environment variable that every command reads when it is not given `--data`."""
+"""The environment variable that every command reads if `--data` is not given."""
 LEAST_FREE_BYTES = 500 * 1024**2
 OURS = {"version", "lock", "keys", "keys.half", "servers", "cluster", "logs", "status.json"}
 
@@ -35,42 +35,42 @@ class DataDirectory:
 
     @property
     def version(self) -> Path:
-        """Which format it has; absent until it is complete."""
+        """The file with its format; absent until the first start has ended."""
         return self.path / "version"
 
     @property
     def lock(self) -> Path:
-        """Held by the supervisor."""
+        """The lock file that the supervisor holds."""
         return self.path / "lock"
 
     @property
     def keys(self) -> Path:
-        """All keys."""
+        """The directory of all keys."""
         return self.path / "keys"
 
     @property
     def logs(self) -> Path:
-        """One file a process."""
+        """The directory of the logs, one file per process."""
         return self.path / "logs"
 
     @property
     def status(self) -> Path:
-        """What the supervisor says of its processes."""
+        """The status file of the supervisor."""
         return self.path / "status.json"
 
     @property
     def cluster(self) -> Path:
-        """Says that an embedded PostgreSQL was made for it, and where."""
+        """The file that says where the embedded PostgreSQL was created, if it was."""
         return self.path / "cluster"
 
     @property
     def is_complete(self) -> bool:
-        """Whether its first start came to its end."""
+        """Whether the first start has ended."""
         return self.version.exists()
 
 
 def default_path() -> Path:
-    """FANGXIAN_DATA, or else `fangxian` in XDG_DATA_HOME, or else `~/.local/share/fangxian`."""
+    """Return FANGXIAN_DATA, otherwise `fangxian` in XDG_DATA_HOME, otherwise `~/.local/share/fangxian`."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen)
     base = os.environ.get("XDG_DATA_HOME")
@@ -78,56 +78,57 @@ def default_path() -> Path:
 
 
 def at(path: Path) -> DataDirectory:
-    """The data directory of that path, whether or not it is there."""
+    """Return the data directory with this path, whether or not it exists."""
     return DataDirectory(Path(os.path.abspath(path.expanduser())))
 
 
 def check(data: DataDirectory) -> None:
-    """Trouble if a start cannot go well: another format, another's files, too little space. Changes nothing."""
+    """Raise Trouble if a start would fail: other format, other files, too little space. Changes nothing."""
     if data.is_complete:
         check_format(data)
     elif data.path.exists():
         if not data.path.is_dir():
-            raise Trouble(f"{data.path} is not a directory: choose another --data.")
+            raise Trouble(f"{data.path} is not a directory. Choose another --data.")
         check_access(data)
         if foreign := sorted({entry.name for entry in data.path.iterdir()} - OURS):
-            raise Trouble(f"{data.path} holds other things ({foreign[0]}): choose an empty directory for --data.")
+            raise Trouble(f"{data.path} contains other files ({foreign[0]}). Choose an empty directory for --data.")
     check_space(data)
     check_access(data)
 
 
 def check_access(data: DataDirectory) -> None:
-    """Trouble if this user may not write into the directory, or cannot make it."""
+    """Raise Trouble if this user cannot write to the directory or create it."""
     nearest = next(step for step in (data.path, *data.path.parents) if os.path.lexists(step))
-    what = "written" if nearest == data.path else f"made in {nearest}"
+    what = "written" if nearest == data.path else f"created in {nearest}"
     if nearest.is_dir() and not os.access(nearest, os.W_OK | os.X_OK):
-        raise Trouble(f"{data.path} cannot be {what} by this user: choose a --data of your own, as in ~/fangxian.")
+        raise Trouble(f"{data.path} cannot be {what} by this user. Choose your own --data, for example ~/fangxian.")
 
 
 def check_format(data: DataDirectory) -> None:
-    """Trouble if the directory is of a version that this one does not know."""
-    said = data.version.read_text(encoding="utf-8", errors="replace").strip()
-    if not said.isdigit():
-        raise Trouble(f"{data.version} should hold a number and holds {said[:20]!r}: put it back from a backup.")
-    if int(said) > FORMAT:
+    """Raise Trouble if this version does not know the format of the directory."""
+    content = data.version.read_text(encoding="utf-8", errors="replace").strip()
+    if not content.isdigit():
+        raise Trouble(f"{data.version} must contain a number, but contains {content[:20]!r}. Restore it from a backup.")
+    if int(content) > FORMAT:
         raise Trouble(
-            f"{data.path} was made by a newer Fangxian (format {said}; this one knows {FORMAT}): install that version."
+            f"{data.path} was made by a newer Fangxian (format {content}; this one knows {FORMAT}). "
+            "Install that version."
         )
 
 
 def check_space(data: DataDirectory) -> None:
-    """Trouble if there is no disk, or if it has no room to work in."""
+    """Raise Trouble if the path is not on a disk, or if the disk has too little space."""
     free, nearest = _free(data)
-    if shutil.disk_usage(nearest).total == 0:  # as /proc
-        raise Trouble(f"{nearest} keeps no files: choose another --data.")
+    if shutil.disk_usage(nearest).total == 0:  # for example /proc
+        raise Trouble(f"{nearest} cannot store files. Choose another --data.")
     if free < LEAST_FREE_BYTES:
         raise Trouble(
-            f"The disk of {nearest} is full: {free // 1024**2} MB free, {LEAST_FREE_BYTES // 1024**2} MB are needed."
+            f"The disk of {nearest} is full: {free // 1024**2} MB free, {LEAST_FREE_BYTES // 1024**2} MB needed."
         )
 
 
 def free_bytes(data: DataDirectory) -> int:
-    """The room that is left: the least, where keys and servers lie on different disks."""
+    """Return the free space in bytes. If keys and servers are on different disks, the smaller value counts."""
     return _free(data)[0]
 
 
@@ -138,7 +139,7 @@ def _free(data: DataDirectory) -> tuple[int, Path]:
 
 
 def holder(data: DataDirectory) -> int | None:
-    """The process id of the supervisor that holds the directory; 0 if it has not said it yet; None if none does."""
+    """Return the process id of the supervisor that holds the directory; 0 if it is not written yet; None if none."""
     try:
         handle = os.open(data.lock, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -146,31 +147,31 @@ def holder(data: DataDirectory) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        said = os.read(handle, 32).strip()
-        return int(said) if said.isdigit() else 0
+        content = os.read(handle, 32).strip()
+        return int(content) if content.isdigit() else 0
     finally:
         os.close(handle)
     return None
 
 
 def refuse_if_held(data: DataDirectory) -> None:
-    """Trouble if a supervisor runs on the directory."""
+    """Raise Trouble if a supervisor runs on the directory."""
     pid = holder(data)
     if pid is not None:
         raise Trouble(
-            f"Another Fangxian runs on {data.path} (process {pid or 'starting'}): stop it, or choose another --data."
+            f"Another Fangxian runs on {data.path} (process {pid or 'starting'}). Stop it, or choose another --data."
         )
 
 
 def hold(data: DataDirectory) -> int:
-    """Take the directory for this process, for as long as the returned file descriptor is open."""
+    """Lock the directory for this process, as long as the returned file descriptor is open."""
     handle = os.open(data.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         refuse_if_held(data)
-        raise Trouble(f"Another Fangxian has just ended on {data.path}: try again.") from None
+        raise Trouble(f"Another Fangxian has just ended on {data.path}. Try again.") from None
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -184,9 +185,9 @@ def hold(data: DataDirectory) -> int:
 
 @contextmanager
 def taken(data: DataDirectory) -> Iterator[int]:
-    """Make the directory if need be, and hold it. If its first start fails, all that it made is removed again.
+    """Create the directory if necessary, and hold it. If its first start fails, everything it created is removed.
 
-    What was there stays: keys that were put back from a backup may be the only ones.
+    Files that existed before stay, because keys that were restored from a backup may be the only copy.
     """
     made = home.make_data_directory(data.path)
     there = {entry.name for entry in data.path.iterdir()}
@@ -205,7 +206,7 @@ def taken(data: DataDirectory) -> Iterator[int]:
 
 
 def complete(data: DataDirectory) -> None:
-    """Say that the first start came to its end."""
+    """Record that the first start has ended."""
     if not data.is_complete:
         secret_files.write_once(data.version, f"{FORMAT}\n")
 

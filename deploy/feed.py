@@ -1,4 +1,4 @@
-"""`fangxian feed …`: how far each service has read, what it could not handle, and how it reads anew."""
+"""`fangxian feed …`: how far each service has read, which entries failed, and how to rebuild a copy."""
 
 import asyncio
 import importlib
@@ -37,21 +37,21 @@ PARKED = """
 
 @dataclass(frozen=True)
 class Lag:
-    """How far one lane of one owner's feed has been read by one service."""
+    """How far one service has read one lane of one owner's feed."""
 
     reader: Service
     owner: Service
     lane: str
     entries: int
     oldest: datetime | None
-    """When the oldest entry that is not read yet was written."""
+    """When the oldest unread entry was written."""
     idle_seconds: float | None
-    """How long ago it was read, also if there was nothing; None if it never was."""
+    """Seconds since the last read, even if there was nothing to read; None if it was never read."""
 
 
 @dataclass(frozen=True)
 class Parked:
-    """An entry that a service could not handle."""
+    """An entry that a service could not process."""
 
     service: Service
     type: str
@@ -63,13 +63,13 @@ class Parked:
 
 
 def installed(chosen: Options) -> Installation:
-    """What was made by `fangxian up`, and the addresses it runs at. Trouble if it does not run."""
+    """Return the installation that `fangxian up` started, with its addresses. Raises Trouble if it does not run."""
     directory = data.at(chosen.data)
     running = status.read(directory.status)
     if running is None or data.holder(directory) is None:
-        raise Trouble(f"Nothing runs on {directory.path}: start it with `fangxian up`.")
+        raise Trouble(f"Nothing is running on {directory.path}. Start it with `fangxian up`.")
     if absent := status.not_named(running, chosen.own_servers):
-        raise Trouble(f"{directory.path} runs on servers of your own: set {' and '.join(absent)} here as for `up`.")
+        raise Trouble(f"{directory.path} uses your own servers: set {' and '.join(absent)} here as for `up`.")
     place = home.find(directory.path)
     owner = directory.keys / "owner"
     owner_url = chosen.database_url or postgres.owner_url(place, secret_files.read(owner / "database-owner.password"))
@@ -79,33 +79,35 @@ def installed(chosen: Options) -> Installation:
 
 
 def lag(installation: Installation) -> list[Lag]:
-    """How far every service has read the feeds it follows."""
+    """Return how far every service has read the feeds that it follows."""
     return asyncio.run(_as_owner(installation, lag_of))
 
 
 def parked(installation: Installation) -> list[Parked]:
-    """What could not be handled, of every service, oldest first."""
+    """Return the failed entries of every service, oldest first."""
     return asyncio.run(_as_owner(installation, parked_of))
 
 
 def retry(installation: Installation) -> int:
-    """Try again what is parked; how many entries were tried."""
+    """Retry the parked entries. Returns how many were retried."""
     from shared.feed.reader import Reader
 
     return sum(asyncio.run(_with_reader(installation, s, o, Reader.retry_parked)) for s in SERVICES for o in read_by(s))
 
 
 def rebuild(installation: Installation, service: Service, owner: Service) -> int:
-    """Fill what a service holds of another's resources anew; how many subjects there are. The service goes on."""
+    """Rebuild the copy that a service keeps of another's resources, while it runs. Returns the number of subjects."""
     from shared.feed.reader import Reader
 
     if owner not in read_by(service):
-        raise Trouble(f"{service} does not read the feed of {owner}; it reads {', '.join(read_by(service)) or 'none'}.")
+        raise Trouble(
+            f"{service} does not read the feed of {owner}; it reads {', '.join(read_by(service)) or 'no feed'}."
+        )
     return asyncio.run(_with_reader(installation, service, owner, Reader.rebuild))
 
 
 async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
-    """How far every service has read the feeds it follows, asked as the database's owner."""
+    """Like `lag`, with a connection of the database's owner."""
     from shared.feed.log import LANES, Cursor
 
     found = []
@@ -127,15 +129,15 @@ async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
 
 
 async def parked_of(connection: asyncpg.Connection) -> list[Parked]:
-    """What could not be handled, of every service, oldest first, asked as the database's owner."""
-    found = [
+    """Like `parked`, with a connection of the database's owner."""
+    entries = [
         Parked(
             service, row["type"], str(row["subject"]), row["version"], row["error"], row["attempts"], row["parked_at"]
         )
         for service in SERVICES
         for row in await connection.fetch(PARKED.format(service=service))
     ]
-    return sorted(found, key=lambda one: one.parked_at)
+    return sorted(entries, key=lambda entry: entry.parked_at)
 
 
 async def _as_owner(installation: Installation, act: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
@@ -161,7 +163,7 @@ async def _with_reader(
 
 
 def read_by(service: Service) -> list[Service]:
-    """The owners whose resources a service reacts to."""
+    """Return the services to whose resources a service reacts."""
     from shared.contracts.resource import owner_of
     from shared.house import owners_read_by
 
@@ -175,5 +177,5 @@ def _types_read_by(service: Service) -> list[str]:
 
 
 def _worker_of(service: Service) -> "Worker":
-    found: Worker = importlib.import_module(f"services.{service}.worker").WORKER
-    return found
+    worker: Worker = importlib.import_module(f"services.{service}.worker").WORKER
+    return worker

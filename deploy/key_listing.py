@@ -1,4 +1,4 @@
-"""What `fangxian keys list` shows: every key by its id, and never a key."""
+"""The rows of `fangxian keys list`: every key by its id, never the key itself."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ DATA_KEYS = "SELECT id, master, made_at, seals_from, destroyed_at FROM {service}
 
 
 class Listed(NamedTuple):
-    """One key."""
+    """One row: a key."""
 
     kind: str
     id: str
@@ -25,11 +25,11 @@ class Listed(NamedTuple):
     begins: str
     ends: str
     wrapped_by: str
-    """Of a data key: the id of its master key."""
+    """For a data key: the id of the master key that wraps it."""
 
 
 async def rows_of(installation: Installation) -> list[Listed]:
-    """All keys of an installation."""
+    """Return all keys of an installation."""
     directory, now = installation.directory.keys, key_files.now()
     found = []
     if installation.settings("registry").master_keys == "file":

@@ -1,7 +1,7 @@
-"""Versions of the keys in `keys/`: a new one beside the old one, written wherever it is read, and the old one's end.
+"""Versions of the keys in `keys/`: add a new version in every place where the key is read, and end the old one.
 
-Each file is replaced whole, the readers' before the signers': whatever stops a rotation halfway, every process goes on
-with keys that all others know.
+Each file is replaced atomically, the files of readers before those of signers. So if a rotation is interrupted, every
+process still uses keys that all others know.
 """
 
 import json
@@ -21,21 +21,21 @@ from shared.settings import SERVICES
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 KINDS = ("master", "data", "index", *SERVICES, "issuer", "code")
-"""What can be rotated: the master key, data keys, the index key, each service's own key, those of tokens and codes."""
+"""Keys that can be rotated: master key, data keys, index key, the key of each service, those for tokens and codes."""
 
 BEGINS_IN: dict[str, float] = {
     **{service: float(SPREAD_SECONDS) for service in SERVICES},
     "issuer": 2 * MINUTE,
     "code": HOUR + MINUTE,
 }
-"""Seconds until a new key signs: as long as those who read the old public keys may keep them."""
+"""Seconds until a new key signs: the time for which readers may cache the old public keys."""
 
 OUTLASTS: dict[str, float] = {
     **dict.fromkeys(SERVICES, 2 * MINUTE),
     "issuer": 12 * HOUR + MINUTE,
     "code": 7 * DAY + HOUR,
 }
-"""Seconds an old key is trusted after the new one signs: as long as the last thing it signed lasts."""
+"""Seconds for which an old key is trusted after the new one signs: the lifetime of its last signature."""
 
 _FILES = {
     "master": ("master.key", SERVICES),
@@ -46,21 +46,21 @@ _FILES = {
 
 
 def versions(keys: Path, kind: str) -> list[Version]:
-    """The versions of a key, the newest first."""
+    """Return the versions of a key, the newest first."""
     return key_files.read(_places(keys, kind)[0])
 
 
 def put(keys: Path, kind: str, found: Sequence[Version]) -> None:
-    """Write the versions of a key wherever it is read."""
+    """Write the versions of a key to every place where it is read."""
     if kind in SERVICES:
         _publish(keys, kind, found)
     content = _set_of([version.jwk for version in found])
-    for place in reversed(_places(keys, kind)):  # the owner's copy last: it is what a repetition starts from
+    for place in reversed(_places(keys, kind)):  # the owner's copy last, because a repeated command starts from it
         secret_files.replace(place, content)
 
 
 def add_symmetric(keys: Path, kind: str, **members: Any) -> list[Version]:
-    """A new master or index key beside the one there is."""
+    """Add a new master or index key to the existing one."""
     jwk = key_files.symmetric(secrets.token_bytes(key_files.SECRET_BYTES), nbf=int(key_files.now()), **members)
     found = [Version(str(jwk["kid"]), jwk), *versions(keys, kind)]
     put(keys, kind, found)
@@ -68,16 +68,16 @@ def add_symmetric(keys: Path, kind: str, **members: Any) -> list[Version]:
 
 
 def rotate_signing(keys: Path, kind: str, begins_in: float | None = None) -> tuple[Version, float, float]:
-    """A new key for what is signed; when it begins, and when the old one ends.
+    """Add a new signing key. Returns it, when it begins, and when the old one ends.
 
-    The new key is known to all before the old one is given an end: stopped in between, all goes on as before.
+    The new key is published before the old one gets an end. If it is interrupted in between, nothing changes.
     """
     now = key_files.now()
     begins = now + (BEGINS_IN[kind] if begins_in is None else begins_in)
     ends = begins + OUTLASTS[kind]
     kept = key_files.trusted(versions(keys, kind), now)
     if any(version.begins > now for version in kept):
-        raise Trouble(f"A new {kind} key begins in a moment already: see `fangxian keys list`.")
+        raise Trouble(f"A new {kind} key is already about to begin. See `fangxian keys list`.")
     new = _new_signing(kind, int(begins))
     put(keys, kind, [new, *kept])
     put(keys, kind, [new, *(_ending(version, ends) for version in kept)])
@@ -85,13 +85,13 @@ def rotate_signing(keys: Path, kind: str, begins_in: float | None = None) -> tup
 
 
 def remove(keys: Path, kind: str, key_id: str) -> None:
-    """Trust a version no more, from now on: what it signed is worth nothing."""
+    """Stop trusting a version, from now on. Everything that it signed becomes invalid."""
     found = versions(keys, kind)
     left = [version for version in found if version.id != key_id]
     if len(left) == len(found):
-        raise Trouble(f"There is no {kind} key {key_id}: see `fangxian keys list`.")
+        raise Trouble(f"There is no {kind} key {key_id}. See `fangxian keys list`.")
     if not left:
-        raise Trouble(f"{key_id} is the only {kind} key: rotate it first.")
+        raise Trouble(f"{key_id} is the only {kind} key. Rotate it first.")
     now = key_files.now()
     if kind not in ("master", "index") and all(version.begins > now for version in left):
         left[-1] = Version(left[-1].id, {**left[-1].jwk, "nbf": int(now)})
@@ -99,7 +99,7 @@ def remove(keys: Path, kind: str, key_id: str) -> None:
 
 
 def _places(keys: Path, kind: str) -> list[Path]:
-    """The owner's copy, and those of the services."""
+    """Return the owner's copy and those of the services."""
     if kind in SERVICES:
         return [keys / "owner" / f"service-{kind}.jwk", keys / kind / "own.jwk"]
     name, services = _FILES[kind]
@@ -107,7 +107,7 @@ def _places(keys: Path, kind: str) -> list[Path]:
 
 
 def _publish(keys: Path, service: str, found: Sequence[Version]) -> None:
-    """Let all services know the public keys of one."""
+    """Write the public keys of one service for all services."""
     owner = keys / "owner" / "services.jwks"
     others = [version.jwk for version in key_files.read(owner) if version.id.partition(".")[0] != service]
     content = _set_of([*others, *(_public(version.jwk) for version in found)])

@@ -1,7 +1,7 @@
-"""Keys and passwords of one installation: made on its first start, 0600 in directories of 0700, never made anew.
+"""Keys and passwords of one installation: created at its first start (0600 in directories of 0700), never replaced.
 
-`owner/` holds them all, for the supervisor. Each service has a directory of its own with copies of what it needs and
-nothing more, so that a process can be shut in with its own. Ed25519 keys are JWKs (RFC 8037).
+`owner/` holds all of them, for the supervisor. Each service has its own directory with copies of only the keys that it
+needs, so that a process can be confined to them. Ed25519 keys are JWKs (RFC 8037).
 """
 
 import base64
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from joserfc.jwk import OKPKey
 
 DATABASE_PASSWORD = "database.password"  # noqa: S105 - a file's name
-"""Of the service's login role: for a process that is started by itself, with an address that names no password."""
+"""The password of the service's login role, for a single process whose database address has no password."""
 OF_EVERY_SERVICE = ("own.jwk", "services.jwks", "master.key", "index.key", DATABASE_PASSWORD)
 OF_THE_GATEWAY = ("issuer.jwk", "code-hmac.key")
 
 
 def make(directory: Path) -> None:
-    """Make all keys of a new installation, if it has none: all of them or nothing."""
+    """Create all keys of a new installation, if it has none: either all or none."""
     if directory.exists():
         _copy_passwords(directory)
         return
@@ -46,10 +46,10 @@ def make(directory: Path) -> None:
 
 
 def make_apart(directory: Path) -> bool:
-    """Make all keys in a directory that is empty or not there; says whether it had none. Trouble if it is another's."""
+    """Create all keys in an empty or new directory. Returns False if it has keys. Raises Trouble for other content."""
     there = {entry.name for entry in directory.iterdir()} if directory.exists() else set[str]()
     if there and not there & {"owner", *SERVICES}:
-        raise Trouble(f"{directory} holds other things ({min(there)}): choose an empty directory.")
+        raise Trouble(f"{directory} contains other files ({min(there)}). Choose an empty directory.")
     if directory.exists() and not there:
         directory.rmdir()
     make(directory)
@@ -63,41 +63,41 @@ def _copy(directory: Path, service: Service, name: str) -> None:
 
 
 def _copy_passwords(directory: Path) -> None:
-    """Installations made before services had their passwords at hand are given them; no other key is ever added."""
+    """Add the passwords to installations that were created before services had copies. No other key is ever added."""
     for service in SERVICES:
         if not (directory / service / DATABASE_PASSWORD).exists() and not missing_of_owner(directory):
             _copy(directory, service, DATABASE_PASSWORD)
 
 
 def names_of(service: Service) -> tuple[str, ...]:
-    """The key files a service needs."""
+    """Return the names of the key files that a service needs."""
     return OF_EVERY_SERVICE + (OF_THE_GATEWAY if service == "gateway" else ())
 
 
 def missing(directory: Path) -> list[str]:
-    """The key files that should be there and are not."""
+    """Return the key files that are missing."""
     expected = [f"{service}/{name}" for service in SERVICES for name in names_of(service)]
     return [*missing_of_owner(directory), *(name for name in expected if not (directory / name).is_file())]
 
 
 def missing_of_owner(directory: Path) -> list[str]:
-    """Of the owner's key files, those that should be there and are not."""
+    """Return the key files of the owner that are missing."""
     return [f"owner/{name}" for name in owner_names() if not (directory / "owner" / name).is_file()]
 
 
 def require(directory: Path) -> None:
-    """Trouble if a key is missing: a new one would not open what the old one sealed."""
+    """Raise Trouble if a key is missing, because a new one cannot decrypt what the old one encrypted."""
     if gone := missing(directory):
-        raise Trouble(f"Keys are missing in {directory} ({', '.join(gone)}): put them back from a backup.")
+        raise Trouble(f"Keys are missing in {directory} ({', '.join(gone)}). Restore them from a backup.")
 
 
 def passwords(owner: Path) -> dict[str, str]:
-    """The password of each service's login role, by service, from the owner's directory."""
+    """Return the password of each service's login role, from the owner's directory."""
     return {service: secret_files.read(owner / _original(service, DATABASE_PASSWORD)) for service in SERVICES}
 
 
 def owner_names() -> tuple[str, ...]:
-    """The key files the supervisor needs: all."""
+    """Return the names of the key files that the supervisor needs: all of them."""
     per_service = [_original(service, name) for service in SERVICES for name in (DATABASE_PASSWORD, "own.jwk")]
     shared = ("services.jwks", "master.key", "index.key", *OF_THE_GATEWAY)
     return ("database-owner.password", "valkey.password", *per_service, *shared)
@@ -119,7 +119,7 @@ def _of_the_owner() -> dict[str, str]:
 
 
 def _original(service: Service, name: str) -> str:
-    """What a service's file is called among the owner's."""
+    """Return the name that a service's file has in the owner's directory."""
     return {"own.jwk": f"service-{service}.jwk", DATABASE_PASSWORD: f"database-{service}.password"}.get(name, name)
 
 

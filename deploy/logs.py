@@ -1,4 +1,4 @@
-"""One log file a process, kept small: `<process>.log`, then `.log.1` … as it fills."""
+"""One log file per process, limited in size: `<process>.log`, then `.log.1` and so on."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ from typing import BinaryIO
 
 LIMIT_BYTES = 10 * 1024**2
 KEPT = 4
-"""Files of one process, the one in use included."""
+"""Number of files per process, including the current one."""
 
 
 class LogFile:
-    """A log that turns over when it is full, at the end of a line. A full disk loses lines and stops nobody.
+    """A log that rotates when it is full, at the end of a line. On a full disk lines are lost, but nothing stops.
 
-    When there is room again, the log says first how much is missing there.
+    When there is space again, the log first says how much is missing.
     """
 
     def __init__(self, path: Path, limit: int = LIMIT_BYTES, kept: int = KEPT) -> None:
@@ -30,7 +30,7 @@ class LogFile:
         self._ends_a_line = True
 
     def write(self, data: bytes) -> None:
-        """Add what a process said."""
+        """Append output of a process."""
         try:
             if self._lost:
                 self._tell_loss()
@@ -61,7 +61,7 @@ class LogFile:
             self._size = os.fstat(descriptor).st_size
         if data:
             written = self._file.write(data)
-            self._lost += len(data) - written  # a disk that fills up takes the beginning
+            self._lost += len(data) - written  # a disk that fills up accepts only the beginning
             self._size += written
             self._ends_a_line = data[:written].endswith(b"\n")
 
@@ -74,7 +74,7 @@ class LogFile:
                 newer.replace(older)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -83,21 +83,21 @@ class LogFile:
 
 @dataclass
 class Journal:
-    """What the supervisor itself says: a structured line in its log, and the sentence on the terminal."""
+    """Messages of the supervisor: a structured line in its log, and the sentence on the terminal."""
 
     file: LogFile
     quiet: bool = False
     _stderr: int = field(default_factory=lambda: sys.stderr.fileno())
 
     def say(self, sentence: str, level: str = "info", **facts: object) -> None:
-        """One line, and the sentence."""
+        """Log a line and print the sentence."""
         self.note(sentence, level, **facts)
         if not self.quiet:
             with contextlib.suppress(OSError):
                 os.write(self._stderr, f"{sentence}\n".encode(errors="backslashreplace"))
 
     def note(self, sentence: str, level: str = "info", **facts: object) -> None:
-        """One line, in the log alone."""
+        """Log a line without printing it."""
         self.file.write(_line(sentence, level, **facts))
 
 
@@ -107,7 +107,7 @@ def _line(sentence: str, level: str, **facts: object) -> bytes:
 
 
 def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:
-    """The last lines of each log, with the process's name before them."""
+    """Yield the last lines of each log, prefixed with the name of the process."""
     for name in names:
         path = directory / f"{name}.log"
         if path.exists():
@@ -115,7 +115,7 @@ def show(directory: Path, names: Sequence[str], lines: int) -> Iterator[str]:
 
 
 def follow(directory: Path, names: Sequence[str]) -> Iterator[str]:
-    """What is added to the logs from now on, for ever."""
+    """Yield lines that are added to the logs from now on, without end."""
     return _lines_of({name: _Tail(directory / f"{name}.log") for name in names})
 
 
@@ -127,12 +127,12 @@ def _lines_of(readers: "dict[str, _Tail]") -> Iterator[str]:
 
 
 def names_in(directory: Path) -> list[str]:
-    """The processes that have a log."""
+    """Return the names of the processes that have a log."""
     return sorted(path.stem for path in directory.glob("*.log"))
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log; empty if there is none."""
+    """Return the last line of a log; empty if there is none."""
     lines = _last(path, 1) if path.exists() else []
     return lines[0] if lines else ""
 
@@ -155,7 +155,7 @@ class _Tail:
         data = self._rest + (self._file.read() if self._file else b"")
         if self._was_turned_over():
             if self._file is not None:
-                data += self._file.read()  # what came between the look and the turn
+                data += self._file.read()  # written between the read and the rotation
                 self._file.close()
             self._file = self.path.open("rb")
             data += self._file.read()

@@ -1,8 +1,8 @@
-"""How much memory processes take.
+"""Memory of processes.
 
-Of each process its PSS (proportional set size) counts: what several processes share, such as the imported stack and
-PostgreSQL's buffers, is divided among them, so that the sum is what the machine really gives. Where the kernel has no
-PSS, the resident set less what is shared counts, which is a little too small.
+The PSS (proportional set size) of each process counts. Memory that several processes share, such as imported modules
+and PostgreSQL's buffers, is divided among them. So the sum is the memory that is really used. If the kernel has no PSS,
+the resident set without shared memory counts, which is slightly too small.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ METHOD = "PSS" if HAS_PSS else "RSS less shared"
 
 
 def sizes_of(pid: int) -> list[int]:
-    """Bytes of a process and of each that it has started; empty if it has ended."""
+    """Return the bytes of a process and of each of its children; empty if it has ended."""
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
@@ -24,7 +24,7 @@ def sizes_of(pid: int) -> list[int]:
 
 
 def _size_of(process: psutil.Process) -> int | None:
-    """Bytes; None if the process has ended meanwhile."""
+    """Return the bytes of a process; None if it has ended meanwhile."""
     return _pss(process) if HAS_PSS else _rss_less_shared(process)
 
 

@@ -1,4 +1,4 @@
-"""Servers of one's own, by `DATABASE_URL` and `REDIS_URL`: can they be reached? Told without their passwords."""
+"""Check the operator's own servers (`DATABASE_URL`, `REDIS_URL`). Messages never contain their passwords."""
 
 import asyncio
 import re
@@ -11,15 +11,15 @@ from shared.settings import SERVICES
 SECONDS = 5
 OLDEST_POSTGRES = 18
 KEPT_KEYS = tuple(f"{service}.data_keys" for service in SERVICES)
-"""Where a service's data keys are, wrapped by the master key: empty until it has sealed something."""
+"""Tables with data keys that the master key wraps; empty until the service has encrypted something."""
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 def as_role(url: str, role: str | None = None, password: str | None = None) -> str:
-    """A database's address in the plain `postgresql:` form, as another role if one is given."""
+    """Return a database address in the plain `postgresql:` form, with another role if one is given."""
     parts = urlsplit(re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url))
     if parts.scheme != "postgresql":
-        raise Trouble("DATABASE_URL should begin with postgresql://.")
+        raise Trouble("DATABASE_URL must begin with postgresql://.")
     if role is None:
         return urlunsplit(parts)
     server = parts.netloc.rpartition("@")[2]
@@ -27,23 +27,23 @@ def as_role(url: str, role: str | None = None, password: str | None = None) -> s
 
 
 def place_of(url: str) -> str:
-    """Host and port, or the socket's directory."""
+    """Return host and port, or the directory of the socket."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", [""])[0] or parts.path
     return host or "localhost"
 
 
 def check_postgres(owner_url: str, keys: Path | None = None) -> None:
-    """Trouble if the database cannot be reached, is too old, or is sealed while there are no `keys`."""
+    """Raise Trouble if the database cannot be reached, is too old, or has encrypted data but `keys` do not exist."""
     version, is_sealed = asyncio.run(_look_at_postgres(owner_url))
     if is_sealed and keys and not keys.exists():
         raise Trouble(
-            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) holds what other keys have sealed: put them back into "
-            f"{keys} from a backup, or choose the --data they are in."
+            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) contains data that other keys encrypted. "
+            f"Restore those keys into {keys} from a backup, or choose the --data that has them."
         )
     if version < OLDEST_POSTGRES:
         raise Trouble(
-            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) is version {version}; {OLDEST_POSTGRES} is needed."
+            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) is version {version}, but {OLDEST_POSTGRES} is needed."
         )
 
 
@@ -65,11 +65,11 @@ async def _look_at_postgres(owner_url: str) -> tuple[int, bool]:
 
 
 def check_redis(url: str) -> None:
-    """Trouble if Redis cannot be reached."""
+    """Raise Trouble if Redis cannot be reached."""
     import redis
 
     if urlsplit(url).scheme not in REDIS_SCHEMES:
-        raise Trouble("REDIS_URL should begin with redis://, rediss:// or unix://.")
+        raise Trouble("REDIS_URL must begin with redis://, rediss:// or unix://.")
     try:
         with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as connection:
             connection.ping()

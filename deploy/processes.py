@@ -1,4 +1,4 @@
-"""Child processes: forked from a supervisor that has imported everything already, or an embedded server."""
+"""Child processes: forked from a supervisor that has already imported everything, or embedded servers."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class Process:
-    """One API or worker process: what it is called, does, and knows."""
+    """One API or worker process: its name, its work and its settings."""
 
     name: str
     target: Callable[[Settings], None]
-    """Works until SIGTERM, then ends in good order."""
+    """Runs until SIGTERM, then ends cleanly."""
     settings: Settings
     is_ready: Callable[[], bool] = lambda: True
     """Asked from outside, after the start."""
@@ -54,18 +54,18 @@ class Forked:
 
 
 def fork(work: Callable[[], None], output: int, let_go: Callable[[], None]) -> Forked:
-    """Do some work in a child in a process group of its own, that is killed if this process ends.
+    """Run some work in a child with its own process group. The child is killed if this process ends.
 
-    `let_go` closes what the child has inherited and must not hold.
+    `let_go` closes inherited files that the child must not hold.
     """
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
-    # A signal must not meet the child while it still has its parent's handlers.
+    # The child must not receive a signal while it still has the handlers of its parent.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = os.fork()
     if pid:
-        with contextlib.suppress(OSError):  # both sides do it, so that neither can be too late
+        with contextlib.suppress(OSError):  # parent and child both do it, so that it never happens too late
             os.setpgid(pid, pid)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return Forked(pid)
@@ -77,7 +77,7 @@ def fork(work: Callable[[], None], output: int, let_go: Callable[[], None]) -> F
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # the last place that can say what ended this process
+    except BaseException:  # the last place where the reason for the end can be logged
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):
@@ -92,7 +92,7 @@ def _become_a_child(parent: int, output: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we could ask
+    if os.getppid() != parent:  # the parent ended before prctl
         os._exit(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -102,9 +102,9 @@ def _become_a_child(parent: int, output: int) -> None:
 
 
 class Errand:
-    """Some work in a child process, so that no thread, loop or connection stays behind here.
+    """Some work in a child process, so that no thread, event loop or connection remains in this process.
 
-    Its Trouble becomes ours; any other error becomes a Trouble of its first line.
+    Its Trouble is raised here again. Any other error becomes a Trouble with the first line of its message.
     """
 
     def __init__(self, work: Callable[[], None], output: int, let_go: Callable[[], None]) -> None:
@@ -128,18 +128,18 @@ class Errand:
         os.close(writer)
 
     def is_done(self) -> bool:
-        """Whether it has ended well. Raises Trouble if it has not."""
+        """Whether it has ended. Raises Trouble if it failed."""
         code = self._child.poll()
         if code is None:
             return False
         if code:
             with os.fdopen(os.dup(self._reader), "rb") as report:
                 sentence = report.read().decode(errors="replace")
-            raise Trouble(sentence or f"What was begun {how_it_ended(code)}.")
+            raise Trouble(sentence or f"A child process {how_it_ended(code)}.")
         return True
 
     def close(self) -> None:
-        """Kill it if it is not done."""
+        """Kill it if it still runs."""
         os.close(self._reader)
         if self._child.poll() is None:
             kill_group(self._child)
@@ -147,13 +147,13 @@ class Errand:
 
 
 def kill_group(running: Running) -> None:
-    """End a process and all it has started, at once."""
+    """Kill a process and everything that it has started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(running.pid, signal.SIGKILL)
 
 
 def how_it_ended(code: int) -> str:
-    """`ended with code 3`, `was killed by SIGKILL`."""
+    """Describe an exit code: `ended with code 3`, `was killed by SIGKILL`."""
     if code >= 0:
         return f"ended with code {code}"
     try:

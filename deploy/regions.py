@@ -1,4 +1,4 @@
-"""`fangxian regions`: which district an installation serves, and the lists it is told of by files."""
+"""`fangxian regions`: which district an installation serves, and the import of lists of regions."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -22,27 +22,27 @@ COUNTY = 6
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the environment says about regions."""
+    """The choice of regions in the environment."""
 
     region: str = ""
-    """FANGXIAN_REGION: what the installation serves."""
+    """FANGXIAN_REGION: the region that the installation serves."""
     file: Path | None = None
     """FANGXIAN_REGIONS_FILE: imported at each start."""
 
     @property
     def wants_sample(self) -> bool:
-        """Whether the demonstration's regions are of use: nothing else is chosen."""
+        """Whether to import the regions of the demo: no other file and no other district is chosen."""
         return self.file is None and (not self.region or self.region.startswith(SAMPLE_COUNTY))
 
 
 def chosen(environment: Mapping[str, str] = os.environ) -> Chosen:
-    """The choice of this environment."""
+    """Read the choice from the environment."""
     file = environment.get("FANGXIAN_REGIONS_FILE")
     return Chosen(environment.get("FANGXIAN_REGION", ""), Path(file) if file else None)
 
 
 def fault_of(code: str) -> str | None:
-    """What is wrong with the region an installation should serve, as far as the shipped list tells; None if nothing."""
+    """Check the region to serve against the included list. Returns a sentence, or None if it is valid."""
     if not code or level_of(code) is None:
         return None
     lines = {line.code: line for line in shipped(GBT2260).regions}
@@ -57,7 +57,7 @@ def fault_of(code: str) -> str | None:
 
 
 def bring(owner_url: str, choice: Chosen) -> None:
-    """Import the chosen file, and see that the chosen region exists. Raises Trouble."""
+    """Import the chosen file, and check that the chosen region exists. Raises Trouble."""
     if choice.file is not None:
         import_file(owner_url, choice.file)
     if choice.region:
@@ -68,7 +68,7 @@ def bring(owner_url: str, choice: Chosen) -> None:
 
 
 def not_there(code: str) -> str:
-    """The sentence for a region that is in no list."""
+    """Return the error for a region that is in no list."""
     return (
         f"FANGXIAN_REGION: there is no region {code} in this installation: import the list of the district by "
         f"FANGXIAN_REGIONS_FILE or `fangxian regions import`, or choose one above it, as in '{parent_of(code)}'."
@@ -76,7 +76,7 @@ def not_there(code: str) -> str:
 
 
 def import_file(owner_url: str, path: Path) -> "Outcome":
-    """Add and rename what a file says."""
+    """Add and rename the regions of a file."""
     from migrations import regions
 
     lines = _lines_of(path)
@@ -84,7 +84,7 @@ def import_file(owner_url: str, path: Path) -> "Outcome":
 
 
 def update_from_file(owner_url: str, path: Path, below: str) -> "Outcome":
-    """As an import, and withdraw what the file no longer names below a region."""
+    """Import a file, and withdraw the regions below `below` that it does not name."""
     from datetime import timedelta
 
     from migrations import regions
@@ -92,7 +92,7 @@ def update_from_file(owner_url: str, path: Path, below: str) -> "Outcome":
     from shared.days import day_of
 
     if level_of(below) is None:
-        raise Trouble(f"--below {below} should be the code of a region, as in '350582'.")
+        raise Trouble(f"--below {below} must be the code of a region, for example 350582.")
     lines = _lines_of(path)
     yesterday = day_of(clock.now()) - timedelta(days=1)
     operation = f"fangxian regions update --below {below}"

@@ -1,4 +1,4 @@
-"""Rotating, revoking and destroying the keys of a running installation, while it serves."""
+"""Rotate, revoke and destroy the keys of a running installation."""
 
 import asyncio
 import json
@@ -25,26 +25,26 @@ from shared.settings import SERVICES, Service, Settings
 
 LOOK_SECONDS = 0.5
 FOLLOWED_SECONDS = 5.0
-"""After that every process has seen what was changed: they look every two seconds."""
+"""After this time every process has seen a change: they check every two seconds."""
 
 Say = Callable[[str], None]
 
 REINDEX = "reindex"
-LIVE = "SELECT id, month FROM {service}.data_keys WHERE wrapped IS NOT NULL ORDER BY id"
-ADD_KEY = """
+SELECT_LIVE_KEYS = "SELECT id, month FROM {service}.data_keys WHERE wrapped IS NOT NULL ORDER BY id"
+INSERT_DATA_KEY = """
     INSERT INTO {service}.data_keys (id, month, master, wrapped, seals_from)
     VALUES ($1, $2, $3, $4, clock_timestamp() + make_interval(secs => $5))
 """
-DESTROY = "UPDATE {service}.data_keys SET wrapped = NULL, destroyed_at = now() WHERE id = ANY($1)"
-ADD_JOB = """
+DESTROY_DATA_KEYS = "UPDATE {service}.data_keys SET wrapped = NULL, destroyed_at = now() WHERE id = ANY($1)"
+INSERT_JOB = """
     INSERT INTO {service}.jobs (id, region, kind, actor, input) VALUES ($1, '', $2, $3::jsonb, $4::jsonb)
 """
-JOB = "SELECT state, done, error FROM {service}.jobs WHERE id = $1"
+SELECT_JOB = "SELECT state, done, error FROM {service}.jobs WHERE id = $1"
 
 
 @dataclass
 class Rotation:
-    """The keys of an installation, its database as its owner, and whom to tell how it goes."""
+    """The keys of an installation, a connection of the database's owner, and a function that prints progress."""
 
     installation: Installation
     connection: asyncpg.Connection
@@ -58,17 +58,17 @@ class Rotation:
 
     @property
     def settings(self) -> Settings:
-        """What the registry's processes know; of keys all know the same."""
+        """The settings of the registry. All services have the same settings for keys."""
         return self.installation.settings("registry")
 
     async def wait(self, seconds: float) -> None:
-        """Let the time pass in which every process sees what was changed."""
+        """Wait until every process has seen a change."""
         await asyncio.sleep(seconds * self.settings.key_waits)
 
     # The master key -----------------------------------------------------------------------------------------------
 
     async def rotate_master(self) -> None:
-        """A new version wraps from now on, and all data keys; the old one opens until it is revoked."""
+        """Add a new version, and wrap all data keys with it. The old one can unwrap until it is revoked."""
         if isinstance(self.masters, TransitMasters):
             await self.masters.rotate()
         elif self.settings.master_keys == "file":
@@ -76,7 +76,7 @@ class Rotation:
         await self.rewrap()
 
     async def rewrap(self) -> None:
-        """Wrap every data key under the newest version of the master key."""
+        """Wrap every data key with the newest version of the master key."""
         from shared import data_keys
 
         newest, count = await self.masters.newest(), 0
@@ -89,7 +89,7 @@ class Rotation:
                 bound_to = data_keys.bound_to(service, row["id"])
                 key = await self._unwrapped(Wrapped(row["master"], row["wrapped"]), bound_to)
                 wrapped = await self.masters.wrap(key, bound_to)
-                # Destroyed meanwhile, it stays so.
+                # If the key was destroyed meanwhile, it stays destroyed.
                 await self.connection.execute(
                     f"UPDATE {service}.data_keys SET master = $2, wrapped = $3 WHERE id = $1 AND wrapped IS NOT NULL",  # noqa: S608
                     row["id"],
@@ -100,26 +100,26 @@ class Rotation:
         self.say(f"{count} data keys are wrapped by master key {newest}.")
 
     async def _unwrapped(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
-        """A data key; also one that the file's master key wrapped, on the way from there into a KMS."""
+        """Unwrap a data key, also one wrapped with the master key of the file while it is moved into a KMS."""
         try:
             return await self.masters.unwrap(wrapped, bound_to)
         except MasterKeyError:
             return await LocalMasters.from_file(self.keys / "owner" / "master.key").unwrap(wrapped, bound_to)
 
     async def masters_in_use(self) -> set[str]:
-        """The versions of the master key that still wrap something."""
-        found: set[str] = set()
+        """Return the versions of the master key that still wrap a data key."""
+        masters: set[str] = set()
         for service in SERVICES:
             rows = await self.connection.fetch(
                 f"SELECT DISTINCT master FROM {service}.data_keys WHERE wrapped IS NOT NULL"  # noqa: S608
             )
-            found |= {row["master"] for row in rows}
-        return found
+            masters |= {row["master"] for row in rows}
+        return masters
 
     # Data keys ----------------------------------------------------------------------------------------------------
 
     async def rotate_data(self) -> None:
-        """New data keys seal from now on; what the old ones sealed is sealed anew, and then they are gone."""
+        """Add new data keys, encrypt all values again with them, then delete the old ones."""
         from shared import resealing
 
         old: dict[Service, list[int]] = {}
@@ -129,23 +129,23 @@ class Rotation:
         for service, key_ids in old.items():
             left = await self.sealed_with(service)
             unused = [key_id for key_id in key_ids if not left.get(key_id)]
-            await self.connection.execute(DESTROY.format(service=service), unused)
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), unused)
             for key_id in sorted(set(key_ids) - set(unused)):
-                self.say(f"{service}: {left[key_id]} values under {key_id} do not open; the key is kept.")
-        self.say("Everything is sealed with new data keys.")
+                self.say(f"{service}: {left[key_id]} values of key {key_id} cannot be decrypted. The key is kept.")
+        self.say("Everything is encrypted with new data keys.")
 
     async def _new_data_keys(self, service: Service, months: Sequence[int] | None = None) -> list[int]:
-        """Another data key for each month up to now (or for these months); the ids of those before them."""
+        """Add a data key for each month until now, or for these months. Returns the ids of the previous keys."""
         from shared import data_keys
 
-        rows = await self.connection.fetch(LIVE.format(service=service))
+        rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
         newest: dict[int, int] = {row["month"]: row["id"] for row in rows}
         this_month = month_of(clock_now())
         for month, key_id in newest.items():
             if month <= this_month if months is None else month in months:
                 following = await self._unused_id(service, key_id)
                 wrapped = await data_keys.wrapped_new(self.masters, service, following)
-                statement = ADD_KEY.format(service=service)
+                statement = INSERT_DATA_KEY.format(service=service)
                 spread = SPREAD_SECONDS * self.settings.key_waits
                 await self.connection.execute(statement, following, month, *wrapped, spread)
         return [row["id"] for row in rows if months is not None or row["month"] <= this_month]
@@ -158,7 +158,7 @@ class Rotation:
         return key_after(key_id) if last is None else last + 1
 
     async def sealed_with(self, service: Service) -> dict[int, int]:
-        """How many values each data key of a service has sealed."""
+        """Count the values that each data key of a service encrypts."""
         from shared import resealing
 
         found: dict[int, int] = {}
@@ -175,31 +175,31 @@ class Rotation:
         return found
 
     async def revoke_data(self, key_id: str) -> None:
-        """Destroy a data key that seals nothing any more, of every service. Trouble if one still does."""
+        """Destroy a data key in every service. Raises Trouble if it still encrypts values."""
         number = int(key_id) if key_id.isdigit() else 0
         for service in SERVICES:
             if count := (await self.sealed_with(service)).get(number):
-                raise Trouble(f"{count} values of {service} are sealed with {key_id}: rotate the data keys first.")
+                raise Trouble(f"Key {key_id} still encrypts {count} values of {service}. Rotate the data keys first.")
             newest = await self._newest(service)
             if number in newest.values():
-                raise Trouble(f"{key_id} is the newest key of its month: rotate the data keys first.")
+                raise Trouble(f"{key_id} is the newest key of its month. Rotate the data keys first.")
         for service in SERVICES:
-            await self.connection.execute(DESTROY.format(service=service), [number])
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), [number])
 
     async def _newest(self, service: Service) -> dict[int, int]:
-        rows = await self.connection.fetch(LIVE.format(service=service))
+        rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
         return {row["month"]: row["id"] for row in rows}
 
     # The index key ------------------------------------------------------------------------------------------------
 
     async def rotate_index(self) -> None:
-        """A new index key in the other column, both while it is filled, then the new one alone.
+        """Add a new index key for the other column, use both while that is filled, then only the new one.
 
-        Stopped halfway, it goes on from there when it is called again.
+        If it is interrupted, the next call continues.
         """
         found = key_versions.versions(self.keys, "index")
         if len(found) == 1 and await self._both_columns():
-            self.say("An earlier rotation was not finished; it is now. Call it again for another.")
+            self.say("An interrupted rotation is finished now. Run the command again to rotate once more.")
         else:
             if len(found) == 1:
                 slot = 1 - int(found[0].jwk.get("slot", 0))
@@ -207,7 +207,7 @@ class Rotation:
             await self._jobs(REINDEX, {"registry": {"phase": "fill"}})
             key_versions.put(self.keys, "index", found[:1])
         await self._jobs(REINDEX, {"registry": {"phase": "empty"}})
-        self.say(f"Everybody is found by index key {found[0].id} alone.")
+        self.say(f"All residents are found with index key {found[0].id} only.")
 
     async def _both_columns(self) -> bool:
         return bool(
@@ -220,15 +220,15 @@ class Rotation:
     # The end of data ----------------------------------------------------------------------------------------------
 
     async def destroy(self, months: Sequence[int] | None) -> None:
-        """Destroy what was sealed in some months, or in all: the keys, and the master key that could open old copies.
+        """Destroy the data keys of some months or of all, and the master key that could unwrap old copies of them.
 
-        New keys seal what comes. A backup made before opens no more, whatever its months.
+        New keys encrypt new values. No older backup can be decrypted any more, also for other months.
         """
         from shared import data_keys
 
         doomed: dict[Service, list[int]] = {}
         for service in SERVICES:
-            rows = await self.connection.fetch(LIVE.format(service=service))
+            rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
             doomed[service] = [row["id"] for row in rows if months is None or row["month"] in months]
             needed = set(data_keys.months_needed(month_of(clock_now())))
             await self._new_data_keys(service, sorted(needed if months is None else needed & set(months)))
@@ -237,13 +237,13 @@ class Rotation:
             key_versions.put(self.keys, "index", key_versions.add_symmetric(self.keys, "index", slot=slot)[:1])
         await self.wait(SPREAD_SECONDS + FOLLOWED_SECONDS)
         for service, key_ids in doomed.items():
-            await self.connection.execute(DESTROY.format(service=service), key_ids)
+            await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), key_ids)
         await self.rotate_master()
         await self.forget_masters()
         for service in SERVICES:
             await self.connection.execute(f"VACUUM FULL {service}.data_keys")
         await self.wait(FOLLOWED_SECONDS)
-        self.say(f"{sum(map(len, doomed.values()))} data keys are destroyed, and what they sealed with them.")
+        self.say(f"{sum(map(len, doomed.values()))} data keys and the data that they encrypted are destroyed.")
 
     async def forget_masters(self) -> None:
         newest = await self.masters.newest()
@@ -252,44 +252,44 @@ class Rotation:
         elif self.settings.master_keys == "file":
             key_versions.put(self.keys, "master", key_versions.versions(self.keys, "master")[:1])
         else:
-            self.say("Take the old master key out of FANGXIAN_MASTER_KEY, and destroy every copy of it.")
+            self.say("Remove the old master key from FANGXIAN_MASTER_KEY, and destroy every copy of it.")
 
     # Jobs ---------------------------------------------------------------------------------------------------------
 
     async def _jobs(self, kind: str, inputs: dict[Service, dict[str, Any]]) -> None:
-        """Have the workers do a job of each service, and wait for all."""
+        """Start a job in each service, and wait until the workers have done all of them."""
         ids = {}
         for service, values in inputs.items():
             ids[service] = new_id()
-            statement = ADD_JOB.format(service=service)
+            statement = INSERT_JOB.format(service=service)
             actor = behalf_of(system(service))
             await self.connection.execute(statement, ids[service], kind, actor, json.dumps(values))
         for service, job_id in ids.items():
             await self._follow(service, kind, job_id)
 
     async def _follow(self, service: Service, kind: str, job_id: UUID) -> None:
-        told = -1
+        printed = -1
         while True:
-            row = await self.connection.fetchrow(JOB.format(service=service), job_id)
-            if row["done"] != told:
-                told = row["done"]
-                self.say(f"{service}: {kind}: {told} rows")
+            row = await self.connection.fetchrow(SELECT_JOB.format(service=service), job_id)
+            if row["done"] != printed:
+                printed = row["done"]
+                self.say(f"{service}: {kind}: {printed} rows")
             if row["state"] == "succeeded":
                 return
             if row["state"] in ("failed", "cancelled"):
-                raise Trouble(f"The job {kind} of {service} was {row['state']}: {row['error'] or 'by hand'}.")
+                raise Trouble(f"The job {kind} of {service} was {row['state']}: {row['error'] or 'manually'}.")
             await asyncio.sleep(LOOK_SECONDS)
 
 
 async def with_rotation(installation: Installation, say: Say, act: Callable[[Rotation], Any]) -> Any:
-    """Do something with the keys of a running installation."""
+    """Run `act` with the keys of a running installation."""
     settings = installation.settings("registry")
     owners = settings.model_copy(update={"keys": installation.directory.keys / "owner"})
     connection = await asyncpg.connect(as_role(installation.owner_url))
     try:
-        # One at a time: two rotations at once would each destroy what the other has just made.
+        # Only one at a time, because two concurrent rotations would destroy each other's new keys.
         if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('fangxian keys'))"):
-            raise Trouble("Somebody else works on the keys: wait until they are done.")
+            raise Trouble("Another command changes the keys now. Wait until it has ended.")
         return await act(Rotation(installation, connection, masters_of(owners), say))
     except MasterKeyError as error:
         raise Trouble(f"The master key: {error}.") from None

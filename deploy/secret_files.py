@@ -1,4 +1,4 @@
-"""Secrets as files: made once, whole or not at all, readable by their owner alone, never overwritten."""
+"""Secrets as files: written once and atomically, readable only by their owner, never overwritten."""
 
 import os
 import secrets
@@ -8,20 +8,20 @@ from pathlib import Path
 
 
 def make_directory(path: Path) -> None:
-    """A directory for one's own eyes (0700), and what is missing above it. One that stands already is left as it is."""
+    """Create a private directory (0700) and its missing parents. An existing one is not changed."""
     for step in reversed([step for step in (path, *path.parents) if not step.exists()]):
         step.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_once(path: Path, content: str) -> bool:
-    """Write a secret (0600) unless the file is there already; says whether it was written.
+    """Write a secret (0600) unless the file exists. Returns whether it was written.
 
-    The file appears under its name whole and flushed, or not at all; of two writers the first wins.
+    The file appears under its name complete and flushed, or not at all. Of two writers the first one wins.
     """
     make_directory(path.parent)
     with _half_made(path, content) as half_made:
         try:
-            os.link(half_made, path)  # a link, unlike a rename, does not replace what is there
+            os.link(half_made, path)  # a link, unlike a rename, does not replace an existing file
         except FileExistsError:
             return False
     flush_directory(path.parent)
@@ -29,7 +29,7 @@ def write_once(path: Path, content: str) -> bool:
 
 
 def replace(path: Path, content: str) -> None:
-    """Put a secret (0600) in the place of another: whoever reads meanwhile sees the one or the other, whole."""
+    """Replace a secret (0600) atomically: a concurrent reader sees the complete old or new one."""
     with _half_made(path, content) as half_made:
         half_made.replace(path)
     flush_directory(path.parent)
@@ -37,12 +37,12 @@ def replace(path: Path, content: str) -> None:
 
 @contextmanager
 def _half_made(path: Path, content: str) -> Iterator[Path]:
-    """The content whole and flushed, beside where it is to be; what is left of it goes."""
+    """Write the content to a flushed temporary file beside the target, and remove it afterwards."""
     half_made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(half_made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(os.fsencode(content))  # it may be a path, in any script
+            file.write(os.fsencode(content))  # it may be a path, with any characters
             file.flush()
             os.fsync(file.fileno())
         yield half_made
@@ -51,19 +51,19 @@ def _half_made(path: Path, content: str) -> Iterator[Path]:
 
 
 def read(path: Path) -> str:
-    """The secret in a file."""
+    """Return the secret in a file."""
     return os.fsdecode(path.read_bytes()).strip()
 
 
 def password(path: Path) -> str:
-    """The password kept in a file; made (192 random bits) if there is none."""
+    """Return the password in a file. It is created (192 random bits) if there is none."""
     if not path.exists():
         write_once(path, secrets.token_urlsafe(24) + "\n")
     return read(path)
 
 
 def flush_directory(path: Path) -> None:
-    """Make the names in a directory last through a power cut."""
+    """Flush a directory, so that its file names survive a power failure."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -1,9 +1,9 @@
-"""A person's session on their own machine: begun once, kept in a file for them alone, refreshed when a token is needed.
+"""The session of a person on their own machine, in a private file. It is refreshed when a token is needed.
 
     $XDG_STATE_HOME/fangxian/session-<hash of the address>.json   0600: the tokens; ~/.local/state where it is not set
     …/session-<hash>.lock                                         held while the tokens are refreshed
 
-Signing in is the device flow (RFC 8628): it needs no browser here and no port, so it works over SSH.
+The sign-in uses the device flow (RFC 8628). It needs no browser and no port on this machine, so it works over SSH.
 """
 
 import fcntl
@@ -27,26 +27,26 @@ from deploy.trouble import Trouble
 CLIENT = "fangxian-console"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 ADDRESS = "FANGXIAN"
-"""In the environment: the address of the gateway, as the pages of docs/ use it."""
+"""Environment variable with the address of the gateway, as in the pages of docs/."""
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 ASK_SECONDS = 30.0
 FRESH_SECONDS = 60
-"""A token that lives shorter than that is not handed out any more."""
+"""A token with a shorter remaining lifetime is refreshed first."""
 
 TRIES = 5
-"""A refresh whose answer is lost is sent again with the same token, which the server takes for 30 seconds."""
+"""If the answer to a refresh is lost, the same token is sent again. The server accepts it for 30 seconds."""
 
 RETRY_SECONDS = 2.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Show = Callable[[str, str], None]
-"""Shows a person where to go, and with what code."""
+"""Shows a person the address to open and the code to check."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """Where one gateway's session is kept, and how it is asked."""
+    """The session with one gateway: its file and its requests."""
 
     url: str
     file: Path
@@ -55,46 +55,46 @@ class Session:
 
     @classmethod
     def at(cls, url: str | None) -> "Session":
-        """The session with a gateway: the one named, else that of $FANGXIAN, else the one of this machine."""
+        """Return the session with a gateway: the named one, otherwise $FANGXIAN, otherwise the one on this machine."""
         address = (url or os.environ.get(ADDRESS) or DEFAULT_URL).rstrip("/")
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-            raise Trouble(f"{address} is no address of a gateway: write it as https://fangxian.example.cn.")
+            raise Trouble(f"{address} is not the address of a gateway. Write it like https://fangxian.example.cn.")
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "fangxian"
         return cls(address, state / f"session-{hashlib.sha256(address.encode()).hexdigest()[:16]}.json")
 
     def sign_in(self, show: Show) -> None:
-        """Begin a session: a person lets this shell in, in a browser anywhere."""
+        """Start a session: a person approves this shell in a browser on any machine."""
         with self._client() as client:
             begun = self._ask(client, "/oauth/device_authorization", {})
             show(begun["verification_uri_complete"], begun["user_code"])
-            asked = {"grant_type": DEVICE_CODE, "device_code": begun["device_code"]}
+            form = {"grant_type": DEVICE_CODE, "device_code": begun["device_code"]}
             interval, until = float(begun["interval"]), time.monotonic() + float(begun["expires_in"])
             while time.monotonic() < until:
                 self.sleep(interval)
-                answer = self._post(client, "/oauth/token", asked)
+                answer = self._post(client, "/oauth/token", form)
                 if answer.is_success:
                     with self._locked():
                         self._keep(answer.json())
                     return
-                error = _said(answer).get("error")
+                error = _content(answer).get("error")
                 if error == "slow_down":
                     interval += 5
                 elif error != "authorization_pending":
                     raise Trouble(_sentence(answer))
-        raise Trouble("Nobody let this shell in within the time: run `fangxian sign-in` again.")
+        raise Trouble("Nobody approved this sign-in in time. Run `fangxian sign-in` again.")
 
     def token(self) -> str:
-        """An access token that lives for a minute at least. Of many shells at once one refreshes, the others wait."""
-        kept = self._read()
-        if kept["expires_at"] - time.time() < FRESH_SECONDS:
+        """Return an access token valid for at least a minute. Of several shells one refreshes, and the others wait."""
+        tokens = self._read()
+        if tokens["expires_at"] - time.time() < FRESH_SECONDS:
             with self._locked():
-                kept = self._read()  # another shell may have refreshed meanwhile
-                if kept["expires_at"] - time.time() < FRESH_SECONDS:
-                    kept = self._refresh(kept["refresh_token"])
-        return str(kept["access_token"])
+                tokens = self._read()  # another shell may have refreshed meanwhile
+                if tokens["expires_at"] - time.time() < FRESH_SECONDS:
+                    tokens = self._refresh(tokens["refresh_token"])
+        return str(tokens["access_token"])
 
     def sign_out(self) -> bool:
-        """End the session, here and at the gateway; whether there was one."""
+        """End the session, here and at the gateway. Returns whether there was one."""
         with self._locked():
             if not self.file.exists():
                 return False
@@ -105,26 +105,26 @@ class Session:
         return True
 
     def _refresh(self, refresh_token: str) -> dict[str, Any]:
-        asked = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         with self._client() as client:
-            answer = self._post(client, "/oauth/token", asked)
+            answer = self._post(client, "/oauth/token", form)
         if answer.is_success:
             return self._keep(answer.json())
-        if _said(answer).get("error") == "invalid_grant":
+        if _content(answer).get("error") == "invalid_grant":
             self.file.unlink(missing_ok=True)
             raise Trouble(f"The session has ended ({_sentence(answer)}) Run `fangxian sign-in` again.")
         raise Trouble(_sentence(answer))
 
-    def _ask(self, client: httpx.Client, path: str, asked: Mapping[str, str]) -> Mapping[str, Any]:
-        answer = self._post(client, path, asked)
+    def _ask(self, client: httpx.Client, path: str, form: Mapping[str, str]) -> Mapping[str, Any]:
+        answer = self._post(client, path, form)
         if not answer.is_success:
             raise Trouble(_sentence(answer))
-        return _said(answer)
+        return _content(answer)
 
-    def _post(self, client: httpx.Client, path: str, asked: Mapping[str, str]) -> httpx.Response:
+    def _post(self, client: httpx.Client, path: str, form: Mapping[str, str]) -> httpx.Response:
         for left in reversed(range(TRIES)):
             try:
-                answer = client.post(path, data={"client_id": CLIENT, **asked})
+                answer = client.post(path, data={"client_id": CLIENT, **form})
             except httpx.HTTPError as error:
                 if "CERTIFICATE_VERIFY_FAILED" in str(error):
                     raise Trouble(_untrusted(self.url, str(error))) from None
@@ -150,22 +150,22 @@ class Session:
 
     def _read(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(self.file.read_text(encoding="ascii"))
+            content: dict[str, Any] = json.loads(self.file.read_text(encoding="ascii"))
         except FileNotFoundError:
-            raise Trouble(f"You are not signed in to {self.url}: run `fangxian sign-in`.") from None
+            raise Trouble(f"You are not signed in to {self.url}. Run `fangxian sign-in`.") from None
         except ValueError:
-            raise Trouble(f"{self.file} cannot be read: remove it, and run `fangxian sign-in`.") from None
-        return found
+            raise Trouble(f"{self.file} cannot be read. Remove it, and run `fangxian sign-in`.") from None
+        return content
 
     def _keep(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        kept = {
+        tokens = {
             "url": self.url,
             "access_token": given["access_token"],
             "refresh_token": given["refresh_token"],
             "expires_at": int(time.time()) + int(given["expires_in"]),
         }
-        secret_files.replace(self.file, json.dumps(kept))
-        return kept
+        secret_files.replace(self.file, json.dumps(tokens))
+        return tokens
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -179,7 +179,7 @@ class Session:
 
 
 def _authorities() -> ssl.SSLContext:
-    """Trust the public authorities, and those that curl trusts: of the system, or of $SSL_CERT_FILE."""
+    """Trust the public certificate authorities, and those that curl trusts: of the system, or of $SSL_CERT_FILE."""
     context = httpx.create_ssl_context()
     context.load_default_certs()
     return context
@@ -188,19 +188,19 @@ def _authorities() -> ssl.SSLContext:
 def _untrusted(url: str, error: str) -> str:
     return (
         f"The certificate of {url} is not trusted here ({error.partition('failed: ')[2].partition(' (_ssl')[0]}). "
-        "If an authority of your own made it, set SSL_CERT_FILE to the file with the certificate of that authority."
+        "If your own certificate authority issued it, set SSL_CERT_FILE to the file with the authority's certificate."
     )
 
 
-def _said(answer: httpx.Response) -> Mapping[str, Any]:
+def _content(answer: httpx.Response) -> Mapping[str, Any]:
     try:
-        found = answer.json() if answer.content else {}
+        content = answer.json() if answer.content else {}
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _sentence(answer: httpx.Response) -> str:
-    said = _said(answer)
-    words = said.get("message") or said.get("detail") or f"The gateway answers {answer.status_code}"
+    content = _content(answer)
+    words = content.get("message") or content.get("detail") or f"The gateway answered {answer.status_code}"
     return f"{str(words).rstrip('.')}."

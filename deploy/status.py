@@ -1,4 +1,4 @@
-"""What runs: a file the supervisor keeps, and the table made of it."""
+"""The status file that the supervisor writes, and the table that `fangxian status` makes of it."""
 
 import contextlib
 import http.client
@@ -13,7 +13,7 @@ from deploy.memory import sizes_of
 
 
 def write(path: Path, facts: Mapping[str, object], processes: Iterable[Mapping[str, object]]) -> None:
-    """Put down the state of every process. On a full disk the last one stays."""
+    """Write the state of every process. If the disk is full, the previous file stays."""
     state = {**facts, "processes": list(processes)}
     half_made = path.with_suffix(".half")
     with contextlib.suppress(OSError):
@@ -23,7 +23,7 @@ def write(path: Path, facts: Mapping[str, object], processes: Iterable[Mapping[s
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The state as last put down, if there is one."""
+    """Return the last written state, or None if there is none."""
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -32,19 +32,19 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def heading(state: Mapping[str, Any], data: Path) -> dict[str, str]:
-    """What runs as a whole: the gateway's address, the data directory, the mode and the version."""
+    """Return the address of the gateway, the data directory, the mode and the version."""
     mode = "production" if state.get("settings", {}).get("production") else "development"
     gateway, version = state.get("urls", {}).get("gateway", "-"), state.get("version", "-")
     return {"gateway": gateway, "data": str(data), "mode": mode, "version": version}
 
 
 def not_named(state: Mapping[str, Any], own_servers: Collection[str]) -> list[str]:
-    """The variables by which what runs found its servers, and which are not set here."""
+    """Return the variables that named the servers of the running installation, but are not set here."""
     return [name for name in state.get("servers", ()) if name not in own_servers]
 
 
 def rows(state: Mapping[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Name, process id, state, time it has run, restarts and memory of every process."""
+    """Return name, process id, state, running time, restarts and memory of every process."""
     return [_row(process, state.get("urls", {})) for process in state["processes"]]
 
 
@@ -52,19 +52,19 @@ def _row(process: Mapping[str, Any], urls: Mapping[str, str]) -> tuple[str, str,
     name, pid = process["name"], process["pid"]
     memory = _memory(pid) if pid else None
     if memory is None:
-        return name, "-", "waits to start", "-", str(process["restarts"]), "-"
-    says = readiness(urls[name]) if name in urls else "running"
-    return name, str(pid), says, span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
+        return name, "-", "waiting to start", "-", str(process["restarts"]), "-"
+    shown = readiness(urls[name]) if name in urls else "running"
+    return name, str(pid), shown, span(time.time() - process["since"]), str(process["restarts"]), f"{memory} MB"
 
 
 def _memory(pid: int) -> int | None:
-    """Memory in MB of a process and its own processes; None if it has ended."""
+    """Return the memory in MB of a process and its child processes; None if it has ended."""
     sizes = sizes_of(pid)
     return sum(sizes) // 1024**2 if sizes else None
 
 
 def readiness(url: str) -> str:
-    """What an API says of itself at /readyz: `ready`, `not ready (503)`, or that it does not answer."""
+    """Return what an API answers at /readyz: `ready`, `not ready (503)` or `does not answer`."""
     code = _code(url, 2)
     if code is None:
         return "does not answer"
@@ -72,7 +72,7 @@ def readiness(url: str) -> str:
 
 
 def is_ready(url: str) -> bool:
-    """Whether an API says at /readyz that it is ready."""
+    """Whether an API is ready according to /readyz."""
     return _code(url, 1) == http.client.OK
 
 
@@ -89,7 +89,7 @@ def _code(url: str, timeout: float) -> int | None:
 
 
 def span(seconds: float) -> str:
-    """A time that passed: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    """Format a duration: `42 s`, `3 min 5 s`, `2 h 10 min`."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours} h {minute} min" if hours else f"{minute} min {second} s" if minute else f"{second} s"

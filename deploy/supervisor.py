@@ -36,12 +36,12 @@ Result = TypeVar("Result")
 
 
 class Stop(BaseException):
-    """The operator has asked to stop, while something that waits was under way."""
+    """The operator asked to stop during a step of the start that waits."""
 
 
 @dataclass
 class Child:
-    """One process under supervision, over all its lives."""
+    """One supervised process, including its restarts."""
 
     name: str
     launch: Callable[[int], Running]
@@ -50,27 +50,27 @@ class Child:
     give_up_signal: signal.Signals = signal.SIGKILL
     is_ready: Callable[[int], bool] = lambda _pid: True
     is_server: bool = False
-    """Whether the others work with it, so that it ends after them."""
+    """Whether other processes need it, so that it ends after them."""
     running: Running | None = None
     since: float = 0.0
     restarts: int = 0
     delay: float = FIRST_DELAY
     due: float = 0.0
-    """When it is to be started again, by the monotonic clock."""
+    """When to start it again, by the monotonic clock."""
 
     def state(self) -> dict[str, object]:
-        """What the status file says of it."""
+        """Return its entry in the status file."""
         pid = self.running.pid if self.running else None
         return {"name": self.name, "pid": pid, "since": self.since, "restarts": self.restarts}
 
 
 class Supervisor:
-    """Holds the children of one data directory. Use it as a context: leaving it ends every child."""
+    """Starts and restarts the children of one data directory. It is a context manager: on exit it ends every child."""
 
     def __init__(
         self, directory: DataDirectory, journal: Journal, let_go: Callable[[], None], facts: Mapping[str, object]
     ) -> None:
-        """`let_go` closes in a child what it must not hold; `facts` are for the status."""
+        """`let_go` closes files that a child must not hold; `facts` are written into the status file."""
         self.children: list[Child] = []
         self.journal = journal
         self._logs, self._status_file = directory.logs, directory.status
@@ -132,11 +132,11 @@ class Supervisor:
         return child
 
     def do(self, name: str, work: Callable[[], None]) -> None:
-        """Do some work in a process of its own and wait for it; what it prints goes to the log of that name."""
+        """Run some work in a separate process and wait for it. Its output goes to the log of that name."""
         self.finish(self.doing(name, work))
 
     def doing(self, name: str, work: Callable[[], None]) -> Generator[None, None, None]:
-        """Do some work in a process of its own, and yield for as long as it takes. Raises Trouble if it fails."""
+        """Run some work in a separate process, and yield until it has ended. Raises Trouble if it fails."""
         path = self._logs / f"{name}.log"
         output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -180,9 +180,9 @@ class Supervisor:
     def until_ready(
         self, children: Iterable[Child], seconds: float, attempts: int | None = None
     ) -> Generator[None, None, list[Child]]:
-        """Yield until children are ready; return those that are not when we give up.
+        """Yield until all children are ready. Returns those that are not ready.
 
-        That is when the time is over, or when one of them has ended `attempts` times.
+        It gives up when the time is over, or when one of them has ended `attempts` times.
         """
         deadline = time.monotonic() + seconds
         waiting = list(children)
@@ -197,7 +197,7 @@ class Supervisor:
         return waiting
 
     def run(self) -> None:
-        """Keep everything running until asked to stop."""
+        """Keep everything running until a stop is requested."""
         while not self._stopping:
             self.turn(self._seconds_to_next_start())
 
@@ -223,7 +223,7 @@ class Supervisor:
         reader, writer = os.pipe()
         try:
             child.running = child.launch(writer)
-        except OSError as error:  # no memory, no process table: as if it had ended at once
+        except OSError as error:  # no memory or no free process: treat it as if it had ended at once
             os.close(reader)
             self._plan_restart(child, f"could not be started ({error.strerror})")
             return
@@ -236,7 +236,7 @@ class Supervisor:
         self.write_status()
 
     def turn(self, timeout: float | None) -> None:
-        """Wait for something to happen, and do what it asks for."""
+        """Wait for the next event and handle it."""
         self._listen(timeout)
         self._reap()
         if not self._stopping:
@@ -268,7 +268,7 @@ class Supervisor:
         for child in self.children:
             if child.running is None or (code := child.running.poll()) is None:
                 continue
-            kill_group(child.running)  # what it may have started
+            kill_group(child.running)  # kill the processes that it may have started
             child.running = None
             if not self._stopping:
                 self._plan_restart(child, how_it_ended(code))
@@ -279,7 +279,7 @@ class Supervisor:
         child.restarts += 1
         child.due = time.monotonic() + child.delay
         self.journal.say(
-            f"{child.name} {how}; it starts again in {child.delay:g} s (restart {child.restarts}).",
+            f"{child.name} {how}. It restarts in {child.delay:g} s (restart {child.restarts}).",
             "warning",
             process=child.name,
             restarts=child.restarts,
@@ -292,7 +292,7 @@ class Supervisor:
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _stop_all(self) -> None:
-        """End the processes, then the servers that they work with."""
+        """End the processes, then the servers that they use."""
         self._stopping = True
         self._stop([child for child in self.children if not child.is_server])
         self._stop([child for child in self.children if child.is_server])
@@ -322,5 +322,5 @@ class Supervisor:
                 os.kill(child.running.pid, number)
 
     def write_status(self) -> None:
-        """Put down how everything is."""
+        """Write the status file."""
         status.write(self._status_file, self._facts, (child.state() for child in self.children))

@@ -1,14 +1,14 @@
-"""What stops the operator, told in one sentence."""
+"""Errors that are shown to the operator in one sentence."""
 
 DEBUG = "FANGXIAN_DEBUG"
-"""In the environment: tell also where it was that the operating system refused what nobody foresaw."""
+"""Environment variable: also print the traceback of an unexpected error of the operating system."""
 
 
-class Trouble(Exception):  # noqa: N818 (it is what it says)
-    """One clear sentence for the operator."""
+class Trouble(Exception):  # noqa: N818 (it is shown to the operator, not a defect)
+    """An expected error; its text is one clear sentence for the operator."""
 
 
 def in_words(error: OSError) -> str:
-    """What the operating system refuses, in one sentence."""
+    """Describe an error of the operating system in one sentence."""
     what = error.strerror or str(error) or type(error).__name__
     return f"{error.filename}: {what}." if error.filename else f"{what}."

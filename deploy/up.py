@@ -1,4 +1,4 @@
-"""`fangxian up`: from a data directory, made if need be, to eight processes at work."""
+"""`fangxian up`: create the data directory if necessary, and start eight processes."""
 
 import contextlib
 import errno
@@ -28,11 +28,11 @@ from shared.settings import SERVICES, Service, Settings, login_of
 
 PORT = 8000
 SERVERS_START_WITHIN = 120.0
-"""Seconds. A cluster that was not closed in good order replays its log first."""
+"""Seconds. A cluster that was not shut down cleanly replays its log first."""
 SERVERS_ATTEMPTS = 4
 READY_WITHIN = 30.0
 DISK_FULL = "53100"
-"""What PostgreSQL calls it."""
+"""PostgreSQL's code for a full disk."""
 SHOWN = (
     "production",
     "development_issuer",
@@ -44,28 +44,28 @@ SHOWN = (
     "region",
     "headquarters",
 )
-"""The settings that `fangxian doctor` asks about: it may be run in another environment than the processes were."""
+"""Settings in the status file. `fangxian doctor` reads them, because it may run in another environment."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator has chosen."""
+    """The choices of the operator."""
 
     data: Path
     port: int = PORT
     database_url: str | None = None
-    """The owner's, of a PostgreSQL of one's own; None for the embedded one."""
+    """Address of the operator's own PostgreSQL, with the login of its owner; None for the embedded one."""
     redis_url: str | None = None
 
     @property
     def own_servers(self) -> list[str]:
-        """The variables that name servers of one's own. Their addresses hold passwords and are not written down."""
+        """The variables that name the operator's own servers. Their values contain passwords and are not stored."""
         given = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
         return [name for name, url in given.items() if url]
 
     @property
     def ports(self) -> dict[Service, int]:
-        """Where each API listens, on the loopback."""
+        """The port of each API, on the loopback."""
         order: tuple[Service, ...] = ("gateway", "registry", "testing", "observation")
         return {service: self.port + offset for offset, service in enumerate(order)}
 
@@ -78,7 +78,7 @@ class Options:
 def options(path: Path | None = None, port: int = PORT, environment: Mapping[str, str] = os.environ) -> Options:
     """Options from the command line and from `DATABASE_URL` and `REDIS_URL`."""
     if not 1024 <= port <= 65532:
-        raise Trouble(f"--port {port} and the three after it should lie between 1024 and 65535.")
+        raise Trouble(f"--port {port} and the next three ports must be between 1024 and 65535.")
     database_url = environment.get("DATABASE_URL") or None
     return Options(
         data=path or data.default_path(),
@@ -90,14 +90,14 @@ def options(path: Path | None = None, port: int = PORT, environment: Mapping[str
 
 @dataclass(frozen=True)
 class Installation:
-    """A data directory that is made and held, and where its servers are."""
+    """A data directory that exists and is held, with the addresses of its servers."""
 
     directory: DataDirectory
     options: Options
     owner_url: str
     redis_url: str
     servers: tuple[Server, ...]
-    """The embedded ones; none where one's own are used."""
+    """The embedded servers; empty for the operator's own servers."""
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -105,7 +105,7 @@ class Installation:
         return keys.passwords(self.directory.keys / "owner")
 
     def settings(self, service: Service) -> Settings:
-        """What a service's processes need to know. `FANGXIAN_…` in the environment adds to it."""
+        """Return the settings for the processes of a service. `FANGXIAN_…` in the environment is added."""
         login = as_role(self.owner_url, login_of(service), self.passwords[service])
         urls = self.options.urls
         return variables.settings(
@@ -160,7 +160,7 @@ def _work(listeners: Listeners, settings: Settings) -> None:
 
 
 def migrate(owner_url: str, passwords: dict[str, str]) -> None:
-    """Bring the database to this version's schemas and roles; Trouble if it is of a newer one."""
+    """Migrate the schemas and roles of the database to this version. Raises Trouble if it is of a newer one."""
     from sqlalchemy.exc import DBAPIError
 
     import migrations
@@ -177,9 +177,9 @@ def migrate(owner_url: str, passwords: dict[str, str]) -> None:
 
 def _refusal_in_words(refused: BaseException | None) -> str:
     if getattr(refused, "sqlstate", None) == DISK_FULL:
-        return "The disk of the database is full: make room and start again."
+        return "The disk of the database is full. Make room and start again."
     first_line = str(refused).partition("\n")[0].rstrip(".")
-    return f"The database could not be brought to this version: {first_line}."
+    return f"The database could not be migrated to this version: {first_line}."
 
 
 def up(
@@ -190,9 +190,9 @@ def up(
     announce: Callable[[Installation], None] = lambda _installation: None,
     progress: Callable[[str], None] = lambda _sentence: None,
 ) -> None:
-    """Run everything until asked to stop. Raises Trouble, with nothing half made, if it cannot be started.
+    """Run everything until a stop is requested. If the start fails, raises Trouble and removes what it created.
 
-    `progress` is told what happens, as it begins.
+    `progress` gets a sentence when a step begins.
     """
     directory = data.at(chosen.data)
     with _trouble_in_words(), _held(directory, chosen) as (held, listeners):
@@ -210,21 +210,21 @@ def up(
         supervising = Supervisor(directory, journal, let_go, facts)
         with unforeseen_noted(journal), supervising as supervisor, contextlib.suppress(Stop):
             if not directory.is_complete:
-                progress("First start: making keys and a database. This takes about 10 seconds.")
+                progress("First start: creating keys and a database. This takes about 10 seconds.")
             installation = _make(directory, chosen, supervisor)
             progress("Starting the database, four APIs and four workers …")
             facts["settings"] = installation.settings("gateway").model_dump(include=set(SHOWN))
             _start(installation, supervisor, load, partial(processes, installation, listeners), migrate)
             facts["started"] = True
             supervisor.write_status()
-            with contextlib.suppress(BrokenPipeError):  # nobody reads on: no reason to stop
+            with contextlib.suppress(BrokenPipeError):  # nobody reads the output any more: no reason to stop
                 announce(installation)
             supervisor.run()
         journal.say("Stopped.")
 
 
 def migrate_only(chosen: Options) -> None:
-    """Bring the database to this version while nothing runs."""
+    """Migrate the database to this version while nothing runs."""
     directory = data.at(chosen.data)
     with _trouble_in_words(), _taken(directory) as held:
         journal = Journal(LogFile(directory.logs / "supervisor.log"), quiet=True)
@@ -244,7 +244,7 @@ def _taken(directory: DataDirectory) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _held(directory: DataDirectory, chosen: Options) -> Iterator[tuple[int, dict[Service, socket.socket]]]:
-    """The data directory and the ports, for this process alone. Whatever can be refused is refused before that."""
+    """Lock the data directory and the ports for this process. Everything that can be refused is checked before."""
     data.refuse_if_held(directory)
     data.check(directory)
     try:
@@ -252,7 +252,7 @@ def _held(directory: DataDirectory, chosen: Options) -> Iterator[tuple[int, dict
     except OSError as error:
         if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
             raise
-        raise Trouble(f"Port {error.filename} is in use by another program: choose another --port.") from None
+        raise Trouble(f"Port {error.filename} is in use by another program. Choose another --port.") from None
     listeners = {service: by_port[port] for service, port in chosen.ports.items()}
     try:
         with data.taken(directory) as held:
@@ -263,13 +263,13 @@ def _held(directory: DataDirectory, chosen: Options) -> Iterator[tuple[int, dict
 
 
 def _make(directory: DataDirectory, chosen: Options, supervisor: Supervisor) -> Installation:
-    """Everything a start needs: checked where it is others', made where it is ours and missing."""
+    """Prepare a start: check the operator's own servers, and create missing keys and embedded servers."""
     if chosen.database_url:
         supervisor.do("supervisor", partial(check_postgres, chosen.database_url, directory.keys))
     if chosen.redis_url:
         supervisor.do("supervisor", partial(check_redis, chosen.redis_url))
     if directory.is_complete and not directory.keys.exists():
-        raise Trouble(f"The keys of {directory.path} are gone from {directory.keys}: put them back from a backup.")
+        raise Trouble(f"The keys of {directory.path} are missing from {directory.keys}. Restore them from a backup.")
     keys.make(directory.keys)
     keys.require(directory.keys)
     owner_url, redis_url, servers = chosen.database_url, chosen.redis_url, list[Server]()
@@ -287,7 +287,7 @@ def _make(directory: DataDirectory, chosen: Options, supervisor: Supervisor) -> 
 
 def _postgres(directory: DataDirectory, place: home.Home) -> Server:
     if directory.cluster.exists() and not place.cluster.exists():
-        raise Trouble(f"The database of {directory.path} is gone from {place.cluster}: put it back from a backup.")
+        raise Trouble(f"The database of {directory.path} is missing from {place.cluster}. Restore it from a backup.")
     return postgres.server(place)
 
 
@@ -302,7 +302,7 @@ def _start(
     processes: Callable[[], Sequence[Process]],
     migrate: Migrate,
 ) -> None:
-    """Load the program while the database is made ready: the one takes this process, the other its children."""
+    """Import the program while the database starts: the imports use this process, the database its children."""
     steps = load()
     loaded: list[Service | None] = []
     supervisor.finish(_prepare_database(installation, supervisor, migrate), meanwhile=_noted(steps, loaded))
@@ -316,7 +316,7 @@ def _start(
         if process.in_background:
             supervisor.add_process(process)
     for child in unready:
-        supervisor.journal.say(f"{child.name} is not ready yet: see `fangxian logs {child.name}`.", "warning")
+        supervisor.journal.say(f"{child.name} is not ready yet. See `fangxian logs {child.name}`.", "warning")
 
 
 def _noted(steps: Iterator[Service | None], loaded: list[Service | None]) -> Iterator[None]:
@@ -344,13 +344,13 @@ def _start_when_loaded(
 def _prepare_database(
     installation: Installation, supervisor: Supervisor, migrate: Migrate
 ) -> Generator[None, None, None]:
-    """Start the servers, and bring the database to this version; yield while it waits."""
+    """Start the servers and migrate the database. Yields while it waits."""
     if not installation.options.database_url:
         yield from _make_cluster(installation.directory, supervisor)
     servers = [supervisor.add_server(server) for server in installation.servers]
     for child in (yield from supervisor.until_ready(servers, SERVERS_START_WITHIN, attempts=SERVERS_ATTEMPTS)):
         words = logs.last_line(installation.directory.logs / f"{child.name}.log")
-        raise Trouble(f"The embedded {child.name} does not start: {words or 'it says nothing of why'}.")
+        raise Trouble(f"The embedded {child.name} does not start: {words or 'it gives no reason'}.")
     yield from supervisor.doing("migrations", partial(migrate, installation.owner_url, installation.passwords))
 
 
@@ -364,7 +364,7 @@ def _make_cluster(directory: DataDirectory, supervisor: Supervisor) -> Generator
 
 @contextlib.contextmanager
 def unforeseen_noted(journal: Journal) -> Iterator[None]:
-    """What the operating system refuses, with the place, in the supervisor's log: the terminal has a sentence of it."""
+    """Log an unexpected OSError with its traceback in the supervisor's log. The terminal shows only a sentence."""
     try:
         yield
     except OSError as error:
@@ -374,12 +374,12 @@ def unforeseen_noted(journal: Journal) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _trouble_in_words() -> Iterator[None]:
-    """What the operating system refuses, as Trouble."""
+    """Convert an OSError to Trouble."""
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise Trouble("The disk is full: make room and start again.") from None
+            raise Trouble("The disk is full. Make room and start again.") from None
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise Trouble(f"{error.filename}: {error.strerror}. Choose a --data of your own.") from None
+            raise Trouble(f"{error.filename}: {error.strerror}. Choose a --data that you own.") from None
         raise

@@ -1,4 +1,4 @@
-"""The settings in the environment, `FANGXIAN_…`: what is wrong with them, in sentences that name the variable."""
+"""Read the settings from `FANGXIAN_…` variables, and report errors in sentences that name the variable."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -39,32 +39,32 @@ WORDS = {
     "ip_v": "should be networks, an address and the number of its leading bits",
     "string_too_long": "should have at most {max_length} characters",
 }
-"""What is wrong, by the beginning of pydantic's name for it. What is not here speaks for itself."""
+"""Sentences by the prefix of pydantic's error type. For other types pydantic's own message is shown."""
 
 
 def settings(**given: Any) -> Settings:
-    """What is given, and what the environment adds to it. Raises Trouble that names all that is wrong."""
-    found, faults = _read(Settings, given)
+    """Return the settings from the arguments and the environment. Raises Trouble that names all errors."""
+    read, faults = _read(Settings, given)
     faults += _read(Limits, {})[1]
-    if isinstance(found, Settings) and (fault := regions.fault_of(found.region)):
+    if isinstance(read, Settings) and (fault := regions.fault_of(read.region)):
         faults.append(f"{PREFIX}REGION: {fault}")
-    if faults or not isinstance(found, Settings):
+    if faults or not isinstance(read, Settings):
         raise Trouble(in_one(faults))
-    return found
+    return read
 
 
 def in_one(faults: Sequence[str]) -> str:
-    """One fault in the sentence, or each in a line of its own."""
+    """Join faults: a single one in the sentence, several as a list."""
     if len(faults) == 1:
         return f"The settings are wrong: {faults[0]}."
     return "".join(["The settings are wrong:", *(f"\n- {fault}." for fault in faults)])
 
 
 def _read(kind: type[BaseSettings], given: dict[str, Any]) -> tuple[BaseSettings | None, list[str]]:
-    """Settings from the environment, and each fault in words.
+    """Read settings from the environment. Returns them, or None and a sentence for each fault.
 
-    What does not go together is looked at only where every value can be read. So those that cannot are put aside, and
-    the rest is read once more: an operator should not be told one fault a run.
+    Pydantic checks whether values fit together only if it can read every value. So unreadable values are replaced by
+    examples, and the settings are read again. This way one run reports all faults.
     """
     try:
         return kind.model_validate(given), []
@@ -86,17 +86,18 @@ def _stand_in(field: FieldInfo) -> Any:
 
 
 def check(keys: Path, **given: Any) -> Settings:
-    """The same, with stand-ins for what only a start knows: before anything is started, or made."""
+    """Check the settings before anything is started or created. Values that only a start knows are placeholders."""
     return settings(**given, service="gateway", database_url="postgresql:///fangxian", redis_url="redis://", keys=keys)
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """A sentence on each variable that is named as a setting and is none, so that no misspelt one goes unseen.
+    """Return a sentence for each variable with our prefix that is not a setting, so that a misspelt name is noticed.
 
-    It stops nobody, in production neither: it may be another version's, and what production needs is asked for anyway.
+    It does not stop a start, also not in production: the variable may belong to another version, and missing settings
+    are reported anyway.
     """
     return [
-        f"{name} is no setting and does nothing{_meant(name)}."
+        f"{name} is not a setting and has no effect{_meant(name)}"
         for name in sorted(environment)
         if name.upper().startswith(PREFIX) and name.upper() not in KNOWN
     ]
@@ -104,30 +105,30 @@ def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 def _meant(name: str) -> str:
     near = get_close_matches(name.upper(), KNOWN, n=1, cutoff=0.8)
-    return f"; {near[0]} is one" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def _wrong_value(kind: type[BaseSettings], setting: str, errors: Sequence[ErrorDetails]) -> str:
-    """All that is wrong with one setting, by its name and with an example."""
-    said = []
+    """Describe all errors of one setting, with its name and an example."""
+    messages = []
     for error in errors:
         name, *inside = error["loc"] or ("",)
         if name == setting:
-            # What is no identifier is pydantic's own name of a type.
-            said.append(": ".join([*(str(step) for step in inside if str(step).isidentifier()), _in_words(error)]))
-    words = "; ".join(dict.fromkeys(said))
+            # A step that is not an identifier is pydantic's name of a type.
+            messages.append(": ".join([*(str(step) for step in inside if str(step).isidentifier()), _in_words(error)]))
+    words = "; ".join(dict.fromkeys(messages))
     example = example_of(kind.model_fields[setting])
     return f"{kind.model_config.get('env_prefix')}{setting.upper()}: {words}, as in '{example}'"
 
 
 def _wrong_together(errors: Sequence[ErrorDetails]) -> list[str]:
-    """What does not go together, as the settings say it themselves."""
-    said = [error["msg"].removeprefix("Value error, ") for error in errors if not error["loc"]]
-    return [line for text in said for line in text.splitlines()]
+    """Return the messages about values that do not fit together, as the settings class words them."""
+    messages = [error["msg"].removeprefix("Value error, ") for error in errors if not error["loc"]]
+    return [line for text in messages for line in text.splitlines()]
 
 
 def example_of(field: FieldInfo) -> str:
-    """A right value, as one writes it."""
+    """Return a valid value of a setting as text."""
     value = field.examples[0] if field.examples else field.get_default()
     return str(value).lower() if isinstance(value, bool) else str(value)
 

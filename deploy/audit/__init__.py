@@ -1,1 +1,1 @@
-"""The audit outside the services: its export, and the script that checks one anywhere."""
+"""The export of the audit, and the scripts that check an export on any machine."""

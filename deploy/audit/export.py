@@ -1,4 +1,4 @@
-"""`fangxian audit export` and `verify`: the audit of a day as a file that anybody can check, anywhere."""
+"""`fangxian audit export` and `verify`: the audit of a day as a file that can be checked on any machine."""
 
 import asyncio
 import getpass
@@ -30,7 +30,7 @@ T = TypeVar("T")
 DAYS = "SELECT DISTINCT day FROM {s}.audit_seals ORDER BY day"
 SEALED = "SELECT position, seq, hash FROM {s}.audit_seals WHERE day = $1 ORDER BY position"
 ENTRIES = "SELECT {fields} FROM {s}.audit WHERE at >= $1 AND at < $2 AND seq = ANY($3)"
-# What the sealer has passed and not sealed: whoever put it there did so behind its back.
+# Entries that the sealer passed without sealing them: somebody inserted them later.
 UNSEALED = """
     SELECT {fields} FROM {s}.audit AS entry
     WHERE at >= $1 AND at < $2
@@ -40,7 +40,7 @@ UNSEALED = """
 """
 GONE = "SELECT EXISTS (SELECT FROM {s}.audit_heads WHERE day = $1)"
 FIELDS = ", ".join(ENTRY_FIELDS)
-RECORD = """
+RECORD_IN_AUDIT = """
     INSERT INTO {s}.audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
@@ -52,13 +52,13 @@ PAGE = 1_000
 
 
 def export(options: Options, day: date, services: Sequence[Service], out: Path, command: str = "export") -> int:
-    """Write the sealed entries of a day to a file; how many there are. That it was done is in the audit first."""
+    """Write the sealed entries of a day to a file. Returns their number. The audit records the export first."""
 
     async def act(connection: asyncpg.Connection, installation: Installation) -> int:
         count = 0
         there = [one for one in services if not await connection.fetchval(GONE.format(s=one), day)]
         if not there:
-            raise Trouble(f"The entries of {day} are past their period and gone. Their heads say how the day ended.")
+            raise Trouble(f"The entries of {day} were removed after their period. Only the heads of the day are left.")
         with out.open("wb") as file:
             for service in there:
                 await _record(connection, service, f"fangxian audit {command}", day)
@@ -73,7 +73,7 @@ def export(options: Options, day: date, services: Sequence[Service], out: Path, 
 
 
 def export_visits(options: Options, day: date, audit: Path, out: Path) -> int:
-    """Write the visits that were sealed on a day, by its exported audit; how many there are. It is in the audit."""
+    """Write the visits that were sealed on a day, by its exported audit. Returns their number. The audit records it."""
     sealed = audit.read_bytes()
 
     async def act(connection: asyncpg.Connection, _: Installation) -> int:
@@ -90,7 +90,7 @@ def export_visits(options: Options, day: date, audit: Path, out: Path) -> int:
 
 
 def verify(options: Options, file: Path, heads: Sequence[str], keys: Path | None, of_visits: Path | None = None) -> int:
-    """Check an export by the keys given, or by those of the installation if it is here; 1 if something is wrong."""
+    """Check an export with the given keys, or with those of the installation. Returns 1 if something is wrong."""
     believed = keys or own_keys(options.data)
     words = [word for path in heads for word in ("--head", path)]
     words = [str(file), *words, *(("--keys", str(believed)) if believed else ())]
@@ -98,17 +98,15 @@ def verify(options: Options, file: Path, heads: Sequence[str], keys: Path | None
 
 
 def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> int:
-    """Check what is in the database, day by day; 1 if something is wrong."""
+    """Check the database, day by day. Returns 1 if something is wrong."""
     try:
         kept = verify_audit.heads_in(heads)
     except (OSError, ValueError) as error:
         raise Trouble(f"The heads cannot be read: {error}.") from None
-    installed(options)  # else there is nothing to check, and it says so
+    installed(options)  # raises Trouble if nothing runs
     found_keys = own_keys(options.data)
     if found_keys is None:
-        raise Trouble(
-            f"The public keys of {options.data} are missing: put keys/owner/services.jwks back from a backup."
-        )
+        raise Trouble(f"The public keys of {options.data} are missing. Restore keys/owner/services.jwks from a backup.")
     public = verify_audit.keys_of(json.loads(found_keys.read_text(encoding="utf-8")))
     found = 0
     with tempfile.TemporaryDirectory() as directory:
@@ -122,7 +120,7 @@ def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> 
 
 
 def _visits_of(day: date, audit: bytes) -> Callable[[asyncpg.Connection, Installation], Awaitable[int]]:
-    """The check of the visits in the database that were sealed on a day, by the seals in its audit."""
+    """Return a check of the visits that were sealed on a day, with the seals in its audit."""
 
     async def act(connection: asyncpg.Connection, _: Installation) -> int:
         name = f"visits {day}"
@@ -144,13 +142,13 @@ def _visits_of(day: date, audit: bytes) -> Callable[[asyncpg.Connection, Install
 
 
 def own_keys(path: Path) -> Path | None:
-    """The file with the public keys of an installation that was made on a directory, if it is there."""
+    """Return the file with the public keys of the installation in a directory, if it exists."""
     found = data.at(path).keys / "owner" / "services.jwks"
     return found if found.is_file() else None
 
 
 def sealed_days(options: Options) -> list[date]:
-    """The days that have a chain in any service."""
+    """Return the days that have a chain in any service."""
     return asyncio.run(_as_owner(installed(options), _days))
 
 
@@ -169,11 +167,11 @@ async def _days(connection: asyncpg.Connection, _: Installation) -> list[date]:
 
 async def _record(connection: asyncpg.Connection, service: Service, operation: str, day: date) -> None:
     who = f"owner:{getpass.getuser()}"
-    await connection.execute(RECORD.format(s=service), Kind.EXPORT.value, operation, day.isoformat(), who)
+    await connection.execute(RECORD_IN_AUDIT.format(s=service), Kind.EXPORT.value, operation, day.isoformat(), who)
 
 
 async def lines(connection: asyncpg.Connection, signer: Signer, day: date) -> AsyncIterator[bytes]:
-    """One service's day: its header, its entries in the order of their chain, and its head."""
+    """Yield one day of one service: the header, the entries in the order of the chain, and the head."""
     service = signer.service
     yield canonical({"format": EXPORT, "service": service, "day": day.isoformat()})
     size, end = 0, beginning(service, day)
@@ -194,7 +192,7 @@ async def lines(connection: asyncpg.Connection, signer: Signer, day: date) -> As
 
 
 async def _page(connection: asyncpg.Connection, service: Service, day: date, seals: Sequence[Any]) -> list[bytes]:
-    """The lines of some seals. An entry that is gone leaves its place empty."""
+    """Return the lines of some seals. A removed entry is null."""
     rows = await connection.fetch(
         ENTRIES.format(s=service, fields=FIELDS), *_bounds(day), [seal["seq"] for seal in seals]
     )

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Check an export of Fangxian's audit, anywhere: this one file and Python 3.11 or later are enough.
+"""Check an export of Fangxian's audit on any machine. You need only this file and Python 3.11 or later.
 
     python3 verify_audit.py EXPORT [--keys KEYS] [--head HEADS]...
 
-EXPORT was made by `fangxian audit export`. KEYS is a JWK set with the services' public keys, HEADS an answer of
-`GET /gateway/v1/audit/heads` that was kept outside, or one head of it. Such an answer may be KEYS too: it holds them.
-Without KEYS those in HEADS are believed, and without HEADS either no signature is checked, which is said. Names
-the first entry that was changed, is missing, was added or stands in another place, a wrong signature, and a chain that
-ends before a head that was kept. Ends with 1 if something is wrong, with 2 if it could not look.
-The format is described in docs/audit.md.
+EXPORT was written by `fangxian audit export`. KEYS is a JWK set with the public keys of the services. HEADS is an
+answer of `GET /gateway/v1/audit/heads` that was kept outside, or one head from it. Such an answer can also be used as
+KEYS. Without KEYS the keys in HEADS are trusted. Without HEADS no signature is checked, and the output says so. The
+script names the first entry that was changed, is missing, was added or is in another position, a wrong signature, and a
+chain that ends before a kept head. The exit code is 1 if something is wrong, and 2 if the files cannot be read.
+docs/audit.md describes the format.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ HEAD_FIELDS = {"format", "service", "day", "size", "hash", "time", "key", "signa
 
 
 def canonical(value: Any) -> bytes:
-    """The one way to write a value down (RFC 8785): keys in order, no spaces, UTF-8."""
+    """Return the canonical JSON of a value (RFC 8785): sorted keys, no spaces, UTF-8."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def beginning(service: str, day: str) -> str:
-    """What the first entry of a service's day is chained to."""
+    """Return the hash to which the first entry of a service's day is chained."""
     return hashlib.sha256(canonical({"chain": CHAIN, "day": day, "service": service})).hexdigest()
 
 
 def chained(before: str, entry: Any) -> str:
-    """The hash of an entry: SHA-256 over the hash before it and its canonical bytes."""
+    """Return the hash of an entry: SHA-256 of the previous hash and the canonical bytes of the entry."""
     return hashlib.sha256(bytes.fromhex(before) + canonical(entry)).hexdigest()
 
 
@@ -73,7 +73,7 @@ def _times(number: int, point: Point) -> Point:
 
 
 def _point(data: bytes) -> Point | None:
-    """The point that 32 bytes stand for; None if they stand for none."""
+    """Decode 32 bytes to a point; None if they are not a point."""
     y = int.from_bytes(data, "little")
     sign, y = y >> 255, y & ((1 << 255) - 1)
     if y >= P:
@@ -95,7 +95,7 @@ BASE: Point = (_BASE_X, _BASE_Y, 1, _BASE_X * _BASE_Y % P)
 
 
 def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether an Ed25519 signature over a message is that of a public key."""
+    """Whether an Ed25519 signature over a message was made with the key of this public key."""
     if len(public) != 32 or len(signature) != 64:
         return False
     key, commitment = _point(public), _point(signature[:32])
@@ -110,7 +110,7 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def unpadded(text: str) -> bytes:
-    """The bytes of base64url, written in the one canonical way; ValueError otherwise."""
+    """Decode base64url. Raises ValueError if the text is not in canonical form."""
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if base64.urlsafe_b64encode(data).rstrip(b"=").decode() != text:
         raise ValueError("not base64url")
@@ -120,16 +120,16 @@ def unpadded(text: str) -> bytes:
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
-class Finding(Exception):  # noqa: N818 - what is found, no error of ours
-    """What is wrong: a kind (changed, missing, added, reordered, truncated, signature, form) and a sentence."""
+class Finding(Exception):  # noqa: N818 - a finding about the file, not an error of this program
+    """A problem: a kind (changed, missing, added, reordered, truncated, signature, form) and a sentence."""
 
-    def __init__(self, kind: str, said: str, position: int | None = None) -> None:
-        super().__init__(said)
+    def __init__(self, kind: str, message: str, position: int | None = None) -> None:
+        super().__init__(message)
         self.kind, self.position = kind, position
 
 
 class Section:
-    """One service's day in an export."""
+    """One day of one service in an export."""
 
     def __init__(self, header: dict[str, Any]) -> None:
         self.service: str = header["service"]
@@ -145,7 +145,7 @@ class Section:
 
 
 def read_line(line: bytes) -> dict[str, Any]:
-    """What a line says, if it is written as it was exported."""
+    """Read a line. Raises ValueError if it is not canonical JSON."""
     value = json.loads(line.decode("utf-8"))
     if not isinstance(value, dict) or canonical(value) != line:
         raise ValueError("not as it was written")
@@ -159,7 +159,7 @@ def is_header(value: dict[str, Any]) -> bool:
 
 
 def is_record(value: dict[str, Any]) -> bool:
-    """Whether a line is an entry: its number, its hash and what it says, where it is there and has them."""
+    """Whether a line is an entry, with its position and hash if it was sealed and its content if it still exists."""
     number, digest, entry = value.get("position"), value.get("hash"), value.get("entry")
     return (
         set(value) == {"position", "hash", "entry"}
@@ -186,7 +186,7 @@ def is_head(value: dict[str, Any]) -> bool:
 
 
 def sections_of(data: bytes) -> list[Section]:
-    """The sections of an export; what cannot be read is kept as what is wrong with its section."""
+    """Return the sections of an export. An unreadable line is stored as the problem of its section."""
     if not data.endswith(b"\n"):
         raise Finding("truncated", "the file ends in the middle of a line")
     found: list[Section] = []
@@ -205,7 +205,7 @@ def sections_of(data: bytes) -> list[Section]:
 
 
 def _take(section: Section, value: dict[str, Any], number: int) -> None:
-    """Put a line where it belongs."""
+    """Add a line to a section."""
     if section.broken is None and section.head is None and is_head(value):
         section.head = value
     elif section.broken is None and section.head is None and is_record(value):
@@ -220,14 +220,14 @@ def _take(section: Section, value: dict[str, Any], number: int) -> None:
 
 
 def check_chain(section: Section) -> None:
-    """Raise a Finding that names the first entry of a section that is not as it was sealed."""
+    """Raise a Finding that names the first entry of a section that differs from what was sealed."""
     before = beginning(section.service, section.day)
     for number, record in enumerate(section.records, 1):
         if record["entry"] is None:
             raise Finding("missing", f"entry {number} is missing: it was sealed, and is not there any more", number)
         if record["position"] is None:
-            said = f"entry {record['entry'].get('seq')} was added: it was never sealed, though it should have been"
-            raise Finding("added", said, number)
+            message = f"entry {record['entry'].get('seq')} was added: it was never sealed, though it should have been"
+            raise Finding("added", message, number)
         if record["position"] != number or not fits(before, record):
             raise diagnosis(section, number, before)
         before = record["hash"]
@@ -239,13 +239,13 @@ def check_chain(section: Section) -> None:
 
 
 def fits(before: str, record: dict[str, Any]) -> bool:
-    """Whether an entry is what followed a hash when it was sealed."""
+    """Whether an entry was sealed directly after a hash."""
     entry, digest = record["entry"], record["hash"]
     return entry is not None and digest is not None and bool(chained(before, entry) == digest)
 
 
 def diagnosis(section: Section, number: int, before: str) -> Finding:
-    """What is wrong with the entry at a place, by where it and the others would fit."""
+    """Find out what is wrong with an entry, by checking where it and the others would fit."""
     records, record = section.records, section.records[number - 1]
     others = records[: number - 1] + records[number:]
     if fits(before, record):
@@ -263,24 +263,24 @@ def diagnosis(section: Section, number: int, before: str) -> Finding:
 
 
 def check_end(section: Section, head: dict[str, Any], end: str) -> None:
-    """Raise a Finding if the chain does not end as its head says."""
+    """Raise a Finding if the end of the chain differs from its head."""
     size = len(section.records)
     if (head["service"], head["day"]) != (section.service, section.day):
         raise Finding("changed", f"the head is of {head['service']} {head['day']}: the header or the head was changed")
     if head["size"] > size:
         raise Finding("missing", f"entries {size + 1} to {head['size']} are missing: the end was cut off", size + 1)
     if head["size"] < size:
-        said = f"entry {head['size'] + 1} was added: the head was signed over {head['size']} entries"
-        raise Finding("added", said, head["size"] + 1)
+        message = f"entry {head['size'] + 1} was added: the head was signed over {head['size']} entries"
+        raise Finding("added", message, head["size"] + 1)
     if head["hash"] != end:
-        raise Finding("changed", "the chain was made anew: it ends in another hash than its head")
+        raise Finding("changed", "the chain was recomputed: its last hash differs from its head")
 
 
 def check_signature(head: dict[str, Any], keys: dict[str, bytes], whose: str) -> None:
-    """Raise a Finding if a head is not signed by the key of its service that it names."""
+    """Raise a Finding if a head is not signed with the key that it names."""
     key = keys.get(head["key"])
     if key is None:
-        raise Finding("signature", f"the signature of {whose} is by a key nobody vouches for: {head['key']!r}")
+        raise Finding("signature", f"the signature of {whose} is by an unknown key: {head['key']!r}")
     signed = {name: value for name, value in head.items() if name != "signature"}
     try:
         is_good = is_signed(key, canonical(signed), unpadded(head["signature"]))
@@ -291,16 +291,18 @@ def check_signature(head: dict[str, Any], keys: dict[str, bytes], whose: str) ->
 
 
 def check_kept(section: Section, kept: dict[str, Any]) -> None:
-    """Raise a Finding if a section is not what a head that was kept outside says it was."""
+    """Raise a Finding if a section differs from a head that was kept outside."""
     size = len(section.records)
     if kept["size"] > size:
-        said = f"the end was cut off: a head kept outside says there were {kept['size']} entries, and there are {size}"
-        raise Finding("truncated", said, size + 1)
+        message = (
+            f"the end was cut off: a head kept outside says there were {kept['size']} entries, and there are {size}"
+        )
+        raise Finding("truncated", message, size + 1)
     place = kept["size"]
     there = section.records[place - 1]["hash"] if place else beginning(section.service, section.day)
     if there != kept["hash"]:
-        said = f"an entry up to {place} was changed and the chain made anew: a head kept outside says otherwise"
-        raise Finding("changed", said, place)
+        message = f"an entry up to {place} was changed and the chain recomputed: it differs from a head kept outside"
+        raise Finding("changed", message, place)
 
 
 def check(
@@ -315,8 +317,8 @@ def check(
     there = {(section.service, section.day) for section in sections}
     for head in kept:
         if (head["service"], head["day"]) not in there and head["size"]:
-            said = f"a head kept outside says there were {head['size']} entries, and the export has none of them"
-            found.append((f"{head['service']} {head['day']}", Finding("missing", said, 1)))
+            message = f"a head kept outside says there were {head['size']} entries, and the export has none of them"
+            found.append((f"{head['service']} {head['day']}", Finding("missing", message, 1)))
     return found, sections
 
 
@@ -343,7 +345,7 @@ def _raised(one: Any, *given: Any) -> Iterator[Finding]:
 
 
 def keys_of(document: dict[str, Any]) -> dict[str, bytes]:
-    """The public keys of a JWK set, by their ids."""
+    """Return the public keys of a JWK set, by their ids."""
     found: dict[str, bytes] = {}
     for key in document.get("keys", []):
         if key.get("crv") == "Ed25519" and "d" not in key:
@@ -352,7 +354,7 @@ def keys_of(document: dict[str, Any]) -> dict[str, bytes]:
 
 
 def heads_of(document: Any) -> list[dict[str, Any]]:
-    """The heads of a document: an answer of the gateway's, a list, or one head."""
+    """Return the heads in a document: an answer of the gateway, a list, or one head."""
     heads: list[dict[str, Any]] = document.get("heads", [document]) if isinstance(document, dict) else document
     if not all(isinstance(head, dict) and is_head(head) for head in heads):
         raise ValueError("no head of an audit")
@@ -360,12 +362,12 @@ def heads_of(document: Any) -> list[dict[str, Any]]:
 
 
 def heads_in(paths: Iterable[str]) -> list[dict[str, Any]]:
-    """All heads in some files."""
+    """Return all heads in some files."""
     return [head for path in paths for head in heads_of(json.loads(_read(path)))]
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    """What is asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("export", help="file made by `fangxian audit export`")
     parser.add_argument("--keys", help="JWK set with the services' public keys, or an answer of /audit/heads")
@@ -379,14 +381,14 @@ def _read(path: str) -> bytes:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Check, and say what was found."""
-    asked = arguments(words)
+    """Check the file and print the result. Returns the exit code."""
+    options = arguments(words)
     try:
-        kept = heads_in(asked.head)
-        believed = [asked.keys] if asked.keys else asked.head
+        kept = heads_in(options.head)
+        believed = [options.keys] if options.keys else options.head
         trusted = [document for document in map(json.loads, map(_read, believed)) if "keys" in document]
         keys = {name: key for document in trusted for name, key in keys_of(document).items()} if trusted else None
-        data = _read(asked.export)
+        data = _read(options.export)
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"cannot look: {error}", file=sys.stderr)
         return 2
@@ -394,7 +396,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def report(data: bytes, keys: dict[str, bytes] | None, kept: Sequence[dict[str, Any]]) -> int:
-    """Say what was found; 1 if something is wrong."""
+    """Print the result. Returns 1 if something is wrong."""
     found, sections = check(data, keys, kept)
     wrong = {name for name, _ in found}
     for section in sections:

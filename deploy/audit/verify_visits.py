@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Check an export of Fangxian's visits, anywhere: this file, verify_audit.py beside it and Python 3.11 are enough.
+"""Check an export of Fangxian's visits on any machine. You need this file, verify_audit.py beside it and Python 3.11.
 
     python3 verify_visits.py VISITS AUDIT... [--keys KEYS] [--head HEADS]...
 
-VISITS was made by `fangxian audit export --visits`, the first AUDIT is the audit of the same day: in it lie the seals.
-Visits that are past their period and gone are `purged` only where an entry of the audit says so; give the audits of the
-later days in which they went. Names the batch, and the visit, that was changed, is missing, was added or stands in
-another place. Ends with 1 if something is wrong, with 2 if it could not look. The format is described in docs/audit.md.
+VISITS was written by `fangxian audit export --visits`. The first AUDIT is the audit of the same day, which has the
+seals. Missing visits count as `purged` only if an entry of the audit says so: give the audits of the later days on
+which they were removed. The script names the batch and the visit that was changed, is missing, was added or is in
+another position. The exit code is 1 if something is wrong, and 2 if the files cannot be read. docs/audit.md describes
+the format.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Finding = verify_audit.Finding
 
 
 class Batch(NamedTuple):
-    """What an export holds of one batch; of none, if the number is None: visits that no batch has."""
+    """One batch in an export. If the number is None: the visits that are in no batch."""
 
     number: int | None
     leaves: bytes | None
@@ -51,7 +52,7 @@ class Batch(NamedTuple):
 
 
 def leaf_of(visit: Any) -> bytes:
-    """What stands for a visit: the SHA-256 of its bytes, and its time."""
+    """Return the leaf of a visit: the SHA-256 of its bytes, and its time."""
     ids = (visit["scan_id"], visit["point_id"], visit["resident_id"], visit["shown_by"] or str(UUID(int=0)))
     if visit["temperature_tenths"] == 0 or any(str(UUID(one)) != one for one in ids):
         raise ValueError("not as it was written")
@@ -60,22 +61,22 @@ def leaf_of(visit: Any) -> bytes:
     figures[3] = figures[3] or 0
     if not all(type(one) is int for one in figures):
         raise ValueError("not a number")
-    told = b"".join(UUID(one).bytes for one in ids) + at + time_of(visit["decided_at"])
-    told += struct.pack(">Qiihhh", *figures) + visit["region"].encode()
-    return hashlib.sha256(told).digest() + at
+    content = b"".join(UUID(one).bytes for one in ids) + at + time_of(visit["decided_at"])
+    content += struct.pack(">Qiihhh", *figures) + visit["region"].encode()
+    return hashlib.sha256(content).digest() + at
 
 
-def time_of(said: str) -> bytes:
-    """A time as PostgreSQL has it in bytes: microseconds since 2000."""
-    instant = datetime.strptime(said, TIME)  # noqa: DTZ007
-    if instant.strftime(TIME) != said:
+def time_of(text: str) -> bytes:
+    """Return a time in PostgreSQL's bytes: microseconds since 2000."""
+    instant = datetime.strptime(text, TIME)  # noqa: DTZ007
+    if instant.strftime(TIME) != text:
         raise ValueError("not as it was written")
     since = instant - BEGINNING
     return struct.pack(">q", (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
 
 
 def time_in(leaf: bytes) -> str:
-    """The time in a leaf, as texts say it."""
+    """Return the time in a leaf as text."""
     instant = BEGINNING + timedelta(microseconds=struct.unpack(">q", leaf[HASH_BYTES:])[0])
     return instant.strftime(TIME)
 
@@ -84,7 +85,7 @@ def time_in(leaf: bytes) -> str:
 
 
 def opened(file: Iterable[bytes]) -> tuple[str, Iterator[Batch]]:
-    """The day of an export, and its batches, one at a time: a day may have more visits than memory has room for."""
+    """Return the day of an export and an iterator of batches, because not all visits may fit in memory."""
     lines = enumerate(file, 1)
     with _line(next(lines, (1, b""))) as value:
         day = _day_of(value)
@@ -111,7 +112,7 @@ def _batches(lines: Iterable[tuple[int, bytes]]) -> Iterator[Batch]:
 
 @contextmanager
 def _line(line: tuple[int, bytes]) -> Iterator[dict[str, Any]]:
-    """What a line says. Whatever is wrong with it in the block is a finding."""
+    """Read a line. An error in the block becomes a finding about this line."""
     number, text = line
     if not text.endswith(b"\n"):
         raise Finding("truncated", "the file ends in the middle of a line")
@@ -134,7 +135,7 @@ def _whole(visit: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bytes_of(value: Any) -> bytes | None:
-    """What hexadecimal digits say, written in the one canonical way."""
+    """Decode hexadecimal digits. Raises ValueError if they are not in canonical form."""
     if value is None:
         return None
     found = bytes.fromhex(value)
@@ -150,7 +151,7 @@ def _day_of(value: dict[str, Any]) -> str:
 
 
 def entries_in(audits: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All entries of the gateway in some audits, each with its day."""
+    """Yield all entries of the gateway in some audits, each with its day."""
     for data in audits:
         for section in verify_audit.sections_of(data):
             if section.service == "gateway":
@@ -158,12 +159,12 @@ def entries_in(audits: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def seals_of(entries: Iterable[tuple[str, dict[str, Any]]], day: str) -> list[dict[str, Any]]:
-    """The seals of a day's batches, each of which goes on where the one before it ended."""
+    """Return the seals of the batches of a day. Each begins where the previous one ended."""
     found: list[dict[str, Any]] = []
     for entry in (entry for of, entry in entries if of == day and entry["kind"] == "visits"):
         seal = seal_in(entry["reason"])
         if seal is None:
-            raise Finding("form", f"entry {entry['seq']} of the audit is no seal")
+            raise Finding("form", f"entry {entry['seq']} of the audit is not a seal")
         if found and (seal["batch"], seal["after"]) != (found[-1]["batch"] + 1, found[-1]["upto"]):
             raise Finding("added", f"entry {entry['seq']} of the audit seals what does not follow", seal["batch"])
         found.append(seal)
@@ -171,7 +172,7 @@ def seals_of(entries: Iterable[tuple[str, dict[str, Any]]], day: str) -> list[di
 
 
 def seal_in(reason: str) -> dict[str, Any] | None:
-    """The seal that an entry's reason says, if it says one."""
+    """Return the seal in the reason of an entry, if there is one."""
     try:
         seal = json.loads(reason)
     except (ValueError, RecursionError):
@@ -182,7 +183,7 @@ def seal_in(reason: str) -> dict[str, Any] | None:
 
 
 def purged_before(entries: Iterable[tuple[str, dict[str, Any]]]) -> str:
-    """Before which time visits may be gone, because an entry of the audit says that they were removed."""
+    """Return the time before which visits may be missing, because an entry of the audit records their removal."""
     last = EVER
     for _, entry in entries:
         if entry["kind"] == "purge":
@@ -191,12 +192,12 @@ def purged_before(entries: Iterable[tuple[str, dict[str, Any]]]) -> str:
 
 
 def removed_before(operation: str, at: str, reason: str) -> str:
-    """How far the removal went of which an entry tells."""
+    """Return the time up to which the removal in an entry went."""
     instant = datetime.fromisoformat(at)
     if operation == "fangxian sunset":
-        instant += timedelta(days=1)  # whatever its time was: clocks of devices are ahead
-    elif (said := PURGED.fullmatch(reason)) and operation == "purge":
-        instant -= timedelta(days=int(said[1]))
+        instant += timedelta(days=1)  # a margin, because clocks of devices may be ahead
+    elif (match := PURGED.fullmatch(reason)) and operation == "purge":
+        instant -= timedelta(days=int(match[1]))
     else:
         return EVER
     return instant.strftime(TIME)
@@ -206,7 +207,7 @@ def removed_before(operation: str, at: str, reason: str) -> str:
 
 
 def check(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str) -> tuple[list[Finding], int, int]:
-    """All that is wrong, how many visits there are, and how many of the sealed are purged."""
+    """Return all findings, the number of visits, and the number of purged visits."""
     found: list[Finding] = []
     count = gone = 0
     sought = {seal["batch"]: seal for seal in seals}
@@ -214,13 +215,13 @@ def check(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str
     for batch in batches:
         count += len(batch.visits)
         if batch.number in seen:
-            found.append(Finding("added", "a batch stands there twice"))
+            found.append(Finding("added", "a batch occurs twice"))
         elif (seal := sought.pop(batch.number, None)) is not None:
             wrong, absent = check_batch(seal, batch, purged)
             found, gone = found + wrong, gone + absent
         else:
             added = (f"{name_of(visit)} was added: no batch has it" for visit in batch.visits)
-            found += [Finding("added", said, batch.number) for said in added]
+            found += [Finding("added", message, batch.number) for message in added]
         seen.add(batch.number)
     for seal in sought.values():
         wrong, absent = check_batch(seal, Batch(seal["batch"], None, []), purged)
@@ -229,13 +230,13 @@ def check(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str
 
 
 def check_batch(seal: dict[str, Any], batch: Batch, purged: str) -> tuple[list[Finding], int]:
-    """What is wrong with a batch, and how many of its visits are purged."""
+    """Return the findings of a batch, and the number of its purged visits."""
     number = seal["batch"]
     if batch.leaves is None:
         if seal["last_at"] < purged and not batch.visits:
             return [], int(seal["count"])
-        said = f"batch {number} is missing: what its {seal['count']} visits were is not there any more"
-        return [Finding("missing", said, number)], 0
+        message = f"batch {number} is missing: the data of its {seal['count']} visits no longer exists"
+        return [Finding("missing", message, number)], 0
     if hashlib.sha256(batch.leaves).hexdigest() != seal["hash"]:
         return [Finding("changed", f"batch {number} was changed: it does not match its seal", number)], 0
     leaves = [batch.leaves[start : start + LEAF_BYTES] for start in range(0, len(batch.leaves), LEAF_BYTES)]
@@ -265,8 +266,8 @@ def compare(number: int, leaves: Sequence[bytes], visits: Sequence[Any], purged:
             found.append(Finding(kind, f"{name_of(visit)} in batch {number} was {kind}", number))
     missing = [one for one in gone if not time_in(leaves[one]) < purged]
     for one in missing:
-        said = f"visit {one + 1} of batch {number}, of {time_in(leaves[one])}, is missing"
-        found.append(Finding("missing", said, number))
+        message = f"visit {one + 1} of batch {number}, of {time_in(leaves[one])}, is missing"
+        found.append(Finding("missing", message, number))
     return found, len(gone) - len(missing)
 
 
@@ -279,7 +280,7 @@ def name_of(visit: Any) -> str:
 
 
 def report(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str, name: str) -> int:
-    """Say what was found; 1 if something is wrong."""
+    """Print the result. Returns 1 if something is wrong."""
     try:
         found, count, gone = check(batches, seals, purged)
     except Finding as unreadable:
@@ -292,22 +293,22 @@ def report(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: st
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Check, and say what was found. What the seals say holds only if the audits do, so these come first."""
+    """Check the files and print the result. The audits are checked first, because the seals depend on them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("visits", help="file made by `fangxian audit export --visits`")
     parser.add_argument("audits", nargs="+", help="files made by `fangxian audit export`")
     parser.add_argument("--keys", help="JWK set with the services' public keys")
     parser.add_argument("--head", action="append", default=[], help="heads kept outside; may be given more than once")
-    asked = parser.parse_args(words)
-    believed = [word for name in asked.head for word in ("--head", name)] + (
-        ["--keys", asked.keys] if asked.keys else []
+    options = parser.parse_args(words)
+    believed = [word for name in options.head for word in ("--head", name)] + (
+        ["--keys", options.keys] if options.keys else []
     )
-    wrong = max(verify_audit.main([audit, *believed]) for audit in asked.audits)
+    wrong = max(verify_audit.main([audit, *believed]) for audit in options.audits)
     if wrong:
         return int(wrong)
     try:
-        entries = list(entries_in(map(_read, asked.audits)))
-        with open(asked.visits, "rb") as file:
+        entries = list(entries_in(map(_read, options.audits)))
+        with open(options.visits, "rb") as file:
             day, batches = opened(file)
             return report(batches, seals_of(entries, day), purged_before(entries), f"visits {day}")
     except OSError as error:

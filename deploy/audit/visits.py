@@ -1,4 +1,4 @@
-"""The visits of a day as a file, batch by batch as they were sealed, and the check of those in the database."""
+"""The visits of a day as a file, batch by batch, and the check of the visits in the database."""
 
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
@@ -30,7 +30,7 @@ BATCH = f"""
     {SELECT} WHERE (epoch, xid) > ($1, ($2::text)::xid8) AND (epoch, xid) <= ($3, ($4::text)::xid8)
     ORDER BY scan_id, at
 """
-# In no batch's range: of a transaction that never was, or as if from before visits were sealed, but decided later.
+# Visits in no batch: with an impossible transaction id, or with epoch 0 although they were decided after sealing began.
 STRAYS = f"""
     {SELECT} WHERE at >= $1 AND at < $2 AND (
         (epoch, xid) >= ((SELECT max(epoch) FROM gateway.feed_epochs), pg_snapshot_xmax(pg_current_snapshot()))
@@ -38,7 +38,7 @@ STRAYS = f"""
     )
     ORDER BY scan_id
 """  # noqa: S608 (names of columns)
-# In the audit, or about to be chained: what is passed over there is found by its own check.
+# Entries that are chained or will be soon. The check of the audit itself finds entries that the sealer passed.
 PURGES = """
     SELECT operation, at, reason FROM gateway.audit
     WHERE kind = 'purge'
@@ -47,12 +47,12 @@ PURGES = """
 
 
 async def lines(connection: asyncpg.Connection, day: date, audit: bytes) -> AsyncIterator[bytes]:
-    """The batches that were sealed on a day, as its audit says, each followed by those of its visits that are there."""
+    """Yield the batches that were sealed on a day, by its audit, each followed by its visits that still exist."""
     bounds = start_of(day), start_of(day + timedelta(days=1))
     yield canonical({"format": EXPORT, "day": day.isoformat()})
     for _, entry in entries_in([audit]):
         seal = seal_in(entry["reason"]) if entry["kind"] == "visits" else None
-        if seal is None:  # or the audit is wrong itself, and its own check says so
+        if seal is None:  # if the audit itself is wrong, its own check reports it
             continue
         (epoch, xid), (upto_epoch, upto_xid) = seal["after"], seal["upto"]
         leaves = await connection.fetchval(LEAVES, seal["batch"])
@@ -66,7 +66,7 @@ async def lines(connection: asyncpg.Connection, day: date, audit: bytes) -> Asyn
 
 
 def visit_of(row: Any) -> dict[str, Any]:
-    """A visit as it is hashed and exported."""
+    """Return a visit in the form in which it is hashed and exported."""
     texts = {name: str(row[name]) for name in ("point_id", "resident_id", "scan_id")}
     times = {name: said(row[name]) for name in ("at", "decided_at")}
     shown_by = row["shown_by"] and str(row["shown_by"])
@@ -74,7 +74,7 @@ def visit_of(row: Any) -> dict[str, Any]:
 
 
 async def purged_before(connection: asyncpg.Connection) -> str:
-    """Before which time visits may be gone, by the entries of the audit that tell of a purge."""
+    """Return the time before which visits may be missing, by the purges in the audit."""
     rows = await connection.fetch(PURGES)
-    told = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
-    return max(told, default=EVER)
+    times = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
+    return max(times, default=EVER)

@@ -1,4 +1,4 @@
-"""People who are only a backdrop: codes written by SQL as the owner, for paths that look at nothing else of them."""
+"""Codes of many people as background data, written with SQL by the owner, for paths that need only the codes."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -16,19 +16,19 @@ ADD_CODES = f"""
 
 
 async def add_codes(database: asyncpg.Connection, first: int, last: int) -> None:
-    """Green codes of so many people, tested a moment ago; then what an installation of that size has had long since."""
+    """Add green codes of recently tested people, then VACUUM and ANALYZE, as in an older installation."""
     await database.execute(ADD_CODES, first, last)
     await database.execute("VACUUM ANALYZE gateway.codes")
     await database.execute("CHECKPOINT")
 
 
 def person(number: int) -> UUID:
-    """The id of one of them, from 1."""
+    """Return the id of a person; numbers start with 1."""
     return UUID(f"{PREFIX}{number:012x}")
 
 
 def spread(people: int, count: int) -> Sequence[UUID]:
-    """So many of them, evenly over the whole table."""
+    """Return `count` people, evenly distributed over the whole table."""
     return [person(1 + place * people // count) for place in range(count)]
 
 

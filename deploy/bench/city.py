@@ -1,6 +1,6 @@
-"""Rounds of sampling over everybody who was imported: what the paths of the round stand on.
+"""Testing rounds with all imported people, as the basis for the paths of a round.
 
-Everything goes through the services' own HTTP. Only who lives where is looked up as the owner of the database.
+Everything uses the HTTP API of the services. Only the residence of people is read as the owner of the database.
 """
 
 from collections import Counter
@@ -45,7 +45,7 @@ WHO = "SELECT id, left(region, 12) AS community FROM registry.residents ORDER BY
 
 @dataclass(frozen=True)
 class Tube:
-    """A tube to be, and who is in it."""
+    """A planned tube and its people."""
 
     number: str
     people: Sequence[UUID]
@@ -55,7 +55,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class City:
-    """Who lives here, by community, and who acts."""
+    """The residents by community, and the acting parties."""
 
     site: Site
     command: Party
@@ -64,7 +64,7 @@ class City:
 
     @classmethod
     async def of(cls, site: Site, parties: Parties, database: asyncpg.Connection) -> "City":
-        """The city of whoever is registered."""
+        """Return the city with all registered people."""
         people: dict[str, list[UUID]] = {}
         for row in await database.fetch(WHO):
             people.setdefault(row["community"], []).append(row["id"])
@@ -74,7 +74,7 @@ class City:
 
     @property
     def size(self) -> int:
-        """How many people."""
+        """The number of people."""
         return sum(map(len, self.people.values()))
 
 
@@ -87,9 +87,10 @@ class Round:
     tubes: Sequence[Tube]
 
     def batches(self) -> list[list[dict[str, Any]]]:
-        """The records of all devices, made offline, up to a thousand in a batch.
+        """Return the offline records of all devices, up to a thousand in a batch.
 
-        One device fills a tube: were it in the batches of two, the second would wait for the first to commit.
+        Only one device fills a tube. If a tube were in the batches of two, the second would wait for the first to
+        commit.
         """
         return [
             [
@@ -155,7 +156,7 @@ async def _numbers(command: Party, campaign_id: str, community: str, count: int)
 async def upload(round_: Round, service: Service, token: Callable[[], str]) -> tuple[Load, Counter[str]]:
     """Send all records to a service's port, four devices at once; the load, and how the records were answered.
 
-    The token is asked for anew each time: internal ones live for a minute.
+    `token` is called for each request, because internal tokens are valid for only a minute.
     """
     bodies = [msgspec.json.encode({"items": batch}) for batch in round_.batches()]
     requests = (request("POST", SAMPLES, {"authorization": f"Bearer {token()}"}, body) for body in bodies)

@@ -1,6 +1,6 @@
-"""The floors under everything that brings in rows: the very same rows, into an empty table of the same shape.
+"""The floors for paths that insert rows: the same rows, inserted into an empty table with the same definition.
 
-COPY is the least that it can take; one INSERT, with foreign keys too, the least where nothing wrong may enter.
+COPY is the fastest possible way. One INSERT with foreign keys is the fastest way that also checks the data.
 """
 
 import io
@@ -17,9 +17,9 @@ FOREIGN_KEYS = """
 
 
 async def copy_seconds(database: asyncpg.Connection, table: str) -> tuple[int, float]:
-    """How many rows a table holds, and the seconds that COPY takes for them: the best of three.
+    """Return the number of rows in a table, and the seconds that COPY needs for them: the best of three runs.
 
-    Binary, from memory, with the same columns, checks and indexes, without foreign keys and row-level security.
+    COPY is binary, from memory, with the same columns, checks and indexes, without foreign keys and row-level security.
     """
     rows = io.BytesIO()
     await database.copy_from_query(f"SELECT * FROM {table}", output=rows, format="binary")  # noqa: S608
@@ -34,7 +34,7 @@ async def copy_seconds(database: asyncpg.Connection, table: str) -> tuple[int, f
 
 
 async def insert_seconds(database: asyncpg.Connection, table: str) -> float:
-    """The seconds that one INSERT takes for the same rows, with foreign keys too: the best of three."""
+    """Return the seconds that one INSERT needs for the same rows, with foreign keys: the best of three runs."""
 
     async def insert() -> str:
         done: str = await database.execute(f"INSERT INTO bench.brought SELECT * FROM {table}")  # noqa: S608

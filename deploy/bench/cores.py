@@ -1,4 +1,4 @@
-"""Which core serves, and which does everything else."""
+"""Assign one core to the server, and another to everything else."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ LEAST_NAMED_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Cores:
-    """Two cores of this machine; the same one twice where there is but one, or where none can be chosen."""
+    """Two cores of this machine; the same one twice if there is only one, or if cores cannot be chosen."""
 
     server: int
     other: int
@@ -23,16 +23,16 @@ class Cores:
 
     @classmethod
     def of_this_machine(cls) -> "Cores":
-        """The first core this process may use serves; the last does the rest."""
+        """Return the first core that this process may use for the server, and the last one for the rest."""
         if not hasattr(os, "sched_setaffinity"):
             return cls(0, 0, can_pin=False)
         usable = sorted(os.sched_getaffinity(0))
         return cls(usable[0], usable[-1], can_pin=True)
 
     def pin(self, pid: int, *, server: bool) -> None:
-        """Put a process and all it has started on one of the two; what it starts later stays there too.
+        """Pin a process and its children to one of the two cores. Later children stay there too.
 
-        Of this process itself only its own threads: what it has started is placed by name.
+        For this process itself only its threads are pinned, because its children are placed by name.
         """
         if not self.can_pin:
             return
@@ -45,7 +45,7 @@ class Cores:
                         os.sched_setaffinity(thread, {self.server if server else self.other})
 
     def pin_self(self) -> None:
-        """Put this process, which generates the load, on the other core."""
+        """Pin this process, which generates the load, to the other core."""
         self.pin(os.getpid(), server=False)
 
     def free_self(self) -> None:
@@ -61,7 +61,7 @@ def _threads(pid: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Busy:
-    """How busy each core was, from 0 to 1, and the seconds of it that each process took: what is full is the limit."""
+    """Load of each core (0 to 1), and CPU seconds of each process. A fully loaded core is the limit."""
 
     server: float
     other: float
@@ -97,7 +97,7 @@ class Meter:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and all it has started have had of the processor, also those that have ended since."""
+    """Return the CPU seconds of a process and its children, including children that have ended."""
     spent = 0.0
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)

@@ -1,6 +1,6 @@
-"""The floor under webhooks: a bare loop of the same HTTP client. `python -m deploy.bench.floor_client URL COUNT BYTES`.
+"""The floor for webhooks: a plain loop of the same HTTP client. `python -m deploy.bench.floor_client URL COUNT BYTES`.
 
-Prints the seconds that so many POSTs of a body of that size took, one after the other over one connection.
+Prints the seconds for COUNT POSTs with a body of BYTES, one after the other over one connection.
 """
 
 import ssl
@@ -17,7 +17,7 @@ WARM = 100
 
 
 async def post_all(url: str, count: int, size: int) -> float:
-    """The seconds that so many POSTs take."""
+    """Return the seconds for `count` POSTs."""
     body = b"x" * size
     async with client_of(ssl.create_default_context(), Judge([ip_network("127.0.0.0/8")])) as client:
         for _ in range(WARM):

@@ -1,7 +1,7 @@
-"""The floor under the feed: a bare reader. `python -m deploy.bench.floor_reader`, what to read as JSON on stdin.
+"""The floor for the feed: a minimal reader. `python -m deploy.bench.floor_reader`, with its task as JSON on stdin.
 
-It gets the same pages from the same owner, replaces what it holds of each subject, and moves its cursor in the same
-transaction. It knows no versions, parks nothing, and works out no codes. Prints the entries and the seconds they took.
+It reads the same pages from the same owner, replaces the stored data of each subject, and moves its cursor in the same
+transaction. It has no versions, no parked entries and no codes. Prints the number of entries and the seconds.
 """
 
 import sys
@@ -25,14 +25,14 @@ TABLES = """
     CREATE TABLE bench.cursor (cursor text NOT NULL);
     INSERT INTO bench.cursor VALUES ('')
 """
-REMOVE = "DELETE FROM bench.facts WHERE subject = ANY($1::uuid[])"
-ADD = """
+DELETE_FACTS = "DELETE FROM bench.facts WHERE subject = ANY($1::uuid[])"
+INSERT_FACTS = """
     INSERT INTO bench.facts (subject, number, resident_id, region, source_type, kind, at, sampled_at, pool_size)
     SELECT subject::uuid, number, resident::uuid, region, $1, 'negative', at::timestamptz, sampled_at::timestamptz, size
     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[])
         WITH ORDINALITY AS fact (subject, resident, region, at, sampled_at, size, number)
 """
-MOVE = "UPDATE bench.cursor SET cursor = $1"
+MOVE_CURSOR = "UPDATE bench.cursor SET cursor = $1"
 
 
 class Task(msgspec.Struct):
@@ -61,7 +61,7 @@ async def read_all(task: Task) -> tuple[int, float]:
             cursor, more = answer.headers[NEXT], answer.headers[MORE] == "1"
             async with connection.transaction():
                 await _replace(connection, task.type, events)
-                await connection.execute(MOVE, cursor)
+                await connection.execute(MOVE_CURSOR, cursor)
             total += len(events)
         seconds = time.perf_counter() - began
     await connection.execute("DROP TABLE bench.facts, bench.cursor")
@@ -76,9 +76,9 @@ async def _replace(connection: asyncpg.Connection, kind: str, events: list[dict[
         for tube in tubes
         for sample in tube["samples"]
     ]
-    await connection.execute(REMOVE, [tube["id"] for tube in tubes])
+    await connection.execute(DELETE_FACTS, [tube["id"] for tube in tubes])
     if facts:
-        await connection.execute(ADD, kind, *map(list, zip(*facts, strict=True)))
+        await connection.execute(INSERT_FACTS, kind, *map(list, zip(*facts, strict=True)))
 
 
 if __name__ == "__main__":

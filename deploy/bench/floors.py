@@ -1,11 +1,12 @@
 """The floors that are servers: `python -m deploy.bench.floors hello|empty`.
 
-`hello` is FastAPI's first example; `empty` an ASGI application that does nothing, to show what the generator can do.
+`hello` is FastAPI's first example. `empty` is an ASGI application that does nothing; it shows the limit of the
+generator.
 
-Like our own services they are one process on the same core, served by uvicorn on uvloop and httptools with the same
-options, log no request, and keep the collector from what was there at the start. Unlike ours they have uvicorn's own
-protocol, without our shorter way for hot routes; no middleware, no database, no keys, no log but uvicorn's warnings;
-and a process that was started and not forked.
+Like our services each is one process on the same core, served by uvicorn with uvloop, httptools and the same options.
+It logs no requests, and the garbage collector ignores the objects from the start. Unlike our services it has uvicorn's
+own protocol without the fast path, no middleware, no database, no keys, only uvicorn's warnings as log, and it is
+started, not forked.
 """
 
 import contextlib
@@ -76,7 +77,7 @@ class Floor:
 
 @contextlib.contextmanager
 def serving(name: str, cores: Cores) -> Iterator[Floor]:
-    """Run a floor's server in a process of its own."""
+    """Run the server of a floor in a separate process."""
     command = [sys.executable, "-m", "deploy.bench.floors", name]
     process = subprocess.Popen(  # noqa: S603
         command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: die_with_parent(signal.SIGKILL)

@@ -1,8 +1,8 @@
-"""A load generator of our own, so that the benchmarks run wherever Fangxian does.
+"""Our own load generator, so that the benchmarks run wherever Fangxian runs.
 
-Each connection sends its next request when the answer to the last has come (a closed loop, HTTP/1.1 keep-alive). It
-reads of an answer what it needs and no more: the status, the length, the body. The page says how far it is from being
-the limit: its rate against an empty ASGI application, and how busy its core was.
+Each connection sends its next request after the answer to the previous one (a closed loop, HTTP/1.1 keep-alive). The
+generator reads only the status, the length and the body of an answer. The page shows how close the generator is to its
+own limit: its rate with an empty ASGI application, and the load of its core.
 """
 
 import asyncio
@@ -51,11 +51,11 @@ class Load:
         return self.count / self.seconds
 
     def percentile(self, share: float) -> float:
-        """The latency in seconds that so many are not slower than; 0.5 is the median."""
+        """Return a percentile of the latency in seconds; 0.5 is the median."""
         return self.latencies[min(self.count - 1, int(self.count * share))]
 
     def require(self, status: int) -> "Load":
-        """Refuse to measure errors: every answer has this status. Raises ValueError."""
+        """Raise ValueError unless every answer has this status, so that errors are not measured."""
         if not self.count or set(self.statuses) != {status}:
             raise ValueError(f"answers should all be {status} and are {dict(self.statuses)}")
         return self
@@ -69,7 +69,7 @@ async def load(
     seconds: float | None = None,
     keep: Keep | None = None,
 ) -> Load:
-    """Send requests over so many connections until there are no more, or the time is over."""
+    """Send requests over several connections until there are no more, or until the deadline."""
     loop = asyncio.get_running_loop()
     done = Load(connections)
     source = iter(requests)

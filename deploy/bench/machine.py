@@ -1,4 +1,4 @@
-"""On which machine, with which versions and on which day figures were taken: without it they say nothing."""
+"""The machine, the versions and the day of a measurement. Without them the figures have no meaning."""
 
 import importlib.metadata
 import os
@@ -32,7 +32,7 @@ def describe() -> dict[str, str]:
 
 
 def is_busy() -> bool:
-    """Whether others work on this machine, so that figures are noisy."""
+    """Whether other programs use this machine, so that figures are noisy."""
     return os.getloadavg()[0] > 0.5
 
 

@@ -1,4 +1,4 @@
-"""What a path needs to be there: a service that has it not yet is reported as not measured, never as a figure."""
+"""The operations that a path needs. If one is missing, the path is reported as not measured, not as a figure."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from shared.settings import SERVICES
 
 TIMES = 10
 AGAIN_SECONDS = 6.0
-"""Longer than the gateway goes on without a document that it did not get."""
+"""Longer than the gateway waits before it fetches a missing document again."""
 
 
 class Missing(Exception):  # noqa: N818 - a finding, not an error

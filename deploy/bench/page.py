@@ -1,4 +1,4 @@
-"""The page: one line a promise, its figure, the floor in the same run, the ratio, and what was promised."""
+"""The page: one line per target, with the figure, the floor in the same run, the ratio and the target."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ _SIGNS: Mapping[Better, str] = {"at least": "≥", "at most": "≤"}
 
 @dataclass(frozen=True)
 class Aim:
-    """What is promised of a ratio or a figure."""
+    """The target for a ratio or a figure."""
 
     better: Better
     limit: float
     unit: str = "×"
 
     def met(self, value: float) -> bool:
-        """Whether a value keeps the promise."""
+        """Whether a value reaches the target."""
         return value >= self.limit if self.better == "at least" else value <= self.limit
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the page. `value` is what the promise is about: a ratio, mostly."""
+    """One line of the page. `value` is compared with the target; it is usually a ratio."""
 
     path: str
     what: str
@@ -48,12 +48,12 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the promise is kept; None if there is none, or it was not measured."""
+        """Whether the target is reached; None if there is none, or if it was not measured."""
         return None if self.aim is None or self.value is None else self.aim.met(self.value)
 
 
 def not_measured(path: str, what: str, why: str, *, failed: bool = False) -> Figure:
-    """A line that has no figure, and says why."""
+    """Return a line without a figure, with the reason."""
     return Figure(path, what, "failed" if failed else "not measured", notes=[why], failed=failed)
 
 

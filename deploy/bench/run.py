@@ -1,7 +1,7 @@
-"""`fangxian bench`: what is measured, in which order, and what becomes of it.
+"""`fangxian bench`: what is measured, in which order, and how results are collected.
 
-Two kinds of installation are measured, each started for it and removed afterwards: one with nothing but codes, for the
-doors; and one for each number of people, through which everybody goes from the import to the result.
+Two kinds of installation are measured. Each is started for it and removed afterwards. One has only codes, for the
+doors. The other, one for each number of people, goes through everything from the import to the results.
 """
 
 import signal
@@ -62,7 +62,7 @@ class Bench:
     console: Console
 
     async def take(self, path: str, measure: Measure) -> bool:
-        """Measure a path and keep its figures; whether it could be measured. What it lacks or meets is on the page."""
+        """Measure a path and store its figures. Returns whether it could be measured; if not, the page says why."""
         try:
             figures = await measure()
         except Missing as missing:
@@ -80,7 +80,7 @@ class Bench:
 def bench(names: Sequence[str], people: Sequence[int], *, quick: bool, json: Path | None) -> Page:
     """Measure the named paths, or all; show the page. Trouble if there is no such path."""
     if unknown := sorted(set(names) - set(NAMES)):
-        raise Trouble(f"There is no path {unknown[0]}: there are {', '.join(NAMES)}.")
+        raise Trouble(f"There is no path {unknown[0]}. Choose one of: {', '.join(NAMES)}.")
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     page = Page(machine.describe() | ({"noise": "others work on this machine"} if machine.is_busy() else {}))
     cores = Cores.of_this_machine()
@@ -99,7 +99,7 @@ def bench(names: Sequence[str], people: Sequence[int], *, quick: bool, json: Pat
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Asked to stop: what was started ends in good order, and its directory goes."""
+    """Stop on a signal: the installation ends cleanly, and its directory is removed."""
     raise KeyboardInterrupt
 
 
@@ -119,7 +119,7 @@ def _run(run: Bench, people: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class Ground:
-    """What every path stands on."""
+    """The common basis of all paths."""
 
     parties: Parties
     command: Party

@@ -1,4 +1,4 @@
-"""The installation that is measured: `fangxian up` on a directory of its own, with each process on its core."""
+"""The measured installation: `fangxian up` on a separate directory, with each process on its core."""
 
 import contextlib
 import secrets
@@ -29,11 +29,11 @@ from shared.tokens import Signer
 
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",
-    # One address asks for a whole city here.
+    # One address sends the requests of a whole city.
     **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
     "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
     "FANGXIAN_DEVELOPMENT_ISSUER": "true",
-    # Figures are of the embedded servers, whatever else the environment names.
+    # Measure the embedded servers, even if the environment names others.
     "DATABASE_URL": "",
     "REDIS_URL": "",
 }
@@ -55,7 +55,7 @@ class Site:
         return self.installation.options.ports[service]
 
     def place(self, servers: Collection[str] = EIGHT) -> None:
-        """Give the server's core to these processes alone; all others, this one too, take the other core."""
+        """Pin only these processes to the server's core; all others, including this one, use the other core."""
         for name, pid in self.pids.items():
             self.cores.pin(pid, server=name in servers)
         self.cores.pin_self()
@@ -69,9 +69,9 @@ class Site:
         return {name: Watch(pid).now() for name, pid in self.pids.items()}
 
     def check_unharmed(self) -> None:
-        """Trouble if a process ended and was started again: then it is another one, and on any core."""
+        """Raise Trouble if a process was restarted, because the new one may be on any core."""
         if _pids(self.installation.directory.path) != self.pids:
-            raise Trouble("A process was started again while it was measured: see its log.")
+            raise Trouble("A process was restarted during the measurement. See its log.")
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[asyncpg.Connection]:
@@ -85,7 +85,7 @@ class Site:
 
     @asynccontextmanager
     async def house(self, service: Service) -> AsyncIterator[House]:
-        """One service's house in this process: publishes and reads exactly as the service does."""
+        """Open the context of a service in this process. It publishes and reads exactly as the service does."""
         house = House.build(self.installation.settings(service))
         await house.start()
         try:

@@ -11,7 +11,7 @@ from deploy.trouble import Trouble
 
 @dataclass(frozen=True)
 class Effort:
-    """How long and how often a path is measured."""
+    """Duration and repetitions of the measurement of a path."""
 
     rounds: int
     seconds: float
@@ -32,22 +32,22 @@ QUICK = Effort(2, 2.0, 1.0, 100_000, 50, 20, 4_000, 1_000)
 
 
 async def until(done: Callable[[], Awaitable[bool]], *, seconds: float, every: float, what: str) -> float:
-    """Wait for something to be so; when it was first seen to be, by the performance counter."""
+    """Wait until a condition is true. Returns the time of the first success, by the performance counter."""
     deadline = time.perf_counter() + seconds
     while True:
         if await done():
             return time.perf_counter()
         if time.perf_counter() > deadline:
-            raise Trouble(f"After {seconds:.0f} s still not: {what}.")
+            raise Trouble(f"Not reached after {seconds:.0f} s: {what}.")
         await asyncio.sleep(every)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that so many are not above; 0.5 is the median."""
+    """Return a percentile; 0.5 is the median."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def median(values: Sequence[float]) -> float:
-    """The one in the middle."""
+    """Return the median."""
     return statistics.median(values)

@@ -1,6 +1,6 @@
-"""The gateway's API without an audit, to measure what one costs: `python -m deploy.bench.untraced DATA`.
+"""The API of the gateway without an audit, to measure the cost of the audit: `python -m deploy.bench.untraced DATA`.
 
-It exists here alone: nothing that a service reads can switch its audit off.
+It exists only here. No setting of a service can switch the audit off.
 """
 
 import contextlib

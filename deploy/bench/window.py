@@ -1,4 +1,4 @@
-"""A service window, its doorkeeper's device, and people who show their codes there."""
+"""A service window, the device of its doorkeeper, and people who show their codes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,20 +27,20 @@ CELSIUS = 36.6
 
 @dataclass(frozen=True)
 class Window:
-    """A place where codes are asked for, and its device."""
+    """A service point and its device."""
 
     point_id: str
     token: str
     site: Site
 
     def scan(self, code: str) -> bytes:
-        """One request: somebody has shown this code."""
+        """Return the request of the device after a person has shown this code."""
         body = {"scan_id": str(new_id()), "token": code, "temperature_celsius": CELSIUS}
         headers = {"authorization": f"Bearer {self.token}", "accept-language": "en"}
         return request("POST", VERIFICATIONS, headers, msgspec.json.encode(body))
 
     def scans(self, codes: Sequence[str]) -> Iterator[bytes]:
-        """Endlessly: each time another scan, of one person after the other."""
+        """Yield scans without end, of one person after the other."""
         head, body = self.scan(codes[0]).split(b"\r\n\r\n", 1)
         scan = msgspec.json.decode(body)
         before, _, after = body.partition(scan["scan_id"].encode())
@@ -51,22 +51,22 @@ class Window:
                 yield b"%b%b%b" % (start, str(new_id()).encode(), part)
 
     def codes_of(self, people: Sequence[UUID]) -> list[str]:
-        """What these people's telephones show now, all green; good for at least a minute."""
+        """Return the codes that these people's phones show now: all green, and valid for at least a minute."""
         key = Keys.from_files(self.site.installation.directory.keys / "gateway").current
         now = datetime.now(UTC)
         return [issue(Subject(person, Colour.GREEN, None, None, now), key, now) for person in people]
 
 
 async def open_window(site: Site, command: Party) -> Window:
-    """Open a window that lets in whoever is green and was tested in the last week."""
-    asked: dict[str, Any] = {"name": "便民服务中心", "region": TOWNSHIP, "negative_within_hours": 168}
-    point = await command.post(POINTS, asked, once=True)
+    """Open a window for people with a green code and a negative test in the last week."""
+    body: dict[str, Any] = {"name": "便民服务中心", "region": TOWNSHIP, "negative_within_hours": 168}
+    point = await command.post(POINTS, body, once=True)
     actor = Actor("bench:door", Role.DOORKEEPER, range=range_of(TOWNSHIP), party=point["id"])
     return Window(point["id"], site.issuer.issue(actor, TOWNSHIP, TOKEN_SECONDS), site)
 
 
 def own_code_requests(site: Site, people: Sequence[UUID]) -> list[bytes]:
-    """Each of these people looks at their own code."""
+    """Return requests in which each of these people looks at their own code."""
     issuer = site.issuer
 
     def ask(person: UUID) -> bytes:
@@ -77,5 +77,5 @@ def own_code_requests(site: Site, people: Sequence[UUID]) -> list[bytes]:
 
 
 def verdict_of(body: bytes) -> str:
-    """What the door says."""
+    """Return the verdict in an answer."""
     return str(msgspec.json.decode(body)["verdict"])

@@ -1,4 +1,4 @@
-"""The commands of the console script that come in families, and what they have in common."""
+"""The groups of commands of the console script, and what they share."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,34 +16,34 @@ Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Data directory. Default: FANGXIAN_DATA, else ~/.local/share/fangxian.",
+        help="Data directory. Default: $FANGXIAN_DATA, otherwise ~/.local/share/fangxian.",
         metavar="DIR",
         show_default=False,
     ),
 ]
-"""Where an installation is, as every command asks for it."""
+"""The data directory of an installation: the same option for every command."""
 
 
 def service_named(name: str) -> "Service":
-    """The service of a name. Raises Trouble if there is none."""
+    """Return the service with this name. Raises Trouble if there is none."""
     from shared.settings import SERVICES
 
     for service in SERVICES:
         if service == name:
             return service
-    raise Trouble(f"There is no service {name}: there are {', '.join(SERVICES)}.")
+    raise Trouble(f"There is no service {name}. Choose one of: {', '.join(SERVICES)}.")
 
 
 def installed(data: Path | None) -> "Installation":
-    """What runs on a data directory. Raises Trouble if nothing does."""
-    from deploy.feed import installed as found
+    """Return the installation that runs on a data directory. Raises Trouble if nothing runs there."""
+    from deploy.feed import installed as running
     from deploy.up import options
 
-    return found(options(data))
+    return running(options(data))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their columns, in a narrow terminal too: text wraps, and an id stays whole."""
+    """Print a table. In a narrow terminal texts wrap, but ids stay on one line."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""`fangxian feed`: how far the feeds are read, what is parked, and reading anew."""
+"""`fangxian feed`: show the progress of the feeds, retry failed entries, rebuild a copy."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -8,7 +8,12 @@ import typer
 from deploy.commands import Data, installed, print_table, service_named
 
 feed = typer.Typer(
-    help="Feeds between the services: progress, failed entries, rebuilding.",
+    help="""Show feed progress, retry failed entries, rebuild copies.
+
+    The services read changes from each other through feeds: docs/feed.md.
+
+    Example: fangxian feed lag
+    """,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -19,7 +24,10 @@ SERVICES = "registry, testing, observation or gateway"
 
 @feed.command("lag")
 def feed_lag(data: Data = None) -> None:
-    """Show how far each service has read the feeds it follows."""
+    """Show how far each service has read the feeds that it follows.
+
+    Example: fangxian feed lag
+    """
     from deploy import feed as feeds
 
     rows = feeds.lag(installed(data))
@@ -31,7 +39,10 @@ def feed_lag(data: Data = None) -> None:
 
 @feed.command("parked")
 def feed_parked(data: Data = None) -> None:
-    """List entries that could not be processed. Exit code 1 if there are any."""
+    """List the entries that could not be processed. Exit code 1 if there are any.
+
+    Example: fangxian feed parked
+    """
     from deploy import feed as feeds
 
     rows = feeds.parked(installed(data))
@@ -45,26 +56,29 @@ def feed_parked(data: Data = None) -> None:
 
 @feed.command("retry")
 def feed_retry(data: Data = None) -> None:
-    """Retry the entries that could not be processed."""
+    """Retry the entries that could not be processed. Correct the cause first.
+
+    Example: fangxian feed retry
+    """
     from deploy import feed as feeds
 
-    typer.echo(f"{feeds.retry(installed(data))} entries were tried again.")
+    typer.echo(f"{feeds.retry(installed(data))} entries were retried.")
 
 
 @feed.command("rebuild")
 def feed_rebuild(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help=f"The service whose copy is rebuilt: {SERVICES}.")],
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help=f"The service that owns the data: {SERVICES}.")],
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help=f"Service whose copy is rebuilt: {SERVICES}.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help=f"Service that owns the data: {SERVICES}.")],
     data: Data = None,
 ) -> None:
-    """Rebuild a service's copy of another service's data, while both run.
+    """Rebuild the copy that one service keeps of another service's data, while both run.
 
     Example: fangxian feed rebuild gateway registry
     """
     from deploy import feed as feeds
 
     count = feeds.rebuild(installed(data), service_named(service), service_named(owner))
-    typer.echo(f"{service} holds {count} subjects of {owner}.")
+    typer.echo(f"{service} now holds {count} subjects of {owner}.")
 
 
 def _age(time: datetime | None) -> str:

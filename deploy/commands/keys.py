@@ -1,4 +1,4 @@
-"""`fangxian keys`: which keys there are, and how one takes another's place. Nothing has to be stopped."""
+"""`fangxian keys`: list, create, rotate, revoke and destroy keys. All except `make` work while everything runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,20 +12,29 @@ if TYPE_CHECKING:
     from deploy.up import Installation
 
 keys = typer.Typer(
-    help="List, rotate, revoke and destroy keys while everything runs.", no_args_is_help=True, rich_markup_mode=None
+    help="""List, rotate, revoke and destroy keys while everything runs.
+
+    Example: fangxian keys list
+    """,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Kind = Annotated[
     str,
     typer.Argument(
-        metavar="KIND", help="master, data, index, issuer, code, or a service: registry, testing, observation, gateway."
+        metavar="KIND",
+        help="Kind of key: master, data, index, issuer, code, or a service (registry, testing, observation, gateway).",
     ),
 ]
 
 
 @keys.command("list")
 def keys_list(data: Data = None) -> None:
-    """List all keys by id, with state, validity and wrapping key. The keys themselves are never shown."""
+    """List all keys by id, with state, validity and wrapping key. The keys themselves are never shown.
+
+    Example: fangxian keys list
+    """
     import asyncio
 
     from deploy.key_listing import rows_of
@@ -35,12 +44,15 @@ def keys_list(data: Data = None) -> None:
 
 
 @keys.command("make")
-def keys_make(directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to create.")]) -> None:
-    """Create the keys of an installation that runs without `up`. Existing keys are not changed."""
+def keys_make(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to create.")]) -> None:
+    """Create the keys of an installation that runs without `up`. Existing keys are not changed.
+
+    Example: fangxian keys make /root/fangxian-keys
+    """
     from deploy import keys as files
 
     if files.make_apart(directory):
-        typer.echo(f"The keys are in {directory}: back them up apart from the database.")
+        typer.echo(f"The keys are in {directory}. Back them up separately from the database.")
     else:
         typer.echo(f"The keys in {directory} already exist and were not changed.")
 
@@ -53,13 +65,16 @@ def keys_rotate(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Seconds until the new key signs. Default: as long as others may cache the public keys.",
+            help="Seconds until the new key signs. Default: the time for which others may cache the public keys.",
             show_default=False,
             min=0,
         ),
     ] = None,
 ) -> None:
-    """Replace the current key by a new one while everything runs. If it was interrupted, run it again."""
+    """Replace the current key by a new one while everything runs. If the command was interrupted, run it again.
+
+    Example: fangxian keys rotate issuer
+    """
     from deploy import key_versions
 
     _need_kind(kind)
@@ -68,18 +83,20 @@ def keys_rotate(
         _with(installation, kind)
         return
     new, begins, ends = key_versions.rotate_signing(installation.directory.keys, kind, begins_in)
-    typer.echo(f"{kind} signs with {new.id} from {_time(begins)}; what came before is trusted until {_time(ends)}.")
+    typer.echo(f"{kind} signs with {new.id} from {_time(begins)}. Older keys are trusted until {_time(ends)}.")
 
 
 @keys.command("revoke")
 def keys_revoke(
     kind: Kind,
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The id that `fangxian keys list` shows.")],
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key, from `fangxian keys list`.")],
     data: Data = None,
 ) -> None:
-    """Revoke a key immediately; everything it signed becomes invalid.
+    """Revoke a key immediately. Everything that it signed becomes invalid.
 
-    A key that still encrypts data is not revoked.
+    A key that still encrypts data cannot be revoked: rotate it first.
+
+    Example: fangxian keys revoke issuer KEY_ID
     """
     import asyncio
 
@@ -89,14 +106,16 @@ def keys_revoke(
     _need_kind(kind)
     installation = installed(data)
     if kind == "index":
-        raise Trouble("An index key ends with its rotation: `fangxian keys rotate index`.")
+        raise Trouble(
+            "An index key cannot be revoked. `fangxian keys rotate index` replaces it and deletes the old one."
+        )
 
     async def revoke(rotation: Rotation) -> None:
         if kind == "data":
             await rotation.revoke_data(key_id)
             return
         if kind == "master" and await rotation.masters_in_use() & {key_id, ""}:
-            raise Trouble(f"Data keys are wrapped by master key {key_id}: rotate it first.")
+            raise Trouble(f"Master key {key_id} still wraps data keys. Rotate it first: `fangxian keys rotate master`.")
         key_versions.remove(installation.directory.keys, kind, key_id)
 
     asyncio.run(with_rotation(installation, typer.echo, revoke))
@@ -108,17 +127,19 @@ def keys_destroy(
     data: Data = None,
     month: Annotated[
         list[int] | None,
-        typer.Option(metavar="YYYYMM", help="A month whose data is destroyed, as in 202101; may be repeated."),
+        typer.Option(metavar="YYYYMM", help="Month whose data is destroyed, for example 202101. Can be repeated."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Destroy the data of all months.")] = False,
 ) -> None:
-    """Irreversibly destroy personal data by destroying its keys. Asks twice.
+    """Irreversibly destroy personal data by destroying its keys. The command asks twice.
 
-    Names, numbers, phones and addresses of those months are shown as destroyed from then on. Backups made before
-    can no longer be opened, whatever their months: make a new one.
+    Names, numbers, phones and addresses of these months can never be read again. No older backup can be decrypted any
+    more, also for other months: make a new backup afterwards.
+
+    Example: fangxian keys destroy --month 202101
     """
     if bool(month) == everything:
-        raise Trouble("Say which: --month 202101, or --all.")
+        raise Trouble("Use either --month (for example --month 202101) or --all.")
     installation = installed(data)
     what = "all" if everything else " ".join(str(one) for one in month or [])
     if typer.prompt(f"Type {what!r} to destroy it") != what or typer.prompt("Type 'destroy'") != "destroy":
@@ -144,7 +165,7 @@ def _need_kind(kind: str) -> None:
     from deploy.key_versions import KINDS
 
     if kind not in KINDS:
-        raise Trouble(f"There is no key {kind}: there are {', '.join(KINDS)}.")
+        raise Trouble(f"There is no kind of key {kind}. Choose one of: {', '.join(KINDS)}.")
 
 
 def _time(seconds: float) -> str:

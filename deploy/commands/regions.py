@@ -1,4 +1,4 @@
-"""`fangxian regions`: the districts, townships and communities that an installation knows."""
+"""`fangxian regions`: import and update townships and communities."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from migrations.regions import Outcome
 
 regions = typer.Typer(
-    help="Import and update the townships and communities of a district.",
+    help="""Import and update the townships and communities of a district.
+
+    Example: fangxian regions import futian.csv
+    """,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -20,14 +23,14 @@ File = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="CSV with the columns code, name and, if you like, level, valid_from, valid_until; UTF-8 or GB18030.",
+        help="CSV file (UTF-8 or GB18030) with the columns code and name; optional: level, valid_from, valid_until.",
     ),
 ]
 
 
 @regions.command("import")
 def regions_import(file: File, data: Data = None) -> None:
-    """Add the regions of a file and update changed names. Nothing is withdrawn. It can be repeated.
+    """Add the regions of a file, and update changed names. No region is withdrawn. You can repeat the command.
 
     Example: fangxian regions import futian.csv
     """
@@ -41,15 +44,13 @@ def regions_update(
     file: File,
     below: Annotated[
         str,
-        typer.Option(
-            "--below", metavar="CODE", help="The region whose complete list is in the file, for example 350582."
-        ),
+        typer.Option("--below", metavar="CODE", help="Region whose complete list is in the file, for example 350582."),
     ],
     data: Data = None,
 ) -> None:
-    """Import a newer list of a district and withdraw regions that are not in it. Regions with people stay.
+    """Import a newer list of a district, and withdraw the regions that are not in it. Regions with people stay.
 
-    Only the levels in the file are compared: patches and grids stay if the file ends with communities.
+    Only the levels that occur in the file are compared. If the file has no patches and grids, they stay.
 
     Example: fangxian regions update futian-2024.csv --below 440304
     """
@@ -61,7 +62,7 @@ def regions_update(
     if outcome.kept:
         typer.echo(
             f"kept, although not in the file, because people are on record there: {len(outcome.kept)}"
-            f"{_named(outcome.kept)}. Transfer them, then update again."
+            f"{_named(outcome.kept)}. Transfer these people, then update again."
         )
 
 

@@ -1,4 +1,4 @@
-"""Step 2: a round is planned and opened, everybody is sampled, the tubes travel, and nothing is found yet."""
+"""Step 2: a round is planned and opened, everybody is sampled, tubes are delivered, and all results are negative."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ AT_A_TIME = 4
 
 
 async def plan_and_open(world: World) -> None:
-    """Plan the round once testing has heard of everybody, open it, and let the devices fetch whom to expect."""
+    """Plan the round when testing knows everybody, open it, and let the devices fetch the expected people."""
     planned = await _plan(world)
     world.campaign_id = planned["id"]
     world.checks.equal("people expected in the round", world.expectation.people, planned["expected"])
@@ -28,7 +28,7 @@ async def plan_and_open(world: World) -> None:
 
 
 async def _plan(world: World) -> Any:
-    """The command compares the round with the register, and plans anew while people are still on their way."""
+    """Compare the round with the register, and plan again while people have not arrived at testing yet."""
 
     async def plan() -> Any:
         planned = await world.command.post(CAMPAIGNS, _campaign(), once=True)
@@ -55,7 +55,7 @@ def _campaign() -> dict[str, Any]:
 
 
 async def _issue_rolls(world: World) -> None:
-    """Numbers for each grid's tubes, so that no two devices can use the same."""
+    """Issue tube numbers for each grid, so that two devices never use the same number."""
     tubes = Counter(tube.grid for tube in world.plan.all_tubes)
 
     async def issue(grid: str) -> None:
@@ -66,9 +66,10 @@ async def _issue_rolls(world: World) -> None:
 
 
 async def _lists(world: World) -> list[str]:
-    """Everybody's id, by index: each device fetches whom its community expects; the few who matter are looked up.
+    """Return everybody's id, by index. Each device fetches the expected people of its community.
 
-    A list says ids and grids, no names: which of a grid's people is which does not matter, but for those of step 3.
+    A list contains ids and grids, no names. It does not matter which person has which id, except for the people of step
+    3. These are searched one by one.
     """
     known = {index: await _look_up(world, index) for index in sorted(world.plan.watched)}
     expected: dict[str, list[str]] = {}
@@ -93,7 +94,7 @@ def _number(world: World, index: int) -> str:
 
 
 async def sample(world: World) -> None:
-    """All devices at work; their records come in any order, late, twice, and after their tubes' seals."""
+    """Sample with all devices. Records arrive in any order, late, twice, and after the seals of their tubes."""
     samplers = {community: await world.sampler(community) for community in world.plan.tubes}
     with world.progression.bar("tubes sealed", len(world.plan.all_tubes)) as bar, stopwatch() as lap:
         tally = await sample_everybody(world, samplers, bar)
@@ -106,7 +107,7 @@ async def sample(world: World) -> None:
 
 
 async def _grids(world: World, state: str) -> dict[str, Grid]:
-    """What the grid workers see; `state` is where all tubes should be now."""
+    """Return what the grid workers see. `state` is the expected state of all tubes."""
     progress = await world.command.get(f"{CAMPAIGNS}/{world.campaign_id}/progress")
     return {
         region["region"]: Grid(region["expected"], region["sampled"], region[state]) for region in progress["regions"]
@@ -114,7 +115,7 @@ async def _grids(world: World, state: str) -> dict[str, Grid]:
 
 
 async def _missing(world: World) -> tuple[dict[str, str], dict[str, str]]:
-    """Who should be, and who is, still missing in the first grid that somebody stays away from."""
+    """Return the expected and the actual missing people in the first grid where somebody did not come."""
     people = world.population.people
     grid = people[min(world.plan.absent)].region
     stayed_away = {world.residents[index]: grid for index in world.plan.absent if people[index].region == grid}
@@ -124,7 +125,7 @@ async def _missing(world: World) -> tuple[dict[str, str], dict[str, str]]:
 
 
 async def deliver(world: World) -> None:
-    """Every community's boxes, picked up, on their way, and counted in the laboratory."""
+    """Deliver the boxes of every community: picked up, in transit, and counted in the laboratory."""
     tubes = world.plan.tubes
     with world.progression.bar("tubes received", len(world.plan.all_tubes)) as bar, stopwatch() as lap:
 
@@ -141,7 +142,7 @@ async def deliver(world: World) -> None:
 
 
 async def report_negatives(world: World) -> None:
-    """The laboratory reports on all tubes but one. Nobody waits for what follows from it."""
+    """Report negative results for all tubes except one, without waiting for the consequences."""
     numbers = [world.number(tube) for tube in world.plan.all_tubes if tube is not world.plan.pool]
     with stopwatch() as lap:
         answers = await laboratory.report(world.laboratory, dict.fromkeys(numbers, "negative"))
@@ -149,7 +150,7 @@ async def report_negatives(world: World) -> None:
 
 
 async def check_progress(world: World) -> None:
-    """At the end of all: the pool and ten single tubes more, of which one is positive."""
+    """Check the round at the end: in addition the pool and ten single tubes, one of them positive."""
     progress = await world.command.get(f"{CAMPAIGNS}/{world.campaign_id}/progress")
     whole = world.expectation.whole
     got = {name: progress["total"][name] for name in ("expected", "sampled", "missing", "resulted", "positive")}

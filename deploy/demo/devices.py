@@ -1,4 +1,4 @@
-"""Step 2, in the field: each community's devices scan, keep, lose the network, and send all that they have seen."""
+"""Step 2, at the sampling sites: the devices of a community scan, store records, lose the network, and send later."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ Record = dict[str, Any]
 
 @dataclass
 class Tally:
-    """What the devices were answered, record by record."""
+    """The answers to the devices, record by record."""
 
     answers: Counter[str] = field(default_factory=Counter)
     seals: Counter[str] = field(default_factory=Counter)
@@ -36,7 +36,7 @@ class Tally:
 
 @dataclass
 class Device:
-    """A community's devices, with the records that they keep for as long as anybody may ask for them."""
+    """The devices of a community, with the records that they keep."""
 
     world: World
     sampler: Party
@@ -45,7 +45,7 @@ class Device:
     bar: Bar
     random: Random
     records: dict[str, list[Record]] = field(default_factory=dict)
-    """By tube number: for ever the same, however often they are sent."""
+    """By tube number. A record never changes, however often it is sent."""
 
     async def work(self) -> None:
         """A day at the sampling site."""
@@ -56,7 +56,7 @@ class Device:
         await self._send_late([tube for tube in self.tubes if tube.route == "late"])
 
     async def _sample_online(self, tubes: Sequence[PlannedTube]) -> None:
-        """Each swab is asked for before it is taken; an eleventh person is told in time."""
+        """Send each record before the swab, so that an eleventh person is refused in time."""
         await self._send([record for tube in tubes for record in self._make(tube, offline=False)])
         await self._send(self._repeated(tubes))
         await self._send(
@@ -65,7 +65,7 @@ class Device:
         await self._seal(tubes)
 
     async def _sample_after_seal(self, tubes: Sequence[PlannedTube]) -> None:
-        """Of the table's two devices the one that seals had network first."""
+        """Send records after the seal: of two devices at a table, the sealing one gets the network first."""
         records = [record for tube in tubes for record in self._make(tube, offline=True)]
         await self._seal(tubes)
         await self._send(records)
@@ -75,7 +75,7 @@ class Device:
         )
 
     async def _send_late(self, tubes: Sequence[PlannedTube]) -> None:
-        """All that was made offline: in any order, some of it twice, the seals in the middle of it."""
+        """Send all offline records in any order, some of them twice, with the seals in between."""
         records = [record for tube in tubes for record in self._make(tube, offline=True)] + self._repeated(tubes)
         self.random.shuffle(records)
         half = len(records) // 2
@@ -159,6 +159,6 @@ def seal_of(number: str, records: Sequence[Record]) -> Record:
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Items in order, so many at a time."""
+    """Split items into chunks of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

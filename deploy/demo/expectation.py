@@ -1,4 +1,4 @@
-"""What must come of it all, counted from the population and the plan alone: no service is asked for anything here."""
+"""The expected results, computed only from the population and the plan, without any service."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ ELDER_AGE_LEAST = 60
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What a grid worker should see of the round."""
+    """The figures of the round that a grid worker should see."""
 
     expected: int
     sampled: int
@@ -22,7 +22,7 @@ class Grid:
 
     @property
     def missing(self) -> int:
-        """Who has not come."""
+        """The number of people who did not come."""
         return self.expected - self.sampled
 
     def __add__(self, other: "Grid") -> "Grid":
@@ -38,7 +38,7 @@ NOBODY = Grid(0, 0, 0)
 
 @dataclass(frozen=True)
 class Expectation:
-    """The counts that each step is held against."""
+    """The expected counts for each step."""
 
     people: int
     communities: dict[str, Counter[str]]

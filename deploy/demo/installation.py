@@ -1,4 +1,4 @@
-"""An installation for the demo: `fangxian up` in a process of its own, as its operator starts it."""
+"""An installation for the demo: `fangxian up` in a separate process, as an operator starts it."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ RUNNING = "Running"
 
 @dataclass(frozen=True)
 class Installation:
-    """What runs, and where."""
+    """A running installation and its address."""
 
     url: str
     pid: int
@@ -34,9 +34,9 @@ class Installation:
 
 @contextlib.contextmanager
 def running(data: Path | None, port: int | None, settings: dict[str, str]) -> Iterator[Installation]:
-    """Start everything, with `settings` beside those of the environment; stop it again at the end.
+    """Start an installation, with `settings` in addition to the environment, and stop it at the end.
 
-    Without a data directory it works in one of its own, which is removed with all that is in it.
+    Without a data directory it uses a temporary one, which is removed at the end.
     """
     path = data or Path(tempfile.gettempdir()) / f"fangxian-demo-{secrets.token_hex(6)}"
     chosen = port or _free_ports()
@@ -44,7 +44,7 @@ def running(data: Path | None, port: int | None, settings: dict[str, str]) -> It
         process = _start(path, chosen, settings, complaints)
         try:
             if not _is_running(process):
-                raise Trouble(f"The installation did not start: {_last_line(complaints) or 'it says nothing of why.'}")
+                raise Trouble(f"The installation did not start: {_last_line(complaints) or 'it gives no reason.'}")
             yield Installation(f"http://127.0.0.1:{chosen}", process.pid, path)
         finally:
             _stop(process)
@@ -58,7 +58,7 @@ def _start(path: Path, port: int, settings: dict[str, str], complaints: IO[str])
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=complaints,  # a file: a pipe that nobody empties would stop the supervisor one day
+        stderr=complaints,  # a file, because a pipe that nobody reads would block the supervisor at some point
         text=True,
         env=os.environ | settings,
         # Ctrl-C is for the demo, which then ends this in good order.
@@ -68,7 +68,7 @@ def _start(path: Path, port: int, settings: dict[str, str], complaints: IO[str])
 
 
 def _is_running(process: subprocess.Popen[str]) -> bool:
-    """Wait until it says so; False if it ends before."""
+    """Wait until it prints Running. Returns False if it ends before."""
     assert process.stdout is not None
     return any(line.startswith(RUNNING) for line in process.stdout)
 
@@ -91,13 +91,13 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 
 def _free_ports() -> int:
-    """Four ports in a row that are free. Each process begins to look elsewhere, so that two demos do not race."""
+    """Return the first of four free ports in a row. Each process starts elsewhere, so that two demos do not race."""
     rows = list(range(FIRST_PORT, LAST_PORT, PORTS))
     start = os.getpid() % len(rows)
     for first in (*rows[start:], *rows[:start]):
         if all(_is_free(first + offset) for offset in range(PORTS)):
             return first
-    raise Trouble("No four ports in a row are free: choose a --port.")
+    raise Trouble("There are no four free ports in a row. Choose a --port.")
 
 
 def _is_free(port: int) -> bool:

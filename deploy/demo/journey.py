@@ -1,7 +1,7 @@
-"""`fangxian demo`: the main job, from an empty district to a patient in hospital, through the gateway's public HTTP.
+"""`fangxian demo`: from an empty district to a patient in hospital, through the public API of the gateway.
 
-Read `tell` first: it is the whole story. Each step is a module of its own; `plan.py` says what will happen, and
-`expectation.py` what must come of it.
+Read `tell` first: it lists all steps. Each step is a module. `plan.py` says what will happen, and `expectation.py` says
+what the results must be.
 """
 
 import asyncio
@@ -31,21 +31,21 @@ from shared import clock
 
 MEGABYTE = 1024**2
 PLAIN_WIDTH = 140
-"""Characters of a line where there is no terminal to ask."""
+"""Line width in characters if the output is not a terminal."""
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",
     "FANGXIAN_DEVELOPMENT_ISSUER": "true",
-    # One address asks for all parties here, and a device takes in an hour what would take it days.
+    # One address sends the requests of all parties, and a device does in minutes what normally takes days.
     **{f"FANGXIAN_REQUESTS_A_MINUTE_PER_{who}": "100000000" for who in ("CLIENT", "RESIDENT", "STAFF", "MACHINE")},
     "FANGXIAN_HEADQUARTERS": "新塘街道疫情防控指挥部",
     "FANGXIAN_PLAN": "《新塘街道新冠肺炎疫情防控工作实施方案》（2021年1月20日）第十条",
     "FANGXIAN_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
 }
-"""What the demo's installation allows and no production one does."""
+"""Settings of the demo that no production installation may have."""
 
 
 def demonstrate(people: int, seed: int, data: Path | None, port: int | None) -> bool:
-    """Run it all and show what was checked; whether all was well."""
+    """Run all steps and show the checks. Returns whether all succeeded."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     progression = Progression(console)
     checks = Checks()
@@ -66,13 +66,13 @@ def demonstrate(people: int, seed: int, data: Path | None, port: int | None) -> 
 
 @contextlib.contextmanager
 def _noting(checks: Checks) -> Iterator[None]:
-    """A step that could not go on is a failed check, and still ends with the table."""
+    """Record an exception in a step as a failed check, so that the table is still shown."""
     try:
         yield
     except Refused as refused:
-        checks.fail("the step goes on", "a success", str(refused))
+        checks.fail("the step continues", "a success", str(refused))
     except Exception as error:
-        checks.fail("the step goes on", "no error", f"{type(error).__name__}: {error}")
+        checks.fail("the step continues", "no error", f"{type(error).__name__}: {error}")
         traceback.print_exc()
 
 
@@ -92,7 +92,7 @@ async def _journey(people: int, seed: int, url: str, checks: Checks, progression
 
 @dataclass
 class Outside:
-    """What is not ours: the city's receiver and a window's own computer, and where they are."""
+    """The systems of others: the receiver of the city and the computer of a window, with their addresses."""
 
     city: Municipality
     city_url: str
@@ -101,7 +101,7 @@ class Outside:
 
 
 async def tell(world: World, others: Outside) -> None:
-    """The story."""
+    """Run all steps in order."""
     with world.step(1, "Who lives here"):
         await registering.add_regions(world)
         watching = await outside.city_subscribes(world, others.city, others.city_url)
@@ -119,7 +119,7 @@ async def tell(world: World, others: Outside) -> None:
         referral = await pool.one_is_positive(world)
     with world.step(4, "At the service window"):
         await window.show_codes(world, others.service, others.service_url)
-    with world.step(5, "What others are told, and tell"):
+    with world.step(5, "Messages to and from other systems"):
         await outside.desk_reports(world, referral)
         await outside.city_knows(world, watching)
         await campaign.check_progress(world)

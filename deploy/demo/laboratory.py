@@ -1,4 +1,4 @@
-"""Step 2, on the way and in the laboratory: boxes of sealed tubes, and results in batches."""
+"""Step 2, transport and laboratory: boxes of sealed tubes, and results in batches."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ RESULTS_PER_BATCH = 200
 
 
 async def bring(packer: Party, laboratory: Party, numbers: Sequence[str]) -> list[Any]:
-    """Pack sealed tubes, bring them to the laboratory, and let it count what it finds; the boxes as received."""
+    """Pack sealed tubes and deliver them. The laboratory counts them. Returns the boxes as received."""
     received = []
     for packed in chunks(numbers, TUBES_PER_BOX):
         box = await packer.post(BOXES, {"tube_numbers": packed, "laboratory": LABORATORY}, once=True)
@@ -27,7 +27,7 @@ async def bring(packer: Party, laboratory: Party, numbers: Sequence[str]) -> lis
 
 
 async def report(laboratory: Party, outcomes: dict[str, str]) -> Counter[str]:
-    """Post results by tube number; how many were answered what."""
+    """Post results by tube number. Returns the number of each answer."""
     answers: Counter[str] = Counter()
     for batch in chunks(list(outcomes.items()), RESULTS_PER_BATCH):
         answer = await laboratory.post(RESULTS, {"items": [_result(number, outcome) for number, outcome in batch]})

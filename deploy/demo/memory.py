@@ -1,4 +1,4 @@
-"""How much memory an installation takes: the peak of the sum over all its processes, looked at twice a second."""
+"""The memory of an installation: the peak of the sum over all its processes, measured twice a second."""
 
 import threading
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Step 5: the city is told by webhooks, and the 120 desk tells how the patient gets to hospital."""
+"""Step 5: webhooks inform the city, and the 120 desk reports how the patient gets to hospital."""
 
 import json
 from collections import Counter
@@ -52,16 +52,16 @@ class Watching:
 
     def strangers(self, grid: str) -> int:
         """Events that the city did not ask for."""
-        asked = {TOWNSHIP_PATH: (OF_THE_TOWNSHIP, TOWNSHIP), GRID_PATH: (OF_THE_GRID, grid)}
+        expected = {TOWNSHIP_PATH: (OF_THE_TOWNSHIP, TOWNSHIP), GRID_PATH: (OF_THE_GRID, grid)}
         return sum(
-            one.event["type"] not in asked[path][0] or not one.event["data"]["region"].startswith(asked[path][1])
+            one.event["type"] not in expected[path][0] or not one.event["data"]["region"].startswith(expected[path][1])
             for path, received in self.city.received.items()
             for one in received
         )
 
 
 async def city_subscribes(world: World, city: Municipality, url: str) -> Watching:
-    """Two endpoints of the city, each with a secret of its own."""
+    """Register two endpoints of the city, each with its own secret."""
     municipality = await world.parties.machine("municipal", "jinjiang", TOWNSHIP)
     for path, types, region in (
         (TOWNSHIP_PATH, OF_THE_TOWNSHIP, TOWNSHIP),
@@ -73,11 +73,11 @@ async def city_subscribes(world: World, city: Municipality, url: str) -> Watchin
 
 
 async def desk_reports(world: World, referral: Any) -> None:
-    """The 120 desk's computer posts its events: out of order, twice, and once with a wrong signature."""
-    asked = {"source": DESK, "party": DESK, "region": TOWNSHIP}
-    # A party is known in every region: who commands all registers it.
+    """Post the events of the 120 desk: out of order, twice, and once with a wrong signature."""
+    body = {"source": DESK, "party": DESK, "region": TOWNSHIP}
+    # A party is known in every region, so a commander of all regions registers it.
     whole = await world.parties.staff("command", "")
-    source = await whole.post("/gateway/v1/hook-sources", asked, once=True)
+    source = await whole.post("/gateway/v1/hook-sources", body, once=True)
     desk = Desk(world, Webhook(source["secret"]), referral["id"])
     forger = Desk(world, Webhook("whsec_" + "QUFB" * 11), referral["id"])
     began = datetime.now(UTC)
@@ -96,8 +96,8 @@ async def desk_reports(world: World, referral: Any) -> None:
     await world.becomes("on board, told before dispatched", ("on_board", True, True, False), desk.state)
     world.checks.equal("handed over", 202, await desk.post(handed_over))
     await world.becomes("the referral in the end", ("handed_over", True, True, True), desk.state)
-    told = await world.command.get("/observation/v1/messages")
-    states = Counter(item["state"] for item in told["items"])
+    messages = await world.command.get("/observation/v1/messages")
+    states = Counter(item["state"] for item in messages["items"])
     world.checks.equal("messages that had an effect", Counter(applied=3), states)
     true = {"dispatched": dispatched.at, "on_board": on_board.at, "handed_over": handed_over.at}
     world.checks.each("its times are the desk's", true, await desk.times())
@@ -160,7 +160,7 @@ class Desk:
 
 
 async def city_knows(world: World, watching: Watching) -> None:
-    """What the city has put together from verified webhooks alone is what really is."""
+    """Check that the city's data, built only from verified webhooks, matches the real state."""
     checks, plan, grid = world.checks, world.plan, world.plan.pool.grid
     touched = sorted({*plan.pool.people, *plan.family.others})
     colours = {world.residents[index]: world.expectation.colour(index) for index in touched}

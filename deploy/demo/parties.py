@@ -1,4 +1,4 @@
-"""The parties of the demo, each with a token of its own, who know nothing but the gateway's address."""
+"""The parties of the demo. Each has its own token and knows only the address of the gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

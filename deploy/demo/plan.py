@@ -45,7 +45,7 @@ class PlannedTube:
     again: int | None = None
     """Who is swabbed a second time in it, by mistake and offline: kept, and never counted."""
     eleventh: int | None = None
-    """Who stands in line for it when it is full, is told so, and goes home."""
+    """The person who waits when the tube is full, is told so, and goes home."""
     unlisted: int | None = None
     """Who a careless device says is in it, although its seal does not."""
 
@@ -192,7 +192,7 @@ def _somebody_positive(
                 candidates.append((tube, family))
     candidates = [pair for pair in candidates if not absent & set(pair[1].others) and not again & set(pair[1].others)]
     if not candidates:
-        raise Trouble("This seed has no family of several ages in a full tube: choose another --seed or more people.")
+        raise Trouble("This seed has no family of several ages in a full tube. Choose another --seed or more people.")
     return _one_of(candidates, random)
 
 

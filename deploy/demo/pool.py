@@ -47,7 +47,7 @@ async def _watch(world: World, index: int, colour: str) -> float | None:
 
 
 async def retest(world: World) -> None:
-    """Each of the ten is called, swabbed into a tube of their own, and their tubes are brought in."""
+    """Call each of the ten people, swab each into a separate tube, and deliver the tubes."""
     pool = world.plan.pool
     await world.becomes("colours of everybody meanwhile", world.expectation.pending, world.colours)
     found = await world.command.get("/testing/v1/tubes", number=world.number(pool))
@@ -83,7 +83,7 @@ def _swab(world: World, index: int, number: str) -> Record:
 
 
 async def nine_are_free(world: World) -> None:
-    """Nine negatives of their own, and nine green codes; the tenth still waits."""
+    """Check nine own negatives and nine green codes; the tenth person still waits."""
     positive = world.plan.family.positive
     nine = [index for index in world.plan.pool.people if index != positive]
     await laboratory.report(world.laboratory, {world.singles[index]: "negative" for index in nine})

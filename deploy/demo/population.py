@@ -175,7 +175,7 @@ def _three_generations(random: Random) -> list[_Member]:
 
 
 def _household(random: Random, most: int) -> list[_Member]:
-    """Who lives together, at most so many people."""
+    """Return the members of a household, at most `most` people."""
     while True:
         kind = _KINDS.draw(random)
         if kind == "young single":
@@ -240,7 +240,7 @@ class Population:
 
     @classmethod
     def generate(cls, people: int, seed: int, *, today: date) -> Self:
-        """So many people, the same for the same seed and day."""
+        """Generate people. The same seed and day give the same people."""
         if people < 0:
             raise ValueError("a population cannot be negative")
         builder = _Builder(Random(seed), today)  # noqa: S311 - it must be the same each time

@@ -1,4 +1,4 @@
-"""How far the demo is: bars on a terminal, a line now and then where there is none."""
+"""Progress of the demo: bars on a terminal, otherwise a line from time to time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +22,11 @@ class Bar:
     done: int = 0
 
     def advance(self, by: int = 1) -> None:
-        """So many more are done."""
+        """Add to the number of finished items."""
         self.to(self.done + by)
 
     def to(self, done: int) -> None:
-        """So many are done."""
+        """Set the number of finished items."""
         before, self.done = self.done, done
         self.shown.moved(self, before)
 

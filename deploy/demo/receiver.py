@@ -1,4 +1,4 @@
-"""Two real HTTP servers of other people: the city's receiver of webhooks, and a service behind the edge."""
+"""Two real HTTP servers of other organisations: the city's webhook receiver, and a service behind the edge."""
 
 import socket
 import threading
@@ -38,7 +38,7 @@ class Municipality:
     """The city's receiver: verifies each delivery with the `standardwebhooks` library and keeps what it was told."""
 
     secrets: dict[str, str] = field(default_factory=dict)
-    """By path: each subscription has an address and a secret of its own."""
+    """By path: each subscription has its own address and secret."""
     received: dict[str, list[Received]] = field(default_factory=dict)
     refused: int = 0
     """Deliveries whose signature was wrong."""
@@ -70,19 +70,19 @@ class Municipality:
 
 @dataclass
 class SampleService:
-    """A service window's own computer system, that knows nothing of codes: the edge keeps the door."""
+    """The computer system of a service window. It does not check codes, because the edge does."""
 
     served: list[str] = field(default_factory=list)
 
     def handle(self, path: str, _headers: Headers, _body: bytes) -> Answer:
-        """Serve whoever gets here."""
+        """Answer every request that arrives."""
         self.served.append(path)
         return 200, {"served": path}
 
 
 @contextmanager
 def serving(handle: Handle) -> Iterator[str]:
-    """Serve on a free port of the loopback, in a thread of its own; gives the address."""
+    """Serve on a free loopback port in a separate thread. Yields the address."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind((HOST, 0))
     listener.listen(128)

@@ -1,4 +1,4 @@
-"""Step 1: the command adds patches and grids, and one file brings everybody in."""
+"""Step 1: the command adds patches and grids, and imports everybody from one file."""
 
 import tempfile
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What was checked: what was expected, what came, how long it took. One table at the end, and an exit code."""
+"""The checks: expected value, actual value and duration. One table at the end, and an exit code."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +116,7 @@ def _in_all(failed: Sequence[Check]) -> str:
     if not failed:
         return "all well."
     if all(check.late for check in failed):
-        return f"{len(failed)} slow: all results are right, but took longer than they should. Is the machine busy?"
+        return f"{len(failed)} slow: all results are correct, but took too long. Is the machine busy?"
     return f"{len(failed)} failed."
 
 

@@ -1,4 +1,4 @@
-"""Step 4: a service window, a clinic, and a computer behind the edge that only who was let in may reach."""
+"""Step 4: a service window, a clinic, and a computer behind the edge that only admitted people can reach."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ NORMAL_CELSIUS = 36.6
 
 @dataclass(frozen=True)
 class Window:
-    """A place where a code is asked for, with the device of who keeps its door."""
+    """A service point with the device of its doorkeeper."""
 
     doorkeeper: Party
 
@@ -62,8 +62,8 @@ async def show_codes(world: World, service: SampleService, url: str) -> None:
 async def _open(world: World, slug: str, url: str, wishes: dict[str, Any]) -> Window:
     """The command opens a service point that protects a computer, and gives its doorkeeper a device."""
     region = world.plan.pool.community
-    asked = {"region": region, "passes": ["green"], "slug": slug, "upstream_url": f"{url}/{slug}/", **wishes}
-    point = await world.command.post(POINTS, asked, once=True)
+    body = {"region": region, "passes": ["green"], "slug": slug, "upstream_url": f"{url}/{slug}/", **wishes}
+    point = await world.command.post(POINTS, body, once=True)
     return Window(await world.parties.machine("doorkeeper", point["id"], region))
 
 
@@ -73,8 +73,8 @@ async def _at_the_window(world: World, hall: Window, green: Party, yellow: Party
     checks = world.checks
     checks.equal("green passes, with a receipt", ("pass", True), (passed["verdict"], "receipt" in passed))
     checks.equal("yellow and red", ["turn_back"] * 2, [answer["verdict"] for answer in turned_back])
-    told = sum("receipt" in answer or "why" in answer for answer in turned_back)
-    checks.equal("receipts for them, or reasons for the door", 0, told)
+    leaks = sum("receipt" in answer or "why" in answer for answer in turned_back)
+    checks.equal("receipts for them, or reasons for the door", 0, leaks)
     reasons = [[reason["rule"] for reason in (await one.get(CODE))["reasons"]] for one in (yellow, red)]
     checks.equal("their own codes say why", [["home_observation"], ["positive"]], reasons)
     receipt: str | None = passed.get("receipt")

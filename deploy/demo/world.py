@@ -1,4 +1,4 @@
-"""What every step has at hand: the people, the plan, what is expected, the parties, and where to note it."""
+"""The common state of all steps: the people, the plan, the expected results, the parties, and the checks."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,7 @@ U = TypeVar("U")
 
 @dataclass
 class World:
-    """The demo, as far as it has come."""
+    """The state of the demo."""
 
     population: Population
     plan: Plan
@@ -60,7 +60,7 @@ class World:
         return Counter(await self.command.get("/gateway/v1/codes/counts", region=TOWNSHIP))
 
     async def meet(self, indices: Iterable[int]) -> None:
-        """Give some people their own telephones: a token for each, with nothing in it but themselves."""
+        """Give some people their own phones: a token for each, which acts only for that person."""
         for index in sorted(indices):
             self.people[index] = await self.parties.resident(self.residents[index])
 
@@ -99,7 +99,7 @@ async def until(
     patience: float = PATIENCE_SECONDS,
     every: float = POLL_SECONDS,
 ) -> T:
-    """Ask again and again until the answer is the wanted one; the last answer when patience is at an end."""
+    """Repeat a request until it returns the wanted answer. Returns the last answer after the timeout."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience
     while True:
@@ -110,7 +110,7 @@ async def until(
 
 
 async def at_once(do: Callable[[T], Awaitable[U]], things: Iterable[T], most: int) -> list[U]:
-    """Do the same with many things, so many at a time."""
+    """Run the same coroutine for many things, with limited concurrency."""
     gate = asyncio.Semaphore(most)
 
     async def one(thing: T) -> U:

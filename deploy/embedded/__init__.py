@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey without installing either: real servers from wheels, closed to other users of the machine."""
+"""Embedded PostgreSQL and Valkey: real servers from wheels, not accessible to other users of the machine."""
 
 import os
 import shutil
@@ -16,12 +16,12 @@ from deploy.embedded.server import Server, launch, stop, wait_until_ready
 from deploy.trouble import Trouble
 
 STARTS_WITHIN = 60.0
-"""Seconds; a cluster that recovers from a crash needs some of them."""
+"""Seconds. A cluster that recovers from a crash needs some time."""
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Both servers, running."""
+    """Both running servers."""
 
     owner_url: str
     """`postgresql://fangxian_owner:…@/fangxian?host=<socket directory>`, for asyncpg as it is."""
@@ -30,19 +30,19 @@ class Servers:
     running: tuple[tuple[Server, subprocess.Popen[bytes]], ...]
 
     def stop(self) -> None:
-        """End both, in good order."""
+        """Stop both cleanly."""
         for server, process in reversed(self.running):
             stop(server, process)
 
     def process(self, name: str) -> subprocess.Popen[bytes]:
-        """The process of `postgres` or `valkey`."""
+        """Return the process of `postgres` or `valkey`."""
         return next(process for server, process in self.running if server.name == name)
 
 
 def start(directory: Path, *, durable: bool = True) -> Servers:
-    """Start both servers on a directory, making what is not there yet; they end with the calling thread at the latest.
+    """Start both servers on a directory, and create what is missing. They end at the latest with the calling thread.
 
-    `durable=False` is for tests: the data survive the server's death, not the machine's.
+    `durable=False` is for tests: the data survives a crash of the server, but not of the machine.
     """
     home.make_data_directory(directory)
     owner_password = secret_files.password(directory / "database-owner.password")
@@ -75,9 +75,9 @@ def _log(directory: Path, server: Server) -> BinaryIO:
 
 @contextmanager
 def temporary() -> Iterator[Servers]:
-    """Both servers for as long as a test run lasts, on a directory that is gone afterwards."""
+    """Run both servers during a test run, on a directory that is deleted afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="fangxian-"))
-    directory.chmod(0o711)  # ours, and the servers' user must pass it
+    directory.chmod(0o711)  # the user of the servers must be able to pass it
     try:
         servers = start(directory, durable=False)
         try:

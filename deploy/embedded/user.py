@@ -1,4 +1,4 @@
-"""Whose processes the embedded servers are: one's own, or, when root starts them, an unprivileged user's."""
+"""The user of the embedded servers: the current user, or an unprivileged one if root starts them."""
 
 import os
 import pwd
@@ -10,32 +10,32 @@ from typing import Any
 from deploy.trouble import Trouble
 
 CANDIDATES = ("fangxian", "nobody")
-"""As root: the first of these users that the machine has. PostgreSQL refuses to run as root."""
+"""For root: the first of these users that exists. PostgreSQL refuses to run as root."""
 
 
 @dataclass(frozen=True)
 class ServerUser:
-    """The user the embedded servers run as."""
+    """The user that runs the embedded servers."""
 
     name: str
     uid: int
     gid: int
     differs: bool
-    """Whether it is another than the user of this process."""
+    """Whether it differs from the user of this process."""
 
     @property
     def popen(self) -> dict[str, Any]:
-        """What `subprocess` needs to run something as this user."""
+        """The arguments of `subprocess` to run a program as this user."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.differs else {}
 
     def owns(self, path: Path) -> None:
-        """Give a file or directory that we made to this user."""
+        """Change the owner of a new file or directory to this user."""
         if self.differs:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 def server_user() -> ServerUser:
-    """The user of this process; as root, `fangxian` if there is such a user, else `nobody`."""
+    """Return the user of this process; for root `fangxian` if it exists, otherwise `nobody`."""
     if os.geteuid() != 0:
         return ServerUser(str(os.geteuid()), os.geteuid(), os.getegid(), differs=False)
     for name in CANDIDATES:
@@ -45,11 +45,11 @@ def server_user() -> ServerUser:
             continue
         if entry.pw_uid != 0:
             return ServerUser(name, entry.pw_uid, entry.pw_gid, differs=True)
-    raise Trouble("PostgreSQL does not run as root and there is no user `nobody`: add a system user `fangxian`.")
+    raise Trouble("PostgreSQL does not run as root, and there is no user `nobody`. Add a system user `fangxian`.")
 
 
 def may_pass(user: ServerUser, directory: Path) -> bool:
-    """Whether the user can get through a directory and everything above it."""
+    """Whether the user can pass a directory and all its parents."""
     return all(_searchable(user, step) for step in (directory, *directory.parents))
 
 

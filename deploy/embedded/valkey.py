@@ -1,4 +1,4 @@
-"""The embedded Valkey: wake-ups only, so nothing of it is kept; on a closed socket with a password, no TCP."""
+"""The embedded Valkey: only for wake-ups, so it stores nothing. It has a private socket with a password, and no TCP."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ maxmemory-policy noeviction
 
 
 def server(home: Home, password: str) -> Server:
-    """The server, configured anew at each start; the password is in a file and on no command line."""
+    """Return the server. Its configuration is written at each start; the password is in that file, not in arguments."""
     directory = home.path / "valkey"
     configuration = directory / "valkey.conf"
     program = valkey_program(home)
@@ -52,31 +52,31 @@ def server(home: Home, password: str) -> Server:
 
 
 def _quoted(path: Path) -> str:
-    """A path between the double quotes of valkey.conf: a byte that is no plain character as \\xHH."""
+    """Escape a path for the double quotes of valkey.conf: special bytes become \\xHH."""
     plain = set(range(0x20, 0x7F)) - set(b'"\\')
     return "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path))
 
 
 def socket_of(home: Home) -> Path:
-    """Where it listens."""
+    """Return the path of its socket."""
     return home.sockets / "valkey.sock"
 
 
 def redis_url(home: Home, password: str) -> str:
-    """The address, as redis-py and arq read it."""
+    """Return its address for redis-py and arq."""
     return f"unix://:{quote(password, safe='')}@{quote(str(socket_of(home)))}?db=0"
 
 
 def answers(path: Path, password: str) -> bool:
-    """Whether a server on that socket takes the password and answers."""
+    """Whether a server on this socket accepts the password and answers."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(1)
             connection.connect(str(path))
             connection.sendall(f"AUTH {password}\r\nPING\r\n".encode())
-            said = b""
-            while said.count(b"\r\n") < 2 and (part := connection.recv(256)):
-                said += part
-            return said == b"+OK\r\n+PONG\r\n"
+            reply = b""
+            while reply.count(b"\r\n") < 2 and (part := connection.recv(256)):
+                reply += part
+            return reply == b"+OK\r\n+PONG\r\n"
     except OSError:
         return False

@@ -1,1 +1,1 @@
-"""`fangxian sunset`: the end of what was collected, once two people have declared the emergency over."""
+"""`fangxian sunset`: destroy all collected data, after two people have declared that the emergency is over."""

@@ -1,4 +1,4 @@
-"""The steps of `fangxian sunset`, in order. Stopped halfway, it is called again."""
+"""The steps of `fangxian sunset`, in order. If it was interrupted, run it again."""
 
 import asyncio
 import getpass
@@ -19,7 +19,7 @@ from shared.audit.kinds import Kind
 from shared.settings import SERVICES
 from shared.tokens import Signer
 
-RECORD = """
+RECORD_IN_AUDIT = """
     INSERT INTO {s}.audit (
         epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects
     )
@@ -32,28 +32,28 @@ Say = Callable[[str], None]
 
 
 def declared(options: Options) -> Any:
-    """What two people declared. Trouble if they did not."""
+    """Return the declaration of two people. Raises Trouble if there is none."""
     return _run(options, lambda _: None, Destruction.declared)
 
 
 def sunset(options: Options, out: Path, say: Say) -> None:
-    """Keep the audit, remove the data, destroy the keys, report. Trouble if the emergency is not over."""
+    """Save the audit, delete the data, destroy the keys, write the report. Raises Trouble without a declaration."""
     declared(options)
     out.mkdir(parents=True, exist_ok=True)
     progress = _run(options, say, Destruction.progress)
     if "report" not in progress:
         keep_audit(options, out, say)
     report.write(progress.get("report") or _run(options, say, _destroy), out)
-    say(f"The report is in {out}: keep it, and the audit beside it, outside.")
+    say(f"The report is in {out}. Store it and the audit beside it elsewhere.")
 
 
 def keep_audit(options: Options, out: Path, say: Say) -> None:
-    """The audit of every day as files that were checked. Trouble if one does not hold: that is looked into first."""
+    """Write the audit of every day to files and check them. Raises Trouble if a check fails."""
     for day in export.sealed_days(options):
         path = out / f"audit-{day}.jsonl"
         count = export.export(options, day, SERVICES, path)
         if export.verify(options, path, [], None):
-            raise Trouble(f"The audit of {day} does not hold, see {path}: nothing was destroyed.")
+            raise Trouble(f"The audit of {day} is not valid, see {path}. Nothing was destroyed.")
         say(f"{count} entries of {day} are in {path} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}).")
 
 
@@ -71,7 +71,7 @@ async def _destroy(one: Destruction) -> dict[str, Any]:
     async with one.connection.transaction():
         for service in SERVICES:
             reason = f"{sum(counts[0][service].values())} rows; report {done['hash']}"
-            statement = RECORD.format(s=service)
+            statement = RECORD_IN_AUDIT.format(s=service)
             await one.connection.execute(statement, Kind.PURGE.value, f"owner:{getpass.getuser()}", reason)
         await one.note(report=done)
     return done

@@ -1,4 +1,4 @@
-"""The report of a destruction: as JSON that anybody can check, and as a page that people read."""
+"""The report of the destruction: as JSON that can be checked, and as a page for people."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Counts = Mapping[Service, Mapping[str, int]]
 def report_of(
     declared: Mapping[str, Any], counts: tuple[Counts, Counts], holds: Sequence[Any], keys: Any, now: Any
 ) -> dict[str, Any]:
-    """What was done, to be signed. `counts` are the rows removed and the rows left, of each table."""
+    """Return the report without signature. `counts` are the removed and the remaining rows of each table."""
     removed, left = counts
     return {
         "format": FORMAT,
@@ -44,19 +44,19 @@ def report_of(
 
 
 def finished(report: dict[str, Any], signer: Signer) -> dict[str, Any]:
-    """The report with its hash (SHA-256 of its canonical JSON, RFC 8785), signed by the gateway's key (Ed25519)."""
+    """Add the hash (SHA-256 of the canonical JSON, RFC 8785) and the signature of the gateway's key (Ed25519)."""
     digest = hashlib.sha256(canonical(report)).hexdigest()
     return signed(signer, {**report, "hash": digest, "key": key_of(signer)})
 
 
 def write(report: dict[str, Any], out: Path) -> None:
-    """Both forms of it."""
+    """Write both forms."""
     (out / "sunset.json").write_bytes(canonical(report) + b"\n")
     (out / "sunset.md").write_text(page(report), encoding="utf-8")
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The report as people read it."""
+    """Return the report as a page for people."""
     keys = report["destroyed_keys"]
     lines = [
         "# 个人信息销毁报告 · Report of the destruction of personal data",
@@ -72,7 +72,8 @@ def page(report: Mapping[str, Any]) -> str:
         "",
         "## 已销毁的密钥 · Destroyed keys",
         "",
-        "备份和预写日志中的密文自此无法打开。No sealed value of a backup or of the write-ahead log opens any more.",
+        "备份和预写日志中的密文自此无法解密。"
+        "No encrypted value in a backup or in the write-ahead log can be decrypted any more.",
         "",
         *(f"- data, {service}: {', '.join(ids)}" for service, ids in keys["data"].items()),
         *(f"- {kind}: {', '.join(keys[kind])}" for kind in ("index", "master")),

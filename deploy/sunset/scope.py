@@ -1,7 +1,7 @@
-"""What a sunset removes, and what it leaves and why. Every table of every service is in one of the two.
+"""The tables that a sunset empties, and those that stay with the reason. Every table is in one of the two lists.
 
-A table that goes has a condition of what stays in it: `$1` is the people held for a court or an inquiry. The order is
-that of the references between the tables. `{s}` is the schema.
+An emptied table has a condition for the rows that stay: `$1` is the list of people under a legal hold. The order
+follows the references between the tables. `{s}` is the schema.
 """
 
 from collections.abc import Mapping

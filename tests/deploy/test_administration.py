@@ -85,10 +85,10 @@ async def test_an_app_has_no_secret(district: District) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"role": "labratory"}, "No machine has the role labratory: there are laboratory, desk_120, "),
-        ({"role": "command"}, "No machine has the role command: there are laboratory, "),
+        ({"role": "labratory"}, "No machine has the role labratory. Choose one of: laboratory, desk_120, "),
+        ({"role": "command"}, "No machine has the role command. Choose one of: laboratory, "),
         ({"party": ""}, "The client cannot be registered: A machine requires a role and a party."),
-        ({"client_id": "L"}, "The client cannot be registered: CLIENT_ID 'L': 3 to 100 small letters, "),
+        ({"client_id": "L"}, "The client cannot be registered: CLIENT_ID 'L': 3 to 100 lower-case letters, "),
         ({"region": "Xintang"}, "The client cannot be registered: --region 'Xintang': 2 to 16 digits, "),
         ({"people": "nobody"}, "The client cannot be registered: --for: Input should be 'everyone', 'staff' or "),
         (

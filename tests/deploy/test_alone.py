@@ -95,7 +95,10 @@ def test_an_installation_of_single_processes(alone: Alone) -> None:
     assert alone.run("keys", "make", str(keys))[0] == 0
     assert (keys / "owner" / "master.key").read_bytes() == before
     owner = {"DATABASE_URL": alone.servers.owner_url}
-    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")
+    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (
+        0,
+        "The database is at the installed version.\n",
+    )
     processes = [
         alone.start(*words, environment=alone.environment(service))
         for service in ("registry", "gateway")
@@ -117,7 +120,7 @@ def test_an_installation_of_single_processes(alone: Alone) -> None:
         said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
         events = [json.loads(line)["event"] for line in said.splitlines()]
-        assert "FANGXIAN_PRODUKTION is no setting and does nothing; FANGXIAN_PRODUCTION is one." in events
+        assert "FANGXIAN_PRODUKTION is not a setting and has no effect; did you mean FANGXIAN_PRODUCTION?" in events
 
 
 def _codes(alone: Alone) -> int:
@@ -137,7 +140,7 @@ NEEDED = {"FANGXIAN_DATABASE_URL": "postgresql://db/fangxian", "FANGXIAN_REDIS_U
 @pytest.mark.parametrize(
     ("words", "environment", "sentence"),
     [
-        (("serve", "nobody"), NEEDED, "There is no service nobody: "),
+        (("serve", "nobody"), NEEDED, "There is no service nobody. "),
         (("work", "testing"), {}, "The settings are wrong:\n- FANGXIAN_DATABASE_URL: is missing, as in 'postgresql://"),
         (
             ("serve", "testing"),
@@ -145,7 +148,11 @@ NEEDED = {"FANGXIAN_DATABASE_URL": "postgresql://db/fangxian", "FANGXIAN_REDIS_U
             "The settings are wrong:\n- FANGXIAN_PRODUCTION needs ",
         ),
         (("work", "testing"), NEEDED, "Keys are missing in /no (own.jwk, "),
-        (("migrate", "--keys", "/no"), {}, "DATABASE_URL should be the address of the database, as its owner."),
+        (
+            ("migrate", "--keys", "/no"),
+            {},
+            "Set DATABASE_URL to the address of the database, with the login of its owner.",
+        ),
         (("migrate", "--keys", "/no"), {"DATABASE_URL": "postgresql://db/x"}, "/no/database-registry.password cannot"),
     ],
     ids=["unknown service", "nothing set", "not for production", "no keys", "no database", "no passwords"],
@@ -180,11 +187,11 @@ def test_a_password_in_the_address_is_left_alone(tmp_path: Path, monkeypatch: py
     [
         (
             asyncpg.DiskFullError("could not extend file"),
-            "The disk of the database is full: make room and start again.",
+            "The disk of the database is full. Make room and start again.",
         ),
         (
             asyncpg.InsufficientPrivilegeError("permission denied to create role\nCONTEXT: …"),
-            "The database could not be brought to this version: permission denied to create role.",
+            "The database could not be migrated to this version: permission denied to create role.",
         ),
     ],
     ids=["disk full", "not allowed"],
@@ -228,7 +235,10 @@ def test_the_owner_of_the_database_need_be_no_superuser(alone: Alone, monkeypatc
     asyncio.run(hire())
     assert alone.run("keys", "make", str(keys))[0] == 0
     owner = {"DATABASE_URL": as_role(place, "chief", "modest")}
-    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (0, "The database is of this version.\n")
+    assert alone.run("migrate", "--keys", str(keys / "owner"), **owner) == (
+        0,
+        "The database is at the installed version.\n",
+    )
     for name, value in alone.environment("registry").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FANGXIAN_DATABASE_URL", place)

@@ -30,7 +30,7 @@ Start = Callable[..., Started]
 def test_status_of_what_does_not_run(run: Run, place: Path) -> None:
     done = run("status", "--data", str(place / "data"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Nothing runs on {place / 'data'}: start it with `fangxian up`.\n"
+    assert done.stderr == f"Nothing is running on {place / 'data'}. Start it with `fangxian up`.\n"
     assert not (place / "data").exists()
 
 
@@ -110,11 +110,11 @@ def test_doctor_says_that_it_is_starting(run: Run, start: Start, place: Path) ->
     until(lambda: status.read(one.data / "status.json"))
     done = run("doctor", "--data", str(one.data))
     assert (done.returncode, "WRONG" in done.stdout) == (0, False), done.stdout
-    assert "is starting everything" in done.stdout
+    assert "is still starting" in done.stdout
     assert "migrations" not in done.stdout
     obstacle.unlink()
     one.wait_until_running()
-    assert "is starting" not in run("doctor", "--data", str(one.data)).stdout
+    assert "is still starting" not in run("doctor", "--data", str(one.data)).stdout
 
 
 def test_doctor_names_what_is_wrong_and_how_to_mend_it(run: Run, start: Start) -> None:
@@ -195,7 +195,7 @@ def test_doctor_sees_where_people_reach_it_in_production(run: Run, place: Path, 
 
 
 NOT_A_SETTING = {"FANGXIAN_PRODUKTION": "true"}
-MISSPELT = "FANGXIAN_PRODUKTION is no setting and does nothing; FANGXIAN_PRODUCTION is one."
+MISSPELT = "FANGXIAN_PRODUKTION is not a setting and has no effect; did you mean FANGXIAN_PRODUCTION?"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_which_variables_are_settings(name: str, known: bool) -> None:
 def test_logs_of_what_never_ran(run: Run, place: Path) -> None:
     done = run("logs", "--data", str(place / "data"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"Nothing has run on {place / 'data'}: start it with `fangxian up`.\n"
+    assert done.stderr == f"Nothing has run on {place / 'data'} yet. Start it with `fangxian up`.\n"
 
 
 def test_the_log_of_the_supervisor_tells_of_restarts(run: Run, start: Start) -> None:
@@ -277,7 +277,7 @@ def test_the_log_of_the_supervisor_tells_of_restarts(run: Run, start: Start) -> 
     until(lambda: int(str(one.state_of("failing")["restarts"])) >= 1)
     said = run("logs", "supervisor", "--data", str(one.data)).stdout
     assert f"Fangxian {version('fangxian')} starts." in said
-    assert "failing ended with code 1; it starts again in 0.2 s (restart 1)." in said
+    assert "failing ended with code 1. It restarts in 0.2 s (restart 1)." in said
 
 
 def test_its_version(run: Run) -> None:
@@ -288,10 +288,10 @@ def test_its_version(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("up", "--data", "{place}/file"), "{place}/file is not a directory: choose another --data.\n"),
+        (("up", "--data", "{place}/file"), "{place}/file is not a directory. Choose another --data.\n"),
         (("up", "--data", "{place}/file/in/it"), "{place}/file/in: Not a directory.\n"),
-        (("up", "--data", "/proc/foo"), "/proc keeps no files: choose another --data.\n"),
-        (("status", "--data", "{place}/file"), "Nothing runs on {place}/file: start it with `fangxian up`.\n"),
+        (("up", "--data", "/proc/foo"), "/proc cannot store files. Choose another --data.\n"),
+        (("status", "--data", "{place}/file"), "Nothing is running on {place}/file. Start it with `fangxian up`.\n"),
         (("keys", "make", "{place}/file/keys"), "{place}/file/keys.half: Not a directory.\n"),
     ],
     ids=["a file", "in a file", "no disk", "status of a file", "keys in a file"],
@@ -319,7 +319,7 @@ def test_logs_of_one_process_and_of_all(run: Run, start: Start) -> None:
 def test_a_port_out_of_range_is_refused(run: Run, place: Path) -> None:
     done = run("up", "--data", str(place / "data"), "--port", "65534")
     assert done.returncode == 1
-    assert done.stderr == "--port 65534 and the three after it should lie between 1024 and 65535.\n"
+    assert done.stderr == "--port 65534 and the next three ports must be between 1024 and 65535.\n"
 
 
 def test_a_table_in_a_narrow_terminal_wraps_text_and_leaves_ids_whole(
@@ -381,10 +381,10 @@ def test_a_database_address_as_another_role(url: str, expected: str) -> None:
 
 
 def test_a_database_address_of_another_kind_is_refused() -> None:
-    with pytest.raises(Trouble, match="should begin with postgresql://"):
+    with pytest.raises(Trouble, match="must begin with postgresql://"):
         own_servers.as_role("mysql://db/fangxian")
 
 
 def test_a_redis_address_of_another_kind_is_refused() -> None:
-    with pytest.raises(Trouble, match="REDIS_URL should begin with redis://, rediss:// or unix://"):
+    with pytest.raises(Trouble, match="REDIS_URL must begin with redis://, rediss:// or unix://"):
         own_servers.check_redis("cache:6379")

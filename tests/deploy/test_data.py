@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy import data, doctor, up
+from deploy import data, up
+from deploy.doctor import machine
+from deploy.doctor.finding import Target
 from deploy.trouble import Trouble
 
 
@@ -21,13 +23,13 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 
 def test_a_format_that_is_no_number_is_refused(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("")
-    with pytest.raises(Trouble, match="should hold a number"):
+    with pytest.raises(Trouble, match="must contain a number"):
         data.check(data.at(tmp_path))
 
 
 def test_a_directory_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.odt").touch()
-    with pytest.raises(Trouble, match=r"holds other things \(thesis\.odt\)"):
+    with pytest.raises(Trouble, match=r"contains other files \(thesis\.odt\)"):
         data.check(data.at(tmp_path))
 
 
@@ -120,7 +122,7 @@ STRANGER = 65_534
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("", "{path} cannot be written by this user"), ("a/data", "{path} cannot be made in {place} by this user")],
+    [("", "{path} cannot be written by this user"), ("a/data", "{path} cannot be created in {place} by this user")],
     ids=["there", "to be made"],
 )
 def test_a_directory_without_permission_is_refused_by_start_and_doctor(place: Path, name: str, sentence: str) -> None:
@@ -142,8 +144,8 @@ def refusal_and_finding(path: Path) -> str:
         refusal = "nothing was refused"
     except Trouble as trouble:
         refusal = str(trouble)
-    (finding,) = doctor._directory(doctor.Patient(options, data.at(path), None))
-    return f"{refusal}\n{'WRONG' if finding.fails else 'ok'} {finding.found}"
+    (finding,) = machine.directory(Target(options, data.at(path), None))
+    return f"{refusal}\n{'WRONG' if finding.is_failure else 'ok'} {finding.result}"
 
 
 def as_somebody_else(act: Callable[[], str]) -> str:

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from deploy import data, doctor, feed, variables
 from deploy.cli import app
-from deploy.doctor import Finding
+from deploy.doctor import database as checks
+from deploy.doctor.finding import Finding
 from deploy.up import Installation, Options
 from shared.settings import SERVICES
 from tests.harness import Database
@@ -76,11 +77,11 @@ def examine(sound: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in [name for name in os.environ if name.startswith(variables.PREFIX)]:  # the tests' own
         monkeypatch.delenv(name)
     options = Options(data=tmp_path / "data", database_url=sound.owner_url, redis_url=sound.redis_url)
-    return lambda: {finding.what: finding for finding in doctor.examine(options)}
+    return lambda: {finding.name: finding for finding in doctor.examine(options)}
 
 
 def test_nothing_is_wrong_with_a_sound_installation(examine: Examine) -> None:
-    wrong = {what: finding.found for what, finding in examine().items() if not finding.well}
+    wrong = {name: finding.result for name, finding in examine().items() if not finding.is_ok}
     assert wrong == {"durability": "fsync, full_page_writes off"}  # the tests' server is in a hurry, and is told so
 
 
@@ -91,12 +92,12 @@ def test_nothing_is_wrong_with_a_sound_installation(examine: Examine) -> None:
         (
             "workers",
             SILENT,
-            "wait for registry, which does not answer",
+            "waiting for registry, which does not answer",
             "read `fangxian logs registry`",
         ),
         ("workers", "DELETE FROM observation.feed_cursors", "not reading: observation", "logs observation-worker"),
         ("feeds", FEED, "gateway is 3 entries behind registry (normal)", "feed lag"),
-        ("parked", PARK, "1 entries could not be handled", "feed retry"),
+        ("parked", PARK, "1 entries could not be processed", "feed retry"),
     ],
     ids=["a worker has stopped", "an owner is silent", "a worker never ran", "a worker is late", "something is parked"],
 )
@@ -105,9 +106,9 @@ def test_what_is_wrong_with_the_feeds(
 ) -> None:
     execute(sound, statement)
     finding = examine()[what]
-    assert not finding.well
-    assert found in finding.found
-    assert mend in finding.mend
+    assert not finding.is_ok
+    assert found in finding.result
+    assert mend in finding.remedy
 
 
 def test_the_lag_is_shown_as_an_age(sound: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,15 +137,15 @@ def test_a_database_of_another_version(sound: Database, examine: Examine, revisi
             "UPDATE registry.alembic_version SET version_num = (SELECT version_num FROM public.kept)",
             "DROP TABLE public.kept",
         )
-    assert not findings["migrations"].well
-    assert found in findings["migrations"].found
+    assert not findings["migrations"].is_ok
+    assert found in findings["migrations"].result
     assert "parked" not in findings
 
 
 def test_a_transaction_that_holds_up_the_feeds(
     sound: Database, examine: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "LONGEST_TRANSACTION_SECONDS", 0.0)
+    monkeypatch.setattr(checks, "LONGEST_TRANSACTION_SECONDS", 0.0)
 
     async def hold() -> dict[str, Finding]:
         connection = await asyncpg.connect(sound.owner_url)
@@ -155,23 +156,23 @@ def test_a_transaction_that_holds_up_the_feeds(
         return found
 
     finding = asyncio.run(hold())["transactions"]
-    assert not finding.well
-    assert "pg_stat_activity" in finding.mend
+    assert not finding.is_ok
+    assert "pg_stat_activity" in finding.remedy
 
 
 @pytest.mark.parametrize("skew", [-3.0, 3.0], ids=["behind", "ahead"])
 def test_a_clock_that_differs_from_the_database(examine: Examine, monkeypatch: pytest.MonkeyPatch, skew: float) -> None:
     right = time.time
-    monkeypatch.setattr(doctor.time, "time", lambda: right() + skew)
+    monkeypatch.setattr(time, "time", lambda: right() + skew)
     finding = examine()["clocks"]
-    assert not finding.well
-    assert "NTP" in finding.mend
+    assert not finding.is_ok
+    assert "NTP" in finding.remedy
 
 
 def test_a_slow_database_is_no_wrong_clock(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     right, skews = time.time, itertools.chain([-5.0], itertools.repeat(5.0))
-    monkeypatch.setattr(doctor, "time", SimpleNamespace(time=lambda: right() + next(skews)))
-    assert examine()["clocks"].well
+    monkeypatch.setattr(checks, "time", SimpleNamespace(time=lambda: right() + next(skews)))
+    assert examine()["clocks"].is_ok
 
 
 @pytest.mark.parametrize(
@@ -181,9 +182,9 @@ def test_a_disk_that_fills(examine: Examine, monkeypatch: pytest.MonkeyPatch, fr
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1 << 40, 0, free))
     finding = examine()["disk"]
-    assert not finding.well
-    assert found in finding.found
-    assert "make room" in finding.mend
+    assert not finding.is_ok
+    assert found in finding.result
+    assert "make room" in finding.remedy
 
 
 @pytest.mark.parametrize("installed", [True, False], ids=["installed", "not installed"])
@@ -194,4 +195,4 @@ def test_traces_that_are_wanted(examine: Examine, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name, *more: None if "opentelemetry" in name else find(name, *more)
         )
-    assert examine()["traces"].well is installed
+    assert examine()["traces"].is_ok is installed

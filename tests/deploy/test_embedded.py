@@ -1,4 +1,4 @@
-"""The embedded servers: real, closed to others, and alive again after whatever happened to them."""
+"""The embedded servers: real, must be a directory of, and alive again after whatever happened to them."""
 
 import os
 import signal
@@ -212,11 +212,11 @@ def test_a_foreign_directory_in_the_place_of_the_sockets_is_not_used(place: Path
     path = place / "sockets"
     path.mkdir(mode=0o777)
     path.chmod(0o777)
-    with pytest.raises(Trouble, match="closed to others"):
+    with pytest.raises(Trouble, match="must be a directory of"):
         home.make_own(path, server_user())
     path.rmdir()
     path.symlink_to(place)
-    with pytest.raises(Trouble, match="closed to others"):
+    with pytest.raises(Trouble, match="must be a directory of"):
         home.make_own(path, server_user())
 
 
@@ -264,7 +264,7 @@ async def test_programs_that_the_servers_user_cannot_run_are_copied(
 
 def test_a_cluster_that_cannot_be_made_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres, "DATABASE", 'bad"name')
-    with pytest.raises(Trouble, match="could not be made") as refused:
+    with pytest.raises(Trouble, match="could not be created") as refused:
         embedded.start(place / "data", durable=False)
     left = [path.name for path in (place / "data" / "servers").iterdir()]
     assert left == ["run"], (refused.value, getattr(refused.value, "__notes__", []))

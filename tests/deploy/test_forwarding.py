@@ -28,4 +28,4 @@ async def test_a_proxy_that_nobody_named_is_found(district: District, monkeypatc
 
 
 def test_a_gateway_that_does_not_answer_is_another_findings_matter() -> None:
-    assert forwarding.finding(a_port())[1:3] == (True, "the gateway does not say")
+    assert forwarding.finding(a_port())[1:3] == (True, "unknown: the metrics of the gateway cannot be read")

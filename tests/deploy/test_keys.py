@@ -90,7 +90,7 @@ def test_keys_are_made_apart_once(run: Run, tmp_path: Path, there: bool) -> None
     second = run("keys", "make", str(directory))
     assert (first.returncode, first.stdout) == (
         0,
-        f"The keys are in {directory}: back them up apart from the database.\n",
+        f"The keys are in {directory}. Back them up separately from the database.\n",
     )
     assert (second.returncode, second.stdout) == (
         0,
@@ -104,7 +104,7 @@ def test_keys_are_not_made_among_other_things(run: Run, tmp_path: Path) -> None:
     (tmp_path / "thesis.odt").touch()
     done = run("keys", "make", str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"{tmp_path} holds other things (thesis.odt): choose an empty directory.\n"
+    assert done.stderr == f"{tmp_path} contains other files (thesis.odt). Choose an empty directory.\n"
     assert list(tmp_path.iterdir()) == [tmp_path / "thesis.odt"]
 
 
@@ -198,5 +198,5 @@ def test_stopped_at_any_file_all_services_still_know_each_other(
 
 def test_a_second_rotation_waits_until_the_first_has_begun(made: Path) -> None:
     key_versions.rotate_signing(made, "issuer")
-    with pytest.raises(Trouble, match="begins in a moment"):
+    with pytest.raises(Trouble, match="is already about to begin"):
         key_versions.rotate_signing(made, "issuer")

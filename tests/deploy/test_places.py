@@ -93,5 +93,5 @@ def test_an_audit_that_is_not_there_is_no_traceback(run: Run, place: Path, words
     done = run(*words, "--data", str(place / "data"))
     assert (done.returncode, done.stderr) == (
         1,
-        f"Nothing runs on {place / 'data'}: start it with `fangxian up`.\n",
+        f"Nothing is running on {place / 'data'}. Start it with `fangxian up`.\n",
     )

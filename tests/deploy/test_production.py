@@ -62,7 +62,7 @@ def test_doctor_agrees_with_a_healthy_production_from_another_shell(run: Run, pl
         done = run("doctor", "--data", str(data))
         assert done.returncode == 0, done.stdout
         assert set(verdicts(done).values()) == {"ok"}
-        assert "of production" in done.stdout
+        assert "for production" in done.stdout
         assert f"data {data}, production, version" in run("status", "--data", str(data)).stdout
 
 
@@ -94,7 +94,7 @@ def test_doctor_says_which_setting_a_reverse_proxy_needs(run: Run, place: Path, 
 
 def test_development_mode_is_said_loudly(place: Path) -> None:
     with running(prepared.copied_to(place / "data"), {}) as said:
-        assert "Development mode: anybody who can reach this port can get any token" in said
+        assert "Development mode: anybody who can reach this port can get a token for any role" in said
 
 
 def test_a_region_that_exists_nowhere_stops_the_start(run: Run, place: Path) -> None:

@@ -100,7 +100,7 @@ def test_twice_on_one_directory_is_refused(start: Start) -> None:
     code, said = other.ended()
     assert code == 1
     assert said == (
-        f"Another Fangxian runs on {one.data} (process {one.process.pid}): stop it, or choose another --data.\n"
+        f"Another Fangxian runs on {one.data} (process {one.process.pid}). Stop it, or choose another --data.\n"
     )
     assert answer_of(one.url) == one.pid_of("gateway")
 
@@ -109,7 +109,7 @@ def test_a_port_in_use_is_told_and_nothing_is_made(start: Start, place: Path) ->
     one = start()
     one.wait_until_running()
     other = start(on=place / "other")
-    assert other.ended() == (1, f"Port {one.port} is in use by another program: choose another --port.\n")
+    assert other.ended() == (1, f"Port {one.port} is in use by another program. Choose another --port.\n")
     assert not other.data.exists()
 
 
@@ -123,7 +123,7 @@ def test_a_killed_child_comes_back(start: Start, name: str) -> None:
     assert answer_of(one.url) == one.pid_of("gateway")
     assert one.state_of(name)["restarts"] == 1
     one.process.terminate()
-    assert f"{name} was killed by SIGKILL; it starts again in 0.2 s (restart 1).\n" in one.ended()[1]
+    assert f"{name} was killed by SIGKILL. It restarts in 0.2 s (restart 1).\n" in one.ended()[1]
 
 
 def test_callers_wait_in_line_while_an_api_starts_again(start: Start) -> None:
@@ -153,7 +153,7 @@ def test_a_child_that_cannot_work_is_tried_ever_later(start: Start) -> None:
     assert code == 0
     lines = said.splitlines()[:4]
     assert lines == [
-        f"failing ended with code 1; it starts again in {delay:g} s (restart {number})."
+        f"failing ended with code 1. It restarts in {delay:g} s (restart {number})."
         for number, delay in enumerate((0.2, 0.4, 0.8, 1.6), 1)
     ]
     assert "RuntimeError: the worker does not like it here" in one.log_of("failing")
@@ -220,7 +220,7 @@ def test_a_newer_directory_is_left_alone(start: Start, place: Path) -> None:
     one = start()
     assert one.ended() == (
         1,
-        f"{directory} was made by a newer Fangxian (format 99; this one knows {data.FORMAT}): install that version.\n",
+        f"{directory} was made by a newer Fangxian (format 99; this one knows {data.FORMAT}). Install that version.\n",
     )
     assert [path.name for path in directory.iterdir()] == ["version"]
 
@@ -292,7 +292,9 @@ def test_a_database_that_other_keys_have_sealed_is_left_alone(start: Start, plac
     other = start(on=place / "other", at=one.port + 1000, DATABASE_URL=url)
     code, said = other.ended()
     assert (code, said.count("\n")) == (1, 1)
-    assert f"holds what other keys have sealed: put them back into {other.data / 'keys'} from a backup" in said
+    assert (
+        f"contains data that other keys encrypted. Restore those keys into {other.data / 'keys'} from a backup" in said
+    )
     assert not other.data.exists()
 
 
@@ -317,7 +319,7 @@ def test_a_lost_cluster_is_not_replaced_by_an_empty_one(start: Start) -> None:
     code, said = second.ended()
     assert (code, said.splitlines()[-1]) == (
         1,
-        f"The database of {first.data} is gone from {cluster}: put it back from a backup.",
+        f"The database of {first.data} is missing from {cluster}. Restore it from a backup.",
     )
     assert not cluster.exists()
 
@@ -332,7 +334,7 @@ def test_lost_keys_are_not_replaced_by_new_ones(start: Start) -> None:
     code, said = start().ended()
     assert (code, said.splitlines()[-1]) == (
         1,
-        f"The keys of {first.data} are gone from {keys}: put them back from a backup.",
+        f"The keys of {first.data} are missing from {keys}. Restore them from a backup.",
     )
     assert not keys.exists()
 

@@ -122,7 +122,7 @@ def test_the_first_day(shell: Shell, page: str) -> None:
         assert login in asyncio.run(set_password(links[login], PASSWORD))
     officer = asyncio.run(set_password(links["lin.officer"], PASSWORD))
     assert "fangxian sign-in" in officer
-    listed = [*blocks[:2], 'ask "$FANGXIAN/registry/v1/residents"']
+    listed = [*blocks[:2], 'call "$FANGXIAN/registry/v1/residents"']
     zsh = ("zsh", "-fe") if shutil.which("zsh") else ("bash", "-e")
     assert "003582********0019" in shell.run("\n".join(listed), "lin.officer", zsh)
 
@@ -151,7 +151,7 @@ def test_the_settings_of_production_on_the_page_satisfy_the_doctor(page: str) ->
 def test_no_block_has_what_an_interactive_zsh_reads_otherwise(page: str) -> None:
     for block in BLOCK.findall(page):
         assert not re.search(r"(^|\s)#", block, re.MULTILINE), "zsh takes no comments where one types"
-        assert 'echo "$MADE"' not in block, "zsh's echo replaces the \\n of JSON"
+        assert 'echo "$ACCOUNT"' not in block, "zsh's echo replaces the \\n of JSON"
 
 
 def test_every_role_and_every_column_is_told(page: str) -> None:

@@ -171,7 +171,7 @@ async def test_a_shell_signs_in_once_and_has_tokens_from_then_on(
         assert len(set(tokens)) == 1  # of five shells at once one refreshed
         assert await asyncio.to_thread(session.sign_out)
         assert not session.file.exists()
-    with pytest.raises(Trouble, match=r"You are not signed in to .*: run `fangxian sign-in`"):
+    with pytest.raises(Trouble, match=r"You are not signed in to .*\. Run `fangxian sign-in`"):
         await asyncio.to_thread(session.token)
     (ended,) = await district.sql("SELECT ended_why FROM gateway.sessions")
     assert ended["ended_why"] == "revoked"
@@ -199,7 +199,7 @@ async def test_a_session_that_has_ended_is_told_in_a_sentence(district: District
 
 def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with pytest.raises(Trouble, match="is no address of a gateway"):
+    with pytest.raises(Trouble, match="is not the address of a gateway"):
         Session.at("fangxian.example.cn")
     monkeypatch.setenv("FANGXIAN", "https://fangxian.example.cn/")
     assert Session.at(None).url == "https://fangxian.example.cn"

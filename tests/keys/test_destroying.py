@@ -105,12 +105,12 @@ async def test_all_keys_are_listed_and_none_is_shown(site: Site) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("rotate", "nonsense"), "There is no key nonsense"),
+        (("rotate", "nonsense"), "There is no kind of key nonsense"),
         (("revoke", "master", "deadbeef"), "There is no master key deadbeef"),
-        (("revoke", "index", "x"), "ends with its rotation"),
+        (("revoke", "index", "x"), "An index key cannot be revoked"),
         (("revoke", "issuer", "issuer"), "only issuer key"),
-        (("destroy",), "Say which"),
-        (("destroy", "--all", "--month", "202101"), "Say which"),
+        (("destroy",), "Use either --month"),
+        (("destroy", "--all", "--month", "202101"), "Use either --month"),
     ],
     ids=["unknown kind", "unknown master", "index", "the only one", "destroy nothing", "destroy both"],
 )

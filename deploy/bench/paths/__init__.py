@@ -1,1 +1,1 @@
-"""The paths: each module measures one promise of the architecture and gives figures for the page."""
+"""The paths: each module measures one target of the architecture and returns figures for the page."""

@@ -1,7 +1,7 @@
-"""Path 8: a positive until its ten codes are yellow, while a file of as many people again is taken in.
+"""Path 8: from a positive until its ten codes are yellow, while a file with the same number of people is imported.
 
-Nothing may be read from a feed that is newer than the oldest running transaction: so every chunk of an import holds up
-every feed of the cluster, and this says for how long.
+A reader gets only entries of a feed that are older than the oldest running transaction. So every chunk of an import
+delays every feed of the cluster. This path measures for how long.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ async def measure(city: City, operations: Operations, database: asyncpg.Connecti
 
 
 async def _sampled(city: City, count: int, spoken_for: AbstractSet[UUID]) -> Round:
-    """A round of which only so many full tubes are filled, of green people, and lie in the laboratory."""
+    """Prepare a round with `count` full tubes of green people, delivered to the laboratory."""
     whole = await open_round(city, 3, minutes_ago=20)
     full = [
         tube

@@ -1,4 +1,4 @@
-"""Path 9: what the audit costs a read and a write, against the same service without one; the door pays none."""
+"""Path 9: the cost of the audit for a read and a write, compared with the same service without it; none at the door."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
@@ -23,20 +23,20 @@ from shared.ids import new_id
 from shared.regions import range_of
 
 AT_ONCE = 8
-"""Callers at a time: the edge turns away more than it serves well."""
+"""Concurrent callers. The edge refuses more than it can serve well."""
 
 AIM = Aim("at least", 0.85)
 NONE = Aim("at most", 0, "entries")
 CODES = "/gateway/v1/codes"
 ENTRIES = "SELECT count(*) FROM gateway.audit WHERE kind <> 'visits'"
-"""Of requests: how many visits there were in a moment is sealed by the worker, and is no entry of the door's."""
+"""Entries of requests only. Entries of kind visits come from the sealer in the worker, not from the door."""
 VISITS = "SELECT count(*) FROM gateway.visits"
 
 
 async def measure(
     site: Site, operations: Operations, database: asyncpg.Connection, command: Party, effort: Effort
 ) -> list[Figure]:
-    """A look at somebody's code, and a service point opened: each with and without its entry, in turns."""
+    """Measure a look at a code and the opening of a service point, each with and without its entry, in turns."""
     operations.require(*NEEDS, f"GET {CODES}/{{resident_id}}", f"POST {POINTS}")
     site.place({"gateway"})
     if not await database.fetchval("SELECT EXISTS (SELECT FROM gateway.codes)"):
@@ -102,7 +102,7 @@ def _figure(what: str, traced: Rounds, bare: Rounds, left: int) -> Figure:
 async def _door(
     contest: Contest, site: Site, database: asyncpg.Connection, scans: Callable[[], Iterable[bytes]]
 ) -> Figure:
-    """A visit is the entry of its verification: the door writes no other."""
+    """Check that the door writes no other entry, because a visit is the entry of its verification."""
     before = await database.fetchval(ENTRIES), await database.fetchval(VISITS)
     door = Contender("verify", site.port("gateway"), site.pids["gateway"], scans, 201)
     await contest.run(door)

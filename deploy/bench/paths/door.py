@@ -1,7 +1,7 @@
-"""Paths 1, 2 and 8: verify a code, show one's own, and both while the table of codes grows.
+"""Paths 1, 2 and 8: verify a code, show one's own code, and both with a larger table of codes.
 
-Loads take turns with the floor, round by round, so that whatever else the machine does meets both; the median of the
-rounds counts. Only the gateway's API has the server's core.
+Loads and the floor take turns, round by round, so that other work on the machine affects both. The median of the rounds
+counts. Only the API of the gateway uses the server's core.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +52,7 @@ class Rounds:
 
     @property
     def cpu_seconds(self) -> float:
-        """What one answer costs the serving process: hardly moved by what else the machine does."""
+        """CPU seconds of the serving process per answer; other work on the machine hardly changes it."""
         return sum(one.seconds[SERVING] for one in self.busy) / sum(one.count for one in self.loads)
 
     @property
@@ -81,7 +81,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Contender:
-    """Something to be loaded: where, with what, and how it answers when all is well."""
+    """A target of the load: its address, its requests, and its expected answer."""
 
     name: str
     port: int
@@ -114,7 +114,7 @@ class Contest:
 
 
 class Scanning:
-    """The contender that verifies, and the proof that what it answered is on disk."""
+    """The contender that verifies codes, and the proof that its visits are on disk."""
 
     def __init__(self, site: Site, window: Window, database: asyncpg.Connection) -> None:
         self.site, self.window, self.database = site, window, database

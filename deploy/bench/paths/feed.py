@@ -1,8 +1,8 @@
-"""Path 7: how fast a feed is read, and how soon when there is little.
+"""Path 7: the rate of reading a feed, and the latency of a single entry.
 
-The entries are results of tubes that nobody filled, with ten real people each, published by testing's own code while
-the readers of the gateway and of observation are held at their own locks. The bare reader reads them first; then the
-gateway's worker is let go, and observation's when it is done.
+The entries are results of invented tubes with ten real people each. Testing's own code publishes them while the locks
+of the readers in the gateway and in observation are held. The minimal reader reads them first. Then the worker of the
+gateway is released, and after it that of observation.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The edge under a flood: ten times as many callers as it serves well, and what that does to those it accepts.
+"""The edge under a flood: ten times as many callers as it serves well, and the effect on accepted requests.
 
-The ordinary work is the list of a grid's people through the edge; care is one's own code and a fever referral looked
-up through the edge. Both are asked calmly first, then the same again with the flood beside them.
+Ordinary requests list the people of a grid through the edge. Requests for care read one's own code and a fever referral
+through the edge. Both are measured first without, then with the flood.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ async def measure(site: Site, database: asyncpg.Connection, effort: Effort) -> l
 
 
 async def _run(site: Site, connections: int, effort: Effort) -> tuple[Load, Load]:
-    """So many ordinary callers, each with a name of their own, and the same few who need care beside them."""
+    """Run `connections` ordinary callers with different names, and a few callers for care at the same time."""
     port = site.port("gateway")
     seconds = effort.seconds * effort.rounds
     ordinary = cycle([_get(site, f"/registry/v1/regions?limit={MOST}", n) for n in range(connections)])

@@ -1,4 +1,4 @@
-"""Path 10: what each process takes of the machine's memory, idle and after a load."""
+"""Path 10: the memory of each process, idle and after a load."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Path 6: one file of people, until testing, observation and the gateway all have them, against COPY of their rows."""
+"""Path 6: import one file of people until all services have them, compared with COPY of the same rows."""
 
 import tempfile
 import time

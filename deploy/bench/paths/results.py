@@ -1,4 +1,4 @@
-"""Paths 4 and 5: results for everybody until every code is updated, and meanwhile a positive until the door refuses."""
+"""Paths 4 and 5: results for everybody until every code is updated; meanwhile a positive until the door refuses it."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ REFUSED_AIM = Aim("at most", 1_000, "ms")
 WITHIN_SECONDS = 600.0
 TUBES_PER_BATCH = 200
 ANALYSERS = 4
-"""Machines of the laboratory, each of which posts its next batch when the last one is answered."""
+"""Machines of the laboratory. Each posts its next batch after the answer to the previous one."""
 EVERY_SECONDS = 0.2
 """Between two positives: they are posted at their times, whether or not the door has refused the last."""
 LOOK_SECONDS = 0.01

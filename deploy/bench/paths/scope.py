@@ -1,4 +1,4 @@
-"""Path 11: what scope costs: rows that row-level security picks, against the same rows picked by a plain condition."""
+"""Path 11: the cost of scope: rows selected by row-level security, compared with a plain condition."""
 
 import json
 import time

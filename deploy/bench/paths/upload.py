@@ -1,4 +1,4 @@
-"""Path 3: records of swabs made offline, up to a thousand in a request, against COPY of the very same rows."""
+"""Path 3: upload of offline swab records, up to a thousand per request, compared with COPY of the same rows."""
 
 from collections import Counter
 from collections.abc import Callable

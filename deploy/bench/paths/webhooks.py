@@ -1,7 +1,7 @@
-"""Path 9: events of one endpoint, delivered, signed and noted, against a bare loop of the same HTTP client.
+"""Path 9: events for one endpoint, signed, delivered and recorded, compared with a plain loop of the same HTTP client.
 
-The events are changes of regions that nobody lives in, published at once by the registry's own code; the gateway's
-worker reads, signs, sends and notes them. The receiver is a bare server in this process, on the other core.
+The events are changes of regions without residents. The registry's own code publishes them at once, and the worker of
+the gateway reads, signs, sends and records them. The receiver is a minimal server in this process, on the other core.
 """
 
 import asyncio
