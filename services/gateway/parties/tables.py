@@ -1,6 +1,6 @@
 """Parties: the laboratories, hospitals, desks and city systems that are registered, as a client or as a hook source.
 
-The database keeps the table by itself, whoever registers or revokes: see migration 0014.
+Triggers keep the table, whoever registers or revokes: `migrations/gateway/versions/0001_baseline.sql`, Parties.
 """
 
 from typing import Literal
