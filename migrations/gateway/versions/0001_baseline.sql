@@ -19,6 +19,7 @@ CREATE TABLE gateway.policies (
     CONSTRAINT policy_proposed CHECK (version = 1 OR proposal_id IS NOT NULL),
     CONSTRAINT policies_proposal_fkey FOREIGN KEY (proposal_id, approved) REFERENCES gateway.proposals (id, state)
 );
+-- Everybody may read every policy, because it is nobody's personal data. Nobody may change one.
 GRANT SELECT ON gateway.policies TO
     fangxian_gateway_staff, fangxian_gateway_resident, fangxian_gateway_machine, fangxian_gateway_door,
     fangxian_gateway_system;
