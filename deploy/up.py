@@ -161,6 +161,7 @@ def _work(listeners: Listeners, settings: Settings) -> None:
 
 def migrate(owner_url: str, passwords: dict[str, str]) -> None:
     """Migrate the schemas and roles of the database to this version. Raises Trouble if it is of a newer one."""
+    import asyncpg
     from sqlalchemy.exc import DBAPIError
 
     import migrations
@@ -173,6 +174,8 @@ def migrate(owner_url: str, passwords: dict[str, str]) -> None:
         regions.bring(owner_url, choice)
     except DBAPIError as error:
         raise Trouble(_refusal_in_words(error.orig and error.orig.__cause__)) from error
+    except asyncpg.PostgresError as error:  # of a script, which goes past SQLAlchemy
+        raise Trouble(_refusal_in_words(error)) from error
 
 
 def _refusal_in_words(refused: BaseException | None) -> str:

@@ -100,8 +100,9 @@ def _upgrade(connection: Connection, passwords: Mapping[str, str], sample: bool)
     connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
     connection.commit()
     try:
+        make_roles(connection, passwords)
+        connection.commit()
         for service in SERVICES:
-            make_roles(connection, service, passwords[service])
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {service}"))
             connection.commit()
             command.upgrade(_config(service, connection), "head")

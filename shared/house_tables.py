@@ -52,13 +52,13 @@ def _add_data_keys(metadata: MetaData) -> None:
         metadata,
         Column("id", Integer, primary_key=True, autoincrement=False),
         Column("month", Integer, nullable=False),
-        Column("master", Text, nullable=False, server_default="", comment="What wraps it."),
-        Column("wrapped", LargeBinary, comment="Null once it is destroyed, and with it what it sealed."),
+        Column("master", Text, nullable=False, server_default="", comment="The master key that wraps it."),
+        Column("wrapped", LargeBinary, comment="Null once it is destroyed, and with it what it encrypted."),
         Column("made_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         Column("seals_from", DateTime(timezone=True), nullable=False, server_default=func.now()),
         Column("destroyed_at", DateTime(timezone=True)),
         CheckConstraint("(wrapped IS NULL) = (destroyed_at IS NOT NULL)", name="data_key_destroyed"),
-        comment="The keys that seal personal data of a month, wrapped by the master key.",
+        comment="The keys that encrypt personal data of a month, wrapped by the master key.",
     )
 
 
@@ -69,7 +69,7 @@ def _add_idempotency(metadata: MetaData) -> None:
         metadata,
         Column("id", UUID, primary_key=True, comment="Made from actor, operation and key."),
         Column("fingerprint", LargeBinary, nullable=False),
-        Column("answer", LargeBinary, comment="Sealed; null while the first request runs."),
+        Column("answer", LargeBinary, comment="Encrypted; null while the first request runs."),
         Column("at", DateTime(timezone=True), nullable=False, index=True),
     )
 
@@ -107,11 +107,11 @@ def _add_jobs(metadata: MetaData) -> None:
     Table(
         "uploads",
         metadata,
-        Column("job_id", UUID, primary_key=True, comment="The job's id, which is added after its file."),
+        Column("job_id", UUID, primary_key=True, comment="The job's id. The job is added after its file."),
         Column("part", Integer, primary_key=True, autoincrement=False),
         Column("sealed", LargeBinary, nullable=False),
         Column("kept_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        comment="The file of a job, sealed in parts, until the job has ended.",
+        comment="The file of a job, encrypted in parts, until the job has ended.",
     )
 
 
@@ -195,5 +195,5 @@ def _add_sunset(metadata: MetaData) -> None:
         Column("approved_at", DateTime(timezone=True), nullable=False),
         Column("progress", JSONB, nullable=False, server_default=text("'{}'")),
         CheckConstraint('"only"', name="sunset_once"),
-        comment="That the emergency is over. Where this has its row, nothing is collected.",
+        comment="Has its one row once the emergency is over. From then on nothing is collected.",
     )

@@ -27,7 +27,7 @@ from shared.feed.reader import IDLE_MOVE_SECONDS, Reaction, Reader
 from shared.house import House, owners_read_by
 from shared.jobs import JOBS, JobFunction, run_open_jobs
 from shared.proposals.use_cases import expire_proposals
-from shared.retention.use_cases import purge
+from shared.retention.use_cases import Purge, purge_all
 from shared.settings import LOCK_CONNECTIONS, Service, Settings
 from shared.wakes import deserialize, lane_of, queue_of, redis_settings, serialize
 
@@ -74,6 +74,7 @@ class Worker:
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)
     ticks: Sequence[Tick] = ()
     watches: Sequence[Watch] = ()
+    purges: Sequence[Purge] = ()
 
 
 @dataclass
@@ -117,6 +118,10 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
     """Build all loops of a service's worker."""
     loops = [loop for owner in owners_read_by(house.settings.service) for loop in _reading(house, owner, worker)]
     jobs = {**worker.jobs, resealing.KIND: resealing.reseal}
+
+    async def purge(house: House) -> None:
+        await purge_all(house, worker.purges)
+
     loops.append(Loop(JOBS, lambda: run_open_jobs(house, jobs), LOOK_SECONDS, on_wake=False))
     loops += [_watching(house, watch) for watch in worker.watches]
     ticks = [

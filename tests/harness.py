@@ -24,6 +24,7 @@ from shared.house import House, owners_read_by
 from shared.ids import new_id
 from shared.jobs import run_open_jobs
 from shared.regions import range_of
+from shared.retention.use_cases import purge_all
 from shared.settings import SERVICES, Service, Settings
 from shared.worker import Worker
 from tests.documented import Documented
@@ -171,6 +172,10 @@ class District:
             Reader(self.houses[service], owner, self.workers[service].reactions) for owner in owners_read_by(service)
         ]
         return sum([await reader.drain() for reader in readers])
+
+    async def purge(self, service: Service) -> dict[str, int]:
+        """Remove what a service has kept for long enough; how many rows of each kind."""
+        return await purge_all(self.houses[service], self.workers[service].purges)
 
     async def until_served(self) -> None:
         """Wait until no transaction of the cluster, another test worker's perhaps, holds back what is committed."""

@@ -1,4 +1,6 @@
-"""The worker of the gateway service: its reactions, jobs and periodic tasks."""
+"""The worker of the gateway service: its reactions, jobs, periodic tasks and purges."""
+
+from sqlalchemy import func
 
 from services.gateway.accounts.use_cases import forget_what_is_over
 from services.gateway.codes import reactions
@@ -8,6 +10,7 @@ from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_applicat
 from services.gateway.verifications.seals import SEAL_SECONDS, seal_visits
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.retention.reactions import follow_legal_holds
+from shared.retention.use_cases import Purge
 from shared.settings import Settings
 from shared.worker import Tick, Watch, Worker
 from shared.worker import run as run_worker
@@ -30,6 +33,11 @@ WORKER = Worker(
         Tick(seal_visits, every_seconds=SEAL_SECONDS),
     ],
     watches=[Watch(deliver)],
+    purges=[
+        Purge("visits", func.purge_visits),
+        Purge("code_changes", func.purge_code_changes),
+        Purge("messages", func.purge_messages),
+    ],
 )
 
 

@@ -1,10 +1,13 @@
-"""The worker of the observation service, with its reactions and ticks."""
+"""The worker of the observation service, with its reactions, periodic tasks and purges."""
+
+from sqlalchemy import func
 
 from services.observation.messages.reactions import follow_messages
 from services.observation.people.reactions import follow_residents, follow_tubes
 from services.observation.referrals.reactions import follow_door_fevers
 from services.observation.referrals.use_cases import mark_overdue
 from shared.retention.reactions import follow_legal_holds
+from shared.retention.use_cases import Purge
 from shared.settings import Settings
 from shared.worker import Tick, Worker
 from shared.worker import run as run_worker
@@ -12,6 +15,12 @@ from shared.worker import run as run_worker
 WORKER = Worker(
     reactions=[follow_legal_holds, follow_residents, follow_tubes, follow_messages, follow_door_fevers],
     ticks=[Tick(mark_overdue, every_seconds=30)],
+    purges=[
+        Purge("orders", func.purge_orders),
+        Purge("referrals", func.purge_referrals),
+        Purge("findings", func.purge_findings),
+        Purge("messages", func.purge_messages),
+    ],
 )
 
 

@@ -1,4 +1,6 @@
-"""The worker of the registry service, with its jobs and ticks."""
+"""The worker of the registry service, with its jobs, periodic tasks and purges."""
+
+from sqlalchemy import func
 
 from services.registry.imports.taking import forget_errors, take_file
 from services.registry.imports.use_cases import KIND as IMPORT
@@ -6,6 +8,7 @@ from services.registry.residents.birthdays import follow_birthdays
 from services.registry.residents.reindexing import KIND as REINDEX
 from services.registry.residents.reindexing import reindex
 from services.registry.residents.transfers import settle_requests
+from shared.retention.use_cases import Purge
 from shared.settings import Settings
 from shared.worker import Tick, Worker
 from shared.worker import run as run_worker
@@ -16,6 +19,13 @@ WORKER = Worker(
         Tick(settle_requests, every_seconds=2, on_wake=True),
         Tick(follow_birthdays, every_seconds=600),
         Tick(forget_errors, every_seconds=3600),
+    ],
+    purges=[
+        Purge("closed_residents", func.purge_closed_residents),
+        Purge("registrations", func.purge_registrations),
+        Purge("transfers", func.purge_transfers),
+        Purge("resident_history", func.purge_resident_history),
+        Purge("holds", func.purge_holds),
     ],
 )
 

@@ -43,11 +43,11 @@ def _add_entries(metadata: MetaData) -> None:
         Column("seq", BigInteger, Identity(always=True), nullable=False),
         Column("kind", Text, nullable=False),
         Column("operation", Text, nullable=False),
-        Column("target", Text, nullable=False, comment="The path asked for, or of what came to be."),
+        Column("target", Text, nullable=False, comment="The path that was called, or of what was made."),
         Column("actor", Text, nullable=False),
         Column("role", Text, nullable=False),
         Column("party", Text, nullable=False),
-        Column("scope", REGION, nullable=False, comment="The region acted in the name of; ~ for none."),
+        Column("scope", REGION, nullable=False, comment="The region in whose name it was done; ~ for none."),
         Column("purpose", Text, nullable=False),
         Column("reason", Text, nullable=False),
         Column("request_id", Text, nullable=False),
@@ -57,7 +57,7 @@ def _add_entries(metadata: MetaData) -> None:
             Text,
             Computed("CASE WHEN kind = 'reveal' THEN reason ELSE '' END", persisted=True),
             nullable=False,
-            comment="The reason as far as the people it was about may read it.",
+            comment="The reason, as far as the people it was about may read it.",
         ),
         PrimaryKeyConstraint("at", "seq"),
         Index("audit_order_idx", "epoch", "xid", "seq"),
@@ -79,7 +79,7 @@ def _add_chain(metadata: MetaData) -> None:
         PrimaryKeyConstraint("day", "position"),
         UniqueConstraint("day", "seq"),
         postgresql_partition_by="RANGE (day)",
-        comment="The chain over the entries of each day; written by the sealer alone, append-only.",
+        comment="The chain over the entries of each day, append-only. Only the sealer writes it.",
     )
     Table(
         "audit_sealed",
@@ -97,5 +97,5 @@ def _add_chain(metadata: MetaData) -> None:
         Column("day", Date, primary_key=True),
         Column("size", BigInteger, nullable=False),
         Column("hash", LargeBinary, nullable=False),
-        comment="How the chains of the days ended whose entries are past their period and gone.",
+        comment="How the chain of each day ended whose entries retention has dropped.",
     )

@@ -73,7 +73,7 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("epoch", Integer, nullable=False),
         Column("xid", Xid8, nullable=False),
         Column("seq", BigInteger, nullable=False),
-        comment="The last entry that retention dropped. Who has read less must rebuild.",
+        comment="The last entry that retention dropped. A reader behind it must rebuild.",
     )
     Table(
         "feed_cursors",
@@ -91,7 +91,7 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("subject", UUID, primary_key=True),
         Column("version", BigInteger, nullable=False),
         Column("held_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-        comment="The version held of every subject: only a newer one is applied.",
+        comment="The version applied of every subject: only a newer one is applied.",
     )
     Table(
         "feed_parked",

@@ -1,12 +1,14 @@
 """Retention: the use cases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import structlog
 from pydantic import ConfigDict, Field
-from sqlalchemy import text
+from sqlalchemy import column, func, select, table, text
 
 from shared.actors import Role
 from shared.audit.kinds import Kind as Act
@@ -87,9 +89,20 @@ SELECT_IS_KNOWN = text("SELECT EXISTS (SELECT FROM retention_periods WHERE kind 
 UPDATE_PERIOD = text("""
     UPDATE retention_periods SET days = :days, source = :source, proposal_id = :proposal_id WHERE kind = :kind
 """)
-PURGE_BATCH = text("""
-    SELECT purge(:kind, :most) AS removed, (SELECT days FROM retention_periods WHERE kind = :kind) AS days
-""")
+DAYS = table("retention_periods", column("kind"), column("days"))
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Removes one kind of data when its period is over: a function of the database, created by a migration."""
+
+    kind: str
+    function: Callable[[int], Any]
+    """As in `func.purge_visits`. It takes the number of rows it may remove at most, and returns how many it removed."""
+
+
+PURGES = (Purge("audit", func.purge_audit), Purge("jobs", func.purge_jobs))
+"""Of every service. A service lists its own in its worker."""
 
 
 async def get_retention(work: Work) -> Retention:
@@ -113,24 +126,24 @@ async def change_period(work: Work, period: Period, proposal_id: UUID) -> None:
 RETENTION = Kind("retention", Period, Role.COMMAND, change_period)
 
 
-async def purge(house: House) -> dict[str, int]:
+async def purge_all(house: House, purges: Iterable[Purge]) -> dict[str, int]:
     """Remove all data past its period, in small batches. Each batch is a transaction that also counts its rows."""
-    async with house.system_work("purge") as work:
-        kinds: Sequence[str] = [row["kind"] for row in await work.rows(SELECT_PERIODS)]
-    removed = {kind: await _purge(house, kind) for kind in kinds}
+    removed = {one.kind: await _purge(house, one) for one in (*purges, *PURGES)}
     if any(removed.values()):
         logger.info("retention.purged", **removed)
     return removed
 
 
-async def _purge(house: House, kind: str) -> int:
+async def _purge(house: House, one: Purge) -> int:
+    days = select(DAYS.c.days).where(DAYS.c.kind == one.kind).scalar_subquery()
+    statement = select(one.function(BATCH).label("removed"), days.label("days"))
     total = 0
     for _ in range(MOST_BATCHES):
         async with house.system_work("purge") as work:
-            (row,) = await work.rows(PURGE_BATCH, kind=kind, most=BATCH)
+            (row,) = await work.rows(statement)
             count: int = row["removed"]
             if count:
-                work.audit(kind=Act.PURGE, reason=f"{kind}: {count} older than {row['days']} days")
+                work.audit(kind=Act.PURGE, reason=f"{one.kind}: {count} older than {row['days']} days")
         total += count
         if count < BATCH:
             break

@@ -122,19 +122,23 @@ def test_the_lag_is_shown_as_an_age(sound: Database, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("revision", "found"),
-    [("0001", "registry behind this version"), ("9999", "made by a newer version")],
+    ("change", "found"),
+    [
+        ("DELETE FROM registry.alembic_version", "registry behind this version"),
+        ("UPDATE registry.alembic_version SET version_num = '9999'", "made by a newer version"),
+    ],
     ids=["behind", "ahead"],
 )
-def test_a_database_of_another_version(sound: Database, examine: Examine, revision: str, found: str) -> None:
+def test_a_database_of_another_version(sound: Database, examine: Examine, change: str, found: str) -> None:
     execute(sound, "CREATE TABLE public.kept AS SELECT version_num FROM registry.alembic_version")
     try:
-        execute(sound, f"UPDATE registry.alembic_version SET version_num = '{revision}'")
+        execute(sound, change)
         findings = examine()
     finally:
         execute(
             sound,
-            "UPDATE registry.alembic_version SET version_num = (SELECT version_num FROM public.kept)",
+            "DELETE FROM registry.alembic_version",
+            "INSERT INTO registry.alembic_version SELECT version_num FROM public.kept",
             "DROP TABLE public.kept",
         )
     assert not findings["migrations"].is_ok

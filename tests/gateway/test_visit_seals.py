@@ -11,7 +11,6 @@ from services.gateway.verifications import seals
 from services.gateway.verifications.seals import seal_visits
 from shared.audit.heads import public_keys
 from shared.ids import new_id
-from shared.retention.use_cases import purge
 from tests.gateway.visited import VISIT, batches, exported, seal, today, visit
 from tests.harness import District
 
@@ -231,7 +230,7 @@ async def test_what_is_purged_is_said_to_be_and_the_rest_still_holds(district: D
     await district.sql(
         "INSERT INTO gateway.legal_holds VALUES (gen_random_uuid(), $1, '3505', now() + interval '1 day')", held
     )
-    assert (await purge(district.houses["gateway"]))["visits"] == 2
+    assert (await district.purge("gateway"))["visits"] == 2
     await seal(district)
     assert [row["number"] for row in await district.sql(COUNTED)] == [1], "the second batch has nothing left"
     assert wrong_in(*await exported(district)) == []
@@ -256,7 +255,7 @@ async def test_a_batch_of_the_young_is_missing_whatever_was_purged(district: Dis
     await seal(district)
     await visit(district)
     await seal(district)
-    await purge(district.houses["gateway"])
+    await district.purge("gateway")
     await seal(district)
     await district.sql("DELETE FROM gateway.visits")
     await district.sql("DELETE FROM gateway.visit_seals")

@@ -16,7 +16,6 @@ from shared.audit import sealer
 from shared.audit.heads import head_now, public_keys
 from shared.clock import day_of
 from shared.ids import new_id
-from shared.retention.use_cases import purge
 from shared.settings import SERVICES, Service
 from tests.harness import District
 from tests.registry.people import register
@@ -68,9 +67,9 @@ async def test_visits_past_their_period_are_gone_and_no_others(district: Distric
     old, young = new_id(), new_id()
     await visit(district, 28.1, old)
     await visit(district, 27.9, young)
-    removed = await purge(district.houses["gateway"])
+    removed = await district.purge("gateway")
     assert (removed["visits"], await visitors(district)) == (1, {young})
-    assert (await purge(district.houses["gateway"]))["visits"] == 0
+    assert (await district.purge("gateway"))["visits"] == 0
     async with district.caller("gateway", Role.RESIDENT, residents=(young,)) as somebody:
         shown = (await somebody.get("/gateway/v1/retention")).json()
     assert [(one["kind"], one["rows"]) for one in shown["removed"]] == [("visits", 1)]
@@ -81,7 +80,7 @@ async def test_batches_go_on_until_nothing_is_left(district: District, monkeypat
     monkeypatch.setattr("shared.retention.use_cases.BATCH", 3)
     for _ in range(10):
         await visit(district, 40, new_id())
-    assert (await purge(district.houses["gateway"]))["visits"] == 10
+    assert (await district.purge("gateway"))["visits"] == 10
     (row,) = await district.sql("SELECT rows FROM gateway.purges")
     assert row["rows"] == 10
 
@@ -94,18 +93,18 @@ async def test_a_tube_goes_with_its_results_but_never_before_its_samples(distric
     for person in (held, new_id()):
         await district.sql(SAMPLE, campaign, tube, person, days_ago(200))
     await district.sql("INSERT INTO testing.legal_holds VALUES (gen_random_uuid(), $1, '3505', $2)", held, days_ago(-1))
-    removed = await purge(district.houses["testing"])
+    removed = await district.purge("testing")
     assert (removed["samples"], removed["tubes"]) == (1, 0)
     await district.sql("DELETE FROM testing.legal_holds")
     for _ in range(2):
-        await purge(district.houses["testing"])
+        await district.purge("testing")
     for table in ("samples", "tubes", "results"):
         assert await count_of(district, f"testing.{table}") == 0
 
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_kind_of_data_can_be_purged(district: District, service: Service) -> None:
-    removed = await purge(district.houses[service])
+    removed = await district.purge(service)
     kinds = {row["kind"] for row in await district.sql(f"SELECT kind FROM {service}.retention_periods")}
     assert removed == dict.fromkeys(kinds, 0)
     assert "jobs" in kinds
@@ -114,7 +113,7 @@ async def test_every_kind_of_data_can_be_purged(district: District, service: Ser
 async def test_nothing_at_run_time_removes_what_is_too_young(district: District) -> None:
     await visit(district, 1, new_id())
     async with district.houses["gateway"].system_work("test") as work:
-        (row,) = await work.rows(text("SELECT purge('visits', 100) AS removed"))
+        (row,) = await work.rows(text("SELECT purge_visits(100) AS removed"))
     assert row["removed"] == 0
     for statement in ("UPDATE retention_periods SET days = 1", "DELETE FROM code_changes"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
@@ -165,20 +164,20 @@ async def test_an_audit_month_past_its_period_goes_with_its_seals_and_leaves_its
     async with house.system_work("test") as work:
         before = await head_now(work, JANUARY)
     assert (before.size, await months(district)) == (2, 2)
-    assert (await purge(house))["audit"] == 2
+    assert (await district.purge("registry"))["audit"] == 2
     assert await months(district) == 0
     async with house.system_work("test") as work:
         after = await head_now(work, JANUARY)
     assert (after.size, after.hash) == (before.size, before.hash)
     (entry,) = await district.sql("SELECT kind, reason FROM registry.audit")
     assert tuple(entry) == ("purge", "audit: 2 older than 1095 days")
-    assert (await purge(house))["audit"] == 0
+    assert (await district.purge("registry"))["audit"] == 0
 
 
 async def test_what_is_left_of_the_audit_still_verifies(district: District) -> None:
     house = district.houses["registry"]
     await old_month(district, new_id())
-    await purge(house)
+    await district.purge("registry")
     await district.until_served()
     await sealer.seal(house)
     days = [row["day"] for row in await district.sql("SELECT DISTINCT day FROM registry.audit_seals")]
@@ -202,11 +201,11 @@ async def test_an_audit_month_is_kept_while_it_is_needed(district: District, why
         await district.sql(f"INSERT INTO registry.legal_holds VALUES ({values})", person, days_ago(-1))
     else:
         await district.sql(OLD_ENTRY, datetime(2020, 1, 16, tzinfo=UTC), person)
-    assert ((await purge(house))["audit"], await months(district)) == (0, 2)
+    assert ((await district.purge("registry"))["audit"], await months(district)) == (0, 2)
     await district.sql("DELETE FROM registry.legal_holds")
     await district.until_served()
     await sealer.seal(house)
-    assert (await purge(house))["audit"] == (1 if why == "held" else 2)
+    assert (await district.purge("registry"))["audit"] == (1 if why == "held" else 2)
 
 
 @pytest.mark.parametrize("is_held", [False, True], ids=["nobody-held", "somebody-held"])
@@ -222,7 +221,7 @@ async def test_days_of_visits_that_hold_nothing_any_more_are_dropped(district: D
     if is_held:
         values = "gen_random_uuid(), $1, '3505', $2"
         await district.sql(f"INSERT INTO gateway.legal_holds VALUES ({values})", person, days_ago(-1))
-    await purge(district.houses["gateway"])
+    await district.purge("gateway")
     (row,) = await district.sql("SELECT to_regclass($1) IS NOT NULL AS is_there", name)
     assert (row["is_there"], await visitors(district)) == (is_held, {person} if is_held else set())
     await district.sql(f"DROP TABLE IF EXISTS {name}")
@@ -240,11 +239,11 @@ async def test_a_door_is_not_kept_waiting_for_a_partition_to_go(district: Distri
     try:
         async with reader.transaction():
             await reader.fetch("SELECT 1 FROM gateway.visits LIMIT 1")
-            assert (await purge(district.houses["gateway"]))["visits"] == 0
+            assert (await district.purge("gateway"))["visits"] == 0
             assert await reader.fetchval("SELECT to_regclass($1) IS NOT NULL", name)
     finally:
         await reader.close()
-    await purge(district.houses["gateway"])
+    await district.purge("gateway")
     (row,) = await district.sql("SELECT to_regclass($1) IS NULL AS is_gone", name)
     assert row["is_gone"]
 
@@ -270,7 +269,7 @@ async def test_a_hold_keeps_a_persons_data_everywhere_until_it_is_released(distr
         await visit(district, 40, UUID(person))
         await visit(district, 40, new_id())
         await district.settle()
-        await purge(district.houses["gateway"])
+        await district.purge("gateway")
         assert await visitors(district) == {UUID(person)}
         assert [one["state"] for one in (await command.get(HOLDS)).json()["items"]] == ["active"]
         where = made.headers["location"]
@@ -282,7 +281,7 @@ async def test_a_hold_keeps_a_persons_data_everywhere_until_it_is_released(distr
     async with district.caller("registry", Role.COMMAND, scope="350583") as elsewhere:
         assert (await elsewhere.get(where)).status_code == 404
     await district.settle()
-    await purge(district.houses["gateway"])
+    await district.purge("gateway")
     assert await visitors(district) == set()
 
 
@@ -295,7 +294,7 @@ async def test_a_hold_ends_by_itself_and_begins_in_no_past(district: District) -
     await district.settle()
     await district.sql("UPDATE gateway.legal_holds SET until = now() - interval '1 minute'")
     await visit(district, 40, UUID(person))
-    assert (await purge(district.houses["gateway"]))["visits"] == 1
+    assert (await district.purge("gateway"))["visits"] == 1
 
 
 async def test_whom_one_cannot_see_one_cannot_hold(district: District) -> None:
@@ -328,13 +327,13 @@ async def test_a_person_is_told_what_stays_and_why_and_is_forgotten_as_soon_as_m
         async with district.caller("registry", Role.RESIDENT, residents=(UUID(person),)) as somebody:
             asked = (await somebody.post(f"{path}/erasure")).json()
         assert (asked["outcome"], "article 13" in asked["why"]) == ("when_closed", True)
-        assert (await purge(district.houses["registry"]))["closed_residents"] == 0
+        assert (await district.purge("registry"))["closed_residents"] == 0
         version = (await command.get(path)).headers["etag"]
         closing = await command.post(f"{path}/close", json={"reason": "moved_away"}, headers={"if-match": version})
         assert closing.status_code == 200, closing.text
         again = (await command.post(f"{path}/erasure")).json()
         assert (again["outcome"], again["asked_at"]) == ("removed_soon", asked["asked_at"])
-        assert (await purge(district.houses["registry"]))["closed_residents"] == 1
+        assert (await district.purge("registry"))["closed_residents"] == 1
         assert (await command.get(path)).status_code == 404
     assert await count_of(district, "registry.resident_history") == 0
 
@@ -357,7 +356,7 @@ async def test_a_closed_record_goes_after_its_period(district: District) -> None
         "UPDATE registry.residents SET updated_at = now() - interval '200 days' WHERE id = ANY($1)",
         [UUID(one) for one in (people[0], people[2])],
     )
-    assert (await purge(district.houses["registry"]))["closed_residents"] == 1
+    assert (await district.purge("registry"))["closed_residents"] == 1
     left = {str(row["id"]) for row in await district.sql("SELECT id FROM registry.residents")}
     assert left == set(people[1:])
 
@@ -374,12 +373,12 @@ async def test_two_people_change_a_period(district: District) -> None:
         period: dict[str, Any] = {"kind": "visits", "days": 14, "source": "local decision"}
         asked = await lin.post("/gateway/v1/retention", json={"period": period, "reason": "缩短"})
         assert asked.status_code == 201, asked.text
-        assert (await purge(district.houses["gateway"]))["visits"] == 0
+        assert (await district.purge("gateway"))["visits"] == 0
         decision = {"content_hash": asked.json()["content_hash"], "reason": "同意"}
         path = f"{asked.headers['location']}/approve"
         assert (await lin.post(path, json=decision)).json()["code"] == "proposal_same_person"
         assert (await wang.post(path, json=decision)).status_code == 200
-    assert (await purge(district.houses["gateway"]))["visits"] == 1
+    assert (await district.purge("gateway"))["visits"] == 1
     await district.sql("UPDATE gateway.retention_periods SET days = 28, proposal_id = NULL WHERE kind = 'visits'")
 
 

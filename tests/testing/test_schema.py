@@ -26,7 +26,7 @@ async def test_models_and_migrations_agree(district: District) -> None:
 def test_the_way_back_and_forth(database: Database, tmp_path: Path, worker_id: str) -> None:
     owner_url = os.environ["FANGXIAN_TEST_OWNER_URL"]
     with Database.cloned(owner_url, database.redis_url, f"way_back_{worker_id}", tmp_path) as own:
-        migrations.downgrade(own.owner_url, "testing", "0001")
+        migrations.downgrade(own.owner_url, "testing", "base")
         assert asyncio.run(_tables(own.owner_url)) == set()
         migrations.upgrade(own.owner_url, PASSWORDS)
         assert "tubes" in asyncio.run(_tables(own.owner_url))

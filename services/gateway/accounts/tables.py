@@ -29,8 +29,8 @@ class AccountRow(Row):
     phone_sealed: Mapped[bytes | None]
     phone = Sealed()
     phone_index: Mapped[bytes | None]
-    open_id_index: Mapped[bytes | None] = mapped_column(comment="Blind index of a mini-program's name for the person.")
-    resident_id: Mapped[UUID | None] = mapped_column(comment="The one resident this account is, by evidence.")
+    open_id_index: Mapped[bytes | None] = mapped_column(comment="Blind index of the mini-program's id of the person.")
+    resident_id: Mapped[UUID | None] = mapped_column(comment="The resident this account belongs to, by evidence.")
     password_hash: Mapped[str | None]
     authenticator_sealed: Mapped[bytes | None]
     authenticator = Sealed()
@@ -100,7 +100,9 @@ class LinkRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     hash: Mapped[bytes] = mapped_column(unique=True)
     account_id: Mapped[UUID | None] = mapped_column(
-        ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True, comment="None: the first administrator."
+        ForeignKey("gateway.accounts.id", ondelete="CASCADE"),
+        index=True,
+        comment="Null: the link of the first administrator.",
     )
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
@@ -149,7 +151,7 @@ class ChallengeRow(Base):
     __tablename__ = "challenges"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    secret: Mapped[bytes] = mapped_column(comment="Hash of what only who asked knows.")
+    secret: Mapped[bytes] = mapped_column(comment="Hash of a secret that only the caller knows.")
     phone_index: Mapped[bytes]
     phone_sealed: Mapped[bytes]
     phone = Sealed()

@@ -100,14 +100,14 @@ class DeviceAuthorizationRow(Base):
     __tablename__ = "device_authorizations"
 
     hash: Mapped[bytes] = mapped_column(primary_key=True, comment="Hash of the device code.")
-    user_code: Mapped[bytes] = mapped_column(unique=True, comment="Hash of the code that a person types.")
+    user_code: Mapped[bytes] = mapped_column(unique=True, comment="Hash of the code that the person types.")
     client_id: Mapped[str]
-    network: Mapped[str] = mapped_column(comment="Where the device asked from, to show it to the person.")
+    network: Mapped[str] = mapped_column(comment="The network of the device, to show it to the person.")
     state: Mapped[Literal["open", "approved", "refused"]] = mapped_column(REGION, default="open", server_default="open")
     account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
     grant_id: Mapped[UUID | None]
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
-    wait_seconds: Mapped[int] = mapped_column(comment="Seconds the device waits between two questions.")
+    wait_seconds: Mapped[int] = mapped_column(comment="How long the device waits between two requests.")
     asked_at: Mapped[datetime | None]
     begun_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)

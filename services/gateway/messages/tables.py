@@ -57,7 +57,9 @@ class MessageRow(Row):
     kind: Mapped[str]
     occurred_at: Mapped[datetime]
     received_at: Mapped[datetime]
-    data: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="What travels: known texts and small numbers.")
+    data: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, comment="What other services receive: known texts and small numbers."
+    )
     rest_sealed: Mapped[bytes | None] = mapped_column(comment="All other fields of its data, which may name people.")
     rest = Sealed()
     fingerprint: Mapped[bytes]

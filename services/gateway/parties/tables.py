@@ -1,6 +1,6 @@
 """Table of parties: the laboratories, hospitals, 120 desks and city systems registered as client or hook source.
 
-Triggers of the database maintain the table: see migration 0014.
+Triggers of the database maintain the table: see `migrations/gateway/versions/0001_baseline.sql`, Parties.
 """
 
 from typing import Literal

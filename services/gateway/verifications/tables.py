@@ -73,9 +73,10 @@ Table(
     Column("epoch", Integer, nullable=False),
     Column("xid", Xid8, nullable=False),
     Column("last_at", DateTime(timezone=True), nullable=False),
-    Column("leaves", LargeBinary, nullable=False, comment="Of each visit in order 32 bytes of hash and 8 of its time."),
-    comment="What each sealed batch of visits consists of, for as long as any of them is kept; "
-    "its seal is in the audit.",
+    Column(
+        "leaves", LargeBinary, nullable=False, comment="For each visit in order, 32 bytes of hash and 8 of its time."
+    ),
+    comment="The hashes of each batch of visits, while any visit of it is kept. The seal of a batch is in the audit.",
 )
 Table(
     "visits_sealed",

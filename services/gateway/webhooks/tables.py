@@ -44,7 +44,7 @@ class EndpointRow(Row):
     url: Mapped[str]
     types: Mapped[list[str]] = mapped_column(ARRAY(Text))
     party: Mapped[str]
-    owner: Mapped[str] = mapped_column(comment="Who made or enabled it last, and must be able to see what it is told.")
+    owner: Mapped[str] = mapped_column(comment="Who made or enabled it last. It is sent only what this person can see.")
     secrets_sealed: Mapped[bytes | None]
     secrets = Sealed()
     state: Mapped[State] = mapped_column(REGION, default="enabled")

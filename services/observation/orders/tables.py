@@ -28,13 +28,15 @@ class OrderRow(Row):
     evidence_id: Mapped[UUID] = mapped_column(index=True)
     day_0: Mapped[date] = mapped_column(Date)
     exposures: Mapped[list[UUID]] = mapped_column(
-        ARRAY(Uuid), comment="Tubes of all positives of the household where the evidence was."
+        ARRAY(Uuid), comment="The tubes of all positives of the household of the evidence."
     )
     opened_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
-    kind_set: Mapped[OrderKind | None] = mapped_column(REGION, comment="By people; else the kind follows from tags.")
+    kind_set: Mapped[OrderKind | None] = mapped_column(
+        REGION, comment="The kind that staff set; without it the kind follows from tags."
+    )
     kind_reason: Mapped[str | None]
     extra_days: Mapped[int] = mapped_column(default=0)
     extra_reason: Mapped[str | None]

@@ -27,17 +27,17 @@ class ReferralRow(Row):
     evidence_id: Mapped[UUID | None] = mapped_column(index=True)
     protocol: Mapped[int]
     reporter: Mapped[str] = mapped_column(
-        comment="The machine or service point that reported it; empty for staff and our own worker."
+        comment="The machine or service point that reported it; empty for staff and the worker."
     )
-    desk: Mapped[str] = mapped_column(comment="The 120 desk it is handed to.")
-    hospital: Mapped[str | None] = mapped_column(comment="Once a message names it.")
+    desk: Mapped[str] = mapped_column(comment="The 120 desk that handles it.")
+    hospital: Mapped[str | None] = mapped_column(comment="The hospital, once a message names it.")
     reported_at: Mapped[datetime]
     since: Mapped[datetime] = mapped_column(comment="When it entered its present state.")
     dispatched_at: Mapped[datetime | None]
     on_board_at: Mapped[datetime | None]
     handed_over_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
-    due_at: Mapped[datetime | None] = mapped_column(comment="When the next stage must have been reached.")
+    due_at: Mapped[datetime | None] = mapped_column(comment="By when it must reach the next stage.")
     overdue_at: Mapped[datetime | None] = mapped_column(comment="Since when the alarm is on.")
     cancelled_at: Mapped[datetime | None]
     cancel_reason: Mapped[str | None]
@@ -81,7 +81,7 @@ class FeverRow(Row):
 
     referral_id: Mapped[UUID] = mapped_column(ForeignKey("observation.referrals.id"), index=True)
     resident_id: Mapped[UUID] = mapped_column(index=True)
-    party: Mapped[str] = mapped_column(comment="The machine or service point that read it; empty for people.")
+    party: Mapped[str] = mapped_column(comment="The machine or service point that measured it; empty for people.")
     role: Mapped[str]
     celsius: Mapped[float] = mapped_column(Numeric(3, 1, asdecimal=False))
     symptoms: Mapped[list[str]] = mapped_column(ARRAY(Text))

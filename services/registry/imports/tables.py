@@ -17,12 +17,12 @@ class ImportErrorRow(Base):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("registry.jobs.id", ondelete="CASCADE"), primary_key=True)
     line: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    region: Mapped[str] = mapped_column(REGION, index=True, comment="The scope of whoever sent the file.")
+    region: Mapped[str] = mapped_column(REGION, index=True, comment="The scope of the sender of the file.")
     row_sealed: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
     __table_args__ = (
         {
-            "comment": "Rows not taken, as they were sent and why, until they are forgotten.",
+            "comment": "Rows that were not imported, as they were sent, and why.",
         },
     )

@@ -29,7 +29,7 @@ class ResidentRow(Row):
     )
     document_type: Mapped[int] = mapped_column(SmallInteger)
     document_index: Mapped[bytes | None] = mapped_column(comment="Blind index of document type and number.")
-    document_index_b: Mapped[bytes | None] = mapped_column(comment="The same under the index key of the other turn.")
+    document_index_b: Mapped[bytes | None] = mapped_column(comment="The same under the other of the two index keys.")
     document_number_sealed: Mapped[bytes]
     document_number = Sealed()
     name_sealed: Mapped[bytes]
@@ -48,13 +48,15 @@ class ResidentRow(Row):
     dependent_until: Mapped[date | None]
     state: Mapped[Literal["active", "closed"]] = mapped_column(REGION, default="active", server_default="active")
     closed_reason: Mapped[ClosedReason | None] = mapped_column(REGION)
-    since: Mapped[datetime] = mapped_column(comment="Since when what population counts look at is as it is.")
+    since: Mapped[datetime] = mapped_column(
+        comment="Since when the columns that population counts read are as they are."
+    )
     known_at: Mapped[datetime] = mapped_column(
         server_default=text("now()"),
-        comment="Of when the newest of what is known is: of the change by hand, or of the date of the file.",
+        comment="The time of the newest thing known: of the change by hand, or of the date of the file.",
     )
     by_hand: Mapped[bool] = mapped_column(
-        server_default=text("false"), comment="Whether the newest of what is known was entered by hand."
+        server_default=text("false"), comment="Whether the newest thing known was entered by hand."
     )
     erasure_asked_at: Mapped[datetime | None]
 
@@ -136,7 +138,7 @@ class ResidentHistoryRow(Base):
 
     __table_args__ = (
         {
-            "comment": "What a resident was counted as, from since until until: yesterday's count can be made again.",
+            "comment": "As what a resident was counted between since and until, to repeat an earlier count.",
         },
     )
 
@@ -161,7 +163,7 @@ class RegistrationRow(Row):
     reason: Mapped[Literal["resident_exists", "declined"] | None] = mapped_column(REGION)
     resident_id: Mapped[UUID | None]
     transfer_id: Mapped[UUID | None] = mapped_column(
-        comment="Never told to who asked: it says that the person lives elsewhere."
+        comment="Never shown to the caller, because it says that the person lives elsewhere."
     )
 
     __table_args__ = (
@@ -202,7 +204,7 @@ class TransferRow(Row):
     region: Mapped[str] = mapped_column(
         REGION,
         sort_order=-7,
-        comment="Where it is decided: a claim where the person lives, an offer where they go.",
+        comment="Where it is decided: a claim where the person lives, an offer where the person goes.",
     )
     kind: Mapped[Literal["claim", "offer"]] = mapped_column(REGION)
     resident_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"))
@@ -260,7 +262,7 @@ class RevealsRow(Base):
     actor: Mapped[str] = mapped_column(primary_key=True)
     times: Mapped[list[datetime]] = mapped_column(ARRAY(DateTime(timezone=True)))
 
-    __table_args__ = {"comment": "When each of the staff saw somebody in clear within the last hour."}  # noqa: RUF012
+    __table_args__ = {"comment": "When each member of staff saw a person in clear within the last hour."}  # noqa: RUF012
 
 
 class BirthdayRow(Base):

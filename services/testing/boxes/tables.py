@@ -16,12 +16,12 @@ class BoxRow(Row):
 
     laboratory: Mapped[str] = mapped_column(REGION)
     state: Mapped[str] = mapped_column(REGION, server_default="packed")
-    tubes: Mapped[int] = mapped_column(comment="How many were packed.")
+    tubes: Mapped[int] = mapped_column(comment="How many tubes were packed.")
     picked_up_at: Mapped[datetime | None]
     departed_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     unexpected: Mapped[list[str]] = mapped_column(
-        ARRAY(REGION), server_default="{}", comment="Numbers that were found in it and not packed into it."
+        ARRAY(REGION), server_default="{}", comment="Numbers that were found in the box although nobody packed them."
     )
 
     __table_args__ = (

@@ -23,6 +23,8 @@ class ObservedRow(Base):
 
     __tablename__ = "observed"
 
-    subject: Mapped[UUID] = mapped_column(primary_key=True, comment="The order.")
+    subject: Mapped[UUID] = mapped_column(
+        primary_key=True, comment="The order that puts the person into a tube of their own."
+    )
     resident_id: Mapped[UUID] = mapped_column(index=True)
     region: Mapped[str] = mapped_column(REGION)

@@ -64,11 +64,13 @@ class TubeRow(Row):
     capacity: Mapped[int]
     drill: Mapped[bool]
     state: Mapped[str] = mapped_column(REGION, server_default="open")
-    people: Mapped[int] = mapped_column(server_default="0", comment="Members without an exception.")
+    people: Mapped[int] = mapped_column(server_default="0", comment="Samples in it without an exception.")
     answers: Mapped[list[UUID]] = mapped_column(IDS, server_default="{}")
     first_sampled_at: Mapped[datetime | None]
     manifest: Mapped[list[UUID] | None] = mapped_column(IDS)
-    missing: Mapped[int] = mapped_column(server_default="0", comment="Listed in the manifest and not here yet.")
+    missing: Mapped[int] = mapped_column(
+        server_default="0", comment="Samples that the manifest lists and that have not arrived yet."
+    )
     sealed_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     late: Mapped[bool] = mapped_column(server_default=text("false"))
@@ -125,8 +127,8 @@ class SampleRow(Base):
     sampled_at: Mapped[datetime]
     exception: Mapped[str | None] = mapped_column(REGION)
     offline: Mapped[bool]
-    retest: Mapped[bool] = mapped_column(comment="Answers the pools of its tube, not the round.")
-    counted: Mapped[bool] = mapped_column(comment="Takes the person's one place in the round.")
+    retest: Mapped[bool] = mapped_column(comment="Taken for the pools of its tube and not for the round.")
+    counted: Mapped[bool] = mapped_column(comment="Takes the person's only place in the round.")
     moved_from: Mapped[UUID | None] = mapped_column(comment="The tube it was recorded in first.")
     moved_reason: Mapped[str | None] = mapped_column(REGION)
     undone_at: Mapped[datetime | None]
@@ -167,7 +169,7 @@ class RefusedSampleRow(Row):
     sample_id: Mapped[UUID]
     campaign_id: Mapped[UUID]
     tube_number: Mapped[str] = mapped_column(REGION)
-    resident_id: Mapped[UUID | None] = mapped_column(comment="Null if the code that was scanned names nobody for sure.")
+    resident_id: Mapped[UUID | None] = mapped_column(comment="Null if the scanned code does not identify a person.")
     sampled_at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(REGION, comment="The code of the problem.")
     resolved_at: Mapped[datetime | None] = mapped_column(comment="When the same record was kept after all.")
