@@ -118,3 +118,16 @@ class DeliveryRow(Row):
     def public(self) -> Delivery:
         """As the endpoint's owner sees it."""
         return Delivery(**{name: getattr(self, name) for name in Delivery.model_fields})
+
+
+# Of each subject the first parked delivery is due now, and the others wait behind it.
+SCHEDULE_SUBJECTS = text("""
+    UPDATE webhook_deliveries AS delivery SET next_attempt_at = turn.due_at
+    FROM (
+        SELECT id, CASE row_number() OVER (PARTITION BY type, subject ORDER BY seq)
+            WHEN 1 THEN CAST(:now AS timestamptz) END AS due_at
+        FROM webhook_deliveries
+        WHERE endpoint_id = :endpoint_id AND state = 'parked' AND subject = ANY(CAST(:subjects AS uuid[]))
+    ) AS turn
+    WHERE delivery.id = turn.id AND delivery.next_attempt_at IS DISTINCT FROM turn.due_at
+""")

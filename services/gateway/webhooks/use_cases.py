@@ -15,7 +15,7 @@ from services.gateway.webhooks.schemas import (
     Replay,
     Replayed,
 )
-from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
+from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, DeliveryRow, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
@@ -81,16 +81,6 @@ REPLAY = text("""
         updated_at = now()
     FROM chosen WHERE delivery.id = chosen.id
     RETURNING subject, seq
-""")
-# Of each subject the first that is parked is due now, and each other one waits behind it, as it does in a turn.
-IN_ORDER = text("""
-    UPDATE webhook_deliveries AS delivery
-    SET next_attempt_at = CASE WHEN place.number = 1 THEN CAST(:now AS timestamptz) END
-    FROM (
-        SELECT id, row_number() OVER (PARTITION BY type, subject ORDER BY seq) AS number FROM webhook_deliveries
-        WHERE endpoint_id = :endpoint_id AND state = 'parked' AND subject = ANY(CAST(:subjects AS uuid[]))
-    ) AS place
-    WHERE delivery.id = place.id
 """)
 
 
@@ -185,7 +175,7 @@ async def replay_deliveries(work: Work, endpoint_id: UUID, asked: Replay) -> Rep
     )
     if chosen:
         subjects = sorted({row["subject"] for row in chosen})
-        await work.run(IN_ORDER, endpoint_id=endpoint_id, subjects=subjects, now=work.now)
+        await work.run(SCHEDULE_SUBJECTS, endpoint_id=endpoint_id, subjects=subjects, now=work.now)
     last = max((row["seq"] for row in chosen), default=0)
     more = len(chosen) == MOST_REPLAYED
     return Replayed(count=len(chosen), next_cursor=cursor_of(Place(seq=last)) if more else None)
