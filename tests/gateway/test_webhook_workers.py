@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from services.gateway.webhooks import delivery, events
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
@@ -85,14 +86,23 @@ async def test_one_that_hangs_slows_no_other(
     assert await district.sql("SELECT 1 FROM gateway.webhook_endpoints WHERE lease IS NOT NULL") == []
 
 
+@pytest.mark.parametrize(
+    ("owner", "type_name"), [("testing", "testing.tube.v1"), ("observation", "observation.order.v1")]
+)
 async def test_an_owner_that_is_away_slows_no_other(
-    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, monkeypatch
+    district: District,
+    command: httpx.AsyncClient,
+    deliverer: Deliverer,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    type_name: str,
 ) -> None:
-    await endpoint(command, receiver, types=[REGION, "testing.tube.v1"])
+    await endpoint(command, receiver, types=[REGION, type_name])
     await publish(district, region())
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as nowhere:
         with monkeypatch.context() as away:
-            away.setitem(district.houses["gateway"].peers._clients, "testing", nowhere)
+            away.setitem(district.houses["gateway"].peers._clients, owner, nowhere)
             await deliverer.rest()
     assert len(receiver.got) == 1
 
