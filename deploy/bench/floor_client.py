@@ -10,7 +10,7 @@ from ipaddress import ip_network
 
 import uvloop
 
-from services.gateway.webhooks.sending import HEADERS, client_of
+from services.gateway.webhooks.events import HEADERS, client_of
 from shared.http.addresses import Judge
 
 WARM = 100

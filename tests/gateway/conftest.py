@@ -13,10 +13,9 @@ from deploy import embedded
 from services.gateway.batcher import connector
 from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.rules import outcomes
-from services.gateway.webhooks.delivery import Deliverer
 from shared.actors import Role
 from tests.gateway.doors import NOW, POINTS, POLICIES, REGION, TABLES
-from tests.gateway.receivers import Receiver, listening
+from tests.gateway.receivers import Deliverer, Receiver, listening
 from tests.harness import District
 
 

@@ -15,15 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from services.gateway.webhooks.events import client_of, send
 from services.gateway.webhooks.rules import Kind
-from services.gateway.webhooks.sending import Event, client_of, send
 from shared.actors import Role
 from shared.http.addresses import AddressForbiddenError, Judge, literal, may_be_called
-from shared.ids import new_id
 from tests.harness import District
 
 NAME = "hooks.example.cn"
-EVENT = Event("e/1", "registry.region.v1", new_id(), 1, "350582005", "{}")
+EVENT = ("e/1", "{}")
 SECRET = "whsec_" + "A" * 32
 LOOPBACK = ip_network("127.0.0.0/8")
 
@@ -118,7 +117,7 @@ def answers_of_dns(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list
 async def test_a_name_that_leads_to_us_is_not_called(monkeypatch: pytest.MonkeyPatch, found: list[str]) -> None:
     answers_of_dns(monkeypatch, found)
     async with client_of(ssl.create_default_context(), Judge()) as client:
-        outcome = await send(client, f"http://{NAME}/", [SECRET], EVENT)
+        outcome = await send(client, f"http://{NAME}/", [SECRET], *EVENT)
     assert (outcome.kind, outcome.error) == (Kind.UNAVAILABLE, "address_forbidden")
 
 
@@ -147,11 +146,11 @@ async def test_a_name_that_resolves_differently_the_second_time_is_no_way_in(mon
     asked = answers_of_dns(monkeypatch, ["127.0.0.2"], ["127.0.0.1"])
     judge = Judge([ip_network("127.0.0.2/32")])
     async with listening("127.0.0.2") as (port, hosts), client_of(ssl.create_default_context(), judge) as client:
-        outcomes = [await send(client, f"http://{NAME}:{port}/", [SECRET], EVENT) for _ in range(3)]
+        outcomes = [await send(client, f"http://{NAME}:{port}/", [SECRET], *EVENT) for _ in range(3)]
         assert [outcome.kind for outcome in outcomes] == [Kind.DELIVERED] * 3
         assert (asked, hosts) == ([NAME], [f"{NAME}:{port}"] * 3)
         judge._kept.clear()
-        outcome = await send(client, f"http://{NAME}:{port}/", [SECRET], EVENT)
+        outcome = await send(client, f"http://{NAME}:{port}/", [SECRET], *EVENT)
     assert (outcome.kind, outcome.error) == (Kind.UNAVAILABLE, "address_forbidden")
 
 
@@ -200,7 +199,7 @@ async def test_the_certificate_is_checked_against_the_name(
         listening("127.0.0.1", of_server) as (port, _),
         client_of(ssl.create_default_context(cafile=str(pem)), Judge([LOOPBACK])) as client,
     ):
-        outcome = await send(client, f"https://{NAME}:{port}/", [SECRET], EVENT)
+        outcome = await send(client, f"https://{NAME}:{port}/", [SECRET], *EVENT)
     assert outcome.kind is kind
 
 
@@ -210,7 +209,7 @@ async def test_a_redirect_is_not_followed() -> None:
         listening("127.0.0.1", answer=elsewhere) as (port, _),
         client_of(ssl.create_default_context(), Judge([LOOPBACK])) as client,
     ):
-        outcome = await send(client, f"http://127.0.0.1:{port}/", [SECRET], EVENT)
+        outcome = await send(client, f"http://127.0.0.1:{port}/", [SECRET], *EVENT)
     assert (outcome.kind, outcome.status) == (Kind.REFUSED, 302)
 
 

@@ -5,9 +5,19 @@ from uuid import uuid4
 
 import httpx
 
-from services.gateway.webhooks import turn
-from services.gateway.webhooks.delivery import Deliverer
-from tests.gateway.receivers import Receiver, deliveries, endpoint, listening, publish, region, shown, slowly, tell
+from services.gateway.webhooks import session
+from tests.gateway.receivers import (
+    Deliverer,
+    Receiver,
+    deliveries,
+    endpoint,
+    listening,
+    publish,
+    region,
+    shown,
+    slowly,
+    tell,
+)
 from tests.harness import District
 from tests.until import until
 
@@ -146,9 +156,9 @@ async def test_replay_begins_after_a_place_in_the_list(
 async def test_an_event_it_hangs_on_does_not_look_like_an_endpoint_that_is_down(
     district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, monkeypatch
 ) -> None:
-    from services.gateway.webhooks import sending
+    from services.gateway.webhooks import events
 
-    monkeypatch.setattr(sending, "SECONDS", 2)
+    monkeypatch.setattr(events, "SECONDS", 2)
     made = await endpoint(command, receiver)
     poison = [region() for _ in range(4)]
     hanging = {str(one.id) for one in poison}
@@ -224,7 +234,7 @@ async def test_redirects_are_not_followed_and_long_answers_not_read(
 async def test_with_too_much_parked_nothing_more_is_read(
     district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, monkeypatch
 ) -> None:
-    monkeypatch.setattr(turn, "MOST_PARKED", 10)
+    monkeypatch.setattr(session, "MOST_PARKED", 10)
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400
     for _ in range(5):

@@ -1,14 +1,17 @@
 """G7: workers that die or hang leave nothing out and slow nobody."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
-from services.gateway.webhooks import feeds, sending
-from services.gateway.webhooks.delivery import Deliverer, deliver, forget_deliveries
+from services.gateway.webhooks import delivery, events
+from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from tests.gateway.receivers import (
     REGION,
+    Deliverer,
     Receiver,
     deliveries,
     endpoint,
@@ -44,7 +47,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_out(
     await district.sql("UPDATE gateway.webhook_endpoints SET leased_until = now() - interval '1 second'")
     await second.rest()
     assert {event["subject"] for event in receiver.got} == {str(one.id) for one in sent}
-    assert len(receiver.got) - len(sent) <= feeds.BATCH  # at least once, and no more than a batch twice
+    assert len(receiver.got) - len(sent) <= events.BATCH  # at least once, and no more than a batch twice
     for one in (first, second):
         await one.close()
 
@@ -65,7 +68,7 @@ async def test_two_workers_share_the_endpoints(
 async def test_one_that_hangs_slows_no_other(
     district: District, command: httpx.AsyncClient, receiver: Receiver, monkeypatch
 ) -> None:
-    monkeypatch.setattr(sending, "SECONDS", 300)
+    monkeypatch.setattr(events, "SECONDS", 300)
     slow = Receiver(answer=lambda event: slowly(event, 300))
     async with listening(slow):
         await endpoint(command, slow)
@@ -83,14 +86,23 @@ async def test_one_that_hangs_slows_no_other(
     assert await district.sql("SELECT 1 FROM gateway.webhook_endpoints WHERE lease IS NOT NULL") == []
 
 
+@pytest.mark.parametrize(
+    ("owner", "type_name"), [("testing", "testing.tube.v1"), ("observation", "observation.order.v1")]
+)
 async def test_an_owner_that_is_away_slows_no_other(
-    district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, monkeypatch
+    district: District,
+    command: httpx.AsyncClient,
+    deliverer: Deliverer,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    type_name: str,
 ) -> None:
-    await endpoint(command, receiver, types=[REGION, "testing.tube.v1"])
+    await endpoint(command, receiver, types=[REGION, type_name])
     await publish(district, region())
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as nowhere:
         with monkeypatch.context() as away:
-            away.setitem(district.houses["gateway"].peers._clients, "testing", nowhere)
+            away.setitem(district.houses["gateway"].peers._clients, owner, nowhere)
             await deliverer.rest()
     assert len(receiver.got) == 1
 
@@ -123,17 +135,17 @@ async def test_idle_endpoints_are_looked_after_together(
     assert len(receiver.got) == 16
     assert await deliverer.look() == []
     asked: list[str] = []
-    read = feeds.read
+    read = events.read
 
-    async def counting(*given: Any, **options: Any) -> feeds.Batch:
-        asked.append(given[2])
+    async def counting(*given: Any, **options: Any) -> events.Batch:
+        asked.append(given[1].lane)
         return await read(*given, **options)
 
-    monkeypatch.setattr(feeds, "read", counting)
+    monkeypatch.setattr(events, "read", counting)
     assert await deliverer.look() == []
     assert sorted(asked) == ["normal", "urgent"]
     # What nobody wrote down is written down before retention could overtake it.
-    monkeypatch.setattr(feeds, "IDLE_MOVE_SECONDS", 0)
+    monkeypatch.setattr(delivery, "IDLE", timedelta())
     await district.sql("SELECT pg_current_xact_id()")
     await district.until_served()
     before = await district.sql("SELECT cursor FROM gateway.webhook_cursors")

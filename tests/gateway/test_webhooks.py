@@ -12,12 +12,22 @@ import jsonschema
 import pytest
 
 from services.gateway.webhooks import use_cases
-from services.gateway.webhooks.delivery import Deliverer
-from services.gateway.webhooks.feeds import Origin
+from services.gateway.webhooks.events import Origin
 from shared import clock
 from shared.actors import Role
 from shared.contracts.asyncapi import asyncapi
-from tests.gateway.receivers import REGION, Receiver, deliveries, endpoint, publish, region, shown, slowly, tell
+from tests.gateway.receivers import (
+    REGION,
+    Deliverer,
+    Receiver,
+    deliveries,
+    endpoint,
+    publish,
+    region,
+    shown,
+    slowly,
+    tell,
+)
 from tests.harness import District
 
 

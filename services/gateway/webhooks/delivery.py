@@ -1,34 +1,36 @@
-"""Delivery: which endpoints have something to be told, and a turn of its own for each, so that none waits for another.
+"""Webhooks: which endpoints have something to receive. Each gets a session of its own, so that none waits for another.
 
-Each endpoint is one more reader of the owners' feeds. A worker takes an endpoint by a lease for the time of a turn.
+Each endpoint has a cursor in every feed it reads. A worker finds the endpoints whose cursors lag.
 """
 
 import asyncio
 import contextlib
+import json
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import httpx
 import structlog
+from sqlalchemy import text
 
-from services.gateway.webhooks import statements as sql
-from services.gateway.webhooks.feeds import Idle, Origin, place_of
-from services.gateway.webhooks.sending import client_of
-from services.gateway.webhooks.turn import Ended, Turn
+from services.gateway.webhooks import events
+from services.gateway.webhooks.events import Feed, Origin
+from services.gateway.webhooks.session import IS_FREE, DeliverySession
 from shared.house import House
 from shared.http.addresses import Judge
 from shared.ids import new_id
-from shared.work import Work
-
-logger = structlog.get_logger()
+from shared.problems import Problem
 
 LOOK_SECONDS = 1.0
+IDLE = timedelta(seconds=10)
+"""How often the cursors of idle endpoints move: a look reads from there, and retention must not overtake them."""
 DELIVERED_KEPT = timedelta(days=7)
 DEAD_KEPT = timedelta(days=30)
+
+logger = structlog.get_logger()
 
 
 async def deliver(house: House, woken: asyncio.Event) -> None:
@@ -46,109 +48,143 @@ async def deliver(house: House, woken: asyncio.Event) -> None:
         await deliverer.close()
 
 
-async def forget_deliveries(house: House) -> None:
-    """Remove what was delivered a week ago, and what was given up a month ago."""
-    while True:
-        async with house.system_work("forget_deliveries") as work:
-            removed = await work.run(
-                sql.FORGET, delivered_before=work.now - DELIVERED_KEPT, dead_before=work.now - DEAD_KEPT
-            )
-        if not removed:
-            return
+SELECT_INSTALLATION = text("SELECT id, ARRAY(SELECT id FROM webhook_endpoints) AS endpoints FROM installation")
+# The owner of an endpoint must be able to see its events: a client until it is revoked, an account while a grant of
+# command covers the endpoint's region. Owners that another issuer vouches for are not known here.
+DISABLE_ORPHANS = text("""
+    UPDATE webhook_endpoints AS endpoint SET state = 'disabled', disabled_reason = 'owner_gone'
+    WHERE state = 'enabled' AND CASE
+        WHEN owner LIKE 'client:%' THEN NOT EXISTS (
+            SELECT FROM clients WHERE 'client:' || client_id = endpoint.owner AND revoked_at IS NULL
+        )
+        WHEN owner LIKE 'account:%' THEN NOT EXISTS (
+            SELECT FROM grants JOIN accounts ON accounts.id = account_id
+            WHERE 'account:' || account_id = endpoint.owner AND grants.role = 'command' AND grants.state = 'active'
+              AND valid_from <= :now AND (valid_until IS NULL OR valid_until > :now)
+              AND starts_with(endpoint.region, grants.region) AND accounts.state = 'active'
+        )
+        ELSE false
+    END
+""")
+POSITION = "CAST(string_to_array({}, '.') AS bigint[])"
+SELECT_FEEDS = text(f"""
+    SELECT stored.owner, lane, array_to_string(min({POSITION.format("cursor")}), '.') AS after,
+        array_agg(DISTINCT type) AS types
+    FROM webhook_endpoints AS endpoint JOIN webhook_cursors AS stored ON endpoint_id = endpoint.id
+        CROSS JOIN unnest(types) AS type
+    WHERE {IS_FREE} AND split_part(type, '.', 1) = stored.owner
+    GROUP BY stored.owner, lane
+""")  # noqa: S608 - constants
+# Of each feed: cursors before `after` lag; those from there to `upto` have nothing to read.
+LOOKED = "jsonb_to_recordset(CAST(:looked AS jsonb)) AS feed (owner text, lane text, after text, upto text)"
+SELECT_LAGGING = text(f"""
+    SELECT id FROM webhook_endpoints AS endpoint
+    WHERE {IS_FREE} AND (EXISTS (
+        SELECT FROM webhook_deliveries AS delivery
+        WHERE delivery.endpoint_id = endpoint.id AND delivery.state = 'parked' AND delivery.next_attempt_at <= :now
+    ) OR EXISTS (
+        SELECT FROM webhook_cursors JOIN {LOOKED} USING (owner, lane)
+        WHERE endpoint_id = endpoint.id AND {POSITION.format("cursor")} < {POSITION.format("after")}
+    ))
+    ORDER BY seq
+""")  # noqa: S608 - constants
+# The lock on the endpoint keeps a session from starting with the former cursor.
+ADVANCE_IDLE_CURSORS = text(f"""
+    WITH idle AS (
+        SELECT endpoint_id, feed.owner, lane, upto
+        FROM webhook_cursors JOIN {LOOKED} USING (owner, lane) JOIN webhook_endpoints AS endpoint ON id = endpoint_id
+        WHERE (leased_until IS NULL OR leased_until < clock_timestamp()) AND types <@ CAST(:types AS text[])
+          AND moved_at < clock_timestamp() - CAST(:idle AS interval)
+          AND {POSITION.format("cursor")} >= {POSITION.format("after")}
+          AND {POSITION.format("cursor")} < {POSITION.format("upto")}
+        FOR UPDATE OF webhook_cursors, endpoint SKIP LOCKED
+    )
+    UPDATE webhook_cursors AS stored SET cursor = idle.upto, moved_at = now() FROM idle
+    WHERE (stored.endpoint_id, stored.owner, stored.lane) = (idle.endpoint_id, idle.owner, idle.lane)
+""")  # noqa: S608 - constants
 
 
 @dataclass
 class Deliverer:
-    """What one worker knows of the endpoints between looks; all of it can be lost."""
+    """One worker's lease and connections. What was delivered is in the database only."""
 
     house: House
     lease: UUID = field(default_factory=new_id)
+    _origin: Origin = field(init=False)
     _busy: set[UUID] = field(default_factory=set)
     _clients: dict[UUID, httpx.AsyncClient] = field(default_factory=dict)
-    _tls: ssl.SSLContext | None = None
-    _judge: Judge = field(init=False)
-    _idle: Idle | None = None
 
     def __post_init__(self) -> None:
+        self._tls = ssl.create_default_context()
         self._judge = Judge(self.house.settings.webhook_networks)
 
     async def look(self) -> Sequence[UUID]:
-        """The endpoints that have something to be told and are not being served."""
+        """Find the endpoints that lag or have something to retry, and that no session serves.
+
+        Each feed is read once, from the lowest cursor, however many endpoints read it.
+        """
         async with self.house.system_work("webhooks") as work:
-            idle = self._idle = self._idle or await _idle(work)
-            await work.run(sql.DISABLE_ORPHANS, now=work.now)
-            due = [row for row in await work.rows(sql.DUE, now=work.now) if row["id"] not in self._busy]
-            known = {row["id"] for row in await work.rows(sql.KNOWN)}
-            rows = await work.rows(sql.CURSORS, ids=[row["id"] for row in due])
-        await self._forget(idle, known)
-        stored = {place_of(row): str(row["cursor"]) for row in rows}
-        found = await idle.look(stored, {row["id"]: row["types"] for row in due})
-        found |= {row["id"] for row in due if row["has_due"]}
-        await self._save(idle, stored)
-        self._busy |= found
-        return sorted(found)
+            await work.run(DISABLE_ORPHANS, now=work.now)
+            (installation,) = await work.rows(SELECT_INSTALLATION)
+            feeds = await work.rows(SELECT_FEEDS, now=work.now)
+        settings = self.house.settings
+        self._origin = Origin(settings.issuer_url, settings.public_url.rstrip("/"), installation["id"])
+        for endpoint_id in self._clients.keys() - set(installation["endpoints"]) - self._busy:
+            await self._clients.pop(endpoint_id).aclose()
+        found = [await self._look_at(Feed(row["owner"], row["lane"]), row["after"], row["types"]) for row in feeds]
+        looked = json.dumps([one for one in found if one])
+        types = sorted({type_name for row in feeds for type_name in row["types"]})
+        async with self.house.system_work("webhooks") as work:
+            await work.run(ADVANCE_IDLE_CURSORS, looked=looked, types=types, idle=IDLE)
+            rows = await work.rows(SELECT_LAGGING, looked=looked, now=work.now)
+        lagging = [row["id"] for row in rows if row["id"] not in self._busy]
+        self._busy.update(lagging)
+        return lagging
+
+    async def _look_at(self, feed: Feed, after: str, types: Sequence[str]) -> dict[str, str] | None:
+        """Look for an event after the lowest cursor. If there is one, every cursor before the end of the log lags."""
+        try:
+            batch = await events.read(self.house, feed, after, types, self._origin, limit=1)
+            if batch.events or batch.history_truncated:
+                after = await events.horizon(self.house, feed.owner)
+        except (Problem, httpx.HTTPError) as error:
+            logger.warning("webhooks.feed_away", owner=feed.owner, error=type(error).__name__)
+            return None
+        return {**feed._asdict(), "after": after, "upto": batch.following}
 
     async def serve(self, endpoint_id: UUID) -> int:
-        """One endpoint's turn; how many events were sent. Its failures are its own."""
-        assert self._idle is not None, "an endpoint is served after a look has found it"
-        turn = Turn(self.house, endpoint_id, self.lease, self._client(endpoint_id), self._idle)
+        """Run a session for an endpoint, and return how many events were sent. Its failures affect no other."""
+        if endpoint_id not in self._clients:
+            self._clients[endpoint_id] = events.client_of(self._tls, self._judge)
+        session = DeliverySession(self.house, self._clients[endpoint_id], self._origin, endpoint_id, self.lease)
         try:
-            try:
-                await turn.run()
-            finally:
-                await self._let_go(endpoint_id)
-        except Ended:
-            pass
-        except Exception as error:  # whatever is wrong with one endpoint, the others go on
-            logger.warning("webhooks.turn_failed", endpoint=str(endpoint_id), error=type(error).__name__)
+            await session.run()
+        except Exception as error:  # the other endpoints go on, whatever is wrong with this one
+            logger.warning("webhooks.session_failed", endpoint=str(endpoint_id), error=type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS)
         finally:
             self._busy.discard(endpoint_id)
-        return turn.sent
-
-    async def rest(self) -> int:
-        """Look and serve until there is nothing to do; how many events were sent."""
-        total = 0
-        while due := await self.look():
-            sent = sum(await asyncio.gather(*(self.serve(endpoint_id) for endpoint_id in due)))
-            if not sent:
-                return total
-            total += sent
-        return total
+        return session.sent
 
     async def close(self) -> None:
-        """Let go of all endpoints and connections."""
-        with contextlib.suppress(Exception):  # leases end by themselves
-            async with self.house.system_work("webhooks") as work:
-                await work.run(sql.LET_GO, lease=self.lease)
+        """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
 
-    async def _let_go(self, endpoint_id: UUID) -> None:
-        async with self.house.system_work("webhooks") as work:
-            await work.run(sql.LET_ONE_GO, id=endpoint_id, lease=self.lease)
 
-    async def _save(self, idle: Idle, stored: Mapping[Any, str]) -> None:
-        moves = idle.due_moves(stored)
-        if not moves:
-            return
-        async with self.house.system_work("webhooks") as work:
-            for place, (before, following) in sorted(moves.items()):
-                await work.run(sql.MOVE, **place._asdict(), before=before, following=following)
-
-    async def _forget(self, idle: Idle, known: set[UUID]) -> None:
-        idle.forget(known)
-        for endpoint_id in self._clients.keys() - known - self._busy:
-            await self._clients.pop(endpoint_id).aclose()
-
-    def _client(self, endpoint_id: UUID) -> httpx.AsyncClient:
-        if endpoint_id not in self._clients:
-            self._tls = self._tls or ssl.create_default_context()
-            self._clients[endpoint_id] = client_of(self._tls, self._judge)
-        return self._clients[endpoint_id]
+DELETE_OLD = text("""
+    DELETE FROM webhook_deliveries WHERE id IN (
+        SELECT id FROM webhook_deliveries
+        WHERE (created_at < :delivered_before AND state = 'delivered') OR (created_at < :dead_before AND state = 'dead')
+        LIMIT 5000
+    )
+""")
 
 
-async def _idle(work: Work) -> Idle:
-    """What is known of idle endpoints when a worker starts: nothing but how its events name this installation."""
-    (row,) = await work.rows(sql.INSTALLATION)
-    return Idle(work.house, Origin.of(work.house.settings, row["id"]))
+async def forget_deliveries(house: House) -> None:
+    """Delete what was delivered a week ago, and what was given up a month ago."""
+    removed = 1
+    while removed:
+        async with house.system_work("forget_deliveries") as work:
+            before = {"delivered_before": work.now - DELIVERED_KEPT, "dead_before": work.now - DEAD_KEPT}
+            removed = await work.run(DELETE_OLD, before)

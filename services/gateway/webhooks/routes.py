@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Path, Query
+from sqlalchemy import select
 
 from services.gateway.webhooks import use_cases
 from services.gateway.webhooks.schemas import (
@@ -15,6 +16,7 @@ from services.gateway.webhooks.schemas import (
     Replay,
     Replayed,
 )
+from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
 from services.gateway.webhooks.use_cases import EndpointsFull, WebhookAddressForbidden
 from shared.actors import Role
 from shared.http.router import PageAsked, Router, Work
@@ -49,19 +51,19 @@ async def add_webhook(new: NewEndpoint, work: Work) -> EndpointMade:
 @router.get("", role=OWNERS)
 async def list_webhooks(work: Work, page: PageAsked) -> Listed[Endpoint]:
     """List the caller's webhook endpoints and their state."""
-    return await use_cases.list_webhooks(work, page)
+    return await work.page(select(EndpointRow), page, EndpointRow.public)
 
 
 @router.get("/{endpoint_id}", role=OWNERS, raises=[NotFound])
 async def get_webhook(endpoint_id: EndpointId, work: Work) -> Endpoint:
     """Show a webhook endpoint and its state."""
-    return await use_cases.get_webhook(work, endpoint_id)
+    return (await work.get(EndpointRow, endpoint_id)).public()
 
 
 @router.delete("/{endpoint_id}", role=OWNERS, raises=[NotFound], status=204)
 async def remove_webhook(endpoint_id: EndpointId, work: Work) -> None:
     """Delete a webhook endpoint."""
-    await use_cases.remove_webhook(work, endpoint_id)
+    await work.session.delete(await work.lock(EndpointRow, endpoint_id))
 
 
 @router.post("/{endpoint_id}/rotate", role=OWNERS, raises=[NotFound])
@@ -90,13 +92,17 @@ async def list_deliveries(
     state: Annotated[DeliveryState | None, Query(description="Only those in this state.")] = None,
 ) -> Listed[Delivery]:
     """List deliveries: sent and waiting. Delivered events are kept for a week."""
-    return await use_cases.list_deliveries(work, endpoint_id, state, page)
+    await work.get(EndpointRow, endpoint_id)
+    deliveries = select(DeliveryRow).where(DeliveryRow.endpoint_id == endpoint_id)
+    if state is not None:
+        deliveries = deliveries.where(DeliveryRow.state == state)
+    return await work.page(deliveries, page, DeliveryRow.public)
 
 
 @router.post("/{endpoint_id}/replay", role=OWNERS, raises=[NotFound, InvalidCursor])
-async def replay_deliveries(endpoint_id: EndpointId, asked: Replay, work: Work) -> Replayed:
+async def replay_deliveries(endpoint_id: EndpointId, query: Replay, work: Work) -> Replayed:
     """Replay events now: those delivered in the last seven days, those parked, and those given up.
 
     Each subject's events are sent in order, with the ids they had. New events of a subject wait behind them.
     """
-    return await use_cases.replay_deliveries(work, endpoint_id, asked)
+    return await use_cases.replay_deliveries(work, endpoint_id, query)

@@ -1,4 +1,4 @@
-"""Webhooks: what is said."""
+"""Webhooks: requests and answers."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -65,7 +65,7 @@ Types = Annotated[list[str], Field(min_length=1, max_length=50), AfterValidator(
 
 
 class NewEndpoint(Said):
-    """Where events shall be sent, and which."""
+    """An endpoint to create: where events are sent, and which."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -121,7 +121,7 @@ class EndpointMade(Endpoint):
 
 
 class Delivery(Said):
-    """One event and one endpoint: how often it was sent, and what came of it."""
+    """One event for one endpoint: its attempts and their outcome."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_DELIVERY]})
 

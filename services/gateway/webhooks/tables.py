@@ -1,4 +1,4 @@
-"""Webhooks: endpoints, how far each has read, and what was sent."""
+"""Webhooks: endpoints, their cursors, and their deliveries."""
 
 from datetime import datetime
 from uuid import UUID
@@ -34,9 +34,9 @@ Table(
 
 
 class EndpointRow(Row):
-    """One endpoint of somebody. `region` is what it is told of; `party` whose it is, if a machine's.
+    """An endpoint. It receives the events of `region`. `party` owns it if it belongs to a machine.
 
-    `leased_until` says that a worker is at it; a lease outlives a killed worker by seconds.
+    A worker serves it until `leased_until`. The lease of a killed worker ends after seconds.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -64,12 +64,12 @@ class EndpointRow(Row):
     )
 
     def public(self) -> Endpoint:
-        """As its owner sees it: never with a secret."""
+        """The endpoint as its owner sees it, without secrets."""
         return Endpoint(**{name: getattr(self, name) for name in Endpoint.model_fields})
 
 
 class CursorRow(Base):
-    """How far one endpoint has read one owner's log."""
+    """How far an endpoint has read one lane of an owner's log."""
 
     __tablename__ = "webhook_cursors"
 
@@ -83,7 +83,7 @@ class CursorRow(Base):
 
 
 class DeliveryRow(Row):
-    """One event for one endpoint. `region` is the event's; the body stays with it, so that it can be sent again."""
+    """One event for one endpoint. `region` is the event's. The body is kept, because it may be sent again."""
 
     __tablename__ = "webhook_deliveries"
 
@@ -116,5 +116,18 @@ class DeliveryRow(Row):
     )
 
     def public(self) -> Delivery:
-        """As the endpoint's owner sees it."""
+        """The delivery as the owner of the endpoint sees it."""
         return Delivery(**{name: getattr(self, name) for name in Delivery.model_fields})
+
+
+# Of each subject the first parked delivery is due now, and the others wait behind it.
+SCHEDULE_SUBJECTS = text("""
+    UPDATE webhook_deliveries AS delivery SET next_attempt_at = turn.due_at
+    FROM (
+        SELECT id, CASE row_number() OVER (PARTITION BY type, subject ORDER BY seq)
+            WHEN 1 THEN CAST(:now AS timestamptz) END AS due_at
+        FROM webhook_deliveries
+        WHERE endpoint_id = :endpoint_id AND state = 'parked' AND subject = ANY(CAST(:subjects AS uuid[]))
+    ) AS turn
+    WHERE delivery.id = turn.id AND delivery.next_attempt_at IS DISTINCT FROM turn.due_at
+""")

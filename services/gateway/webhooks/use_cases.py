@@ -1,4 +1,4 @@
-"""Webhooks: what happens when somebody manages endpoints."""
+"""Webhooks: how endpoints are made, changed and sent events again."""
 
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -7,32 +7,29 @@ from sqlalchemy import func, select, text
 
 from services.gateway.messages.rules import with_new_secret
 from services.gateway.webhooks.schemas import (
-    Delivery,
-    DeliveryState,
     Endpoint,
     EndpointMade,
     NewEndpoint,
     Replay,
     Replayed,
 )
-from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
+from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
 from shared.problems import Fault, InvalidInput, Problem, Text
 from shared.regions import range_of
-from shared.work import Listed, Page, Place, Work, cursor_of, place_of
+from shared.work import Place, Work, cursor_of, place_of
 
 MOST_ENDPOINTS = 100
 MOST_REPLAYED = 5_000
-"""Events of one replay: an endpoint for which too many wait is not read for any further (rules.py)."""
-
+"""Fewer than the parked deliveries with which an endpoint receives no new events (session.py)."""
 
 NOT_HTTPS = Text(zh="正式运行时只能推送到 https 网址", en="In production events go to https addresses only")
 
 
 class EndpointsFull(Problem):
-    """There are as many endpoints as are served well."""
+    """The installation has as many endpoints as it can serve well."""
 
     status = 409
     code = "webhooks_full"
@@ -41,7 +38,7 @@ class EndpointsFull(Problem):
 
 
 class WebhookAddressForbidden(Problem):
-    """The URL leads to a machine of our own network, or to this one."""
+    """The URL leads to this machine or to a private network."""
 
     status = 422
     code = "webhook_address_forbidden"
@@ -52,21 +49,17 @@ class WebhookAddressForbidden(Problem):
     )
 
 
-# A new endpoint begins where the gateway itself has read to: nothing that happens from here on can be missed.
-BEGIN = text("""
+# A new endpoint begins where the gateway itself has read to, so that it misses nothing from now on. The gateway's own
+# feed has an end at once.
+START_CURSORS = text("""
     INSERT INTO webhook_cursors (endpoint_id, owner, lane, cursor)
-    SELECT :endpoint_id, asked.owner, asked.lane, coalesce(read.cursor, '0.0.0')
-    FROM (SELECT owner, lane FROM unnest(CAST(:owners AS text[])) AS owner, unnest(CAST(:lanes AS text[])) AS lane)
-        AS asked
-    LEFT JOIN feed_cursors AS read ON read.owner = asked.owner AND read.lane = asked.lane
-""")
-BEGIN_OWN = text("""
-    INSERT INTO webhook_cursors (endpoint_id, owner, lane, cursor)
-    SELECT :endpoint_id, 'gateway', lane, :cursor FROM unnest(CAST(:lanes AS text[])) AS lane
+    SELECT :endpoint_id, owner, lane, CASE owner WHEN 'gateway' THEN :end ELSE coalesce(read.cursor, '0.0.0') END
+    FROM unnest(CAST(:owners AS text[])) AS owner CROSS JOIN unnest(CAST(:lanes AS text[])) AS lane
+    LEFT JOIN feed_cursors AS read USING (owner, lane)
 """)
 
-# The oldest first: what is beyond the limit is asked for next time, after the last of these.
-# Chosen once: a subquery with a limit and a lock would be run again for each row that it is compared with.
+# The oldest first. The next request continues after the last of these. MATERIALIZED, because PostgreSQL would otherwise
+# run a subquery with a limit and a lock again for each row that it compares.
 REPLAY = text("""
     WITH chosen AS MATERIALIZED (
         SELECT id FROM webhook_deliveries
@@ -82,21 +75,11 @@ REPLAY = text("""
     FROM chosen WHERE delivery.id = chosen.id
     RETURNING subject, seq
 """)
-# Of each subject the first that is parked is due now, and each other one waits behind it, as it does in a turn.
-IN_ORDER = text("""
-    UPDATE webhook_deliveries AS delivery
-    SET next_attempt_at = CASE WHEN place.number = 1 THEN CAST(:now AS timestamptz) END
-    FROM (
-        SELECT id, row_number() OVER (PARTITION BY type, subject ORDER BY seq) AS number FROM webhook_deliveries
-        WHERE endpoint_id = :endpoint_id AND state = 'parked' AND subject = ANY(CAST(:subjects AS uuid[]))
-    ) AS place
-    WHERE delivery.id = place.id
-""")
 
 
 async def add_webhook(work: Work, new: NewEndpoint) -> EndpointMade:
     work.require_within(new.region)
-    # A name is judged each time it is resolved, by whoever sends.
+    # A host name is checked each time it is resolved, when events are sent.
     address = literal(urlsplit(new.url).hostname or "")
     if address is not None and not may_be_called(address, work.house.settings.webhook_networks):
         raise WebhookAddressForbidden(at="/url")
@@ -116,25 +99,10 @@ async def add_webhook(work: Work, new: NewEndpoint) -> EndpointMade:
         )
     )
     await work.session.flush()
-    owners = {owner_of(type_name) for type_name in new.types}
-    lanes = list(log.LANES)
-    await work.run(BEGIN, endpoint_id=row.id, owners=sorted(owners - {"gateway"}), lanes=lanes)
-    if "gateway" in owners:
-        await work.run(BEGIN_OWN, endpoint_id=row.id, cursor=str(await log.horizon(work.session)), lanes=lanes)
+    owners = sorted({owner_of(type_name) for type_name in new.types})
+    end = str(await log.horizon(work.session))
+    await work.run(START_CURSORS, endpoint_id=row.id, owners=owners, lanes=list(log.LANES), end=end)
     return EndpointMade(**row.public().model_dump(), secret=secret)
-
-
-async def list_webhooks(work: Work, page: Page) -> Listed[Endpoint]:
-    return await work.page(select(EndpointRow), page, EndpointRow.public)
-
-
-async def get_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
-    return (await work.get(EndpointRow, endpoint_id)).public()
-
-
-async def remove_webhook(work: Work, endpoint_id: UUID) -> None:
-    row = await work.lock(EndpointRow, endpoint_id)
-    await work.session.delete(row)
 
 
 async def rotate_webhook(work: Work, endpoint_id: UUID) -> EndpointMade:
@@ -161,31 +129,23 @@ async def enable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
     return row.public()
 
 
-async def list_deliveries(work: Work, endpoint_id: UUID, state: DeliveryState | None, page: Page) -> Listed[Delivery]:
+async def replay_deliveries(work: Work, endpoint_id: UUID, query: Replay) -> Replayed:
     await work.get(EndpointRow, endpoint_id)
-    statement = select(DeliveryRow).where(DeliveryRow.endpoint_id == endpoint_id)
-    if state is not None:
-        statement = statement.where(DeliveryRow.state == state)
-    return await work.page(statement, page, DeliveryRow.public)
-
-
-async def replay_deliveries(work: Work, endpoint_id: UUID, asked: Replay) -> Replayed:
-    await work.get(EndpointRow, endpoint_id)
-    low, high = range_of(asked.region)
+    low, high = range_of(query.region)
     chosen = await work.rows(
         REPLAY,
         endpoint_id=endpoint_id,
-        states=list(asked.states),
-        types=asked.types,
+        states=list(query.states),
+        types=query.types,
         low=low,
         high=high,
-        since=asked.since,
-        after=place_of(asked.after).seq,
+        since=query.since,
+        after=place_of(query.after).seq,
         most=MOST_REPLAYED,
     )
     if chosen:
         subjects = sorted({row["subject"] for row in chosen})
-        await work.run(IN_ORDER, endpoint_id=endpoint_id, subjects=subjects, now=work.now)
+        await work.run(SCHEDULE_SUBJECTS, endpoint_id=endpoint_id, subjects=subjects, now=work.now)
     last = max((row["seq"] for row in chosen), default=0)
     more = len(chosen) == MOST_REPLAYED
     return Replayed(count=len(chosen), next_cursor=cursor_of(Place(seq=last)) if more else None)
