@@ -16,8 +16,8 @@ from deploy.trouble import Trouble
 from services.gateway.accounts.rules import LINK_LIFETIME, digest, new_secret
 from services.gateway.clients import rules
 from services.gateway.clients.schemas import ROLES, NewClient
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from shared.problems import Invalid
 
 T = TypeVar("T")

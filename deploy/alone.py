@@ -1,7 +1,7 @@
 """A single process, as a container or a service manager starts it. Its environment is its only configuration.
 
-`FANGXIAN_…` are its settings (shared/settings.py). The address of the database may omit the password. Then the process
-reads it from `database.password` among its keys, so that the environment needs no secret.
+`FANGXIAN_…` are its settings (shared/core/settings.py). The address of the database may omit the password. Then the
+process reads it from `database.password` among its keys, so that the environment needs no secret.
 """
 
 import logging
@@ -15,7 +15,7 @@ from deploy import children, keys, secret_files, variables
 from deploy.own_servers import as_role, check_postgres
 from deploy.trouble import Trouble
 from deploy.up import migrate
-from shared.settings import Service, Settings, login_of
+from shared.core.settings import Service, Settings, login_of
 
 
 def serve(service: Service, host: str, port: int) -> None:

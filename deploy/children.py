@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from shared import tracing
-from shared.settings import Service, Settings
+from shared.core.settings import Service, Settings
+from shared.observability import tracing
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict

@@ -14,11 +14,11 @@ from deploy.embedded import home, postgres, valkey
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from deploy.up import Installation, Options
-from shared.settings import SERVICES, Service
+from shared.core.settings import SERVICES, Service
 
 if TYPE_CHECKING:
     from shared.feed.reader import Reader
-    from shared.worker import Worker
+    from shared.runtime.worker import Worker
 
 T = TypeVar("T")
 
@@ -152,7 +152,7 @@ async def _with_reader(
     installation: Installation, service: Service, owner: Service, act: "Callable[[Reader], Awaitable[T]]"
 ) -> T:
     from shared.feed.reader import Reader
-    from shared.house import House
+    from shared.runtime.context import House
 
     house = House.build(installation.settings(service))
     try:
@@ -165,7 +165,7 @@ async def _with_reader(
 def read_by(service: Service) -> list[Service]:
     """Return the services to whose resources a service reacts."""
     from shared.contracts.resource import owner_of
-    from shared.house import owners_read_by
+    from shared.runtime.context import owners_read_by
 
     owners = {owner_of(type_name) for type_name in _types_read_by(service)}
     return [owner for owner in owners_read_by(service) if owner in owners]

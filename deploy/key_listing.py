@@ -9,9 +9,9 @@ import asyncpg
 from deploy import key_versions
 from deploy.own_servers import as_role
 from deploy.up import Installation
-from shared import key_files
-from shared.key_files import Version
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
+from shared.crypto import key_files
+from shared.crypto.key_files import Version
 
 DATA_KEYS = "SELECT id, master, made_at, seals_from, destroyed_at FROM {service}.data_keys ORDER BY id"
 

@@ -14,9 +14,9 @@ from joserfc.jwk import OKPKey
 
 from deploy import secret_files
 from deploy.trouble import Trouble
-from shared import key_files
-from shared.key_files import SPREAD_SECONDS, Version
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
+from shared.crypto import key_files
+from shared.crypto.key_files import SPREAD_SECONDS, Version
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 

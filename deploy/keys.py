@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy import secret_files
 from deploy.trouble import Trouble
-from shared.settings import SERVICES, Service
+from shared.core.settings import SERVICES, Service
 
 if TYPE_CHECKING:
     from joserfc.jwk import OKPKey

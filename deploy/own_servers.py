@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from deploy.trouble import Trouble
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
 
 SECONDS = 5
 OLDEST_POSTGRES = 18

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from deploy.embedded.server import die_with_parent
 from deploy.trouble import Trouble
-from shared.settings import Settings
+from shared.core.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deploy.trouble import Trouble
 from services.registry.regions.files import GBT2260, FileFault, Lines, read, shipped
-from shared.regions import level_of, parent_of
+from shared.core.regions import level_of, parent_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -88,8 +88,8 @@ def update_from_file(owner_url: str, path: Path, below: str) -> "Outcome":
     from datetime import timedelta
 
     from migrations import regions
-    from shared import clock
-    from shared.days import day_of
+    from shared.core import clock
+    from shared.core.days import day_of
 
     if level_of(below) is None:
         raise Trouble(f"--below {below} must be the code of a region, for example 350582.")

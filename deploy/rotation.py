@@ -14,14 +14,14 @@ from deploy import key_versions
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from deploy.up import Installation
-from shared.actors import system
-from shared.clock import now as clock_now
-from shared.ids import new_id
-from shared.jobs import behalf_of
-from shared.key_files import SPREAD_SECONDS
-from shared.masters import LocalMasters, MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
-from shared.sealing import key_after, month_of
-from shared.settings import SERVICES, Service, Settings
+from shared.core.actors import system
+from shared.core.clock import now as clock_now
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES, Service, Settings
+from shared.crypto.encryption import key_after, month_of
+from shared.crypto.key_files import SPREAD_SECONDS
+from shared.crypto.master_keys import LocalMasters, MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
+from shared.jobs.queue import behalf_of
 
 LOOK_SECONDS = 0.5
 FOLLOWED_SECONDS = 5.0
@@ -77,7 +77,7 @@ class Rotation:
 
     async def rewrap(self) -> None:
         """Wrap every data key with the newest version of the master key."""
-        from shared import data_keys
+        from shared.crypto import data_keys
 
         newest, count = await self.masters.newest(), 0
         for service in SERVICES:
@@ -120,12 +120,12 @@ class Rotation:
 
     async def rotate_data(self) -> None:
         """Add new data keys, encrypt all values again with them, then delete the old ones."""
-        from shared import resealing
+        from shared.crypto import reencryption
 
         old: dict[Service, list[int]] = {}
         for service in SERVICES:
             old[service] = await self._new_data_keys(service)
-        await self._jobs(resealing.KIND, {service: {} for service in SERVICES})
+        await self._jobs(reencryption.KIND, {service: {} for service in SERVICES})
         for service, key_ids in old.items():
             left = await self.sealed_with(service)
             unused = [key_id for key_id in key_ids if not left.get(key_id)]
@@ -136,7 +136,7 @@ class Rotation:
 
     async def _new_data_keys(self, service: Service, months: Sequence[int] | None = None) -> list[int]:
         """Add a data key for each month until now, or for these months. Returns the ids of the previous keys."""
-        from shared import data_keys
+        from shared.crypto import data_keys
 
         rows = await self.connection.fetch(SELECT_LIVE_KEYS.format(service=service))
         newest: dict[int, int] = {row["month"]: row["id"] for row in rows}
@@ -159,10 +159,10 @@ class Rotation:
 
     async def sealed_with(self, service: Service) -> dict[int, int]:
         """Count the values that each data key of a service encrypts."""
-        from shared import resealing
+        from shared.crypto import reencryption
 
         found: dict[int, int] = {}
-        for place in resealing.places_of(service):
+        for place in reencryption.places_of(service):
             for column, _ in place.columns:
                 rows = await self.connection.fetch(
                     f"""
@@ -224,7 +224,7 @@ class Rotation:
 
         New keys encrypt new values. No older backup can be decrypted any more, also for other months.
         """
-        from shared import data_keys
+        from shared.crypto import data_keys
 
         doomed: dict[Service, list[int]] = {}
         for service in SERVICES:

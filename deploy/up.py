@@ -24,7 +24,7 @@ from deploy.own_servers import as_role, check_postgres, check_redis
 from deploy.processes import Process
 from deploy.supervisor import Child, Stop, Supervisor
 from deploy.trouble import Trouble, in_words
-from shared.settings import SERVICES, Service, Settings, login_of
+from shared.core.settings import SERVICES, Service, Settings, login_of
 
 PORT = 8000
 SERVERS_START_WITHIN = 120.0

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings
 from deploy import data, regions
 from deploy.trouble import DEBUG, Trouble
 from services.testing.limits import Limits
-from shared.settings import Settings
+from shared.core.settings import Settings
 
 PREFIX = "FANGXIAN_"
 KNOWN = (

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from migrations import regions
 from migrations.roles import make_roles
-from shared.settings import SERVICES, Service
+from shared.core.settings import SERVICES, Service
 
 T = TypeVar("T")
 

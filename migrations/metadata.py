@@ -11,8 +11,8 @@ from sqlalchemy import CheckConstraint, Connection, MetaData, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from shared.db import declare_tables
-from shared.settings import Service
+from shared.core.settings import Service
+from shared.database.rows import declare_tables
 
 PARTITION = re.compile(r"_(\d{8}|default)$")
 

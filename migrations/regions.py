@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from services.registry.regions.files import GBT2260, MOST_FAULTS, SAMPLE, FileFault, Line, Lines, content_of, shipped
 from shared.contracts.registry import Region
-from shared.ids import named_id
+from shared.core.ids import named_id
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('registry.regions', 7))")
 

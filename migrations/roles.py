@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from migrations.scripts import execute_script
-from shared.db import AUDIT_ROLES, EMPTY_SCOPE, GROUP_ROLES, group_of
-from shared.settings import SERVICES, Service, login_of
+from shared.core.settings import SERVICES, Service, login_of
+from shared.database.engine import AUDIT_ROLES, EMPTY_SCOPE, GROUP_ROLES, group_of
 
 # Names and passwords are quoted by the server itself. Only a superuser, or who was granted it, may set a parameter for
 # another role; without that the processes' own connections begin with the empty scope.

@@ -17,16 +17,16 @@ from fastapi import FastAPI
 import migrations
 from deploy import keys
 from services.gateway.edge.own_tokens import Issuer
-from shared import clock
-from shared.actors import Actor, Role
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
+from shared.core.settings import SERVICES, Service, Settings
 from shared.feed.reader import Reader
-from shared.house import House, owners_read_by
-from shared.ids import new_id
-from shared.jobs import run_open_jobs
-from shared.regions import range_of
-from shared.retention.use_cases import purge_all
-from shared.settings import SERVICES, Service, Settings
-from shared.worker import Worker
+from shared.governance.retention.use_cases import purge_all
+from shared.jobs.queue import run_open_jobs
+from shared.runtime.context import House, owners_read_by
+from shared.runtime.worker import Worker
 from tests.documented import Documented
 
 TEMPLATE = "fangxian"

@@ -17,13 +17,13 @@ from deploy.feed import installed
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
 from deploy.up import Installation, Options
-from shared import clock
 from shared.audit.canonical import ENTRY_FIELDS, EXPORT, beginning, canonical, entry_of, head_of
 from shared.audit.kinds import Kind
 from shared.audit.signing import key_of, signed
-from shared.clock import start_of
-from shared.settings import SERVICES, Service
-from shared.tokens import Signer
+from shared.core import clock
+from shared.core.clock import start_of
+from shared.core.settings import SERVICES, Service
+from shared.crypto.tokens import Signer
 
 T = TypeVar("T")
 

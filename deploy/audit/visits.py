@@ -8,7 +8,7 @@ import asyncpg
 
 from deploy.audit.verify_visits import EVER, EXPORT, entries_in, removed_before, seal_in
 from shared.audit.canonical import canonical, said
-from shared.clock import start_of
+from shared.core.clock import start_of
 
 FIELDS = (
     "at",

@@ -20,8 +20,8 @@ from deploy.demo.laboratory import BOXES
 from deploy.demo.parties import Parties, Party
 from deploy.demo.population import TOWNSHIP
 from deploy.demo.world import LABORATORY, at_once
-from shared.ids import new_id
-from shared.settings import Service
+from shared.core.ids import new_id
+from shared.core.settings import Service
 
 CAMPAIGNS, ROLLS, SAMPLES, SEALS = (f"/testing/v1/{name}" for name in ("campaigns", "rolls", "samples", "seals"))
 POOL = 10

@@ -14,10 +14,10 @@ import httpx
 import msgspec
 import uvloop
 
-from shared.actors import system
+from shared.core.actors import system
+from shared.crypto.tokens import Signer
 from shared.feed.reader import BATCH
 from shared.feed.routes import MORE, NEXT
-from shared.tokens import Signer
 
 TABLES = """
     DROP TABLE IF EXISTS bench.facts, bench.cursor;

@@ -24,7 +24,7 @@ from deploy.bench.cores import Cores
 from deploy.bench.generator import request
 from deploy.children import listen, serve
 from deploy.embedded.server import die_with_parent
-from shared.app import collect_rarely
+from shared.runtime.app import collect_rarely
 
 REQUEST = request("GET", "/")
 EMPTY: list[Message] = [

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from deploy.demo.parties import Parties
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
 
 TIMES = 10
 AGAIN_SECONDS = 6.0

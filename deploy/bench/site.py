@@ -21,11 +21,11 @@ from deploy.feed import installed
 from deploy.trouble import Trouble
 from deploy.up import Installation, options
 from services.gateway.edge.own_tokens import Issuer
-from shared.actors import Actor, Role
-from shared.house import House
-from shared.regions import range_of
-from shared.settings import SERVICES, Service
-from shared.tokens import Signer
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
+from shared.core.settings import SERVICES, Service
+from shared.crypto.tokens import Signer
+from shared.runtime.context import House
 
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",

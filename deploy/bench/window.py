@@ -15,9 +15,9 @@ from deploy.demo.population import TOWNSHIP
 from services.gateway.codes.policy import Colour
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Subject, issue
-from shared.actors import Actor, Role
-from shared.ids import new_id
-from shared.regions import range_of
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
 
 POINTS = "/gateway/v1/service-points"
 VERIFICATIONS = "/gateway/v1/verifications"

@@ -10,7 +10,7 @@ from deploy.trouble import Trouble
 
 if TYPE_CHECKING:
     from deploy.up import Installation
-    from shared.settings import Service
+    from shared.core.settings import Service
 
 Data = Annotated[
     Path | None,
@@ -26,7 +26,7 @@ Data = Annotated[
 
 def service_named(name: str) -> "Service":
     """Return the service with this name. Raises Trouble if there is none."""
-    from shared.settings import SERVICES
+    from shared.core.settings import SERVICES
 
     for service in SERVICES:
         if service == name:

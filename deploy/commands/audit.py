@@ -43,7 +43,7 @@ def audit_export(
     """
     from deploy.audit import export
     from deploy.up import options
-    from shared.settings import SERVICES
+    from shared.core.settings import SERVICES
 
     services = SERVICES if service is None else [service_named(service)]
     if visits is not None and "gateway" not in services:

@@ -12,7 +12,7 @@ from deploy.demo.parties import Party
 from deploy.demo.plan import PlannedTube
 from deploy.demo.progress import Bar
 from deploy.demo.world import LABORATORY, World
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 SAMPLES = "/testing/v1/samples"
 SEALS = "/testing/v1/seals"

@@ -27,7 +27,7 @@ from deploy.demo.receiver import Municipality, SampleService, serving
 from deploy.demo.table import Checks, show, stopwatch
 from deploy.demo.world import LABORATORY, World
 from deploy.memory import METHOD
-from shared import clock
+from shared.core import clock
 
 MEGABYTE = 1024**2
 PLAIN_WIDTH = 140

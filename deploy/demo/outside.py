@@ -12,7 +12,7 @@ from deploy.demo.pool import orders_expected
 from deploy.demo.population import TOWNSHIP
 from deploy.demo.receiver import Municipality
 from deploy.demo.world import DESK, World
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 WEBHOOKS = "/gateway/v1/webhooks"
 OF_THE_TOWNSHIP = ("observation.order.v1", "observation.referral.v1", "testing.campaign.v1", "testing.retest.v1")

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import msgspec
 
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 TIMEOUT_SECONDS = 60
 ATTEMPTS = 6

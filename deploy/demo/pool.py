@@ -9,7 +9,7 @@ from typing import Any
 from deploy.demo import laboratory
 from deploy.demo.devices import Record, Tally, seal, seal_of, send
 from deploy.demo.world import World
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 CODE = "/gateway/v1/code"
 YELLOW_WITHIN_SECONDS = 1.0

@@ -25,7 +25,7 @@ from typing import Generic, Self, TypeVar
 from deploy.demo.names import FEMALE, MALE, SURNAMES
 from services.registry.imports.columns import COLUMNS
 from services.registry.residents.identity import DEMONSTRATION_PROVINCE, Sex, age_on, birthday, check_digit
-from shared.regions import Level, level_of
+from shared.core.regions import Level, level_of
 
 TOWNSHIP = "350582005"
 TOWNSHIP_NAME = "晋江市新塘街道"

@@ -9,7 +9,7 @@ from deploy.demo.parties import Party, Refused
 from deploy.demo.pool import CODE
 from deploy.demo.receiver import SampleService
 from deploy.demo.world import World
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 POINTS = "/gateway/v1/service-points"
 VERIFICATIONS = "/gateway/v1/verifications"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from deploy import status, variables
 from deploy.doctor.finding import Finding, Target
 from deploy.trouble import Trouble
-from shared import tracing
-from shared.settings import Settings
+from shared.core.settings import Settings
+from shared.observability import tracing
 
 
 def settings(target: Target) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from deploy.doctor.finding import Finding, Target
 from deploy.embedded import home, postgres, valkey
 from deploy.own_servers import check_redis, place_of
 from deploy.trouble import Trouble
-from shared.settings import LOCK_CONNECTIONS, SERVICES, Settings
+from shared.core.settings import LOCK_CONNECTIONS, SERVICES, Settings
 
 if TYPE_CHECKING:
     from deploy.feed import Lag

@@ -14,10 +14,10 @@ from deploy.sunset import report
 from deploy.sunset.destruction import Destruction
 from deploy.trouble import Trouble
 from deploy.up import Options
-from shared import clock
 from shared.audit.kinds import Kind
-from shared.settings import SERVICES
-from shared.tokens import Signer
+from shared.core import clock
+from shared.core.settings import SERVICES
+from shared.crypto.tokens import Signer
 
 RECORD_IN_AUDIT = """
     INSERT INTO {s}.audit (

@@ -13,7 +13,7 @@ from deploy import feed, key_versions
 from deploy.rotation import DESTROY_DATA_KEYS, FOLLOWED_SECONDS, SELECT_LIVE_KEYS, Rotation
 from deploy.sunset.scope import GOES, STAYS
 from deploy.trouble import Trouble
-from shared.settings import SERVICES, Service
+from shared.core.settings import SERVICES, Service
 
 BLOCKS = 500
 """Pages of a table for one transaction: about ten thousand rows."""

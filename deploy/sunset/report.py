@@ -8,8 +8,8 @@ from typing import Any
 from deploy.sunset.scope import STAYS, WHY_ZH
 from shared.audit.canonical import canonical, said
 from shared.audit.signing import key_of, signed
-from shared.settings import SERVICES, Service
-from shared.tokens import Signer
+from shared.core.settings import SERVICES, Service
+from shared.crypto.tokens import Signer
 
 FORMAT = "fangxian-sunset-1"
 Counts = Mapping[Service, Mapping[str, int]]

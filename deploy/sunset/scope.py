@@ -6,7 +6,7 @@ follows the references between the tables. `{s}` is the schema.
 
 from collections.abc import Mapping
 
-from shared.settings import Service
+from shared.core.settings import Service
 
 NOTHING = "false"
 AFTER_THE_FLOOR = "(one.epoch, one.xid, one.seq) > (SELECT epoch, xid, seq FROM {s}.feed_floor)"

@@ -37,11 +37,11 @@ from services.gateway.verifications import routes as visits
 from services.gateway.verifications.use_cases import snapshot_of_fevers
 from services.gateway.webhooks import routes as webhooks
 from services.gateway.worker import WORKER
-from shared.app import Api, build
 from shared.contracts.gateway import Code, DoorFever, Message, Party
+from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
-from shared.house import House
-from shared.settings import Settings
+from shared.runtime.app import Api, build
+from shared.runtime.context import House
 
 API = Api(
     title="Fangxian gateway",

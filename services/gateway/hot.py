@@ -15,11 +15,11 @@ from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes, codes_over
 from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.endpoint import VerificationEndpoint
-from shared import clock
-from shared.actors import DatabaseRole
-from shared.db import group_of, session_settings
-from shared.house import House
-from shared.settings import Settings
+from shared.core import clock
+from shared.core.actors import DatabaseRole
+from shared.core.settings import Settings
+from shared.database.engine import group_of, session_settings
+from shared.runtime.context import House
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from services.gateway.guardianships.reactions import follow_proxies
 from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_application, run_trial
 from services.gateway.verifications.seals import SEAL_SECONDS, seal_visits
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
-from shared.retention.reactions import follow_legal_holds
-from shared.retention.use_cases import Purge
-from shared.settings import Settings
-from shared.worker import Tick, Watch, Worker
-from shared.worker import run as run_worker
+from shared.core.settings import Settings
+from shared.governance.retention.reactions import follow_legal_holds
+from shared.governance.retention.use_cases import Purge
+from shared.runtime.worker import Tick, Watch, Worker
+from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
     reactions=[

@@ -12,11 +12,11 @@ from services.observation.protocols.use_cases import PROTOCOL
 from services.observation.referrals import routes as referrals
 from services.observation.referrals.tables import ReferralRow
 from services.observation.worker import WORKER
-from shared.app import Api, build
 from shared.contracts.observation import Order, Referral
+from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
-from shared.house import House
-from shared.settings import Settings
+from shared.runtime.app import Api, build
+from shared.runtime.context import House
 
 API = Api(
     title="Fangxian observation",

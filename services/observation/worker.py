@@ -6,11 +6,11 @@ from services.observation.messages.reactions import follow_messages
 from services.observation.people.reactions import follow_residents, follow_tubes
 from services.observation.referrals.reactions import follow_door_fevers
 from services.observation.referrals.use_cases import mark_overdue
-from shared.retention.reactions import follow_legal_holds
-from shared.retention.use_cases import Purge
-from shared.settings import Settings
-from shared.worker import Tick, Worker
-from shared.worker import run as run_worker
+from shared.core.settings import Settings
+from shared.governance.retention.reactions import follow_legal_holds
+from shared.governance.retention.use_cases import Purge
+from shared.runtime.worker import Tick, Worker
+from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
     reactions=[follow_legal_holds, follow_residents, follow_tubes, follow_messages, follow_door_fevers],

@@ -14,11 +14,11 @@ from services.registry.regions import routes as regions
 from services.registry.regions.tables import RegionRow
 from services.registry.residents import routes as residents
 from services.registry.residents.tables import ResidentRow
-from shared.app import Api, build
 from shared.contracts.registry import LegalHold, Proxy, Region, Resident
+from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
-from shared.house import House
-from shared.settings import Settings
+from shared.runtime.app import Api, build
+from shared.runtime.context import House
 
 API = Api(
     title="Fangxian registry",

@@ -2,18 +2,18 @@
 
 from sqlalchemy.orm import DeclarativeBase
 
-from shared import db
-from shared.house_tables import add_house_tables
+from shared.database import rows
+from shared.database.common_tables import add_house_tables
 
 
 class Base(DeclarativeBase):
     """All tables of the schema `registry`."""
 
-    metadata = db.metadata_of("registry")
-    type_annotation_map = db.TYPES
+    metadata = rows.metadata_of("registry")
+    type_annotation_map = rows.TYPES
 
 
-class Row(db.Row, Base):
+class Row(rows.Row, Base):
     """A table with id, sequence number, version and region."""
 
     __abstract__ = True

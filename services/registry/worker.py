@@ -8,10 +8,10 @@ from services.registry.residents.birthdays import follow_birthdays
 from services.registry.residents.reindexing import KIND as REINDEX
 from services.registry.residents.reindexing import reindex
 from services.registry.residents.transfers import settle_requests
-from shared.retention.use_cases import Purge
-from shared.settings import Settings
-from shared.worker import Tick, Worker
-from shared.worker import run as run_worker
+from shared.core.settings import Settings
+from shared.governance.retention.use_cases import Purge
+from shared.runtime.worker import Tick, Worker
+from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
     jobs={IMPORT: take_file, REINDEX: reindex},

@@ -13,11 +13,11 @@ from services.testing.retests.tables import RetestRow
 from services.testing.tubes import routes as tubes
 from services.testing.tubes.said import tubes_after
 from services.testing.worker import WORKER
-from shared.app import Api, build
 from shared.contracts.testing import Campaign, Retest, Tube
+from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
-from shared.house import House
-from shared.settings import Settings
+from shared.runtime.app import Api, build
+from shared.runtime.context import House
 
 API = Api(
     title="Fangxian testing",

@@ -17,9 +17,9 @@ import httpx
 import structlog
 from fastapi import Depends, Request
 
-from shared.code_tokens import BadToken, Fault, Genuine, genuine
-from shared.house import House
+from shared.crypto.code_tokens import BadToken, Fault, Genuine, genuine
 from shared.problems import Unavailable
+from shared.runtime.context import House
 
 WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
 FRESH_SECONDS = 60.0

@@ -1,7 +1,7 @@
 """The caller's scope as a parameter for statements that run unscoped."""
 
-from shared.actors import Actor
-from shared.regions import OUTSIDE, Range, range_of
+from shared.core.actors import Actor
+from shared.core.regions import OUTSIDE, Range, range_of
 
 
 def within(actor: Actor, region: str | None) -> Range:

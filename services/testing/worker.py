@@ -4,11 +4,11 @@ from sqlalchemy import func
 
 from services.testing.laboratories.reactions import follow_parties
 from services.testing.people.reactions import follow_orders, follow_residents
-from shared.retention.reactions import follow_legal_holds
-from shared.retention.use_cases import Purge
-from shared.settings import Settings
-from shared.worker import Worker
-from shared.worker import run as run_worker
+from shared.core.settings import Settings
+from shared.governance.retention.reactions import follow_legal_holds
+from shared.governance.retention.use_cases import Purge
+from shared.runtime.worker import Worker
+from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
     reactions=[follow_legal_holds, follow_residents, follow_orders, follow_parties],

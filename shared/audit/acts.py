@@ -7,10 +7,10 @@ service declares its own in the `acts.py` beside its `app.py`. A test finds oper
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.core.settings import SERVICES
 from shared.problems import Language, Text
-from shared.settings import SERVICES
 
 
 class Act(NamedTuple):

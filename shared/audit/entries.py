@@ -9,11 +9,11 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared.actors import Actor, Role
 from shared.audit.trail import Act, Trail
-from shared.bulk import literal
-from shared.ids import in_order
-from shared.regions import EVERYTHING, NOTHING
+from shared.core.actors import Actor, Role
+from shared.core.ids import in_order
+from shared.core.regions import EVERYTHING, NOTHING
+from shared.database.bulk import literal
 
 INSERT_ENTRY = """
     INSERT INTO audit (

@@ -10,8 +10,8 @@ from shared.audit.canonical import head_of
 from shared.audit.sealer import end_of
 from shared.audit.signing import key_of, signed
 from shared.contracts.resource import Said
-from shared.tokens import Signer
-from shared.work import Work
+from shared.crypto.tokens import Signer
+from shared.database.unit_of_work import Work
 
 EXAMPLE: dict[str, str | int] = {
     "format": "fangxian-audit-head-1",

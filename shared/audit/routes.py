@@ -6,17 +6,17 @@ from uuid import UUID
 
 from fastapi import Header, Query
 
-from shared.actors import Role
 from shared.audit import search as use_cases
 from shared.audit.heads import Head, head_now
 from shared.audit.kinds import Kind
 from shared.audit.schemas import AuditEntry, LookedAt
 from shared.audit.search import AuditFilter, place_of
 from shared.contracts.times import Instant
+from shared.core.actors import Role
+from shared.core.settings import Service
+from shared.database.paging import MOST_PER_PAGE, InvalidCursor, Listed
 from shared.http.router import Router, Work
 from shared.problems import language_of
-from shared.settings import Service
-from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 HEADS = "/internal/audit/heads"
 

@@ -13,14 +13,14 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
-from shared import telemetry
 from shared.audit.canonical import ENTRY_FIELDS, beginning, chained, entry_of
-from shared.clock import day_of
-from shared.db import group_of
+from shared.core.clock import day_of
+from shared.core.ids import named_id
+from shared.database.engine import group_of
+from shared.database.unit_of_work import Work, scalar
 from shared.feed.log import Cursor, horizon
-from shared.house import House
-from shared.ids import named_id
-from shared.work import Work, scalar
+from shared.observability import telemetry
+from shared.runtime.context import House
 
 AT_ONCE = 1_000
 LONGEST_TRANSACTION = timedelta(days=1)

@@ -26,10 +26,11 @@ from shared.audit.acts import act_of, organisation_in_words, purpose_in_words, r
 from shared.audit.canonical import ENTRY_FIELDS
 from shared.audit.kinds import Kind
 from shared.audit.schemas import MOST_SUBJECTS, AuditEntry, LookedAt
-from shared.db import group_of
+from shared.core.regions import NOTHING
+from shared.database.engine import group_of
+from shared.database.paging import InvalidCursor, Listed
+from shared.database.unit_of_work import Work
 from shared.problems import Language
-from shared.regions import NOTHING
-from shared.work import InvalidCursor, Listed, Work
 
 AUDIT = table(
     "audit",

@@ -6,7 +6,7 @@ from typing import Any, cast
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.audit.canonical import canonical
-from shared.tokens import Signer
+from shared.crypto.tokens import Signer
 
 
 def key_of(signer: Signer) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import UUID
 
-from shared.db import REGION
+from shared.database.rows import REGION
 from shared.feed.tables import Xid8
 
 

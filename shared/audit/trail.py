@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.actors import Actor
 from shared.audit.kinds import Kind
+from shared.core.actors import Actor
 
 
 class Act(NamedTuple):

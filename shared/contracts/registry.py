@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.resource import Resource
-from shared.regions import Level
+from shared.core.regions import Level
 
 TagKind = Literal["pregnant", "dependent", "child", "elder"]
 

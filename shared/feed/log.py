@@ -13,9 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from shared import straight
-from shared.bulk import literal
 from shared.contracts.resource import Resource
+from shared.database import raw_sql
+from shared.database.bulk import literal
 
 LANES = ("urgent", "normal")
 MOST_ENTRIES = 2_000
@@ -89,7 +89,7 @@ async def write(session: AsyncSession, entries: Iterable[Entry]) -> None:
     last = {(entry.type, entry.subject): entry for entry in entries}.values()
     if last:
         columns = dict(zip(Entry._fields, map(literal, zip(*last, strict=True)), strict=True))
-        await straight.run(await straight.connection_of(session), INSERT_ENTRIES, columns)
+        await raw_sql.run(await raw_sql.connection_of(session), INSERT_ENTRIES, columns)
 
 
 SELECT_HORIZON = text("""
@@ -100,7 +100,7 @@ SELECT_HORIZON = text("""
 
 async def horizon(session: AsyncSession) -> Cursor:
     """Return the position up to which the log is complete. No entry will appear at or before it later."""
-    (row,) = await straight.rows(await straight.connection_of(session), SELECT_HORIZON, {})
+    (row,) = await raw_sql.rows(await raw_sql.connection_of(session), SELECT_HORIZON, {})
     return Cursor(row["epoch"], row["xid"], 0)
 
 
@@ -154,13 +154,13 @@ class Page(NamedTuple):
 async def read(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str], limit: int) -> Page:
     """Read the entries after a cursor, up to the horizon."""
     upto = await horizon(session)
-    connection = await straight.connection_of(session)
+    connection = await raw_sql.connection_of(session)
     bounds = {"upto_epoch": upto.epoch, "upto_xid": str(upto.xid), "limit": limit + 1}
-    rows = await straight.rows(connection, SELECT_ENTRIES_OF_LANE[lane], _place(after, types) | bounds)
+    rows = await raw_sql.rows(connection, SELECT_ENTRIES_OF_LANE[lane], _place(after, types) | bounds)
     if len(rows) > limit:
         return Page(rows[:limit], place_of(rows[limit - 1]), more=True)
     following = max(after, upto)
-    (left,) = await straight.rows(connection, SELECT_HAS_MORE_IN_LANE[lane], _place(following, types))
+    (left,) = await raw_sql.rows(connection, SELECT_HAS_MORE_IN_LANE[lane], _place(following, types))
     return Page(rows, following, waits=left["waits"])
 
 
@@ -200,5 +200,5 @@ SELECT_FLOOR = text("SELECT epoch, xid::text::bigint AS xid, seq FROM feed_floor
 
 async def floor(session: AsyncSession) -> Cursor | None:
     """Return the position of the last entry that retention has dropped, or None."""
-    rows = await straight.rows(await straight.connection_of(session), SELECT_FLOOR, {})
+    rows = await raw_sql.rows(await raw_sql.connection_of(session), SELECT_FLOOR, {})
     return place_of(rows[0]) if rows else None

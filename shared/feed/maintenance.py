@@ -8,13 +8,13 @@ from datetime import timedelta
 import httpx
 from sqlalchemy import text
 
-from shared import telemetry
 from shared.audit import sealer
 from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
-from shared.house import House, owners_read_by
 from shared.http import idempotency
+from shared.observability import telemetry
 from shared.problems import Problem
+from shared.runtime.context import House, owners_read_by
 
 KEEP_PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 

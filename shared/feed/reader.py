@@ -6,9 +6,8 @@ failures are retried. The result is the same for every order and every repetitio
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,17 +20,17 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from shared import tracing
-from shared.actors import system
-from shared.bulk import literal
 from shared.contracts.resource import RESOURCES, R, owner_of, read_all
+from shared.core.actors import system
+from shared.core.settings import Service
+from shared.database.bulk import literal
+from shared.database.locks import alone
+from shared.database.unit_of_work import Work, scalar
 from shared.feed import log
 from shared.feed.routes import MORE, NEXT, WAITS
-from shared.house import House
 from shared.http.failures import is_transient
-from shared.ids import named_id
-from shared.settings import Service
-from shared.work import Work, scalar
+from shared.observability import tracing
+from shared.runtime.context import House
 
 logger = structlog.get_logger()
 
@@ -384,21 +383,3 @@ def newest(events: Iterable[Incoming]) -> list[Incoming]:
         if known is None or known.version < event.version:
             latest[event.type, event.subject] = event
     return list(latest.values())
-
-
-@contextlib.asynccontextmanager
-async def alone(house: House, name: str) -> AsyncIterator[bool]:
-    """Try to take a named advisory lock for the block. Yield False if another session holds it.
-
-    PostgreSQL releases the lock if the process dies.
-    """
-    key = named_id("lock", f"{house.settings.service}:{name}").int % 2**63
-    async with house.engine.connect() as connection:
-        connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
-        is_locked = (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})).scalar_one()
-        try:
-            yield bool(is_locked)
-        finally:
-            if is_locked:
-                with contextlib.suppress(Exception):
-                    await asyncio.shield(connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key}))

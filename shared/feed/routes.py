@@ -8,13 +8,13 @@ import msgspec
 from fastapi import Query, Response
 from sqlalchemy.engine import RowMapping
 
-from shared.actors import Role
 from shared.contracts.resource import Resource, owner_of
+from shared.core.actors import Role
+from shared.database.paging import InvalidCursor
+from shared.database.unit_of_work import Work as AnyWork
 from shared.feed import log
 from shared.http.router import Router, Work
 from shared.problems import Problem, Text
-from shared.work import InvalidCursor
-from shared.work import Work as AnyWork
 
 Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource | log.Written]]]
 """Returns the current state of the subjects after an id, in id order, up to a limit."""

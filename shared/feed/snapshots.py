@@ -7,8 +7,8 @@ from uuid import UUID
 from sqlalchemy import select
 
 from shared.contracts.resource import Resource
+from shared.database.unit_of_work import Work
 from shared.feed.routes import Snapshot
-from shared.work import Work
 
 
 def rows_of(kind: Any) -> Snapshot:

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSON, UUID
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class Xid8(UserDefinedType[int]):

@@ -18,11 +18,11 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from shared.crypto.encrypted_files import Spool
 from shared.http import strict_json
 from shared.http.strict_json import Body
 from shared.http.texts import faults_of
 from shared.problems import InvalidInput
-from shared.sealed_files import Spool
 
 M = TypeVar("M", bound=BaseModel)
 Q = TypeVar("Q", bound="QuickBody")

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 
-from shared import tracing
-from shared.actors import Actor
+from shared.core.actors import Actor
+from shared.core.settings import SERVICES, Service, Settings
+from shared.crypto.tokens import Signer
+from shared.observability import tracing
 from shared.problems import UpstreamFailed, UpstreamTimeout
-from shared.settings import SERVICES, Service, Settings
-from shared.tokens import Signer
 
 CONNECT_SECONDS = 1.0
 

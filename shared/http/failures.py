@@ -12,6 +12,7 @@ import httpx
 import redis.exceptions
 import sqlalchemy.exc
 
+from shared.crypto.encryption import CannotOpenError
 from shared.problems import (
     Conflict,
     DataDestroyed,
@@ -26,7 +27,6 @@ from shared.problems import (
     UpstreamTimeout,
     for_constraint,
 )
-from shared.sealing import CannotOpenError
 
 _PASSING = (
     "08",  # connection exceptions

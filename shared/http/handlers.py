@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
-from shared.actors import Actor, Role
+from shared.core.actors import Actor, Role
 from shared.http.failures import account_of, causes, problem_of
 from shared.http.openapi_schemas import tidied
 from shared.http.texts import problem_of_validation

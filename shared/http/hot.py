@@ -17,12 +17,12 @@ from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.core.ids import new_name
 from shared.http import limits
 from shared.http.handlers import respond
 from shared.http.heads import Heads
 from shared.http.route import Route, check_declared
 from shared.http.router import Router
-from shared.ids import new_name
 from shared.problems import PayloadTooLarge, Problem, UpstreamTimeout
 
 JSON = b"application/json"

@@ -13,9 +13,9 @@ import msgspec
 from fastapi import Response
 from sqlalchemy import text
 
-from shared.ids import named_id
+from shared.core.ids import named_id
+from shared.database.unit_of_work import Work
 from shared.problems import KeyReused, Problem, Text
-from shared.work import Work
 
 KEPT_HEADERS = ("content-type", "location", "etag")
 

@@ -18,10 +18,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
+from shared.core.ids import new_name
+from shared.core.settings import SERVICES
 from shared.http.failures import account_of
 from shared.http.handlers import BrokenOff, has_left, respond
-from shared.ids import new_name
-from shared.preconditions import is_known
+from shared.http.preconditions import is_known
 from shared.problems import (
     MEDIA_TYPE,
     HeadersTooLarge,
@@ -33,7 +34,6 @@ from shared.problems import (
     UpstreamTimeout,
     UrlTooLong,
 )
-from shared.settings import SERVICES
 
 BODY_BYTES = 1 << 20
 UPLOAD_BYTES = 256 << 20

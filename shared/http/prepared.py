@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.preconditions import is_known
+from shared.http.preconditions import is_known
 
 JSON = "application/json"
 

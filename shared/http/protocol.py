@@ -27,6 +27,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from shared.core.ids import new_name
 from shared.http import limits
 from shared.http.alarm import Alarm
 from shared.http.framing import (
@@ -42,7 +43,6 @@ from shared.http.framing import (
 from shared.http.handlers import respond
 from shared.http.hot import Answer, App, Exchange, Head, Surrounded
 from shared.http.inline import Running, Turn
-from shared.ids import new_name
 from shared.problems import HeadersTooLarge, MalformedRequest, Problem
 
 Headers = tuple[tuple[bytes, bytes], ...]

@@ -23,13 +23,13 @@ from starlette.datastructures import FormData
 from starlette.routing import Match
 from starlette.types import Scope
 
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
-from shared.house import House
+from shared.core.actors import Actor, Role
 from shared.http import idempotency
 from shared.http.bodies import StrictRequest
 from shared.http.failures import problem_of
 from shared.problems import Fault, Forbidden, InvalidInput, Problem, Sunset, Text, shown
+from shared.runtime.context import House
 
 Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]
 """A context around a request's transaction. It can use the caller (`request.state.actor`) and the body."""

@@ -9,15 +9,16 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 
-from shared import work as works
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
-from shared.house import House
+from shared.core.actors import Actor, Role
+from shared.database import paging
+from shared.database import unit_of_work as works
+from shared.governance.sunset.rules import stays_open
 from shared.http import idempotency
 from shared.http.bodies import strictly
 from shared.http.openapi import MUST
+from shared.http.preconditions import IfMatchMalformed
 from shared.http.route import Before, Contract, Route
-from shared.preconditions import IfMatchMalformed
 from shared.problems import (
     Forbidden,
     HeadersTooLarge,
@@ -44,7 +45,7 @@ from shared.problems import (
     openapi_headers,
     openapi_responses,
 )
-from shared.sunset.rules import stays_open
+from shared.runtime.context import House
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 ALWAYS: tuple[type[Problem], ...] = (
@@ -181,7 +182,7 @@ def _problems(
     problems = {*raises, *ALWAYS}
     annotations = [parameter.annotation for parameter in inspect.signature(endpoint).parameters.values()]
     if PageAsked in annotations or CursorAsked in annotations:
-        problems.add(works.InvalidCursor)
+        problems.add(paging.InvalidCursor)
     if IfMatch in annotations or IfMatchRequired in annotations:
         problems.update((VersionMismatch, IfMatchMalformed))
     if IfMatchRequired in annotations:
@@ -269,14 +270,14 @@ def cursor_query(pattern: str) -> Any:
     )
 
 
-CursorAsked: TypeAlias = Annotated[str | None, cursor_query(works.CURSOR)]
+CursorAsked: TypeAlias = Annotated[str | None, cursor_query(paging.CURSOR)]
 
 
 async def _page(
     cursor: CursorAsked = None,
-    limit: Annotated[int, Query(ge=1, le=works.MOST_PER_PAGE, description="Maximum number of items per page.")] = 50,
-) -> works.Page:
-    return works.Page(after=works.place_of(cursor), limit=limit)
+    limit: Annotated[int, Query(ge=1, le=paging.MOST_PER_PAGE, description="Maximum number of items per page.")] = 50,
+) -> paging.Page:
+    return paging.Page(after=paging.place_of(cursor), limit=limit)
 
 
 Work: TypeAlias = Annotated[works.Work, Depends(_work)]
@@ -288,7 +289,7 @@ Caller: TypeAlias = Annotated[Actor, Depends(_actor)]
 TheHouse: TypeAlias = Annotated[House, Depends(_house)]
 """The process, for the few routes that call another service."""
 
-PageAsked: TypeAlias = Annotated[works.Page, Depends(_page)]
+PageAsked: TypeAlias = Annotated[paging.Page, Depends(_page)]
 """The requested page of a list."""
 
 

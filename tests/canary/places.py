@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
 from tests.canary.needles import LONGEST, Finding, search
 from tests.faults.site import Site
 

@@ -19,7 +19,7 @@ import openpyxl
 from deploy import feed
 from deploy.demo.population import TOWNSHIP
 from deploy.up import options
-from shared.ids import new_id
+from shared.core.ids import new_id
 from tests.canary.needles import ADDRESS, NAME, NEW_PHONE, NUMBER, OTHER_NUMBER, PHONE
 from tests.faults.check import CODES, OWNED
 from tests.faults.parties import Line, post_signed

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from deploy import data as directories
-from shared.otel import BareExporter
+from shared.observability.otel import BareExporter
 from tests.canary import places
 from tests.canary.needles import ADDRESS, ALL, NAME, NUMBER, PHONE, STREET, VALUES, forms, search
 from tests.canary.story import TOLD, Story

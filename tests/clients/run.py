@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from deploy.demo import installation  # noqa: E402 - a script, run from anywhere
-from shared.settings import SERVICES  # noqa: E402
+from shared.core.settings import SERVICES  # noqa: E402
 
 SETTINGS = {"FANGXIAN_DEMONSTRATION_IDS": "true"}
 PYTHON = {"openapi-python-client": "0.29.1", "httpx": "0.28.1", "attrs": "26.1.0"}

@@ -16,7 +16,7 @@ from services.registry.residents.identity import (
     check_resident_id,
     normalise_phone,
 )
-from shared.regions import level_of, parent_of
+from shared.core.regions import level_of, parent_of
 
 TODAY = date(2021, 1, 20)
 

@@ -12,7 +12,7 @@ from deploy import children, status
 from deploy.cli import main_of
 from deploy.processes import Process
 from deploy.up import Installation, Listeners, options, up
-from shared.settings import Settings
+from shared.core.settings import Settings
 
 
 def say(line: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from deploy import administration
 from deploy.trouble import Trouble
-from shared import clock
+from shared.core import clock
 from tests.gateway.signing_in import REDIRECT, outside, set_password
 from tests.gateway.test_clients import ask
 from tests.harness import District

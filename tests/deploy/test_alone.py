@@ -19,8 +19,8 @@ from deploy import embedded, secret_files, status, up
 from deploy.alone import settings_of
 from deploy.own_servers import as_role
 from deploy.trouble import Trouble
-from shared.db import engine_of
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
+from shared.database.engine import engine_of
 from tests.deploy.starting import PATIENCE, ROOT, a_place, a_port, clean_environment, until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

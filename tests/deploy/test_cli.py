@@ -20,7 +20,7 @@ from deploy.commands.clients import A_ROLE
 from deploy.logs import Journal, LogFile
 from deploy.trouble import Trouble
 from services.gateway.clients.schemas import ROLES
-from shared.settings import Settings
+from shared.core.settings import Settings
 from tests.deploy.starting import ROOT, Started, until
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -20,7 +20,7 @@ from deploy.cli import app
 from deploy.doctor import database as checks
 from deploy.doctor.finding import Finding
 from deploy.up import Installation, Options
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
 from tests.harness import Database
 
 Examine = Callable[[], dict[str, Finding]]

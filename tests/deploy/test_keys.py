@@ -18,9 +18,9 @@ from deploy import key_versions, keys, secret_files
 from deploy.trouble import Trouble
 from services.gateway.edge.own_tokens import Issuer
 from services.gateway.tokens.keys import Keys
-from shared.actors import Actor, Role, system
-from shared.settings import SERVICES
-from shared.tokens import Signer
+from shared.core.actors import Actor, Role, system
+from shared.core.settings import SERVICES
+from shared.crypto.tokens import Signer
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from deploy import alone, children, cli, keys, variables
 from services.gateway.edge import proxy
 from services.gateway.edge.urgency import Urgency, urgency_of
-from shared import app as apps
+from shared.core.settings import SERVICES, Service, Settings
 from shared.http import limits
-from shared.settings import SERVICES, Service, Settings
+from shared.runtime import app as apps
 from tests.deploy.starting import ROOT
 from tests.harness import District
 

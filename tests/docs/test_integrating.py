@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deploy.demo.receiver import serving
-from shared.ids import new_id
+from shared.core.ids import new_id
 from tests import prepared
 
 BLOCK = re.compile(r"^```python integrating\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from deploy.cli import app
 from services.gateway.edge.rates import OPERATIONS
-from shared.settings import SERVICES, Settings
+from shared.core.settings import SERVICES, Settings
 
 FOR_TESTS_ONLY = {"publish", "wake_subscribers", "key_waits"}
 GIVEN_BY_THE_COMMAND = {"service"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploy.demo.population import TOWNSHIP, Person
-from shared.ids import new_id
+from shared.core.ids import new_id
 from tests.faults.acknowledged import Acknowledged
 from tests.faults.parties import Line, Party, Refused, post_signed, token
 from tests.faults.people import POOL_SIZE, Community

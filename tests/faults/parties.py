@@ -11,7 +11,7 @@ import httpx
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 PATIENCE_SECONDS = 240.0
 FIRST_WAIT_SECONDS = 0.05

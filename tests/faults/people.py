@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.demo.plan import needs_home
 from deploy.demo.population import TOWNSHIP, Person, Population
-from shared import clock
+from shared.core import clock
 
 POOL_SIZE = 10
 PEOPLE = 42

@@ -24,7 +24,7 @@ from deploy import data as directories
 from deploy import feed, status
 from deploy.demo import installation
 from deploy.up import options
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
 from tests import prepared
 from tests.deploy.starting import a_port
 

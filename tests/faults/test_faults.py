@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from deploy.demo.population import TOWNSHIP
-from shared.settings import SERVICES
+from shared.core.settings import SERVICES
 from tests.faults.check import Differences
 from tests.faults.site import PROCESSES, installed, until
 from tests.faults.world import World

@@ -14,11 +14,11 @@ import migrations
 from deploy import embedded
 from deploy.embedded.home import find
 from deploy.embedded.programs import postgres_programs
-from shared import sealing
+from shared.core.settings import SERVICES
+from shared.crypto import encryption
 from shared.feed.reader import Reader
-from shared.house import House
 from shared.problems import Unavailable
-from shared.settings import SERVICES
+from shared.runtime.context import House
 from tests.harness import PASSWORDS, Database, District
 from tests.shared.test_feed import drain, held, keep, publish, resident
 
@@ -66,7 +66,7 @@ async def test_feeds_go_on_after_a_restore_into_a_new_cluster(
             assert await held(second) == {one.id: (1, 1) for one in (read, unread, afterwards)}
     finally:
         for house in district.houses.values():
-            sealing.use(house.keyring)
+            encryption.use(house.keyring)
 
 
 def _restore(database: Database, elsewhere: embedded.Servers) -> Database:

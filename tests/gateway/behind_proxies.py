@@ -24,8 +24,8 @@ from services.gateway.points.tables import PointRow
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Key
 from services.gateway.verifications import receipts
-from shared import clock
-from shared.actors import Actor, Role
+from shared.core import clock
+from shared.core.actors import Actor, Role
 from shared.http.protocol import HotProtocol
 from tests.harness import District
 from tests.until import until

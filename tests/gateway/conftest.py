@@ -13,7 +13,7 @@ from deploy import embedded
 from services.gateway.batcher import connector
 from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.rules import outcomes
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.gateway.doors import NOW, POINTS, POLICIES, REGION, TABLES
 from tests.gateway.receivers import Deliverer, Receiver, listening
 from tests.harness import District

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from services.gateway.codes.policy import Colour
-from shared.code_tokens import BadToken, Kind
+from shared.crypto.code_tokens import BadToken, Kind
 
 HEAD = struct.Struct(">4sB16sIBII")
 AFTER = 11 + 64 + 2

@@ -10,7 +10,7 @@ from services.gateway.codes.policy import Colour
 from services.gateway.tokens.rules import Key
 from services.gateway.verifications.door import Scan
 from services.gateway.verifications.rules import PointPolicy, Verdict
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 GREEN, YELLOW, RED = Colour.GREEN, Colour.YELLOW, Colour.RED
 PASS, REGISTER, TURN_BACK = Verdict.PASS, Verdict.REGISTER, Verdict.TURN_BACK

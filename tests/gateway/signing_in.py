@@ -15,9 +15,9 @@ import httpx
 import pyotp
 
 from services.gateway.accounts.rules import digest
-from shared import clock
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 
 REDIRECT = "https://app.example.com/signed-in"

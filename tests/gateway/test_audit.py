@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from deploy.audit import verify_audit
-from shared import clock
-from shared.actors import Actor, Role
 from shared.audit import acts, sealer
 from shared.audit.kinds import Kind
-from shared.ids import new_id
-from shared.regions import range_of
-from shared.settings import SERVICES, Service
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
+from shared.core.settings import SERVICES, Service
 from tests.gateway.test_codes import resident, tell
 from tests.gateway.test_verifications import COMMUNITY, green_person, point, scan
 from tests.harness import XINTANG, District

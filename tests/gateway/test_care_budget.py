@@ -12,11 +12,11 @@ from services.gateway.app import create_app
 from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.rates import Rates
 from services.gateway.edge.urgency import Urgency
-from shared.actors import Actor, Role
-from shared.clock import now
-from shared.ids import new_id
+from shared.core.actors import Actor, Role
+from shared.core.clock import now
+from shared.core.ids import new_id
+from shared.core.regions import range_of
 from shared.problems import TooManyRequests
-from shared.regions import range_of
 from tests.gateway.behind_proxies import Service, opened, serving
 from tests.gateway.signing_in import app, outside, refreshed, signed_in
 from tests.gateway.test_codes import resident, tell

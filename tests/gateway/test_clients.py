@@ -12,9 +12,9 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from services.gateway.clients import rules
 from services.gateway.edge.own_tokens import Issuer
-from shared import clock
-from shared.actors import Actor, Role
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
 from tests.gateway.signing_in import outside, until_refused
 from tests.harness import District
 from tests.until import until

@@ -9,15 +9,15 @@ from uuid import UUID
 import pytest
 
 from services.gateway.codes.use_cases import forget_negatives
-from shared import clock
-from shared.actors import Role
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
 from shared.contracts.resource import Resource
 from shared.contracts.testing import Result, Sample, Tube
-from shared.days import SHANGHAI
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.days import SHANGHAI
+from shared.core.ids import new_id
 from shared.feed.reader import Reader
-from shared.ids import new_id
 from tests.harness import District
 
 GRID = "3505820050010101"

@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 
 from services.gateway.worker import WORKER
+from shared.core.ids import new_id
 from shared.feed.reader import Reader
-from shared.ids import new_id
 from tests.gateway.test_codes import GRID, colours, resident, tell, tube
 from tests.harness import District
 

@@ -15,13 +15,13 @@ import pytest
 from services.gateway.codes import rules
 from services.gateway.codes.use_cases import RENEW_LAST_NEGATIVES, facts_of, policy_now
 from services.gateway.worker import WORKER
-from shared import clock
-from shared.actors import system
-from shared.bulk import literal
 from shared.contracts.testing import Tube
+from shared.core import clock
+from shared.core.actors import system
+from shared.core.ids import in_order, new_id
+from shared.database.bulk import literal
 from shared.feed.reader import Incoming, Reader
 from shared.http.failures import is_transient
-from shared.ids import in_order, new_id
 from tests.gateway.test_codes import resident, tell, tube
 from tests.gateway.test_codes_in_a_rush import WAITING
 from tests.harness import District

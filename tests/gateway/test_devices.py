@@ -18,7 +18,7 @@ from deploy.trouble import Trouble
 from services.gateway.accounts.rules import user_code_lanes
 from services.gateway.issuer.devices import CONSOLE
 from services.gateway.issuer.rules import DEVICE_CODE
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.gateway.signing_in import SECRET, Browser, Person, app, bearer, outside, person, refreshed
 from tests.gateway.test_third_party_client import listening
 from tests.harness import District

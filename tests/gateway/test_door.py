@@ -14,7 +14,7 @@ from services.gateway.codes.rules import Decision, colour_at
 from services.gateway.verifications.door import Door, Scan, Visit, door_over
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
 from services.gateway.verifications.rules import Why, decide, situation, tenths
-from shared.ids import new_id
+from shared.core.ids import new_id
 from shared.problems import Unavailable
 from tests.gateway.doors import (
     GREEN,

@@ -16,10 +16,10 @@ from services.gateway.tokens.rules import Subject, issue
 from services.gateway.verifications import receipts
 from services.gateway.verifications.door import Door, door_over
 from services.gateway.verifications.endpoint import LONGEST_BODY_BYTES, VerificationEndpoint
-from shared.actors import Actor, Role
-from shared.code_tokens import LONGEST
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.crypto.code_tokens import LONGEST
 from shared.http import handlers, limits
-from shared.ids import new_id
 from tests.gateway.doors import (
     GREEN,
     KEY,

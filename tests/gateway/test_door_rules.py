@@ -24,7 +24,7 @@ from services.gateway.verifications.rules import (
     situation,
     tenths,
 )
-from shared.code_tokens import BadToken
+from shared.crypto.code_tokens import BadToken
 from tests.gateway.doors import (
     GREEN,
     KEY,

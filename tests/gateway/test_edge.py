@@ -11,8 +11,8 @@ from joserfc.jwk import OctKey, OKPKey
 
 from services.gateway.edge.own_tokens import AUDIENCE, ISSUER, Issuer
 from services.gateway.edge.paths import is_plain, upstream_path
-from shared import clock
-from shared.actors import Actor, Role
+from shared.core import clock
+from shared.core.actors import Actor, Role
 from shared.problems import Unauthenticated
 from tests.gateway.tokens import bearer, token_of
 from tests.harness import District

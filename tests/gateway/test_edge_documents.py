@@ -14,9 +14,9 @@ from services.gateway.edge import pages
 from services.gateway.edge.documents import Documents
 from services.gateway.edge.merging import merge, operations
 from services.gateway.edge.own_tokens import ALGORITHM, Issuer
-from shared.actors import Actor, Role
+from shared.core.actors import Actor, Role
+from shared.core.settings import SERVICES
 from shared.problems import Unavailable
-from shared.settings import SERVICES
 from tests.harness import District
 
 

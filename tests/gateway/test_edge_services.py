@@ -19,10 +19,10 @@ from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.trust import Trust
 from services.gateway.tokens.rules import Key
 from services.gateway.verifications import receipts
-from shared import clock
-from shared.actors import Actor, Role
-from shared.app import build
+from shared.core import clock
+from shared.core.actors import Actor, Role
 from shared.problems import Problem, Unauthenticated, Unavailable
+from shared.runtime.app import build
 from tests.harness import District
 
 KEY, OTHER_KEY = Key(bytes(32)), Key(bytes([1] * 32))

@@ -14,9 +14,9 @@ import pytest
 from services.gateway.app import create_app
 from services.gateway.edge.forward_auth import slug_of
 from services.gateway.points import protecting
-from shared.actors import Role
-from shared.db import engine_of
-from shared.house import House
+from shared.core.actors import Role
+from shared.database.engine import engine_of
+from shared.runtime.context import House
 from tests.gateway.behind_proxies import EXPECTED, opened, shown_by
 from tests.harness import District
 from tests.until import until

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from services.gateway.grants import rules
-from shared import clock
-from shared.actors import Role
+from shared.core import clock
+from shared.core.actors import Role
 from tests.gateway.signing_in import (
     ORGANISATION,
     REGIONS,

@@ -26,11 +26,11 @@ from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.rates import Often, Rates
 from services.gateway.edge.shedding import MOST_WAITING, Shedder
 from services.gateway.edge.urgency import Urgency, urgency_of
-from shared.actors import Actor, Role
-from shared.app import bearer
-from shared.ids import new_id
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
 from shared.problems import TooManyRequests, Unavailable
-from shared.regions import range_of
+from shared.runtime.app import bearer
 from tests.harness import District
 from tests.until import until
 

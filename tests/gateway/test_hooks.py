@@ -11,9 +11,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from services.gateway.messages import rules
-from shared import clock
-from shared.actors import Role
 from shared.contracts.gateway import Message
+from shared.core import clock
+from shared.core.actors import Role
 from tests.harness import District
 
 HOOK = "/gateway/v1/hooks/desk_120"

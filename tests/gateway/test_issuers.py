@@ -14,10 +14,10 @@ from joserfc.jwk import OctKey, OKPKey, RSAKey
 
 from services.gateway.edge.own_tokens import Issuer
 from services.gateway.edge.trust import ForeignIssuer, Trust
-from shared import clock
-from shared.actors import Actor, Role
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.settings import TrustedIssuer
 from shared.problems import Problem, Unauthenticated, Unavailable
-from shared.settings import TrustedIssuer
 from tests.harness import District
 
 CITY = "https://sso.jinjiang.example"

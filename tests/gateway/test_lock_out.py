@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from services.gateway.accounts import rules
 from services.gateway.accounts.passwords import MOST_WAITING
-from shared import clock
+from shared.core import clock
 from tests.gateway.signing_in import Browser, Person, Pkce, app, bearer, outside, person, refreshed, tokens_of
 from tests.harness import District
 from tests.until import until

@@ -19,11 +19,11 @@ from services.gateway.codes.schemas import CodeShown
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import KeptCode, token_of
 from services.gateway.tokens.rules import Key, Subject, issue
-from shared import clock
-from shared.actors import Actor, Role
-from shared.code_tokens import BadToken, Kind
-from shared.ids import new_id
-from shared.key_files import symmetric
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.crypto.code_tokens import BadToken, Kind
+from shared.crypto.key_files import symmetric
 from tests.gateway import device
 from tests.gateway.device import Shown, publics_of
 from tests.gateway.test_codes import resident, tell, tube

@@ -9,9 +9,9 @@ import pytest
 
 from deploy import administration
 from deploy.trouble import Trouble
-from shared import parties
-from shared.actors import Role
+from shared.contracts import parties
 from shared.contracts.gateway import Party
+from shared.core.actors import Role
 from tests.gateway.signing_in import person
 from tests.gateway.test_grants import give
 from tests.gateway.test_verifications import COMMUNITY, point

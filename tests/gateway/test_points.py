@@ -10,8 +10,8 @@ import pytest
 from services.gateway.points.schemas import NewServicePoint
 from services.gateway.points.tables import PointRow, policy_of
 from services.gateway.verifications.rules import ALL_SITUATIONS, Outcome, decide
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.gateway.test_codes import resident, tell
 from tests.gateway.test_verifications import COMMUNITY, POINTS, device, phone, point, red_person, scan
 from tests.harness import District

@@ -11,8 +11,8 @@ import pytest
 from services.gateway.codes.policy import Colour, first
 from services.gateway.codes.rules import Decision
 from services.gateway.policies.rules import tally
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.gateway.test_codes import resident, tell, tube
 from tests.harness import District
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from services.gateway.app import create_app
 from services.gateway.issuer.direct import MiniProgram
 from services.gateway.issuer.rules import RefusedError
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.gateway.signing_in import app, bearer, outside, refreshed
 from tests.gateway.test_lock_out import answer_it, challenge, codes_in
 from tests.harness import District

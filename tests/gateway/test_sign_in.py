@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.gateway.signing_in import (
     ORGANISATION,
     PASSWORD,

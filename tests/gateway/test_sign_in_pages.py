@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.gateway.signing_in import (
     ORGANISATION,
     REDIRECT,

@@ -8,10 +8,10 @@ import pytest
 
 from services.gateway.points.schemas import NewServicePoint
 from services.gateway.points.tables import PointRow
-from shared.actors import Role
-from shared.ids import new_id
-from shared.settings import SERVICES, Service
-from shared.sunset.rules import STAYS_OPEN, stays_open
+from shared.core.actors import Role
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES, Service
+from shared.governance.sunset.rules import STAYS_OPEN, stays_open
 from tests.harness import District
 
 SUNSET = "/gateway/v1/sunset"

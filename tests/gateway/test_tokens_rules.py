@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from services.gateway.codes.policy import Colour
 from services.gateway.tokens.rules import Key, Subject, issue, secrets_of, whose_online
-from shared.code_tokens import LIVE_SECONDS, PREFIX, SKEW_SECONDS, BadToken, Kind
+from shared.crypto.code_tokens import LIVE_SECONDS, PREFIX, SKEW_SECONDS, BadToken, Kind
 from tests.gateway import device
 from tests.gateway.device import publics_of
 

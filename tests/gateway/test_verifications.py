@@ -13,10 +13,10 @@ from services.gateway.codes.policy import Colour
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Subject, issue
 from services.gateway.verifications import receipts
-from shared import clock
-from shared.actors import Role
-from shared.ids import new_id
-from shared.regions import EVERYTHING
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
+from shared.core.regions import EVERYTHING
 from tests.gateway.test_codes import resident, tell, tube
 from tests.harness import District
 

@@ -10,7 +10,7 @@ from deploy.audit import verify_audit, verify_visits
 from services.gateway.verifications import seals
 from services.gateway.verifications.seals import seal_visits
 from shared.audit.heads import public_keys
-from shared.ids import new_id
+from shared.core.ids import new_id
 from tests.gateway.visited import VISIT, batches, exported, seal, today, visit
 from tests.harness import District
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.gateway.webhooks.events import client_of, send
 from services.gateway.webhooks.rules import Kind
-from shared.actors import Role
+from shared.core.actors import Role
 from shared.http.addresses import AddressForbiddenError, Judge, literal, may_be_called
 from tests.harness import District
 

@@ -13,9 +13,9 @@ import pytest
 
 from services.gateway.webhooks import use_cases
 from services.gateway.webhooks.events import Origin
-from shared import clock
-from shared.actors import Role
 from shared.contracts.asyncapi import asyncapi
+from shared.core import clock
+from shared.core.actors import Role
 from tests.gateway.receivers import (
     REGION,
     Deliverer,
@@ -72,8 +72,8 @@ async def test_only_what_was_asked_for_and_only_from_now_on(
 async def test_messages_of_our_own_are_told_too(
     district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver
 ) -> None:
-    from shared import clock
     from shared.contracts.gateway import Message
+    from shared.core import clock
 
     now = clock.now()
     before, after = (

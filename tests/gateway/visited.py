@@ -9,9 +9,9 @@ import asyncpg
 
 from deploy.audit import export, verify_visits, visits
 from services.gateway.verifications.seals import seal_visits
-from shared import clock
 from shared.audit import sealer
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.ids import new_id
 from tests.harness import District
 
 VISIT = """

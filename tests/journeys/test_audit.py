@@ -22,7 +22,7 @@ from deploy import status
 from deploy.demo.installation import running
 from deploy.feed import installed
 from deploy.up import options
-from shared.clock import day_of
+from shared.core.clock import day_of
 from tests.days import until_a_day_lasts
 from tests.deploy.starting import ROOT, a_port, clean_environment
 from tests.prepared import copied_to

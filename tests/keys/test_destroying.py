@@ -14,11 +14,11 @@ import pytest
 
 from deploy import key_versions
 from deploy.demo.population import TOWNSHIP
-from shared import clock
-from shared.ids import new_id
-from shared.key_files import decoded
-from shared.sealing import month_of
-from shared.settings import SERVICES
+from shared.core import clock
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES
+from shared.crypto.encryption import month_of
+from shared.crypto.key_files import decoded
 from tests.days import until_a_day_lasts
 from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import SHATANG, number, person

@@ -16,10 +16,10 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shared import sealing
-from shared.house import House
-from shared.ids import new_id
-from shared.masters import MasterKeyError, TransitMasters, Wrapped
+from shared.core.ids import new_id
+from shared.crypto import encryption
+from shared.crypto.master_keys import MasterKeyError, TransitMasters, Wrapped
+from shared.runtime.context import House
 from tests.harness import District
 
 TOKEN = "s.test"
@@ -174,4 +174,4 @@ async def test_a_service_seals_with_keys_that_the_kms_wraps(
                 one["master"],
                 one["wrapped"],
             )
-        sealing.use(district.houses["observation"].keyring)
+        encryption.use(district.houses["observation"].keyring)

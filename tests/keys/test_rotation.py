@@ -19,9 +19,9 @@ import pytest
 from deploy import key_versions
 from deploy.demo.population import TOWNSHIP
 from services.gateway.tokens.rules import Key
-from shared.ids import new_id
-from shared.key_files import decoded
-from shared.settings import SERVICES
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES
+from shared.crypto.key_files import decoded
 from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import SHATANG, number, person
 

@@ -20,7 +20,7 @@ import migrations
 from migrations.roles import FACTS
 from migrations.scripts import execute_script, run_script
 from services.gateway.codes import policy
-from shared.settings import SERVICES, Service
+from shared.core.settings import SERVICES, Service
 from tests.harness import Database, District
 
 T = TypeVar("T")

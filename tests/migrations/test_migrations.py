@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import migrations
 from migrations.metadata import differences
-from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
-from shared.ids import new_id
-from shared.settings import SERVICES, Service
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES, Service
+from shared.database.engine import AUDIT_ROLES, GROUP_ROLES, group_of
 from tests.harness import PASSWORDS, Database, District
 from tests.observation.feeds import resident, tell, tube
 

@@ -6,9 +6,9 @@ import asyncpg
 import pytest
 
 from deploy.bench.paths.scope import ENTER, plan_of
-from shared.db import group_of
-from shared.regions import range_of
-from shared.settings import SERVICES, Service
+from shared.core.regions import range_of
+from shared.core.settings import SERVICES, Service
+from shared.database.engine import group_of
 from tests.harness import District
 
 # Every table whose rows staff see by their region, and so every one they list. Where a policy lets them see all rows,

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import resident, tell
 from tests.observation.households import Home

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from shared import clock
 from shared.contracts.gateway import Message
 from shared.contracts.registry import Resident, Tag, TagKind
 from shared.contracts.resource import Resource, owner_of
 from shared.contracts.testing import Outcome, PoolSize, Result, Sample, Tube
+from shared.core import clock
+from shared.core.ids import new_id
+from shared.core.settings import Service
 from shared.feed.reader import Reader
-from shared.ids import new_id
-from shared.settings import Service
 from tests.harness import District
 
 GRID = "3505820050010101"

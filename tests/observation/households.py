@@ -7,9 +7,9 @@ from uuid import UUID
 
 import httpx
 
-from shared import clock
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import resident, tell, tube
 

@@ -13,10 +13,10 @@ from services.gateway.codes.policy import Colour
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Subject, issue
 from services.gateway.verifications.use_cases import snapshot_of_fevers
-from shared import clock
-from shared.actors import Role
 from shared.contracts.gateway import DoorFever
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.gateway.doors import scan_id_at
 from tests.gateway.test_verifications import COMMUNITY, VERIFICATIONS, device, green_person, point, scan
 from tests.harness import District

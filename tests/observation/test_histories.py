@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from shared import clock
 from shared.contracts.resource import Resource
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import OTHER_GRID, drain_at_once, parked, publish, resident, tube
 

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from shared import clock
-from shared.actors import Role
 from shared.contracts.gateway import Message
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import message, parked, published, referrals_of, tell, tube
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from shared import clock
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import orders_of, resident, tell, tube
 from tests.observation.households import Home, approve

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from shared import clock
-from shared.actors import Role
 from shared.contracts.observation import Order
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import (
     OTHER_GRID,

@@ -7,7 +7,7 @@ import pytest
 from services.observation.people import rules
 from services.observation.people.rules import Ended, Episode, Exposure, Finding, Person
 from shared.contracts.observation import ReferralState
-from shared.ids import named_id
+from shared.core.ids import named_id
 from tests.observation.feeds import tube
 
 NOON = datetime(2021, 1, 21, 4, 0, tzinfo=UTC)

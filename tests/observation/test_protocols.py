@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from services.observation.protocols import rules
 from services.observation.protocols.rules import Protocol
-from shared.actors import Role
 from shared.contracts.registry import Tag
-from shared.days import day_of
+from shared.core.actors import Role
+from shared.core.days import day_of
 from tests.harness import District
 from tests.observation.feeds import shanghai
 

@@ -9,10 +9,10 @@ import pytest
 
 from services.observation.messages.rules import SENDERS
 from services.observation.referrals.rules import Move
-from shared import clock
 from shared.contracts.gateway import Message
 from shared.contracts.observation import ReferralState
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import message, tell
 from tests.observation.test_referral_rules import EXPECTED

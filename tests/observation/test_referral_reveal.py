@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from services.observation.referrals import revealing
-from shared.actors import Actor, Role, system
-from shared.ids import new_id
+from shared.core.actors import Actor, Role, system
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import message, tell
 from tests.observation.test_referrals import COMMUNITY, REFERRALS, fever

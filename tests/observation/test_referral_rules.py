@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.observation.referrals import rules
 from services.observation.referrals.rules import Event, Move
 from shared.contracts.observation import ReferralState
-from shared.ids import named_id
+from shared.core.ids import named_id
 
 STATES: tuple[ReferralState, ...] = get_args(ReferralState)
 ALL_MOVES: tuple[Move, ...] = get_args(Move)

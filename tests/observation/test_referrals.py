@@ -9,10 +9,10 @@ import httpx
 import pytest
 
 from services.observation.referrals.use_cases import mark_overdue
-from shared import clock
-from shared.actors import Role
 from shared.contracts.observation import Referral
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import (
     message,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from services.registry.residents.birthdays import follow_birthdays
 from services.registry.residents.identity import CHILD_YEARS, ELDER_YEARS, birthday
 from services.registry.residents.rules import born_to_change_on
-from shared import clock
-from shared.actors import Role
 from shared.contracts.registry import Resident
+from shared.core import clock
+from shared.core.actors import Role
 from tests.harness import District
 from tests.registry.people import published, register
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.registry.imports import words
 from services.registry.residents.transfers import settle_requests
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.harness import District
 from tests.registry.people import (
     HOUKU,
@@ -97,7 +97,7 @@ async def test_the_date_of_a_file_decides_what_is_newer(district: District, comm
 
 
 def district_day(district: District) -> str:
-    from shared import clock
+    from shared.core import clock
 
     return clock.day_of(clock.now()).isoformat()
 

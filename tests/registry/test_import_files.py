@@ -2,9 +2,9 @@
 
 import pytest
 
-from shared import jobs
-from shared.actors import Role
-from shared.db import engine_of
+from shared.core.actors import Role
+from shared.database.engine import engine_of
+from shared.jobs import queue
 from tests.harness import District
 from tests.registry.people import person, send, table
 
@@ -26,7 +26,7 @@ async def test_a_file_that_takes_longer_than_a_transaction_may(
     house = district.houses["registry"]
     hasty = engine_of(house.settings.model_copy(update={"transaction_timeout_seconds": 1}))
     monkeypatch.setattr(house, "engine", hasty)
-    monkeypatch.setattr(jobs, "PART_BYTES", 200)
+    monkeypatch.setattr(queue, "PART_BYTES", 200)
     await district.sql("CREATE FUNCTION registry.slow() RETURNS trigger LANGUAGE plpgsql AS "
                        "$$ BEGIN PERFORM pg_sleep(0.3); RETURN new; END $$")  # fmt: skip
     await district.sql("CREATE TRIGGER slow BEFORE INSERT ON registry.uploads "

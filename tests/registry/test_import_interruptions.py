@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from services.registry.imports import spool, taking
-from shared.actors import Role
-from shared.jobs import run_open_jobs
+from shared.core.actors import Role
+from shared.jobs.queue import run_open_jobs
 from tests.harness import District
 from tests.registry.people import counts, crowd, errors_of, person, published, send, table
 

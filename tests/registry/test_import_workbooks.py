@@ -9,7 +9,7 @@ import pytest
 
 from services.registry.imports.columns import COLUMNS
 from services.registry.imports.workbook_writer import MEDIA_TYPE as XLSX
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.harness import District
 from tests.registry.people import IMPORTS, SHATANG, counts, number, person, table, take_in
 from tests.registry.test_imports import workbook

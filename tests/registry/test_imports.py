@@ -12,8 +12,8 @@ from services.registry.imports.columns import COLUMNS
 from services.registry.imports.faults import FILE_CODES, ROW_CODES
 from services.registry.residents.identity import REASONS
 from services.registry.residents.transfers import settle_requests
-from shared.actors import Role
 from shared.contracts.registry import Resident
+from shared.core.actors import Role
 from tests.harness import District
 from tests.registry.people import (
     ADDRESS,

@@ -7,8 +7,8 @@ import pytest
 
 from services.registry.residents.identity import age_on, check_digit
 from services.registry.residents.transfers import settle_requests
-from shared import clock
-from shared.actors import Role
+from shared.core import clock
+from shared.core.actors import Role
 from tests.harness import XINTANG, District
 from tests.registry.people import ELSEWHERE, HOUKU, SHATANG, person, register, table, take_in
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.registry.residents.transfers import settle_requests
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.gateway.signing_in import app, bearer, outside, refreshed, until_refused
 from tests.gateway.test_residents_sign_in import bind, by_phone
 from tests.harness import District

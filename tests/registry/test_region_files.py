@@ -15,10 +15,10 @@ from deploy import regions
 from deploy.cli import app
 from deploy.trouble import Trouble
 from services.registry.regions.files import GBT2260, SAMPLE, FileFault, read, shipped
-from shared import clock
-from shared.actors import Role
-from shared.days import day_of
-from shared.regions import parent_of
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.days import day_of
+from shared.core.regions import parent_of
 from tests.harness import District
 from tests.registry.people import register
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.harness import District
 
 

@@ -10,11 +10,11 @@ import pytest
 from services.registry.residents import reindexing, writing
 from services.registry.residents.reindexing import reindex
 from services.registry.residents.rules import Person
-from shared import jobs
-from shared.actors import Role, system
-from shared.ids import new_id
-from shared.jobs import run_open_jobs
-from shared.sealing import IndexKey, Keyring
+from shared.core.actors import Role, system
+from shared.core.ids import new_id
+from shared.crypto.encryption import IndexKey, Keyring
+from shared.jobs import queue
+from shared.jobs.queue import run_open_jobs
 from tests.harness import District
 from tests.registry.people import ELSEWHERE, PHONE, SHATANG, number, person, register, table, take_in
 
@@ -46,12 +46,12 @@ async def run(district: District, phase: str) -> dict:
     await district.sql(
         "INSERT INTO registry.jobs (id, region, kind, actor, input) VALUES ($1, '', 'reindex', $2, $3)",
         id_,
-        jobs.behalf_of(system("registry")),
+        queue.behalf_of(system("registry")),
         json.dumps({"phase": phase}),
     )
     await run_open_jobs(house, {reindexing.KIND: reindex})
     async with house.system_work() as work:
-        return (await jobs.get(work, id_, reindexing.KIND)).model_dump()
+        return (await queue.get(work, id_, reindexing.KIND)).model_dump()
 
 
 async def found(client, **asked: str) -> list[str]:

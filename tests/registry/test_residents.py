@@ -13,9 +13,9 @@ from sqlalchemy import Engine, event
 from services.registry.app import API
 from services.registry.residents import rules
 from services.registry.residents.transfers import settle_requests
-from shared import clock
-from shared.actors import Role
 from shared.contracts.registry import Resident
+from shared.core import clock
+from shared.core.actors import Role
 from tests.harness import District
 from tests.registry.people import (
     ADDRESS,

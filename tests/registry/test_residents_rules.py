@@ -6,7 +6,7 @@ import pytest
 
 from services.registry.residents import rules
 from services.registry.residents.rules import Validity, mask_address, retag
-from shared.regions import range_of
+from shared.core.regions import range_of
 from tests.registry.people import ELSEWHERE, SHATANG
 
 

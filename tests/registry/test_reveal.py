@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
-from shared.regions import range_of
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
 from tests.harness import District
 from tests.registry.people import ADDRESS, HOUKU, PHONE, number, register
 

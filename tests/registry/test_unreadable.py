@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from services.registry.residents.transfers import settle_requests
-from shared.actors import Role
+from shared.core.actors import Role
 from tests.harness import District
 from tests.registry.people import HOUKU, number, person, register, table, take_in
 

@@ -4,12 +4,12 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from shared.actors import Actor, Role
 from shared.audit import sealer
 from shared.audit.canonical import beginning, chained, entry_of
-from shared.house import House
-from shared.regions import range_of
-from shared.settings import Service
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
+from shared.core.settings import Service
+from shared.runtime.context import House
 from tests.harness import XINTANG, District
 
 STAFF = Actor("staff:7", Role.GRID_WORKER, range_of(XINTANG), purpose="door visit", request_id="req-12345")

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.types import Scope
 
-from shared.actors import Role
+from shared.core.actors import Role
 from shared.http import handlers, limits
 from shared.http.hot import Answer, App, Hot, hot
 from shared.http.protocol import HotProtocol

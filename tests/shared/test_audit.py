@@ -11,17 +11,17 @@ from fastapi.routing import APIRoute
 from httpx import ASGITransport, AsyncClient
 from sqlalchemy import text
 
-from shared.actors import Actor, Role
 from shared.audit.entries import scope_of
 from shared.audit.kinds import Kind
-from shared.db import AUDIT_ROLES, GROUP_ROLES, group_of
-from shared.house import House
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import NOTHING, range_of
+from shared.core.settings import SERVICES, Service
+from shared.database.engine import AUDIT_ROLES, GROUP_ROLES, group_of
 from shared.http import handlers
 from shared.http.route import Route
-from shared.ids import new_id
 from shared.problems import NotFound
-from shared.regions import NOTHING, range_of
-from shared.settings import SERVICES, Service
+from shared.runtime.context import House
 from tests.harness import XINTANG, District
 from tests.shared.audited import FIELDS, STAFF, act, entries
 

@@ -9,14 +9,14 @@ import pytest
 from sqlalchemy import text
 
 from deploy.audit import export, verify_audit
-from shared import clock
 from shared.audit import sealer
 from shared.audit.canonical import beginning
 from shared.audit.heads import head_now, public_keys
+from shared.core import clock
+from shared.core.ids import new_id
 from shared.feed import maintenance
-from shared.house import House
-from shared.ids import new_id
-from shared.telemetry import AUDIT_UNSEALED
+from shared.observability.telemetry import AUDIT_UNSEALED
+from shared.runtime.context import House
 from tests.harness import District
 from tests.shared.audited import FIELDS, STAFF, act, chain, seal
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.actors import Role
 from shared.contracts.times import Day, Instant
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 
 ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"

@@ -12,17 +12,18 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from shared.actors import Role
 from shared.contracts.registry import Resident
+from shared.core.actors import Role
+from shared.core.ids import new_id
+from shared.database.locks import alone
+from shared.database.unit_of_work import Work
 from shared.feed import log, maintenance
 from shared.feed import reader as reading
-from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, alone, reacts_to
-from shared.house import House
-from shared.ids import new_id
-from shared.telemetry import FEED_STALLED
-from shared.wakes import lane_of
-from shared.work import Work
-from shared.worker import HELD_UP_SECONDS, Worker, loops_of
+from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, reacts_to
+from shared.jobs.notifications import lane_of
+from shared.observability.telemetry import FEED_STALLED
+from shared.runtime.context import House
+from shared.runtime.worker import HELD_UP_SECONDS, Worker, loops_of
 from tests.harness import District
 
 KEEP = text("""

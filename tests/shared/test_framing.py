@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from services.gateway.app import API
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.core.settings import SERVICES, Service
 from shared.http import framing
 from shared.problems import LANGUAGES, MEDIA_TYPE
-from shared.settings import SERVICES, Service
 from tests.harness import District
 from tests.shared.hot_place import PATH, SECONDS, Place, answer, asked, line, served
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.db import engine_of
-from shared.idle_connections import IdleConnections
+from shared.database.engine import engine_of
+from shared.database.idle_connections import IdleConnections
 from tests.harness import Database
 
 POOL = 6

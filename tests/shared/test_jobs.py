@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared import jobs
-from shared.actors import Actor, Role
-from shared.house import House
-from shared.jobs import Job, Run, run_open_jobs
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
+from shared.jobs import queue
+from shared.jobs.queue import Job, Run, run_open_jobs
 from shared.problems import Conflict, Unavailable
-from shared.regions import range_of
+from shared.runtime.context import House
 from tests.harness import District
 
 COMMAND = Actor("staff:1", Role.COMMAND, range_of("350582005"))
@@ -28,12 +28,12 @@ async def items(count: int = 10) -> AsyncIterator[int]:
 
 async def queued(house: House) -> Job:
     async with house.work(COMMAND) as work:
-        return await jobs.add(work, "probe", "350582005", {})
+        return await queue.add(work, "probe", "350582005", {})
 
 
 async def state_of(house: House, job: Job) -> Job:
     async with house.work(COMMAND) as work:
-        return await jobs.get(work, job.id, "probe")
+        return await queue.get(work, job.id, "probe")
 
 
 async def test_a_job_goes_on_after_the_last_chunk_that_committed(house: House) -> None:
@@ -67,15 +67,15 @@ async def test_a_cancelled_job_stops_after_its_chunk(house: House) -> None:
                 await run.progress(work, len(chunk))
             if chunk[0] == 2:
                 async with house.work(COMMAND) as work:
-                    await jobs.cancel(work, job.id, "probe")
+                    await queue.cancel(work, job.id, "probe")
 
     job = await queued(house)
     await run_open_jobs(house, {"probe": count})
     ended = await state_of(house, job)
     assert (ended.state, ended.done) == ("cancelled", 4)
-    with pytest.raises(jobs.JobEnded):
+    with pytest.raises(queue.JobEnded):
         async with house.work(COMMAND) as work:
-            await jobs.cancel(work, job.id, "probe")
+            await queue.cancel(work, job.id, "probe")
 
 
 async def test_a_job_that_fails_says_why_without_telling_anything_personal(house: House) -> None:
@@ -118,8 +118,8 @@ async def test_the_file_of_a_job_is_sealed_and_gone_at_its_end(district: Distric
         yield content[:7]
         yield content[7:]
 
-    async with jobs.keeping_file(house, parts()) as file, house.work(COMMAND) as work:
-        await jobs.add(work, "probe", "350582005", {}, file=file)
+    async with queue.keeping_file(house, parts()) as file, house.work(COMMAND) as work:
+        await queue.add(work, "probe", "350582005", {}, file=file)
     stored = await district.sql("SELECT sealed FROM registry.uploads")
     assert all("张三".encode() not in row["sealed"] for row in stored)
     await run_open_jobs(house, {"probe": read_file})
@@ -141,7 +141,7 @@ async def test_a_file_that_no_job_took_does_not_stay(
         yield b"a part"
 
     with pytest.raises(failure):
-        async with jobs.keeping_file(house, parts()):
+        async with queue.keeping_file(house, parts()):
             raise failure
     for age, remaining in (("59 minutes", left), ("61 minutes", 0)):
         await district.sql(f"UPDATE registry.uploads SET kept_at = now() - interval '{age}'")
@@ -153,8 +153,8 @@ async def test_the_file_of_a_job_that_waits_stays_however_long(district: Distric
     async def parts() -> AsyncIterator[bytes]:
         yield b"a part"
 
-    async with jobs.keeping_file(house, parts()) as file, house.work(COMMAND) as work:
-        await jobs.add(work, "probe", "350582005", {}, file=file)
+    async with queue.keeping_file(house, parts()) as file, house.work(COMMAND) as work:
+        await queue.add(work, "probe", "350582005", {}, file=file)
     await district.sql("UPDATE registry.uploads SET kept_at = now() - interval '3 days'")
     await run_open_jobs(house, {})
     assert [row["job_id"] for row in await district.sql("SELECT job_id FROM registry.uploads")] == [file]
@@ -167,4 +167,4 @@ async def test_a_job_is_seen_within_its_region_only(district: District, house: H
     elsewhere = Actor("staff:2", Role.COMMAND, range_of("350582004"))
     with pytest.raises(NotFound):
         async with house.work(elsewhere) as work:
-            await jobs.get(work, job.id, "probe")
+            await queue.get(work, job.id, "probe")

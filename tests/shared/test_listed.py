@@ -14,15 +14,15 @@ import pytest
 
 from deploy.sunset.scope import GOES, STAYS
 from services.registry.residents.schemas import Purpose
-from shared.actors import Role
-from shared.app import Api, build
 from shared.audit import acts
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.core.settings import SERVICES, Service
+from shared.governance.proposals import use_cases as proposals
 from shared.http.route import Route
 from shared.http.router import Router
-from shared.proposals import use_cases as proposals
-from shared.settings import SERVICES, Service
-from shared.worker import Worker
+from shared.runtime.app import Api, build
+from shared.runtime.worker import Worker
 from tests.harness import District
 
 
@@ -108,7 +108,7 @@ def test_what_people_read_of_an_entry_is_there_in_both_languages() -> None:
 async def test_a_worker_alone_knows_every_sealed_column(district: District, service: str) -> None:
     """It has imported what its reactions, jobs and ticks need, and no route."""
     program = (
-        f"import services.{service}.worker; from shared.resealing import places_of; "
+        f"import services.{service}.worker; from shared.crypto.reencryption import places_of; "
         f"print(*(f'{{one.table}}.{{column}}' for one in places_of('{service}') for column, _ in one.columns))"
     )
     said = await asyncio.to_thread(

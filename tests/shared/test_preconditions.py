@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.actors import Role
-from shared.preconditions import IfMatchMalformed, is_known, matches, tags_of
+from shared.core.actors import Role
+from shared.http.preconditions import IfMatchMalformed, is_known, matches, tags_of
 from tests.harness import District
 
 

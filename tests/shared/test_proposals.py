@@ -10,10 +10,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from shared.actors import Role
-from shared.proposals import rules
-from shared.proposals.rules import MOVES, Move, State
-from shared.proposals.use_cases import expire_proposals
+from shared.core.actors import Role
+from shared.governance.proposals import rules
+from shared.governance.proposals.rules import MOVES, Move, State
+from shared.governance.proposals.use_cases import expire_proposals
 from tests.harness import District
 
 FIRST: dict[str, Any] = json.loads((files("services.observation.protocols") / "protocol_1.json").read_text("utf-8"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.regions import NOTHING, OUTSIDE, covers, lies_under, range_of
+from shared.core.regions import NOTHING, OUTSIDE, covers, lies_under, range_of
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from uuid import UUID
 
 import pytest
 
-from shared import jobs, resealing
-from shared.actors import Role, system
-from shared.ids import new_id
-from shared.jobs import Run, run_open_jobs
-from shared.resealing import KIND, places_of, reseal
-from shared.sealing import Keyring, key_id_of
-from shared.settings import SERVICES
+from shared.core.actors import Role, system
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES
+from shared.crypto import reencryption
+from shared.crypto.encryption import Keyring, key_id_of
+from shared.crypto.reencryption import KIND, places_of, reseal
+from shared.jobs import queue
+from shared.jobs.queue import Run, run_open_jobs
 from tests.harness import District
 from tests.registry.people import person, register, send, table
 
@@ -21,9 +22,9 @@ NEXT = 777
 @pytest.fixture
 def ring(district: District, monkeypatch: pytest.MonkeyPatch):
     """The registry's keyring with another key for this month; nobody waits for other processes."""
-    monkeypatch.setattr(resealing, "SPREAD_SECONDS", 0)
-    monkeypatch.setattr(resealing, "KEYS_LOOK_SECONDS", 0)
-    monkeypatch.setattr(resealing, "ROWS", 2)
+    monkeypatch.setattr(reencryption, "SPREAD_SECONDS", 0)
+    monkeypatch.setattr(reencryption, "KEYS_LOOK_SECONDS", 0)
+    monkeypatch.setattr(reencryption, "ROWS", 2)
     ring = district.houses["registry"].keyring
     before, newest = ring.current, dict(ring.newest)
     yield ring
@@ -43,13 +44,13 @@ def rotate(ring: Keyring) -> int:
 async def begin(district: District) -> UUID:
     id_ = new_id()
     statement = "INSERT INTO registry.jobs (id, region, kind, actor, input) VALUES ($1, '', $2, $3, '{}')"
-    await district.sql(statement, id_, KIND, jobs.behalf_of(system("registry")))
+    await district.sql(statement, id_, KIND, queue.behalf_of(system("registry")))
     return id_
 
 
 async def ended(district: District, id_: UUID) -> dict[str, Any]:
     async with district.houses["registry"].system_work() as work:
-        return (await jobs.get(work, id_, KIND)).model_dump()
+        return (await queue.get(work, id_, KIND)).model_dump()
 
 
 async def used(district: District) -> dict[str, set[int]]:

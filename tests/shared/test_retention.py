@@ -11,12 +11,12 @@ from sqlalchemy import text
 
 from deploy.audit import export, verify_audit
 from services.registry.erasures.rules import outcome_of
-from shared.actors import Role
 from shared.audit import sealer
 from shared.audit.heads import head_now, public_keys
-from shared.clock import day_of
-from shared.ids import new_id
-from shared.settings import SERVICES, Service
+from shared.core.actors import Role
+from shared.core.clock import day_of
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES, Service
 from tests.harness import District
 from tests.registry.people import register
 
@@ -77,7 +77,7 @@ async def test_visits_past_their_period_are_gone_and_no_others(district: Distric
 
 
 async def test_batches_go_on_until_nothing_is_left(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.retention.use_cases.BATCH", 3)
+    monkeypatch.setattr("shared.governance.retention.use_cases.BATCH", 3)
     for _ in range(10):
         await visit(district, 40, new_id())
     assert (await district.purge("gateway"))["visits"] == 10

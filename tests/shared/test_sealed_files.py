@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.crypto.encrypted_files import Spool, temporary
 from shared.http.bodies import StrictRequest
-from shared.sealed_files import Spool, temporary
 
 NEEDLE = "欧阳鎏曌,350582199001011234\n".encode()
 LARGE = NEEDLE * 60_000

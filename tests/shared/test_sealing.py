@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import key_files
-from shared.ids import new_id
-from shared.key_files import symmetric
-from shared.masters import LocalMasters, MasterKeyError, Wrapped
-from shared.sealing import (
+from shared.core.ids import new_id
+from shared.crypto import key_files
+from shared.crypto.encryption import (
     CannotOpenError,
     IndexKey,
     Keyring,
@@ -21,6 +19,8 @@ from shared.sealing import (
     month_of_key,
     next_month,
 )
+from shared.crypto.key_files import symmetric
+from shared.crypto.master_keys import LocalMasters, MasterKeyError, Wrapped
 
 OLD, NEW = IndexKey("old", b"i" * 32, 0), IndexKey("new", b"j" * 32, 1)
 

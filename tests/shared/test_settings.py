@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import Settings
+from shared.core.settings import Settings
 
 SOUND: dict[str, Any] = {
     "service": "gateway",

@@ -10,10 +10,10 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from deploy import key_versions, keys
-from shared.actors import Actor, Role, system
+from shared.core.actors import Actor, Role, system
+from shared.core.settings import SERVICES
+from shared.crypto.tokens import Signer
 from shared.problems import Unauthenticated
-from shared.settings import SERVICES
-from shared.tokens import Signer
 
 GRID_WORKER = Actor("staff:1", Role.GRID_WORKER, ("35058200500101", "35058200500101~"), purpose="door visit")
 

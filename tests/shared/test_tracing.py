@@ -18,8 +18,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from shared import tracing
-from shared.otel import bare
+from shared.observability import tracing
+from shared.observability.otel import bare
 from tests import prepared
 from tests.collector import Collector, Seen, collecting
 
@@ -170,14 +170,14 @@ def test_what_libraries_add_is_left_behind() -> None:
 OFF = """
 import sys
 from deploy import children
-from shared import tracing
+from shared.observability import tracing
 list(children.import_everything())
 with tracing.on("gateway", "api"):
     app = object()
     assert tracing.around(app) is app
     assert tracing.here() is None
 # FastAPI imports the interface (opentelemetry-api) by itself; what works behind it is not imported.
-print(sorted(name for name in sys.modules if name.startswith(("opentelemetry.sdk", "shared.otel"))))
+print(sorted(name for name in sys.modules if name.startswith(("opentelemetry.sdk", "shared.observability.otel"))))
 """
 
 
@@ -196,7 +196,7 @@ def test_without_the_extra_it_is_said_and_all_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setitem(sys.modules, "shared.otel", None)
+    monkeypatch.setitem(sys.modules, "shared.observability.otel", None)
     with caplog.at_level(logging.WARNING), tracing.on("gateway", "api"):
         assert tracing.here() is None
     assert "fangxian[otel] is not installed" in caplog.text

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.actors import Role
+from shared.core.actors import Role
 from shared.http.texts import FORMS
 from shared.problems import Fault, InvalidInput, Text, TooManyRequests, Unavailable
 from shared.problems.names import CHINESE, name_of, place_of

@@ -9,13 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from services.registry.regions.tables import RegionRow
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
-from shared.house import House
-from shared.ids import new_id
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
+from shared.database.paging import Place, cursor_of, place_of
+from shared.database.unit_of_work import Work
 from shared.problems import VersionMismatch
-from shared.regions import range_of
-from shared.work import Place, Work, cursor_of, place_of
+from shared.runtime.context import House
 from tests.harness import District
 
 REGIONS = "/registry/v1/regions"

@@ -15,10 +15,10 @@ from deploy import key_versions
 from deploy.audit import verify_audit
 from deploy.demo.population import TOWNSHIP
 from shared.audit.canonical import canonical
-from shared.data_keys import bound_to
-from shared.ids import new_id
-from shared.masters import LocalMasters, MasterKeyError, Wrapped
-from shared.settings import SERVICES
+from shared.core.ids import new_id
+from shared.core.settings import SERVICES
+from shared.crypto.data_keys import bound_to
+from shared.crypto.master_keys import LocalMasters, MasterKeyError, Wrapped
 from tests.canary import places
 from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import number, person

@@ -10,11 +10,11 @@ from uuid import UUID
 import httpx
 import pytest
 
-from shared import clock
-from shared.actors import Role
 from shared.contracts.registry import Resident
 from shared.contracts.resource import Resource
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 
 GRID = "3505820050010101"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import LAB, MakeRound, Round, residents
 

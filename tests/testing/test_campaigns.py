@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
-from shared import clock
-from shared.actors import Role
 from shared.contracts.registry import Resident
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import COMMUNITY, GRID, OTHER_GRID, MakeRound, residents, say_residents
 

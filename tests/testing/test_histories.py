@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.actors import Role
 from shared.contracts.testing import Tube
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import LAB, MakeRound, Round, minutes_ago, residents
 

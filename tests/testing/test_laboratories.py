@@ -1,8 +1,8 @@
 """T4, T5: a tube goes to a laboratory that exists."""
 
-from shared.actors import Role
 from shared.contracts.gateway import Party
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import LAB, MakeRound, hear, residents
 

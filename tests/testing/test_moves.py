@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import MakeRound, Round, residents
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.testing.tubes.rules import told
-from shared.actors import Role
-from shared.settings import Service
+from shared.core.actors import Role
+from shared.core.settings import Service
 from tests.harness import District
 from tests.testing.conftest import MakeRound, Round, residents
 

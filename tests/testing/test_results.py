@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import MakeRound, minutes_ago, residents
 

@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 
 from services.testing.retests import rules
-from shared import clock
-from shared.actors import Role
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Outcome
+from shared.core import clock
+from shared.core.actors import Role
 from tests.harness import District
 from tests.testing.conftest import MakeRound, Round, residents, say_residents
 

@@ -3,11 +3,11 @@
 from datetime import timedelta
 from uuid import UUID
 
-from shared import clock
-from shared.actors import Role
 from shared.contracts.observation import Order
 from shared.contracts.registry import Resident
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import GRID, MakeRound, hear, minutes_ago, residents, say_residents
 

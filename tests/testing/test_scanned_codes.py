@@ -14,9 +14,9 @@ from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Key, Subject, issue
 from services.testing import codes
 from services.testing.codes import CodeKeys
-from shared import clock
-from shared.code_tokens import Genuine, check_of
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.ids import new_id
+from shared.crypto.code_tokens import Genuine, check_of
 from tests.harness import District
 from tests.testing.conftest import MakeRound, Round, minutes_ago, residents
 

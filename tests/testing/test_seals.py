@@ -8,7 +8,7 @@ import pytest
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.rules import number_of
 from services.testing.tubes.schemas import MOST_LISTED
-from shared.ids import new_id
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import MakeRound, minutes_ago, residents
 

@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from shared.actors import Role
 from shared.contracts.registry import Resident
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.testing.conftest import GRID, MakeRound, Round, residents, say_residents
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import httpx
 
 from services.gateway.webhooks.delivery import Deliverer
-from shared import clock
-from shared.actors import Role
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_id
 from tests.gateway.signing_in import Pkce, app, outside, person, tokens_of
 from tests.gateway.test_hooks import signed
 from tests.harness import District

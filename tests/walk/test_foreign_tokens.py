@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import text
 
 from services.gateway.edge.merging import merge
-from shared.house import House
+from shared.runtime.context import House
 from tests.harness import District
 from tests.walk.operations import operations_of
 from tests.walk.state import State, populate

@@ -10,11 +10,11 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from services.gateway.edge.own_tokens import Issuer
-from shared import clock
-from shared.actors import Actor, Role
-from shared.ids import new_id
-from shared.regions import range_of
-from shared.settings import SERVICES, Service
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
+from shared.core.settings import SERVICES, Service
 from tests.harness import District
 
 SCOPES = {"another community": "350582005003", "another township": "350582004", "another county": "350583"}

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from shared.ids import new_id
+from shared.core.ids import new_id
 from tests.harness import District
 from tests.registry.people import person, table
 from tests.walk.operations import Asked, Operation, Things, operations_of, texts_of

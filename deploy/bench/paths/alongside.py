@@ -20,7 +20,7 @@ from deploy.bench.paths import registering, results
 from deploy.bench.site import EIGHT
 from deploy.bench.timing import Effort, percentile, until
 from deploy.demo.registering import IMPORTS
-from shared.actors import Role
+from shared.core.actors import Role
 
 AIM = Aim("at most", 1_000, "ms")
 ALONE = 10

@@ -18,9 +18,9 @@ from deploy.bench.untraced import untraced
 from deploy.bench.window import NEEDS, POINTS, open_window
 from deploy.demo.parties import Party
 from deploy.demo.population import TOWNSHIP
-from shared.actors import Actor, Role
-from shared.ids import new_id
-from shared.regions import range_of
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import range_of
 
 AT_ONCE = 8
 """Concurrent callers. The edge refuses more than it can serve well."""

@@ -25,9 +25,9 @@ from deploy.demo.world import LABORATORY
 from deploy.trouble import Trouble
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Result, Sample, Tube
-from shared.feed.reader import alone
-from shared.house import House
-from shared.ids import new_id
+from shared.core.ids import new_id
+from shared.database.locks import alone
+from shared.runtime.context import House
 
 RATE_AIM = Aim("at least", 4_000, "entries/s")
 LATENCY_AIM = Aim("at most", 100, "ms")

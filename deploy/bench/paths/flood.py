@@ -17,8 +17,8 @@ from deploy.bench.site import TOKEN_SECONDS, Site
 from deploy.bench.timing import Effort
 from deploy.bench.window import own_code_requests
 from deploy.demo.population import TOWNSHIP
-from shared.actors import Actor, Role
-from shared.regions import range_of
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
 
 CALM, FLOOD = 8, 80
 CARE = 2

@@ -20,7 +20,7 @@ from deploy.demo.population import Person, Population, Region, write_file
 from deploy.demo.registering import ENDED, IMPORTS
 from deploy.demo.world import at_once
 from services.registry.residents.identity import DEMONSTRATION_PROVINCE, check_digit
-from shared import clock
+from shared.core import clock
 
 AIM = Aim("at least", 0.1)
 WITHIN_SECONDS = 600.0

@@ -11,9 +11,9 @@ import asyncpg
 
 from deploy.bench.page import Aim, Figure, milliseconds
 from deploy.bench.timing import Effort, median
-from shared.db import group_of
-from shared.regions import range_of
-from shared.settings import Service
+from shared.core.regions import range_of
+from shared.core.settings import Service
+from shared.database.engine import group_of
 
 AIM = Aim("at most", 1.2)
 COMMUNITIES = 100

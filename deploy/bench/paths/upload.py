@@ -12,9 +12,9 @@ from deploy.bench.copying import copy_seconds, insert_seconds
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
 from deploy.bench.site import EIGHT, TOKEN_SECONDS
 from deploy.demo.population import TOWNSHIP
-from shared.actors import Actor, Role
-from shared.regions import range_of
-from shared.settings import Service
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
+from shared.core.settings import Service
 
 AIM = Aim("at least", 0.4)
 

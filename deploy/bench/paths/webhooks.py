@@ -18,7 +18,7 @@ from deploy.bench.timing import Effort, until
 from deploy.demo.parties import Party
 from deploy.demo.population import TOWNSHIP
 from shared.contracts.registry import Region
-from shared.ids import new_id
+from shared.core.ids import new_id
 
 AIM = Aim("at least", 0.5)
 WITHIN_SECONDS = 120.0

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from services.gateway.accounts import rules
 from services.gateway.accounts.rules import Lane
-from shared.work import Work
+from shared.database.unit_of_work import Work
 
 # A guess is counted before it is checked, so that of a thousand concurrent guesses only the allowed number is checked.
 COUNT_GUESS = text("""

@@ -12,10 +12,10 @@ from services.gateway.accounts.schemas import Bound, WhoIAm
 from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, account_of
 from services.gateway.accounts.traces import trace
-from shared.actors import Actor, system
-from shared.house import House
+from shared.core.actors import Actor, system
+from shared.database.unit_of_work import Work
 from shared.problems import Forbidden, Problem, Text, TooManyRequests, UpstreamFailed
-from shared.work import Work
+from shared.runtime.context import House
 
 
 class AccountBound(Problem):

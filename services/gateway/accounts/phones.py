@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.gateway.accounts import attempts, rules
 from services.gateway.accounts.tables import AccountRow, ChallengeRow, PhoneCodeRow
-from shared.ids import new_id
-from shared.regions import OUTSIDE
-from shared.work import Work
+from shared.core.ids import new_id
+from shared.core.regions import OUTSIDE
+from shared.database.unit_of_work import Work
 
 LOCK_PHONE = text("SELECT pg_advisory_xact_lock(hashtextextended(encode(:phone, 'hex'), 7))")
 

@@ -19,10 +19,11 @@ from services.gateway.accounts.schemas import (
 from services.gateway.accounts.sending import NoMessageGateway, Sender, can_send
 from services.gateway.accounts.use_cases import LoginTaken, OwnAccount
 from services.gateway.edge.networks import client_of
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import NotFound, TooManyRequests
-from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/accounts", tags=["sign-in"])
 

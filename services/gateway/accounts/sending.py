@@ -9,10 +9,10 @@ import structlog
 from services.gateway.accounts.phones import Message
 from services.gateway.accounts.rules import masked
 from services.gateway.messages.rules import sign_all
-from shared import clock
-from shared.ids import new_name
+from shared.core import clock
+from shared.core.ids import new_name
+from shared.core.settings import Settings
 from shared.problems import Problem, Text
-from shared.settings import Settings
 
 log = structlog.get_logger()
 

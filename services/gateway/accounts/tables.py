@@ -9,9 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.accounts.schemas import Account
 from services.gateway.base import Base, Row
-from shared.db import REGION
-from shared.ids import new_id
-from shared.sealing import Sealed
+from shared.core.ids import new_id
+from shared.crypto.encryption import Sealed
+from shared.database.rows import REGION
 
 Kind = Literal["staff", "resident"]
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from services.gateway.accounts.tables import subject_of
 from shared.audit.kinds import Kind
-from shared.work import Work
+from shared.database.unit_of_work import Work
 
 
 def trace(work: Work, what: str, account_id: UUID) -> None:

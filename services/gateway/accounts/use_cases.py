@@ -8,10 +8,11 @@ from services.gateway.accounts import rules
 from services.gateway.accounts.schemas import Account, AccountChange, AccountMade, NewAccount
 from services.gateway.accounts.tables import AccountRow, LinkRow
 from services.gateway.issuer.ending import end_account
-from shared.house import House
+from shared.core.regions import covers
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import RegionOutside, Work
 from shared.problems import Problem, Text
-from shared.regions import covers
-from shared.work import Listed, Page, RegionOutside, Work
+from shared.runtime.context import House
 
 
 class LoginTaken(Problem):

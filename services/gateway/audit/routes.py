@@ -6,13 +6,13 @@ from fastapi import Query
 
 from services.gateway.audit import use_cases
 from services.gateway.audit.schemas import Heads, WhoLooked
-from shared.actors import Role
 from shared.audit.routes import Limit, Spoken, looked_at
-from shared.clock import day_of
 from shared.contracts.times import Day
+from shared.core.actors import Role
+from shared.core.clock import day_of
+from shared.database.paging import InvalidCursor
 from shared.http.router import Router, Work
 from shared.problems import language_of
-from shared.work import InvalidCursor
 
 published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
 looking = Router(prefix=looked_at("gateway"), tags=["audit"])

@@ -15,15 +15,16 @@ from sqlalchemy import text
 
 from services.gateway.audit.schemas import Heads, WhoLooked
 from services.gateway.verifications import use_cases as verifications
-from shared.actors import Actor, Role, system
 from shared.audit.heads import Head, head_now, public_keys
 from shared.audit.routes import HEADS, looked_at
 from shared.audit.schemas import LookedAt
 from shared.audit.search import Place, place_of, who_looked_here
-from shared.house import House
+from shared.core.actors import Actor, Role, system
+from shared.core.settings import SERVICES, Service
+from shared.database.paging import InvalidCursor, Listed
+from shared.database.unit_of_work import Work
 from shared.problems import Language, UpstreamFailed, UpstreamTimeout
-from shared.settings import SERVICES, Service
-from shared.work import InvalidCursor, Listed, Work
+from shared.runtime.context import House
 
 PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
 DOORS = "doors"

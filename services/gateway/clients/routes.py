@@ -9,11 +9,12 @@ from services.gateway.clients import use_cases
 from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.use_cases import ClientRevoked, ClientTaken, PartyEverywhere, PublicKeyInvalid
 from services.gateway.parties.use_cases import PartyNoPoint
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/clients", tags=["sign-in"])
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from shared.actors import Role
+from shared.core.actors import Role
 
 Kind = Literal["app", "machine"]
 People = Literal["everyone", "staff", "residents"]

@@ -7,9 +7,9 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from services.gateway.clients import rules
-from shared.actors import Role
+from shared.contracts.parties import fault_of
 from shared.contracts.resource import Said
-from shared.parties import fault_of
+from shared.core.actors import Role
 from shared.problems import Invalid, Text
 
 ROLES = tuple(role.label for role in rules.MACHINES)

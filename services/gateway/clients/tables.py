@@ -10,9 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.gateway.base import Base, Row
 from services.gateway.clients import rules
 from services.gateway.clients.schemas import Client
-from shared.actors import Actor, Role
-from shared.db import REGION
-from shared.regions import lies_under, range_of
+from shared.core.actors import Actor, Role
+from shared.core.regions import lies_under, range_of
+from shared.database.rows import REGION
 
 
 class ClientRow(Row):

@@ -16,10 +16,11 @@ from services.gateway.clients.schemas import Client, ClientMade, NewClient
 from services.gateway.clients.tables import AssertionRow, ClientRow
 from services.gateway.issuer.ending import end_tokens
 from services.gateway.parties.use_cases import require_point
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.core.regions import covers
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import Problem, Text
-from shared.regions import covers
-from shared.work import Listed, Page, Work
 
 FEW_APPS = 10
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.days import SHANGHAI
+from shared.core.days import SHANGHAI
 
 
 class Colour(enum.IntEnum):

@@ -13,13 +13,13 @@ from services.gateway.codes import facts
 from services.gateway.codes.facts import FactValues
 from services.gateway.codes.tables import DECIDING, FactRow
 from services.gateway.codes.use_cases import FACTS_LOCK, LOCK_EXCLUSIVE, policy_now, reevaluate, renew
-from shared.bulk import literal
 from shared.contracts.observation import Order, Referral
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
+from shared.core.ids import in_order
+from shared.database.bulk import literal
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 GIVEN = """
     unnest(CAST(CAST(:ids AS text) AS uuid[]), CAST(CAST(:regions AS text) AS text[])) AS given (id, region)

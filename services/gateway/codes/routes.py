@@ -7,10 +7,10 @@ from fastapi import Header, Path, Query
 
 from services.gateway.codes import use_cases
 from services.gateway.codes.schemas import CodeCounts, CodeShown
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.core.regions import range_of
 from shared.http.router import Router, Work
 from shared.problems import NotFound, language_of
-from shared.regions import range_of
 
 router = Router(prefix="/gateway/v1/codes", tags=["codes"])
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Base
 from shared.contracts import gateway as contracts
-from shared.db import REGION
+from shared.database.rows import REGION
 
 DECIDING = "kind <> 'negative' OR answers IS NOT NULL"
 """Which facts can change a colour. The text must equal the index condition, otherwise PostgreSQL ignores the index."""

@@ -21,12 +21,12 @@ from services.gateway.codes.rules import NEGATIVE_COUNTS, Decision, Fact, Reason
 from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
 from services.gateway.codes.tables import DECIDING, LABELS, say
 from shared.audit.kinds import Kind
-from shared.bulk import literal
 from shared.contracts.gateway import Code
-from shared.house import House
-from shared.ids import in_order, named_id
+from shared.core.ids import in_order, named_id
+from shared.database.bulk import literal
+from shared.database.unit_of_work import Work
 from shared.problems import Language, NotFound
-from shared.work import Work
+from shared.runtime.context import House
 
 CHUNK = 5_000
 ENDED_AT_ONCE = 1_000

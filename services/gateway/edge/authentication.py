@@ -6,11 +6,11 @@ from typing import Any
 from services.gateway.edge.networks import client_of
 from services.gateway.edge.rates import Often
 from services.gateway.edge.trust import Trust
-from shared.actors import Actor, Role
-from shared.app import Authenticate, bearer, bearer_token
-from shared.house import House
+from shared.core.actors import Actor, Role
+from shared.core.settings import Settings
 from shared.problems import Unauthenticated
-from shared.settings import Settings
+from shared.runtime.app import Authenticate, bearer, bearer_token
+from shared.runtime.context import House
 
 INTERNAL = "/internal/"
 

@@ -8,8 +8,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.edge.gate import RECEIPT_HEADER
+from shared.core.settings import Settings
 from shared.http.hot import App
-from shared.settings import Settings
 
 OPEN = frozenset(
     {

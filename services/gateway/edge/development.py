@@ -9,12 +9,12 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from services.gateway.edge.own_tokens import MOST_SECONDS, Issuer
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
 from shared.contracts.resource import Said
+from shared.core.actors import Actor, Role
+from shared.core.regions import NOTHING, range_of
 from shared.http.router import Router, Work
 from shared.problems import Invalid, Text
-from shared.regions import NOTHING, range_of
 
 router = Router(prefix="/gateway/v1/development", tags=["development"])
 

@@ -15,11 +15,11 @@ import structlog
 
 from services.gateway.edge.merging import merge
 from services.gateway.issuer import document as issuer
-from shared.actors import system
-from shared.house import House
+from shared.core.actors import system
+from shared.core.settings import SERVICES, Service
 from shared.http.client import Peers
 from shared.problems import Language, Problem, catalogue
-from shared.settings import SERVICES, Service
+from shared.runtime.context import House
 
 logger = structlog.get_logger()
 

@@ -5,9 +5,9 @@ from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from shared.actors import Actor, Role
-from shared.regions import level_of, lies_under, range_of
-from shared.settings import TrustedIssuer
+from shared.core.actors import Actor, Role
+from shared.core.regions import level_of, lies_under, range_of
+from shared.core.settings import TrustedIssuer
 
 KINDS: Mapping[str, tuple[str, str | None]] = {
     "RS256": ("RSA", None),

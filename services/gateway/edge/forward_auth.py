@@ -22,15 +22,16 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 from services.gateway.edge.gate import RECEIPT_HEADER, RESIDENT_HEADER, Gate
 from services.gateway.edge.protected import ADMISSION, NAMED_RESIDENT
 from services.gateway.edge.proxy import METHODS
-from shared import clock, telemetry
-from shared.actors import Role
+from shared.core import clock
+from shared.core.actors import Role
+from shared.core.ids import new_name
 from shared.http import limits
 from shared.http.failures import account_of, problem_of
 from shared.http.handlers import problem_response
 from shared.http.hot import answered
 from shared.http.route import Route
 from shared.http.router import Router
-from shared.ids import new_name
+from shared.observability import telemetry
 from shared.problems import Forbidden, NoSuchPath, NotFound, Problem, Unavailable
 
 PREFIX = "/gateway/v1/forward-auth"

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.gateway.verifications import receipts
-from shared.actors import Actor, Role
-from shared.code_tokens import BadToken
+from shared.core.actors import Actor, Role
+from shared.crypto.code_tokens import BadToken
 from shared.problems import NotFound, Problem, Text
 
 RECEIPT_HEADER = "x-visit-receipt"

@@ -14,10 +14,10 @@ from services.gateway.edge.networks import Unbelieved, client_of
 from services.gateway.edge.rates import Rates
 from services.gateway.edge.shedding import Shedder, arrived, leaving, most_in_flight
 from services.gateway.edge.urgency import Urgency, urgency_of
-from shared.actors import Actor
+from shared.core.actors import Actor
+from shared.core.settings import Settings
 from shared.http.handlers import respond
 from shared.problems import TooManyRequests, Unauthenticated, Unavailable
-from shared.settings import Settings
 
 ALWAYS_OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 """Paths for operators. Paths under `/internal/` are open too, for our own services."""

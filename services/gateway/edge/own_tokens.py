@@ -16,11 +16,12 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
-from shared import clock, key_files
-from shared.actors import Actor, Role
-from shared.key_files import Version, Watched
+from shared.core import clock
+from shared.core.actors import Actor, Role
+from shared.core.regions import NOTHING, range_of
+from shared.crypto import key_files
+from shared.crypto.key_files import Version, Watched
 from shared.problems import Unauthenticated
-from shared.regions import NOTHING, range_of
 
 ISSUER = "fangxian"
 AUDIENCE = "fangxian"

@@ -15,9 +15,9 @@ from services.gateway.edge.published import published
 from services.gateway.edge.reference.routes import Reference
 from shared.contracts.asyncapi import asyncapi, resources, schema_of
 from shared.contracts.resource import schema_path
-from shared.house import House
 from shared.http.prepared import JSON, Once, Prepared
 from shared.problems import NoSuchPath, language_of
+from shared.runtime.context import House
 
 PublicKeys = Callable[[], Sequence[dict[str, Any]]]
 

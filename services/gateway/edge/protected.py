@@ -23,13 +23,13 @@ from services.gateway.edge.gate import (
 )
 from services.gateway.edge.paths import SAFE, stays_below
 from services.gateway.edge.proxy import METHODS
-from shared import clock
-from shared.actors import Role
-from shared.house import House
+from shared.core import clock
+from shared.core.actors import Role
 from shared.http.handlers import request_id_of
 from shared.http.hot import answered
 from shared.http.router import Router
 from shared.problems import NoSuchPath, NotFound
+from shared.runtime.context import House
 
 SERVICES = "/services/"
 BODY_BYTES = 16 << 20

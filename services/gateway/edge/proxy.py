@@ -8,12 +8,12 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.edge.forwarding import Forwarding, address
 from services.gateway.edge.paths import upstream_path
-from shared.actors import Actor
-from shared.house import House
+from shared.core.actors import Actor
+from shared.core.settings import Service
+from shared.governance.sunset.rules import stays_open
 from shared.http.route import NOBODY
 from shared.problems import NoSuchPath, Sunset
-from shared.settings import Service
-from shared.sunset.rules import stays_open
+from shared.runtime.context import House
 
 BEHIND: tuple[Service, ...] = ("registry", "testing", "observation")
 UPLOADS = ("/registry/v1/imports",)

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from shared.preconditions import etag_of
+from shared.http.preconditions import etag_of
 
 
 def published(content: Any, seconds: int = 60) -> JSONResponse:

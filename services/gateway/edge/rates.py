@@ -16,9 +16,9 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from services.gateway.edge.urgency import Urgency
-from shared.actors import Actor, Role
+from shared.core.actors import Actor, Role
+from shared.core.settings import Settings
 from shared.problems import TooManyRequests
-from shared.settings import Settings
 
 logger = structlog.get_logger()
 

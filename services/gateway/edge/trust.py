@@ -23,10 +23,10 @@ from joserfc.jwk import JWKRegistry, Key
 
 from services.gateway.edge.foreign_rules import actor_of_claims, keys_of_set, peek
 from services.gateway.edge.own_tokens import LONGEST, MOST_SECONDS, SKEW_SECONDS, Issuer
-from shared import clock
-from shared.actors import Actor
+from shared.core import clock
+from shared.core.actors import Actor
+from shared.core.settings import Settings, TrustedIssuer
 from shared.problems import Unauthenticated, Unavailable
-from shared.settings import Settings, TrustedIssuer
 
 log = structlog.get_logger()
 

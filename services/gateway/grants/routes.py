@@ -9,11 +9,12 @@ from services.gateway.grants import use_cases
 from services.gateway.grants.schemas import Grant, GrantReason, NewGrant
 from services.gateway.grants.use_cases import GrantDecided, GrantExists, GrantOwn, SecondPersonNeeded
 from services.gateway.parties.use_cases import PartyNoPoint, PartyUnknown
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/grants", tags=["sign-in"])
 

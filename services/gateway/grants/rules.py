@@ -7,7 +7,7 @@ only after a second person approves it.
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.actors import Role
+from shared.core.actors import Role
 
 State = Literal["proposed", "active", "refused", "ended"]
 

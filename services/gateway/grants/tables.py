@@ -9,9 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.gateway.base import Row
 from services.gateway.grants import rules
 from services.gateway.grants.schemas import Grant
-from shared.actors import Actor, Role
-from shared.db import REGION
-from shared.regions import range_of
+from shared.core.actors import Actor, Role
+from shared.core.regions import range_of
+from shared.database.rows import REGION
 
 
 class GrantRow(Row):

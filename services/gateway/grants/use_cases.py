@@ -10,9 +10,10 @@ from services.gateway.grants.schemas import ENDS_BEFORE_START, Grant, GrantReaso
 from services.gateway.grants.tables import GrantRow
 from services.gateway.issuer.ending import end_grant as end_sessions_of
 from services.gateway.parties.use_cases import require_party
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import Fault, InvalidInput, NotFound, Problem, Text
-from shared.work import Listed, Page, Work
 
 
 class GrantExists(Problem):

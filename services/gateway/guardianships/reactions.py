@@ -9,9 +9,9 @@ from services.gateway.accounts.tables import AccountRow
 from services.gateway.guardianships.tables import GuardianshipRow
 from services.gateway.issuer.ending import end_tokens
 from shared.contracts.registry import Proxy
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 DELETE_GUARDIANSHIPS = text("DELETE FROM guardianships WHERE id = ANY(CAST(:ids AS uuid[])) RETURNING guardian_id")
 

@@ -11,8 +11,8 @@ from services.gateway.clients.use_cases import client_named
 from services.gateway.issuer import devices, pages, rules, steps, words
 from services.gateway.issuer.pages import Fault, Pages
 from services.gateway.issuer.visiting import BROWSER, DEVICE, form_of, set_cookies, token_of, visitor_of
-from shared.house import House
 from shared.problems import language_of
+from shared.runtime.context import House
 
 WHAT = "device"
 

@@ -28,8 +28,8 @@ from services.gateway.issuer.use_cases import (
     give,
     grant_that_holds,
 )
-from shared.ids import new_id
-from shared.work import Work
+from shared.core.ids import new_id
+from shared.database.unit_of_work import Work
 
 LIFETIME = timedelta(minutes=15)
 INTERVAL = 5

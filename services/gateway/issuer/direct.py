@@ -20,10 +20,10 @@ from services.gateway.clients.tables import ClientRow
 from services.gateway.issuer.refusals import RefusedError
 from services.gateway.issuer.rules import is_uuid
 from services.gateway.issuer.use_cases import Answer, Given, Provider, begin_session, give
-from shared.ids import new_id
-from shared.regions import OUTSIDE
-from shared.settings import Settings
-from shared.work import Work
+from shared.core.ids import new_id
+from shared.core.regions import OUTSIDE
+from shared.core.settings import Settings
+from shared.database.unit_of_work import Work
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.gateway.issuer import rules
 from services.gateway.issuer.refusals import REFUSALS, RefusedError
-from shared.actors import Role
+from shared.core.actors import Role
 from shared.http.openapi import say_who_may_call
 from shared.http.router import ALWAYS
 from shared.problems import Forbidden, Unauthenticated, openapi_responses

@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy import text
 
 from services.gateway.accounts.tables import subject_of
-from shared import clock
-from shared.house import House
-from shared.work import Work
+from shared.core import clock
+from shared.database.unit_of_work import Work
+from shared.runtime.context import House
 
 log = structlog.get_logger()
 

@@ -25,11 +25,11 @@ from services.gateway.issuer import devices, direct, rules, use_cases
 from services.gateway.issuer.refusals import RefusedError
 from services.gateway.issuer.use_cases import Answer, Provider
 from services.gateway.issuer.visiting import FORM, agent_of
-from shared.actors import Actor
-from shared.house import House
+from shared.core.actors import Actor
+from shared.database.unit_of_work import Work
 from shared.http.limits import check_content_type
 from shared.problems import Problem, language_of
-from shared.work import Work
+from shared.runtime.context import House
 
 PREFIX = "/oauth/"
 BODY_BYTES = 16 << 10

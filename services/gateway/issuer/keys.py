@@ -18,10 +18,10 @@ from joserfc.jwk import KeySet, RSAKey
 from sqlalchemy import select, text
 
 from services.gateway.issuer.tables import IssuerKeyRow
-from shared import clock
-from shared.house import House
-from shared.ids import new_id
+from shared.core import clock
+from shared.core.ids import new_id
 from shared.problems import Unavailable
+from shared.runtime.context import House
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ from services.gateway.issuer import links, pages, rules, words
 from services.gateway.issuer.links import Filled, Opened
 from services.gateway.issuer.pages import Pages
 from services.gateway.issuer.visiting import form_of, token_of
-from shared.house import House
 from shared.problems import Text, language_of
+from shared.runtime.context import House
 
 FILLED = ("password", "again", "login", "name", "party")
 

@@ -10,9 +10,9 @@ from services.gateway.accounts.rules import digest
 from services.gateway.accounts.tables import AccountRow, LinkRow
 from services.gateway.accounts.traces import trace
 from services.gateway.grants.tables import GrantRow
-from shared.actors import Role
-from shared.house import House
-from shared.work import Work
+from shared.core.actors import Role
+from shared.database.unit_of_work import Work
+from shared.runtime.context import House
 
 INSTALLATION = "installation"
 """Giver of the first grant: the person with a shell on the machine."""

@@ -15,10 +15,10 @@ from services.gateway.accounts.tables import AccountRow
 from services.gateway.grants.tables import GrantRow
 from services.gateway.issuer.words import ROLES, WHOLE
 from services.gateway.points.tables import PointRow
-from shared.actors import Role
-from shared.house import House
+from shared.core.actors import Role
+from shared.database.unit_of_work import Work
 from shared.problems import Language, Problem
-from shared.work import Work
+from shared.runtime.context import House
 
 log = structlog.get_logger()
 

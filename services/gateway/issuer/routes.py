@@ -8,10 +8,10 @@ from fastapi import Path
 from services.gateway.accounts.tables import account_of
 from services.gateway.issuer import use_cases
 from services.gateway.issuer.schemas import Session
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import Caller, PageAsked, Router, TheHouse
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/gateway/v1/sessions", tags=["sign-in"])
 

@@ -18,9 +18,9 @@ from services.gateway.issuer.keys import SigningKeys
 from services.gateway.issuer.sign_in import SignIn
 from services.gateway.issuer.tables import SessionRow
 from services.gateway.issuer.use_cases import Provider, access_token
-from shared.house import House
-from shared.settings import Settings
-from shared.work import Work
+from shared.core.settings import Settings
+from shared.database.unit_of_work import Work
+from shared.runtime.context import House
 
 
 @dataclass(frozen=True)

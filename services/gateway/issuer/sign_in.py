@@ -30,8 +30,8 @@ from services.gateway.issuer.steps import Went
 from services.gateway.issuer.tables import InteractionRow, SessionRow
 from services.gateway.issuer.use_cases import Provider
 from services.gateway.issuer.visiting import BROWSER, DEVICE, Visitor, form_of, set_cookies, token_of, visitor_of
-from shared.house import House
 from shared.problems import language_of
+from shared.runtime.context import House
 
 BODY_BYTES = 16 << 10
 

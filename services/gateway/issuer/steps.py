@@ -27,8 +27,8 @@ from services.gateway.issuer import devices
 from services.gateway.issuer.tables import InteractionRow, Stage
 from services.gateway.issuer.use_cases import new_authorization_code
 from services.gateway.issuer.visiting import Visitor
-from shared.house import House
-from shared.work import Work
+from shared.database.unit_of_work import Work
+from shared.runtime.context import House
 
 LIFETIME = timedelta(minutes=30)
 

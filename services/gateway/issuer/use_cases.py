@@ -23,11 +23,12 @@ from services.gateway.issuer.keys import SigningKeys
 from services.gateway.issuer.refusals import RefusedError
 from services.gateway.issuer.schemas import Session
 from services.gateway.issuer.tables import AuthorizationCodeRow, RefreshTokenRow, SessionRow
-from shared.actors import Actor, Role
-from shared.ids import new_id
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import OUTSIDE
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import NotFound
-from shared.regions import OUTSIDE
-from shared.work import Listed, Page, Work
 
 STAFF_SESSION = timedelta(hours=12)
 """One shift. After that staff sign in again (NIST SP 800-63B-4, 2.2.3)."""

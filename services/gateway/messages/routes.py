@@ -25,11 +25,12 @@ from services.gateway.messages.use_cases import (
     SignatureExpired,
     SignatureInvalid,
 )
-from shared.actors import Role, system
+from shared.core.actors import Role, system
+from shared.database.paging import Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.limits import check_content_type
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed, RegionOutside
 
 HOOKS = "/gateway/v1/hooks/"
 BODY_BYTES = 256 << 10

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from shared.actors import Role
 from shared.contracts.gateway import Message
+from shared.contracts.parties import fault_of
 from shared.contracts.resource import Said
 from shared.contracts.times import Instant
-from shared.parties import fault_of
+from shared.core.actors import Role
 from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]

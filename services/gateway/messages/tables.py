@@ -12,8 +12,8 @@ from services.gateway.base import Row
 from services.gateway.messages.rules import Rest
 from services.gateway.messages.schemas import HookSource, MessageShown
 from shared.contracts.gateway import Message
-from shared.db import REGION
-from shared.sealing import Sealed
+from shared.crypto.encryption import Sealed
+from shared.database.rows import REGION
 
 Source = Literal["desk_120", "hospital", "municipal"]
 

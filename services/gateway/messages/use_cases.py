@@ -13,14 +13,15 @@ from services.gateway.clients.use_cases import require_whole
 from services.gateway.messages import rules
 from services.gateway.messages.schemas import HookSource, HookSourceMade, MessageShown, NewHookSource, Posted
 from services.gateway.messages.tables import HookSourceRow, MessageRow, Source
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
 from shared.contracts.gateway import Message
+from shared.core.actors import Actor, Role
+from shared.core.ids import new_id
+from shared.core.regions import level_of, lies_under
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.http import bodies
-from shared.ids import new_id
 from shared.problems import NotFound, Problem, Text
-from shared.regions import level_of, lies_under
-from shared.work import Listed, Page, Work
 
 MOST_SOURCES = 200
 """Maximum number of systems of one kind, because each message is checked against the secrets of all of them."""

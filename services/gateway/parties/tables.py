@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Row
 from shared.contracts.gateway import Party
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class PartyRow(Row):

@@ -4,11 +4,11 @@ from sqlalchemy import select, text
 
 from services.gateway.parties.tables import PartyRow
 from services.gateway.points.tables import PointRow
-from shared.actors import Role
-from shared.parties import named_by, point_of
+from shared.contracts.parties import named_by, point_of
+from shared.core.actors import Role
+from shared.core.regions import lies_under
+from shared.database.unit_of_work import Work
 from shared.problems import Problem, Text
-from shared.regions import lies_under
-from shared.work import Work
 
 MOST_NAMED = 10
 

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from services.gateway.edge.gate import Point
 from services.gateway.points.schemas import SLUG
-from shared.house import House
 from shared.problems import Unavailable
+from shared.runtime.context import House
 
 logger = structlog.get_logger()
 

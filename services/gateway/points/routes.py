@@ -9,10 +9,11 @@ from services.gateway.points import use_cases
 from services.gateway.points.schemas import NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.use_cases import ServicePointClosed, SlugTaken, UpstreamIsOurs
 from services.gateway.verifications.problems import ServicePointNotFound
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.database.unit_of_work import RegionOutside
+from shared.http.preconditions import etag_of
 from shared.http.router import IfMatchRequired, PageAsked, Router, Work
-from shared.preconditions import etag_of
-from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
 

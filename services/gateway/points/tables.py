@@ -10,7 +10,7 @@ from services.gateway.base import Row
 from services.gateway.codes.policy import Colour
 from services.gateway.points.schemas import Asked, ServicePoint
 from services.gateway.verifications.rules import PointPolicy, Verdict, outcomes
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class PointRow(Row):

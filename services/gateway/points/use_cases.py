@@ -9,12 +9,13 @@ from sqlalchemy import select
 from services.gateway.points.schemas import Asked, NewServicePoint, ServicePoint, ServicePointChange
 from services.gateway.points.tables import PointRow
 from services.gateway.verifications.problems import ServicePointNotFound
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.core.settings import SERVICES, Settings
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.http.addresses import innermost, literal
 from shared.http.texts import faults_of
 from shared.problems import Forbidden, InvalidInput, Problem, Text
-from shared.settings import SERVICES, Settings
-from shared.work import Listed, Page, Work
 
 
 class SlugTaken(Problem):

@@ -8,15 +8,15 @@ from fastapi import Path
 from services.gateway.policies import use_cases
 from services.gateway.policies.schemas import PolicyProposed, PolicyPublished, PolicyTried, TrialJob
 from services.gateway.policies.use_cases import PolicyNotTried, PolicyTaken
-from shared import jobs
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.governance.proposals.use_cases import Proposal
 from shared.http.described import DescribedBy
 from shared.http.router import PageAsked, Router, Work
-from shared.jobs import Job, JobEnded
+from shared.jobs import queue
+from shared.jobs.queue import Job, JobEnded
 from shared.problems import NotFound
-from shared.proposals.use_cases import Proposal
-from shared.work import Listed
 
 router = Router(prefix="/gateway/v1/policies", tags=["policies"])
 
@@ -47,13 +47,13 @@ async def try_policy(tried: PolicyTried, work: Work) -> Job:
 @router.get("/trials/{trial_id}", role=Role.COMMAND, raises=[NotFound], response_model=TRIAL_JOB)
 async def get_policy_trial(trial_id: TrialId, work: Work) -> Job:
     """Show the progress and the results of a trial."""
-    return await jobs.get(work, trial_id, use_cases.TRIAL)
+    return await queue.get(work, trial_id, use_cases.TRIAL)
 
 
 @router.post("/trials/{trial_id}/cancel", role=Role.COMMAND, raises=[NotFound, JobEnded], response_model=TRIAL_JOB)
 async def cancel_policy_trial(trial_id: TrialId, work: Work) -> Job:
     """Stop a trial."""
-    return await jobs.cancel(work, trial_id, use_cases.TRIAL)
+    return await queue.cancel(work, trial_id, use_cases.TRIAL)
 
 
 @router.get("/{version}", role=Role.ANYONE, raises=[NotFound])

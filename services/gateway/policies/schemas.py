@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.codes.policy import Policy, first
 from shared.contracts.resource import Said
-from shared.jobs import Job
+from shared.jobs.queue import Job
 
 
 def _second() -> dict[str, Any]:

@@ -12,14 +12,15 @@ from services.gateway.codes.rules import colour_at, evaluate
 from services.gateway.codes.tables import PolicyRow
 from services.gateway.policies import rules
 from services.gateway.policies.schemas import PolicyPublished
-from shared import jobs
-from shared.actors import Role
-from shared.jobs import Job, Run
+from shared.core.actors import Role
+from shared.core.regions import EVERYTHING
+from shared.database.paging import Listed, Page, Place, listed
+from shared.database.unit_of_work import Work
+from shared.governance.proposals.rules import hash_of
+from shared.governance.proposals.use_cases import Kind, Proposal, propose
+from shared.jobs import queue
+from shared.jobs.queue import Job, Run
 from shared.problems import NotFound, Problem, Text
-from shared.proposals.rules import hash_of
-from shared.proposals.use_cases import Kind, Proposal, propose
-from shared.regions import EVERYTHING
-from shared.work import Listed, Page, Place, Work, listed
 
 TRIAL, APPLICATION = "try_policy", "apply_policy"
 CHUNK = 5_000
@@ -80,7 +81,7 @@ async def get_policy(work: Work, version: int) -> PolicyPublished:
 async def try_policy(work: Work, policy: Policy) -> Job:
     """Queue a trial of a policy on all people in the caller's region."""
     document = policy.model_dump(mode="json")
-    return await jobs.add(work, TRIAL, work.actor.range[0], {"policy": document, "hash": hash_of(document)})
+    return await queue.add(work, TRIAL, work.actor.range[0], {"policy": document, "hash": hash_of(document)})
 
 
 async def propose_policy(work: Work, policy: Policy, trial_id: UUID, reason: str) -> Proposal:
@@ -99,7 +100,7 @@ async def publish_policy(work: Work, policy: Policy, proposal_id: UUID) -> None:
         PolicyRow(version=policy.version, document=policy.model_dump(mode="json"), proposal_id=proposal_id)
     )
     await work.session.flush()
-    await jobs.add(work, APPLICATION, work.actor.range[0], {"version": policy.version}, scope=EVERYTHING)
+    await queue.add(work, APPLICATION, work.actor.range[0], {"version": policy.version}, scope=EVERYTHING)
 
 
 async def _expect_next(work: Work, policy: Policy) -> None:

@@ -3,11 +3,11 @@
 from services.gateway.sunset import use_cases
 from services.gateway.sunset.schemas import Declared, SunsetProposed
 from services.gateway.sunset.use_cases import SUNSET, SunsetDeclared
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.governance.proposals.use_cases import Proposal
 from shared.http.router import Router, Work
 from shared.problems import NotFound
-from shared.proposals.use_cases import Proposal
 
 router = Router(prefix="/gateway/v1/sunset", tags=["sunset"])
 

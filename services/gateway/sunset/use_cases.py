@@ -5,10 +5,10 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.gateway.sunset.schemas import Declaration, Declared, SunsetProposed
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.unit_of_work import Work
+from shared.governance.proposals.use_cases import Kind, Proposal, propose
 from shared.problems import NotFound, Problem, Text
-from shared.proposals.use_cases import Kind, Proposal, propose
-from shared.work import Work
 
 
 class SunsetDeclared(Problem):

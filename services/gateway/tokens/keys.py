@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from services.gateway.tokens.rules import Key, secrets_of
-from shared import key_files
-from shared.key_files import Version, Watched
+from shared.crypto import key_files
+from shared.crypto.key_files import Version, Watched
 
 FILE = "code-hmac.key"
 

@@ -25,7 +25,7 @@ from services.gateway.codes.schemas import CodeShown
 from services.gateway.codes.use_cases import in_words, policy_of_document
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Key, Subject, issue
-from shared.actors import Actor, Role
+from shared.core.actors import Actor, Role
 from shared.http.hot import Answer, Hot, hot
 from shared.http.route import Route
 from shared.http.router import Router

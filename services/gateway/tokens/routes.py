@@ -13,8 +13,8 @@ from services.gateway.accounts.binding import NotBound
 from services.gateway.edge.published import published
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import Dependant, OwnCodes, person_of, token_of
-from shared import clock
-from shared.actors import Role
+from shared.core import clock
+from shared.core.actors import Role
 from shared.http.limits import check_accept
 from shared.http.router import Caller, Router
 from shared.problems import NotAcceptable, NotFound

@@ -12,7 +12,8 @@ Online, the signature is not verified. Somebody who changes it must also correct
 characters fit QR version 8 at level M; the 174 of a proxy fit at level L.
 
 There are two kinds. *Live*: issued on the whole minute, valid for two minutes. *Proxy*: the same, with the person who
-shows it (a guardian for a child or an elder). This module verifies the seal; `shared/code_tokens.py` the signature.
+shows it (a guardian for a child or an elder). This module verifies the seal; `shared/crypto/code_tokens.py` the
+signature.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.gateway.codes.policy import Colour
-from shared.code_tokens import (
+from shared.crypto.code_tokens import (
     HEAD,
     LIVE_SECONDS,
     MINUTE_SECONDS,

@@ -22,8 +22,8 @@ from services.gateway.verifications.problems import (
 )
 from services.gateway.verifications.rules import AHEAD, BEHIND, WORDS, Verdict, made_at, tenths
 from services.gateway.verifications.schemas import Verification, Verified
-from shared.actors import Actor, Role
-from shared.code_tokens import BY_FAULT, LONGEST, BadToken
+from shared.core.actors import Actor, Role
+from shared.crypto.code_tokens import BY_FAULT, LONGEST, BadToken
 from shared.http import bodies, strict_json
 from shared.http.hot import Answer, Hot, hot
 from shared.http.route import Route

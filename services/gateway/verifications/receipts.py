@@ -15,7 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from services.gateway.tokens.rules import Key, sealed, to_text
-from shared.code_tokens import BadToken
+from shared.crypto.code_tokens import BadToken
 
 PREFIX = "FXR."
 LASTS = timedelta(minutes=10)

@@ -8,10 +8,10 @@ from fastapi import Path, Query
 from services.gateway.verifications import use_cases
 from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.schemas import ScanFound, Visit
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import MOST_PER_PAGE, InvalidCursor, Listed
 from shared.http.router import Router, Work, cursor_query
 from shared.problems import Forbidden, NotFound
-from shared.work import MOST_PER_PAGE, InvalidCursor, Listed
 
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
 internal = Router(prefix="/internal/scans", tags=["service points"])

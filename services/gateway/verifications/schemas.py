@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from shared.code_tokens import LONGEST
 from shared.contracts.gateway import Colour
+from shared.crypto.code_tokens import LONGEST
 
 VerdictName = Literal["pass", "register", "turn_back"]
 WhyName = Literal["in_order", "colour", "fever", "negative_missing", "unknown_person"]

@@ -13,11 +13,11 @@ from sqlalchemy.engine import RowMapping
 
 from shared.audit.canonical import canonical, said
 from shared.audit.kinds import Kind
-from shared.db import group_of
+from shared.core.ids import named_id
+from shared.database.engine import group_of
+from shared.database.unit_of_work import Work
 from shared.feed.log import Cursor, horizon
-from shared.house import House
-from shared.ids import named_id
-from shared.work import Work
+from shared.runtime.context import House
 
 AT_ONCE = 2_000
 """Visits in a batch. A batch also includes the rest of its last transaction."""

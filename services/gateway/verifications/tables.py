@@ -10,7 +10,7 @@ from services.gateway.base import Base
 from services.gateway.codes.tables import LABELS
 from services.gateway.verifications.rules import Outcome
 from services.gateway.verifications.schemas import Visit
-from shared.db import REGION
+from shared.database.rows import REGION
 from shared.feed.tables import Xid8
 
 

@@ -13,14 +13,15 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.rules import made_at
 from services.gateway.verifications.schemas import ScanFound, Visit
 from services.gateway.verifications.tables import VisitRow
-from shared.actors import Role
 from shared.audit.acts import act_of, role_in_words
 from shared.audit.kinds import Kind
 from shared.audit.schemas import LookedAt
 from shared.contracts.gateway import DoorFever
-from shared.ids import in_order
+from shared.core.actors import Role
+from shared.core.ids import in_order
+from shared.database.paging import InvalidCursor, Listed
+from shared.database.unit_of_work import Work
 from shared.problems import Language, NotFound
-from shared.work import InvalidCursor, Listed, Work
 
 SELECT_POINT_NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
 

@@ -19,10 +19,10 @@ from sqlalchemy import text
 from services.gateway.webhooks import events
 from services.gateway.webhooks.events import Feed, Origin
 from services.gateway.webhooks.session import IS_FREE, DeliverySession
-from shared.house import House
+from shared.core.ids import new_id
 from shared.http.addresses import Judge
-from shared.ids import new_id
 from shared.problems import Problem
+from shared.runtime.context import House
 
 LOOK_SECONDS = 1.0
 IDLE = timedelta(seconds=10)

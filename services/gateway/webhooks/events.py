@@ -13,13 +13,13 @@ import msgspec
 
 from services.gateway.messages.rules import sign_all
 from services.gateway.webhooks.rules import Kind, Outcome, kind_of, retry_after_of
-from shared import clock
-from shared.actors import system
 from shared.contracts.resource import owner_of, schema_path
+from shared.core import clock
+from shared.core.actors import system
+from shared.core.settings import Service
 from shared.feed.routes import MORE, NEXT, CloudEvent
-from shared.house import House
 from shared.http.addresses import AddressForbiddenError, Judge, JudgedTransport
-from shared.settings import Service
+from shared.runtime.context import House
 
 BATCH = 200
 IN_FLIGHT = 8

@@ -18,10 +18,11 @@ from services.gateway.webhooks.schemas import (
 )
 from services.gateway.webhooks.tables import DeliveryRow, EndpointRow
 from services.gateway.webhooks.use_cases import EndpointsFull, WebhookAddressForbidden
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import InvalidCursor, Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import InvalidCursor, Listed, RegionOutside
 
 router = Router(prefix="/gateway/v1/webhooks", tags=["webhooks"])
 

@@ -23,14 +23,14 @@ from services.gateway.webhooks import events
 from services.gateway.webhooks.events import Batch, Event, Feed, Origin
 from services.gateway.webhooks.rules import GIVE_UP_AFTER, Kind, RetryState, pause_for, retry_in
 from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, CursorRow, DeliveryRow, EndpointRow
-from shared import clock
 from shared.contracts.resource import owner_of
-from shared.house import House
-from shared.ids import new_ids
+from shared.core import clock
+from shared.core.ids import new_ids
+from shared.core.regions import lies_under
+from shared.core.settings import Service
+from shared.database.unit_of_work import Work, scalar
 from shared.problems import Problem
-from shared.regions import lies_under
-from shared.settings import Service
-from shared.work import Work, scalar
+from shared.runtime.context import House
 
 LEASE = timedelta(seconds=30)
 """Longer than a batch (5 s of launching, 15 s of the last attempt). Only a killed worker lets a lease run out."""

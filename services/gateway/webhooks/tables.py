@@ -21,8 +21,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Base, Row
 from services.gateway.webhooks.schemas import Delivery, DeliveryState, DisabledReason, Endpoint, State
-from shared.db import REGION
-from shared.sealing import Sealed
+from shared.crypto.encryption import Sealed
+from shared.database.rows import REGION
 
 Table(
     "installation",

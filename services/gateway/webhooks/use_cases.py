@@ -15,11 +15,12 @@ from services.gateway.webhooks.schemas import (
 )
 from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, EndpointRow
 from shared.contracts.resource import owner_of
+from shared.core.regions import range_of
+from shared.database.paging import Place, cursor_of, place_of
+from shared.database.unit_of_work import Work
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
 from shared.problems import Fault, InvalidInput, Problem, Text
-from shared.regions import range_of
-from shared.work import Place, Work, cursor_of, place_of
 
 MOST_ENDPOINTS = 100
 MOST_REPLAYED = 5_000

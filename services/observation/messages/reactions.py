@@ -14,9 +14,9 @@ from services.observation.protocols.use_cases import all_protocols
 from services.observation.referrals.rules import BEFORE_TRANSPORT, Course, Event, course, due_at, overdue_at
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.gateway import Message
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 
 async def forget_messages(work: Work, ids: Sequence[UUID]) -> None:

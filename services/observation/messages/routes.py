@@ -7,9 +7,9 @@ from fastapi import Query
 from services.observation.messages import use_cases
 from services.observation.messages.schemas import KeptMessage
 from services.observation.messages.tables import MessageState
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
-from shared.work import Listed
 
 router = Router(prefix="/observation/v1/messages", tags=["messages"])
 

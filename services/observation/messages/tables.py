@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
 from services.observation.messages.schemas import KeptMessage
-from shared.db import REGION
+from shared.database.rows import REGION
 
 MessageState = Literal["applied", "rejected"]
 

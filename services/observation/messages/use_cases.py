@@ -4,8 +4,9 @@ from sqlalchemy import select
 
 from services.observation.messages.schemas import KeptMessage
 from services.observation.messages.tables import MessageRow, MessageState
-from shared.actors import Role
-from shared.work import Listed, Page, Work
+from shared.core.actors import Role
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 
 
 async def list_messages(work: Work, state: MessageState | None, page: Page) -> Listed[KeptMessage]:

@@ -20,9 +20,9 @@ from services.observation.orders.use_cases import open_order, restricted
 from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
-from shared.actors import Role
-from shared.proposals.use_cases import Kind, Proposal, propose
-from shared.work import Work
+from shared.core.actors import Role
+from shared.database.unit_of_work import Work
+from shared.governance.proposals.use_cases import Kind, Proposal, propose
 
 
 async def propose_early_end(work: Work, order_id: UUID, request: EarlyEnd) -> Proposal:

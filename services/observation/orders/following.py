@@ -13,12 +13,12 @@ from services.observation.people import rules as facts
 from services.observation.people.rules import Ended, Exposure, Finding, Nearby, Person
 from services.observation.protocols.rules import Protocol, ends_at, in_force, kind_for
 from services.observation.protocols.use_cases import all_protocols
-from shared import clock
 from shared.audit.kinds import Kind
 from shared.contracts.observation import OrderState
 from shared.contracts.testing import Tube
-from shared.ids import in_order, new_id
-from shared.work import Work
+from shared.core import clock
+from shared.core.ids import in_order, new_id
+from shared.database.unit_of_work import Work
 
 Why = Literal["converted", "evidence_withdrawn", "person_closed"]
 

@@ -14,7 +14,7 @@ from string import Template
 from services.observation.people.rules import days_of
 from services.observation.protocols.rules import Protocol, date_of
 from shared.contracts.observation import Order, OrderKind
-from shared.days import SHANGHAI
+from shared.core.days import SHANGHAI
 
 KINDS: dict[OrderKind, str] = {"central": "集中隔离医学观察", "home": "居家医学观察", "monitoring": "日常健康监测"}
 

@@ -16,13 +16,13 @@ from services.observation.orders.problems import (
 )
 from services.observation.orders.schemas import Conversion, EarlyEnd, Extension, OrderPlan
 from services.observation.orders.use_cases import OrderFilter
-from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.governance.proposals.use_cases import Proposal
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import Forbidden, NotFound
-from shared.proposals.use_cases import Proposal
-from shared.work import Listed
 
 router = Router(prefix="/observation/v1/orders", tags=["orders"])
 

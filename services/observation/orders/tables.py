@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
 from shared.contracts.observation import Order, OrderKind, OrderState
-from shared.db import REGION
+from shared.database.rows import REGION
 
 MOST_EXTRA_DAYS = 60
 """Most days by which an order can be extended in total."""

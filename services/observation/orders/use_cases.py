@@ -16,9 +16,10 @@ from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.audit.kinds import Kind
 from shared.contracts.observation import Order, OrderKind, OrderState
-from shared.days import SHANGHAI, day_of
-from shared.regions import range_of
-from shared.work import Listed, Page, Work
+from shared.core.days import SHANGHAI, day_of
+from shared.core.regions import range_of
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from sqlalchemy import text
 from services.observation.orders.following import follow_orders, lock_open_orders
 from services.observation.people.rules import Episode, Finding, Person, still_positive
 from services.observation.referrals.following import episodes_of, follow_referrals
-from shared.bulk import literal
 from shared.contracts.registry import Tag
-from shared.days import day_of
-from shared.ids import in_order, named_id
-from shared.work import Work
+from shared.core.days import day_of
+from shared.core.ids import in_order, named_id
+from shared.database.bulk import literal
+from shared.database.unit_of_work import Work
 
 # The lock of all transactions that derive referrals and orders.
 TURN = text("SELECT pg_advisory_xact_lock(:key)")

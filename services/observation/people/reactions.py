@@ -10,9 +10,9 @@ from services.observation.people.following import follow
 from services.observation.people.tables import FindingRow, PersonRow
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 
 async def forget_people(work: Work, ids: Sequence[UUID]) -> None:

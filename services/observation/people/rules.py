@@ -13,7 +13,7 @@ from services.observation.protocols.rules import Protocol, ends_at
 from shared.contracts.observation import ReferralState
 from shared.contracts.registry import Tag
 from shared.contracts.testing import Tube
-from shared.days import day_of
+from shared.core.days import day_of
 
 EndReason = Literal["completed", "ended_early", "converted", "evidence_withdrawn", "person_closed"]
 

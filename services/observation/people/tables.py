@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Base
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class PersonRow(Base):

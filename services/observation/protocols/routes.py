@@ -7,12 +7,12 @@ from fastapi import Path
 from services.observation.protocols import use_cases
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.schemas import ProtocolProposed
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.governance.proposals.use_cases import Proposal, propose
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.proposals.use_cases import Proposal, propose
-from shared.work import Listed
 
 router = Router(prefix="/observation/v1/protocols", tags=["protocols"])
 

@@ -12,7 +12,7 @@ from pydantic.config import JsonDict
 
 from shared.contracts.observation import OrderKind
 from shared.contracts.registry import Tag, TagKind
-from shared.days import start_of
+from shared.core.days import start_of
 
 Stage = Literal["reported", "dispatched", "on_board", "handed_over", "left"]
 _Text = Annotated[str, Field(min_length=1, max_length=300)]

@@ -7,11 +7,12 @@ from sqlalchemy import select
 from services.observation.protocols import rules
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.tables import ProtocolRow
-from shared import clock
-from shared.actors import Role
+from shared.core import clock
+from shared.core.actors import Role
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
+from shared.governance.proposals.use_cases import Kind
 from shared.problems import NotFound, Problem, Text
-from shared.proposals.use_cases import Kind
-from shared.work import Listed, Page, Work
 
 
 class ProtocolTaken(Problem):

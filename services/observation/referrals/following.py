@@ -13,8 +13,8 @@ from services.observation.protocols.use_cases import protocol_in_force
 from services.observation.referrals import rules
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.testing import Tube
-from shared.ids import in_order, new_id
-from shared.work import Work
+from shared.core.ids import in_order, new_id
+from shared.database.unit_of_work import Work
 
 DESK = "desk_120"
 """The party of the 120 desk, to which every referral is assigned."""

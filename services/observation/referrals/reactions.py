@@ -14,11 +14,11 @@ from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import protocol_in_force
 from services.observation.referrals import following, rules
 from services.observation.referrals.tables import FeverRow
-from shared.actors import Role
 from shared.contracts.gateway import DoorFever
+from shared.core.actors import Role
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 logger = structlog.get_logger()
 

@@ -14,10 +14,10 @@ from services.observation.referrals import rules
 from services.observation.referrals.schemas import ReferralPerson
 from services.observation.referrals.tables import ReferralRow
 from services.observation.referrals.use_cases import ReferralEnded
-from shared.actors import Actor, Role, system
-from shared.house import House
+from shared.core.actors import Actor, Role, system
+from shared.database.unit_of_work import Work
 from shared.problems import Problem, Text, UpstreamFailed
-from shared.work import Work
+from shared.runtime.context import House
 
 PURPOSES = {Role.DESK_120: "transfer", Role.HOSPITAL: "treatment"}
 """The fixed purpose of each role."""

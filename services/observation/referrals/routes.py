@@ -21,12 +21,12 @@ from services.observation.referrals.use_cases import (
     ScanTooOld,
     ScanUnknown,
 )
-from shared.actors import Role
 from shared.audit.kinds import Kind
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
 from shared.problems import ClockAhead, Conflict, NotFound
-from shared.work import Listed
 
 router = Router(prefix="/observation/v1/referrals", tags=["referrals"])
 

@@ -9,10 +9,10 @@ import httpx
 import msgspec
 from fastapi import Request
 
-from shared.actors import Actor, Role, system
-from shared.house import House
-from shared.parties import point_of
+from shared.contracts.parties import point_of
+from shared.core.actors import Actor, Role, system
 from shared.problems import UpstreamFailed
+from shared.runtime.context import House
 
 
 class ScanFound(msgspec.Struct, frozen=True):

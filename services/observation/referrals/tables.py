@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
-from shared.db import REGION
+from shared.database.rows import REGION
 
 CLOSED = "('ruled_out', 'admitted', 'confirmed', 'cancelled')"
 

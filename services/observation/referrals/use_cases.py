@@ -15,13 +15,14 @@ from services.observation.referrals import following, rules
 from services.observation.referrals.scans import ScanFound
 from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.tables import FeverRow, ReferralRow, say
-from shared.actors import Role
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
-from shared.house import House
-from shared.ids import new_id
+from shared.core.actors import Role
+from shared.core.ids import new_id
+from shared.core.regions import covers, range_of
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import ClockAhead, Conflict, Problem, Text
-from shared.regions import covers, range_of
-from shared.work import Listed, Page, Work
+from shared.runtime.context import House
 
 CLOCK_AHEAD_MINUTES = 5
 MOST_PER_TICK = 500

@@ -7,7 +7,7 @@ from fastapi import Header, Path
 
 from services.registry.erasures import use_cases
 from services.registry.erasures.use_cases import Erasure
-from shared.actors import Role
+from shared.core.actors import Role
 from shared.http.router import Router, Work
 from shared.problems import NotFound, language_of
 

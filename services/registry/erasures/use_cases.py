@@ -10,9 +10,9 @@ from services.registry.erasures import rules
 from services.registry.erasures.rules import Outcome
 from services.registry.residents.tables import ResidentRow
 from shared.contracts.resource import Said
+from shared.core.settings import SERVICES
+from shared.database.unit_of_work import Work
 from shared.problems import Language
-from shared.settings import SERVICES
-from shared.work import Work
 
 
 class Erasure(Said):

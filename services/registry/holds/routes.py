@@ -8,10 +8,10 @@ from fastapi import Path
 from services.registry.holds import use_cases
 from services.registry.holds.schemas import Hold, NewHold
 from services.registry.holds.use_cases import HoldEnded
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/registry/v1/legal-holds", tags=["retention"])
 

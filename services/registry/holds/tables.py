@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.registry.base import Row
 from services.registry.holds.schemas import Hold
 from shared.contracts.registry import LegalHold
-from shared.sealing import Sealed
+from shared.crypto.encryption import Sealed
 
 
 class HoldRow(Row):

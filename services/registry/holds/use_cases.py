@@ -7,9 +7,10 @@ from sqlalchemy import select
 from services.registry.holds.schemas import Hold, NewHold
 from services.registry.holds.tables import HoldRow
 from services.registry.residents.tables import ResidentRow
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
+from shared.governance.retention.reactions import forget_holds, keep
 from shared.problems import Problem, Text
-from shared.retention.reactions import forget_holds, keep
-from shared.work import Listed, Page, Work
 
 
 class HoldEnded(Problem):

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.http.described import DescribedBy
-from shared.jobs import Job
+from shared.jobs.queue import Job
 
 
 class ImportResult(BaseModel):

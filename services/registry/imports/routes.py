@@ -15,13 +15,13 @@ from services.registry.imports.error_file import write_template, write_template_
 from services.registry.imports.result import IMPORT_JOB
 from services.registry.imports.words import FILE_PROBLEMS
 from services.registry.imports.workbook_writer import MEDIA_TYPE as XLSX
-from shared.actors import Role
 from shared.audit.kinds import Kind
-from shared.house import House
+from shared.core.actors import Role
 from shared.http.limits import accepts, check_accept, check_content_type
 from shared.http.router import Router, TheHouse, Work
-from shared.jobs import Job, JobEnded
+from shared.jobs.queue import Job, JobEnded
 from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of, openapi_headers
+from shared.runtime.context import House
 
 IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 

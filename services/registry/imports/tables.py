@@ -1,4 +1,4 @@
-"""Tables of imports: the failed rows. `shared/jobs.py` stores the job and its file."""
+"""Tables of imports: the failed rows. `shared/jobs/queue.py` stores the job and its file."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Integer, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.registry.base import Base
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class ImportErrorRow(Base):

@@ -27,12 +27,13 @@ from services.registry.residents import writing
 from services.registry.residents.rules import Person
 from services.registry.residents.use_cases import request_of
 from services.registry.residents.writing import Change, Knowledge, Prepared
-from shared import clock, sealed_files
+from shared.core import clock
+from shared.crypto import encrypted_files
+from shared.crypto.encryption import Keyring, Slots
+from shared.database.unit_of_work import Work
 from shared.feed.log import Written
-from shared.house import House
-from shared.jobs import Run
-from shared.sealing import Keyring, Slots
-from shared.work import Work
+from shared.jobs.queue import Run
+from shared.runtime.context import House
 
 ERRORS_KEPT = timedelta(days=30)
 ERRORS_PAGE = 1_000
@@ -116,7 +117,7 @@ class Terms:
 
 async def take_file(job: Run) -> None:
     """Import the file of a job on behalf of its sender."""
-    with _few_collections(), sealed_files.temporary() as unnamed:
+    with _few_collections(), encrypted_files.temporary() as unnamed:
         spool = Spool(unnamed)
         await _fill(job, spool)
         if job.total is None:
@@ -153,7 +154,7 @@ def _few_collections() -> Iterator[None]:
 
 
 async def _fill(job: Run, spool: Spool) -> None:
-    with sealed_files.temporary() as file:
+    with encrypted_files.temporary() as file:
         async for part in job.file():
             file.write(part)
         try:

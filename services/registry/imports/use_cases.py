@@ -17,13 +17,13 @@ from services.registry.imports.faults import FileFault
 from services.registry.imports.reading import FILE_BYTES, is_workbook, read_rows
 from services.registry.imports.words import problem_of
 from services.registry.imports.workbook import UNPACKED_BYTES
-from shared import jobs
-from shared.actors import Actor
-from shared.clock import day_of
-from shared.house import House
-from shared.jobs import Job
+from shared.core.actors import Actor
+from shared.core.clock import day_of
+from shared.database.unit_of_work import Work
+from shared.jobs import queue
+from shared.jobs.queue import Job
 from shared.problems import Fault, InvalidInput, Language, Text, pointer
-from shared.work import Work
+from shared.runtime.context import House
 
 KIND = "import"
 LOOK_BYTES = 4 << 20
@@ -49,7 +49,7 @@ async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[Kept]:
     except FileFault as fault:
         raise problem_of(fault) from None
     kind = await asyncio.to_thread(is_workbook, file.file)
-    async with jobs.keeping_file(house, _parts(file)) as id_:
+    async with queue.keeping_file(house, _parts(file)) as id_:
         yield Kept(id_, kind)
 
 
@@ -66,7 +66,7 @@ async def start_import(
         "as_of": as_of.isoformat() if as_of else None,
         "format": "xlsx" if file.is_workbook else "csv",
     }
-    return await jobs.add(work, KIND, work.actor.range[0], values, file=file.id)
+    return await queue.add(work, KIND, work.actor.range[0], values, file=file.id)
 
 
 def _look(file: BinaryIO, size: int) -> None:
@@ -91,23 +91,23 @@ def _is_quickly_read(file: BinaryIO, size: int) -> bool:
 
 async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
     await file.seek(0)
-    while part := await file.read(jobs.PART_BYTES):
+    while part := await file.read(queue.PART_BYTES):
         yield part
 
 
 async def get_import(work: Work, import_id: UUID) -> Job:
     """Return the job of an import."""
-    return await jobs.get(work, import_id, KIND)
+    return await queue.get(work, import_id, KIND)
 
 
 async def cancel_import(work: Work, import_id: UUID) -> Job:
     """Cancel the job of an import."""
-    return await jobs.cancel(work, import_id, KIND)
+    return await queue.cancel(work, import_id, KIND)
 
 
 async def was_workbook(work: Work, import_id: UUID) -> bool:
     """Return whether the file of an import was a workbook."""
-    await jobs.get(work, import_id, KIND)
+    await queue.get(work, import_id, KIND)
     (row,) = await work.rows(SELECT_IS_WORKBOOK, id=import_id)
     return bool(row["is_workbook"])
 

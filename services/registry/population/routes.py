@@ -7,8 +7,8 @@ from fastapi import Query
 
 from services.registry.population import use_cases
 from services.registry.population.schemas import Population
-from shared.actors import Role
 from shared.contracts.times import Day
+from shared.core.actors import Role
 from shared.http.router import Router, Work
 from shared.problems import NotFound
 

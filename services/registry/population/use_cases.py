@@ -8,10 +8,10 @@ from sqlalchemy import Select, select, text
 from services.registry.population.schemas import ChildTally, Population, Tally
 from services.registry.regions.tables import RegionRow
 from services.registry.residents.identity import CHILD_YEARS, ELDER_YEARS
-from shared.clock import day_of, start_of
+from shared.core.clock import day_of, start_of
+from shared.core.regions import LEVELS, covers, range_of
+from shared.database.unit_of_work import Work
 from shared.problems import Fault, InvalidInput, NotFound, Text
-from shared.regions import LEVELS, covers, range_of
-from shared.work import Work
 
 # Each person is counted once: by the current facts, or for a past day by the facts at its end. PostgreSQL adds years as
 # the Civil Code does: for a person born on 29 February the birthday is the 28th in a common year.

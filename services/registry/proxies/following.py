@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from shared.contracts.registry import Proxy
-from shared.work import Work
+from shared.database.unit_of_work import Work
 
 # Locks in the order of ids, because a person can be the guardian in one proxy and the dependant in another.
 END_PROXIES = text("""

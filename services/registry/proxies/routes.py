@@ -9,11 +9,11 @@ from services.registry.proxies import use_cases
 from services.registry.proxies.schemas import NewProxy
 from services.registry.proxies.use_cases import ProxyExists, ProxyLimit, ProxySelf
 from services.registry.residents.routes import KEEPERS
-from shared.actors import Role
 from shared.contracts.registry import Proxy
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/registry/v1/proxies", tags=["proxies"])
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.registry.base import Row
 from shared.contracts.registry import Proxy
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class ProxyRow(Row):

@@ -9,8 +9,9 @@ from services.registry.proxies.schemas import NewProxy
 from services.registry.proxies.tables import ProxyRow
 from services.registry.residents.tables import ResidentRow
 from shared.contracts.registry import Proxy
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import NotFound, Problem, Text
-from shared.work import Listed, Page, Work
 
 
 class ProxyExists(Problem):

@@ -18,7 +18,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 
-from shared.regions import LEVELS, Level, level_of, parent_of
+from shared.core.regions import LEVELS, Level, level_of, parent_of
 
 GBT2260 = "gbt2260.csv"
 """Provinces, cities and counties of the whole country, with the codes withdrawn since 1980."""

@@ -7,11 +7,11 @@ from fastapi import Path, Query
 from services.registry.regions import use_cases
 from services.registry.regions.schemas import NewRegion
 from services.registry.regions.use_cases import RegionTaken, RegionUnknown, RegionWithdrawn
-from shared.actors import Role
 from shared.contracts.registry import Region
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/registry/v1/regions", tags=["regions"])
 

@@ -1,6 +1,6 @@
 """Pure rules of regions: the parent and the level of a new region, and the levels that only command can add."""
 
-from shared.regions import Level, level_of, parent_of
+from shared.core.regions import Level, level_of, parent_of
 
 OF_COMMAND: frozenset[Level] = frozenset({"township", "community"})
 """Levels of the official list, to which only command can add."""

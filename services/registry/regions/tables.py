@@ -7,8 +7,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.registry.base import Row
 from shared.contracts.registry import Region
-from shared.db import REGION
-from shared.regions import LEVELS, Level
+from shared.core.regions import LEVELS, Level
+from shared.database.rows import REGION
 
 
 class RegionRow(Row):

@@ -5,11 +5,12 @@ from sqlalchemy import or_, select
 from services.registry.regions import rules
 from services.registry.regions.schemas import NewRegion
 from services.registry.regions.tables import RegionRow
-from shared.actors import Role
 from shared.contracts.registry import Region
-from shared.days import day_of
+from shared.core.actors import Role
+from shared.core.days import day_of
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import Forbidden, NotFound, Problem, Text
-from shared.work import Listed, Page, Work
 
 COUNTY = 6
 """Digits of a county's code. The national list ends with counties, and all callers can read it."""

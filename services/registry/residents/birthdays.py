@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from services.registry.residents import rules
 from services.registry.residents.writing import counted_of
-from shared.clock import day_of
-from shared.house import House
-from shared.work import Work
+from shared.core.clock import day_of
+from shared.database.unit_of_work import Work
+from shared.runtime.context import House
 
 ROWS = 1_000
 

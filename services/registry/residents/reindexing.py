@@ -15,10 +15,10 @@ from sqlalchemy.engine import RowMapping
 
 from services.registry.residents.rules import Person, document_key
 from services.registry.residents.writing import COLUMNS
-from shared.jobs import Run
-from shared.key_files import SPREAD_SECONDS
-from shared.sealing import CannotOpenError, Keyring
-from shared.work import Work
+from shared.crypto.encryption import CannotOpenError, Keyring
+from shared.crypto.key_files import SPREAD_SECONDS
+from shared.database.unit_of_work import Work
+from shared.jobs.queue import Run
 
 KIND = "reindex"
 ROWS = 500

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from services.registry.residents.problems import RevealLimit
 from services.registry.residents.schemas import ReferralReveal, Reveal, Revealed
 from services.registry.residents.tables import ResidentRow
-from shared.actors import Actor, Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Actor, Role
+from shared.database.unit_of_work import Work
 from shared.problems import Fault, Forbidden, InvalidInput, Text
-from shared.work import Work
 
 HOUR = timedelta(hours=1)
 

@@ -32,12 +32,12 @@ from services.registry.residents.schemas import (
     Search,
     Transfer,
 )
-from shared.actors import Role
 from shared.audit.kinds import Kind
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.http.preconditions import etag_of
 from shared.http.router import IfMatch, IfMatchRequired, PageAsked, Router, Work
-from shared.preconditions import etag_of
 from shared.problems import DataDestroyed, DataUnreadable, NotFound
-from shared.work import Listed
 
 KEEPERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 """The roles that maintain the register, within their scope."""

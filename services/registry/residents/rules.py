@@ -22,8 +22,8 @@ from services.registry.residents.identity import (
 )
 from services.registry.residents.spelling import spell_address, spell_household, spell_name
 from shared.contracts.registry import Resident, Tag
-from shared.ids import named_id
-from shared.regions import Range, covers
+from shared.core.ids import named_id
+from shared.core.regions import Range, covers
 
 ClosedReason = Literal["died", "moved_away", "entered_wrongly"]
 LEFT: tuple[ClosedReason, ...] = ("moved_away", "entered_wrongly")

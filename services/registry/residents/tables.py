@@ -13,10 +13,10 @@ from services.registry.residents import rules
 from services.registry.residents.identity import Sex, mask_name, mask_number, mask_phone
 from services.registry.residents.rules import ClosedReason, mask_address
 from services.registry.residents.schemas import Registration, ResidentShown, Transfer
-from shared import clock
 from shared.contracts.registry import Resident
-from shared.db import REGION
-from shared.sealing import Sealed, Slots
+from shared.core import clock
+from shared.crypto.encryption import Sealed, Slots
+from shared.database.rows import REGION
 
 
 class ResidentRow(Row):

@@ -13,10 +13,11 @@ from services.registry.residents.rules import Person, TransferMove
 from services.registry.residents.schemas import Transfer
 from services.registry.residents.tables import RegistrationRow, ResidentRow, TransferRow
 from services.registry.residents.use_cases import person_of
-from shared.clock import day_of
-from shared.house import House
+from shared.core.clock import day_of
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.http.failures import is_transient
-from shared.work import Listed, Page, Work
+from shared.runtime.context import House
 
 logger = structlog.get_logger()
 

@@ -29,10 +29,11 @@ from services.registry.residents.schemas import (
 from services.registry.residents.spelling import spell_address, spell_name
 from services.registry.residents.tables import RegistrationRow, ResidentHistoryRow, ResidentRow, TransferRow
 from services.registry.residents.words import invalid
-from shared.clock import day_of
+from shared.core.clock import day_of
+from shared.core.regions import covers, range_of
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import Problem
-from shared.regions import covers, range_of
-from shared.work import Listed, Page, Work
 
 MOST_FOUND = 50
 """Most people returned for one phone. A family of a few people may share a phone."""

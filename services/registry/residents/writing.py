@@ -26,13 +26,13 @@ from services.registry.residents.rules import (
     states_before,
 )
 from services.registry.residents.spelling import compared_name
-from shared.bulk import literal
-from shared.clock import day_of
 from shared.contracts.registry import Resident
+from shared.core.clock import day_of
+from shared.core.ids import new_ids
+from shared.crypto.encryption import CannotOpenError, Keyring, Slots
+from shared.database.bulk import literal
+from shared.database.unit_of_work import Work
 from shared.feed.log import Written
-from shared.ids import new_ids
-from shared.sealing import CannotOpenError, Keyring, Slots
-from shared.work import Work
 
 # Insert new residents. Existing ones are skipped by ON CONFLICT, whether or not the caller can see them. Returns the
 # inserted ids. The columns are array literals with bytes in base64.

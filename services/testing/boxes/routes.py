@@ -11,10 +11,10 @@ from services.testing.boxes.schemas import Box, NewBox, Receipt
 from services.testing.laboratories.use_cases import LaboratoryUnknown
 from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
 from services.testing.tubes.routes import FIELD
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/testing/v1/boxes", tags=["boxes"])
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from services.testing.tubes.rules import move as move_tube
 from shared.contracts.testing import TubeState
-from shared.regions import LEVELS
+from shared.core.regions import LEVELS
 
 BoxState = Literal["packed", "picked_up", "in_transit", "received"]
 BoxMove = Literal["pick_up", "depart", "receive"]

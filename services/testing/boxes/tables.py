@@ -6,7 +6,7 @@ from sqlalchemy import ARRAY, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Row
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class BoxRow(Row):

@@ -19,8 +19,9 @@ from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.rules import states_before
 from services.testing.tubes.said import publish_tubes
+from shared.database.paging import Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import Fault, Text
-from shared.work import Listed, Page, Work
 
 SELECT_TUBES_IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
 

@@ -8,11 +8,12 @@ from fastapi import Path, Query
 from services.testing.campaigns import use_cases
 from services.testing.campaigns.schemas import Missing, NewCampaign, Progress
 from services.testing.problems import CampaignMoveForbidden, CampaignTooLarge
-from shared.actors import Role
 from shared.contracts.testing import Campaign, CampaignState
+from shared.core.actors import Role
+from shared.database.paging import Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed, RegionOutside
 
 router = Router(prefix="/testing/v1/campaigns", tags=["campaigns"])
 

@@ -14,8 +14,9 @@ from services.testing.limits import MOST_EXPECTED, limits
 from services.testing.problems import STATES, CampaignMoveForbidden, CampaignTooLarge
 from services.testing.scope import within
 from shared.contracts.testing import Campaign, CampaignState
-from shared.regions import range_of
-from shared.work import Listed, Page, Place, Work, listed, scalar
+from shared.core.regions import range_of
+from shared.database.paging import Listed, Page, Place, listed
+from shared.database.unit_of_work import Work, scalar
 
 COUNT_PEOPLE = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
 

@@ -7,9 +7,9 @@ from sqlalchemy import text
 
 from services.testing.laboratories.tables import LaboratoryRow
 from shared.contracts.gateway import Party
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 DELETE_LABORATORIES = text("DELETE FROM laboratories WHERE id = ANY(CAST(:ids AS uuid[]))")
 

@@ -6,7 +6,7 @@ from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class LaboratoryRow(Base):

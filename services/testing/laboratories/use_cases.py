@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import text
 
+from shared.database.unit_of_work import Work
 from shared.problems import Problem, Text
-from shared.work import Work
 
 MOST_NAMED = 10
 

@@ -9,9 +9,9 @@ from services.testing.people.tables import ObservedRow, PersonRow
 from services.testing.retests import use_cases as retests
 from shared.contracts.observation import Order
 from shared.contracts.registry import Resident
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 from shared.feed.reader import reacts_to
-from shared.ids import in_order
-from shared.work import Work
 
 DELETE_PEOPLE = text("DELETE FROM people WHERE id = ANY(CAST(:ids AS uuid[]))")
 DELETE_ORDERS = text("DELETE FROM observed WHERE subject = ANY(CAST(:ids AS uuid[]))")

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class PersonRow(Base):

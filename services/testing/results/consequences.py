@@ -13,8 +13,8 @@ from sqlalchemy.engine import RowMapping
 from services.testing.retests import use_cases as retests
 from services.testing.tubes.said import look_at_tubes, written
 from shared.contracts.testing import Outcome, Tube
-from shared.ids import in_order
-from shared.work import Work
+from shared.core.ids import in_order
+from shared.database.unit_of_work import Work
 
 # The people of a failed test count as missing again.
 UNCOUNT_SAMPLES = text("""

@@ -4,10 +4,10 @@ from services.testing.answers import LanguageAsked
 from services.testing.results import use_cases
 from services.testing.results.schemas import NewResults, ResultAnswers, Revision
 from services.testing.tubes.routes import TubeId
-from shared.actors import Role
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/testing/v1", tags=["results"])
 

@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class ResultRow(Base):

@@ -19,10 +19,11 @@ from services.testing.results.tables import ResultRow
 from services.testing.tubes.lookup import id_of, lock_tubes
 from services.testing.tubes.rules import states_before
 from services.testing.tubes.tables import TubeRow
-from shared.bulk import literal
 from shared.contracts.testing import Outcome
+from shared.database.bulk import literal
+from shared.database.paging import Listed, Page, Place, listed
+from shared.database.unit_of_work import Work
 from shared.problems import ClockAhead, Language, Problem
-from shared.work import Listed, Page, Place, Work, listed
 
 PROBLEMS: Mapping[Refused, type[Problem]] = {
     "clock_ahead": ClockAhead,

@@ -9,11 +9,11 @@ from services.testing.answers import LanguageAsked
 from services.testing.retests import use_cases
 from services.testing.retests.rules import RetestState
 from services.testing.retests.schemas import OwnRetest
-from shared.actors import Role
 from shared.contracts.testing import Retest
+from shared.core.actors import Role
+from shared.database.paging import Listed
 from shared.http.router import PageAsked, Router, Work
 from shared.problems import NotFound
-from shared.work import Listed
 
 router = Router(prefix="/testing/v1", tags=["retests"])
 

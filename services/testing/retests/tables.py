@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Row
 from shared.contracts.testing import Retest
-from shared.db import REGION
+from shared.database.rows import REGION
 
 
 class RetestRow(Row):

@@ -13,9 +13,10 @@ from services.testing.retests.rules import OPEN, RetestState, states_before
 from services.testing.retests.schemas import OwnRetest, next_step
 from services.testing.retests.tables import RetestRow
 from shared.contracts.testing import Retest
-from shared.ids import in_order
+from shared.core.ids import in_order
+from shared.database.paging import Listed, Page, Place, listed
+from shared.database.unit_of_work import Work
 from shared.problems import Language
-from shared.work import Listed, Page, Place, Work, listed
 
 LAST = 2**63 - 1
 

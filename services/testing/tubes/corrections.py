@@ -16,8 +16,8 @@ from services.testing.problems import (
 from services.testing.retests import use_cases as retests
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.schemas import KeptSample, MoveSample, Undo
+from shared.database.unit_of_work import Work
 from shared.problems import Conflict, NotFound
-from shared.work import Work
 
 SELECT_SAMPLE = text("""
     SELECT id, campaign_id, tube_id, resident_id, sampled_at, exception, retest, undone_at FROM samples WHERE id = :id

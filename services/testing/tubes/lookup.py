@@ -12,8 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from services.testing.tubes.rules import RoundFacts, serial_of
-from shared.ids import named_id
-from shared.work import Work
+from shared.core.ids import named_id
+from shared.database.unit_of_work import Work
 
 # LATERAL … LIMIT 1 forces one index lookup per tube, here and in `LOCK_TUBES`. With row-level security the planner
 # otherwise misestimates and reads all tubes of the scope. Rows are locked in the order of the array.

@@ -8,8 +8,8 @@ from services.testing.campaigns.tables import CampaignRow
 from services.testing.problems import CampaignUnknown, CapacityBeyondCampaign, RollOutsideCampaign
 from services.testing.tubes.schemas import NewRoll, Roll
 from services.testing.tubes.tables import RollRow
-from shared.regions import lies_under
-from shared.work import Work, scalar
+from shared.core.regions import lies_under
+from shared.database.unit_of_work import Work, scalar
 
 # One row serialises all issuers, because number ranges must never overlap. Rolls are few, so waiting is cheap.
 TAKE_SERIALS = text("""

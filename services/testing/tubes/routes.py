@@ -35,11 +35,12 @@ from services.testing.tubes.schemas import (
     Swabs,
     Undo,
 )
-from shared.actors import Role
 from shared.contracts.testing import Tube, TubeState
+from shared.core.actors import Role
+from shared.database.paging import MOST_PER_PAGE, InvalidCursor, Listed
+from shared.database.unit_of_work import RegionOutside
 from shared.http.router import PageAsked, Router, Work, cursor_query
 from shared.problems import Conflict, NotFound
-from shared.work import MOST_PER_PAGE, InvalidCursor, Listed, RegionOutside
 
 router = Router(prefix="/testing/v1", tags=["tubes"])
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from shared.code_tokens import Fault, Genuine
 from shared.contracts.testing import CampaignState, Outcome, SampleException, TubePeople, TubeState
+from shared.crypto.code_tokens import Fault, Genuine
 
 TubeMove = Literal["seal", "depart", "receive", "report", "discard", "give_up"]
 

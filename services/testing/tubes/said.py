@@ -17,11 +17,11 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from services.testing.tubes import people
-from shared.bulk import literal
 from shared.contracts.testing import Tube
+from shared.core.ids import in_order
+from shared.database.bulk import literal
+from shared.database.unit_of_work import Work
 from shared.feed.log import Written
-from shared.ids import in_order
-from shared.work import Work
 
 # A pool answers no other pool, even if its people were swabbed for a retest.
 SAY = """

@@ -41,11 +41,11 @@ from services.testing.tubes.rules import (
     of_code,
 )
 from services.testing.tubes.schemas import Answer
-from shared import code_tokens
-from shared.bulk import literal
 from shared.contracts.testing import SampleException
+from shared.crypto import code_tokens
+from shared.database.bulk import literal
+from shared.database.unit_of_work import Work
 from shared.problems import ClockAhead, Language, Problem, Unavailable
-from shared.work import Work
 
 PROBLEMS: Mapping[Refused, type[Problem]] = {
     "clock_ahead": ClockAhead,

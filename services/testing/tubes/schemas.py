@@ -12,11 +12,11 @@ from services.testing.answers import Refusal
 from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.rules import MOST_OF_A_CODE, TUBE_NUMBER, OwnOutcome, OwnStage, SentSwab
+from shared.contracts.parties import PATTERNS
 from shared.contracts.resource import Said
 from shared.contracts.testing import PoolSize, SampleException, TubePeople
 from shared.contracts.times import Instant
 from shared.http.bodies import QuickBody
-from shared.parties import PATTERNS
 from shared.problems import Invalid, Text
 
 MOST_LISTED = 60

@@ -23,8 +23,8 @@ from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import states_before
 from services.testing.tubes.said import publish_tubes
 from services.testing.tubes.schemas import Seal, SealAnswer
+from shared.database.unit_of_work import Work
 from shared.problems import ClockAhead, Language, Problem
-from shared.work import Work
 
 # Listed samples that can never be in this tube, because they were undone or recorded in another tube.
 SELECT_STRAY_SAMPLES = text("""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.testing.base import Base, Row
 from services.testing.tubes.rules import number_of
 from services.testing.tubes.schemas import Roll
-from shared.db import REGION
+from shared.database.rows import REGION
 
 IDS = ARRAY(PG_UUID(as_uuid=True))
 

@@ -17,8 +17,9 @@ from services.testing.tubes.said import say_tubes
 from services.testing.tubes.schemas import Discard, OwnSample, RefusedSample
 from services.testing.tubes.tables import RefusedSampleRow, TubeRow
 from shared.contracts.testing import Tube, TubeState
+from shared.database.paging import InvalidCursor, Listed, Page
+from shared.database.unit_of_work import Work
 from shared.problems import NotFound
-from shared.work import InvalidCursor, Listed, Page, Work
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -1,0 +1,144 @@
+"""Re-encryption: a job that encrypts old ciphertexts with the newest data key of their month, while the service runs.
+
+It processes every encrypted column in chunks of rows, each chunk one transaction, and stores its position in the result
+of the job. After a kill it continues after the last chunk. Rows keep their versions, because no public content changes.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from shared.core.settings import Service
+from shared.crypto import encryption
+from shared.crypto.encryption import CannotOpenError, Keyring
+from shared.crypto.key_files import SPREAD_SECONDS
+from shared.database.rows import declare_tables
+from shared.database.unit_of_work import Work
+from shared.jobs.queue import Run
+from shared.runtime.context import KEYS_LOOK_SECONDS
+
+KIND = "reseal"
+ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The encrypted columns of one table, the key that orders its rows, and the column that binds the ciphertexts."""
+
+    table: str
+    columns: tuple[tuple[str, str], ...]
+    """Each column with its place in the associated data. The value of the column `part` replaces `{part}`."""
+    key: tuple[tuple[str, str], ...] = (("id", "uuid"),)
+    bound_to: str = "id"
+    rows: int = field(default_factory=lambda: ROWS)
+
+
+OF_THE_HOUSE = (
+    Place("idempotency", (("answer", "idempotency.answer"),)),
+    Place("proposals", (("reason_sealed", "proposals.reason"), ("decision_sealed", "proposals.decision"))),
+    Place("uploads", (("sealed", "uploads.{part}"),), (("job_id", "uuid"), ("part", "integer")), "job_id", rows=8),
+)
+"""The encrypted columns of every service. Parts of files have a megabyte, so their chunks are small."""
+
+BESIDES: dict[str, tuple[Place, ...]] = {
+    "registry": (
+        Place(
+            "import_errors", (("row_sealed", "import_errors.row"),), (("job_id", "uuid"), ("line", "integer")), "job_id"
+        ),
+    ),
+}
+"""Encrypted columns of tables without an id column."""
+
+
+def places_of(service: Service) -> list[Place]:
+    """Return all encrypted columns of a service, by table."""
+    declare_tables(service)
+    by_table: dict[str, list[tuple[str, str]]] = {}
+    for table, column, place in encryption.declared(service):
+        by_table.setdefault(table, []).append((column, place))
+    return [
+        *(Place(table, tuple(columns)) for table, columns in sorted(by_table.items())),
+        *BESIDES.get(service, ()),
+        *OF_THE_HOUSE,
+    ]
+
+
+async def reseal(job: Run) -> None:
+    """Encrypt all ciphertexts of older data keys with the newest data key of their month."""
+    # Wait until every process encrypts with the newest keys. Otherwise new ciphertexts under old keys could remain.
+    await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.house.settings.key_waits)
+    places = places_of(job.house.settings.service)
+    begun = [place.table for place in places].index(job.result["table"]) if "table" in job.result else 0
+    for place in places[begun:]:
+        if job.result.get("table") != place.table:
+            job.result |= {"table": place.table, "after": None}
+        while await _chunk(job, place):
+            pass
+
+
+async def _chunk(job: Run, place: Place) -> bool:
+    """Re-encrypt the next rows of a table. Return whether there may be more."""
+    after = job.result["after"]
+    async with job.work() as work:
+        rows = await work.rows(text(_page(place, bool(after))), **_named(place, after), limit=place.rows)
+        changed, unreadable = 0, 0
+        for column, where in place.columns:
+            values = [_anew(job.house.keyring, place, where, row, column) for row in rows]
+            unreadable += sum(value == b"" for value in values)
+            changed += await _write(work, place, column, rows, values)
+        if rows:
+            job.result["after"] = [str(rows[-1][name]) for name, _ in place.key]
+        await job.progress(work, len(rows), sealed=changed, unreadable=unreadable)
+    return len(rows) == place.rows
+
+
+def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str) -> bytes | None:
+    """Re-encrypt one value. Return None if it is current, and empty bytes if it cannot be decrypted."""
+    sealed = row[column]
+    if sealed is None or not ring.is_old(bytes(sealed)):
+        return None
+    bound_to: UUID = row[place.bound_to]
+    try:
+        return ring.seal_again(where.format(**row), bound_to, bytes(sealed))
+    except CannotOpenError:
+        return b""
+
+
+async def _write(work: Work, place: Place, column: str, rows: Sequence[RowMapping], values: list[bytes | None]) -> int:
+    changes = [(row, sealed) for row, sealed in zip(rows, values, strict=True) if sealed]
+    if not changes:
+        return 0
+    keys = {f"k{at}": [row[name] for row, _ in changes] for at, (name, _) in enumerate(place.key)}
+    return await work.run(text(_update(place, column)), **keys, sealed=[sealed for _, sealed in changes])
+
+
+def _page(place: Place, following: bool) -> str:
+    names = ", ".join(name for name, _ in place.key)
+    columns = ", ".join(column for column, _ in place.columns)
+    given = ", ".join(f"CAST(:k{at} AS {kind})" for at, (_, kind) in enumerate(place.key))
+    where = f"WHERE ({names}) > ({given})" if following else ""
+    return f"SELECT {names}, {columns} FROM {place.table} {where} ORDER BY {names} LIMIT :limit FOR UPDATE"  # noqa: S608
+
+
+def _update(place: Place, column: str) -> str:
+    arrays = ", ".join(f"CAST(:k{at} AS {kind}[])" for at, (_, kind) in enumerate(place.key))
+    names = ", ".join(f"k{at}" for at, _ in enumerate(place.key))
+    same = " AND ".join(f"held.{name} = given.k{at}" for at, (name, _) in enumerate(place.key))
+    return f"""
+        UPDATE {place.table} AS held SET {column} = given.sealed
+        FROM unnest({arrays}, CAST(:sealed AS bytea[])) AS given ({names}, sealed) WHERE {same}
+    """  # noqa: S608
+
+
+def _named(place: Place, after: list[str] | None) -> dict[str, Any]:
+    if not after:
+        return {}
+    return {
+        f"k{at}": UUID(value) if kind == "uuid" else int(value)
+        for at, (value, (_, kind)) in enumerate(zip(after, place.key, strict=True))
+    }

@@ -1,0 +1,333 @@
+"""Proposals: the use cases. A decision and its effect are one transaction, so the effect happens once or not at all."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from shared.contracts.resource import Said
+from shared.core.actors import Role
+from shared.core.ids import new_id
+from shared.core.regions import covers
+from shared.database.paging import Listed, Page, Place, listed
+from shared.database.unit_of_work import Work
+from shared.governance.proposals import rules
+from shared.governance.proposals.rules import Move, State
+from shared.http.described import DescribedBy
+from shared.http.openapi_schemas import camel
+from shared.problems import Forbidden, NotFound, Problem, Text
+from shared.runtime.context import House
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class ProposalDecided(Problem):
+    """The proposal was already approved, refused or withdrawn."""
+
+    status = 409
+    code = "proposal_decided"
+    title = Text(zh="该提案已有结论", en="The proposal has already been decided")
+    what = Text(zh="该提案已有结论：{state}", en="The proposal has already been decided: {state}")
+    fix = Text(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
+
+
+class ProposalExpired(Problem):
+    """Nobody decided the proposal in time."""
+
+    status = 409
+    code = "proposal_expired"
+    title = Text(zh="该提案已过期", en="The proposal has expired")
+    fix = Text(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
+
+
+class ProposalSamePerson(Problem):
+    """The proposer may not decide the proposal, in any role."""
+
+    status = 403
+    code = "proposal_same_person"
+    title = Text(zh="提出人不能审批自己的提案", en="You cannot decide your own proposal")
+    fix = Text(zh="请由另一人审批；如不再需要，可撤回", en="Ask another person to decide, or withdraw it")
+
+
+class ProposalContentDiffers(Problem):
+    """The content that the decider has read is not the content of the proposal."""
+
+    status = 409
+    code = "proposal_content_differs"
+    title = Text(zh="所审批的内容与提案不符", en="The content you decided on differs from the proposal")
+    fix = Text(zh="请重新查看提案，并提交其 content_hash", en="Read the proposal again and send its content_hash")
+
+
+STATES: Mapping[State, Text] = {
+    "proposed": Text(zh="待审批", en="proposed"),
+    "approved": Text(zh="已批准", en="approved"),
+    "refused": Text(zh="未批准", en="refused"),
+    "withdrawn": Text(zh="已撤回", en="withdrawn"),
+    "expired": Text(zh="已过期", en="expired"),
+}
+
+PROBLEMS = (ProposalDecided, ProposalExpired, ProposalSamePerson, ProposalContentDiffers)
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Content]):
+    """One kind of act that needs two people.
+
+    `happen` carries out the effect in the transaction of the approval, on behalf of the approver. If it raises a
+    problem, the proposal stays as it was.
+    """
+
+    name: str
+    content: type[Content]
+    deciders: Role
+    happen: Callable[[Work, Content, UUID], Awaitable[None]]
+    raises: Sequence[type[Problem]] = ()
+    days: int = 7
+    example: Content | None = None
+    """An example of the content, if its class has no example."""
+
+    @property
+    def proposal(self) -> Any:
+        """The type for `response_model`: any proposal at run time, a proposal of this kind in the document."""
+        return Annotated[Proposal, DescribedBy(lambda: _proposal_of(self))]
+
+
+Kinds = Mapping[str, Kind[Any]]
+
+
+class Decision(Said):
+    """Approval or refusal of exactly the content that was read."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"content_hash": "9f" * 32, "reason": "与市指挥部第3号通告一致"}]}
+    )
+
+    content_hash: str = Field(pattern=r"^[0-9a-f]{64}$", description="As the proposal shows it.")
+    reason: str = Field(min_length=1, max_length=1_000)
+
+
+EXAMPLE: dict[str, Any] = {
+    "id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1",
+    "kind": "policy",
+    "region": "350582005",
+    "state": "proposed",
+    "content": {"version": 2},
+    "content_hash": "9f" * 32,
+    "reason": "第九版防控方案",
+    "proposed_by": "officer-17",
+    "proposed_at": "2022-06-28T09:00:00+08:00",
+    "expires_at": "2022-07-05T09:00:00+08:00",
+    "decided_by": None,
+    "decided_at": None,
+    "decision": None,
+}
+
+
+class Proposal(Said):
+    """An act that somebody proposed, and the decision about it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: UUID
+    kind: str
+    region: str = Field(description="Where it applies. Proposer and decider must be responsible for this region.")
+    state: State
+    content: dict[str, Any] = Field(description="The exact content that is proposed.")
+    content_hash: str = Field(description="SHA-256 of the content: JSON, keys sorted, no spaces, UTF-8.")
+    reason: str
+    proposed_by: str
+    proposed_at: datetime
+    expires_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
+    decision: str | None = Field(description="Why it was approved, refused or withdrawn.")
+
+
+_described: dict[str, type[Proposal]] = {}
+"""One class for each kind, because two classes of one name would become two schemas in the document."""
+
+
+def _proposal_of(kind: Kind[Any]) -> type[Proposal]:
+    """Build the model of a proposal of one kind, for the OpenAPI document."""
+    if kind.name not in _described:
+        if kind.example is not None:
+            content = kind.example.model_dump(mode="json")
+        else:
+            (content, *_) = kind.content.model_json_schema()["examples"]
+        example = {**EXAMPLE, "kind": kind.name, "content": content}
+
+        class OfKind(Proposal):
+            model_config = ConfigDict(json_schema_extra={"examples": [example]})
+
+        _described[kind.name] = create_model(
+            f"{camel(kind.name)}Proposal",
+            __base__=OfKind,
+            __doc__=Proposal.__doc__,
+            kind=(cast("Any", Literal[kind.name]), ...),
+            content=(kind.content, ...),
+        )
+    return _described[kind.name]
+
+
+def any_of(kinds: Sequence[Kind[Any]]) -> Any:
+    """Build the `response_model` for a proposal of any of these kinds. In the document `kind` discriminates them."""
+
+    def described() -> Any:
+        models: list[Any] = [_proposal_of(kind) for kind in kinds]
+        if len(models) == 1:
+            return models[0]
+        return Annotated[reduce(or_, models), Field(discriminator="kind")]
+
+    return Annotated[Proposal, DescribedBy(described)]
+
+
+INSERT_PROPOSAL = text("""
+    INSERT INTO proposals (id, region, kind, content, content_hash, reason_sealed, proposed_by, proposed_at, expires_at)
+    VALUES (:id, :region, :kind, CAST(:content AS jsonb), :content_hash, :reason, :by, :now, :expires_at)
+    RETURNING *
+""")
+SELECT_PROPOSAL = text("SELECT * FROM proposals WHERE id = :id")
+LOCK_PROPOSAL = text("SELECT * FROM proposals WHERE id = :id FOR UPDATE")
+SELECT_PROPOSALS = text("""
+    SELECT * FROM proposals
+    WHERE seq > :after AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (NOT :open OR state = 'proposed')
+    ORDER BY seq LIMIT :limit
+""")
+DECIDE_PROPOSAL = text("""
+    UPDATE proposals SET state = :state, decided_by = :by, decided_at = :now, decision_sealed = :decision,
+        version = version + 1
+    WHERE id = :id
+    RETURNING *
+""")
+EXPIRE_PROPOSALS = text("""
+    UPDATE proposals SET state = 'expired', version = version + 1 WHERE state = 'proposed' AND expires_at <= :now
+""")
+
+
+async def propose(
+    work: Work, kind: Kind[Content], content: Content, reason: str, *, region: str | None = None
+) -> Proposal:
+    """Create a proposal for another person to decide. Raises `Forbidden`.
+
+    It applies to `region`, or to the whole installation if that is None. Proposer and decider must be responsible for
+    all of it.
+    """
+    if not covers(work.actor.range, region or work.house.settings.region):
+        raise Forbidden()
+    id_ = new_id()
+    payload = content.model_dump(mode="json")
+    (row,) = await work.rows(
+        INSERT_PROPOSAL,
+        id=id_,
+        region=region or work.actor.range[0],
+        kind=kind.name,
+        content=json.dumps(payload),
+        content_hash=rules.hash_of(payload),
+        reason=work.house.keyring.seal("proposals.reason", id_, reason),
+        by=work.actor.subject,
+        now=work.now,
+        expires_at=work.now + timedelta(days=kind.days),
+    )
+    return _say(work, row)
+
+
+async def get_proposal(work: Work, id: UUID) -> Proposal:  # noqa: A002
+    """Return a proposal. Raises `NotFound`."""
+    return _say(work, _one(await work.rows(SELECT_PROPOSAL, id=id)))
+
+
+async def list_proposals(work: Work, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
+    """List proposals, oldest first."""
+    rows = await work.rows(SELECT_PROPOSALS, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
+    return listed(rows, page, lambda row: _say(work, row), lambda row: Place(seq=row["seq"]))
+
+
+async def approve_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+    """Approve a proposal and carry out its effect in this transaction. The row lock serializes concurrent approvals."""
+    row = await _decidable(work, kinds, id, decision)
+    kind = kinds[row["kind"]]
+    decided = await _decide(work, row, "approve", decision.reason)
+    await kind.happen(work, kind.content.model_validate_json(json.dumps(row["content"])), id)
+    return decided
+
+
+async def refuse_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+    """Refuse a proposal of another person."""
+    row = await _decidable(work, kinds, id, decision)
+    return await _decide(work, row, "refuse", decision.reason)
+
+
+async def withdraw_proposal(work: Work, id: UUID, reason: str) -> Proposal:  # noqa: A002
+    """Withdraw the caller's own proposal. Raises `Forbidden` for that of another person."""
+    row = _one(await work.rows(LOCK_PROPOSAL, id=id))
+    if not rules.is_same_person(row["proposed_by"], work.actor.subject):
+        raise Forbidden()
+    return await _decide(work, row, "withdraw", reason)
+
+
+async def expire_proposals(house: House) -> None:
+    """Store the expiry of undecided proposals. Readers do not depend on it, because they compute it from the time."""
+    async with house.system_work("expire_proposals") as work:
+        await work.run(EXPIRE_PROPOSALS, now=work.now)
+
+
+async def _decidable(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
+    row = _one(await work.rows(LOCK_PROPOSAL, id=id))
+    if work.actor.role not in kinds[row["kind"]].deciders:
+        raise Forbidden()
+    if rules.is_same_person(row["proposed_by"], work.actor.subject):
+        raise ProposalSamePerson()
+    # Hash the stored content again, so that content changed in the database after the proposal cannot be approved.
+    if not decision.content_hash == row["content_hash"] == rules.hash_of(row["content"]):
+        raise ProposalContentDiffers(at="/content_hash")
+    return row
+
+
+async def _decide(work: Work, row: RowMapping, move: Move, why: str) -> Proposal:
+    state = rules.state_at(row["state"], row["expires_at"], work.now)
+    to = rules.MOVES.get((state, move))
+    if to is None:
+        raise ProposalExpired() if state == "expired" else ProposalDecided(state=STATES[state])
+    (decided,) = await work.rows(
+        DECIDE_PROPOSAL,
+        id=row["id"],
+        state=to,
+        by=work.actor.subject,
+        now=work.now,
+        decision=work.house.keyring.seal("proposals.decision", row["id"], why),
+    )
+    return _say(work, decided)
+
+
+def _one(rows: Any) -> RowMapping:
+    if not rows:
+        raise NotFound()
+    row: RowMapping = rows[0]
+    return row
+
+
+def _say(work: Work, row: RowMapping) -> Proposal:
+    ring, id_, decision = work.house.keyring, row["id"], row["decision_sealed"]
+    return Proposal(
+        id=id_,
+        kind=row["kind"],
+        region=row["region"],
+        state=rules.state_at(row["state"], row["expires_at"], work.now),
+        content=row["content"],
+        content_hash=row["content_hash"],
+        reason=ring.say("proposals.reason", id_, row["reason_sealed"]),
+        proposed_by=row["proposed_by"],
+        proposed_at=row["proposed_at"],
+        expires_at=row["expires_at"],
+        decided_by=row["decided_by"],
+        decided_at=row["decided_at"],
+        decision=None if decision is None else ring.say("proposals.decision", id_, decision),
+    )
