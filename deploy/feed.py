@@ -152,14 +152,14 @@ async def _with_reader(
     installation: Installation, service: Service, owner: Service, act: "Callable[[Reader], Awaitable[T]]"
 ) -> T:
     from shared.feed.reader import Reader
-    from shared.runtime.context import House
+    from shared.runtime.context import ServiceContext
 
-    house = House.build(installation.settings(service))
+    context = ServiceContext.build(installation.settings(service))
     try:
-        await house.open()
-        return await act(Reader(house, owner, _worker_of(service).reactions))
+        await context.open()
+        return await act(Reader(context, owner, _worker_of(service).reactions))
     finally:
-        await house.close()
+        await context.close()
 
 
 def read_by(service: Service) -> list[Service]:

@@ -1,7 +1,7 @@
 """What every test stands on: one real PostgreSQL and one real Valkey a run, one database a test worker.
 
 The four services run in the test's own process, on an event loop of their own, and reach each other through ASGI; the
-feed is drained when a test says so (`house.settle()`), so nothing waits on a clock.
+feed is drained when a test says so (`context.settle()`), so nothing waits on a clock.
 """
 
 import asyncio

@@ -25,7 +25,7 @@ from shared.core.settings import SERVICES, Service, Settings
 from shared.feed.reader import Reader
 from shared.governance.retention.use_cases import purge_all
 from shared.jobs.queue import run_open_jobs
-from shared.runtime.context import House, owners_read_by
+from shared.runtime.context import ServiceContext, owners_read_by
 from shared.runtime.worker import Worker
 from tests.documented import Documented
 
@@ -95,8 +95,8 @@ class Database:
         return Settings(**given)
 
 
-class Still(House):
-    """A house that looks at its keys when it is told to, and not by itself in the middle of a test."""
+class Still(ServiceContext):
+    """A context that looks at its keys when it is told to, and not by itself in the middle of a test."""
 
     async def start(self) -> None:
         """Open; who changes keys opens it again."""
@@ -109,7 +109,7 @@ class District:
 
     database: Database
     apps: dict[str, FastAPI]
-    houses: dict[str, House]
+    contexts: dict[str, ServiceContext]
     workers: dict[str, Worker]
     _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
     _documented: dict[str, Documented] = field(default_factory=dict)
@@ -119,16 +119,16 @@ class District:
     async def running(cls, database: Database) -> AsyncIterator[Self]:
         """Start all four APIs; their peers are each other."""
         transports: dict[str, Any] = {}
-        apps, houses, workers = {}, {}, {}
+        apps, contexts, workers = {}, {}, {}
         async with AsyncExitStack() as stack:
             for service in SERVICES:
-                house = Still.build(database.settings(service), transports)
-                app = import_module(f"services.{service}.app").create_app(house.settings, house)
+                context = Still.build(database.settings(service), transports)
+                app = import_module(f"services.{service}.app").create_app(context.settings, context)
                 await stack.enter_async_context(app.router.lifespan_context(app))
                 transports[service] = httpx.ASGITransport(app, raise_app_exceptions=False)
-                apps[service], houses[service] = app, house
+                apps[service], contexts[service] = app, context
                 workers[service] = import_module(f"services.{service}.worker").WORKER
-            district = cls(database, apps, houses, workers)
+            district = cls(database, apps, contexts, workers)
             for service in SERVICES:
                 district._clients[service] = await stack.enter_async_context(
                     httpx.AsyncClient(transport=transports[service], base_url=f"http://{service}")
@@ -159,7 +159,7 @@ class District:
         for _ in range(20):
             moved = 0
             for service in SERVICES:
-                await run_open_jobs(self.houses[service], self.workers[service].jobs)
+                await run_open_jobs(self.contexts[service], self.workers[service].jobs)
                 moved += await self.drain(service)
             if moved == 0:
                 return
@@ -169,13 +169,13 @@ class District:
         """Drain all feeds a service reads, of all that is committed by now."""
         await self.until_served()
         readers = [
-            Reader(self.houses[service], owner, self.workers[service].reactions) for owner in owners_read_by(service)
+            Reader(self.contexts[service], owner, self.workers[service].reactions) for owner in owners_read_by(service)
         ]
         return sum([await reader.drain() for reader in readers])
 
     async def purge(self, service: Service) -> dict[str, int]:
         """Remove what a service has kept for long enough; how many rows of each kind."""
-        return await purge_all(self.houses[service], self.workers[service].purges)
+        return await purge_all(self.contexts[service], self.workers[service].purges)
 
     async def until_served(self) -> None:
         """Wait until no transaction of the cluster, another test worker's perhaps, holds back what is committed."""
@@ -200,7 +200,7 @@ class District:
         """A client that calls a service as the edge would on behalf of somebody. Each POST gets an idempotency key."""
         actor = Actor(subject or f"test:{role.label}", role, residents=residents, party=party)
         actor = replace(actor, range=range_of(XINTANG if scope is None else scope))
-        signer = self.houses["gateway"].signer
+        signer = self.contexts["gateway"].signer
         first = f"Bearer {signer.token_for(service, actor)}"
 
         async def sign(request: httpx.Request) -> None:
@@ -220,7 +220,7 @@ class District:
 
     def _outside(self, service: Service, actor: Actor, region: str | None) -> list[RequestHook]:
         """The gateway knows its callers by its own issuer's tokens; a fresh one each time, for tests move the clock."""
-        issuer = Issuer.from_files(self.houses["gateway"].settings.keys)
+        issuer = Issuer.from_files(self.contexts["gateway"].settings.keys)
 
         async def sign(request: httpx.Request) -> None:
             request.headers["authorization"] = f"Bearer {issuer.issue(actor, region, 3600)}"

@@ -25,7 +25,7 @@ from shared.core.actors import Actor, Role
 from shared.core.regions import range_of
 from shared.core.settings import SERVICES, Service
 from shared.crypto.tokens import Signer
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 SETTINGS = {
     "FANGXIAN_DEMONSTRATION_IDS": "true",
@@ -84,14 +84,14 @@ class Site:
             await connection.close()
 
     @asynccontextmanager
-    async def house(self, service: Service) -> AsyncIterator[House]:
+    async def context(self, service: Service) -> AsyncIterator[ServiceContext]:
         """Open the context of a service in this process. It publishes and reads exactly as the service does."""
-        house = House.build(self.installation.settings(service))
-        await house.start()
+        context = ServiceContext.build(self.installation.settings(service))
+        await context.start()
         try:
-            yield house
+            yield context
         finally:
-            await house.close()
+            await context.close()
 
     def inside(self, service: Service, role: Role, region: str = TOWNSHIP) -> str:
         """An internal token, as the edge would give one for a caller."""

@@ -41,7 +41,7 @@ from shared.contracts.gateway import Code, DoorFever, Message, Party
 from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
 from shared.runtime.app import Api, build
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 API = Api(
     title="Fangxian gateway",
@@ -85,32 +85,32 @@ API = Api(
 )
 
 
-def create_app(settings: Settings, house: House | None = None) -> FastAPI:
+def create_app(settings: Settings, context: ServiceContext | None = None) -> FastAPI:
     """Create the application of one API process."""
-    house = house or House.build(settings)
+    context = context or ServiceContext.build(settings)
     engines = Engines.of(settings)
     trust = Trust.of(settings)
     signing_in = SigningIn.of(settings, trust)
-    points_protecting = ProtectingPoints(house)
+    points_protecting = ProtectingPoints(context)
     gate = Gate(
         points_protecting.find,
         lambda: engines.keys.receipt_secrets,
-        lambda: house.is_over,
+        lambda: context.is_over,
         points_protecting.remembered,
     )
 
-    def beside(house: House) -> Sequence[BaseRoute]:
+    def beside(context: ServiceContext) -> Sequence[BaseRoute]:
         """Return the routes outside FastAPI: the fast path, sign-in, pages, and forwarding to other services."""
-        house.refreshed.append(trust.own.refresh)
+        context.refreshed.append(trust.own.refresh)
         return [
-            *engines.routes(house, trust),
-            *signing_in.routes(house),
+            *engines.routes(context, trust),
+            *signing_in.routes(context),
             *tokens.well_known(engines.keys),
             *home.ROUTES,
-            *pages.routes(house, trust.own, lambda: engines.keys.public),
+            *pages.routes(context, trust.own, lambda: engines.keys.public),
             *forward_auth.routes(gate),
-            *protected.routes(house, gate),
-            *proxy.routes(house),
+            *protected.routes(context, gate),
+            *proxy.routes(context),
         ]
 
     def within(app: FastAPI) -> None:
@@ -119,9 +119,9 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         browsers.let_in(app, settings)
 
     @asynccontextmanager
-    async def running(house: House) -> AsyncIterator[None]:
+    async def running(context: ServiceContext) -> AsyncIterator[None]:
         """Run the background tasks of the process."""
-        async with engines.running(house), trust.running(), signing_in.running(house), points_protecting.kept():
+        async with engines.running(context), trust.running(), signing_in.running(context), points_protecting.kept():
             yield
 
     own = [
@@ -137,7 +137,7 @@ def create_app(settings: Settings, house: House | None = None) -> FastAPI:
         lifespan=running,
         authenticate=outside_tokens(trust),
     )
-    app = build(settings, api, house)
+    app = build(settings, api, context)
     app.add_middleware(
         forward_auth.ForwardAuth, gate=gate
     )  # added last, so it runs before all limits; only for proxies

@@ -19,7 +19,7 @@ from shared.core import clock
 from shared.core.actors import DatabaseRole
 from shared.core.settings import Settings
 from shared.database.engine import group_of, session_settings
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Engines:
             Keys.from_files(settings.keys),
         )
 
-    def routes(self, house: House, trust: Trust) -> Sequence[BaseRoute]:
+    def routes(self, context: ServiceContext, trust: Trust) -> Sequence[BaseRoute]:
         """Return the fast-path routes."""
-        authenticate = hot_tokens(trust, house.settings)
-        house.refreshed.append(self.keys.refresh)
+        authenticate = hot_tokens(trust, context.settings)
+        context.refreshed.append(self.keys.refresh)
         return [
-            VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: house.is_over).route(),
-            OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now, house.settings.yellow).route(),
+            VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: context.is_over).route(),
+            OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now, context.settings.yellow).route(),
         ]
 
     @asynccontextmanager
-    async def running(self, _: House) -> AsyncIterator[None]:
+    async def running(self, _: ServiceContext) -> AsyncIterator[None]:
         """Run the batchers. They connect as soon as the database is available."""
         async with self.door, self.codes:
             yield

@@ -16,7 +16,7 @@ from shared.contracts.observation import Order, Referral
 from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
 from shared.runtime.app import Api, build
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 API = Api(
     title="Fangxian observation",
@@ -27,6 +27,6 @@ API = Api(
 )
 
 
-def create_app(settings: Settings, house: House | None = None) -> FastAPI:
+def create_app(settings: Settings, context: ServiceContext | None = None) -> FastAPI:
     """Create the application of one API process."""
-    return build(settings, API, house)
+    return build(settings, API, context)

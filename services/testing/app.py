@@ -17,7 +17,7 @@ from shared.contracts.testing import Campaign, Retest, Tube
 from shared.core.settings import Settings
 from shared.feed.snapshots import rows_of
 from shared.runtime.app import Api, build
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 API = Api(
     title="Fangxian testing",
@@ -28,8 +28,8 @@ API = Api(
 )
 
 
-def create_app(settings: Settings, house: House | None = None) -> FastAPI:
+def create_app(settings: Settings, context: ServiceContext | None = None) -> FastAPI:
     """Create the application of one API process."""
-    app = build(settings, API, house)
-    app.state.code_keys = CodeKeys(app.state.house)
+    app = build(settings, API, context)
+    app.state.code_keys = CodeKeys(app.state.context)
     return app

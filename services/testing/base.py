@@ -3,7 +3,7 @@
 from sqlalchemy.orm import DeclarativeBase
 
 from shared.database import rows
-from shared.database.common_tables import add_house_tables
+from shared.database.common_tables import add_common_tables
 
 
 class Base(DeclarativeBase):
@@ -19,4 +19,4 @@ class Row(rows.Row, Base):
     __abstract__ = True
 
 
-add_house_tables(Base.metadata)
+add_common_tables(Base.metadata)

@@ -19,7 +19,7 @@ from fastapi import Depends, Request
 
 from shared.crypto.code_tokens import BadToken, Fault, Genuine, genuine
 from shared.problems import Unavailable
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 WELL_KNOWN = "/.well-known/fangxian-code-keys.json"
 FRESH_SECONDS = 60.0
@@ -36,8 +36,8 @@ logger = structlog.get_logger()
 class CodeKeys:
     """The public keys of codes in this process."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
         self._keys: Mapping[bytes, bytes] = {}
         self._fetched = self._tried = float("-inf")
         self._turn = asyncio.Lock()
@@ -77,7 +77,7 @@ class CodeKeys:
 
     async def _fetch(self) -> None:
         try:
-            answer = await self._house.peers.client("gateway").get(WELL_KNOWN, timeout=FETCH_SECONDS)
+            answer = await self._context.peers.client("gateway").get(WELL_KNOWN, timeout=FETCH_SECONDS)
             published: list[dict[str, Any]] = answer.raise_for_status().json()["keys"]
             keys = {bytes.fromhex(key["kid"]): urlsafe_b64decode(key["x"] + "=") for key in published}
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
@@ -87,7 +87,7 @@ class CodeKeys:
 
 
 @asynccontextmanager
-async def codes_at_hand(_: House, request: Request) -> AsyncIterator[None]:
+async def codes_at_hand(_: ServiceContext, request: Request) -> AsyncIterator[None]:
     """Prepare the codes of a batch before its transaction begins, so that no connection waits for the gateway."""
     codes: CodeKeys = request.app.state.code_keys
     await codes.prepare(await request.body())

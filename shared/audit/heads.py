@@ -48,7 +48,7 @@ async def head_now(work: Work, day: date) -> Head:
     size, end = await end_of(work, day)
     if not size and (heads := await work.rows(SELECT_HEAD, day=day)):
         size, end = heads[0]["size"], bytes(heads[0]["hash"])
-    signer = work.house.signer
+    signer = work.context.signer
     return Head.model_validate(signed(signer, head_of(signer.service, day, size, end, work.now, key_of(signer))))
 
 

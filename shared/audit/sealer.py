@@ -20,7 +20,7 @@ from shared.database.engine import group_of
 from shared.database.unit_of_work import Work, scalar
 from shared.feed.log import Cursor, horizon
 from shared.observability import telemetry
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 AT_ONCE = 1_000
 LONGEST_TRANSACTION = timedelta(days=1)
@@ -58,15 +58,15 @@ SELECT_UNSEALED_SECONDS = text("""
 """)
 
 
-async def seal(house: House) -> None:
+async def seal(context: ServiceContext) -> None:
     """Chain all committed entries that are not chained yet, unless another process is doing it."""
-    while await _seal_some(house) == AT_ONCE:
+    while await _seal_some(context) == AT_ONCE:
         pass
 
 
-async def _seal_some(house: House) -> int:
-    service = house.settings.service
-    async with house.system_work("seal") as work:
+async def _seal_some(context: ServiceContext) -> int:
+    service = context.settings.service
+    async with context.system_work("seal") as work:
         (lock,) = await work.rows(
             TAKE_SEALER_LOCK, role=group_of(service, "sealer"), key=named_id("lock", f"{service}:audit").int % 2**63
         )
@@ -119,11 +119,11 @@ async def end_of(work: Work, day: date) -> tuple[int, bytes]:
     """Return the length of a day's chain and its last hash."""
     rows = await work.rows(SELECT_END, day=day)
     if not rows:
-        return 0, beginning(work.house.settings.service, day)
+        return 0, beginning(work.context.settings.service, day)
     return rows[0]["position"], bytes(rows[0]["hash"])
 
 
 async def measure(work: Work) -> None:
     """Set the gauge for the age of the oldest entry that is not chained yet."""
     age = await scalar(work, SELECT_UNSEALED_SECONDS.bindparams(back=LONGEST_TRANSACTION))
-    telemetry.AUDIT_UNSEALED.labels(work.house.settings.service).set(age)
+    telemetry.AUDIT_UNSEALED.labels(work.context.settings.service).set(age)

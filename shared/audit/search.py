@@ -105,9 +105,9 @@ class AuditFilter:
 
 async def search_audit(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
     """Search entries within the auditor's scope, newest first. Entries without a region need the whole scope."""
-    await work.rows(SET_AUDITOR_ROLE, role=group_of(work.house.settings.service, "auditor"))
+    await work.rows(SET_AUDITOR_ROLE, role=group_of(work.context.settings.service, "auditor"))
     rows = await _latest(work, AUDIT, select(*WHOLE).where(*where.clauses()), after, limit)
-    service = work.house.settings.service
+    service = work.context.settings.service
     entries = [_entry(service, row) for row in rows[:limit]]
     shown = {subject for entry in entries for subject in entry.subjects}
     subjects = shown if where.subject is None else {where.subject}
@@ -117,7 +117,7 @@ async def search_audit(work: Work, where: AuditFilter, after: Place | None, limi
 
 async def who_looked_here(work: Work, after: Place | None, limit: int, language: Language) -> Listed[LookedAt]:
     """List what was done with the data of the caller and of people the caller acts for, newest first."""
-    service = work.house.settings.service
+    service = work.context.settings.service
     names = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose", "told")
     # MATERIALIZED first selects the caller's entries with the subjects index. Sorting first would read the whole audit.
     mine = select(*(AUDIT.c[name] for name in names), OWN).select_from(AUDIT).cte("mine").prefix_with("MATERIALIZED")

@@ -38,7 +38,7 @@ class Place:
     rows: int = field(default_factory=lambda: ROWS)
 
 
-OF_THE_HOUSE = (
+IN_EVERY_SERVICE = (
     Place("idempotency", (("answer", "idempotency.answer"),)),
     Place("proposals", (("reason_sealed", "proposals.reason"), ("decision_sealed", "proposals.decision"))),
     Place("uploads", (("sealed", "uploads.{part}"),), (("job_id", "uuid"), ("part", "integer")), "job_id", rows=8),
@@ -64,15 +64,15 @@ def places_of(service: Service) -> list[Place]:
     return [
         *(Place(table, tuple(columns)) for table, columns in sorted(by_table.items())),
         *BESIDES.get(service, ()),
-        *OF_THE_HOUSE,
+        *IN_EVERY_SERVICE,
     ]
 
 
 async def reseal(job: Run) -> None:
     """Encrypt all ciphertexts of older data keys with the newest data key of their month."""
     # Wait until every process encrypts with the newest keys. Otherwise new ciphertexts under old keys could remain.
-    await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.house.settings.key_waits)
-    places = places_of(job.house.settings.service)
+    await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.context.settings.key_waits)
+    places = places_of(job.context.settings.service)
     begun = [place.table for place in places].index(job.result["table"]) if "table" in job.result else 0
     for place in places[begun:]:
         if job.result.get("table") != place.table:
@@ -88,7 +88,7 @@ async def _chunk(job: Run, place: Place) -> bool:
         rows = await work.rows(text(_page(place, bool(after))), **_named(place, after), limit=place.rows)
         changed, unreadable = 0, 0
         for column, where in place.columns:
-            values = [_anew(job.house.keyring, place, where, row, column) for row in rows]
+            values = [_anew(job.context.keyring, place, where, row, column) for row in rows]
             unreadable += sum(value == b"" for value in values)
             changed += await _write(work, place, column, rows, values)
         if rows:

@@ -33,7 +33,7 @@ PROPOSAL_STATES = ("proposed", "approved", "refused", "withdrawn", "expired")
 JOB_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
-def add_house_tables(metadata: MetaData) -> None:
+def add_common_tables(metadata: MetaData) -> None:
     """Declare the common tables in a service's schema."""
     add_feed_tables(metadata)
     add_audit_tables(metadata)

@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator
 from sqlalchemy import text
 
 from shared.core.ids import named_id
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 
 @contextlib.asynccontextmanager
-async def alone(house: House, name: str) -> AsyncIterator[bool]:
+async def alone(context: ServiceContext, name: str) -> AsyncIterator[bool]:
     """Try to take a named advisory lock for the block. Yield False if another session holds it.
 
     PostgreSQL releases the lock if the process dies.
     """
-    key = named_id("lock", f"{house.settings.service}:{name}").int % 2**63
-    async with house.engine.connect() as connection:
+    key = named_id("lock", f"{context.settings.service}:{name}").int % 2**63
+    async with context.engine.connect() as connection:
         connection = await connection.execution_options(isolation_level="AUTOCOMMIT")
         is_locked = (await connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key})).scalar_one()
         try:

@@ -34,7 +34,7 @@ from shared.http import preconditions
 from shared.problems import NotFound, PreconditionRequired, Problem, Text, VersionMismatch
 
 if TYPE_CHECKING:
-    from shared.runtime.context import House
+    from shared.runtime.context import ServiceContext
 
 Public = TypeVar("Public", bound=Resource, covariant=True)
 RowT = TypeVar("RowT", bound=Row)
@@ -69,14 +69,14 @@ SET_ROLE_AND_SCOPE = text("""
 
 
 class Work:
-    """One transaction on behalf of one actor. Use it as `async with house.work(actor) as work:`."""
+    """One transaction on behalf of one actor. Use it as `async with context.work(actor) as work:`."""
 
-    def __init__(self, house: "House", actor: Actor, operation: str, now: datetime | None = None) -> None:
-        self.house = house
+    def __init__(self, context: "ServiceContext", actor: Actor, operation: str, now: datetime | None = None) -> None:
+        self.context = context
         self.actor = actor
         self.operation = operation
         self.now = now or clock.now()
-        self.session = AsyncSession(house.engine, expire_on_commit=False, autoflush=False)
+        self.session = AsyncSession(context.engine, expire_on_commit=False, autoflush=False)
         self._driver: asyncpg.Connection | None = None
         self._driver_within: SessionTransaction | None = None
         self._entries: list[log.Entry] = []
@@ -101,7 +101,7 @@ class Work:
 
     def _scope_of(self, actor: Actor) -> dict[str, str]:
         return {
-            "role": group_of(self.house.settings.service, actor.role.database_role),
+            "role": group_of(self.context.settings.service, actor.role.database_role),
             "low": actor.range[0],
             "high": actor.range[1],
             "residents": "{" + ",".join(str(resident) for resident in actor.residents) + "}",
@@ -110,12 +110,12 @@ class Work:
 
     async def _commit(self) -> None:
         await self.session.flush()
-        if self.house.settings.publish:
+        if self.context.settings.publish:
             await log.write(self.session, self._entries)
         await entries.write(self.session, self.operation, self.trail)
         await self.session.commit()
         if self._entries:
-            self.house.wake_subscribers({entry.lane for entry in self._entries})
+            self.context.wake_subscribers({entry.lane for entry in self._entries})
 
     # The interface for use cases ----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from shared.feed.reader import Reaction, Reader
 from shared.http import idempotency
 from shared.observability import telemetry
 from shared.problems import Problem
-from shared.runtime.context import House, owners_read_by
+from shared.runtime.context import ServiceContext, owners_read_by
 
 KEEP_PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 
@@ -23,22 +23,22 @@ COUNT_OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'run
 SELECT_OLDEST_TRANSACTION = text("SELECT cluster.oldest_transaction_seconds()")
 
 
-async def keep_partitions(house: House) -> None:
+async def keep_partitions(context: ServiceContext) -> None:
     """Create the partitions of the next days and months. Drop feed partitions that are past their retention."""
-    async with house.system_work("keep_partitions") as work:
-        await work.rows(KEEP_PARTITIONS, retention_days=house.settings.feed_retention_days)
+    async with context.system_work("keep_partitions") as work:
+        await work.rows(KEEP_PARTITIONS, retention_days=context.settings.feed_retention_days)
 
 
-async def forget_old_keys(house: House) -> None:
+async def forget_old_keys(context: ServiceContext) -> None:
     """Remove idempotency keys after 24 hours."""
-    async with house.system_work("forget_old_keys") as work:
+    async with context.system_work("forget_old_keys") as work:
         await work.run(idempotency.DELETE_OLD_KEYS, before=work.now - timedelta(hours=24))
 
 
-async def measure(house: House, reactions: Sequence[Reaction]) -> None:
+async def measure(context: ServiceContext, reactions: Sequence[Reaction]) -> None:
     """Set the gauges for `/metrics`."""
-    readers = (Reader(house, owner, reactions) for owner in owners_read_by(house.settings.service))
-    await asyncio.gather(_measure_own(house), *(_measure_lag(reader) for reader in readers if reader.types))
+    readers = (Reader(context, owner, reactions) for owner in owners_read_by(context.settings.service))
+    await asyncio.gather(_measure_own(context), *(_measure_lag(reader) for reader in readers if reader.types))
 
 
 async def _measure_lag(reader: Reader) -> None:
@@ -48,12 +48,12 @@ async def _measure_lag(reader: Reader) -> None:
     except (Problem, httpx.HTTPError):
         lags = dict.fromkeys(LANES, math.nan)
     for lane, seconds in lags.items():
-        telemetry.FEED_LAG.labels(reader.house.settings.service, reader.owner, lane).set(seconds)
+        telemetry.FEED_LAG.labels(reader.context.settings.service, reader.owner, lane).set(seconds)
 
 
-async def _measure_own(house: House) -> None:
-    service = house.settings.service
-    async with house.system_work("metrics") as work:
+async def _measure_own(context: ServiceContext) -> None:
+    service = context.settings.service
+    async with context.system_work("metrics") as work:
         telemetry.FEED_PARKED.labels(service).set((await work.session.execute(COUNT_PARKED)).scalar_one())
         telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(COUNT_OPEN_JOBS)).scalar_one())
         await sealer.measure(work)

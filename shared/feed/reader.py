@@ -30,7 +30,7 @@ from shared.feed import log
 from shared.feed.routes import MORE, NEXT, WAITS
 from shared.http.failures import is_transient
 from shared.observability import tracing
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
 
@@ -142,7 +142,7 @@ class Batch:
 class Reader:
     """Reads one owner's feed for one service."""
 
-    house: House
+    context: ServiceContext
     owner: Service
     reactions: Sequence[Reaction]
     held_up: set[str] = field(default_factory=set)
@@ -174,7 +174,7 @@ class Reader:
 
     async def _drain(self, lane: str) -> int:
         total = 0
-        async with alone(self.house, f"feed:{self.owner}:{lane}") as got:
+        async with alone(self.context, f"feed:{self.owner}:{lane}") as got:
             self.held_up.add(lane)
             if lane not in self._cursors:
                 await self._find_cursors()
@@ -218,7 +218,7 @@ class Reader:
             return await self._take_within(lane, batch)
 
     async def _take_within(self, lane: str, batch: Batch) -> bool:
-        async with self.house.system_work(f"feed {self.owner}") as work:
+        async with self.context.system_work(f"feed {self.owner}") as work:
             move = {"owner": self.owner, "lane": lane, "after": batch.after, "cursor": batch.following}
             if not await work.run(MOVE_CURSOR, move, now=work.now):
                 return False
@@ -242,14 +242,14 @@ class Reader:
         return True
 
     async def _ask(self, path: str, params: dict[str, Any]) -> httpx.Response:
-        actor = system(self.house.settings.service)
-        return await self.house.peers.call(self.owner, "GET", path, actor, params=params)
+        actor = system(self.context.settings.service)
+        return await self.context.peers.call(self.owner, "GET", path, actor, params=params)
 
     def _cursor(self, lane: str) -> str:
         return self._cursors.get(lane, str(log.Cursor()))
 
     async def _find_cursors(self) -> None:
-        async with self.house.system_work() as work:
+        async with self.context.system_work() as work:
             self._cursors = {row["lane"]: row["cursor"] for row in await work.rows(SELECT_CURSORS, owner=self.owner)}
 
     async def _apply(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
@@ -304,7 +304,7 @@ class Reader:
             SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
             WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT 1000 FOR UPDATE
         """)
-        async with self.house.system_work(f"feed {self.owner} retry") as work:
+        async with self.context.system_work(f"feed {self.owner} retry") as work:
             events = [
                 Incoming(row["type"], row["subject"], row["version"], row["region"], msgspec.Raw(row["data"].encode()))
                 for row in await work.rows(statement, types=self.types)
@@ -320,7 +320,7 @@ class Reader:
         longer has are removed.
         """
         start = (await self._ask("/internal/horizon", {})).raise_for_status().json()["cursor"]
-        async with self.house.system_work() as work:
+        async with self.context.system_work() as work:
             since = await scalar(work, text("SELECT clock_timestamp()"))
         total = 0
         for type_name in self.types:
@@ -329,12 +329,12 @@ class Reader:
                 page = await self._snapshot_page(type_name, after)
                 if not page:
                     break
-                async with self.house.system_work(f"feed {self.owner} rebuild") as work:
+                async with self.context.system_work(f"feed {self.owner} rebuild") as work:
                     await self._apply(work, page, RECORD_SAME_OR_NEWER_VERSIONS)
                 total += len(page)
                 after = page[-1].subject
             await self._forget_gone(type_name, since)
-        async with self.house.system_work(f"feed {self.owner} rebuild") as work:
+        async with self.context.system_work(f"feed {self.owner} rebuild") as work:
             held = {row["lane"]: row["cursor"] for row in await work.rows(LOCK_CURSORS, owner=self.owner)}
             for lane in log.LANES:
                 after = held.get(lane, str(log.Cursor()))
@@ -346,7 +346,7 @@ class Reader:
     async def _forget_gone(self, type_name: str, since: datetime) -> None:
         """Remove the rows of subjects that neither the snapshot nor the live feed has contained since this time."""
         while True:
-            async with self.house.system_work(f"feed {self.owner} forget") as work:
+            async with self.context.system_work(f"feed {self.owner} forget") as work:
                 gone = [
                     row["subject"]
                     for row in await work.rows(DELETE_GONE_SUBJECTS, type=type_name, since=since, limit=BATCH)

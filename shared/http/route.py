@@ -29,9 +29,9 @@ from shared.http import idempotency
 from shared.http.bodies import StrictRequest
 from shared.http.failures import problem_of
 from shared.problems import Fault, Forbidden, InvalidInput, Problem, Sunset, Text, shown
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
-Before: TypeAlias = Callable[[House, Request], AbstractAsyncContextManager[None]]
+Before: TypeAlias = Callable[[ServiceContext, Request], AbstractAsyncContextManager[None]]
 """A context around a request's transaction. It can use the caller (`request.state.actor`) and the body."""
 
 NOBODY = Actor("nobody", Role(0))
@@ -101,11 +101,11 @@ class Route(APIRoute):
 
         async def run(request: Request) -> Response:
             request = StrictRequest(request.scope, request.receive)
-            house: House = request.app.state.house
+            context: ServiceContext = request.app.state.context
             actor = _caller(request, contract)
             request.state.actor = actor
             self.check_query(request.scope["query_string"])
-            if contract.collects and house.is_over:
+            if contract.collects and context.is_over:
                 raise Sunset()
             # Read the body before the transaction, so that a slow client does not hold a database connection.
             body = await _body_of(request)
@@ -114,8 +114,8 @@ class Route(APIRoute):
             key = request.headers.get("idempotency-key") if keeps else None
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
-            before = contract.before(house, request) if contract.before else nullcontext()
-            async with before, house.work(actor, operation) as work:
+            before = contract.before(context, request) if contract.before else nullcontext()
+            async with before, context.work(actor, operation) as work:
                 request.state.work = work
                 claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:

@@ -45,7 +45,7 @@ from shared.problems import (
     openapi_headers,
     openapi_responses,
 )
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 ALWAYS: tuple[type[Problem], ...] = (
@@ -258,9 +258,9 @@ async def _actor(request: Request) -> Actor:
     return actor
 
 
-async def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
+async def _context(request: Request) -> ServiceContext:
+    context: ServiceContext = request.app.state.context
+    return context
 
 
 def cursor_query(pattern: str) -> Any:
@@ -286,7 +286,7 @@ Work: TypeAlias = Annotated[works.Work, Depends(_work)]
 Caller: TypeAlias = Annotated[Actor, Depends(_actor)]
 """The caller of this request."""
 
-TheHouse: TypeAlias = Annotated[House, Depends(_house)]
+ContextDep: TypeAlias = Annotated[ServiceContext, Depends(_context)]
 """The process, for the few routes that call another service."""
 
 PageAsked: TypeAlias = Annotated[paging.Page, Depends(_page)]

@@ -24,7 +24,7 @@ from shared.database.unit_of_work import Work
 from shared.http.failures import account_of, is_transient, problem_of
 from shared.observability import tracing
 from shared.problems import InternalError, NotFound, Problem, Text
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
 
@@ -142,7 +142,7 @@ async def add(
         actor=behalf_of(caller),
         input=json.dumps(dict(values)),
     )
-    work.house.waker.wake(work.house.settings.service, lanes=[JOBS])
+    work.context.waker.wake(work.context.settings.service, lanes=[JOBS])
     return Job(**rows[0])
 
 
@@ -152,7 +152,7 @@ def behalf_of(actor: Actor) -> str:
 
 
 @asynccontextmanager
-async def keeping_file(house: House, chunks: AsyncIterable[bytes]) -> AsyncIterator[UUID]:
+async def keeping_file(context: ServiceContext, chunks: AsyncIterable[bytes]) -> AsyncIterator[UUID]:
     """Store a file in encrypted parts for a job that is added (`add(…, file=id)`) inside the context.
 
     Each part is one transaction, because a large file on a slow disk takes longer than a transaction may. A file that
@@ -160,28 +160,28 @@ async def keeping_file(house: House, chunks: AsyncIterable[bytes]) -> AsyncItera
     """
     id_ = new_id()
     try:
-        await _keep(house, id_, chunks)
+        await _keep(context, id_, chunks)
         yield id_
     except Exception as failure:
         if not is_transient(failure):  # after a transient failure the job may have been added
-            await _drop_unclaimed(house, id_)
+            await _drop_unclaimed(context, id_)
         raise
     else:
-        await _drop_unclaimed(house, id_)
+        await _drop_unclaimed(context, id_)
 
 
-async def _keep(house: House, id_: UUID, chunks: AsyncIterable[bytes]) -> None:
+async def _keep(context: ServiceContext, id_: UUID, chunks: AsyncIterable[bytes]) -> None:
     part = 0
     async for chunk in chunks:
-        sealed = house.keyring.seal_bytes(f"uploads.{part}", id_, chunk)
-        async with house.system_work() as work:
+        sealed = context.keyring.seal_bytes(f"uploads.{part}", id_, chunk)
+        async with context.system_work() as work:
             await work.run(INSERT_PART, job_id=id_, part=part, sealed=sealed)
         part += 1
 
 
-async def _drop_unclaimed(house: House, id_: UUID) -> None:
+async def _drop_unclaimed(context: ServiceContext, id_: UUID) -> None:
     try:
-        async with house.system_work() as work:
+        async with context.system_work() as work:
             await work.run(DELETE_UNCLAIMED_UPLOAD, id=id_)
     except Exception as failure:
         if not is_transient(failure):  # after a transient failure the worker removes it later
@@ -209,7 +209,7 @@ async def cancel(work: Work, id: UUID, *kinds: str) -> Job:  # noqa: A002
 class Run:
     """One job, as passed to its function."""
 
-    house: House
+    context: ServiceContext
     id: UUID
     kind: str
     region: str
@@ -225,7 +225,7 @@ class Run:
         The audit entry names that person's role and organisation, because the job is their act.
         """
         actor = Actor(self.actor.subject, Role.SERVICE, self.actor.range, purpose=self.actor.purpose)
-        work = self.house.work(actor, f"job {self.kind}")
+        work = self.context.work(actor, f"job {self.kind}")
         work.trail.actor = self.actor
         work.trail.target = str(self.id)
         return work
@@ -257,7 +257,7 @@ class Run:
                 rows = await work.rows(SELECT_PART, job_id=self.id, part=part)
             if not rows:
                 return
-            yield self.house.keyring.open_bytes(f"uploads.{part}", self.id, bytes(rows[0]["sealed"]))
+            yield self.context.keyring.open_bytes(f"uploads.{part}", self.id, bytes(rows[0]["sealed"]))
             part += 1
 
     async def chunks(self, items: AsyncIterable[Item], size: int) -> AsyncIterator[list[Item]]:
@@ -278,26 +278,26 @@ class Run:
 JobFunction = Callable[[Run], Awaitable[None]]
 
 
-async def run_open_jobs(house: House, functions: Mapping[str, JobFunction]) -> None:
+async def run_open_jobs(context: ServiceContext, functions: Mapping[str, JobFunction]) -> None:
     """Run every queued or abandoned job, one at a time, unless another worker holds its lock."""
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         await work.run(DELETE_UPLOADS_OF_ENDED_JOBS)
         await work.run(DELETE_LOST_UPLOADS)
         ids = [row["id"] for row in await work.rows(SELECT_OPEN_JOBS, kinds=list(functions))]
     for id_ in ids:
-        async with alone(house, f"job:{id_}") as got:
+        async with alone(context, f"job:{id_}") as got:
             if got:
-                await _run(house, id_, functions)
+                await _run(context, id_, functions)
 
 
-async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) -> None:
-    async with house.system_work() as work:
+async def _run(context: ServiceContext, id_: UUID, functions: Mapping[str, JobFunction]) -> None:
+    async with context.system_work() as work:
         rows = await work.rows(BEGIN_JOB, id=id_)
     if not rows:
         return
     row = rows[0]
     actor = Actor.claimed(row["actor"]).during(row["actor"]["request_id"])
-    job = Run(house, id_, row["kind"], row["region"], actor, row["input"], row["done"], row["total"], row["result"])
+    job = Run(context, id_, row["kind"], row["region"], actor, row["input"], row["done"], row["total"], row["result"])
     state, error = "succeeded", None
     try:
         with _traced(row["kind"], row["actor"]):
@@ -311,7 +311,7 @@ async def _run(house: House, id_: UUID, functions: Mapping[str, JobFunction]) ->
         if isinstance(problem, InternalError):
             logger.error("job.failed", kind=row["kind"], job=str(id_), **account_of(failure))
         state, error = "failed", problem.code
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         await work.run(END_JOB, id=id_, state=state, error=error)
         await work.run(DELETE_UPLOAD, id=id_)
 

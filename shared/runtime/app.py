@@ -34,7 +34,7 @@ from shared.http.prepared import Once
 from shared.http.router import Router
 from shared.observability import telemetry
 from shared.problems import Unauthenticated, catalogue, language_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 UPLOAD_SECONDS = 300.0
 """The time limit of a file upload: 256 MiB at 7 Mbit/s."""
@@ -48,7 +48,7 @@ YOUNG_OBJECTS = 20_000
 Authenticate = Callable[[Mapping[str, Any]], Actor]
 """Takes an ASGI scope, or a request, which can be read like a scope."""
 
-Lifespan = Callable[[House], AbstractAsyncContextManager[None]]
+Lifespan = Callable[[ServiceContext], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Api:
     title: str
     routers: Sequence[Router]
     snapshots: Mapping[type[Resource], Snapshot]
-    hot_routes: Callable[[House], Sequence[BaseRoute]] = lambda _: ()
+    hot_routes: Callable[[ServiceContext], Sequence[BaseRoute]] = lambda _: ()
     lifespan: Lifespan = lambda _: nullcontext()
     upload_paths: Sequence[str] = ()
     body_bytes: Mapping[str, int] = field(default_factory=dict)
-    authenticate: Callable[[House], Authenticate] | None = None
+    authenticate: Callable[[ServiceContext], Authenticate] | None = None
     """How to authenticate callers. The default is the internal token, for services behind the edge."""
     within: Callable[[FastAPI], None] = lambda _: None
     """Adds middleware between the common middleware and the routes."""
@@ -77,22 +77,22 @@ class Api:
     """The reactions of the service's worker, for the gauge of its progress."""
 
 
-def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
-    """Build the application of a service. Tests pass `house` to replace the network to other services."""
-    house = house or House.build(settings)
+def build(settings: Settings, api: Api, context: ServiceContext | None = None) -> FastAPI:
+    """Build the application of a service. Tests pass `context` to replace the network to other services."""
+    context = context or ServiceContext.build(settings)
     _require_snapshots(settings.service, api)
     app = App(
         title=api.title,
         version="1",
-        lifespan=partial(_running, house, api),
+        lifespan=partial(_running, context, api),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.house = house
-    app.state.authenticate = (api.authenticate or bearer)(house)
-    for route in api.hot_routes(house):
+    app.state.context = context
+    app.state.authenticate = (api.authenticate or bearer)(context)
+    for route in api.hot_routes(context):
         app.router.routes.append(route)
     app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
     of_every_service = [
@@ -100,14 +100,14 @@ def build(settings: Settings, api: Api, house: House | None = None) -> FastAPI:
         retention_router(settings.service),
         *audit_routers(settings.service),
         feed_router(api.snapshots),
-        _figures(house, api),
+        _figures(context, api),
     ]
     for router in [*api.routers, *of_every_service]:
         # Not include_router, because it builds each route a second time, in every process, at the first request.
         app.router.routes.extend(router.routes)
-    _add_health(app, house)
+    _add_health(app, context)
     if not api.is_edge:
-        _add_metrics(app, house, api)
+        _add_metrics(app, context, api)
     describe(app)
     _add_document(app, api.openapi_path)
     handlers.install(app)
@@ -132,16 +132,16 @@ def _require_snapshots(service: Service, api: Api) -> None:
 
 
 @asynccontextmanager
-async def _running(house: House, api: Api, _: FastAPI) -> AsyncIterator[None]:
+async def _running(context: ServiceContext, api: Api, _: FastAPI) -> AsyncIterator[None]:
     """Open and close what lasts as long as the process."""
-    telemetry.configure_logs(house.settings.service, "api")
-    await house.start()
+    telemetry.configure_logs(context.settings.service, "api")
+    await context.start()
     collect_rarely()
     try:
-        async with api.lifespan(house):
+        async with api.lifespan(context):
             yield
     finally:
-        await house.close()
+        await context.close()
 
 
 def collect_rarely() -> None:
@@ -151,11 +151,11 @@ def collect_rarely() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-def bearer(house: House) -> Authenticate:
+def bearer(context: ServiceContext) -> Authenticate:
     """Build the authentication of a service behind the edge: it accepts only the internal token."""
 
     def authenticate(scope: Mapping[str, Any]) -> Actor:
-        return house.signer.actor_of(bearer_token(scope)).during(scope["state"]["request_id"])
+        return context.signer.actor_of(bearer_token(scope)).during(scope["state"]["request_id"])
 
     return authenticate
 
@@ -169,7 +169,7 @@ def bearer_token(scope: Mapping[str, Any]) -> str:
     return token.strip()
 
 
-def _add_health(app: FastAPI, house: House) -> None:
+def _add_health(app: FastAPI, context: ServiceContext) -> None:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> dict[str, str]:
         """Whether the process runs."""
@@ -178,9 +178,9 @@ def _add_health(app: FastAPI, house: House) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         """Whether the process can work, and what is unavailable. Redis is reported but not required."""
-        postgresql, redis = await asyncio.gather(_check(_ping(house)), _check(house.waker.ping()))
+        postgresql, redis = await asyncio.gather(_check(_ping(context)), _check(context.waker.ping()))
         checks = {"postgresql": postgresql, "redis": redis}
-        ready = checks["postgresql"]["ok"] and house.is_open
+        ready = checks["postgresql"]["ok"] and context.is_open
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)
 
     @app.get("/problems", include_in_schema=False)
@@ -198,35 +198,35 @@ def _add_document(app: FastAPI, path: str) -> None:
         return document.of(app.openapi()).answer(request, {"cache-control": "public, max-age=60"})
 
 
-def _figures(house: House, api: Api) -> Router:
+def _figures(context: ServiceContext, api: Api) -> Router:
     """Build the route of this process's metrics for other services."""
     router = Router(prefix="/internal", tags=["figures"])
 
     @router.get("/metrics", role=Role.SERVICE, include_in_schema=False, response_class=Response)
     async def read_figures() -> Response:
         """Metrics for Prometheus."""
-        return await _measured(house, api.reactions)
+        return await _measured(context, api.reactions)
 
     return router
 
 
-def _add_metrics(app: FastAPI, house: House, api: Api) -> None:
+def _add_metrics(app: FastAPI, context: ServiceContext, api: Api) -> None:
     """Add the metrics for Prometheus, at a path that only the internal network reaches: the edge does not proxy it."""
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         """Metrics of this process."""
-        return await _measured(house, api.reactions)
+        return await _measured(context, api.reactions)
 
     @app.get("/metrics/gateway", include_in_schema=False)
     async def metrics_of_the_edge() -> Response:
         """Metrics of the edge, which does not expose them on its public port."""
-        answer = await house.peers.call("gateway", "GET", "/internal/metrics", system(house.settings.service))
+        answer = await context.peers.call("gateway", "GET", "/internal/metrics", system(context.settings.service))
         return Response(answer.content, answer.status_code, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _measured(house: House, reactions: Sequence[Reaction]) -> Response:
-    await _check(maintenance.measure(house, reactions), seconds=5)
+async def _measured(context: ServiceContext, reactions: Sequence[Reaction]) -> Response:
+    await _check(maintenance.measure(context, reactions), seconds=5)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -255,8 +255,8 @@ def _observe_one(service: str) -> Callable[[str, str], Callable[[int, float], No
     return of
 
 
-async def _ping(house: House) -> None:
-    async with house.engine.connect() as connection:
+async def _ping(context: ServiceContext) -> None:
+    async with context.engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
 
 

@@ -48,7 +48,7 @@ SELECT_IS_RESTORED = text("""
 
 
 @dataclass
-class House:
+class ServiceContext:
     """One process of one service."""
 
     settings: Settings
@@ -165,7 +165,7 @@ class House:
             await self.open()
         except Exception as error:  # the database can fail in many ways; the remedy is always to retry
             if self.can_look:
-                log.warning("house.cannot_open", error=type(error).__name__)
+                log.warning("context.cannot_open", error=type(error).__name__)
             self.can_look = False
         else:
             self.can_look = True

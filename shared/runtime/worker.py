@@ -30,7 +30,7 @@ from shared.governance.retention.use_cases import Purge, purge_all
 from shared.jobs.notifications import deserialize, lane_of, queue_of, redis_settings, serialize
 from shared.jobs.queue import JOBS, JobFunction, run_open_jobs
 from shared.observability import telemetry, tracing
-from shared.runtime.context import House, owners_read_by
+from shared.runtime.context import ServiceContext, owners_read_by
 
 logger = structlog.get_logger()
 
@@ -48,7 +48,7 @@ HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.
 used. A batch of 5,000 codes holds up a positive for 150 ms. Normal entries can wait longer, and one read costs as much
 as 500 of them."""
 
-TickFunction = Callable[[House], Awaitable[Any]]
+TickFunction = Callable[[ServiceContext], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Tick:
 class Watch:
     """A task that runs as long as the process. Its event is set when there may be work."""
 
-    run: Callable[[House, asyncio.Event], Awaitable[None]]
+    run: Callable[[ServiceContext, asyncio.Event], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,16 @@ class Loop:
                 await asyncio.wait_for(self._event.wait(), wait * random.uniform(0.9, 1.1))  # noqa: S311
 
 
-def loops_of(house: House, worker: Worker) -> list[Loop]:
+def loops_of(context: ServiceContext, worker: Worker) -> list[Loop]:
     """Build all loops of a service's worker."""
-    loops = [loop for owner in owners_read_by(house.settings.service) for loop in _reading(house, owner, worker)]
+    loops = [loop for owner in owners_read_by(context.settings.service) for loop in _reading(context, owner, worker)]
     jobs = {**worker.jobs, reencryption.KIND: reencryption.reseal}
 
-    async def purge(house: House) -> None:
-        await purge_all(house, worker.purges)
+    async def purge(context: ServiceContext) -> None:
+        await purge_all(context, worker.purges)
 
-    loops.append(Loop(JOBS, lambda: run_open_jobs(house, jobs), LOOK_SECONDS, on_wake=False))
-    loops += [_watching(house, watch) for watch in worker.watches]
+    loops.append(Loop(JOBS, lambda: run_open_jobs(context, jobs), LOOK_SECONDS, on_wake=False))
+    loops += [_watching(context, watch) for watch in worker.watches]
     ticks = [
         *worker.ticks,
         Tick(sealer.seal, SEAL_SECONDS),
@@ -133,18 +133,20 @@ def loops_of(house: House, worker: Worker) -> list[Loop]:
         Tick(expire_proposals, 60),
         Tick(purge, 3600),
     ]
-    loops += [Loop(tick.run.__name__, partial(_once, house, tick), tick.every_seconds, tick.on_wake) for tick in ticks]
+    loops += [
+        Loop(tick.run.__name__, partial(_once, context, tick), tick.every_seconds, tick.on_wake) for tick in ticks
+    ]
     return loops
 
 
-async def _once(house: House, tick: Tick) -> None:
+async def _once(context: ServiceContext, tick: Tick) -> None:
     with tracing.handling(tick.run.__name__):
-        await tick.run(house)
+        await tick.run(context)
 
 
-def _reading(house: House, owner: Service, worker: Worker) -> list[Loop]:
+def _reading(context: ServiceContext, owner: Service, worker: Worker) -> list[Loop]:
     """Build a loop for each lane of an owner's feed, and one that polls all lanes and wakes those with entries."""
-    reader = Reader(house, owner, worker.reactions)
+    reader = Reader(context, owner, worker.reactions)
     if not reader.types:
         return []
 
@@ -166,9 +168,9 @@ def _reading(house: House, owner: Service, worker: Worker) -> list[Loop]:
     return [*lanes.values(), Loop(f"look {owner}", look, LOOK_SECONDS, on_wake=False)]
 
 
-def _watching(house: House, watch: Watch) -> Loop:
+def _watching(context: ServiceContext, watch: Watch) -> Loop:
     woken = asyncio.Event()
-    return Loop(watch.run.__name__, lambda: watch.run(house, woken), LOOK_SECONDS, _event=woken)
+    return Loop(watch.run.__name__, lambda: watch.run(context, woken), LOOK_SECONDS, _event=woken)
 
 
 def run(settings: Settings, worker: Worker) -> None:
@@ -182,13 +184,15 @@ async def _serve(settings: Settings, worker: Worker) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    house = House.build(settings.model_copy(update={"database_pool": settings.database_pool + LOCK_CONNECTIONS}))
-    await house.start()
+    context = ServiceContext.build(
+        settings.model_copy(update={"database_pool": settings.database_pool + LOCK_CONNECTIONS})
+    )
+    await context.start()
     # A batch creates many objects and no cycles. Searching all objects for cycles took two thirds of its time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
-    loops = loops_of(house, worker)
+    loops = loops_of(context, worker)
     tasks = [asyncio.create_task(loop.forever(), name=loop.name) for loop in loops]
     tasks.append(asyncio.create_task(_listen(settings, loops), name="arq"))
     logger.info("worker.started", loops=[loop.name for loop in loops])
@@ -196,7 +200,7 @@ async def _serve(settings: Settings, worker: Worker) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await house.close()
+    await context.close()
 
 
 async def _listen(settings: Settings, loops: Sequence[Loop]) -> None:

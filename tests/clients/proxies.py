@@ -85,8 +85,8 @@ def a_database(place: Path) -> Iterator[Database]:
 async def a_site(database: Database) -> AsyncIterator[Site]:
     """A gateway of our own, and two services."""
     async with District.running(database) as district:
-        house = district.houses["gateway"]
-        gateway = create_app(house.settings.model_copy(update=LIMITS), house)
+        context = district.contexts["gateway"]
+        gateway = create_app(context.settings.model_copy(update=LIMITS), context)
         async with site(district, gateway) as here:
             yield here
 

@@ -18,7 +18,7 @@ from shared.core.settings import SERVICES
 from shared.crypto import encryption
 from shared.feed.reader import Reader
 from shared.problems import Unavailable
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import PASSWORDS, Database, District
 from tests.shared.test_feed import drain, held, keep, publish, resident
 
@@ -35,7 +35,7 @@ async def test_feeds_go_on_after_a_restore_into_a_new_cluster(
     await district.sql("CREATE TABLE testing.probe (subject uuid PRIMARY KEY, version int, region text, effects int)")
     await district.sql("GRANT ALL ON testing.probe TO fangxian_testing_system")
     read, unread, afterwards = resident(), resident(), resident()
-    owner = district.houses["registry"]
+    owner = district.contexts["registry"]
     # More transactions than the restore takes in the new cluster: each of its 3,200 statements is one.
     await district.sql("""
         CREATE PROCEDURE burn() LANGUAGE plpgsql AS $$
@@ -44,7 +44,7 @@ async def test_feeds_go_on_after_a_restore_into_a_new_cluster(
     await district.sql("CALL burn()")
     await district.sql("DROP PROCEDURE burn")
     await publish(owner, read)
-    await drain(district, Reader(district.houses["testing"], "registry", [keep]))
+    await drain(district, Reader(district.contexts["testing"], "registry", [keep]))
     await publish(owner, unread)
 
     restored = await asyncio.to_thread(_restore, district.database, elsewhere)
@@ -60,13 +60,13 @@ async def test_feeds_go_on_after_a_restore_into_a_new_cluster(
                 "SELECT max(xid::text::bigint) FROM registry.feed UNION ALL SELECT pg_current_xact_id()::text::bigint"
             )
             assert old[0] > new[0], "the new cluster's transaction ids are the smaller ones"
-            reader = Reader(second.houses["testing"], "registry", [keep])
-            await publish(second.houses["registry"], afterwards)
+            reader = Reader(second.contexts["testing"], "registry", [keep])
+            await publish(second.contexts["registry"], afterwards)
             await drain(second, reader)
             assert await held(second) == {one.id: (1, 1) for one in (read, unread, afterwards)}
     finally:
-        for house in district.houses.values():
-            encryption.use(house.keyring)
+        for context in district.contexts.values():
+            encryption.use(context.keyring)
 
 
 def _restore(database: Database, elsewhere: embedded.Servers) -> Database:
@@ -98,8 +98,8 @@ def _directory_of(servers: embedded.Servers) -> Path:
 
 async def _open_and_close(database: Database) -> None:
     for service in SERVICES:
-        house = House.build(database.settings(service))
+        context = ServiceContext.build(database.settings(service))
         try:
-            await house.open()
+            await context.open()
         finally:
-            await house.close()
+            await context.close()

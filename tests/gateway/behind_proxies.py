@@ -129,7 +129,7 @@ class Site:
 async def opened(district: District, **wishes: Any) -> UUID:
     """A service point, opened without going through its API."""
     asked = NewServicePoint(name="窗口", region="350582005001", **wishes)
-    async with district.houses["gateway"].system_work() as work:
+    async with district.contexts["gateway"].system_work() as work:
         row = PointRow(region=asked.region)
         row.ask(asked)
         work.add(row)
@@ -138,13 +138,13 @@ async def opened(district: District, **wishes: Any) -> UUID:
 
 def bearer_of(district: District, *residents: UUID) -> dict[str, str]:
     """The token of a resident."""
-    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    issuer = Issuer.from_files(district.contexts["gateway"].settings.keys)
     return {"authorization": "Bearer " + issuer.issue(Actor("somebody", Role.RESIDENT, residents=residents), None, 600)}
 
 
 def shown_by(district: District, resident: UUID, point: UUID) -> Mapping[str, dict[str, str]]:
     """Credentials of every kind; only `good` is admitted at the point."""
-    key = Keys.from_files(district.houses["gateway"].settings.keys).current
+    key = Keys.from_files(district.contexts["gateway"].settings.keys).current
     token = bearer_of(district, resident)
 
     def receipt(who: UUID = resident, where: UUID = point, minutes_ago: float = 0, key: Key = key) -> dict[str, str]:

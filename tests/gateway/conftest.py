@@ -68,7 +68,7 @@ def command(district: District) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def deliverer(district: District) -> AsyncIterator[Deliverer]:
-    made = Deliverer(district.houses["gateway"])
+    made = Deliverer(district.contexts["gateway"])
     yield made
     await made.close()
 

@@ -28,14 +28,14 @@ ME = "/gateway/v1/who-looked-at-me"
 async def look(district: District, service: Service, *subjects: UUID, kind: Kind = Kind.LOOK, **actor: Any) -> None:
     """Somebody of staff looks at people."""
     who = Actor("staff:7", Role.GRID_WORKER, range_of(XINTANG), purpose="door visit", request_id="req-12345")
-    async with district.houses[service].work(replace(who, **actor), f"GET /{service}/v1/people") as work:
+    async with district.contexts[service].work(replace(who, **actor), f"GET /{service}/v1/people") as work:
         work.audit(kind=kind, subjects=subjects, reason="nobody's business")
 
 
 async def seal(district: District) -> None:
     await district.until_served()
     for service in SERVICES:
-        await sealer.seal(district.houses[service])
+        await sealer.seal(district.contexts[service])
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def without(monkeypatch: pytest.MonkeyPatch, district: District, service: Servic
         raise httpx.ConnectError("refused")
 
     monkeypatch.setitem(
-        district.houses["gateway"].peers._clients,
+        district.contexts["gateway"].peers._clients,
         service,
         httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://down"),
     )
@@ -157,7 +157,7 @@ async def test_every_operation_is_told_in_words_of_both_languages(district: Dist
     ]
     for operation in told:
         who = Actor("staff:7", Role.SAMPLER, range_of(XINTANG), party="采样一队")
-        async with district.houses[service].work(who, operation) as work:
+        async with district.contexts[service].work(who, operation) as work:
             work.saw([own])
     client = district.caller(service, Role.RESIDENT, residents=(own,))
     path, seen = f"/{service}/v1/who-looked-at-me", dict[str, list[str]]()

@@ -35,8 +35,8 @@ async def gateway(district: District, **settings: Any) -> AsyncIterator[httpx.As
     """Another process of the gateway, whose one address is everybody's."""
     limits = {"requests_a_minute_per_client": MOST, "requests_in_flight": 2, **settings}
     behind = {service: httpx.ASGITransport(app) for service, app in district.apps.items()}
-    house = Still.build(district.houses["gateway"].settings.model_copy(update=limits), behind)
-    made = create_app(house.settings, house)
+    context = Still.build(district.contexts["gateway"].settings.model_copy(update=limits), behind)
+    made = create_app(context.settings, context)
     async with made.router.lifespan_context(made):
         transport = httpx.ASGITransport(made, client=(f"address-{new_id()}", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -46,7 +46,7 @@ async def gateway(district: District, **settings: Any) -> AsyncIterator[httpx.As
 def token(district: District, role: Role, seconds: int = 600, **who: Any) -> dict[str, str]:
     scope = None if role is Role.RESIDENT else "350582005"
     actor = Actor(subject=str(new_id()), role=role, range=range_of("350582005"), **who)
-    issued = Issuer.from_files(district.houses["gateway"].settings.keys).issue(actor, scope, seconds)
+    issued = Issuer.from_files(district.contexts["gateway"].settings.keys).issue(actor, scope, seconds)
     return {"authorization": f"Bearer {issued}"}
 
 
@@ -140,7 +140,7 @@ async def test_a_page_of_many_parts_locks_nobody_out(district: District) -> None
 
 
 async def test_care_has_a_budget_beside_the_ordinary_one(district: District) -> None:
-    settings = district.houses["gateway"].settings.model_copy(update={"requests_a_minute_per_staff": 3})
+    settings = district.contexts["gateway"].settings.model_copy(update={"requests_a_minute_per_staff": 3})
     rates = Rates(settings)
     worker = Actor(str(new_id()), Role.GRID_WORKER)
     for _ in range(3):

@@ -59,7 +59,7 @@ async def test_a_machine_is_what_was_declared_whatever_it_asks_for(district: Dis
         for answer in (await ask(client, made["client_secret"]), await client.post("/oauth/token", data=asked)):
             said = answer.json()
             assert (answer.status_code, said["expires_in"], "refresh_token" in said) == (200, 600, False)
-            actor = Issuer.from_files(district.houses["gateway"].settings.keys).actor_of(said["access_token"])
+            actor = Issuer.from_files(district.contexts["gateway"].settings.keys).actor_of(said["access_token"])
             assert actor == Actor("client:lab-jinjiang", Role.LABORATORY, ("350582", "350582~"), party="lab-jinjiang")
 
 

@@ -49,7 +49,7 @@ def tube(people: list[UUID], outcome: Any = None, *, at: datetime = NOW, version
 
 async def tell(district: District, *resources: Resource, settle: bool = True) -> None:
     for one in resources:
-        async with district.houses[one.type.split(".")[0]].system_work() as work:
+        async with district.contexts[one.type.split(".")[0]].system_work() as work:
             work.publish_all([one], change="test")
     if settle:
         await district.drain("gateway")
@@ -321,7 +321,7 @@ async def test_negatives_too_old_to_count_are_forgotten_and_nothing_else(distric
     await tell(district, resident(person), resident(mate), old, pool, answer, recent)
     before = await colours(district, [person, mate]), await last_negatives(district, [person, mate])
     assert before == (["green", "yellow"], [None, recent.samples[0].sampled_at])
-    await forget_negatives(district.houses["gateway"])
+    await forget_negatives(district.contexts["gateway"])
     kept = {row["subject"] for row in await district.sql("SELECT subject FROM gateway.facts")}
     assert kept == {pool.id, answer.id, recent.id}
     await tell(district, resident(person, version=2), resident(mate, version=2))
@@ -336,7 +336,7 @@ async def test_a_person_and_their_fact_at_the_same_time(district: District, atte
     await district.until_served()
     reactions = district.workers["gateway"].reactions
     await asyncio.gather(
-        *(Reader(district.houses["gateway"], owner, reactions).drain() for owner in ("registry", "testing"))
+        *(Reader(district.contexts["gateway"], owner, reactions).drain() for owner in ("registry", "testing"))
     )
     rows = await district.sql("SELECT colour FROM gateway.codes")
     assert [row["colour"] for row in rows] == [3] * 50
@@ -368,7 +368,7 @@ async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
     await district.until_served()
     reactions = district.workers["gateway"].reactions
     await asyncio.gather(
-        *(Reader(district.houses["gateway"], owner, reactions).drain() for owner in ("testing", "observation"))
+        *(Reader(district.contexts["gateway"], owner, reactions).drain() for owner in ("testing", "observation"))
     )
     rows = await district.sql("SELECT colour, jsonb_array_length(reasons) AS reasons FROM gateway.codes")
     assert {(row["colour"], row["reasons"]) for row in rows} == {(3, 2)}

@@ -25,7 +25,7 @@ async def test_a_positive_does_not_wait_for_the_codes_of_newcomers(district: Dis
     await tell(district, resident(newcomer), tube([known, other], "positive"), settle=False)
     await district.until_served()
     of_registry, of_testing = (
-        Reader(district.houses["gateway"], owner, WORKER.reactions) for owner in ("registry", "testing")
+        Reader(district.contexts["gateway"], owner, WORKER.reactions) for owner in ("registry", "testing")
     )
 
     slow = await asyncpg.connect(district.database.owner_url)

@@ -96,14 +96,14 @@ async def test_codes_raced_by_both_lanes_and_a_rebuild_are_what_the_facts_say(di
     left = [list(life) for life in lives]
     while left:
         life = drawn.choice(left)
-        async with district.houses["testing"].system_work() as work:
+        async with district.contexts["testing"].system_work() as work:
             work.publish_all([life.pop(0)], change="test", urgent=drawn.random() < 0.5)
         left = [life for life in left if life]
     await district.until_served()
 
-    house, met = district.houses["gateway"], list[str]()
-    lanes = [SmallBatches(house, "testing", WORKER.reactions) for _ in ("urgent", "normal")]
-    anew = Rebuilding(house, "testing", WORKER.reactions, held=[life[-1] for life in lives])
+    context, met = district.contexts["gateway"], list[str]()
+    lanes = [SmallBatches(context, "testing", WORKER.reactions) for _ in ("urgent", "normal")]
+    anew = Rebuilding(context, "testing", WORKER.reactions, held=[life[-1] for life in lives])
     async with asyncio.timeout(120):
         await asyncio.gather(
             until_through(lambda: lanes[0].drain(["urgent"]), met),
@@ -120,8 +120,8 @@ async def again(rebuilding: Awaitable[int]) -> int:
 
 
 async def check(district: District, people: list[UUID]) -> None:
-    house = district.houses["gateway"]
-    async with house.work(system("gateway"), "check") as work:
+    context = district.contexts["gateway"]
+    async with context.work(system("gateway"), "check") as work:
         facts, policy, now = await facts_of(work, people), await policy_now(work), work.now
     codes = await district.sql("SELECT resident_id, colour, until, last_negative FROM gateway.codes")
     negatives = await district.sql(
@@ -153,7 +153,7 @@ async def test_negatives_are_kept_in_the_order_in_which_codes_are_locked(distric
     ids = in_order(people)
 
     async def renewing() -> None:
-        async with district.houses["gateway"].system_work() as work:
+        async with district.contexts["gateway"].system_work() as work:
             await work.run(RENEW_LAST_NEGATIVES, ids=literal(ids), sampled=literal([work.now for _ in ids]))
 
     owner = await asyncpg.connect(district.database.owner_url)

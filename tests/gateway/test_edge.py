@@ -26,14 +26,14 @@ REGIONS = "/registry/v1/regions/350582005"
 @pytest.mark.parametrize("role", [role for role in Role.ANYONE if role is not Role.RESIDENT], ids=lambda r: r.label)
 async def test_a_token_says_role_scope_and_party(district: District, outside: httpx.AsyncClient, role: Role) -> None:
     token = await token_of(outside, role=role.label, region="350582", party="lab-1", subject="who")
-    actor = Issuer.from_files(district.houses["gateway"].settings.keys).actor_of(token)
+    actor = Issuer.from_files(district.contexts["gateway"].settings.keys).actor_of(token)
     assert actor == Actor("who", role, ("350582", "350582~"), party="lab-1")
 
 
 async def test_a_resident_has_no_range_but_themselves(district: District, outside: httpx.AsyncClient) -> None:
     person = uuid4()
     token = await token_of(outside, role="resident", resident_id=str(person), region="350582")
-    actor = Issuer.from_files(district.houses["gateway"].settings.keys).actor_of(token)
+    actor = Issuer.from_files(district.contexts["gateway"].settings.keys).actor_of(token)
     assert (actor.residents, actor.range) == ((person,), ("~", ""))
 
 
@@ -57,7 +57,7 @@ async def test_a_token_that_makes_no_sense_is_not_given(outside: httpx.AsyncClie
 async def test_production_has_no_development_issuer(district: District) -> None:
     from services.gateway.app import create_app
 
-    app = create_app(district.database.settings("gateway", development_issuer=False), district.houses["gateway"])
+    app = create_app(district.database.settings("gateway", development_issuer=False), district.contexts["gateway"])
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         answer = await client.post("/gateway/v1/development/tokens", json={"role": "command", "region": ""})
@@ -94,7 +94,7 @@ def claims(**changed: object) -> dict[str, object]:
 async def test_a_token_with_a_wrong_claim_is_nobodys(
     district: District, outside: httpx.AsyncClient, changed: dict[str, object]
 ) -> None:
-    key = Issuer.from_files(district.houses["gateway"].settings.keys).key
+    key = Issuer.from_files(district.contexts["gateway"].settings.keys).key
     good = jwt.encode({"alg": "Ed25519"}, claims(), key, algorithms=["Ed25519"])
     assert (await outside.get(REGIONS, headers=bearer(good))).status_code == 200
     bad = jwt.encode({"alg": "Ed25519"}, claims(**changed), key, algorithms=["Ed25519"])
@@ -103,7 +103,7 @@ async def test_a_token_with_a_wrong_claim_is_nobodys(
 
 
 async def test_only_our_key_and_our_algorithm_sign(district: District, outside: httpx.AsyncClient) -> None:
-    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    issuer = Issuer.from_files(district.contexts["gateway"].settings.keys)
     public = json.dumps(issuer.public).encode()
     head = jwt.encode({"alg": "Ed25519"}, claims(), issuer.key, algorithms=["Ed25519"]).split(".")
     none = "eyJhbGciOiJub25lIn0." + head[1] + "."
@@ -111,7 +111,7 @@ async def test_only_our_key_and_our_algorithm_sign(district: District, outside: 
         {"alg": "Ed25519", "kid": issuer.key.kid}, claims(), OKPKey.generate_key("Ed25519"), algorithms=["Ed25519"]
     )
     confused = jwt.encode({"alg": "HS256"}, claims(), OctKey.import_key(public), algorithms=["HS256"])
-    inside = district.houses["gateway"].signer.token_for("gateway", Actor("x", Role.COMMAND, ("", "~")))
+    inside = district.contexts["gateway"].signer.token_for("gateway", Actor("x", Role.COMMAND, ("", "~")))
     for token in (none, foreign, confused, inside, head[0] + "." + head[1] + ".", "x", "", "a" * 9_000, "é"):
         raw = [(b"authorization", b"Bearer " + token.encode()), (b"host", b"gateway")]
         answer = await outside.get(REGIONS, headers=raw)
@@ -126,7 +126,7 @@ async def test_two_tokens_at_once_are_none(outside: httpx.AsyncClient) -> None:
 
 
 def test_a_remembered_token_still_ends(district: District) -> None:
-    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    issuer = Issuer.from_files(district.contexts["gateway"].settings.keys)
     token = issuer.issue(Actor("x", Role.COMMAND, ("", "~")), "", 60)
     assert issuer.actor_of(token) is issuer.actor_of(token)
     clock.move(timedelta(seconds=61))
@@ -139,7 +139,7 @@ async def test_what_is_internal_takes_internal_tokens_only(district: District, o
     feed = "/internal/feed?types=gateway.code.v1"
     from_outside = await token_of(outside, role="command", region="")
     assert (await outside.get(feed, headers=bearer(from_outside))).status_code == 401
-    service = district.houses["testing"].signer.token_for("gateway", Actor("service:testing", Role.SERVICE))
+    service = district.contexts["testing"].signer.token_for("gateway", Actor("service:testing", Role.SERVICE))
     assert (await outside.get(feed, headers=bearer(service))).status_code == 200
 
 

@@ -93,7 +93,7 @@ def test_what_differs_carries_its_services_name_and_what_is_alike_is_kept_once()
 
 
 async def test_a_service_that_is_away_is_described_as_it_was(district: District, monkeypatch) -> None:
-    gateway = district.houses["gateway"]
+    gateway = district.contexts["gateway"]
     documents = Documents(gateway, district.apps["gateway"].openapi)
     before = await documents.openapi()
     assert "/registry/v1/regions" in before["paths"]
@@ -113,7 +113,7 @@ async def test_a_service_that_is_away_is_described_as_it_was(district: District,
 
 async def test_a_document_that_misses_a_service_is_kept_by_nobody(district: District, monkeypatch) -> None:
     """A cache would hide the service for a minute after it is there."""
-    gateway = district.houses["gateway"]
+    gateway = district.contexts["gateway"]
     issuer = Issuer.from_files(gateway.settings.keys)
     app = Starlette(routes=pages.routes(gateway, issuer))
     app.openapi = district.apps["gateway"].openapi  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ async def test_a_document_that_misses_a_service_is_kept_by_nobody(district: Dist
 
 
 async def test_what_a_service_says_again_is_not_made_again(district: District) -> None:
-    documents = Documents(district.houses["gateway"], district.apps["gateway"].openapi)
+    documents = Documents(district.contexts["gateway"], district.apps["gateway"].openapi)
     before = await documents.openapi()
     for remembered in documents._openapi.values():
         remembered._asked_at = -1e9
@@ -157,5 +157,5 @@ async def test_the_status_page(outside: httpx.AsyncClient) -> None:
 async def test_others_can_check_our_tokens_by_the_published_key(district: District, outside: httpx.AsyncClient) -> None:
     published = (await outside.get("/.well-known/jwks.json")).json()
     assert all("d" not in key for key in published["keys"])
-    token = Issuer.from_files(district.houses["gateway"].settings.keys).issue(Actor("x", Role.COMMAND), None, 60)
+    token = Issuer.from_files(district.contexts["gateway"].settings.keys).issue(Actor("x", Role.COMMAND), None, 60)
     assert jwt.decode(token, KeySet.import_key_set(published), algorithms=[ALGORITHM]).claims["sub"] == "x"

@@ -91,11 +91,11 @@ async def edge(district: District, upstream: tuple[Upstream, int]) -> AsyncItera
     async def find(slug: str) -> Point | None:
         return points.get(slug)
 
-    house = district.houses["gateway"]
+    context = district.contexts["gateway"]
     gate = Gate(find, lambda: {KEY.id: KEY.receipt_secret})
-    authenticate = outside_tokens(Trust.of(house.settings))
-    api = replace(API, hot_routes=lambda _: protected.routes(house, gate), authenticate=authenticate)
-    app = build(house.settings, api, house)
+    authenticate = outside_tokens(Trust.of(context.settings))
+    api = replace(API, hot_routes=lambda _: protected.routes(context, gate), authenticate=authenticate)
+    app = build(context.settings, api, context)
     app.add_middleware(ForwardAuth, gate=gate)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
@@ -108,7 +108,7 @@ def bearer(district: District) -> dict[str, str]:
 
 
 def token(district: District, role: Role = Role.RESIDENT, *residents: UUID) -> str:
-    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    issuer = Issuer.from_files(district.contexts["gateway"].settings.keys)
     people = residents or (RESIDENT, CHILD)
     return issuer.issue(Actor("somebody", role, residents=people if role is Role.RESIDENT else ()), None, 3600)
 
@@ -307,19 +307,19 @@ async def test_the_gateway_asks_its_own_points_and_keys(district: District, upst
     from services.gateway.points.tables import PointRow
     from services.gateway.tokens.keys import Keys
 
-    house = district.houses["gateway"]
+    context = district.contexts["gateway"]
     url = f"http://127.0.0.1:{upstream[1]}/"
     asked = NewServicePoint(name="一号窗口", region="350582005001", slug="hall", upstream_url=url)
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         row = PointRow(region=asked.region)
         row.ask(asked)
         work.add(row)
     resident = district.caller("gateway", Role.RESIDENT, residents=(RESIDENT,))
     assert (await resident.get("/services/hall/x")).json()["code"] == "receipt_missing"
-    key = Keys.from_files(house.settings.keys).current
+    key = Keys.from_files(context.settings.keys).current
     assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=key))).status_code == 303
     assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=KEY))).status_code == 403
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         (await work.lock(PointRow, row.id)).closed_at = work.now
     assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=key))).status_code == 404
     published = (await resident.get("/.well-known/jwks.json")).json()["keys"]

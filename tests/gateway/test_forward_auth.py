@@ -16,7 +16,7 @@ from services.gateway.edge.forward_auth import slug_of
 from services.gateway.points import protecting
 from shared.core.actors import Role
 from shared.database.engine import engine_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.gateway.behind_proxies import EXPECTED, opened, shown_by
 from tests.harness import District
 from tests.until import until
@@ -66,16 +66,16 @@ def asks(app: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
 
 
-def another(district: District, **settings: Any) -> House:
-    """The gateway's house, as another process has it."""
-    house = district.houses["gateway"]
-    return replace(house, settings=house.settings.model_copy(update=settings))
+def another(district: District, **settings: Any) -> ServiceContext:
+    """The gateway's context, as another process has it."""
+    context = district.contexts["gateway"]
+    return replace(context, settings=context.settings.model_copy(update=settings))
 
 
 @pytest.fixture
 async def client(district: District) -> AsyncIterator[httpx.AsyncClient]:
-    house = another(district, **TIGHT)
-    async with asks(create_app(house.settings, house)) as made:
+    context = another(district, **TIGHT)
+    async with asks(create_app(context.settings, context)) as made:
         yield made
 
 
@@ -182,23 +182,23 @@ async def test_a_point_that_only_proxies_ask_for_needs_no_upstream(
 
 
 async def test_care_passes_while_the_database_is_away_and_the_hall_is_closed(district: District) -> None:
-    house = another(district)
-    app = create_app(house.settings, house)
+    context = another(district)
+    app = create_app(context.settings, context)
     hall = await opened(district, slug="service-hall")
     await opened(district, slug="fever-clinic", medical=True)
     good = shown_by(district, uuid4(), hall)["good"]
     async with asks(app) as client:
         for slug in ("service-hall", "fever-clinic"):
             assert (await client.get(f"{PATH}/{slug}", headers=good)).status_code == 200
-        away = house.settings.database_url.get_secret_value().partition("@")[0] + "@127.0.0.1:1/nothing"
-        dead = house.settings.model_copy(update={"database_url": type(house.settings.database_url)(away)})
-        house.engine = engine_of(dead)
+        away = context.settings.database_url.get_secret_value().partition("@")[0] + "@127.0.0.1:1/nothing"
+        dead = context.settings.model_copy(update={"database_url": type(context.settings.database_url)(away)})
+        context.engine = engine_of(dead)
         for headers in (good, {}, {"authorization": "Bearer garbage"}):
             assert (await client.get(f"{PATH}/fever-clinic", headers=headers)).status_code == 200
             closed = await client.get(f"{PATH}/service-hall", headers=headers)
             assert (closed.status_code, closed.json()["code"]) == (503, "unavailable")
             assert (await client.get(f"{PATH}/never-seen", headers=headers)).status_code == 503
-        await house.engine.dispose()
+        await context.engine.dispose()
 
 
 async def test_clinics_are_known_from_the_start(district: District) -> None:

@@ -159,7 +159,7 @@ def test_a_client_is_who_no_proxy_of_ours_is(peer: str, forwarded: str, client: 
 
 
 def rates(district: District, **limits: Any) -> Rates:
-    settings = district.houses["gateway"].settings
+    settings = district.contexts["gateway"].settings
     return Rates(settings.model_copy(update={f"requests_a_minute_per_{who}": most for who, most in limits.items()}))
 
 
@@ -191,7 +191,7 @@ async def test_replicas_keep_one_limit_together(district: District, monkeypatch:
 
 
 async def test_without_redis_each_keeps_the_limit_by_itself(district: District) -> None:
-    settings = district.houses["gateway"].settings
+    settings = district.contexts["gateway"].settings
     away = settings.model_copy(
         update={
             "redis_url": type(settings.redis_url)("redis://127.0.0.1:1/0"),
@@ -233,9 +233,9 @@ def test_the_hot_limit_begins_anew_each_minute(monkeypatch: pytest.MonkeyPatch) 
 @asynccontextmanager
 async def gateway(district: District, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Another process of the gateway, with settings of its own."""
-    house = district.houses["gateway"]
-    house = replace(house, settings=house.settings.model_copy(update=settings))
-    app = create_app(house.settings, house)
+    context = district.contexts["gateway"]
+    context = replace(context, settings=context.settings.model_copy(update=settings))
+    app = create_app(context.settings, context)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
@@ -244,7 +244,7 @@ async def gateway(district: District, **settings: Any) -> AsyncIterator[httpx.As
 def token(district: District, role: Role, **who: Any) -> dict[str, str]:
     actor = Actor(subject=str(new_id()), role=role, range=range_of("350582005"), **who)
     region = None if role is Role.RESIDENT else "350582005"
-    issued = Issuer.from_files(district.houses["gateway"].settings.keys).issue(actor, region, 600)
+    issued = Issuer.from_files(district.contexts["gateway"].settings.keys).issue(actor, region, 600)
     return {"authorization": f"Bearer {issued}", "accept-language": "en"}
 
 
@@ -318,9 +318,9 @@ async def test_what_is_too_much_comes_back_later_and_care_is_served(district: Di
         await end.wait()
         await Response(status_code=200)(scope, receive, send)
 
-    settings = district.houses["gateway"].settings.model_copy(update={"requests_in_flight": 2})
+    settings = district.contexts["gateway"].settings.model_copy(update={"requests_in_flight": 2})
     app = Starlette(routes=[Mount("/", busy)], middleware=[Middleware(Guard, settings=settings)])
-    app.state.authenticate = bearer(district.houses["gateway"])
+    app.state.authenticate = bearer(district.contexts["gateway"])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         asked = [asyncio.create_task(client.get("/registry/v1/regions")) for _ in range(MOST_WAITING + 12)]
         care = [asyncio.create_task(client.get("/services/clinic/x")) for _ in range(12)]

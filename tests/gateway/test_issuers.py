@@ -83,7 +83,7 @@ def token(key: Any = KEY, algorithm: str = "RS256", head: Any = None, **changed:
 async def trust(district: District, city: City, *others: ForeignIssuer, **changed: Any) -> AsyncIterator[Trust]:
     foreign = ForeignIssuer(trusted(**changed), httpx.MockTransport(city))
     all_of_them = {one.trusted.issuer: one for one in (foreign, *others)}
-    found = Trust(Issuer.from_files(district.houses["gateway"].settings.keys), all_of_them)
+    found = Trust(Issuer.from_files(district.contexts["gateway"].settings.keys), all_of_them)
     async with found.running():
         await until(lambda: city.asked >= 1 and (foreign._keys is not None or city.delay > 0 or city.body is not None))
         yield found

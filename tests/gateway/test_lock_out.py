@@ -407,9 +407,9 @@ async def test_a_flood_of_passwords_is_turned_away_before_it_is_computed(distric
 
 @pytest.fixture
 def behind_proxy(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = district.houses["gateway"]
+    context = district.contexts["gateway"]
     networks = (ip_network("10.0.0.0/8"),)
-    monkeypatch.setattr(house, "settings", house.settings.model_copy(update={"proxy_networks": networks}))
+    monkeypatch.setattr(context, "settings", context.settings.model_copy(update={"proxy_networks": networks}))
 
 
 async def test_guesses_behind_one_proxy_shut_out_nobody_else(district: District, behind_proxy: None) -> None:

@@ -69,9 +69,9 @@ def nginx(place: Path, here: Site, gateway: int) -> Iterator[int]:
 @pytest.fixture
 def gateway(district: District) -> ASGIApp:
     """A gateway with the limits of an installation that sets none, but for an address that may ask five times."""
-    house = district.houses["gateway"]
+    context = district.contexts["gateway"]
     limits = {"requests_a_minute_per_client": 5, "requests_a_minute_per_resident": 5, "requests_in_flight": 2}
-    return create_app(house.settings.model_copy(update=limits), house)
+    return create_app(context.settings.model_copy(update=limits), context)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ async def test_a_challenge_without_a_gateway_is_refused(district: District, lang
         wake_subscribers=True,
         public_url="https://fangxian.example",
     )
-    house = replace(district.houses["gateway"], settings=settings)
-    transport = httpx.ASGITransport(create_app(settings, house), raise_app_exceptions=True)
+    context = replace(district.contexts["gateway"], settings=settings)
+    transport = httpx.ASGITransport(create_app(settings, context), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="https://fangxian.example") as client:
         answer = await client.post(
             "/gateway/v1/phone-challenges", json={"phone": PHONE}, headers={"accept-language": language}

@@ -65,7 +65,7 @@ async def gateway(district: District, url: str) -> AsyncIterator[httpx.AsyncClie
     settings = district.database.settings(
         "gateway", mini_program_id="wx1", mini_program_secret=SecretStr("hush"), mini_program_url=url
     )
-    transport = httpx.ASGITransport(create_app(settings, district.houses["gateway"]), raise_app_exceptions=True)
+    transport = httpx.ASGITransport(create_app(settings, district.contexts["gateway"]), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
 

@@ -34,7 +34,7 @@ async def test_staff_sign_in_with_password_and_authenticator(district: District)
         browser = await someone.sign_in(client, pkce)
         assert len(set(someone.recovery_codes)) == 10
         assert browser.answer["state"] == pkce.state
-        assert browser.answer["iss"] == district.houses["gateway"].settings.issuer_url
+        assert browser.answer["iss"] == district.contexts["gateway"].settings.issuer_url
         tokens = await tokens_of(client, browser.answer["code"], pkce)
         assert tokens["token_type"] == "Bearer"
         assert tokens["expires_in"] <= 600

@@ -23,7 +23,7 @@ async def _goes_on(district: District) -> AsyncIterator[None]:
     yield
     for service in SERVICES:
         await district.sql(f"DELETE FROM {service}.sunset")
-        await district.houses[service].open()
+        await district.contexts[service].open()
 
 
 async def propose(district: District, by: str = "lin") -> dict[str, Any]:
@@ -43,7 +43,7 @@ async def approve(district: District, proposal: dict[str, Any], by: str = "wang"
 async def know(district: District) -> None:
     """What every process does within two seconds."""
     for service in SERVICES:
-        await district.houses[service].open()
+        await district.contexts[service].open()
 
 
 async def test_two_people_declare_it_once(district: District) -> None:
@@ -68,9 +68,9 @@ async def test_the_door_keeps_no_visit_any_more(district: District) -> None:
 
 
 async def test_no_protected_service_asks_for_a_code_any_more(district: District) -> None:
-    house = district.houses["gateway"]
+    context = district.contexts["gateway"]
     asked = NewServicePoint(name="窗口", region="350582005001", slug="after", upstream_url="http://127.0.0.1:9/")
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         row = PointRow(region=asked.region)
         row.ask(asked)
         work.add(row)

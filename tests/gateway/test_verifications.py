@@ -83,7 +83,7 @@ async def test_green_passes_with_a_receipt_and_red_turns_back_with_nothing(distr
 
 
 def keys(district: District) -> Keys:
-    return Keys.from_files(district.houses["gateway"].settings.keys)
+    return Keys.from_files(district.contexts["gateway"].settings.keys)
 
 
 async def test_who_is_refused_sees_why_and_the_door_does_not(district: District) -> None:

@@ -115,7 +115,7 @@ async def test_it_runs_alone(district: District, tmp_path: Path) -> None:
         shutil.copy(str(script.__file__), tmp_path)
     (tmp_path / "audit").write_bytes(audit)
     (tmp_path / "visits").write_bytes(file)
-    keys = {"keys": public_keys(district.houses["gateway"].signer)}
+    keys = {"keys": public_keys(district.contexts["gateway"].signer)}
     (tmp_path / "keys").write_text(json.dumps(keys))
 
     def run() -> tuple[int, str]:

@@ -45,7 +45,7 @@ async def test_every_visit_is_sealed_once(district: District) -> None:
     file, audit = await exported(district)
     assert wrong_in(file, audit) == []
     assert (
-        verify_audit.check(audit, verify_audit.keys_of({"keys": public_keys(district.houses["gateway"].signer)}))[0]
+        verify_audit.check(audit, verify_audit.keys_of({"keys": public_keys(district.contexts["gateway"].signer)}))[0]
         == []
     )
 
@@ -69,7 +69,7 @@ async def test_a_late_commit_is_waited_for_and_not_skipped(district: District) -
         await slow.execute("BEGIN")
         await slow.execute(VISIT, new_id(), 0, new_id(), new_id())
         await visit(district)
-        await seal_visits(district.houses["gateway"])
+        await seal_visits(district.contexts["gateway"])
         assert await counts(district) == []
         await slow.execute("COMMIT")
     finally:
@@ -86,7 +86,7 @@ async def test_many_sealers_at_once_seal_each_visit_once(district: District) -> 
 
     async def sealing() -> None:
         for _ in range(20):
-            await seal_visits(district.houses["gateway"])
+            await seal_visits(district.contexts["gateway"])
 
     await asyncio.gather(come(), come(), sealing(), sealing())
     await seal(district)
@@ -110,7 +110,7 @@ async def test_a_sealer_that_dies_leaves_nothing_half_done(district: District, m
         patch.setattr(seals, "_record_batch", keep_and_die)
         await district.until_served()
         with pytest.raises(ConnectionResetError):
-            await seal_visits(district.houses["gateway"])
+            await seal_visits(district.contexts["gateway"])
     assert (await counts(district), await district.sql("SELECT 1 FROM gateway.audit")) == ([], [])
     await seal(district)
     assert await counts(district) == [1]

@@ -31,7 +31,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_out(
     await endpoint(command, receiver)
     sent = [region() for _ in range(400)]
     await publish(district, *sent)
-    first = Deliverer(district.houses["gateway"])
+    first = Deliverer(district.contexts["gateway"])
     receiver.answer = lambda event: slowly(event, 0.002)
     (due,) = await first.look()
     task = asyncio.create_task(first.serve(due))
@@ -42,7 +42,7 @@ async def test_a_worker_killed_in_the_middle_leaves_nothing_out(
     await district.sql(
         "UPDATE gateway.webhook_endpoints SET lease = $1, leased_until = now() + interval '1 hour'", first.lease
     )
-    second = Deliverer(district.houses["gateway"])
+    second = Deliverer(district.contexts["gateway"])
     assert await second.rest() == 0
     await district.sql("UPDATE gateway.webhook_endpoints SET leased_until = now() - interval '1 second'")
     await second.rest()
@@ -58,7 +58,7 @@ async def test_two_workers_share_the_endpoints(
     for _ in range(3):
         await endpoint(command, receiver)
     await publish(district, *(region() for _ in range(100)))
-    workers = [Deliverer(district.houses["gateway"]) for _ in range(2)]
+    workers = [Deliverer(district.contexts["gateway"]) for _ in range(2)]
     await asyncio.gather(*(worker.rest() for worker in workers))
     assert len(receiver.got) == 300
     for worker in workers:
@@ -74,7 +74,7 @@ async def test_one_that_hangs_slows_no_other(
         await endpoint(command, slow)
         await endpoint(command, receiver)
         woken = asyncio.Event()
-        task = asyncio.create_task(deliver(district.houses["gateway"], woken))
+        task = asyncio.create_task(deliver(district.contexts["gateway"], woken))
         for _ in range(5):
             await publish(district, region())
             woken.set()
@@ -102,7 +102,7 @@ async def test_an_owner_that_is_away_slows_no_other(
     await publish(district, region())
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as nowhere:
         with monkeypatch.context() as away:
-            away.setitem(district.houses["gateway"].peers._clients, owner, nowhere)
+            away.setitem(district.contexts["gateway"].peers._clients, owner, nowhere)
             await deliverer.rest()
     assert len(receiver.got) == 1
 
@@ -162,5 +162,5 @@ async def test_old_entries_of_the_log_are_removed(
     receiver.answer = lambda event: 400 if event["data"]["name"] == "二" else 204
     await tell(district, deliverer, region(), region().model_copy(update={"name": "二"}))
     district.move_clock(days=8)
-    await forget_deliveries(district.houses["gateway"])
+    await forget_deliveries(district.contexts["gateway"])
     assert [one["state"] for one in await deliveries(command, made)] == ["parked"]

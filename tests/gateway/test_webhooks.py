@@ -198,7 +198,7 @@ async def test_events_name_their_installation_and_a_schema_that_is_served(
     ((installation,),) = await district.sql("SELECT id FROM gateway.installation")
     assert event["source"] == uuid5(installation, "registry").urn
     address = urlsplit(event["dataschema"])
-    assert f"{address.scheme}://{address.netloc}" == district.houses["gateway"].settings.issuer_url
+    assert f"{address.scheme}://{address.netloc}" == district.contexts["gateway"].settings.issuer_url
     answer = await outside.get(address.path)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/schema+json")
     assert answer.json()["$id"] == event["dataschema"]
@@ -328,8 +328,8 @@ async def test_an_endpoint_of_command_lasts_as_long_as_a_grant_that_covers_it(
 async def test_in_production_events_go_by_https_only(
     district: District, command: httpx.AsyncClient, receiver: Receiver, monkeypatch
 ) -> None:
-    house = district.houses["gateway"]
-    monkeypatch.setattr(house, "settings", house.settings.model_copy(update={"production": True}))
+    context = district.contexts["gateway"]
+    monkeypatch.setattr(context, "settings", context.settings.model_copy(update={"production": True}))
     new = {"url": receiver.url, "types": [REGION], "region": "350582005"}
     answer = await command.post("/gateway/v1/webhooks", json=new)
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "url_not_https")

@@ -30,11 +30,11 @@ async def visit(district: District, person: UUID | None = None, days: float = 0)
 
 async def seal(district: District) -> None:
     """What the gateway's worker does each half second, and then once more for the audit."""
-    house = district.houses["gateway"]
+    context = district.contexts["gateway"]
     await district.until_served()
-    await seal_visits(house)
+    await seal_visits(context)
     await district.until_served()
-    await sealer.seal(house)
+    await sealer.seal(context)
 
 
 def today() -> date:
@@ -47,7 +47,7 @@ async def exported(district: District) -> tuple[bytes, bytes]:
     connection = await asyncpg.connect(district.database.owner_url)
     try:
         async with connection.transaction():
-            signer = district.houses["gateway"].signer
+            signer = district.contexts["gateway"].signer
             audit = [line + b"\n" async for line in export.lines(connection, signer, today())]
             told = visits.lines(connection, today(), b"".join(audit))
             return b"".join([line + b"\n" async for line in told]), b"".join(audit)

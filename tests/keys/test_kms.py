@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from shared.core.ids import new_id
 from shared.crypto import encryption
 from shared.crypto.master_keys import MasterKeyError, TransitMasters, Wrapped
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import District
 
 TOKEN = "s.test"
@@ -146,24 +146,24 @@ async def test_a_service_seals_with_keys_that_the_kms_wraps(
     async def stays_as_it_is() -> None:
         """The service that runs beside makes no keys of its own meanwhile."""
 
-    monkeypatch.setattr(district.houses["observation"], "open", stays_as_it_is)
+    monkeypatch.setattr(district.contexts["observation"], "open", stays_as_it_is)
     settings = district.database.settings(
         "observation", master_keys="kms", kms_url=kms.url, kms_token=TOKEN, kms_key="fangxian"
     )
     kept = await district.sql("SELECT * FROM observation.data_keys")
     await district.sql("DELETE FROM observation.data_keys")
     try:
-        first, second, row = House.build(settings), House.build(settings), new_id()
-        for house in (first, second):
-            await house.open()
+        first, second, row = ServiceContext.build(settings), ServiceContext.build(settings), new_id()
+        for context in (first, second):
+            await context.open()
         assert [row["master"] for row in await district.sql("SELECT master FROM observation.data_keys")] == ["v1"] * 2
         sealed = first.keyring.seal("x.y", row, "张三")
         assert second.keyring.open("x.y", row, sealed) == "张三"
         asked = len(kms.asked)
         await first.open()
         assert len(kms.asked) == asked, "what is open already is not asked for again"
-        for house in (first, second):
-            await house.close()
+        for context in (first, second):
+            await context.close()
     finally:
         await district.sql("DELETE FROM observation.data_keys")
         for one in kept:
@@ -174,4 +174,4 @@ async def test_a_service_seals_with_keys_that_the_kms_wraps(
                 one["master"],
                 one["wrapped"],
             )
-        encryption.use(district.houses["observation"].keyring)
+        encryption.use(district.contexts["observation"].keyring)

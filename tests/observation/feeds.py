@@ -1,4 +1,4 @@
-"""What other services tell observation, written through their own houses, and what came of it."""
+"""What other services tell observation, written through their own contexts, and what came of it."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -101,7 +101,7 @@ def message(
 async def publish(district: District, *resources: Resource) -> None:
     """Put resources on their owners' feeds, each in a transaction of its own."""
     for resource in resources:
-        async with district.houses[owner_of(resource.type)].system_work() as work:
+        async with district.contexts[owner_of(resource.type)].system_work() as work:
             work.publish_all([resource], change="test")
     for owner in {owner_of(resource.type) for resource in resources}:
         await _readable(district, owner)
@@ -128,7 +128,7 @@ async def tell(district: District, *resources: Resource) -> None:
 async def drain_at_once(district: District) -> None:
     """Let observation read all its feeds at the same time, as its worker does."""
     owners: tuple[Service, ...] = ("registry", "testing", "gateway")
-    readers = [Reader(district.houses["observation"], o, district.workers["observation"].reactions) for o in owners]
+    readers = [Reader(district.contexts["observation"], o, district.workers["observation"].reactions) for o in owners]
     await asyncio.gather(*(reader.drain() for reader in readers))
 
 

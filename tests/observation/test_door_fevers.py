@@ -67,7 +67,7 @@ async def test_what_travels_names_nobody_and_a_rebuild_says_the_same(
         (person, 39.0, True) for person in people
     ]
     assert all(json.loads(row["data"]).keys() == DoorFever.model_fields.keys() for row in rows)
-    async with district.houses["gateway"].system_work() as work:
+    async with district.contexts["gateway"].system_work() as work:
         first = await snapshot_of_fevers(work, None, 2)
         rest = await snapshot_of_fevers(work, first[-1].id, 2)  # type: ignore[union-attr]
     assert [*first, *rest] == told
@@ -178,7 +178,7 @@ async def test_what_is_heard_days_later_sends_nobody(district: District, window:
 
 async def test_a_person_whom_nobody_knows_is_referred_too(district: District, window: dict[str, Any]) -> None:
     stranger = new_id()
-    key = Keys.from_files(district.houses["gateway"].settings.keys).current
+    key = Keys.from_files(district.contexts["gateway"].settings.keys).current
     asked = {"scan_id": str(new_id()), "token": issue(Subject(stranger, Colour.GREEN), key, clock.now())}
     door = device(district, window["id"])
     answer = await door.post(VERIFICATIONS, json=asked | {"temperature_celsius": 38.4})

@@ -312,9 +312,9 @@ async def test_a_notice_is_signed_by_the_headquarters_that_is_set(
     path = f"/observation/v1/orders/{order['id']}/notice"
     before = (await officer.get(path)).text
     assert "新塘" not in before
-    house = district.houses["observation"]
+    context = district.contexts["observation"]
     own = {"headquarters": "福田区<园岭>街道指挥部", "plan": "《园岭街道实施方案》"}
-    monkeypatch.setattr(house, "settings", house.settings.model_copy(update=own))
+    monkeypatch.setattr(context, "settings", context.settings.model_copy(update=own))
     after = (await officer.get(path)).text
     assert "福田区&lt;园岭&gt;街道指挥部" in after
     assert "依据：《园岭街道实施方案》；" in after

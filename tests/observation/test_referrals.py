@@ -392,13 +392,13 @@ async def test_a_report_and_a_positive_at_once_are_one_episode(
 
 
 async def test_a_stage_that_takes_too_long_raises_the_alarm_once(district: District, doctor: httpx.AsyncClient) -> None:
-    house = district.houses["observation"]
+    context = district.contexts["observation"]
     referral = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
     id_ = UUID(referral["id"])
     district.move_clock(minutes=14)
-    assert await mark_overdue(house) == 0
+    assert await mark_overdue(context) == 0
     district.move_clock(minutes=16)
-    assert (await mark_overdue(house), await mark_overdue(house)) == (1, 0)
+    assert (await mark_overdue(context), await mark_overdue(context)) == (1, 0)
     entries = await published(district, "observation.referral.v1", id_)
     assert [entry["change"] for entry in entries] == ["reported", "overdue"]
     assert Referral.model_validate_json(entries[-1]["data"]).overdue_at is not None
@@ -409,7 +409,7 @@ async def test_a_stage_that_takes_too_long_raises_the_alarm_once(district: Distr
     shown = (await doctor.get(f"{REFERRALS}/{id_}")).json()
     assert (shown["state"], shown["overdue_at"]) == ("dispatched", None), "the next stage has its own deadline"
     district.move_clock(minutes=16 + 61)
-    assert await mark_overdue(house) == 1
+    assert await mark_overdue(context) == 1
 
 
 async def test_who_left_without_transfer_is_an_alarm_at_once(district: District, doctor: httpx.AsyncClient) -> None:
@@ -425,7 +425,7 @@ async def test_a_closed_referral_never_alarms(district: District, doctor: httpx.
     referral = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
     await tell(district, message("referral.admitted", referral["id"], source="hospital"))
     district.move_clock(days=3)
-    assert await mark_overdue(district.houses["observation"]) == 0
+    assert await mark_overdue(district.contexts["observation"]) == 0
 
 
 async def test_a_tube_for_one_person_that_holds_two_names_nobody_as_long_as_it_does(district: District) -> None:

@@ -50,7 +50,7 @@ async def register(district: District, client: httpx.AsyncClient, **values: Any)
     """Register somebody and wait until it is settled; the resident's id."""
     answer = await client.post("/registry/v1/residents", json=person(**values))
     assert answer.status_code == 202, answer.text
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     settled = (await client.get(answer.headers["location"])).json()
     assert settled["state"] == "settled", settled
     return str(settled["resident_id"])

@@ -30,8 +30,8 @@ def test_nobody_else_is_found(day: date) -> None:
 
 @pytest.mark.parametrize(("years", "before", "after"), [(60, [], ["elder"]), (15, ["child"], [])])
 async def test_others_are_told_on_the_day(district: District, years: int, before: list[str], after: list[str]) -> None:
-    house = district.houses["registry"]
-    await follow_birthdays(house)
+    context = district.contexts["registry"]
+    await follow_birthdays(context)
     today = clock.day_of(clock.now())
     tomorrow = today + timedelta(days=1)
     if (tomorrow.month, tomorrow.day) == (2, 29):
@@ -42,8 +42,8 @@ async def test_others_are_told_on_the_day(district: District, years: int, before
     await register(district, command, place=2, born="19900307")
 
     district.move_clock(days=(tomorrow - today).days)
-    await follow_birthdays(house)
-    await follow_birthdays(house)
+    await follow_birthdays(context)
+    await follow_birthdays(context)
     told = [entry for entry in await published(district) if str(entry["subject"]) == id_]
     assert [entry["version"] for entry in told] == [1, 2]
     faces = [Resident.model_validate_json(entry["data"]) for entry in told]

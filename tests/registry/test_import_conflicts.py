@@ -196,7 +196,7 @@ async def test_strangers_without_a_household_are_no_family(district: District, c
 
 async def test_a_placeholder_by_hand_is_no_household_either(district: District, command) -> None:
     await register(district, command, household="不详")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await shown(command))["household_id"] is None
     await correct(command, household="H1", name="张 三", address="沙塘社区\n1区")
     assert (await shown(command))["household_id"] is not None

@@ -23,9 +23,9 @@ def crowd(count: int) -> list[dict[str, str]]:
 async def test_a_file_that_takes_longer_than_a_transaction_may(
     district: District, command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = district.houses["registry"]
-    hasty = engine_of(house.settings.model_copy(update={"transaction_timeout_seconds": 1}))
-    monkeypatch.setattr(house, "engine", hasty)
+    context = district.contexts["registry"]
+    hasty = engine_of(context.settings.model_copy(update={"transaction_timeout_seconds": 1}))
+    monkeypatch.setattr(context, "engine", hasty)
     monkeypatch.setattr(queue, "PART_BYTES", 200)
     await district.sql("CREATE FUNCTION registry.slow() RETURNS trigger LANGUAGE plpgsql AS "
                        "$$ BEGIN PERFORM pg_sleep(0.3); RETURN new; END $$")  # fmt: skip

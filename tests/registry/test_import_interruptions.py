@@ -27,7 +27,7 @@ async def test_a_killed_import_goes_on_where_it_stopped(
     monkeypatch.setattr(spool, "CHUNK", 3)
     rows = [*crowd(7), person(1, name="又一次"), person(9)]
     answer = await send(command, table(rows))
-    house, worker = district.houses["registry"], district.workers["registry"]
+    context, worker = district.contexts["registry"], district.workers["registry"]
     real, calls = taking._write, 0
 
     async def dies(*arguments: Any) -> Any:
@@ -40,11 +40,11 @@ async def test_a_killed_import_goes_on_where_it_stopped(
 
     monkeypatch.setattr(taking, "_write", dies)
     with pytest.raises(Killed):
-        await run_open_jobs(house, worker.jobs)
+        await run_open_jobs(context, worker.jobs)
     job = (await command.get(answer.headers["location"])).json()
     assert (job["state"], job["total"], job["done"], counts(job)) == ("running", 9, 3, (3, 0, 0, 0))
     assert len(await published(district)) == 3
-    await run_open_jobs(house, worker.jobs)
+    await run_open_jobs(context, worker.jobs)
     job = (await command.get(answer.headers["location"])).json()
     assert (job["state"], job["done"], counts(job)) == ("succeeded", 9, (8, 0, 0, 1))
     assert "line 2" in (await errors_of(command, job))[0]["错误"]
@@ -79,8 +79,8 @@ async def test_two_imports_of_one_file_at_once(district: District, command, monk
     monkeypatch.setattr(spool, "CHUNK", 5)
     rows = crowd(40)
     answers = [await send(command, table(rows)), await send(command, table(list(reversed(rows))))]
-    house, worker = district.houses["registry"], district.workers["registry"]
-    await asyncio.gather(*(run_open_jobs(house, worker.jobs) for _ in range(2)))
+    context, worker = district.contexts["registry"], district.workers["registry"]
+    await asyncio.gather(*(run_open_jobs(context, worker.jobs) for _ in range(2)))
     await district.settle()
     jobs = [(await command.get(answer.headers["location"])).json() for answer in answers]
     assert [job["state"] for job in jobs] == ["succeeded"] * 2

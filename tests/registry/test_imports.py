@@ -185,7 +185,7 @@ async def test_errors_of_many_rows_come_whole(district: District, command, monke
 async def test_errors_are_forgotten(district: District, command) -> None:
     job = await take_in(district, command, table([person(name="")]))
     district.move_clock(days=31)
-    await taking.forget_errors(district.houses["registry"])
+    await taking.forget_errors(district.contexts["registry"])
     assert await district.sql("SELECT * FROM registry.import_errors") == []
     district.clock_right()
     assert await errors_of(command, job) == []
@@ -347,11 +347,11 @@ async def test_who_lives_elsewhere_is_counted_as_anybody_new(district: District,
     content = table(crowd(2))
     assert counts(await take_in(district, command, content, dry_run="true")) == (2, 0, 0, 0)
     assert counts(await take_in(district, command, content)) == (2, 0, 0, 0)
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert counts(await take_in(district, command, content)) == (0, 0, 2, 0)
     (transfer,) = (await neighbour.get("/registry/v1/transfers")).json()["items"]
     await neighbour.post(f"/registry/v1/transfers/{transfer['id']}/accept")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await command.get(f"/registry/v1/residents/{there}")).status_code == 200
     assert counts(await take_in(district, command, content)) == (0, 0, 2, 0)
 

@@ -134,7 +134,7 @@ async def test_a_transfer_leaves_the_old_count_where_it_was(district: District, 
     district.move_clock(days=1)
     offered = await command.post(f"/registry/v1/residents/{id_}/move", json={"region": ELSEWHERE})
     await neighbour.post(f"/registry/v1/transfers/{offered.json()['transfer_id']}/accept")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await count(command))["total"]["people"] == 0
     assert (await count(command, as_of=today))["total"]["people"] == 1
     assert (await count(neighbour, "350582004"))["total"]["people"] == 1

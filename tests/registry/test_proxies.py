@@ -167,5 +167,5 @@ async def test_it_follows_a_dependant_whom_another_community_takes_over(district
     neighbour = district.caller("registry", Role.COMMUNITY_OFFICER, scope=ELSEWHERE)
     answer = await neighbour.post(f"/registry/v1/transfers/{transfer}/accept")
     assert answer.status_code == 200, answer.text
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert await proxies_of(district) == [("active", ELSEWHERE, 2)]

@@ -35,22 +35,22 @@ def ring(district: District, monkeypatch: pytest.MonkeyPatch):
     """The registry's keyring, whose index keys a test may change; nobody waits for other processes."""
     monkeypatch.setattr(reindexing, "SETTLED_SECONDS", 0)
     monkeypatch.setattr(reindexing, "ROWS", 3)
-    ring = district.houses["registry"].keyring
+    ring = district.contexts["registry"].keyring
     before = ring.index_keys
     yield ring
     ring.index_keys = before
 
 
 async def run(district: District, phase: str) -> dict:
-    house, id_ = district.houses["registry"], new_id()
+    context, id_ = district.contexts["registry"], new_id()
     await district.sql(
         "INSERT INTO registry.jobs (id, region, kind, actor, input) VALUES ($1, '', 'reindex', $2, $3)",
         id_,
         queue.behalf_of(system("registry")),
         json.dumps({"phase": phase}),
     )
-    await run_open_jobs(house, {reindexing.KIND: reindex})
-    async with house.system_work() as work:
+    await run_open_jobs(context, {reindexing.KIND: reindex})
+    async with context.system_work() as work:
         return (await queue.get(work, id_, reindexing.KIND)).model_dump()
 
 
@@ -117,11 +117,11 @@ async def test_of_two_who_register_one_document_at_once_one_does(
     (old,) = ring.index_keys
     known = {"old": (old,), "both": (NEW, old), "new": (NEW,)}
     rings = [replace(ring, index_keys=known[which]) for which in (one, other)]
-    today, house = date(2021, 1, 20), district.houses["registry"]
+    today, context = date(2021, 1, 20), district.contexts["registry"]
 
     async def write(mine: Keyring, places: range) -> int:
         people = [_person(place) for place in places]
-        async with house.system_work() as work:
+        async with context.system_work() as work:
             added = await writing.add(work, writing.prepare(mine, people, today))
             await asyncio.sleep(0.01)
             return len(added)
@@ -144,7 +144,7 @@ async def test_through_the_face_two_hundred_at_once_make_one_person(district: Di
     ring.index_keys = (NEW, old)
     for _ in range(3):
         await district.settle()
-        await district.workers["registry"].ticks[0].run(district.houses["registry"])
+        await district.workers["registry"].ticks[0].run(district.contexts["registry"])
     assert (await district.sql(COLUMNS))[0]["people"] == 1
     states = await district.sql("SELECT state, count(*) FROM registry.registrations GROUP BY 1 ORDER BY 1")
     assert {row["state"]: row["count"] for row in states}.get("settled") == 1
@@ -157,7 +157,7 @@ async def test_who_waits_for_another_region_is_still_known_to_be_asked_for(
     await register(district, command)
     file = table([person(region=ELSEWHERE)])
     assert (await take_in(district, neighbour, file))["result"]["created"] == 1
-    await district.workers["registry"].ticks[0].run(district.houses["registry"])
+    await district.workers["registry"].ticks[0].run(district.contexts["registry"])
     (old,) = ring.index_keys
     for keys, phase in (((NEW, old), "fill"), ((NEW,), "empty")):
         ring.index_keys = keys

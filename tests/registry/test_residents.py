@@ -88,13 +88,13 @@ async def test_what_is_wrong_is_named_with_its_place(command) -> None:
 
 
 async def test_numbers_for_demonstrations_need_the_setting(district: District, command) -> None:
-    house = district.houses["registry"]
-    settings = house.settings
-    house.settings = settings.model_copy(update={"demonstration_ids": False})
+    context = district.contexts["registry"]
+    settings = context.settings
+    context.settings = settings.model_copy(update={"demonstration_ids": False})
     try:
         answer = await command.post(RESIDENTS, json=person())
     finally:
-        house.settings = settings
+        context.settings = settings
     assert [fault["code"] for fault in answer.json()["errors"]] == ["id_demonstration"]
 
 
@@ -114,8 +114,8 @@ async def test_who_lives_elsewhere_is_answered_as_anybody_new(district: District
     same = {"version", "region", "state", "reason", "resident_id"}
     assert {name: known[name] for name in same} == {name: new[name] for name in same}
 
-    await settle_requests(district.houses["registry"])
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
+    await settle_requests(district.contexts["registry"])
     waiting, settled = [(await command.get(answer.headers["location"])).json() for answer in answers]
     assert (settled["state"], waiting) == ("settled", known)
     assert [item["id"] for item in (await command.get(RESIDENTS)).json()["items"]] == [settled["resident_id"]]
@@ -128,7 +128,7 @@ async def test_who_lives_elsewhere_is_answered_as_anybody_new(district: District
     assert (await command.post(accept)).status_code == 404
     assert (await neighbour.post(accept)).json()["state"] == "accepted"
     assert (await neighbour.post(accept)).json()["code"] == "transfer_decided"
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await command.get(answers[0].headers["location"])).json()["resident_id"] == there
     assert (await command.get(f"{RESIDENTS}/{there}")).json()["region"] == SHATANG
     assert (await neighbour.get(f"{RESIDENTS}/{there}")).status_code == 404
@@ -141,10 +141,10 @@ async def test_who_lives_elsewhere_is_answered_as_anybody_new(district: District
 async def test_a_claim_may_be_refused(district: District, command, neighbour) -> None:
     there = await register(district, neighbour, region=ELSEWHERE)
     asked = await command.post(RESIDENTS, json=person())
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     (transfer,) = (await neighbour.get("/registry/v1/transfers")).json()["items"]
     await neighbour.post(f"/registry/v1/transfers/{transfer['id']}/refuse")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     answer = (await command.get(asked.headers["location"])).json()
     assert (answer["state"], answer["reason"], answer["resident_id"]) == ("refused", "declined", None)
     assert (await neighbour.get(f"{RESIDENTS}/{there}")).json()["version"] == 1
@@ -184,7 +184,7 @@ def statements_of(engine: Engine) -> Iterator[list[str]]:
 async def test_the_time_of_the_answer_tells_nothing(district: District, command, neighbour) -> None:
     """Both kinds of request do the very same work before they are answered: the same statements, as often."""
     await register(district, neighbour, region=ELSEWHERE)
-    with statements_of(district.houses["registry"].engine.sync_engine) as sent:
+    with statements_of(district.contexts["registry"].engine.sync_engine) as sent:
         done = []
         for place in (1, 2):
             sent.clear()
@@ -201,9 +201,9 @@ async def test_two_staff_register_the_same_person_at_once(district: District, co
     officers = [district.caller("registry", Role.GRID_WORKER, subject=f"worker:{place}") for place in range(8)]
     answers = await asyncio.gather(*(officer.post(RESIDENTS, json=person()) for officer in officers))
     assert {answer.status_code for answer in answers} == {202}
-    house = district.houses["registry"]
-    await asyncio.gather(*(settle_requests(house) for _ in range(4)))
-    await settle_requests(house)
+    context = district.contexts["registry"]
+    await asyncio.gather(*(settle_requests(context) for _ in range(4)))
+    await settle_requests(context)
     states = [(await command.get(answer.headers["location"])).json() for answer in answers]
     assert sorted(state["state"] for state in states) == ["refused"] * 7 + ["settled"]
     assert {state["reason"] for state in states} == {None, "resident_exists"}
@@ -215,8 +215,8 @@ async def test_two_districts_register_the_same_person_at_once(district: District
     answers = await asyncio.gather(
         command.post(RESIDENTS, json=person()), neighbour.post(RESIDENTS, json=person(region=ELSEWHERE))
     )
-    await asyncio.gather(*(settle_requests(district.houses["registry"]) for _ in range(3)))
-    await settle_requests(district.houses["registry"])
+    await asyncio.gather(*(settle_requests(district.contexts["registry"]) for _ in range(3)))
+    await settle_requests(district.contexts["registry"])
     states = [
         (await caller.get(answer.headers["location"])).json()["state"]
         for caller, answer in zip((command, neighbour), answers, strict=True)
@@ -276,7 +276,7 @@ async def test_a_move_out_of_ones_scope_is_offered(district: District, command, 
     assert (await command.post(f"{url}/accept")).status_code == 404
     assert (await neighbour.get(url)).json()["name"] == "张**"
     assert (await neighbour.post(f"{url}/accept")).status_code == 200
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await command.get(f"{RESIDENTS}/{id_}")).status_code == 404
     shown = (await neighbour.get(f"{RESIDENTS}/{id_}")).json()
     assert (shown["region"], shown["phone"], shown["version"]) == (ELSEWHERE, "154****5678", 2)
@@ -310,9 +310,9 @@ async def test_who_has_left_or_never_was_there_is_registered_elsewhere_without_a
 async def test_an_open_claim_is_met_when_the_person_is_let_go(district: District, command, neighbour, reason) -> None:
     id_ = await register(district, neighbour, region=ELSEWHERE)
     asked = await command.post(RESIDENTS, json=person())
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     await neighbour.post(f"{RESIDENTS}/{id_}/close", json={"reason": reason})
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await command.get(asked.headers["location"])).json()["resident_id"] == id_
 
 
@@ -326,7 +326,7 @@ async def test_nobody_arrives_who_was_offered_and_died_or_never_was_there(
     offered = (await command.post(f"{RESIDENTS}/{id_}/move", json={"region": ELSEWHERE})).json()
     await command.post(f"{RESIDENTS}/{id_}/close", json={"reason": reason})
     await neighbour.post(f"/registry/v1/transfers/{offered['transfer_id']}/accept")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     (row,) = await district.sql("SELECT state FROM registry.residents WHERE id = $1", UUID(id_))
     (transfer,) = await district.sql("SELECT state FROM registry.transfers")
     assert (row["state"], transfer["state"]) == (state, "refused" if state == "closed" else "done")
@@ -335,11 +335,11 @@ async def test_nobody_arrives_who_was_offered_and_died_or_never_was_there(
 async def test_the_dead_are_not_claimed(district: District, command, neighbour) -> None:
     id_ = await register(district, neighbour, region=ELSEWHERE)
     asked = await command.post(RESIDENTS, json=person())
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     await neighbour.post(f"{RESIDENTS}/{id_}/close", json={"reason": "died"})
     (claim,) = (await neighbour.get("/registry/v1/transfers")).json()["items"]
     await neighbour.post(f"/registry/v1/transfers/{claim['id']}/accept")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     assert (await neighbour.get(f"{RESIDENTS}/{id_}")).json()["state"] == "closed"
     assert (await command.get(asked.headers["location"])).json()["state"] == "refused"
 
@@ -405,7 +405,7 @@ async def test_nothing_of_a_person_is_kept_in_clear(district: District, command,
     id_ = await register(district, command)
     await command.patch(f"{RESIDENTS}/{id_}", json={"name": "欧阳锋"}, headers={"if-match": "*"})
     await neighbour.post(RESIDENTS, json=person(region=ELSEWHERE))
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])
     await command.post(f"{RESIDENTS}/{id_}/move", json={"region": ELSEWHERE, "address": ADDRESS})
     kept = await everything_kept(district)
     assert id_ in kept
@@ -416,7 +416,7 @@ async def test_nothing_of_a_person_is_kept_in_clear(district: District, command,
 
 async def test_the_snapshot_says_what_the_feed_said(district: District, command) -> None:
     id_ = await register(district, command, born=YOUNG)
-    async with district.houses["registry"].system_work() as work:
+    async with district.contexts["registry"].system_work() as work:
         (resident,) = await API.snapshots[Resident](work, None, 10)
     (entry,) = await published(district)
     assert str(resident.id) == id_

@@ -72,13 +72,13 @@ async def test_the_person_reads_the_purpose_the_reason_and_the_organisation_in_w
 
 async def test_only_of_reveals_is_the_reason_told_also_by_the_database(district: District, officer) -> None:
     id_ = await register(district, officer)
-    house = district.houses["registry"]
-    async with house.work(Actor("staff:9", Role.COMMAND, range_of(""))) as work:
+    context = district.contexts["registry"]
+    async with context.work(Actor("staff:9", Role.COMMAND, range_of(""))) as work:
         work.audit(kind=Kind.RESTRICTION, subjects=[UUID(id_)], reason="not for the person")
     me = Actor("resident:1", Role.RESIDENT, residents=(UUID(id_),))
-    async with house.work(me) as work:
+    async with context.work(me) as work:
         assert {row["told"] for row in await work.rows(text("SELECT told FROM audit"))} == {""}
-    async with house.work(me) as work:
+    async with context.work(me) as work:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await work.rows(text("SELECT reason FROM audit"))
 
@@ -136,7 +136,7 @@ async def test_what_is_asked_wrongly_is_named_and_shows_nothing(
 
 async def test_so_many_times_an_hour_and_no_more_also_at_once(district: District, officer) -> None:
     id_ = await register(district, officer)
-    limit = district.houses["registry"].settings.reveals_per_hour
+    limit = district.contexts["registry"].settings.reveals_per_hour
     answers = await asyncio.gather(*(officer.post(f"{RESIDENTS}/{id_}/reveal", json=ASKED) for _ in range(limit + 10)))
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] * limit + [429] * 10

@@ -36,7 +36,7 @@ async def test_it_is_shown_as_such_and_named_where_it_is_needed(
     district: District, command, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     id_, other = await register(district, command), await register(district, command, place=2)
-    ring = district.houses["registry"].keyring
+    ring = district.contexts["registry"].keyring
     ring.drop([0x03141D])
     value, shown, problem = SPOILED[how]
     await district.sql(f"UPDATE registry.residents SET name_sealed = {value} WHERE id = $1", UUID(id_))
@@ -72,7 +72,7 @@ async def test_an_answer_kept_under_a_key_that_was_destroyed_is_named(district: 
     first = await command.post(RESIDENTS, json=person(), headers=key)
     assert first.status_code == 202
     await district.sql(r"UPDATE registry.idempotency SET answer = overlay(answer PLACING '\x0003141d' FROM 2 FOR 4)")
-    district.houses["registry"].keyring.drop([0x03141D])
+    district.contexts["registry"].keyring.drop([0x03141D])
     again = await command.post(RESIDENTS, json=person(), headers=key)
     assert (again.status_code, again.json()["type"].rsplit("/", 1)[-1]) == (410, "data_destroyed")
 
@@ -91,4 +91,4 @@ async def test_a_move_of_somebody_whose_name_is_gone_is_refused_by_name(district
     await district.sql("UPDATE registry.residents SET name_sealed = ''::bytea WHERE id = $1", UUID(id_))
     refused = await officer.post(f"{RESIDENTS}/{id_}/move", json={"region": HOUKU})
     assert (refused.status_code, refused.json()["type"].rsplit("/", 1)[-1]) == (409, "data_unreadable")
-    await settle_requests(district.houses["registry"])
+    await settle_requests(district.contexts["registry"])

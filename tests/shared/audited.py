@@ -9,7 +9,7 @@ from shared.audit.canonical import beginning, chained, entry_of
 from shared.core.actors import Actor, Role
 from shared.core.regions import range_of
 from shared.core.settings import Service
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import XINTANG, District
 
 STAFF = Actor("staff:7", Role.GRID_WORKER, range_of(XINTANG), purpose="door visit", request_id="req-12345")
@@ -20,14 +20,14 @@ async def entries(district: District, service: Service = "registry") -> list[Any
     return await district.sql(f"SELECT {FIELDS} FROM {service}.audit ORDER BY seq")
 
 
-async def act(house: House, *subjects: UUID) -> None:
-    async with house.work(STAFF, "GET /registry/v1/residents") as work:
+async def act(context: ServiceContext, *subjects: UUID) -> None:
+    async with context.work(STAFF, "GET /registry/v1/residents") as work:
         work.saw(subjects)
 
 
-async def seal(district: District, house: House) -> None:
+async def seal(district: District, context: ServiceContext) -> None:
     await district.until_served()
-    await sealer.seal(house)
+    await sealer.seal(context)
 
 
 async def chain(district: District) -> list[tuple[int, int]]:

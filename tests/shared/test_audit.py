@@ -21,7 +21,7 @@ from shared.database.engine import AUDIT_ROLES, GROUP_ROLES, group_of
 from shared.http import handlers
 from shared.http.route import Route
 from shared.problems import NotFound
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import XINTANG, District
 from tests.shared.audited import FIELDS, STAFF, act, entries
 
@@ -29,13 +29,13 @@ REGIONS = "/registry/v1/regions"
 
 
 @pytest.fixture
-async def house(district: District) -> House:
-    return district.houses["registry"]
+async def context(district: District) -> ServiceContext:
+    return district.contexts["registry"]
 
 
-async def test_a_look_is_one_entry_with_all_it_saw(district: District, house: House) -> None:
+async def test_a_look_is_one_entry_with_all_it_saw(district: District, context: ServiceContext) -> None:
     seen = sorted(new_id() for _ in range(3))
-    await act(house, *seen, seen[0])
+    await act(context, *seen, seen[0])
     (entry,) = await entries(district)
     assert dict(entry) == {
         "kind": "look",
@@ -52,8 +52,8 @@ async def test_a_look_is_one_entry_with_all_it_saw(district: District, house: Ho
     }
 
 
-async def test_a_look_at_nobody_leaves_none(district: District, house: House) -> None:
-    await act(house)
+async def test_a_look_at_nobody_leaves_none(district: District, context: ServiceContext) -> None:
+    await act(context)
     assert await entries(district) == []
 
 
@@ -80,10 +80,10 @@ async def test_what_is_refused_leaves_none(district: District) -> None:
     assert await entries(district) == []
 
 
-async def test_acts_of_kinds_of_their_own(district: District, house: House) -> None:
+async def test_acts_of_kinds_of_their_own(district: District, context: ServiceContext) -> None:
     one, other, third = sorted(new_id() for _ in range(3))
     nobody = Actor("nobody", Role(0))
-    async with house.work(nobody, "POST /sessions") as work:
+    async with context.work(nobody, "POST /sessions") as work:
         work.audit(kind=Kind.SIGN_IN, subjects=[one], reason="password", actor=STAFF)
         work.audit(kind=Kind.SIGN_IN, subjects=[other], reason="password", actor=STAFF)
         work.audit(kind=Kind.GRANT)
@@ -96,9 +96,9 @@ async def test_acts_of_kinds_of_their_own(district: District, house: House) -> N
     }
 
 
-async def test_what_is_undone_within_an_act_leaves_none(district: District, house: House) -> None:
+async def test_what_is_undone_within_an_act_leaves_none(district: District, context: ServiceContext) -> None:
     kept, undone = new_id(), new_id()
-    async with house.work(STAFF, "x") as work:
+    async with context.work(STAFF, "x") as work:
         work.audit(kind=Kind.REVEAL, subjects=[kept])
         with contextlib.suppress(NotFound):
             async with work.savepoint():
@@ -109,8 +109,10 @@ async def test_what_is_undone_within_an_act_leaves_none(district: District, hous
     assert (entry["kind"], entry["subjects"]) == ("reveal", [kept])
 
 
-async def test_whoever_shows_later_who_they_are_acts_under_that_name(district: District, house: House) -> None:
-    async with house.work(Actor("nobody", Role(0)), "x") as work:
+async def test_whoever_shows_later_who_they_are_acts_under_that_name(
+    district: District, context: ServiceContext
+) -> None:
+    async with context.work(Actor("nobody", Role(0)), "x") as work:
         assert await work.rows(text("SELECT 1 FROM regions LIMIT 1")) == []
         await work.become(STAFF)
         assert len(await work.rows(text("SELECT 1 FROM regions LIMIT 1"))) == 1
@@ -204,7 +206,7 @@ def _alone(district: District, service: Service, route: Route) -> AsyncClient:
     # What surrounds an upload reads its file; here there is none.
     nothing.__contract__ = replace(route.endpoint.__contract__, before=None)  # type: ignore[attr-defined]
     app = FastAPI()
-    app.state.house = district.houses[service]
+    app.state.context = district.contexts[service]
     app.state.authenticate = lambda _: Actor("walker", next(one for one in Role if one in nothing.__contract__.role))  # type: ignore[attr-defined]
     app.router.routes.append(Route("/here", nothing, methods=list(route.methods or ()), status_code=204))
     handlers.install(app)

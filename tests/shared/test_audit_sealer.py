@@ -16,55 +16,59 @@ from shared.core import clock
 from shared.core.ids import new_id
 from shared.feed import maintenance
 from shared.observability.telemetry import AUDIT_UNSEALED
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import District
 from tests.shared.audited import FIELDS, STAFF, act, chain, seal
 
 
 @pytest.fixture
-async def house(district: District) -> House:
-    return district.houses["registry"]
+async def context(district: District) -> ServiceContext:
+    return district.contexts["registry"]
 
 
-async def test_every_entry_is_sealed_once_in_the_order_of_commits(district: District, house: House) -> None:
+async def test_every_entry_is_sealed_once_in_the_order_of_commits(district: District, context: ServiceContext) -> None:
     for _ in range(5):
-        await act(house, new_id())
-    await seal(district, house)
-    await act(house, new_id(), new_id())
-    await seal(district, house)
-    await seal(district, house)
+        await act(context, new_id())
+    await seal(district, context)
+    await act(context, new_id(), new_id())
+    await seal(district, context)
+    await seal(district, context)
     sealed = await chain(district)
     assert [position for position, _ in sealed] == [1, 2, 3, 4, 5, 6]
     assert len({seq for _, seq in sealed}) == 6
 
 
-async def test_more_than_one_batch(district: District, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_one_batch(
+    district: District, context: ServiceContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sealer, "AT_ONCE", 3)
     for _ in range(8):
-        await act(house, new_id())
-    await seal(district, house)
+        await act(context, new_id())
+    await seal(district, context)
     assert len(await chain(district)) == 8
 
 
-async def test_a_late_commit_is_waited_for_and_not_skipped(district: District, house: House) -> None:
-    async with house.work(STAFF, "late") as slow:
+async def test_a_late_commit_is_waited_for_and_not_skipped(district: District, context: ServiceContext) -> None:
+    async with context.work(STAFF, "late") as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
         slow.saw([new_id()])
-        await act(house, new_id())
-        await sealer.seal(house)
+        await act(context, new_id())
+        await sealer.seal(context)
         assert await chain(district) == []
-    await seal(district, house)
+    await seal(district, context)
     assert len(await chain(district)) == 2
 
 
-async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(district: District, house: House) -> None:
+async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(
+    district: District, context: ServiceContext
+) -> None:
     """The lower number has the higher transaction id, and commits last."""
     late = await asyncpg.connect(district.database.owner_url)
     try:
         # Outside the transaction: now and then a sequence writes to the log, which gives an open one its id.
         (number,) = await late.fetchrow("SELECT nextval('registry.audit_seq_seq')")
-        await act(house, new_id())
-        await seal(district, house)
+        await act(context, new_id())
+        await seal(district, context)
         await late.execute("BEGIN")
         await late.execute(
             f"INSERT INTO registry.audit (seq, epoch, {FIELDS}) OVERRIDING SYSTEM VALUE "
@@ -74,30 +78,30 @@ async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(district: Di
         await late.execute("COMMIT")
     finally:
         await late.close()
-    await seal(district, house)
+    await seal(district, context)
     sealed = await chain(district)
     assert [position for position, _ in sealed] == [1, 2]
     assert sealed[0][1] > sealed[1][1] == number
 
 
-async def test_many_sealers_at_once_make_one_chain(district: District, house: House) -> None:
+async def test_many_sealers_at_once_make_one_chain(district: District, context: ServiceContext) -> None:
     async def busy() -> None:
         for _ in range(10):
-            await act(house, new_id())
+            await act(context, new_id())
 
     async def sealing() -> None:
         for _ in range(20):
-            await sealer.seal(house)
+            await sealer.seal(context)
 
     await asyncio.gather(busy(), busy(), sealing(), sealing())
-    await seal(district, house)
+    await seal(district, context)
     assert [position for position, _ in await chain(district)] == list(range(1, 21))
 
 
 async def test_a_sealer_that_dies_leaves_nothing_half_done(
-    district: District, house: House, monkeypatch: pytest.MonkeyPatch
+    district: District, context: ServiceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await act(house, new_id())
+    await act(context, new_id())
 
     async def die(*_: Any) -> None:
         raise ConnectionResetError
@@ -106,48 +110,48 @@ async def test_a_sealer_that_dies_leaves_nothing_half_done(
         patch.setattr(sealer, "_move", die)
         await district.until_served()
         with pytest.raises(ConnectionResetError):
-            await sealer.seal(house)
+            await sealer.seal(context)
     assert await chain(district) == []
-    await seal(district, house)
+    await seal(district, context)
     assert [position for position, _ in await chain(district)] == [1]
 
 
-async def test_days_have_chains_of_their_own(district: District, house: House) -> None:
+async def test_days_have_chains_of_their_own(district: District, context: ServiceContext) -> None:
     """A transaction begun before midnight in Shanghai belongs to the day it began on, whenever it is sealed."""
     today = clock.day_of(datetime.now(UTC))
-    await act(house, new_id())
-    await act(house, new_id())
+    await act(context, new_id())
+    await act(context, new_id())
     await district.sql(
         "UPDATE registry.audit SET at = at - interval '1 day' WHERE seq = (SELECT min(seq) FROM registry.audit)"
     )
-    await act(house, new_id())
-    await seal(district, house)
+    await act(context, new_id())
+    await seal(district, context)
     days = await district.sql("SELECT day, position FROM registry.audit_seals ORDER BY day, position")
     yesterday = today - timedelta(days=1)
     assert [(row["day"], row["position"]) for row in days] == [(yesterday, 1), (today, 1), (today, 2)]
     await chain(district)
 
 
-async def test_the_age_of_what_is_not_sealed_is_measured(district: District, house: House) -> None:
+async def test_the_age_of_what_is_not_sealed_is_measured(district: District, context: ServiceContext) -> None:
     gauge = AUDIT_UNSEALED.labels("registry")
-    await act(house, new_id())
+    await act(context, new_id())
     await asyncio.sleep(0.05)
-    await maintenance.measure(house, ())
+    await maintenance.measure(context, ())
     assert 0.04 < gauge._value.get() < 60
-    await seal(district, house)
-    await maintenance.measure(house, ())
+    await seal(district, context)
+    await maintenance.measure(context, ())
     assert gauge._value.get() == 0
 
 
-async def test_a_head_is_signed_over_all_that_is_sealed(district: District, house: House) -> None:
+async def test_a_head_is_signed_over_all_that_is_sealed(district: District, context: ServiceContext) -> None:
     for _ in range(3):
-        await act(house, new_id())
-    await seal(district, house)
+        await act(context, new_id())
+    await seal(district, context)
     today = clock.day_of(datetime.now(UTC))
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         head = (await head_now(work, today)).model_dump()
         empty = (await head_now(work, date(2021, 1, 21))).model_dump()
-    keys = verify_audit.keys_of({"keys": public_keys(house.signer)})
+    keys = verify_audit.keys_of({"keys": public_keys(context.signer)})
     assert (head["size"], head["service"], head["day"]) == (3, "registry", today.isoformat())
     assert (empty["size"], empty["hash"]) == (0, beginning("registry", date(2021, 1, 21)).hex())
     for one in (head, empty):
@@ -157,30 +161,30 @@ async def test_a_head_is_signed_over_all_that_is_sealed(district: District, hous
 # The export ----------------------------------------------------------------------------------------------------------
 
 
-async def exported(district: District, house: House) -> bytes:
+async def exported(district: District, context: ServiceContext) -> bytes:
     connection = await asyncpg.connect(district.database.owner_url)
     try:
         async with connection.transaction():
             day = clock.day_of(datetime.now(UTC))
-            return b"".join([line + b"\n" async for line in export.lines(connection, house.signer, day)])
+            return b"".join([line + b"\n" async for line in export.lines(connection, context.signer, day)])
     finally:
         await connection.close()
 
 
 @pytest.fixture
-async def sealed(district: District, house: House) -> House:
+async def sealed(district: District, context: ServiceContext) -> ServiceContext:
     for _ in range(6):
-        await act(house, new_id())
-    await seal(district, house)
-    return house
+        await act(context, new_id())
+    await seal(district, context)
+    return context
 
 
-def found_in(file: bytes, house: House) -> list[tuple[str, int | None]]:
-    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(house.signer)}))
+def found_in(file: bytes, context: ServiceContext) -> list[tuple[str, int | None]]:
+    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(context.signer)}))
     return [(finding.kind, finding.position) for _, finding in found]
 
 
-async def test_an_export_is_whole(district: District, sealed: House) -> None:
+async def test_an_export_is_whole(district: District, sealed: ServiceContext) -> None:
     await act(sealed, new_id())  # not sealed yet, and so not in it
     file = await exported(district, sealed)
     assert found_in(file, sealed) == []
@@ -206,7 +210,7 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-async def test_whoever_owns_the_database_is_found_out(district: District, sealed: House, name: str) -> None:
+async def test_whoever_owns_the_database_is_found_out(district: District, sealed: ServiceContext, name: str) -> None:
     statement, expected = TAMPERINGS[name]
     (third,) = await district.sql("SELECT seq FROM registry.audit_seals WHERE position = 3")
     await district.sql(statement, third["seq"])

@@ -22,7 +22,7 @@ from shared.feed import reader as reading
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, reacts_to
 from shared.jobs.notifications import lane_of
 from shared.observability.telemetry import FEED_STALLED
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from shared.runtime.worker import HELD_UP_SECONDS, Worker, loops_of
 from tests.harness import District
 
@@ -51,15 +51,15 @@ async def keep(work: Work, residents: Sequence[Resident]) -> None:
 
 
 @pytest.fixture
-async def owner(district: District) -> House:
-    return district.houses["registry"]
+async def owner(district: District) -> ServiceContext:
+    return district.contexts["registry"]
 
 
 @pytest.fixture
-async def reader(district: District, owner: House) -> AsyncIterator[Reader]:
+async def reader(district: District, owner: ServiceContext) -> AsyncIterator[Reader]:
     await district.sql("CREATE TABLE testing.probe (subject uuid PRIMARY KEY, version int, region text, effects int)")
     await district.sql("GRANT ALL ON testing.probe TO fangxian_testing_system")
-    yield Reader(district.houses["testing"], "registry", [keep])
+    yield Reader(district.contexts["testing"], "registry", [keep])
     await district.sql("DROP TABLE testing.probe")
 
 
@@ -67,7 +67,7 @@ def resident(id_: UUID | None = None, version: int = 1, region: str = "350582005
     return Resident(id=id_ or new_id(), version=version, region=region, state="active", household_id=None)
 
 
-async def publish(owner: House, *residents: Resident, urgent: bool = False) -> None:
+async def publish(owner: ServiceContext, *residents: Resident, urgent: bool = False) -> None:
     async with owner.system_work() as work:
         work.publish_all(residents, change="test", urgent=urgent)
 
@@ -83,7 +83,7 @@ async def held(district: District) -> dict[UUID, tuple[int, int]]:
     return {row["subject"]: (row["version"], row["effects"]) for row in rows}
 
 
-async def test_what_is_committed_arrives_once(district: District, owner: House, reader: Reader) -> None:
+async def test_what_is_committed_arrives_once(district: District, owner: ServiceContext, reader: Reader) -> None:
     residents = [resident() for _ in range(1_200)]
     await publish(owner, *residents)
     assert await drain(district, reader) == 1_200
@@ -92,7 +92,7 @@ async def test_what_is_committed_arrives_once(district: District, owner: House, 
 
 
 async def test_any_order_and_any_repetition_have_the_same_outcome(
-    district: District, owner: House, reader: Reader
+    district: District, owner: ServiceContext, reader: Reader
 ) -> None:
     subjects = [new_id() for _ in range(20)]
     history = [resident(id_, version) for id_ in subjects for version in range(1, 6)] * 2
@@ -104,7 +104,7 @@ async def test_any_order_and_any_repetition_have_the_same_outcome(
     assert {id_: version for id_, (version, _) in (await held(district)).items()} == dict.fromkeys(subjects, 5)
 
 
-async def test_a_late_commit_is_waited_for(district: District, owner: House, reader: Reader) -> None:
+async def test_a_late_commit_is_waited_for(district: District, owner: ServiceContext, reader: Reader) -> None:
     early, late = resident(), resident()
     async with owner.system_work() as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
@@ -117,11 +117,11 @@ async def test_a_late_commit_is_waited_for(district: District, owner: House, rea
 
 
 async def test_what_is_held_up_is_read_without_another_wake_up(
-    district: District, owner: House, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    district: District, owner: ServiceContext, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(HELD_UP_SECONDS, "normal", (0.01,) * 3_000)  # however long this takes here
     worker = Worker(reactions=[keep])
-    (lane,) = [loop for loop in loops_of(reader.house, worker) if loop.name == lane_of("registry", "normal")]
+    (lane,) = [loop for loop in loops_of(reader.context, worker) if loop.name == lane_of("registry", "normal")]
     one = resident()
     async with owner.system_work("slow") as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))
@@ -134,7 +134,7 @@ async def test_what_is_held_up_is_read_without_another_wake_up(
 
 
 async def test_a_lane_is_looked_at_again_that_another_reader_had(reader: Reader) -> None:
-    async with alone(reader.house, "feed:registry:normal"):
+    async with alone(reader.context, "feed:registry:normal"):
         assert await reader.drain(["normal"]) == 0
     assert reader.held_up == {"normal"}
     await reader.drain(["normal"])
@@ -142,7 +142,7 @@ async def test_a_lane_is_looked_at_again_that_another_reader_had(reader: Reader)
 
 
 async def test_a_batch_that_is_just_full_is_the_last(
-    district: District, owner: House, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    district: District, owner: ServiceContext, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.feed.reader.BATCH_OF_THE_REGISTRY", 2)
     await publish(owner, *(resident() for _ in range(4)))
@@ -154,7 +154,9 @@ async def test_a_batch_that_is_just_full_is_the_last(
     assert fetch.await_count == 2
 
 
-async def test_an_older_version_that_sorts_later_does_not_win(district: District, owner: House, reader: Reader) -> None:
+async def test_an_older_version_that_sorts_later_does_not_win(
+    district: District, owner: ServiceContext, reader: Reader
+) -> None:
     """The causal trap: whoever took its transaction id first may have changed the row last."""
     one = new_id()
     async with owner.system_work() as first:
@@ -166,7 +168,7 @@ async def test_an_older_version_that_sorts_later_does_not_win(district: District
 
 
 async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
-    district: District, owner: House, reader: Reader
+    district: District, owner: ServiceContext, reader: Reader
 ) -> None:
     bad = resident(region="bad")
 
@@ -176,7 +178,7 @@ async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
         if any(one.region == "bad" for one in residents):
             raise ValueError("cannot handle this one")
 
-    broken = Reader(district.houses["testing"], "registry", [fussy])
+    broken = Reader(district.contexts["testing"], "registry", [fussy])
     good = [resident() for _ in range(99)]
     await publish(owner, *good[:50], bad, *good[50:])
     await drain(district, broken)
@@ -189,7 +191,7 @@ async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
     assert await district.sql("SELECT 1 FROM testing.feed_parked") == []
 
 
-async def test_a_newer_version_frees_what_is_parked(district: District, owner: House, reader: Reader) -> None:
+async def test_a_newer_version_frees_what_is_parked(district: District, owner: ServiceContext, reader: Reader) -> None:
     one = new_id()
 
     @reacts_to(Resident, forget=forget)
@@ -198,7 +200,7 @@ async def test_a_newer_version_frees_what_is_parked(district: District, owner: H
             raise ValueError
         await keep(work, residents)
 
-    fussy_reader = Reader(district.houses["testing"], "registry", [fussy])
+    fussy_reader = Reader(district.contexts["testing"], "registry", [fussy])
     await publish(owner, resident(one, 1))
     await drain(district, fussy_reader)
     await publish(owner, resident(one, 2))
@@ -208,7 +210,7 @@ async def test_a_newer_version_frees_what_is_parked(district: District, owner: H
 
 
 async def test_what_is_transient_is_tried_again_and_never_parked(
-    district: District, owner: House, reader: Reader
+    district: District, owner: ServiceContext, reader: Reader
 ) -> None:
     tries = 0
 
@@ -220,7 +222,7 @@ async def test_what_is_transient_is_tried_again_and_never_parked(
             raise asyncpg.DeadlockDetectedError("unlucky")
         await keep(work, residents)
 
-    unlucky_reader = Reader(district.houses["testing"], "registry", [unlucky])
+    unlucky_reader = Reader(district.contexts["testing"], "registry", [unlucky])
     one = resident()
     await publish(owner, one)
     with pytest.raises(asyncpg.DeadlockDetectedError):
@@ -230,25 +232,27 @@ async def test_what_is_transient_is_tried_again_and_never_parked(
     assert await held(district) == {one.id: (1, 1)}
 
 
-async def test_readers_at_once_have_one_effect(district: District, owner: House, reader: Reader) -> None:
+async def test_readers_at_once_have_one_effect(district: District, owner: ServiceContext, reader: Reader) -> None:
     residents = [resident() for _ in range(2_000)]
     await publish(owner, *residents)
     await district.until_served()
-    others = [Reader(district.houses["testing"], "registry", [keep]) for _ in range(2)]
+    others = [Reader(district.contexts["testing"], "registry", [keep]) for _ in range(2)]
     await asyncio.gather(*(one.drain() for one in [reader, *others]))
     assert await held(district) == {one.id: (1, 1) for one in residents}
 
 
-async def test_each_lane_has_one_reader(district: District, owner: House, reader: Reader) -> None:
+async def test_each_lane_has_one_reader(district: District, owner: ServiceContext, reader: Reader) -> None:
     await publish(owner, resident())
     await publish(owner, resident(), urgent=True)
-    async with alone(reader.house, "feed:registry:normal") as got:
+    async with alone(reader.context, "feed:registry:normal") as got:
         assert got
         assert await drain(district, reader) == 1, "the urgent lane is read meanwhile"
     assert await drain(district, reader) == 1
 
 
-async def test_the_urgent_do_not_wait_behind_the_many(district: District, owner: House, reader: Reader) -> None:
+async def test_the_urgent_do_not_wait_behind_the_many(
+    district: District, owner: ServiceContext, reader: Reader
+) -> None:
     order: list[UUID] = []
 
     @reacts_to(Resident, forget=forget)
@@ -258,13 +262,13 @@ async def test_the_urgent_do_not_wait_behind_the_many(district: District, owner:
     many, alarm = [resident() for _ in range(3_000)], resident()
     await publish(owner, *many)
     await publish(owner, alarm, urgent=True)
-    await drain(district, Reader(district.houses["testing"], "registry", [watch]))
+    await drain(district, Reader(district.contexts["testing"], "registry", [watch]))
     assert order[0] == alarm.id
     assert len(order) == 3_001
 
 
 async def test_a_rebuild_fills_the_model_after_retention_dropped_the_log(
-    district: District, owner: House, reader: Reader
+    district: District, owner: ServiceContext, reader: Reader
 ) -> None:
     gone = resident()
     await publish(owner, gone)
@@ -283,7 +287,7 @@ async def test_a_rebuild_fills_the_model_after_retention_dropped_the_log(
     assert newest.id in await held(district)
 
 
-async def test_retention_drops_days_and_remembers_where(district: District, owner: House) -> None:
+async def test_retention_drops_days_and_remembers_where(district: District, owner: ServiceContext) -> None:
     await district.sql("""
         CREATE TABLE registry.feed_20200101 PARTITION OF registry.feed
             FOR VALUES FROM ('2020-01-01 00:00+08') TO ('2020-01-02 00:00+08')
@@ -332,7 +336,9 @@ async def lag_shown(district: District, lane: str) -> float:
     return float(line.removeprefix(name))
 
 
-async def test_the_lag_is_the_age_of_the_oldest_unread_entry(district: District, owner: House, reader: Reader) -> None:
+async def test_the_lag_is_the_age_of_the_oldest_unread_entry(
+    district: District, owner: ServiceContext, reader: Reader
+) -> None:
     assert await lag_shown(district, "normal") == 0, "nothing is unread"
     await publish(owner, resident())
     await district.sql("UPDATE registry.feed SET at = at - interval '5 minutes'")
@@ -344,7 +350,9 @@ async def test_the_lag_is_the_age_of_the_oldest_unread_entry(district: District,
     assert await lag_shown(district, "normal") == 0, "however long ago it was read"
 
 
-async def test_a_transaction_of_somebody_else_that_holds_up_the_feeds_is_seen(district: District, owner: House) -> None:
+async def test_a_transaction_of_somebody_else_that_holds_up_the_feeds_is_seen(
+    district: District, owner: ServiceContext
+) -> None:
     """An owner's backup or an operator's psql: a service's own login sees nothing of either."""
     connection = await asyncpg.connect(district.database.owner_url)
     try:

@@ -56,9 +56,9 @@ def test_every_router_is_in_the_app(district: District, service: str) -> None:
 
 
 def test_a_service_without_a_snapshot_does_not_start(district: District) -> None:
-    house, api = district.houses["registry"], api_of("registry")
+    context, api = district.contexts["registry"], api_of("registry")
     with pytest.raises(TypeError, match=r"list Region in API\.snapshots of services\.registry\.app"):
-        build(house.settings, replace(api, snapshots={}), house)
+        build(context.settings, replace(api, snapshots={}), context)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -177,7 +177,7 @@ async def test_a_proposal_expires_by_the_clock_of_whoever_reads(district: Distri
 async def test_what_expired_is_written_down(district: District) -> None:
     await proposed(district)
     district.move_clock(days=7, seconds=1)
-    await expire_proposals(district.houses["observation"])
+    await expire_proposals(district.contexts["observation"])
     (row,) = await district.sql("SELECT state, decided_by FROM observation.proposals")
     assert (row["state"], row["decided_by"]) == ("expired", None)
 
@@ -186,7 +186,7 @@ async def test_what_expired_is_written_down(district: District) -> None:
 async def test_nothing_at_run_time_changes_or_removes_what_was_proposed(district: District, statement: str) -> None:
     await proposed(district)
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
-        async with district.houses["observation"].system_work("test") as work:
+        async with district.contexts["observation"].system_work("test") as work:
             await work.run(text(statement))
 
 

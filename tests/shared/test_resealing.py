@@ -25,7 +25,7 @@ def ring(district: District, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reencryption, "SPREAD_SECONDS", 0)
     monkeypatch.setattr(reencryption, "KEYS_LOOK_SECONDS", 0)
     monkeypatch.setattr(reencryption, "ROWS", 2)
-    ring = district.houses["registry"].keyring
+    ring = district.contexts["registry"].keyring
     before, newest = ring.current, dict(ring.newest)
     yield ring
     ring.current, ring.newest = before, newest
@@ -49,7 +49,7 @@ async def begin(district: District) -> UUID:
 
 
 async def ended(district: District, id_: UUID) -> dict[str, Any]:
-    async with district.houses["registry"].system_work() as work:
+    async with district.contexts["registry"].system_work() as work:
         return (await queue.get(work, id_, KIND)).model_dump()
 
 
@@ -98,7 +98,7 @@ async def test_everything_comes_under_the_new_key_and_opens(district: District, 
     assert set().union(*(await used(district)).values()) == {old}
 
     job = await begin(district)
-    await run_open_jobs(district.houses["registry"], {KIND: reseal})
+    await run_open_jobs(district.contexts["registry"], {KIND: reseal})
     done = await ended(district, job)
     assert (done["state"], done["result"]["unreadable"]) == ("succeeded", 0)
     now = await used(district)
@@ -131,12 +131,12 @@ async def test_who_is_killed_goes_on_after_the_last_chunk(
 
     monkeypatch.setattr(Run, "progress", dies)
     with pytest.raises(ConnectionError):
-        await run_open_jobs(district.houses["registry"], {KIND: reseal})
+        await run_open_jobs(district.contexts["registry"], {KIND: reseal})
     monkeypatch.setattr(Run, "progress", progress)
     halfway = await ended(district, job)
     assert (halfway["state"], halfway["result"]["table"]) == ("running", "residents")
     assert halfway["result"]["after"] is not None
-    await run_open_jobs(district.houses["registry"], {KIND: reseal})
+    await run_open_jobs(district.contexts["registry"], {KIND: reseal})
     done = await ended(district, job)
     assert done["state"] == "succeeded"
     assert set().union(*(await used(district)).values()) == {new}
@@ -150,6 +150,6 @@ async def test_what_does_not_open_is_counted_and_left(district: District, ring: 
     await district.sql("UPDATE registry.residents SET name_sealed = substring(name_sealed FOR 40)")
     rotate(ring)
     job = await begin(district)
-    await run_open_jobs(district.houses["registry"], {KIND: reseal})
+    await run_open_jobs(district.contexts["registry"], {KIND: reseal})
     done = await ended(district, job)
     assert (done["state"], done["result"]["unreadable"]) == ("succeeded", 1)

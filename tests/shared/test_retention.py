@@ -112,12 +112,12 @@ async def test_every_kind_of_data_can_be_purged(district: District, service: Ser
 
 async def test_nothing_at_run_time_removes_what_is_too_young(district: District) -> None:
     await visit(district, 1, new_id())
-    async with district.houses["gateway"].system_work("test") as work:
+    async with district.contexts["gateway"].system_work("test") as work:
         (row,) = await work.rows(text("SELECT purge_visits(100) AS removed"))
     assert row["removed"] == 0
     for statement in ("UPDATE retention_periods SET days = 1", "DELETE FROM code_changes"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
-            async with district.houses["gateway"].system_work("test") as work:
+            async with district.contexts["gateway"].system_work("test") as work:
                 await work.run(text(statement))
 
 
@@ -148,7 +148,7 @@ async def old_month(district: District, *subjects: UUID) -> None:
     for place, subject in enumerate(subjects):
         await district.sql(OLD_ENTRY, datetime(2020, 1, 15, 9, place, tzinfo=UTC), subject)
     await district.until_served()
-    await sealer.seal(district.houses["registry"])
+    await sealer.seal(district.contexts["registry"])
 
 
 async def months(district: District) -> int:
@@ -159,14 +159,14 @@ async def months(district: District) -> int:
 
 
 async def test_an_audit_month_past_its_period_goes_with_its_seals_and_leaves_its_heads(district: District) -> None:
-    house = district.houses["registry"]
+    context = district.contexts["registry"]
     await old_month(district, new_id(), new_id())
-    async with house.system_work("test") as work:
+    async with context.system_work("test") as work:
         before = await head_now(work, JANUARY)
     assert (before.size, await months(district)) == (2, 2)
     assert (await district.purge("registry"))["audit"] == 2
     assert await months(district) == 0
-    async with house.system_work("test") as work:
+    async with context.system_work("test") as work:
         after = await head_now(work, JANUARY)
     assert (after.size, after.hash) == (before.size, before.hash)
     (entry,) = await district.sql("SELECT kind, reason FROM registry.audit")
@@ -175,26 +175,26 @@ async def test_an_audit_month_past_its_period_goes_with_its_seals_and_leaves_its
 
 
 async def test_what_is_left_of_the_audit_still_verifies(district: District) -> None:
-    house = district.houses["registry"]
+    context = district.contexts["registry"]
     await old_month(district, new_id())
     await district.purge("registry")
     await district.until_served()
-    await sealer.seal(house)
+    await sealer.seal(context)
     days = [row["day"] for row in await district.sql("SELECT DISTINCT day FROM registry.audit_seals")]
     assert days == [day_of(datetime.now(UTC))]
     owner = await asyncpg.connect(district.database.owner_url)
     try:
         async with owner.transaction():
-            file = b"".join([line + b"\n" async for line in export.lines(owner, house.signer, days[0])])
+            file = b"".join([line + b"\n" async for line in export.lines(owner, context.signer, days[0])])
     finally:
         await owner.close()
-    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(house.signer)}), [])
+    found, _ = verify_audit.check(file, verify_audit.keys_of({"keys": public_keys(context.signer)}), [])
     assert found == []
 
 
 @pytest.mark.parametrize("why", ["held", "unsealed"])
 async def test_an_audit_month_is_kept_while_it_is_needed(district: District, why: str) -> None:
-    house, person = district.houses["registry"], new_id()
+    context, person = district.contexts["registry"], new_id()
     await old_month(district, person)
     if why == "held":
         values = "gen_random_uuid(), $1, '3505', $2"
@@ -204,7 +204,7 @@ async def test_an_audit_month_is_kept_while_it_is_needed(district: District, why
     assert ((await district.purge("registry"))["audit"], await months(district)) == (0, 2)
     await district.sql("DELETE FROM registry.legal_holds")
     await district.until_served()
-    await sealer.seal(house)
+    await sealer.seal(context)
     assert (await district.purge("registry"))["audit"] == (1 if why == "held" else 2)
 
 

@@ -16,7 +16,7 @@ from shared.core.regions import range_of
 from shared.database.paging import Place, cursor_of, place_of
 from shared.database.unit_of_work import Work
 from shared.problems import VersionMismatch
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import District
 
 REGIONS = "/registry/v1/regions"
@@ -95,12 +95,12 @@ def test_cursors_come_back() -> None:
 
 
 async def test_versions_count_themselves_and_guard_changes(district: District) -> None:
-    house = district.houses["registry"]
-    async with house.system_work() as work:
+    context = district.contexts["registry"]
+    async with context.system_work() as work:
         row = await _township(work)
         assert row.version == 1
         row.name = "新塘"
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         row = await _township(work)
         assert row.version == 2
         work.expect(row, '"2"')
@@ -111,10 +111,10 @@ async def test_versions_count_themselves_and_guard_changes(district: District) -
 
 
 async def test_an_error_leaves_nothing_behind(district: District) -> None:
-    house = district.houses["registry"]
+    context = district.contexts["registry"]
 
     async def fail_half_way() -> None:
-        async with house.system_work() as work:
+        async with context.system_work() as work:
             row = await _township(work)
             row.name = "half"
             await work.publish(row, change="half")
@@ -122,7 +122,7 @@ async def test_an_error_leaves_nothing_behind(district: District) -> None:
 
     with pytest.raises(RuntimeError):
         await fail_half_way()
-    async with house.system_work() as work:
+    async with context.system_work() as work:
         assert (await _township(work)).name != "half"
     assert (await district.sql("SELECT count(*) FROM registry.feed WHERE change = 'half'"))[0][0] == 0
 
@@ -130,7 +130,7 @@ async def test_an_error_leaves_nothing_behind(district: District) -> None:
 async def test_one_audit_entry_holds_all_whom_a_request_saw(district: District) -> None:
     actor = Actor("staff:7", Role.GRID_WORKER, range_of("350582005"), purpose="door visit", request_id="req-12345")
     seen = sorted(new_id() for _ in range(3))
-    async with district.houses["registry"].work(actor, "GET /registry/v1/residents") as work:
+    async with district.contexts["registry"].work(actor, "GET /registry/v1/residents") as work:
         work.saw(seen[:2])
         work.saw(seen[1:])
     (entry,) = await district.sql("SELECT * FROM registry.audit")
@@ -147,7 +147,7 @@ async def test_one_audit_entry_holds_all_whom_a_request_saw(district: District) 
 async def test_what_follows_from_an_act_sees_everything_and_remains_the_callers(district: District) -> None:
     actor = Actor("staff:7", Role.COMMAND, range_of("350582004"))
     township, subject = text("SELECT 1 FROM regions WHERE region = '350582005'"), new_id()
-    async with district.houses["registry"].work(actor, "POST /registry/v1/regions") as work:
+    async with district.contexts["registry"].work(actor, "POST /registry/v1/regions") as work:
         assert not await work.rows(township)
         async with work.everywhere():
             assert await work.rows(township)
@@ -176,13 +176,13 @@ async def test_no_role_of_ours_can_change_the_audit(district: District) -> None:
 
 async def test_a_transaction_ends_by_itself(district: District) -> None:
     settings = district.database.settings("registry", transaction_timeout_seconds=0.3)
-    house = replace(House.build(settings), is_open=True)
+    context = replace(ServiceContext.build(settings), is_open=True)
     try:
         with pytest.raises(DBAPIError):
-            async with house.system_work() as work:
+            async with context.system_work() as work:
                 await work.run(text("SELECT pg_sleep(2)"))
     finally:
-        await house.close()
+        await context.close()
 
 
 async def _township(work: Work) -> RegionRow:

@@ -8,7 +8,7 @@ from tests.testing.conftest import LAB, MakeRound, hear, residents
 
 
 async def tell(district: District, party: Party) -> None:
-    async with district.houses["gateway"].system_work("test") as work:
+    async with district.contexts["gateway"].system_work("test") as work:
         work.publish_all([party], change="test")
     await hear(district, [party])
 

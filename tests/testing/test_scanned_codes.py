@@ -27,7 +27,7 @@ LATE = {"minutes": 15}
 @pytest.fixture
 def show(district: District) -> Callable[..., str]:
     """What a person's phone shows at some moment."""
-    key = Keys.from_files(district.houses["gateway"].settings.keys).current
+    key = Keys.from_files(district.contexts["gateway"].settings.keys).current
 
     def shown(person: UUID, at: datetime | None = None, *, by: UUID | None = None, signer: Key = key) -> str:
         return issue(Subject(person, Colour.GREEN), signer, at or clock.now(), shown_by=by)
@@ -281,8 +281,8 @@ def reading(district: District, monkeypatch: pytest.MonkeyPatch) -> Callable[[Ga
 
     def make(gateway: Gateway) -> CodeKeys:
         client = httpx.AsyncClient(transport=httpx.MockTransport(gateway), base_url="http://gateway")
-        monkeypatch.setitem(district.houses["testing"].peers._clients, "gateway", client)
-        held = CodeKeys(district.houses["testing"])
+        monkeypatch.setitem(district.contexts["testing"].peers._clients, "gateway", client)
+        held = CodeKeys(district.contexts["testing"])
         monkeypatch.setitem(district.apps["testing"].state._state, "code_keys", held)
         return held
 

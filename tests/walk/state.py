@@ -181,7 +181,7 @@ async def _gateway(district: District, things: dict[str, str], words: set[str]) 
 
 async def _deliver(district: District) -> None:
     """Try to tell the endpoint, at which nobody listens."""
-    deliverer = Deliverer(district.houses["gateway"])
+    deliverer = Deliverer(district.contexts["gateway"])
     try:
         for endpoint in await deliverer.look():
             await deliverer.serve(endpoint)

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import text
 
 from services.gateway.edge.merging import merge
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 from tests.harness import District
 from tests.walk.operations import operations_of
 from tests.walk.state import State, populate
@@ -72,15 +72,15 @@ async def test_a_parameter_that_nobody_knows_stops_the_walk(running: District, s
 
 async def look(request: Request) -> Any:
     """A look that nothing guards."""
-    house: House = request.app.state.house
-    async with house.system_work("planted") as work:
-        table = "codes" if house.settings.service == "gateway" else "residents"
+    context: ServiceContext = request.app.state.context
+    async with context.system_work("planted") as work:
+        table = "codes" if context.settings.service == "gateway" else "residents"
         return [str(row) for row in await work.rows(text(f"SELECT * FROM {table}"))]
 
 
 async def change(request: Request) -> Any:
     """An act that nothing guards."""
-    async with request.app.state.house.system_work("planted") as work:
+    async with request.app.state.context.system_work("planted") as work:
         return await work.run(text("UPDATE residents SET version = version + 1"))
 
 

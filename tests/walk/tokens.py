@@ -44,7 +44,7 @@ def tokens(district: District, neighbour: UUID) -> list[Token]:
 
 
 def _foreigners(district: District, neighbour: UUID) -> list[Token]:
-    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    issuer = Issuer.from_files(district.contexts["gateway"].settings.keys)
     made = []
     for role in Role:
         if role in (Role.RESIDENT, Role.SERVICE):
@@ -62,11 +62,11 @@ def _foreigners(district: District, neighbour: UUID) -> list[Token]:
 
 def _nobodies(district: District) -> list[Token]:
     """Whose token is none at all, though it would be command of everything if it were."""
-    house = district.houses["gateway"]
-    issuer = Issuer.from_files(house.settings.keys)
+    context = district.contexts["gateway"]
+    issuer = Issuer.from_files(context.settings.keys)
     command = Actor("walker:nobody", Role.COMMAND, range_of(""))
     stranger = Issuer(OKPKey.generate_key("Ed25519", {"kid": str(issuer.key.kid)}))
-    inside = partial(house.signer.token_for, "gateway", command)
+    inside = partial(context.signer.token_for, "gateway", command)
     others: dict[str, Callable[[], str | None]] = {
         "none": lambda: None,
         "empty": lambda: "",
@@ -78,7 +78,7 @@ def _nobodies(district: District) -> list[Token]:
         "signed by none": lambda: f"eyJhbGciOiJub25lIn0.{issuer.issue(command, '', 3600).split('.')[1]}.",
         "made for the inside": inside,
         "of a service, at the edge": partial(
-            district.houses["testing"].signer.token_for, "gateway", _service("testing")
+            district.contexts["testing"].signer.token_for, "gateway", _service("testing")
         ),
     }
     return [Token(name, "nobody", "", bearer) for name, bearer in others.items()]
@@ -93,14 +93,14 @@ def _signed(issuer: Issuer, **changed: str) -> str:
 
 def _services(district: District) -> list[Token]:
     """At each service's own door: another service's token for it, the same meant for another, and one from outside."""
-    issuer = Issuer.from_files(district.houses["gateway"].settings.keys)
+    issuer = Issuer.from_files(district.contexts["gateway"].settings.keys)
     outside = partial(issuer.issue, Actor("walker:nobody", Role.COMMAND, range_of("")), "", 3600)
     made = []
     for service in SERVICES:
         if service == "gateway":
             continue
         sender: Service = "testing" if service != "testing" else "observation"
-        signer = district.houses[sender].signer
+        signer = district.contexts[sender].signer
         elsewhere = partial(signer.token_for, "gateway", _service(sender))
         given = partial(signer.token_for, service, _service(sender))
         made += [

@@ -27,7 +27,7 @@ from shared.contracts.registry import Resident
 from shared.contracts.testing import Result, Sample, Tube
 from shared.core.ids import new_id
 from shared.database.locks import alone
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 RATE_AIM = Aim("at least", 4_000, "entries/s")
 LATENCY_AIM = Aim("at most", 100, "ms")
@@ -53,7 +53,7 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
     site.place(EIGHT)
     async with AsyncExitStack() as stack:
         testing, gateway, observation = [
-            await stack.enter_async_context(site.house(name)) for name in ("testing", "gateway", "observation")
+            await stack.enter_async_context(site.context(name)) for name in ("testing", "gateway", "observation")
         ]
         await stack.enter_async_context(_held(observation))
         async with _held(gateway):
@@ -86,18 +86,18 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
 
 
 @asynccontextmanager
-async def _held(house: House) -> AsyncIterator[None]:
+async def _held(context: ServiceContext) -> AsyncIterator[None]:
     """Keep a service's worker from reading testing's feed."""
     for _ in range(LOCK_ATTEMPTS):
-        async with alone(house, "feed:testing:normal") as got:
+        async with alone(context, "feed:testing:normal") as got:
             if got:
                 yield
                 return
         await asyncio.sleep(PAUSE_SECONDS)
-    raise Trouble(f"{house.settings.service} never stops reading the feed of testing.")
+    raise Trouble(f"{context.settings.service} never stops reading the feed of testing.")
 
 
-async def _publish(testing: House, city: City, count: int) -> None:
+async def _publish(testing: ServiceContext, city: City, count: int) -> None:
     people = [person for line in city.people.values() for person in line]
     now = datetime.now(UTC)
     for start in range(0, count, PER_COMMIT):
@@ -158,7 +158,7 @@ async def latency(city: City, database: asyncpg.Connection, effort: Effort) -> l
     chosen = random.Random(1).sample(people, min(len(people), effort.changes))  # noqa: S311 - the same each time
     arrived = await database.prepare(HAS_ARRIVED)
     seconds = []
-    async with site.house("registry") as registry:
+    async with site.context("registry") as registry:
         for person in chosen:
             # At any phase of the workers' own clocks.
             await asyncio.sleep(PAUSE_SECONDS * (1 + random.random()))  # noqa: S311
@@ -178,7 +178,10 @@ async def latency(city: City, database: asyncpg.Connection, effort: Effort) -> l
 
 
 async def _one_change(
-    registry: House, database: asyncpg.Connection, arrived: "asyncpg.prepared_stmt.PreparedStatement", person: UUID
+    registry: ServiceContext,
+    database: asyncpg.Connection,
+    arrived: "asyncpg.prepared_stmt.PreparedStatement",
+    person: UUID,
 ) -> float:
     row = await database.fetchrow(NEXT_VERSION, person)
     assert row is not None

@@ -90,7 +90,7 @@ async def measure(site: Site, command: Party, effort: Effort) -> list[Figure]:
 async def _deliver(site: Site, receiver: Receiver, count: int) -> float:
     """Deliveries a second."""
     receiver.seen.clear()
-    async with site.house("registry") as registry:
+    async with site.context("registry") as registry:
         async with registry.system_work("bench") as work:
             regions = [
                 Region(id=new_id(), version=1, region=TOWNSHIP, name="一", level="township") for _ in range(count)

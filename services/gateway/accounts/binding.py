@@ -15,7 +15,7 @@ from services.gateway.accounts.traces import trace
 from shared.core.actors import Actor, system
 from shared.database.unit_of_work import Work
 from shared.problems import Forbidden, Problem, Text, TooManyRequests, UpstreamFailed
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 
 class AccountBound(Problem):
@@ -85,22 +85,24 @@ Renew = Callable[[Work, str], Awaitable[tuple[str, int] | None]]
 """Returns a new access token for the session of a token and its lifetime in seconds; None if the session is unknown."""
 
 
-async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender, renew: Renew, token: str) -> Bound:
+async def bind_account(
+    context: ServiceContext, caller: Actor, who: WhoIAm, send: Sender, renew: Renew, token: str
+) -> Bound:
     """Link the caller's account to the resident they prove to be, and issue an access token for this resident."""
     account_id = account_of(caller.subject)
     if account_id is None:
         raise Forbidden()
-    phone = await _proven_phone(house, account_id, who, send)
+    phone = await _proven_phone(context, account_id, who, send)
     query = {"document_type": who.document_type, "document_number": who.document_number, "phone": phone}
     path = "/registry/v1/residents/recognise"
-    answer = await house.peers.call("registry", "POST", path, system("gateway").during(caller.request_id), json=query)
+    answer = await context.peers.call("registry", "POST", path, system("gateway").during(caller.request_id), json=query)
     if answer.status_code != 200:
         raise UpstreamFailed()
     match = answer.json()["resident_id"]
     if match is None:
         raise NotRecognised()
     resident_id = UUID(match)
-    async with house.system_work("bind") as work:
+    async with context.system_work("bind") as work:
         account = await work.lock(AccountRow, account_id)
         if account.resident_id is not None:
             raise AccountBound()
@@ -113,10 +115,10 @@ async def bind_account(house: House, caller: Actor, who: WhoIAm, send: Sender, r
     return Bound(resident_id=resident_id, access_token=renewed[0], token_type="Bearer", expires_in=renewed[1])  # noqa: S106
 
 
-async def _proven_phone(house: House, account_id: UUID, who: WhoIAm, send: Sender) -> str:
+async def _proven_phone(context: ServiceContext, account_id: UUID, who: WhoIAm, send: Sender) -> str:
     """Count the attempt and return the account's phone. A phone verified in this request becomes the account's."""
     tried = phones.Tried()
-    async with house.system_work("recognise") as work:
+    async with context.system_work("recognise") as work:
         wait = await attempts.take(work, rules.recognition_lanes(account_id))
         account = await work.lock(AccountRow, account_id)
         known, is_bound = account.phone, account.resident_id is not None
@@ -132,7 +134,7 @@ async def _proven_phone(house: House, account_id: UUID, who: WhoIAm, send: Sende
     if known is None and tried.phone is None:
         raise PhoneUnproven()
     if known is None:
-        async with house.system_work("recognise") as work:
+        async with context.system_work("recognise") as work:
             account = await work.lock(AccountRow, account_id)
             account.phone, account.phone_index = tried.phone, phones.index_of(work, tried.phone or "")
     return known or tried.phone or ""

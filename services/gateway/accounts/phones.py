@@ -47,7 +47,7 @@ class Tried:
 
 def index_of(work: Work, phone: str) -> bytes:
     """Return the blind index of a phone number."""
-    return work.house.keyring.index("phone", phone)
+    return work.context.keyring.index("phone", phone)
 
 
 async def open_challenge(work: Work, phone: str, network: str) -> Opened | int:

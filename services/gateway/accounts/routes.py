@@ -22,7 +22,7 @@ from services.gateway.edge.networks import client_of
 from shared.core.actors import Role
 from shared.database.paging import Listed
 from shared.database.unit_of_work import RegionOutside
-from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
+from shared.http.router import Caller, ContextDep, PageAsked, Router, Work
 from shared.problems import NotFound, TooManyRequests
 
 router = Router(prefix="/gateway/v1/accounts", tags=["sign-in"])
@@ -75,7 +75,7 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
     router = Router(prefix="/gateway/v1", tags=["sign-in"])
 
     @router.post("/account/resident", role=Role.RESIDENT, unkept=True, raises=binding.PROBLEMS)
-    async def bind_account(who: WhoIAm, caller: Caller, request: Request, house: TheHouse) -> Bound:
+    async def bind_account(who: WhoIAm, caller: Caller, request: Request, context: ContextDep) -> Bound:
         """Link the signed-in account to a resident.
 
         The verified phone and the document must be on the same record. You have five attempts an hour; the answer does
@@ -83,19 +83,19 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
         resident. If you lose the answer, a retry returns `account_bound`: then refresh the token.
         """
         token = request.headers["authorization"].partition(" ")[2].strip()
-        return await binding.bind_account(house, caller, who, send, renew, token)
+        return await binding.bind_account(context, caller, who, send, renew, token)
 
     @router.post("/phone-challenges", role=Role.ANYONE, open=True, raises=[NoMessageGateway])
-    async def open_challenge(phone: PhoneAsked, request: Request, house: TheHouse) -> Challenge:
+    async def open_challenge(phone: PhoneAsked, request: Request, context: ContextDep) -> Challenge:
         """Send a code to a phone.
 
         The answer is the same for every phone. Send the code to `/oauth/token`, with `challenge_id` and
         `challenge_secret`: `grant_type=urn:fangxian:params:oauth:grant-type:phone-code`.
         """
-        if not can_send(house.settings):
+        if not can_send(context.settings):
             raise NoMessageGateway()
-        network = client_of(request, house.settings.proxy_networks)
-        async with house.system_work("phone challenge") as work:
+        network = client_of(request, context.settings.proxy_networks)
+        async with context.system_work("phone challenge") as work:
             opened = await phones.open_challenge(work, phone.phone, network)
         if isinstance(opened, int):
             raise TooManyRequests(retry_after=opened)

@@ -12,7 +12,7 @@ from shared.core.regions import covers
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import RegionOutside, Work
 from shared.problems import Problem, Text
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 
 class LoginTaken(Problem):
@@ -109,12 +109,12 @@ async def _link_for(work: Work, account_id: UUID) -> str:
         LinkRow(hash=rules.digest(secret), account_id=account_id, expires_at=work.now + rules.LINK_LIFETIME)
     )
     await work.session.flush()
-    return f"{work.house.settings.issuer_url}/sign-in/link/{secret}"
+    return f"{work.context.settings.issuer_url}/sign-in/link/{secret}"
 
 
-async def forget_what_is_over(house: House) -> None:
+async def forget_what_is_over(context: ServiceContext) -> None:
     """Delete expired codes, challenges, links, tokens and guess counters."""
-    async with house.system_work("forget sign-ins") as work:
+    async with context.system_work("forget sign-ins") as work:
         for statement in DELETE_EXPIRED:
             await work.run(statement, now=work.now)
 

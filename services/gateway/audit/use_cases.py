@@ -24,7 +24,7 @@ from shared.core.settings import SERVICES, Service
 from shared.database.paging import InvalidCursor, Listed
 from shared.database.unit_of_work import Work
 from shared.problems import Language, UpstreamFailed, UpstreamTimeout
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
 DOORS = "doors"
@@ -47,16 +47,16 @@ SELECT_PARTY_NAMES = text("""
 
 async def get_audit_heads(work: Work, day: date) -> Heads:
     """Return the heads of a day from every service that answers."""
-    house = work.house
+    context = work.context
     await work.become(system("gateway"))
     # Call the other services first, because this work takes a connection only with its first statement.
-    answers = await _ask_all(house, work.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
+    answers = await _ask_all(context, work.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
     heads = {name: Head.model_validate(answer) for name, answer in answers.items() if answer is not None}
     heads["gateway"] = await head_now(work, day)
     return Heads(
         day=day,
         heads=[heads[name] for name in SERVICES if name in heads],
-        keys=public_keys(house.signer),
+        keys=public_keys(context.signer),
         missing=[name for name in PEERS if name not in heads],
     )
 
@@ -99,12 +99,16 @@ async def _looked(
     work: Work, service: Service, cursor: str | None, limit: int, language: Language
 ) -> Listed[LookedAt] | None:
     params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-    answers = await _ask_all(work.house, work.actor, {service: looked_at(service)}, params, language)
+    answers = await _ask_all(work.context, work.actor, {service: looked_at(service)}, params, language)
     return None if answers[service] is None else Listed[LookedAt].model_validate(answers[service])
 
 
 async def _ask_all(
-    house: House, actor: Actor, paths: Mapping[Service, str], params: Mapping[str, str], language: Language = "zh-CN"
+    context: ServiceContext,
+    actor: Actor,
+    paths: Mapping[Service, str],
+    params: Mapping[str, str],
+    language: Language = "zh-CN",
 ) -> dict[Service, Any]:
     """Return the answers of some services; None for a service that is down, late or refuses."""
     deadline = time.monotonic() + WITHIN_SECONDS
@@ -112,7 +116,7 @@ async def _ask_all(
 
     async def ask(service: Service, path: str) -> Any:
         try:
-            answer = await house.peers.call(
+            answer = await context.peers.call(
                 service, "GET", path, actor, deadline=deadline, params=params, headers=headers
             )
         except (UpstreamFailed, UpstreamTimeout):

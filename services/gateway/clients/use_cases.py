@@ -88,7 +88,7 @@ async def add_client(work: Work, new: NewClient) -> ClientMade:
 
 def require_whole(work: Work) -> None:
     """Check that the caller's region covers the whole installation. Raises PartyEverywhere."""
-    if not covers(work.actor.range, work.house.settings.region):
+    if not covers(work.actor.range, work.context.settings.region):
         raise PartyEverywhere(at="/party")
 
 

@@ -26,7 +26,7 @@ from shared.core.ids import in_order, named_id
 from shared.database.bulk import literal
 from shared.database.unit_of_work import Work
 from shared.problems import Language, NotFound
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 CHUNK = 5_000
 ENDED_AT_ONCE = 1_000
@@ -198,18 +198,18 @@ async def facts_of(work: Work, ids: Sequence[UUID]) -> Mapping[UUID, list[Fact]]
     return facts
 
 
-async def end_what_time_has_ended(house: House) -> None:
+async def end_what_time_has_ended(context: ServiceContext) -> None:
     """Evaluate the codes that have ended by time. Readers do not depend on it, because they use their own clock."""
-    async with house.system_work("end_codes") as work:
+    async with context.system_work("end_codes") as work:
         ended = await work.rows(SELECT_ENDED_CODES, now=work.now, limit=ENDED_AT_ONCE)
         await reevaluate(work, [row["resident_id"] for row in ended])
 
 
-async def forget_negatives(house: House) -> None:
+async def forget_negatives(context: ServiceContext) -> None:
     """Delete the negatives that are too old for every service point."""
     forgotten = FORGOTTEN_AT_ONCE
     while forgotten == FORGOTTEN_AT_ONCE:
-        async with house.system_work("forget_negatives") as work:
+        async with context.system_work("forget_negatives") as work:
             forgotten = await work.run(DELETE_OLD_NEGATIVES, before=work.now - NEGATIVE_COUNTS, limit=FORGOTTEN_AT_ONCE)
 
 
@@ -226,7 +226,7 @@ async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeSho
 async def shown(work: Work, code: Any, language: Language) -> CodeShown:
     """Return a code with its reasons as text."""
     policy = await _policy_of(work, code.policy)
-    return in_words(code, policy, work.now, language, yellow=work.house.settings.yellow)
+    return in_words(code, policy, work.now, language, yellow=work.context.settings.yellow)
 
 
 def in_words(

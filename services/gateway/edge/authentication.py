@@ -10,7 +10,7 @@ from shared.core.actors import Actor, Role
 from shared.core.settings import Settings
 from shared.problems import Unauthenticated
 from shared.runtime.app import Authenticate, bearer, bearer_token
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 INTERNAL = "/internal/"
 
@@ -48,11 +48,11 @@ def bearer_if_any(scope: Mapping[str, Any]) -> str | None:
         return None
 
 
-def outside_tokens(trust: Trust) -> Callable[[House], Authenticate]:
+def outside_tokens(trust: Trust) -> Callable[[ServiceContext], Authenticate]:
     """Return the authentication of the gateway. Internal routes accept only internal tokens, all others never do."""
 
-    def of(house: House) -> Authenticate:
-        inside = bearer(house)
+    def of(context: ServiceContext) -> Authenticate:
+        inside = bearer(context)
 
         def authenticate(scope: Mapping[str, Any]) -> Actor:
             if scope["path"].startswith(INTERNAL):

@@ -92,7 +92,7 @@ async def make_token(wanted: TokenAsked, work: Work) -> TokenGiven:
     """
     actor = actor_of(wanted)
     work.audit(kind=Kind.SIGN_IN, actor=actor.during(work.actor.request_id), reason="development")
-    token = Issuer.from_files(work.house.settings.keys).issue(actor, _region(wanted), wanted.lifetime_seconds)
+    token = Issuer.from_files(work.context.settings.keys).issue(actor, _region(wanted), wanted.lifetime_seconds)
     return TokenGiven(access_token=token, expires_in=wanted.lifetime_seconds)
 
 

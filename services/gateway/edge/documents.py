@@ -19,7 +19,7 @@ from shared.core.actors import system
 from shared.core.settings import SERVICES, Service
 from shared.http.client import Peers
 from shared.problems import Language, Problem, catalogue
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class Remembered(Generic[T]):
 class Documents:
     """The combined documents of the installation."""
 
-    house: House
+    context: ServiceContext
     own_openapi: Callable[[], dict[str, Any]]
     _openapi: dict[Service, Remembered[Any]] = field(default_factory=dict)
     _problems: dict[tuple[Service, Language], Remembered[Any]] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class Documents:
     async def _ask(
         self, service: Service, path: str, language: Language = "zh-CN", seconds: float = ASK_SECONDS
     ) -> Any:
-        peers: Peers = self.house.peers
+        peers: Peers = self.context.peers
         deadline = time.monotonic() + seconds
         actor = system("gateway")
         return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})

@@ -17,7 +17,7 @@ from shared.contracts.asyncapi import asyncapi, resources, schema_of
 from shared.contracts.resource import schema_path
 from shared.http.prepared import JSON, Once, Prepared
 from shared.problems import NoSuchPath, language_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 PublicKeys = Callable[[], Sequence[dict[str, Any]]]
 
@@ -25,13 +25,13 @@ MINUTE = {"cache-control": "public, max-age=60"}
 NOT_KEPT = {"cache-control": "no-store"}
 
 
-def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
+def routes(context: ServiceContext, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -> Sequence[BaseRoute]:
     """Return the routes of the pages. `public_keys` returns the keys of codes, in addition to the issuer's keys."""
     documents: list[Documents] = []
 
     def of(request: Request) -> Documents:
         if not documents:
-            documents.append(Documents(house, request.app.openapi))
+            documents.append(Documents(context, request.app.openapi))
         return documents[0]
 
     merged = Once()
@@ -64,7 +64,7 @@ def routes(house: House, issuer: Issuer, public_keys: PublicKeys = lambda: ()) -
     pages: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": openapi,
         "/asyncapi.json": events,
-        "/schemas/{name}": partial(_schema, house),
+        "/schemas/{name}": partial(_schema, context),
         "/problems": problems,
         "/problems/{code}": problem,
         "/status": status,
@@ -81,13 +81,13 @@ def _events() -> Prepared:
     return Prepared(msgspec.json.encode(asyncapi()), JSON)
 
 
-async def _schema(house: House, request: Request) -> Response:
+async def _schema(context: ServiceContext, request: Request) -> Response:
     """Return the JSON Schema of a resource type. Events refer to this URL as `dataschema`."""
     path = request.url.path
     resource = next((one for one in resources() if schema_path(one.type) == path), None)
     if resource is None:
         raise NoSuchPath()
-    content = schema_of(resource, house.settings.issuer_url + path)
+    content = schema_of(resource, context.settings.issuer_url + path)
     return JSONResponse(content, headers=MINUTE, media_type="application/schema+json")
 
 

@@ -29,7 +29,7 @@ from shared.http.handlers import request_id_of
 from shared.http.hot import answered
 from shared.http.router import Router
 from shared.problems import NoSuchPath, NotFound
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 SERVICES = "/services/"
 BODY_BYTES = 16 << 20
@@ -66,8 +66,8 @@ headers that affect the whole host (NEL, Alt-Svc, Clear-Site-Data, Refresh…) a
 class Protected:
     """Forwards to protected services by slug. The upstream gets the resident's id, but no token."""
 
-    def __init__(self, house: House, gate: Gate) -> None:
-        self._house = house
+    def __init__(self, context: ServiceContext, gate: Gate) -> None:
+        self._context = context
         self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ class Protected:
         target = url.raw_path.rstrip(b"/") + b"/" + path
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        forwarding = Forwarding(self._house.peers.outside, url, headers, target=target, returned=RETURNED)
+        forwarding = Forwarding(self._context.peers.outside, url, headers, target=target, returned=RETURNED)
         await forwarding(scope, receive, apart(send))
 
 
@@ -113,9 +113,9 @@ def apart(send: Send) -> Send:
     return sending
 
 
-def routes(house: House, gate: Gate) -> Sequence[BaseRoute]:
+def routes(context: ServiceContext, gate: Gate) -> Sequence[BaseRoute]:
     """Return the routes to protected services."""
-    protected = Protected(house, gate)
+    protected = Protected(context, gate)
     return [*answered(declared_services(), protected), Route("/services/{slug}", protected, methods=METHODS)]
 
 

@@ -13,7 +13,7 @@ from shared.core.settings import Service
 from shared.governance.sunset.rules import stays_open
 from shared.http.route import NOBODY
 from shared.problems import NoSuchPath, Sunset
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 BEHIND: tuple[Service, ...] = ("registry", "testing", "observation")
 UPLOADS = ("/registry/v1/imports",)
@@ -26,8 +26,8 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 class Proxy:
     """Forwards requests to one service."""
 
-    def __init__(self, house: House, service: Service) -> None:
-        self._house = house
+    def __init__(self, context: ServiceContext, service: Service) -> None:
+        self._context = context
         self._service: Service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,17 +36,17 @@ class Proxy:
         path = upstream_path(scope["path"], self._service)
         if path is None:
             raise NoSuchPath()
-        if self._house.is_over and not stays_open(scope["method"], path):
+        if self._context.is_over and not stays_open(scope["method"], path):
             raise Sunset()
-        peers = self._house.peers
+        peers = self._context.peers
         client: httpx.AsyncClient = peers.client(self._service)
         url = address(str(client.base_url), path, scope["query_string"])
         headers = peers.headers(self._service, actor, scope["state"]["deadline"])
         await Forwarding(client, url, headers)(scope, receive, send)
 
 
-def routes(house: House) -> Sequence[BaseRoute]:
+def routes(context: ServiceContext) -> Sequence[BaseRoute]:
     """Return the routes to the other services."""
     return [
-        Route(f"/{service}/{{path:path}}", Proxy(house, service), methods=[*METHODS, "OPTIONS"]) for service in BEHIND
+        Route(f"/{service}/{{path:path}}", Proxy(context, service), methods=[*METHODS, "OPTIONS"]) for service in BEHIND
     ]

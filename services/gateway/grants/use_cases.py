@@ -98,7 +98,7 @@ async def _somebody_else_commands(work: Work) -> bool:
             and_(GrantRow.state == "ended", GrantRow.updated_at > lately),
         ),
     )
-    async with work.house.system_work("who commands") as anywhere:
+    async with work.context.system_work("who commands") as anywhere:
         accounts = (
             await anywhere.session.scalars(select(GrantRow.account_id).where(*commanded).distinct().limit(2))
         ).all()

@@ -12,7 +12,7 @@ from services.gateway.issuer import devices, pages, rules, steps, words
 from services.gateway.issuer.pages import Fault, Pages
 from services.gateway.issuer.visiting import BROWSER, DEVICE, form_of, set_cookies, token_of, visitor_of
 from shared.problems import language_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 WHAT = "device"
 
@@ -21,7 +21,7 @@ WHAT = "device"
 class DevicePage:
     """The page of one process."""
 
-    house: House
+    context: ServiceContext
     issuer: str
 
     async def answer(self, request: Request) -> Response:
@@ -40,9 +40,9 @@ class DevicePage:
         return response
 
     async def _take(self, request: Request, renderer: Pages, browser: str, typed: str, act: str) -> Response:
-        visitor = visitor_of(request, self.house.settings.proxy_networks)
+        visitor = visitor_of(request, self.context.settings.proxy_networks)
         lanes = proofs.user_code_lanes(visitor.network)
-        async with self.house.system_work("device") as work:
+        async with self.context.system_work("device") as work:
             wait = await attempts.take(work, lanes)
             row = None if wait else await devices.waiting(work, typed, lock=act == "refuse")
             client = None if row is None else await client_named(work, row.client_id)

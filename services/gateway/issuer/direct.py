@@ -84,7 +84,7 @@ class MiniProgram:
 
 async def by_mini_program(work: Work, provider: Provider, client: ClientRow, proof: Proof, agent: str) -> Answer:
     """Sign in the person of a proof. Creates the account on the first sign-in."""
-    index = work.house.keyring.index("open_id", proof.open_id)
+    index = work.context.keyring.index("open_id", proof.open_id)
     values = {"id": new_id(), "region": OUTSIDE, "kind": "resident", "open_id_index": index}
     await work.run(insert(AccountRow).values(values).on_conflict_do_nothing(constraint="open_id_taken"))
     account = (await work.session.scalars(select(AccountRow).filter_by(open_id_index=index))).one()

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from services.gateway.accounts.tables import subject_of
 from shared.core import clock
 from shared.database.unit_of_work import Work
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 log = structlog.get_logger()
 
@@ -83,20 +83,20 @@ def _for_good() -> datetime:
     return clock.now() + timedelta(seconds=ACCESS_SECONDS)
 
 
-async def keep_reading(house: House, ended: dict[str, float]) -> None:
+async def keep_reading(context: ServiceContext, ended: dict[str, float]) -> None:
     """Read the endings every second, until cancelled."""
     while True:
         try:
-            await read(house, ended)
+            await read(context, ended)
         except Exception as error:  # the database can fail in many ways; tokens still expire meanwhile
             log.warning("endings.not_read", error=type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def read(house: House, ended: dict[str, float]) -> None:
+async def read(context: ServiceContext, ended: dict[str, float]) -> None:
     """Replace the known endings by those in the database."""
     now = clock.now()
-    async with house.system_work("endings") as work:
+    async with context.system_work("endings") as work:
         rows = await work.rows(SELECT_ENDINGS, since=oldest(now), most=MOST_KEPT)
     current: dict[str, float] = {}
     for row in rows:

@@ -29,7 +29,7 @@ from shared.core.actors import Actor
 from shared.database.unit_of_work import Work
 from shared.http.limits import check_content_type
 from shared.problems import Problem, language_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 PREFIX = "/oauth/"
 BODY_BYTES = 16 << 10
@@ -47,7 +47,7 @@ GIVES: Mapping[str, Give] = {
 class Endpoints:
     """The issuer's endpoints in one process."""
 
-    house: House
+    context: ServiceContext
     provider: Provider
     send: Sender
     mini_program: direct.MiniProgram
@@ -82,7 +82,7 @@ class Endpoints:
             proof = (
                 await self.mini_program.proof(parameters.get("code", "")) if grant_type == rules.MINI_PROGRAM else None
             )
-            async with self.house.system_work(f"token {grant_type[:60]}") as work:
+            async with self.context.system_work(f"token {grant_type[:60]}") as work:
                 client = await self._client(work, request, parameters)
                 answer, message = await self._give(work, client, parameters, proof, agent_of(request))
             if isinstance(answer, RefusedError):
@@ -116,8 +116,8 @@ class Endpoints:
         """Start the sign-in on a device without a browser (RFC 8628, 3.1)."""
         try:
             parameters = await _form(request)
-            network = client_of(request, self.house.settings.proxy_networks)
-            async with self.house.system_work("device authorization") as work:
+            network = client_of(request, self.context.settings.proxy_networks)
+            async with self.context.system_work("device authorization") as work:
                 if parameters.get("client_id") == devices.CONSOLE:
                     await devices.register_console(work)
                 client = await self._client(work, request, parameters)
@@ -132,7 +132,7 @@ class Endpoints:
         """End the session of a token."""
         try:
             parameters = await _form(request)
-            async with self.house.system_work("revoke") as work:
+            async with self.context.system_work("revoke") as work:
                 client = await self._client(work, request, parameters)
                 await use_cases.revoke(work, self.provider, client, parameters.get("token", ""))
         except RefusedError as refused:

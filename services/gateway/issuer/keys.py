@@ -21,7 +21,7 @@ from services.gateway.issuer.tables import IssuerKeyRow
 from shared.core import clock
 from shared.core.ids import new_id
 from shared.problems import Unavailable
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 log = structlog.get_logger()
 
@@ -76,18 +76,18 @@ class SigningKeys:
             return None
         return claims
 
-    async def keep_reading(self, house: House) -> None:
+    async def keep_reading(self, context: ServiceContext) -> None:
         """Load the keys every minute, until cancelled."""
         while True:
             try:
-                await self.load(house)
+                await self.load(context)
             except Exception as error:  # the database can fail in many ways; the loaded keys stay valid
                 log.warning("issuer.keys_not_read", error=type(error).__name__)
             await asyncio.sleep(LOOK_SECONDS if self._made else RETRY_SECONDS)
 
-    async def load(self, house: House) -> None:
+    async def load(self, context: ServiceContext) -> None:
         """Load the keys. Create one if there is none, or if the newest is due for rotation."""
-        async with house.system_work("issuer keys") as work:
+        async with context.system_work("issuer keys") as work:
             await work.session.execute(LOCK_KEYS)
             await work.run(DELETE_OLD_KEYS, before=work.now - FORGOTTEN_AFTER)
             query = select(IssuerKeyRow).order_by(IssuerKeyRow.made_at)

@@ -13,7 +13,7 @@ from services.gateway.issuer.links import Filled, Opened
 from services.gateway.issuer.pages import Pages
 from services.gateway.issuer.visiting import form_of, token_of
 from shared.problems import Text, language_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 FILLED = ("password", "again", "login", "name", "party")
 
@@ -22,14 +22,14 @@ FILLED = ("password", "again", "login", "name", "party")
 class LinkPage:
     """The page of one process."""
 
-    house: House
+    context: ServiceContext
     issuer: str
 
     async def answer(self, request: Request) -> Response:
         """Show the form, or process the posted form."""
         renderer = Pages(language_of(request.headers.get("accept-language")))
         secret: str = request.path_params["secret"]
-        link = await links.opened(self.house, secret)
+        link = await links.opened(self.context, secret)
         if link is None:
             return renderer.page(words.CANNOT, [], fault="link_gone", status=404)
         if request.method != "POST":
@@ -37,7 +37,7 @@ class LinkPage:
         form = await form_of(request, self.issuer, secret, "")
         if isinstance(form, str):
             return renderer.page(words.CANNOT, [], fault=form, status=400)
-        faults = await links.use(self.house, secret, link, Filled(**{name: form.get(name, "") for name in FILLED}))
+        faults = await links.use(self.context, secret, link, Filled(**{name: form.get(name, "") for name in FILLED}))
         if "" in faults:
             return renderer.page(words.CANNOT, [], fault=faults[""], status=404)
         if faults:
@@ -49,7 +49,7 @@ class LinkPage:
 
     async def _where(self, renderer: Pages) -> list[str]:
         """List the apps for sign-in: web apps as links, others by name."""
-        async with self.house.system_work("where to sign in") as work:
+        async with self.context.system_work("where to sign in") as work:
             apps = await apps_there_are(work)
         if not apps:
             return [f"<p>{renderer.say(words.DONE_NOWHERE)}</p>"]

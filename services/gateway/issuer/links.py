@@ -12,7 +12,7 @@ from services.gateway.accounts.traces import trace
 from services.gateway.grants.tables import GrantRow
 from shared.core.actors import Role
 from shared.database.unit_of_work import Work
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 INSTALLATION = "installation"
 """Giver of the first grant: the person with a shell on the machine."""
@@ -44,9 +44,9 @@ class Filled:
     party: str = ""
 
 
-async def opened(house: House, secret: str) -> Opened | None:
+async def opened(context: ServiceContext, secret: str) -> Opened | None:
     """Return the purpose of a link; None if it is no longer valid."""
-    async with house.system_work("link") as work:
+    async with context.system_work("link") as work:
         link = await _open_link(work, secret)
         if link is None or link.account_id is None:
             return None if link is None else Opened(is_first=True)
@@ -54,7 +54,7 @@ async def opened(house: House, secret: str) -> Opened | None:
         return Opened(False, account.login or "", account.name or "")
 
 
-async def use(house: House, secret: str, link: Opened, filled: Filled) -> Faults:
+async def use(context: ServiceContext, secret: str, link: Opened, filled: Filled) -> Faults:
     """Set name and password. Returns the faults. If a link is used twice at once, one caller gets `link_gone`."""
     login = filled.login.strip().lower() if link.is_first else link.login
     name = filled.name.strip()[:MOST_NAME] if link.is_first else link.name
@@ -62,7 +62,7 @@ async def use(house: House, secret: str, link: Opened, filled: Filled) -> Faults
     if faults := _faults(link, filled, login, name, party):
         return faults
     hash_ = await passwords.hash_of(filled.password, login)
-    async with house.system_work("link") as work:
+    async with context.system_work("link") as work:
         await work.session.execute(LOCK_FIRST_ADMINISTRATOR)
         row = await _open_link(work, secret, lock=True)
         if row is None:

@@ -18,7 +18,7 @@ from services.gateway.points.tables import PointRow
 from shared.core.actors import Role
 from shared.database.unit_of_work import Work
 from shared.problems import Language, Problem
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 log = structlog.get_logger()
 
@@ -26,18 +26,18 @@ ASK_SECONDS = 2.0
 POINT_ROLES = frozenset({Role.DOORKEEPER.label, Role.CHECKPOINT.label})
 
 
-async def regions_named(house: House, account: AccountRow, grants: Sequence[GrantRow]) -> dict[str, str]:
+async def regions_named(context: ServiceContext, account: AccountRow, grants: Sequence[GrantRow]) -> dict[str, str]:
     """Return the names of the regions of grants, by code."""
     by_region = {grant.region: grant for grant in grants if grant.region}
-    names = await asyncio.gather(*(_name_of(house, account, grant) for grant in by_region.values()))
+    names = await asyncio.gather(*(_name_of(context, account, grant) for grant in by_region.values()))
     return dict(zip(by_region, names, strict=True))
 
 
-async def _name_of(house: House, account: AccountRow, grant: GrantRow) -> str:
+async def _name_of(context: ServiceContext, account: AccountRow, grant: GrantRow) -> str:
     path = f"/registry/v1/regions/{grant.region}"
     deadline = time.monotonic() + ASK_SECONDS
     try:
-        answer = await house.peers.call("registry", "GET", path, grant.actor(account.subject), deadline=deadline)
+        answer = await context.peers.call("registry", "GET", path, grant.actor(account.subject), deadline=deadline)
         return str(answer.json()["name"]) if answer.status_code == 200 else grant.region
     except (Problem, ValueError, KeyError) as error:
         log.warning("sign_in.region_unnamed", region=grant.region, error=type(error).__name__)

@@ -10,7 +10,7 @@ from services.gateway.issuer import use_cases
 from services.gateway.issuer.schemas import Session
 from shared.core.actors import Role
 from shared.database.paging import Listed
-from shared.http.router import Caller, PageAsked, Router, TheHouse
+from shared.http.router import Caller, ContextDep, PageAsked, Router
 from shared.problems import NotFound
 
 router = Router(prefix="/gateway/v1/sessions", tags=["sign-in"])
@@ -21,14 +21,14 @@ SessionId = Annotated[UUID, Path(description="Id of a session.", examples=["0199
 
 
 @router.get("", role=Role.PEOPLE)
-async def list_sessions(caller: Caller, page: PageAsked, house: TheHouse) -> Listed[Session]:
+async def list_sessions(caller: Caller, page: PageAsked, context: ContextDep) -> Listed[Session]:
     """List your own sessions."""
-    async with house.system_work("GET /gateway/v1/sessions") as work:
+    async with context.system_work("GET /gateway/v1/sessions") as work:
         return await use_cases.list_sessions(work, account_of(caller.subject), page)
 
 
 @router.delete("/{session_id}", role=Role.PEOPLE, raises=[NotFound], status=204)
-async def end_session(session_id: SessionId, caller: Caller, house: TheHouse) -> None:
+async def end_session(session_id: SessionId, caller: Caller, context: ContextDep) -> None:
     """End one of your own sessions. Its tokens stop working within a second."""
-    async with house.system_work("DELETE /gateway/v1/sessions/{session_id}") as work:
+    async with context.system_work("DELETE /gateway/v1/sessions/{session_id}") as work:
         await use_cases.end_own_session(work, account_of(caller.subject), session_id)

@@ -20,7 +20,7 @@ from services.gateway.issuer.tables import SessionRow
 from services.gateway.issuer.use_cases import Provider, access_token
 from shared.core.settings import Settings
 from shared.database.unit_of_work import Work
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,19 @@ class SigningIn:
         given = await access_token(work, self.provider, account, None, session)
         return given.access_token, given.expires_in
 
-    def routes(self, house: House) -> Sequence[BaseRoute]:
+    def routes(self, context: ServiceContext) -> Sequence[BaseRoute]:
         """Return the routes for people and clients."""
         return [
-            *SignIn(house, self.provider, self.send).routes(),
-            *Endpoints(house, self.provider, self.send, self.mini_program).routes(),
+            *SignIn(context, self.provider, self.send).routes(),
+            *Endpoints(context, self.provider, self.send, self.mini_program).routes(),
         ]
 
     @asynccontextmanager
-    async def running(self, house: House) -> AsyncIterator[None]:
+    async def running(self, context: ServiceContext) -> AsyncIterator[None]:
         """Run the tasks that load the signing keys and the endings."""
         tasks = [
-            asyncio.create_task(self.provider.keys.keep_reading(house)),
-            asyncio.create_task(ending.keep_reading(house, self.ended)),
+            asyncio.create_task(self.provider.keys.keep_reading(context)),
+            asyncio.create_task(ending.keep_reading(context, self.ended)),
         ]
         try:
             yield

@@ -31,7 +31,7 @@ from services.gateway.issuer.tables import InteractionRow, SessionRow
 from services.gateway.issuer.use_cases import Provider
 from services.gateway.issuer.visiting import BROWSER, DEVICE, Visitor, form_of, set_cookies, token_of, visitor_of
 from shared.problems import language_of
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 BODY_BYTES = 16 << 10
 
@@ -50,7 +50,7 @@ STEPS: Mapping[str, tuple[Callable[..., Awaitable[Went]], Sequence[str]]] = {
 class SignIn:
     """The pages of one process."""
 
-    house: House
+    context: ServiceContext
     provider: Provider
     send: Sender
 
@@ -59,8 +59,8 @@ class SignIn:
         return [
             Route("/sign-in/authorize", self.authorize, methods=["GET"]),
             Route("/sign-in/end", self.end, methods=["GET"]),
-            Route("/sign-in/link/{secret}", LinkPage(self.house, self.provider.url).answer, methods=["GET", "POST"]),
-            Route("/sign-in/device", DevicePage(self.house, self.provider.url).answer, methods=["GET", "POST"]),
+            Route("/sign-in/link/{secret}", LinkPage(self.context, self.provider.url).answer, methods=["GET", "POST"]),
+            Route("/sign-in/device", DevicePage(self.context, self.provider.url).answer, methods=["GET", "POST"]),
             Route("/sign-in/{id:uuid}", self.interaction, methods=["GET", "POST"]),
         ]
 
@@ -70,7 +70,7 @@ class SignIn:
         try:
             parameters = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
             renderer = Pages(rules.language_wanted(parameters.get("ui_locales", "")) or renderer.language)
-            async with self.house.system_work("authorize") as work:
+            async with self.context.system_work("authorize") as work:
                 client = await client_named(work, parameters.get("client_id", ""))
                 if client is None or client.kind != "app":
                     raise RefusedError("client_unknown")
@@ -91,7 +91,7 @@ class SignIn:
             )
             return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
         browser = request.cookies.get(BROWSER) or proofs.new_secret()
-        async with self.house.system_work("authorize") as work:
+        async with self.context.system_work("authorize") as work:
             interaction_id = await steps.begin(work, asked_of(checked, client), browser)
         response = RedirectResponse(f"/sign-in/{interaction_id}", 303)
         set_cookies(response, self.provider.url, browser, request.cookies.get(DEVICE) or proofs.new_secret())
@@ -101,7 +101,7 @@ class SignIn:
         """Show the current page of a sign-in, or process a posted form."""
         renderer = Pages(language_of(request.headers.get("accept-language")))
         interaction_id: UUID = request.path_params["id"]
-        visitor = visitor_of(request, self.house.settings.proxy_networks)
+        visitor = visitor_of(request, self.context.settings.proxy_networks)
         by_recovery = request.query_params.get("with") == "recovery"
         if request.method != "POST":
             return await self._show(renderer, interaction_id, visitor, by_recovery=by_recovery)
@@ -123,11 +123,11 @@ class SignIn:
         if act not in STEPS:
             return Went("form")
         step, fields = STEPS[act]
-        return await step(self.house, interaction_id, visitor, *(form.get(field, "") for field in fields))
+        return await step(self.context, interaction_id, visitor, *(form.get(field, "") for field in fields))
 
     async def _on(self, renderer: Pages, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Response:
         """Redirect to the client if everything is proven, else to the next page."""
-        done = await steps.finish(self.house, interaction_id, visitor, chosen)
+        done = await steps.finish(self.context, interaction_id, visitor, chosen)
         if isinstance(done, Went):
             if done.fault == "no_grant":
                 return await self._show(renderer, interaction_id, visitor, done)
@@ -148,7 +148,7 @@ class SignIn:
         by_recovery: bool = False,
     ) -> Response:
         form = form or {}
-        async with self.house.system_work("sign in") as work:
+        async with self.context.system_work("sign in") as work:
             row = await steps.current(work, interaction_id, visitor)
             if row is None or row.stage == "done":
                 return renderer.page(words.CANNOT, [], fault="gone", status=400)
@@ -159,7 +159,7 @@ class SignIn:
             points = await naming.points_named(work, grants)
             authenticator = row.authenticator or "" if row.stage == "enrol" else ""
         renderer = in_language(row, renderer)
-        regions = {} if account is None else await naming.regions_named(self.house, account, grants)
+        regions = {} if account is None else await naming.regions_named(self.context, account, grants)
         view = View(
             stage=row.stage,
             asked=row.asked,
@@ -184,7 +184,7 @@ class SignIn:
     async def _recovery_codes(
         self, renderer: Pages, interaction_id: UUID, visitor: Visitor, codes: Sequence[str]
     ) -> Response:
-        async with self.house.system_work("sign in") as work:
+        async with self.context.system_work("sign in") as work:
             row = await steps.current(work, interaction_id, visitor)
         renderer = renderer if row is None else in_language(row, renderer)
         rows = "".join(f"<li>{code}</li>" for code in codes)
@@ -205,7 +205,7 @@ class SignIn:
         claims = self.provider.keys.read(parameters.get("id_token_hint", ""))
         if claims is None:
             return renderer.page(words.CANNOT, [], fault="gone", status=400)
-        async with self.house.system_work("sign out") as work:
+        async with self.context.system_work("sign out") as work:
             session = await work.session.get(SessionRow, UUID(str(claims["sid"])))
             if session is not None:
                 await end_session(work, session.id, "signed_out")

@@ -28,7 +28,7 @@ from services.gateway.issuer.tables import InteractionRow, Stage
 from services.gateway.issuer.use_cases import new_authorization_code
 from services.gateway.issuer.visiting import Visitor
 from shared.database.unit_of_work import Work
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 LIFETIME = timedelta(minutes=30)
 
@@ -75,10 +75,12 @@ async def current(
     return row if not stages or row.stage in stages else None
 
 
-async def give_password(house: House, interaction_id: UUID, visitor: Visitor, login: str, password: str) -> Went:
+async def give_password(
+    context: ServiceContext, interaction_id: UUID, visitor: Visitor, login: str, password: str
+) -> Went:
     """Check the name and password of staff."""
     login = login.strip().lower()
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start")
         if row is None or row.asked.get("people") == "residents":
             return Went("gone")
@@ -90,14 +92,14 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
                 return Went("wait", wait)
 
     async def count() -> int:
-        async with house.system_work("sign in") as work:
+        async with context.system_work("sign in") as work:
             return await attempts.take(work, lanes)
 
     if wait := await _COUNTING.take(device or visitor.network, device is not None, count):
         return Went("wait", wait)
     password_hash = account.password_hash if account is not None and account.state == "active" else None
     is_right = await passwords.is_right(password_hash, password, network=visitor.network, device=device)
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start", lock=True)
         if row is None or account is None or not is_right:
             if account is not None:
@@ -111,9 +113,9 @@ async def give_password(house: House, interaction_id: UUID, visitor: Visitor, lo
     return ON
 
 
-async def give_digits(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
+async def give_digits(context: ServiceContext, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
     """Check the digits of an authenticator, or a recovery code instead."""
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "authenticator", lock=True)
         if row is None or row.account_id is None:
             return Went("gone")
@@ -149,9 +151,9 @@ async def _use_recovery_code(work: Work, account: AccountRow, code: str) -> bool
     return await work.run(MARK_RECOVERY_CODE_USED, account=account.id, hash=hash_, now=work.now) == 1
 
 
-async def enrol(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
+async def enrol(context: ServiceContext, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
     """Check the first digits of a new authenticator. Returns recovery codes, which are shown only once."""
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "enrol", lock=True)
         if row is None or row.account_id is None:
             return Went("gone")
@@ -176,23 +178,23 @@ async def enrol(house: House, interaction_id: UUID, visitor: Visitor, code: str)
     return Went(recovery_codes=codes)
 
 
-async def give_phone(house: House, interaction_id: UUID, visitor: Visitor, phone: str) -> Went:
+async def give_phone(context: ServiceContext, interaction_id: UUID, visitor: Visitor, phone: str) -> Went:
     """Send a code to a resident's phone."""
     number = rules.mobile_number(phone)
     if number is None:
         return Went("phone_form")
-    if not can_send(house.settings):
+    if not can_send(context.settings):
         return Went("no_codes")
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "start", "phone", lock=True)
         if row is None or row.asked.get("people") == "staff":
             return Went("gone")
         return await _challenge(work, row, number, visitor)
 
 
-async def send_again(house: House, interaction_id: UUID, visitor: Visitor) -> Went:
+async def send_again(context: ServiceContext, interaction_id: UUID, visitor: Visitor) -> Went:
     """Send the code again to the same phone."""
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "phone", lock=True)
         previous = None if row is None else await work.session.get(ChallengeRow, row.challenge_id)
         if row is None or previous is None:
@@ -208,9 +210,9 @@ async def _challenge(work: Work, row: InteractionRow, number: str, visitor: Visi
     return Went(message=opened.message)
 
 
-async def give_phone_code(house: House, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
+async def give_phone_code(context: ServiceContext, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
     """Check the code that was sent to a resident's phone."""
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "phone", lock=True)
         if row is None or row.challenge_id is None:
             return Went("gone")
@@ -238,12 +240,14 @@ async def choices(work: Work, row: InteractionRow) -> list[GrantRow]:
     ]
 
 
-async def finish(house: House, interaction_id: UUID, visitor: Visitor, chosen: str | None) -> Went | tuple[Any, str]:
+async def finish(
+    context: ServiceContext, interaction_id: UUID, visitor: Visitor, chosen: str | None
+) -> Went | tuple[Any, str]:
     """Finish a sign-in. Returns the authorization request and a code for the client, or the fault `no_grant`.
 
     A waiting device gets no code: it is approved, and fetches its tokens itself.
     """
-    async with house.system_work("sign in") as work:
+    async with context.system_work("sign in") as work:
         row = await current(work, interaction_id, visitor, "grant", lock=True)
         if row is None or row.account_id is None:
             return Went("gone")

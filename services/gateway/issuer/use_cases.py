@@ -143,7 +143,7 @@ def _successors(work: Work, presented: str) -> list[str]:
 
     While that key is rotated there are two; the first one is issued.
     """
-    derived = work.house.keyring.indexes("refresh_token", presented)
+    derived = work.context.keyring.indexes("refresh_token", presented)
     return [urlsafe_b64encode(one).rstrip(b"=").decode() for one in derived]
 
 

@@ -122,7 +122,7 @@ async def receive_message(work: Work, source: Source, headers: Mapping[str, str]
         "occurred_at": posted.timestamp,
         "received_at": work.now,
         "data": travels,
-        "rest_sealed": work.house.keyring.seal(MessageRow.rest.place(MessageRow), id_, rest),
+        "rest_sealed": work.context.keyring.seal(MessageRow.rest.place(MessageRow), id_, rest),
         "fingerprint": fingerprint,
     }
     statement = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from services.gateway.edge.gate import Point
 from services.gateway.points.schemas import SLUG
 from shared.problems import Unavailable
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
 
@@ -31,8 +31,8 @@ SELECT_ALL_POINTS = text(
 class ProtectingPoints:
     """Finds points by slug. Requests that arrive during a query share the next query, so many cost only one."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, context: ServiceContext) -> None:
+        self._context = context
         self._known: dict[str, Point] = {}
         self._waiting: dict[str, asyncio.Future[Point | Exception | None]] = {}
         self._runner: asyncio.Task[None] | None = None
@@ -105,7 +105,7 @@ class ProtectingPoints:
                 future.set_result(point)
 
     async def _rows(self, statement: Any, **values: Any) -> Iterable[Any]:
-        async with self._house.system_work("find_point") as work:
+        async with self._context.system_work("find_point") as work:
             rows: Iterable[Any] = await work.rows(statement, **values)
             return rows
 

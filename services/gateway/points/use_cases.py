@@ -105,7 +105,7 @@ def _check_upstream(work: Work, current: Asked | None, new: Asked) -> None:
     if new.upstream_url is None:
         return
     host, port = _origin(new.upstream_url)
-    ours = _own_origins(work.house.settings)
+    ours = _own_origins(work.context.settings)
     is_this_machine = host == HERE and port in {port for _, port in ours}
     if (host, port) in ours or is_this_machine:
         raise UpstreamIsOurs(at="/upstream_url")

@@ -17,7 +17,7 @@ from shared.core.ids import named_id
 from shared.database.engine import group_of
 from shared.database.unit_of_work import Work
 from shared.feed.log import Cursor, horizon
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 AT_ONCE = 2_000
 """Visits in a batch. A batch also includes the rest of its last transaction."""
@@ -59,15 +59,15 @@ SAVE_CURSOR = text("""
 """)
 
 
-async def seal_visits(house: House) -> None:
+async def seal_visits(context: ServiceContext) -> None:
     """Write all committed visits that are in no batch yet into batches. Does nothing while another process does it."""
-    while await _seal_some(house) >= AT_ONCE:
+    while await _seal_some(context) >= AT_ONCE:
         pass
 
 
-async def _seal_some(house: House) -> int:
+async def _seal_some(context: ServiceContext) -> int:
     """Audit entry, leaves and cursor commit together, so a run that is killed can be continued by another process."""
-    async with house.system_work("seal visits") as work:
+    async with context.system_work("seal visits") as work:
         (locked,) = await work.rows(BECOME_SEALER_AND_TRY_LOCK, role=group_of("gateway", "sealer"), key=LOCK)
         if not locked["pg_try_advisory_xact_lock"]:
             return 0

@@ -22,7 +22,7 @@ from services.gateway.webhooks.session import IS_FREE, DeliverySession
 from shared.core.ids import new_id
 from shared.http.addresses import Judge
 from shared.problems import Problem
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 LOOK_SECONDS = 1.0
 IDLE = timedelta(seconds=10)
@@ -33,9 +33,9 @@ DEAD_KEPT = timedelta(days=30)
 logger = structlog.get_logger()
 
 
-async def deliver(house: House, woken: asyncio.Event) -> None:
+async def deliver(context: ServiceContext, woken: asyncio.Event) -> None:
     """Deliver for as long as the worker lives: look when woken, and each second."""
-    deliverer = Deliverer(house)
+    deliverer = Deliverer(context)
     try:
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -108,7 +108,7 @@ ADVANCE_IDLE_CURSORS = text(f"""
 class Deliverer:
     """One worker's lease and connections. What was delivered is in the database only."""
 
-    house: House
+    context: ServiceContext
     lease: UUID = field(default_factory=new_id)
     _origin: Origin = field(init=False)
     _busy: set[UUID] = field(default_factory=set)
@@ -116,25 +116,25 @@ class Deliverer:
 
     def __post_init__(self) -> None:
         self._tls = ssl.create_default_context()
-        self._judge = Judge(self.house.settings.webhook_networks)
+        self._judge = Judge(self.context.settings.webhook_networks)
 
     async def look(self) -> Sequence[UUID]:
         """Find the endpoints that lag or have something to retry, and that no session serves.
 
         Each feed is read once, from the lowest cursor, however many endpoints read it.
         """
-        async with self.house.system_work("webhooks") as work:
+        async with self.context.system_work("webhooks") as work:
             await work.run(DISABLE_ORPHANS, now=work.now)
             (installation,) = await work.rows(SELECT_INSTALLATION)
             feeds = await work.rows(SELECT_FEEDS, now=work.now)
-        settings = self.house.settings
+        settings = self.context.settings
         self._origin = Origin(settings.issuer_url, settings.public_url.rstrip("/"), installation["id"])
         for endpoint_id in self._clients.keys() - set(installation["endpoints"]) - self._busy:
             await self._clients.pop(endpoint_id).aclose()
         found = [await self._look_at(Feed(row["owner"], row["lane"]), row["after"], row["types"]) for row in feeds]
         looked = json.dumps([one for one in found if one])
         types = sorted({type_name for row in feeds for type_name in row["types"]})
-        async with self.house.system_work("webhooks") as work:
+        async with self.context.system_work("webhooks") as work:
             await work.run(ADVANCE_IDLE_CURSORS, looked=looked, types=types, idle=IDLE)
             rows = await work.rows(SELECT_LAGGING, looked=looked, now=work.now)
         lagging = [row["id"] for row in rows if row["id"] not in self._busy]
@@ -144,9 +144,9 @@ class Deliverer:
     async def _look_at(self, feed: Feed, after: str, types: Sequence[str]) -> dict[str, str] | None:
         """Look for an event after the lowest cursor. If there is one, every cursor before the end of the log lags."""
         try:
-            batch = await events.read(self.house, feed, after, types, self._origin, limit=1)
+            batch = await events.read(self.context, feed, after, types, self._origin, limit=1)
             if batch.events or batch.history_truncated:
-                after = await events.horizon(self.house, feed.owner)
+                after = await events.horizon(self.context, feed.owner)
         except (Problem, httpx.HTTPError) as error:
             logger.warning("webhooks.feed_away", owner=feed.owner, error=type(error).__name__)
             return None
@@ -156,7 +156,7 @@ class Deliverer:
         """Run a session for an endpoint, and return how many events were sent. Its failures affect no other."""
         if endpoint_id not in self._clients:
             self._clients[endpoint_id] = events.client_of(self._tls, self._judge)
-        session = DeliverySession(self.house, self._clients[endpoint_id], self._origin, endpoint_id, self.lease)
+        session = DeliverySession(self.context, self._clients[endpoint_id], self._origin, endpoint_id, self.lease)
         try:
             await session.run()
         except Exception as error:  # the other endpoints go on, whatever is wrong with this one
@@ -181,10 +181,10 @@ DELETE_OLD = text("""
 """)
 
 
-async def forget_deliveries(house: House) -> None:
+async def forget_deliveries(context: ServiceContext) -> None:
     """Delete what was delivered a week ago, and what was given up a month ago."""
     removed = 1
     while removed:
-        async with house.system_work("forget_deliveries") as work:
+        async with context.system_work("forget_deliveries") as work:
             before = {"delivered_before": work.now - DELIVERED_KEPT, "dead_before": work.now - DEAD_KEPT}
             removed = await work.run(DELETE_OLD, before)

@@ -19,7 +19,7 @@ from shared.core.actors import system
 from shared.core.settings import Service
 from shared.feed.routes import MORE, NEXT, CloudEvent
 from shared.http.addresses import AddressForbiddenError, Judge, JudgedTransport
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 BATCH = 200
 IN_FLIGHT = 8
@@ -88,20 +88,22 @@ class Origin(NamedTuple):
         return Event(entry.id, entry.type, UUID(entry.subject), entry.version, entry.region, body, entry.cursor)
 
 
-async def read(house: House, feed: Feed, after: str, types: Sequence[str], origin: Origin, limit: int = BATCH) -> Batch:
+async def read(
+    context: ServiceContext, feed: Feed, after: str, types: Sequence[str], origin: Origin, limit: int = BATCH
+) -> Batch:
     """Read the events after a cursor. Raises `Problem` or `httpx.HTTPError`."""
     params = {"types": list(types), "after": after, "lane": feed.lane, "limit": str(limit)}
-    response = await house.peers.call(feed.owner, "GET", "/internal/feed", system("gateway"), params=params)
+    response = await context.peers.call(feed.owner, "GET", "/internal/feed", system("gateway"), params=params)
     if response.status_code == httpx.codes.GONE:
-        return Batch([], await horizon(house, feed.owner), more=True, history_truncated=True)
+        return Batch([], await horizon(context, feed.owner), more=True, history_truncated=True)
     response.raise_for_status()
     entries = msgspec.json.decode(response.content, type=list[CloudEvent])
     return Batch([origin.event_of(entry) for entry in entries], response.headers[NEXT], response.headers[MORE] == "1")
 
 
-async def horizon(house: House, owner: Service) -> str:
+async def horizon(context: ServiceContext, owner: Service) -> str:
     """The cursor at the end of an owner's log. Raises `Problem` or `httpx.HTTPError`."""
-    response = await house.peers.call(owner, "GET", "/internal/horizon", system("gateway"))
+    response = await context.peers.call(owner, "GET", "/internal/horizon", system("gateway"))
     return str(response.raise_for_status().json()["cursor"])
 
 

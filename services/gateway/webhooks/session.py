@@ -30,7 +30,7 @@ from shared.core.regions import lies_under
 from shared.core.settings import Service
 from shared.database.unit_of_work import Work, scalar
 from shared.problems import Problem
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 LEASE = timedelta(seconds=30)
 """Longer than a batch (5 s of launching, 15 s of the last attempt). Only a killed worker lets a lease run out."""
@@ -77,7 +77,7 @@ class SessionEnded(Exception):  # noqa: N818 - says what happened
 class DeliverySession:
     """Delivers to one endpoint until nothing is left, while it holds the endpoint's lease."""
 
-    house: House
+    context: ServiceContext
     client: httpx.AsyncClient
     origin: Origin
     endpoint_id: UUID
@@ -138,7 +138,7 @@ class DeliverySession:
     async def _deliver_batch(self, feed: Feed, types: Sequence[str]) -> bool:
         """Read a batch, send what the endpoint wants of it, and store the outcomes. Returns whether to go on."""
         before = self._cursors[feed]
-        batch = await events.read(self.house, feed, before, types, self.origin)
+        batch = await events.read(self.context, feed, before, types, self.origin)
         if not batch.events and not batch.history_truncated:
             self._cursors[feed] = batch.following
             return False
@@ -209,7 +209,7 @@ class DeliverySession:
     # What a transaction stores ----------------------------------------------------------------------------------------
 
     def _work(self) -> Work:
-        return self.house.system_work("webhooks")
+        return self.context.system_work("webhooks")
 
     async def _acquire(self) -> None:
         async with self._work() as work:

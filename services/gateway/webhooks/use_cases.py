@@ -82,9 +82,9 @@ async def add_webhook(work: Work, new: NewEndpoint) -> EndpointMade:
     work.require_within(new.region)
     # A host name is checked each time it is resolved, when events are sent.
     address = literal(urlsplit(new.url).hostname or "")
-    if address is not None and not may_be_called(address, work.house.settings.webhook_networks):
+    if address is not None and not may_be_called(address, work.context.settings.webhook_networks):
         raise WebhookAddressForbidden(at="/url")
-    if work.house.settings.production and urlsplit(new.url).scheme != "https":
+    if work.context.settings.production and urlsplit(new.url).scheme != "https":
         raise InvalidInput(errors=[Fault("url_not_https", NOT_HTTPS, at="/url")])
     if (await work.session.execute(select(func.count()).select_from(EndpointRow))).scalar_one() >= MOST_ENDPOINTS:
         raise EndpointsFull()

@@ -90,7 +90,7 @@ async def notice_of_order(work: Work, order_id: UUID) -> str:
     """Return the printable notice of an order as HTML."""
     row = await work.get(OrderRow, order_id)
     work.saw([row.resident_id])
-    settings = work.house.settings
+    settings = work.context.settings
     issuer = notice.Issuer(settings.headquarters, settings.plan)
     return notice.render(row.public(), await get_protocol(work, row.protocol), row.end_reason, row.extra_days, issuer)
 

@@ -17,7 +17,7 @@ from services.observation.referrals.use_cases import ReferralEnded
 from shared.core.actors import Actor, Role, system
 from shared.database.unit_of_work import Work
 from shared.problems import Problem, Text, UpstreamFailed
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 PURPOSES = {Role.DESK_120: "transfer", Role.HOSPITAL: "treatment"}
 """The fixed purpose of each role."""
@@ -79,9 +79,9 @@ COUNT_REVEAL = text("""
 SELECT_OLDEST_REVEAL = text("SELECT min(at) AS at FROM referrals, unnest(reveals) AS at WHERE id = :id AND at > :since")
 
 
-async def reveal_referral(house: House, caller: Actor, referral_id: UUID) -> ReferralPerson:
+async def reveal_referral(context: ServiceContext, caller: Actor, referral_id: UUID) -> ReferralPerson:
     """Return name, phone and address of the person of the caller's open referral."""
-    async with house.work(caller, OPERATION) as work:
+    async with context.work(caller, OPERATION) as work:
         row = await work.get(ReferralRow, referral_id)
         if row.state in rules.CLOSED:
             raise ReferralEnded()
@@ -89,7 +89,7 @@ async def reveal_referral(house: House, caller: Actor, referral_id: UUID) -> Ref
             if caller.role is Role.HOSPITAL:
                 await _require_designated(work, row, caller.party)
             await _count(work, row)
-    person = await _ask(house, caller, row)
+    person = await _ask(context, caller, row)
     return ReferralPerson(referral_id=row.id, region=row.region, **person)
 
 
@@ -107,7 +107,7 @@ async def _count(work: Work, row: ReferralRow) -> None:
     raise ReferralRevealLimit(limit=MOST_AN_HOUR, retry_after=max(1, int((oldest["at"] - since).total_seconds()) + 1))
 
 
-async def _ask(house: House, caller: Actor, row: ReferralRow) -> dict[str, str | None]:
+async def _ask(context: ServiceContext, caller: Actor, row: ReferralRow) -> dict[str, str | None]:
     query = {
         "resident_id": str(row.resident_id),
         "referral_id": str(row.id),
@@ -116,7 +116,7 @@ async def _ask(house: House, caller: Actor, row: ReferralRow) -> dict[str, str |
         "actor": caller.claims(),
     }
     actor = system("observation").during(caller.request_id)
-    answer = await house.peers.call("registry", "POST", "/internal/reveals", actor, json=query)
+    answer = await context.peers.call("registry", "POST", "/internal/reveals", actor, json=query)
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise PersonNotOnRecord()
     if answer.status_code != httpx.codes.OK:

@@ -25,7 +25,7 @@ from shared.audit.kinds import Kind
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.core.actors import Role
 from shared.database.paging import Listed
-from shared.http.router import Caller, PageAsked, Router, TheHouse, Work
+from shared.http.router import Caller, ContextDep, PageAsked, Router, Work
 from shared.problems import ClockAhead, Conflict, NotFound
 
 router = Router(prefix="/observation/v1/referrals", tags=["referrals"])
@@ -111,14 +111,14 @@ async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> L
     unkept=True,
     raises=[NotFound, ReferralEnded, NotDesignated, PersonNotOnRecord, ReferralRevealLimit],
 )
-async def reveal_referral(referral_id: ReferralId, caller: Caller, house: TheHouse) -> ReferralPerson:
+async def reveal_referral(referral_id: ReferralId, caller: Caller, context: ContextDep) -> ReferralPerson:
     """Show the person of an open referral unmasked: name, phone and address.
 
     Only for the 120 desk of the referral, and the hospital that the desk has named. The purpose is fixed: transfer or
     treatment. Each request is audited, and the person sees the role and the purpose. The limit is 60 an hour for each
     referral. Source: article 2.
     """
-    return await revealing.reveal_referral(house, caller, referral_id)
+    return await revealing.reveal_referral(context, caller, referral_id)
 
 
 @router.post(

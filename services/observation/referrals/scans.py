@@ -12,7 +12,7 @@ from fastapi import Request
 from shared.contracts.parties import point_of
 from shared.core.actors import Actor, Role, system
 from shared.problems import UpstreamFailed
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 
 class ScanFound(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class _ScanRequest(msgspec.Struct):
 
 
 @asynccontextmanager
-async def with_scan(house: House, request: Request) -> AsyncIterator[None]:
+async def with_scan(context: ServiceContext, request: Request) -> AsyncIterator[None]:
     """Find the scan named in a door's report. Other errors of the body are left to its full validation."""
     caller: Actor = request.state.actor
     request.state.scan = None
@@ -38,14 +38,14 @@ async def with_scan(house: House, request: Request) -> AsyncIterator[None]:
         report = _ScanRequest()
     point_id = point_of(caller.party) if caller.role in Role.DOOR else None
     if report.scan_id is not None and point_id is not None:
-        request.state.scan = await _find(house, caller, report.scan_id, point_id)
+        request.state.scan = await _find(context, caller, report.scan_id, point_id)
     yield
 
 
-async def _find(house: House, caller: Actor, scan_id: UUID, point_id: UUID) -> ScanFound | None:
+async def _find(context: ServiceContext, caller: Actor, scan_id: UUID, point_id: UUID) -> ScanFound | None:
     actor = system("observation").during(caller.request_id)
     path = f"/internal/scans/{scan_id}"
-    answer = await house.peers.call("gateway", "GET", path, actor, params={"point_id": str(point_id)})
+    answer = await context.peers.call("gateway", "GET", path, actor, params={"point_id": str(point_id)})
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     if answer.status_code != httpx.codes.OK:

@@ -22,7 +22,7 @@ from shared.core.regions import covers, range_of
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import Work
 from shared.problems import ClockAhead, Conflict, Problem, Text
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 CLOCK_AHEAD_MINUTES = 5
 MOST_PER_TICK = 500
@@ -310,9 +310,9 @@ async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
     return await work.publish(row, change="reopened", urgent=True)
 
 
-async def mark_overdue(house: House) -> int:
+async def mark_overdue(context: ServiceContext) -> int:
     """Mark every referral whose stage is past its deadline as overdue. Idempotent. Returns how many were marked."""
-    async with house.system_work("overdue referrals") as work:
+    async with context.system_work("overdue referrals") as work:
         statement = (
             select(ReferralRow)
             .where(ReferralRow.closed_at.is_(None), ReferralRow.overdue_at.is_(None), ReferralRow.due_at <= work.now)

@@ -18,10 +18,10 @@ from services.registry.imports.workbook_writer import MEDIA_TYPE as XLSX
 from shared.audit.kinds import Kind
 from shared.core.actors import Role
 from shared.http.limits import accepts, check_accept, check_content_type
-from shared.http.router import Router, TheHouse, Work
+from shared.http.router import ContextDep, Router, Work
 from shared.jobs.queue import Job, JobEnded
 from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of, openapi_headers
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 IMPORTERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.GRID_WORKER
 
@@ -86,14 +86,14 @@ ImportId = Annotated[UUID, Path(description="Id of an import.", examples=["018f3
 
 
 @asynccontextmanager
-async def keeping_file(house: House, request: Request) -> AsyncIterator[None]:
+async def keeping_file(context: ServiceContext, request: Request) -> AsyncIterator[None]:
     """Store the file before the transaction of the request begins."""
     check_content_type(request, ["multipart/form-data"])
     file = (await request.form()).get("file")
     if not isinstance(file, StarletteUploadFile):
         yield  # the endpoint reports the missing field
         return
-    async with use_cases.keeping_file(house, file) as request.state.file:
+    async with use_cases.keeping_file(context, file) as request.state.file:
         yield
 
 
@@ -182,7 +182,7 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     response_class=Csv,
     extra=ERRORS,
 )
-async def get_import_errors(import_id: ImportId, request: Request, work: Work, house: TheHouse) -> Csv:
+async def get_import_errors(import_id: ImportId, request: Request, work: Work, context: ContextDep) -> Csv:
     """Download the failed rows, to correct them and send them again. They are kept for 30 days.
 
     The format is that of the file sent, or CSV or XLSX by `Accept`. A row that repeats the person of an earlier row is
@@ -191,7 +191,7 @@ async def get_import_errors(import_id: ImportId, request: Request, work: Work, h
     check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
     is_book = _wants_book(request, by_default=await use_cases.was_workbook(work, import_id))
-    lines = (use_cases.error_book if is_book else use_cases.error_lines)(work, house, import_id, language)
+    lines = (use_cases.error_book if is_book else use_cases.error_lines)(work, context, import_id, language)
     name = f"import-{import_id}-errors.{'xlsx' if is_book else 'csv'}"
     headers = {"content-disposition": f'attachment; filename="{name}"', "vary": "accept, accept-language"}
     return Csv(lines, media_type=XLSX if is_book else None, headers=headers)

@@ -33,7 +33,7 @@ from shared.crypto.encryption import Keyring, Slots
 from shared.database.unit_of_work import Work
 from shared.feed.log import Written
 from shared.jobs.queue import Run
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 ERRORS_KEPT = timedelta(days=30)
 ERRORS_PAGE = 1_000
@@ -130,8 +130,8 @@ async def take_file(job: Run) -> None:
             await job.know_total(spool.rows)
         async with job.work() as work:
             homes = Homes([(row["region"], row["name"]) for row in await work.rows(SELECT_HOMES)])
-            checker = Checker(homes, clock.day_of(work.now), job.house.settings.demonstration_ids)
-        chunks = _checked(spool, checker, job.house.keyring, job.done)
+            checker = Checker(homes, clock.day_of(work.now), job.context.settings.demonstration_ids)
+        chunks = _checked(spool, checker, job.context.keyring, job.done)
         following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
         try:
             while (chunk := await following) is not None:
@@ -212,10 +212,10 @@ async def _write(work: Work, chunk: Chunk, terms: Terms) -> tuple[list[Written],
             chunk.refuse(index, RowProblem("resident_closed", "document_number"))
             continue
         person = prepared.people[index]
-        change = writing.compare(work.house.keyring, row, person, clock.day_of(work.now))
+        change = writing.compare(work.context.keyring, row, person, clock.day_of(work.now))
         if change is None:
             unchanged.append(row["id"])
-        elif conflicts := terms.conflicts(work.house.keyring, row, change, person):
+        elif conflicts := terms.conflicts(work.context.keyring, row, change, person):
             work.saw([row["id"]])
             chunk.refuse(index, *conflicts)
         else:
@@ -250,7 +250,7 @@ async def _request_transfers(work: Work, left: Mapping[bytes, Slots], prepared: 
 
 async def _keep_errors(job: Run, work: Work, refused: list[Refused]) -> None:
     if refused:
-        ring = job.house.keyring
+        ring = job.context.keyring
         await work.run(
             INSERT_ERRORS,
             job_id=job.id,
@@ -264,11 +264,11 @@ async def _keep_errors(job: Run, work: Work, refused: list[Refused]) -> None:
 async def errors_after(work: Work, job_id: UUID, line: int) -> list[Refused]:
     """Return one page of failed rows after a line of the file."""
     rows = await work.rows(SELECT_ERRORS, job_id=job_id, after=line, limit=ERRORS_PAGE)
-    ring = work.house.keyring
+    ring = work.context.keyring
     return [msgspec.json.decode(ring.open(PLACE, job_id, bytes(row["row_sealed"])), type=Refused) for row in rows]
 
 
-async def forget_errors(house: House) -> None:
+async def forget_errors(context: ServiceContext) -> None:
     """Delete failed rows after their retention of 30 days."""
-    async with house.system_work("forget import errors") as work:
+    async with context.system_work("forget import errors") as work:
         await work.run(DELETE_OLD_ERRORS, before=work.now - ERRORS_KEPT)

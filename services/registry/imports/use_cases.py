@@ -23,7 +23,7 @@ from shared.database.unit_of_work import Work
 from shared.jobs import queue
 from shared.jobs.queue import Job
 from shared.problems import Fault, InvalidInput, Language, Text, pointer
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 KIND = "import"
 LOOK_BYTES = 4 << 20
@@ -42,14 +42,14 @@ class Kept(NamedTuple):
 
 
 @asynccontextmanager
-async def keeping_file(house: House, file: UploadFile) -> AsyncIterator[Kept]:
+async def keeping_file(context: ServiceContext, file: UploadFile) -> AsyncIterator[Kept]:
     """Check a file quickly and store it encrypted. It stays only if the import is started within this context."""
     try:
         await asyncio.to_thread(_look, file.file, file.size or 0)
     except FileFault as fault:
         raise problem_of(fault) from None
     kind = await asyncio.to_thread(is_workbook, file.file)
-    async with queue.keeping_file(house, _parts(file)) as id_:
+    async with queue.keeping_file(context, _parts(file)) as id_:
         yield Kept(id_, kind)
 
 
@@ -112,25 +112,25 @@ async def was_workbook(work: Work, import_id: UUID) -> bool:
     return bool(row["is_workbook"])
 
 
-def error_book(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
+def error_book(work: Work, context: ServiceContext, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
     """Return the failed rows as a workbook. The rows are read in pages while it is sent."""
-    return write_error_book(lambda: _pages(house, work.actor, import_id), language)
+    return write_error_book(lambda: _pages(context, work.actor, import_id), language)
 
 
-async def error_lines(work: Work, house: House, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
+async def error_lines(work: Work, context: ServiceContext, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
     """Return the failed rows as CSV."""
     head = True
-    async for page in _pages(house, work.actor, import_id):
+    async for page in _pages(context, work.actor, import_id):
         text = b"".join(write_errors(page, language))
         yield text if head else text.split(b"\n", 1)[1]
         head = False
 
 
-async def _pages(house: House, actor: Actor, import_id: UUID) -> AsyncIterator[list[Refusal]]:
+async def _pages(context: ServiceContext, actor: Actor, import_id: UUID) -> AsyncIterator[list[Refusal]]:
     """Yield the failed rows in pages. The first page is yielded even if it is empty."""
     after, is_first = 0, True
     while True:
-        async with house.work(actor) as work:
+        async with context.work(actor) as work:
             page = await taking.errors_after(work, import_id, after)
         if page or is_first:
             yield [(error.row, error.problems) for error in page]

@@ -12,7 +12,7 @@ from services.registry.residents import rules
 from services.registry.residents.writing import counted_of
 from shared.core.clock import day_of
 from shared.database.unit_of_work import Work
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 ROWS = 1_000
 
@@ -33,21 +33,21 @@ UPDATE_BIRTHDAYS = text("""
 """)
 
 
-async def follow_birthdays(house: House) -> None:
+async def follow_birthdays(context: ServiceContext) -> None:
     """Publish the residents whose birthday starts or ends an age tag, for each day since the last run."""
-    async with house.system_work("birthdays") as work:
+    async with context.system_work("birthdays") as work:
         today = day_of(work.now)
         (row,) = await work.rows(SELECT_LAST_BIRTHDAY)
     day: date = row["day"] or today - timedelta(days=1)
     while day < today:
         day += timedelta(days=1)
-        await _follow(house, day)
+        await _follow(context, day)
 
 
-async def _follow(house: House, day: date) -> None:
+async def _follow(context: ServiceContext, day: date) -> None:
     after = UUID(int=0)
     while True:
-        async with house.system_work("birthdays") as work:
+        async with context.system_work("birthdays") as work:
             published = await _tell(work, day, after)
             if len(published) < ROWS:
                 await work.run(INSERT_BIRTHDAY, day=day)

@@ -55,7 +55,7 @@ CLEAR_OLD_INDEXES = """
 async def reindex(job: Run) -> None:
     """Fill the column of the newest index key (`fill`), or empty the column that has no key any more (`empty`)."""
     # Wait until every process writes both columns (`fill`), or no process writes the old one any more (`empty`).
-    await asyncio.sleep(SETTLED_SECONDS * job.house.settings.key_waits)
+    await asyncio.sleep(SETTLED_SECONDS * job.context.settings.key_waits)
     if job.input["phase"] == "fill":
         await _fill(job)
     else:
@@ -74,7 +74,7 @@ async def _fill(job: Run) -> None:
 
 
 async def _residents(job: Run) -> bool:
-    ring = job.house.keyring
+    ring = job.context.keyring
     column = COLUMNS[ring.index_keys[0].slot]
     async with job.work() as work:
         rows = await work.rows(text(SELECT_RESIDENTS.format(column=column)), after=job.result["after"], limit=ROWS)
@@ -107,7 +107,7 @@ def _phone(ring: Keyring, row: RowMapping) -> bytes | None:
 
 
 async def _registrations(job: Run) -> bool:
-    ring = job.house.keyring
+    ring = job.context.keyring
     async with job.work() as work:
         rows = await work.rows(SELECT_REGISTRATIONS, after=job.result["after"], limit=ROWS)
         indexed: dict[Any, bytes] = {}
@@ -130,7 +130,7 @@ async def _next(job: Run, work: Work, rows: Sequence[RowMapping], unreadable: in
 
 
 async def _empty(job: Run) -> None:
-    used = job.house.keyring.index_keys[0].slot
+    used = job.context.keyring.index_keys[0].slot
     statement = text(CLEAR_OLD_INDEXES.format(column=COLUMNS[1 - used], other=COLUMNS[used]))
     while True:
         async with job.work() as work:

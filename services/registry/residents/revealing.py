@@ -62,7 +62,7 @@ async def reveal_for_referral(work: Work, query: ReferralReveal) -> Revealed:
 
 
 async def _count(work: Work) -> None:
-    limit, since = work.house.settings.reveals_per_hour, work.now - HOUR
+    limit, since = work.context.settings.reveals_per_hour, work.now - HOUR
     window = {"actor": work.actor.subject, "since": since}
     if limit and await work.rows(COUNT_REVEAL, now=work.now, limit=limit, **window):
         return

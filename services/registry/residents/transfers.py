@@ -17,7 +17,7 @@ from shared.core.clock import day_of
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import Work
 from shared.http.failures import is_transient
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
 
@@ -57,7 +57,7 @@ async def decide_transfer(work: Work, transfer_id: UUID, move: TransferMove) -> 
         raise TransferDecided()
     row.state = state
     await work.session.flush()
-    work.house.waker.wake(work.house.settings.service)
+    work.context.waker.wake(work.context.settings.service)
     return _shown(work, row)
 
 
@@ -69,21 +69,21 @@ def _shown(work: Work, row: TransferRow) -> Transfer:
 Act = Callable[[Work, UUID], Awaitable[None]]
 
 
-async def settle_requests(house: House) -> None:
+async def settle_requests(context: ServiceContext) -> None:
     """Settle the open registration requests, and carry out the transfers that were decided."""
-    await _each(house, SELECT_WAITING_REQUESTS, _settle_request)
-    await _each(house, SELECT_DECIDED_TRANSFERS, _settle_transfer)
+    await _each(context, SELECT_WAITING_REQUESTS, _settle_request)
+    await _each(context, SELECT_DECIDED_TRANSFERS, _settle_transfer)
 
 
-async def _each(house: House, which: TextClause, act: Act) -> None:
+async def _each(context: ServiceContext, which: TextClause, act: Act) -> None:
     """Act on each row in its own transaction. A failed one does not delay the others and is tried again next time."""
     after = 0
     while True:
-        async with house.system_work() as work:
+        async with context.system_work() as work:
             rows = await work.rows(which, after=after, limit=BATCH_ROWS)
         for row in rows:
             try:
-                async with house.system_work("settle requests") as work:
+                async with context.system_work("settle requests") as work:
                     await act(work, row["id"])
             except Exception as error:
                 if is_transient(error):
@@ -102,7 +102,7 @@ async def _settle_request(work: Work, id_: UUID) -> None:
     if request is None:
         return
     person = person_of(request)
-    prepared = writing.prepare(work.house.keyring, [person], day_of(work.now))
+    prepared = writing.prepare(work.context.keyring, [person], day_of(work.now))
     added = await writing.add(work, prepared)
     if added:
         writing.tell(work, added, "created")
@@ -122,7 +122,7 @@ async def _settle_request(work: Work, id_: UUID) -> None:
 
 async def _take_in(work: Work, row: RowMapping, person: Person) -> None:
     """Move a known person to the region, with the data of the request."""
-    change = writing.compare(work.house.keyring, row, person, day_of(work.now))
+    change = writing.compare(work.context.keyring, row, person, day_of(work.now))
     if change is not None:
         writing.tell(work, await writing.change(work, [(row, change)]), "moved")
 

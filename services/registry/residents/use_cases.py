@@ -57,13 +57,13 @@ async def register_resident(work: Work, new: NewResident) -> Registration:
         raise ResidentExists(resident_id=row.id, at="/document_number")
     request = request_of(work, person)
     await work.session.flush()
-    work.house.waker.wake(work.house.settings.service)
+    work.context.waker.wake(work.context.settings.service)
     return request.public()
 
 
 def _has(work: Work, document: str) -> ColumnElement[bool]:
     """Return the condition that a row has the document. During a rotation of the index key it checks both indexes."""
-    slots = work.house.keyring.slots("document", document)
+    slots = work.context.keyring.slots("document", document)
     columns = (ResidentRow.document_index, ResidentRow.document_index_b)
     return or_(*(column == index for column, index in zip(columns, slots, strict=True) if index is not None))
 
@@ -74,7 +74,7 @@ def request_of(work: Work, person: Person) -> RegistrationRow:
     return work.add(
         RegistrationRow(
             region=person.region,
-            document_index=work.house.keyring.index("document", person.document),
+            document_index=work.context.keyring.index("document", person.document),
             person=msgspec.json.encode(person).decode(),
             actor=work.actor.subject,
             scope_low=low,
@@ -121,7 +121,7 @@ async def find_residents(work: Work, query: Search) -> Found:
     """Find people by exact document number or phone."""
     statement = select(ResidentRow).order_by(ResidentRow.seq).limit(MOST_FOUND)
     if query.phone is not None:
-        indexes = work.house.keyring.indexes("phone", _phone(query.phone))
+        indexes = work.context.keyring.indexes("phone", _phone(query.phone))
         statement = statement.where(ResidentRow.phone_index.in_(indexes))
     else:
         key = _document(work, query.document_type, query.document_number or "")
@@ -132,7 +132,7 @@ async def find_residents(work: Work, query: Search) -> Found:
 async def recognise_resident(work: Work, query: Recognise) -> Recognised:
     """Find the active resident with both values on record. The result does not reveal which of them was wrong."""
     try:
-        ring = work.house.keyring
+        ring = work.context.keyring
         phone = ring.index("phone", _phone(query.phone))
         document = ring.index("document", _document(work, query.document_type, query.document_number))
     except Problem:
@@ -183,7 +183,7 @@ async def close_resident(work: Work, resident_id: UUID, close: Close, if_match: 
     shown = await _edited(work, row, before, "closed")
     await end_with(work, row.id)
     if close.reason in rules.LEFT and await work.run(ACCEPT_CLAIMS, id=row.id, states=rules.states_before("accept")):
-        work.house.waker.wake(work.house.settings.service)
+        work.context.waker.wake(work.context.settings.service)
     return shown
 
 
@@ -257,14 +257,14 @@ async def _sees_region(work: Work, code: str) -> bool:
 
 def _examined(work: Work, new: NewResident) -> Person:
     given = rules.Said(**(new.model_dump() | {"document_type": str(new.document_type)}))
-    person = rules.examine(given, today=day_of(work.now), demonstration=work.house.settings.demonstration_ids)
+    person = rules.examine(given, today=day_of(work.now), demonstration=work.context.settings.demonstration_ids)
     if isinstance(person, list):
         raise invalid(person)
     return person
 
 
 def _document(work: Work, kind: int, number: str) -> str:
-    demonstration = work.house.settings.demonstration_ids
+    demonstration = work.context.settings.demonstration_ids
     try:
         normalised, _ = check_document(DocumentType(kind), number, today=day_of(work.now), demonstration=demonstration)
     except IdentityFault as fault:
@@ -281,7 +281,7 @@ def _phone(phone: str) -> str:
 
 def _set_phone(work: Work, row: ResidentRow, phone: str | None) -> None:
     row.phone = phone = None if phone is None else _phone(phone)
-    row.phone_index = None if phone is None else work.house.keyring.index("phone", phone)
+    row.phone_index = None if phone is None else work.context.keyring.index("phone", phone)
 
 
 def _tag(work: Work, row: ResidentRow, tag: str, held: Held | None) -> None:

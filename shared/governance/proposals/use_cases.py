@@ -24,7 +24,7 @@ from shared.governance.proposals.rules import Move, State
 from shared.http.described import DescribedBy
 from shared.http.openapi_schemas import camel
 from shared.problems import Forbidden, NotFound, Problem, Text
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -220,7 +220,7 @@ async def propose(
     It applies to `region`, or to the whole installation if that is None. Proposer and decider must be responsible for
     all of it.
     """
-    if not covers(work.actor.range, region or work.house.settings.region):
+    if not covers(work.actor.range, region or work.context.settings.region):
         raise Forbidden()
     id_ = new_id()
     payload = content.model_dump(mode="json")
@@ -231,7 +231,7 @@ async def propose(
         kind=kind.name,
         content=json.dumps(payload),
         content_hash=rules.hash_of(payload),
-        reason=work.house.keyring.seal("proposals.reason", id_, reason),
+        reason=work.context.keyring.seal("proposals.reason", id_, reason),
         by=work.actor.subject,
         now=work.now,
         expires_at=work.now + timedelta(days=kind.days),
@@ -273,9 +273,9 @@ async def withdraw_proposal(work: Work, id: UUID, reason: str) -> Proposal:  # n
     return await _decide(work, row, "withdraw", reason)
 
 
-async def expire_proposals(house: House) -> None:
+async def expire_proposals(context: ServiceContext) -> None:
     """Store the expiry of undecided proposals. Readers do not depend on it, because they compute it from the time."""
-    async with house.system_work("expire_proposals") as work:
+    async with context.system_work("expire_proposals") as work:
         await work.run(EXPIRE_PROPOSALS, now=work.now)
 
 
@@ -302,7 +302,7 @@ async def _decide(work: Work, row: RowMapping, move: Move, why: str) -> Proposal
         state=to,
         by=work.actor.subject,
         now=work.now,
-        decision=work.house.keyring.seal("proposals.decision", row["id"], why),
+        decision=work.context.keyring.seal("proposals.decision", row["id"], why),
     )
     return _say(work, decided)
 
@@ -315,7 +315,7 @@ def _one(rows: Any) -> RowMapping:
 
 
 def _say(work: Work, row: RowMapping) -> Proposal:
-    ring, id_, decision = work.house.keyring, row["id"], row["decision_sealed"]
+    ring, id_, decision = work.context.keyring, row["id"], row["decision_sealed"]
     return Proposal(
         id=id_,
         kind=row["kind"],

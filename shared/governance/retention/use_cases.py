@@ -16,7 +16,7 @@ from shared.core.actors import Role
 from shared.database.unit_of_work import Work
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
 from shared.problems import NotFound
-from shared.runtime.context import House
+from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
 
@@ -126,20 +126,20 @@ async def change_period(work: Work, period: Period, proposal_id: UUID) -> None:
 RETENTION = Kind("retention", Period, Role.COMMAND, change_period)
 
 
-async def purge_all(house: House, purges: Iterable[Purge]) -> dict[str, int]:
+async def purge_all(context: ServiceContext, purges: Iterable[Purge]) -> dict[str, int]:
     """Remove all data past its period, in small batches. Each batch is a transaction that also counts its rows."""
-    removed = {one.kind: await _purge(house, one) for one in (*purges, *PURGES)}
+    removed = {one.kind: await _purge(context, one) for one in (*purges, *PURGES)}
     if any(removed.values()):
         logger.info("retention.purged", **removed)
     return removed
 
 
-async def _purge(house: House, one: Purge) -> int:
+async def _purge(context: ServiceContext, one: Purge) -> int:
     days = select(DAYS.c.days).where(DAYS.c.kind == one.kind).scalar_subquery()
     statement = select(one.function(BATCH).label("removed"), days.label("days"))
     total = 0
     for _ in range(MOST_BATCHES):
-        async with house.system_work("purge") as work:
+        async with context.system_work("purge") as work:
             (row,) = await work.rows(statement)
             count: int = row["removed"]
             if count:
