@@ -11,7 +11,7 @@ from shared.audit.sealer import end_of
 from shared.audit.signing import key_of, signed
 from shared.contracts.resource import Said
 from shared.crypto.tokens import Signer
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 EXAMPLE: dict[str, str | int] = {
     "format": "fangxian-audit-head-1",
@@ -43,13 +43,13 @@ class Head(Said):
 SELECT_HEAD = text("SELECT size, hash FROM audit_heads WHERE day = :day")
 
 
-async def head_now(work: Work, day: date) -> Head:
+async def head_now(uow: UnitOfWork, day: date) -> Head:
     """Build and sign the current head of a day's chain, also for a day whose entries retention has removed."""
-    size, end = await end_of(work, day)
-    if not size and (heads := await work.rows(SELECT_HEAD, day=day)):
+    size, end = await end_of(uow, day)
+    if not size and (heads := await uow.rows(SELECT_HEAD, day=day)):
         size, end = heads[0]["size"], bytes(heads[0]["hash"])
-    signer = work.context.signer
-    return Head.model_validate(signed(signer, head_of(signer.service, day, size, end, work.now, key_of(signer))))
+    signer = uow.context.signer
+    return Head.model_validate(signed(signer, head_of(signer.service, day, size, end, uow.now, key_of(signer))))
 
 
 def public_keys(signer: Signer) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from shared.contracts.times import Instant
 from shared.core.actors import Role
 from shared.core.settings import Service
 from shared.database.paging import MOST_PER_PAGE, InvalidCursor, Listed
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import language_of
 
 HEADS = "/internal/audit/heads"
@@ -41,7 +41,7 @@ def _searching(service: Service) -> Router:
 
     @router.get("", role=Role.AUDITOR, audit=Kind.SEARCH, raises=[InvalidCursor])
     async def search_audit(
-        work: Work,
+        uow: Uow,
         subject: Annotated[UUID | None, Query(description="The resident whose data was used.")] = None,
         actor: Text = None,
         operation: Annotated[
@@ -59,7 +59,7 @@ def _searching(service: Service) -> Router:
         The search itself is audited.
         """
         where = AuditFilter(subject, actor, operation, kind, since, before)
-        return await use_cases.search_audit(work, where, place_of(cursor), limit)
+        return await use_cases.search_audit(uow, where, place_of(cursor), limit)
 
     return router
 
@@ -69,14 +69,14 @@ def _looking(service: Service) -> Router:
 
     @router.get("", role=Role.RESIDENT, raises=[InvalidCursor])
     async def who_looked_here(
-        work: Work, spoken: Spoken = None, cursor: Cursor = None, limit: Limit = 50
+        uow: Uow, spoken: Spoken = None, cursor: Cursor = None, limit: Limit = 50
     ) -> Listed[LookedAt]:
         """List who looked at or used your data, or that of people you act for, in this service.
 
         Each item gives what was done, why, the role, the organisation and the time, in the reader's language. It never
         gives the name of a person. Newest first.
         """
-        return await use_cases.who_looked_here(work, place_of(cursor), limit, language_of(spoken))
+        return await use_cases.who_looked_here(uow, place_of(cursor), limit, language_of(spoken))
 
     return router
 
@@ -85,8 +85,8 @@ def _heads() -> Router:
     router = Router(prefix=HEADS, tags=["audit"])
 
     @router.get("", role=Role.SERVICE, include_in_schema=False)
-    async def read_head(work: Work, day: date) -> Head:
+    async def read_head(uow: Uow, day: date) -> Head:
         """Show the signed head of one day of this service's audit."""
-        return await head_now(work, day)
+        return await head_now(uow, day)
 
     return router

@@ -17,7 +17,7 @@ from shared.audit.canonical import ENTRY_FIELDS, beginning, chained, entry_of
 from shared.core.clock import day_of
 from shared.core.ids import named_id
 from shared.database.engine import group_of
-from shared.database.unit_of_work import Work, scalar
+from shared.database.unit_of_work import UnitOfWork, scalar
 from shared.feed.log import Cursor, horizon
 from shared.observability import telemetry
 from shared.runtime.context import ServiceContext
@@ -66,24 +66,24 @@ async def seal(context: ServiceContext) -> None:
 
 async def _seal_some(context: ServiceContext) -> int:
     service = context.settings.service
-    async with context.system_work("seal") as work:
-        (lock,) = await work.rows(
+    async with context.system_unit_of_work("seal") as uow:
+        (lock,) = await uow.rows(
             TAKE_SEALER_LOCK, role=group_of(service, "sealer"), key=named_id("lock", f"{service}:audit").int % 2**63
         )
         if not lock["pg_try_advisory_xact_lock"]:
             return 0
-        entries = await _unsealed(work)
+        entries = await _unsealed(uow)
         if entries:
-            await _chain(work, entries)
+            await _chain(uow, entries)
         return len(entries)
 
 
-async def _unsealed(work: Work) -> Sequence[RowMapping]:
-    rows = await work.rows(SELECT_CURSOR)
+async def _unsealed(uow: UnitOfWork) -> Sequence[RowMapping]:
+    rows = await uow.rows(SELECT_CURSOR)
     after = Cursor(rows[0]["epoch"], rows[0]["xid"], rows[0]["seq"]) if rows else Cursor()
     # The horizon is read first, so that a transaction that ends between the two statements is chained the next time.
-    upto = await horizon(work.session)
-    return await work.rows(
+    upto = await horizon(uow.session)
+    return await uow.rows(
         SELECT_UNSEALED,
         since=rows[0]["at"] - LONGEST_TRANSACTION if rows else BEGINNING,
         epoch=after.epoch,
@@ -95,35 +95,35 @@ async def _unsealed(work: Work) -> Sequence[RowMapping]:
     )
 
 
-async def _chain(work: Work, entries: Sequence[RowMapping]) -> None:
+async def _chain(uow: UnitOfWork, entries: Sequence[RowMapping]) -> None:
     """Add entries to the chains of their days."""
     ends: dict[date, tuple[int, bytes]] = {}
     seals: dict[str, list[Any]] = {"days": [], "positions": [], "seqs": [], "hashes": []}
     for entry in entries:
         day = day_of(entry["at"])
         if day not in ends:
-            ends[day] = await end_of(work, day)
+            ends[day] = await end_of(uow, day)
         position, before = ends[day]
         ends[day] = position + 1, chained(before, entry_of(dict(entry)))
         for name, value in zip(seals, (day, position + 1, entry["seq"], ends[day][1]), strict=True):
             seals[name].append(value)
-    await work.run(INSERT_SEALS, **seals)
-    await _move(work, dict(entries[-1]), max(entry["at"] for entry in entries))
+    await uow.run(INSERT_SEALS, **seals)
+    await _move(uow, dict(entries[-1]), max(entry["at"] for entry in entries))
 
 
-async def _move(work: Work, last: Mapping[str, Any], at: Any) -> None:
-    await work.run(MOVE_CURSOR, epoch=last["epoch"], xid=str(last["xid"]), seq=last["seq"], at=at)
+async def _move(uow: UnitOfWork, last: Mapping[str, Any], at: Any) -> None:
+    await uow.run(MOVE_CURSOR, epoch=last["epoch"], xid=str(last["xid"]), seq=last["seq"], at=at)
 
 
-async def end_of(work: Work, day: date) -> tuple[int, bytes]:
+async def end_of(uow: UnitOfWork, day: date) -> tuple[int, bytes]:
     """Return the length of a day's chain and its last hash."""
-    rows = await work.rows(SELECT_END, day=day)
+    rows = await uow.rows(SELECT_END, day=day)
     if not rows:
-        return 0, beginning(work.context.settings.service, day)
+        return 0, beginning(uow.context.settings.service, day)
     return rows[0]["position"], bytes(rows[0]["hash"])
 
 
-async def measure(work: Work) -> None:
+async def measure(uow: UnitOfWork) -> None:
     """Set the gauge for the age of the oldest entry that is not chained yet."""
-    age = await scalar(work, SELECT_UNSEALED_SECONDS.bindparams(back=LONGEST_TRANSACTION))
-    telemetry.AUDIT_UNSEALED.labels(work.context.settings.service).set(age)
+    age = await scalar(uow, SELECT_UNSEALED_SECONDS.bindparams(back=LONGEST_TRANSACTION))
+    telemetry.AUDIT_UNSEALED.labels(uow.context.settings.service).set(age)

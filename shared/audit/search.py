@@ -29,7 +29,7 @@ from shared.audit.schemas import MOST_SUBJECTS, AuditEntry, LookedAt
 from shared.core.regions import NOTHING
 from shared.database.engine import group_of
 from shared.database.paging import InvalidCursor, Listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language
 
 AUDIT = table(
@@ -103,25 +103,25 @@ class AuditFilter:
         return " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
 
 
-async def search_audit(work: Work, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
+async def search_audit(uow: UnitOfWork, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
     """Search entries within the auditor's scope, newest first. Entries without a region need the whole scope."""
-    await work.rows(SET_AUDITOR_ROLE, role=group_of(work.context.settings.service, "auditor"))
-    rows = await _latest(work, AUDIT, select(*WHOLE).where(*where.clauses()), after, limit)
-    service = work.context.settings.service
+    await uow.rows(SET_AUDITOR_ROLE, role=group_of(uow.context.settings.service, "auditor"))
+    rows = await _latest(uow, AUDIT, select(*WHOLE).where(*where.clauses()), after, limit)
+    service = uow.context.settings.service
     entries = [_entry(service, row) for row in rows[:limit]]
     shown = {subject for entry in entries for subject in entry.subjects}
     subjects = shown if where.subject is None else {where.subject}
-    work.audit(kind=Kind.SEARCH, subjects=subjects, reason=where.in_words())
+    uow.audit(kind=Kind.SEARCH, subjects=subjects, reason=where.in_words())
     return Listed(items=entries, next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None)
 
 
-async def who_looked_here(work: Work, after: Place | None, limit: int, language: Language) -> Listed[LookedAt]:
+async def who_looked_here(uow: UnitOfWork, after: Place | None, limit: int, language: Language) -> Listed[LookedAt]:
     """List what was done with the data of the caller and of people the caller acts for, newest first."""
-    service = work.context.settings.service
+    service = uow.context.settings.service
     names = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose", "told")
     # MATERIALIZED first selects the caller's entries with the subjects index. Sorting first would read the whole audit.
     mine = select(*(AUDIT.c[name] for name in names), OWN).select_from(AUDIT).cte("mine").prefix_with("MATERIALIZED")
-    rows = await _latest(work, mine, select(mine), after, limit)
+    rows = await _latest(uow, mine, select(mine), after, limit)
     return Listed(
         items=[_looked(service, row, language) for row in rows[:limit]],
         next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None,
@@ -129,12 +129,12 @@ async def who_looked_here(work: Work, after: Place | None, limit: int, language:
 
 
 async def _latest(
-    work: Work, source: FromClause, query: Select[Any], after: Place | None, limit: int
+    uow: UnitOfWork, source: FromClause, query: Select[Any], after: Place | None, limit: int
 ) -> list[Mapping[str, Any]]:
     """Read the newest entries, one more than the limit, to know whether there is a next page."""
     if after is not None:
         query = query.where(tuple_(source.c.at, source.c.seq) < (after.at, after.seq))
-    rows = await work.rows(query.order_by(source.c.at.desc(), source.c.seq.desc()).limit(limit + 1))
+    rows = await uow.rows(query.order_by(source.c.at.desc(), source.c.seq.desc()).limit(limit + 1))
     return [dict(row) for row in rows]
 
 

@@ -39,7 +39,7 @@ class Trail:
         """Record the success of the operation, and the kind of its entry if it declares one."""
         self.kind, self.always, self.target = kind or self.kind, kind is not None, target
 
-    def saw(self, ids: Iterable[UUID]) -> None:
+    def record_access(self, ids: Iterable[UUID]) -> None:
         """Record whose data is read or changed."""
         self._seen.update(ids)
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 
 from shared.crypto.encryption import Keyring, key_after, next_month
 from shared.crypto.master_keys import MasterKeyError, Masters, Wrapped
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 logger = structlog.get_logger()
 
@@ -48,10 +48,10 @@ def missing(rows: Sequence[RowMapping], months: Sequence[int]) -> dict[int, int]
     return ids
 
 
-async def make(work: Work, made: Sequence[tuple[int, int, Wrapped]]) -> None:
+async def make(uow: UnitOfWork, made: Sequence[tuple[int, int, Wrapped]]) -> None:
     """Store new data keys (id, month, wrapped), unless another process was first."""
     for key_id, month, wrapped in made:
-        await work.run(INSERT_KEY, id=key_id, month=month, master=wrapped.master, wrapped=wrapped.key)
+        await uow.run(INSERT_KEY, id=key_id, month=month, master=wrapped.master, wrapped=wrapped.key)
 
 
 async def take(ring: Keyring, masters: Masters, rows: Sequence[RowMapping], this_month: int) -> None:

@@ -18,7 +18,7 @@ from shared.crypto import encryption
 from shared.crypto.encryption import CannotOpenError, Keyring
 from shared.crypto.key_files import SPREAD_SECONDS
 from shared.database.rows import declare_tables
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.jobs.queue import Run
 from shared.runtime.context import KEYS_LOOK_SECONDS
 
@@ -84,16 +84,16 @@ async def reseal(job: Run) -> None:
 async def _chunk(job: Run, place: Place) -> bool:
     """Re-encrypt the next rows of a table. Return whether there may be more."""
     after = job.result["after"]
-    async with job.work() as work:
-        rows = await work.rows(text(_page(place, bool(after))), **_named(place, after), limit=place.rows)
+    async with job.unit_of_work() as uow:
+        rows = await uow.rows(text(_page(place, bool(after))), **_named(place, after), limit=place.rows)
         changed, unreadable = 0, 0
         for column, where in place.columns:
             values = [_anew(job.context.keyring, place, where, row, column) for row in rows]
             unreadable += sum(value == b"" for value in values)
-            changed += await _write(work, place, column, rows, values)
+            changed += await _write(uow, place, column, rows, values)
         if rows:
             job.result["after"] = [str(rows[-1][name]) for name, _ in place.key]
-        await job.progress(work, len(rows), sealed=changed, unreadable=unreadable)
+        await job.progress(uow, len(rows), sealed=changed, unreadable=unreadable)
     return len(rows) == place.rows
 
 
@@ -109,12 +109,14 @@ def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str)
         return b""
 
 
-async def _write(work: Work, place: Place, column: str, rows: Sequence[RowMapping], values: list[bytes | None]) -> int:
+async def _write(
+    uow: UnitOfWork, place: Place, column: str, rows: Sequence[RowMapping], values: list[bytes | None]
+) -> int:
     changes = [(row, sealed) for row, sealed in zip(rows, values, strict=True) if sealed]
     if not changes:
         return 0
     keys = {f"k{at}": [row[name] for row, _ in changes] for at, (name, _) in enumerate(place.key)}
-    return await work.run(text(_update(place, column)), **keys, sealed=[sealed for _, sealed in changes])
+    return await uow.run(text(_update(place, column)), **keys, sealed=[sealed for _, sealed in changes])
 
 
 def _page(place: Place, following: bool) -> str:

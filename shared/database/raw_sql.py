@@ -1,7 +1,8 @@
 """Run SQL texts directly on the driver, in the connection and transaction of SQLAlchemy's session.
 
 SQLAlchemy's processing of a statement costs ten times as much as the driver, and as much again for each row. A SQL text
-does not need it. `Work.rows` and `Work.run` therefore send texts directly. ORM statements go through SQLAlchemy.
+does not need it. `UnitOfWork.rows` and `UnitOfWork.run` therefore send texts directly. ORM statements go through
+SQLAlchemy.
 """
 
 from collections.abc import Mapping, Sequence

@@ -68,8 +68,8 @@ SET_ROLE_AND_SCOPE = text("""
 """)
 
 
-class Work:
-    """One transaction on behalf of one actor. Use it as `async with context.work(actor) as work:`."""
+class UnitOfWork:
+    """One transaction on behalf of one actor. Use it as `async with context.unit_of_work(actor) as uow:`."""
 
     def __init__(self, context: "ServiceContext", actor: Actor, operation: str, now: datetime | None = None) -> None:
         self.context = context
@@ -133,14 +133,14 @@ class Work:
             self.trail.restore(trail)
             raise
 
-    async def become(self, actor: Actor) -> None:
+    async def act_as(self, actor: Actor) -> None:
         """Continue on behalf of another actor, after an anonymous caller has proved its identity."""
         self.actor = self.trail.actor = actor
         if self.session.in_transaction():
             await self.session.execute(SET_ROLE_AND_SCOPE, self._scope_of(actor))
 
     @asynccontextmanager
-    async def everywhere(self) -> AsyncIterator[None]:
+    async def unscoped(self) -> AsyncIterator[None]:
         """Run the statements inside as the service, beyond the caller's scope: for the consequences of a permitted act.
 
         The caller's row-level policy decides which tube, person or box the caller may address. The statements that
@@ -210,15 +210,15 @@ class Work:
         for resource in resources:
             self._entries.append(log.Entry(resource.type, *log.Written.of(resource), change, urgent))
 
-    def publish_written(
+    def publish_serialized(
         self, kind: type[Resource], resource: log.Written, *, change: str, urgent: bool = False
     ) -> None:
         """Publish a resource on the feed that a statement has already serialized."""
         self._entries.append(log.Entry(kind.type, *resource, change, urgent))
 
-    def saw(self, ids: Iterable[UUID]) -> None:
+    def record_access(self, ids: Iterable[UUID]) -> None:
         """Record whose personal data this transaction reads or changes. One audit entry lists all of them."""
-        self.trail.saw(ids)
+        self.trail.record_access(ids)
 
     def audit(
         self,
@@ -275,7 +275,7 @@ class Work:
         if not covers(self.actor.range, region):
             raise RegionOutside(at="/region")
 
-    def expect(self, row: Row, if_match: str | None, *, required: bool = False) -> None:
+    def require_version(self, row: Row, if_match: str | None, *, required: bool = False) -> None:
         """Refuse a change if `If-Match` does not name the current version of the row.
 
         If `required`, the header must be present; `*` accepts any version. Raises `VersionMismatch`,
@@ -292,6 +292,6 @@ def _ordering(value: Any) -> Any:
     return value.int if isinstance(value, UUID) else str(value)
 
 
-async def scalar(work: Work, statement: Any) -> Any:
+async def scalar(uow: UnitOfWork, statement: Any) -> Any:
     """Run a statement and return its single value."""
-    return (await work.session.execute(statement)).scalar_one()
+    return (await uow.session.execute(statement)).scalar_one()

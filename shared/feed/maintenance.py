@@ -25,14 +25,14 @@ SELECT_OLDEST_TRANSACTION = text("SELECT cluster.oldest_transaction_seconds()")
 
 async def keep_partitions(context: ServiceContext) -> None:
     """Create the partitions of the next days and months. Drop feed partitions that are past their retention."""
-    async with context.system_work("keep_partitions") as work:
-        await work.rows(KEEP_PARTITIONS, retention_days=context.settings.feed_retention_days)
+    async with context.system_unit_of_work("keep_partitions") as uow:
+        await uow.rows(KEEP_PARTITIONS, retention_days=context.settings.feed_retention_days)
 
 
 async def forget_old_keys(context: ServiceContext) -> None:
     """Remove idempotency keys after 24 hours."""
-    async with context.system_work("forget_old_keys") as work:
-        await work.run(idempotency.DELETE_OLD_KEYS, before=work.now - timedelta(hours=24))
+    async with context.system_unit_of_work("forget_old_keys") as uow:
+        await uow.run(idempotency.DELETE_OLD_KEYS, before=uow.now - timedelta(hours=24))
 
 
 async def measure(context: ServiceContext, reactions: Sequence[Reaction]) -> None:
@@ -53,8 +53,8 @@ async def _measure_lag(reader: Reader) -> None:
 
 async def _measure_own(context: ServiceContext) -> None:
     service = context.settings.service
-    async with context.system_work("metrics") as work:
-        telemetry.FEED_PARKED.labels(service).set((await work.session.execute(COUNT_PARKED)).scalar_one())
-        telemetry.JOBS_OPEN.labels(service).set((await work.session.execute(COUNT_OPEN_JOBS)).scalar_one())
-        await sealer.measure(work)
-        telemetry.FEED_STALLED.labels(service).set((await work.session.execute(SELECT_OLDEST_TRANSACTION)).scalar_one())
+    async with context.system_unit_of_work("metrics") as uow:
+        telemetry.FEED_PARKED.labels(service).set((await uow.session.execute(COUNT_PARKED)).scalar_one())
+        telemetry.JOBS_OPEN.labels(service).set((await uow.session.execute(COUNT_OPEN_JOBS)).scalar_one())
+        await sealer.measure(uow)
+        telemetry.FEED_STALLED.labels(service).set((await uow.session.execute(SELECT_OLDEST_TRANSACTION)).scalar_one())

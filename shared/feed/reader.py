@@ -25,7 +25,7 @@ from shared.core.actors import system
 from shared.core.settings import Service
 from shared.database.bulk import literal
 from shared.database.locks import alone
-from shared.database.unit_of_work import Work, scalar
+from shared.database.unit_of_work import UnitOfWork, scalar
 from shared.feed import log
 from shared.feed.routes import MORE, NEXT, WAITS
 from shared.http.failures import is_transient
@@ -44,12 +44,12 @@ IDLE_REST_SECONDS = 15
 """The shortest time between two moves of an idle cursor, even if its lane is woken more often. It is much shorter than
 the interval between two reads, so that each read moves the cursor even if it comes a little early."""
 
-Reaction = Callable[[Work, Sequence[Any]], Awaitable[None]]
+Reaction = Callable[[UnitOfWork, Sequence[Any]], Awaitable[None]]
 ReactionT = TypeVar("ReactionT", bound=Callable[..., Awaitable[None]])
 
 
 def reacts_to(
-    resource: type[R], *, forget: Callable[[Work, Sequence[UUID]], Awaitable[None]]
+    resource: type[R], *, forget: Callable[[UnitOfWork, Sequence[UUID]], Awaitable[None]]
 ) -> Callable[[ReactionT], ReactionT]:
     """Declare that a function maintains a service's copy of another service's resource.
 
@@ -218,11 +218,11 @@ class Reader:
             return await self._take_within(lane, batch)
 
     async def _take_within(self, lane: str, batch: Batch) -> bool:
-        async with self.context.system_work(f"feed {self.owner}") as work:
+        async with self.context.system_unit_of_work(f"feed {self.owner}") as uow:
             move = {"owner": self.owner, "lane": lane, "after": batch.after, "cursor": batch.following}
-            if not await work.run(MOVE_CURSOR, move, now=work.now):
+            if not await uow.run(MOVE_CURSOR, move, now=uow.now):
                 return False
-            await self._apply(work, newest(batch.events), RECORD_NEWER_VERSIONS)
+            await self._apply(uow, newest(batch.events), RECORD_NEWER_VERSIONS)
         self._cursors[lane] = batch.following
         return True
 
@@ -249,46 +249,46 @@ class Reader:
         return self._cursors.get(lane, str(log.Cursor()))
 
     async def _find_cursors(self) -> None:
-        async with self.context.system_work() as work:
-            self._cursors = {row["lane"]: row["cursor"] for row in await work.rows(SELECT_CURSORS, owner=self.owner)}
+        async with self.context.system_unit_of_work() as uow:
+            self._cursors = {row["lane"]: row["cursor"] for row in await uow.rows(SELECT_CURSORS, owner=self.owner)}
 
-    async def _apply(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
+    async def _apply(self, uow: UnitOfWork, events: Sequence[Incoming], hold: Any) -> None:
         """Apply a batch. On failure apply its halves separately, until the failing entry is found and parked."""
         if not events:
             return
         try:
-            async with work.savepoint():
-                await self._react(work, events, hold)
+            async with uow.savepoint():
+                await self._react(uow, events, hold)
         except Exception as error:
             if is_transient(error):
                 raise
             if len(events) == 1:
-                await self._park(work, events[0], error)
+                await self._park(uow, events[0], error)
                 return
             middle = len(events) // 2
-            await self._apply(work, events[:middle], hold)
-            await self._apply(work, events[middle:], hold)
+            await self._apply(uow, events[:middle], hold)
+            await self._apply(uow, events[middle:], hold)
 
-    async def _react(self, work: Work, events: Sequence[Incoming], hold: Any) -> None:
+    async def _react(self, uow: UnitOfWork, events: Sequence[Incoming], hold: Any) -> None:
         keys = {
             "types": literal([event.type for event in events]),
             "subjects": literal([event.subject for event in events]),
             "versions": literal([event.version for event in events]),
         }
-        stale = {(row["type"], row["subject"]) for row in await work.rows(hold, **keys)}
+        stale = {(row["type"], row["subject"]) for row in await uow.rows(hold, **keys)}
         fresh = [event for event in events if (event.type, event.subject) not in stale] if stale else events
         for type_name in self.types:
             states = [bytes(event.data) for event in fresh if event.type == type_name]
             if states:
                 resources = read_all(RESOURCES[type_name], states)
                 for reaction in self._by_type[type_name]:
-                    await reaction(work, resources)
+                    await reaction(uow, resources)
 
-    async def _park(self, work: Work, event: Incoming, error: Exception) -> None:
+    async def _park(self, uow: UnitOfWork, event: Incoming, error: Exception) -> None:
         # Only the type of the error, because its text may contain personal data.
         reason = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
         logger.error("feed.parked", owner=self.owner, type=event.type, subject=event.subject, error=reason)
-        await work.run(
+        await uow.run(
             PARK_ENTRY,
             type=event.type,
             subject=event.subject,
@@ -304,12 +304,12 @@ class Reader:
             SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
             WHERE type = ANY(CAST(:types AS text[])) ORDER BY type, subject LIMIT 1000 FOR UPDATE
         """)
-        async with self.context.system_work(f"feed {self.owner} retry") as work:
+        async with self.context.system_unit_of_work(f"feed {self.owner} retry") as uow:
             events = [
                 Incoming(row["type"], row["subject"], row["version"], row["region"], msgspec.Raw(row["data"].encode()))
-                for row in await work.rows(statement, types=self.types)
+                for row in await uow.rows(statement, types=self.types)
             ]
-            await self._apply(work, events, RECORD_NEWER_VERSIONS)
+            await self._apply(uow, events, RECORD_NEWER_VERSIONS)
         return len(events)
 
     async def rebuild(self) -> int:
@@ -320,8 +320,8 @@ class Reader:
         longer has are removed.
         """
         start = (await self._ask("/internal/horizon", {})).raise_for_status().json()["cursor"]
-        async with self.context.system_work() as work:
-            since = await scalar(work, text("SELECT clock_timestamp()"))
+        async with self.context.system_unit_of_work() as uow:
+            since = await scalar(uow, text("SELECT clock_timestamp()"))
         total = 0
         for type_name in self.types:
             after: str | None = None
@@ -329,30 +329,30 @@ class Reader:
                 page = await self._snapshot_page(type_name, after)
                 if not page:
                     break
-                async with self.context.system_work(f"feed {self.owner} rebuild") as work:
-                    await self._apply(work, page, RECORD_SAME_OR_NEWER_VERSIONS)
+                async with self.context.system_unit_of_work(f"feed {self.owner} rebuild") as uow:
+                    await self._apply(uow, page, RECORD_SAME_OR_NEWER_VERSIONS)
                 total += len(page)
                 after = page[-1].subject
             await self._forget_gone(type_name, since)
-        async with self.context.system_work(f"feed {self.owner} rebuild") as work:
-            held = {row["lane"]: row["cursor"] for row in await work.rows(LOCK_CURSORS, owner=self.owner)}
+        async with self.context.system_unit_of_work(f"feed {self.owner} rebuild") as uow:
+            held = {row["lane"]: row["cursor"] for row in await uow.rows(LOCK_CURSORS, owner=self.owner)}
             for lane in log.LANES:
                 after = held.get(lane, str(log.Cursor()))
                 moved = max(log.Cursor.parse(after), log.Cursor.parse(start))
-                await work.run(MOVE_CURSOR, owner=self.owner, lane=lane, after=after, cursor=str(moved), now=work.now)
+                await uow.run(MOVE_CURSOR, owner=self.owner, lane=lane, after=after, cursor=str(moved), now=uow.now)
         logger.info("feed.rebuilt", owner=self.owner, subjects=total)
         return total
 
     async def _forget_gone(self, type_name: str, since: datetime) -> None:
         """Remove the rows of subjects that neither the snapshot nor the live feed has contained since this time."""
         while True:
-            async with self.context.system_work(f"feed {self.owner} forget") as work:
+            async with self.context.system_unit_of_work(f"feed {self.owner} forget") as uow:
                 gone = [
                     row["subject"]
-                    for row in await work.rows(DELETE_GONE_SUBJECTS, type=type_name, since=since, limit=BATCH)
+                    for row in await uow.rows(DELETE_GONE_SUBJECTS, type=type_name, since=since, limit=BATCH)
                 ]
                 for reaction in self._by_type[type_name]:
-                    await cast("Any", reaction).__forget__(work, gone)
+                    await cast("Any", reaction).__forget__(uow, gone)
             if len(gone) < BATCH:
                 return
 

@@ -11,12 +11,12 @@ from sqlalchemy.engine import RowMapping
 from shared.contracts.resource import Resource, owner_of
 from shared.core.actors import Role
 from shared.database.paging import InvalidCursor
-from shared.database.unit_of_work import Work as AnyWork
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import Problem, Text
 
-Snapshot = Callable[[AnyWork, UUID | None, int], Awaitable[Sequence[Resource | log.Written]]]
+Snapshot = Callable[[UnitOfWork, UUID | None, int], Awaitable[Sequence[Resource | log.Written]]]
 """Returns the current state of the subjects after an id, in id order, up to a limit."""
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
@@ -41,7 +41,7 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
 
     @router.get("/feed", role=Role.SERVICE, raises=[FeedGap], include_in_schema=False, response_class=Response)
     async def read_feed(
-        work: Work,
+        uow: Uow,
         types: Annotated[list[str], Query(max_length=50)],
         after: str = "0.0.0",
         lane: Annotated[str, Query(pattern="^(urgent|normal)$")] = "normal",
@@ -49,10 +49,10 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
     ) -> Response:
         """Return a CloudEvents batch of the changes after a cursor, and the next cursor."""
         cursor = _cursor(after)
-        floor = await log.floor(work.session)
+        floor = await log.floor(uow.session)
         if floor is not None and cursor < floor:
             raise FeedGap()
-        page = await log.read(work.session, cursor, lane, types, limit)
+        page = await log.read(uow.session, cursor, lane, types, limit)
         return Response(
             msgspec.json.encode([cloud_event(row) for row in page.rows]),
             media_type=MEDIA_TYPE,
@@ -61,26 +61,26 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
 
     @router.get("/unread", role=Role.SERVICE, include_in_schema=False)
     async def read_unread(
-        work: Work, types: Annotated[list[str], Query(max_length=50)], urgent: str, normal: str
+        uow: Uow, types: Annotated[list[str], Query(max_length=50)], urgent: str, normal: str
     ) -> dict[str, float]:
         """Return the age in seconds of the oldest entry after the cursor of each lane; 0 if there is none."""
         cursors = {"urgent": _cursor(urgent), "normal": _cursor(normal)}
-        return {lane: await log.unread_seconds(work.session, after, lane, types) for lane, after in cursors.items()}
+        return {lane: await log.unread_seconds(uow.session, after, lane, types) for lane, after in cursors.items()}
 
     @router.get("/horizon", role=Role.SERVICE, include_in_schema=False)
-    async def read_horizon(work: Work) -> dict[str, str]:
+    async def read_horizon(uow: Uow) -> dict[str, str]:
         """Return the position up to which the log is complete, where reading continues after a rebuild."""
-        return {"cursor": str(await log.horizon(work.session))}
+        return {"cursor": str(await log.horizon(uow.session))}
 
     @router.get("/snapshot", role=Role.SERVICE, include_in_schema=False, response_class=Response)
     async def read_snapshot(
-        work: Work,
+        uow: Uow,
         kind: Annotated[str, Query(alias="type")],
         after: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=2_000)] = 500,
     ) -> Response:
         """Return one page of the current states of all subjects of a type."""
-        resources = await by_type[kind](work, after, limit)
+        resources = await by_type[kind](uow, after, limit)
         states = (one if isinstance(one, log.Written) else log.Written.of(one) for one in resources)
         return Response(f"[{','.join(state.data for state in states)}]", media_type="application/json")
 

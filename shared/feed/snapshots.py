@@ -7,17 +7,17 @@ from uuid import UUID
 from sqlalchemy import select
 
 from shared.contracts.resource import Resource
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.routes import Snapshot
 
 
 def rows_of(kind: Any) -> Snapshot:
     """Build the snapshot function of a resource whose state is one row with a public representation."""
 
-    async def snapshot(work: Work, after: UUID | None, limit: int) -> Sequence[Resource]:
+    async def snapshot(uow: UnitOfWork, after: UUID | None, limit: int) -> Sequence[Resource]:
         statement = select(kind).order_by(kind.id).limit(limit)
         if after is not None:
             statement = statement.where(kind.id > after)
-        return [row.public() for row in await work.session.scalars(statement)]
+        return [row.public() for row in await uow.session.scalars(statement)]
 
     return snapshot

@@ -14,7 +14,7 @@ from fastapi import Response
 from sqlalchemy import text
 
 from shared.core.ids import named_id
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import KeyReused, Problem, Text
 
 KEPT_HEADERS = ("content-type", "location", "etag")
@@ -61,25 +61,25 @@ class Claim:
     answer: Response | None = None
 
 
-async def claim(work: Work, operation: str, key: str, path: str, body: bytes) -> Claim:
+async def claim(uow: UnitOfWork, operation: str, key: str, path: str, body: bytes) -> Claim:
     """Claim a key for this request, or return the earlier answer. Raises `KeyReused`."""
-    id_ = named_id("idempotency", f"{work.actor.subject}\n{operation}\n{key}")
+    id_ = named_id("idempotency", f"{uow.actor.subject}\n{operation}\n{key}")
     fingerprint = hashlib.sha256(path.encode() + b"\n" + body).digest()
-    claimed = await work.rows(CLAIM_KEY, id=id_, fingerprint=fingerprint, now=work.now)
+    claimed = await uow.rows(CLAIM_KEY, id=id_, fingerprint=fingerprint, now=uow.now)
     if claimed:
         return Claim(id_)
-    row = (await work.rows(SELECT_ANSWER, id=id_))[0]
+    row = (await uow.rows(SELECT_ANSWER, id=id_))[0]
     if bytes(row["fingerprint"]) != fingerprint:
         raise KeyReused()
-    decrypted = work.context.keyring.open("idempotency.answer", id_, bytes(row["answer"]))
+    decrypted = uow.context.keyring.open("idempotency.answer", id_, bytes(row["answer"]))
     kept = msgspec.json.decode(decrypted, type=Kept)
     headers = kept.headers | {"idempotency-replayed": "true"}
     return Claim(id_, Response(kept.body.encode(), kept.status, headers))
 
 
-async def keep(work: Work, claim: Claim, response: Response) -> None:
+async def keep(uow: UnitOfWork, claim: Claim, response: Response) -> None:
     """Store the answer under a claimed key."""
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     kept = Kept(response.status_code, headers, bytes(response.body).decode())
-    sealed = work.context.keyring.seal("idempotency.answer", claim.id, msgspec.json.encode(kept).decode())
-    await work.run(STORE_ANSWER, id=claim.id, answer=sealed)
+    sealed = uow.context.keyring.seal("idempotency.answer", claim.id, msgspec.json.encode(kept).decode())
+    await uow.run(STORE_ANSWER, id=claim.id, answer=sealed)

@@ -115,17 +115,17 @@ class Route(APIRoute):
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
             before = contract.before(context, request) if contract.before else nullcontext()
-            async with before, context.work(actor, operation) as work:
-                request.state.work = work
-                claim = await idempotency.claim(work, operation, key, _target(request), body) if key else None
+            async with before, context.unit_of_work(actor, operation) as uow:
+                request.state.uow = uow
+                claim = await idempotency.claim(uow, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
                     return claim.answer  # the first request wrote the audit entry
                 response = await handle(request)
                 if contract.location and response.status_code in (201, 202):
                     response.headers["location"] = contract.location.format(**_fields(response))
-                work.trail.ends(contract.audit, response.headers.get("location", request.url.path))
+                uow.trail.ends(contract.audit, response.headers.get("location", request.url.path))
                 if claim:
-                    await idempotency.keep(work, claim, response)
+                    await idempotency.keep(uow, claim, response)
             return response
 
         async def checked(request: Request) -> Response:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from shared.audit.kinds import Kind
 from shared.core.actors import Actor, Role
 from shared.database import paging
-from shared.database import unit_of_work as works
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.sunset.rules import stays_open
 from shared.http import idempotency
 from shared.http.bodies import strictly
@@ -248,9 +248,9 @@ async def _idempotency_key_if_any(key: Annotated[str | None, _KEY] = None) -> No
     """Declare the optional key of operations that create nothing."""
 
 
-async def _work(request: Request) -> works.Work:
-    work: works.Work = request.state.work
-    return work
+async def _unit_of_work(request: Request) -> UnitOfWork:
+    uow: UnitOfWork = request.state.uow
+    return uow
 
 
 async def _actor(request: Request) -> Actor:
@@ -280,7 +280,7 @@ async def _page(
     return paging.Page(after=paging.place_of(cursor), limit=limit)
 
 
-Work: TypeAlias = Annotated[works.Work, Depends(_work)]
+Uow: TypeAlias = Annotated[UnitOfWork, Depends(_unit_of_work)]
 """This request's transaction."""
 
 Caller: TypeAlias = Annotated[Actor, Depends(_actor)]
@@ -316,4 +316,4 @@ IfMatch: TypeAlias = Annotated[str | None, Depends(_if_match)]
 """The version that a change is based on, if the caller sends one."""
 
 IfMatchRequired: TypeAlias = Annotated[str | None, Depends(_if_match_required)]
-"""The version that a change must be based on: `work.expect(row, if_match, required=True)`."""
+"""The version that a change must be based on: `uow.require_version(row, if_match, required=True)`."""

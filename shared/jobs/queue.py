@@ -20,7 +20,7 @@ from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import Range
 from shared.database.locks import alone
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.http.failures import account_of, is_transient, problem_of
 from shared.observability import tracing
 from shared.problems import InternalError, NotFound, Problem, Text
@@ -122,7 +122,7 @@ DELETE_LOST_UPLOADS = text("""
 
 
 async def add(
-    work: Work,
+    uow: UnitOfWork,
     kind: str,
     region: str,
     values: Mapping[str, Any],
@@ -133,8 +133,8 @@ async def add(
 
     `values` must not contain personal data. Personal data belongs in a `file` that `keeping_file` stored.
     """
-    caller = replace(work.actor, range=scope) if scope else work.actor
-    rows = await work.rows(
+    caller = replace(uow.actor, range=scope) if scope else uow.actor
+    rows = await uow.rows(
         INSERT_JOB,
         id=file or new_id(),
         region=region,
@@ -142,7 +142,7 @@ async def add(
         actor=behalf_of(caller),
         input=json.dumps(dict(values)),
     )
-    work.context.waker.wake(work.context.settings.service, lanes=[JOBS])
+    uow.context.waker.wake(uow.context.settings.service, lanes=[JOBS])
     return Job(**rows[0])
 
 
@@ -174,32 +174,32 @@ async def _keep(context: ServiceContext, id_: UUID, chunks: AsyncIterable[bytes]
     part = 0
     async for chunk in chunks:
         sealed = context.keyring.seal_bytes(f"uploads.{part}", id_, chunk)
-        async with context.system_work() as work:
-            await work.run(INSERT_PART, job_id=id_, part=part, sealed=sealed)
+        async with context.system_unit_of_work() as uow:
+            await uow.run(INSERT_PART, job_id=id_, part=part, sealed=sealed)
         part += 1
 
 
 async def _drop_unclaimed(context: ServiceContext, id_: UUID) -> None:
     try:
-        async with context.system_work() as work:
-            await work.run(DELETE_UNCLAIMED_UPLOAD, id=id_)
+        async with context.system_unit_of_work() as uow:
+            await uow.run(DELETE_UNCLAIMED_UPLOAD, id=id_)
     except Exception as failure:
         if not is_transient(failure):  # after a transient failure the worker removes it later
             raise
 
 
-async def get(work: Work, id: UUID, *kinds: str) -> Job:  # noqa: A002
+async def get(uow: UnitOfWork, id: UUID, *kinds: str) -> Job:  # noqa: A002
     """Return a job of one of these kinds within the caller's scope. Raises `NotFound`."""
-    rows = await work.rows(SELECT_JOB, id=id, kinds=list(kinds))
+    rows = await uow.rows(SELECT_JOB, id=id, kinds=list(kinds))
     if not rows:
         raise NotFound()
     return Job(**rows[0])
 
 
-async def cancel(work: Work, id: UUID, *kinds: str) -> Job:  # noqa: A002
+async def cancel(uow: UnitOfWork, id: UUID, *kinds: str) -> Job:  # noqa: A002
     """Stop a job after its current chunk. Raises `NotFound` or `JobEnded`."""
-    await get(work, id, *kinds)
-    rows = await work.rows(CANCEL_JOB, id=id)
+    await get(uow, id, *kinds)
+    rows = await uow.rows(CANCEL_JOB, id=id)
     if not rows:
         raise JobEnded()
     return Job(**rows[0])
@@ -219,33 +219,33 @@ class Run:
     total: int | None = None
     result: dict[str, Any] = field(default_factory=dict)
 
-    def work(self) -> Work:
+    def unit_of_work(self) -> UnitOfWork:
         """Start a transaction as the service, within the scope of the person who requested the job.
 
         The audit entry names that person's role and organisation, because the job is their act.
         """
         actor = Actor(self.actor.subject, Role.SERVICE, self.actor.range, purpose=self.actor.purpose)
-        work = self.context.work(actor, f"job {self.kind}")
-        work.trail.actor = self.actor
-        work.trail.target = str(self.id)
-        return work
+        uow = self.context.unit_of_work(actor, f"job {self.kind}")
+        uow.trail.actor = self.actor
+        uow.trail.target = str(self.id)
+        return uow
 
-    async def progress(self, work: Work, items: int, **counts: int) -> None:
+    async def progress(self, uow: UnitOfWork, items: int, **counts: int) -> None:
         """Save the progress of this chunk in its own transaction. Raises `Cancelled` if the job was cancelled."""
         self.done += items
         for name, count in counts.items():
             self.result[name] = self.result.get(name, 0) + count
-        await self._save(work)
+        await self._save(uow)
 
     async def know_total(self, total: int) -> None:
         """Save the total number of items."""
         self.total = total
-        async with self.work() as work:
-            await self._save(work)
+        async with self.unit_of_work() as uow:
+            await self._save(uow)
 
-    async def _save(self, work: Work) -> None:
+    async def _save(self, uow: UnitOfWork) -> None:
         result = json.dumps(self.result)
-        updated = await work.run(SAVE_PROGRESS, id=self.id, done=self.done, total=self.total, result=result)
+        updated = await uow.run(SAVE_PROGRESS, id=self.id, done=self.done, total=self.total, result=result)
         if not updated:
             raise Cancelled
 
@@ -253,8 +253,8 @@ class Run:
         """Yield the job's file, part by part."""
         part = 0
         while True:
-            async with self.work() as work:
-                rows = await work.rows(SELECT_PART, job_id=self.id, part=part)
+            async with self.unit_of_work() as uow:
+                rows = await uow.rows(SELECT_PART, job_id=self.id, part=part)
             if not rows:
                 return
             yield self.context.keyring.open_bytes(f"uploads.{part}", self.id, bytes(rows[0]["sealed"]))
@@ -280,10 +280,10 @@ JobFunction = Callable[[Run], Awaitable[None]]
 
 async def run_open_jobs(context: ServiceContext, functions: Mapping[str, JobFunction]) -> None:
     """Run every queued or abandoned job, one at a time, unless another worker holds its lock."""
-    async with context.system_work() as work:
-        await work.run(DELETE_UPLOADS_OF_ENDED_JOBS)
-        await work.run(DELETE_LOST_UPLOADS)
-        ids = [row["id"] for row in await work.rows(SELECT_OPEN_JOBS, kinds=list(functions))]
+    async with context.system_unit_of_work() as uow:
+        await uow.run(DELETE_UPLOADS_OF_ENDED_JOBS)
+        await uow.run(DELETE_LOST_UPLOADS)
+        ids = [row["id"] for row in await uow.rows(SELECT_OPEN_JOBS, kinds=list(functions))]
     for id_ in ids:
         async with alone(context, f"job:{id_}") as got:
             if got:
@@ -291,8 +291,8 @@ async def run_open_jobs(context: ServiceContext, functions: Mapping[str, JobFunc
 
 
 async def _run(context: ServiceContext, id_: UUID, functions: Mapping[str, JobFunction]) -> None:
-    async with context.system_work() as work:
-        rows = await work.rows(BEGIN_JOB, id=id_)
+    async with context.system_unit_of_work() as uow:
+        rows = await uow.rows(BEGIN_JOB, id=id_)
     if not rows:
         return
     row = rows[0]
@@ -311,9 +311,9 @@ async def _run(context: ServiceContext, id_: UUID, functions: Mapping[str, JobFu
         if isinstance(problem, InternalError):
             logger.error("job.failed", kind=row["kind"], job=str(id_), **account_of(failure))
         state, error = "failed", problem.code
-    async with context.system_work() as work:
-        await work.run(END_JOB, id=id_, state=state, error=error)
-        await work.run(DELETE_UPLOAD, id=id_)
+    async with context.system_unit_of_work() as uow:
+        await uow.run(END_JOB, id=id_, state=state, error=error)
+        await uow.run(DELETE_UPLOAD, id=id_)
 
 
 @contextmanager

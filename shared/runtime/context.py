@@ -26,7 +26,7 @@ from shared.crypto.tokens import Signer
 from shared.database.engine import engine_of
 from shared.database.idle_connections import IdleConnections
 from shared.database.rows import declare_tables
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.http.client import Peers
 from shared.jobs.notifications import Waker, lane_of
 from shared.problems import Unavailable
@@ -94,15 +94,15 @@ class ServiceContext:
             waker=Waker(settings.redis_url.get_secret_value(), subscribers_of(settings)),
         )
 
-    def work(self, actor: Actor, operation: str = "", now: datetime | None = None) -> Work:
+    def unit_of_work(self, actor: Actor, operation: str = "", now: datetime | None = None) -> UnitOfWork:
         """Start a transaction on behalf of an actor. Raises `Unavailable` until this process is open."""
         if not self.is_open:
             raise Unavailable()
-        return Work(self, actor, operation, now)
+        return UnitOfWork(self, actor, operation, now)
 
-    def system_work(self, operation: str = "") -> Work:
+    def system_unit_of_work(self, operation: str = "") -> UnitOfWork:
         """Start a transaction on behalf of the service itself."""
-        return self.work(system(self.settings.service), operation)
+        return self.unit_of_work(system(self.settings.service), operation)
 
     def wake_subscribers(self, lanes: Iterable[str]) -> None:
         """Notify the subscribers that these lanes have new entries. Does not wait and does not raise."""
@@ -125,19 +125,19 @@ class ServiceContext:
             for month, key_id in data_keys.missing(rows, data_keys.months_needed(this)).items()
         ]
         if made:
-            async with Work(self, system(service), "keys") as work:
-                await data_keys.make(work, made)
+            async with UnitOfWork(self, system(service), "keys") as uow:
+                await data_keys.make(uow, made)
             rows = await self._data_keys()
         await data_keys.take(self.keyring, self.masters, rows, this)
         self.is_open = True
 
     async def _data_keys(self) -> Sequence[RowMapping]:
-        async with Work(self, system(self.settings.service), "keys") as work:
-            restored = (await work.session.execute(SELECT_IS_RESTORED)).scalar_one()
+        async with UnitOfWork(self, system(self.settings.service), "keys") as uow:
+            restored = (await uow.session.execute(SELECT_IS_RESTORED)).scalar_one()
             if restored:
                 raise Unavailable()
-            self.is_over = (await work.rows(SELECT_IS_OVER))[0]["is_over"]
-            return await work.rows(data_keys.SELECT_KEYS)
+            self.is_over = (await uow.rows(SELECT_IS_OVER))[0]["is_over"]
+            return await uow.rows(data_keys.SELECT_KEYS)
 
     async def _keep_open(self) -> None:
         while True:

@@ -15,7 +15,7 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, Any]) -> Non
     """Give each act a key of its own: the example's would make the second act a repetition of the first.
 
     A key of the wrong form is sent as it is, and so is a case without its token: a change would put the token back.
-    What repetitions do is tested in tests/shared/test_work.py.
+    What repetitions do is tested in tests/shared/test_unit_of_work.py.
     """
     for name, value in (case.path_parameters or {}).items():
         if name.endswith("_id") and value in (None, "null"):  # from another answer's `"resident_id": null`

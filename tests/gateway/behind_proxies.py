@@ -129,10 +129,10 @@ class Site:
 async def opened(district: District, **wishes: Any) -> UUID:
     """A service point, opened without going through its API."""
     asked = NewServicePoint(name="窗口", region="350582005001", **wishes)
-    async with district.contexts["gateway"].system_work() as work:
+    async with district.contexts["gateway"].system_unit_of_work() as uow:
         row = PointRow(region=asked.region)
         row.ask(asked)
-        work.add(row)
+        uow.add(row)
     return row.id
 
 

@@ -149,8 +149,8 @@ def region(id_: UUID | None = None, version: int = 1, code: str = "3505820050010
 
 
 async def publish(district: District, *resources: Resource, urgent: bool = False, owner: str = "registry") -> None:
-    async with district.contexts[owner].system_work() as work:
-        work.publish_all(resources, change="tested", urgent=urgent)
+    async with district.contexts[owner].system_unit_of_work() as uow:
+        uow.publish_all(resources, change="tested", urgent=urgent)
     await district.until_served()
 
 

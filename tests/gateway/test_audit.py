@@ -28,8 +28,8 @@ ME = "/gateway/v1/who-looked-at-me"
 async def look(district: District, service: Service, *subjects: UUID, kind: Kind = Kind.LOOK, **actor: Any) -> None:
     """Somebody of staff looks at people."""
     who = Actor("staff:7", Role.GRID_WORKER, range_of(XINTANG), purpose="door visit", request_id="req-12345")
-    async with district.contexts[service].work(replace(who, **actor), f"GET /{service}/v1/people") as work:
-        work.audit(kind=kind, subjects=subjects, reason="nobody's business")
+    async with district.contexts[service].unit_of_work(replace(who, **actor), f"GET /{service}/v1/people") as uow:
+        uow.audit(kind=kind, subjects=subjects, reason="nobody's business")
 
 
 async def seal(district: District) -> None:
@@ -157,8 +157,8 @@ async def test_every_operation_is_told_in_words_of_both_languages(district: Dist
     ]
     for operation in told:
         who = Actor("staff:7", Role.SAMPLER, range_of(XINTANG), party="采样一队")
-        async with district.contexts[service].work(who, operation) as work:
-            work.saw([own])
+        async with district.contexts[service].unit_of_work(who, operation) as uow:
+            uow.record_access([own])
     client = district.caller(service, Role.RESIDENT, residents=(own,))
     path, seen = f"/{service}/v1/who-looked-at-me", dict[str, list[str]]()
     for language, letters in (("zh-CN", "[一-鿿]"), ("en", "[a-z]{3}")):

@@ -49,8 +49,8 @@ def tube(people: list[UUID], outcome: Any = None, *, at: datetime = NOW, version
 
 async def tell(district: District, *resources: Resource, settle: bool = True) -> None:
     for one in resources:
-        async with district.contexts[one.type.split(".")[0]].system_work() as work:
-            work.publish_all([one], change="test")
+        async with district.contexts[one.type.split(".")[0]].system_unit_of_work() as uow:
+            uow.publish_all([one], change="test")
     if settle:
         await district.drain("gateway")
 

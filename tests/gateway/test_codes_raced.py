@@ -75,11 +75,11 @@ def people_in(one: Tube) -> list[UUID]:
     return [sample.resident_id for sample in one.samples]
 
 
-async def until_through(work: Callable[[], Awaitable[int]], met: list[str]) -> None:
+async def until_through(step: Callable[[], Awaitable[int]], met: list[str]) -> None:
     """As a worker does: what may succeed a little later is tried again."""
     while True:
         try:
-            if await work() == 0:
+            if await step() == 0:
                 return
         except Exception as error:
             if not is_transient(error):
@@ -96,8 +96,8 @@ async def test_codes_raced_by_both_lanes_and_a_rebuild_are_what_the_facts_say(di
     left = [list(life) for life in lives]
     while left:
         life = drawn.choice(left)
-        async with district.contexts["testing"].system_work() as work:
-            work.publish_all([life.pop(0)], change="test", urgent=drawn.random() < 0.5)
+        async with district.contexts["testing"].system_unit_of_work() as uow:
+            uow.publish_all([life.pop(0)], change="test", urgent=drawn.random() < 0.5)
         left = [life for life in left if life]
     await district.until_served()
 
@@ -121,8 +121,8 @@ async def again(rebuilding: Awaitable[int]) -> int:
 
 async def check(district: District, people: list[UUID]) -> None:
     context = district.contexts["gateway"]
-    async with context.work(system("gateway"), "check") as work:
-        facts, policy, now = await facts_of(work, people), await policy_now(work), work.now
+    async with context.unit_of_work(system("gateway"), "check") as uow:
+        facts, policy, now = await facts_of(uow, people), await policy_now(uow), uow.now
     codes = await district.sql("SELECT resident_id, colour, until, last_negative FROM gateway.codes")
     negatives = await district.sql(
         "SELECT resident_id, max(sampled_at) AS latest FROM gateway.facts WHERE kind = 'negative' AND sampled_at > $1"
@@ -153,8 +153,8 @@ async def test_negatives_are_kept_in_the_order_in_which_codes_are_locked(distric
     ids = in_order(people)
 
     async def renewing() -> None:
-        async with district.contexts["gateway"].system_work() as work:
-            await work.run(RENEW_LAST_NEGATIVES, ids=literal(ids), sampled=literal([work.now for _ in ids]))
+        async with district.contexts["gateway"].system_unit_of_work() as uow:
+            await uow.run(RENEW_LAST_NEGATIVES, ids=literal(ids), sampled=literal([uow.now for _ in ids]))
 
     owner = await asyncpg.connect(district.database.owner_url)
     try:

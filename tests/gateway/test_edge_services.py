@@ -310,17 +310,17 @@ async def test_the_gateway_asks_its_own_points_and_keys(district: District, upst
     context = district.contexts["gateway"]
     url = f"http://127.0.0.1:{upstream[1]}/"
     asked = NewServicePoint(name="一号窗口", region="350582005001", slug="hall", upstream_url=url)
-    async with context.system_work() as work:
+    async with context.system_unit_of_work() as uow:
         row = PointRow(region=asked.region)
         row.ask(asked)
-        work.add(row)
+        uow.add(row)
     resident = district.caller("gateway", Role.RESIDENT, residents=(RESIDENT,))
     assert (await resident.get("/services/hall/x")).json()["code"] == "receipt_missing"
     key = Keys.from_files(context.settings.keys).current
     assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=key))).status_code == 303
     assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=KEY))).status_code == 403
-    async with context.system_work() as work:
-        (await work.lock(PointRow, row.id)).closed_at = work.now
+    async with context.system_unit_of_work() as uow:
+        (await uow.lock(PointRow, row.id)).closed_at = uow.now
     assert (await resident.get("/services/hall/x", headers=receipt(point=row.id, key=key))).status_code == 404
     published = (await resident.get("/.well-known/jwks.json")).json()["keys"]
     assert key.id.hex() in {one["kid"] for one in published}

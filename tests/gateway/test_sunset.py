@@ -70,10 +70,10 @@ async def test_the_door_keeps_no_visit_any_more(district: District) -> None:
 async def test_no_protected_service_asks_for_a_code_any_more(district: District) -> None:
     context = district.contexts["gateway"]
     asked = NewServicePoint(name="窗口", region="350582005001", slug="after", upstream_url="http://127.0.0.1:9/")
-    async with context.system_work() as work:
+    async with context.system_unit_of_work() as uow:
         row = PointRow(region=asked.region)
         row.ask(asked)
-        work.add(row)
+        uow.add(row)
     path = "/gateway/v1/forward-auth/after"
     async with district.caller("gateway", Role.RESIDENT, residents=(new_id(),)) as somebody:
         assert (await somebody.get(path)).json()["code"] == "receipt_missing"

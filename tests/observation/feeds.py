@@ -101,8 +101,8 @@ def message(
 async def publish(district: District, *resources: Resource) -> None:
     """Put resources on their owners' feeds, each in a transaction of its own."""
     for resource in resources:
-        async with district.contexts[owner_of(resource.type)].system_work() as work:
-            work.publish_all([resource], change="test")
+        async with district.contexts[owner_of(resource.type)].system_unit_of_work() as uow:
+            uow.publish_all([resource], change="test")
     for owner in {owner_of(resource.type) for resource in resources}:
         await _readable(district, owner)
 

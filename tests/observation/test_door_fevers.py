@@ -67,9 +67,9 @@ async def test_what_travels_names_nobody_and_a_rebuild_says_the_same(
         (person, 39.0, True) for person in people
     ]
     assert all(json.loads(row["data"]).keys() == DoorFever.model_fields.keys() for row in rows)
-    async with district.contexts["gateway"].system_work() as work:
-        first = await snapshot_of_fevers(work, None, 2)
-        rest = await snapshot_of_fevers(work, first[-1].id, 2)  # type: ignore[union-attr]
+    async with district.contexts["gateway"].system_unit_of_work() as uow:
+        first = await snapshot_of_fevers(uow, None, 2)
+        rest = await snapshot_of_fevers(uow, first[-1].id, 2)  # type: ignore[union-attr]
     assert [*first, *rest] == told
 
 

@@ -128,8 +128,8 @@ async def test_what_cannot_be_handled_is_parked_and_leaves_no_trace(district: Di
     at_the_end_of_time = datetime(9999, 12, 31, tzinfo=UTC)
     impossible = tube(new_id(), [far_case], "positive", sampled_at=at_the_end_of_time - timedelta(hours=2))
     possible = [tube(new_id(), [case], "positive"), tube(new_id(), [new_id()], "positive")]
-    async with district.contexts["testing"].system_work() as work:
-        work.publish_all([possible[0], impossible, possible[1]], change="test")
+    async with district.contexts["testing"].system_unit_of_work() as uow:
+        uow.publish_all([possible[0], impossible, possible[1]], change="test")
     await publish(district)
     await district.drain("observation")
     assert [(row["type"], row["error"]) for row in await parked(district)] == [("testing.tube.v1", "OverflowError")]

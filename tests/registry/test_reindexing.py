@@ -50,8 +50,8 @@ async def run(district: District, phase: str) -> dict:
         json.dumps({"phase": phase}),
     )
     await run_open_jobs(context, {reindexing.KIND: reindex})
-    async with context.system_work() as work:
-        return (await queue.get(work, id_, reindexing.KIND)).model_dump()
+    async with context.system_unit_of_work() as uow:
+        return (await queue.get(uow, id_, reindexing.KIND)).model_dump()
 
 
 async def found(client, **asked: str) -> list[str]:
@@ -121,8 +121,8 @@ async def test_of_two_who_register_one_document_at_once_one_does(
 
     async def write(mine: Keyring, places: range) -> int:
         people = [_person(place) for place in places]
-        async with context.system_work() as work:
-            added = await writing.add(work, writing.prepare(mine, people, today))
+        async with context.system_unit_of_work() as uow:
+            added = await writing.add(uow, writing.prepare(mine, people, today))
             await asyncio.sleep(0.01)
             return len(added)
 

@@ -416,8 +416,8 @@ async def test_nothing_of_a_person_is_kept_in_clear(district: District, command,
 
 async def test_the_snapshot_says_what_the_feed_said(district: District, command) -> None:
     id_ = await register(district, command, born=YOUNG)
-    async with district.contexts["registry"].system_work() as work:
-        (resident,) = await API.snapshots[Resident](work, None, 10)
+    async with district.contexts["registry"].system_unit_of_work() as uow:
+        (resident,) = await API.snapshots[Resident](uow, None, 10)
     (entry,) = await published(district)
     assert str(resident.id) == id_
     assert resident == Resident.model_validate_json(entry["data"])

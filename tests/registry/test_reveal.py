@@ -73,14 +73,14 @@ async def test_the_person_reads_the_purpose_the_reason_and_the_organisation_in_w
 async def test_only_of_reveals_is_the_reason_told_also_by_the_database(district: District, officer) -> None:
     id_ = await register(district, officer)
     context = district.contexts["registry"]
-    async with context.work(Actor("staff:9", Role.COMMAND, range_of(""))) as work:
-        work.audit(kind=Kind.RESTRICTION, subjects=[UUID(id_)], reason="not for the person")
+    async with context.unit_of_work(Actor("staff:9", Role.COMMAND, range_of(""))) as uow:
+        uow.audit(kind=Kind.RESTRICTION, subjects=[UUID(id_)], reason="not for the person")
     me = Actor("resident:1", Role.RESIDENT, residents=(UUID(id_),))
-    async with context.work(me) as work:
-        assert {row["told"] for row in await work.rows(text("SELECT told FROM audit"))} == {""}
-    async with context.work(me) as work:
+    async with context.unit_of_work(me) as uow:
+        assert {row["told"] for row in await uow.rows(text("SELECT told FROM audit"))} == {""}
+    async with context.unit_of_work(me) as uow:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await work.rows(text("SELECT reason FROM audit"))
+            await uow.rows(text("SELECT reason FROM audit"))
 
 
 async def test_no_answer_is_kept_even_with_a_key(district: District, officer) -> None:

@@ -21,8 +21,8 @@ async def entries(district: District, service: Service = "registry") -> list[Any
 
 
 async def act(context: ServiceContext, *subjects: UUID) -> None:
-    async with context.work(STAFF, "GET /registry/v1/residents") as work:
-        work.saw(subjects)
+    async with context.unit_of_work(STAFF, "GET /registry/v1/residents") as uow:
+        uow.record_access(subjects)
 
 
 async def seal(district: District, context: ServiceContext) -> None:

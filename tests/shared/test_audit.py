@@ -83,11 +83,11 @@ async def test_what_is_refused_leaves_none(district: District) -> None:
 async def test_acts_of_kinds_of_their_own(district: District, context: ServiceContext) -> None:
     one, other, third = sorted(new_id() for _ in range(3))
     nobody = Actor("nobody", Role(0))
-    async with context.work(nobody, "POST /sessions") as work:
-        work.audit(kind=Kind.SIGN_IN, subjects=[one], reason="password", actor=STAFF)
-        work.audit(kind=Kind.SIGN_IN, subjects=[other], reason="password", actor=STAFF)
-        work.audit(kind=Kind.GRANT)
-        work.saw([one, third])
+    async with context.unit_of_work(nobody, "POST /sessions") as uow:
+        uow.audit(kind=Kind.SIGN_IN, subjects=[one], reason="password", actor=STAFF)
+        uow.audit(kind=Kind.SIGN_IN, subjects=[other], reason="password", actor=STAFF)
+        uow.audit(kind=Kind.GRANT)
+        uow.record_access([one, third])
     found = {entry["kind"]: (entry["actor"], entry["reason"], entry["subjects"]) for entry in await entries(district)}
     assert found == {
         "look": ("nobody", "", [third]),
@@ -98,12 +98,12 @@ async def test_acts_of_kinds_of_their_own(district: District, context: ServiceCo
 
 async def test_what_is_undone_within_an_act_leaves_none(district: District, context: ServiceContext) -> None:
     kept, undone = new_id(), new_id()
-    async with context.work(STAFF, "x") as work:
-        work.audit(kind=Kind.REVEAL, subjects=[kept])
+    async with context.unit_of_work(STAFF, "x") as uow:
+        uow.audit(kind=Kind.REVEAL, subjects=[kept])
         with contextlib.suppress(NotFound):
-            async with work.savepoint():
-                work.audit(kind=Kind.REVEAL, subjects=[undone])
-                work.saw([undone])
+            async with uow.savepoint():
+                uow.audit(kind=Kind.REVEAL, subjects=[undone])
+                uow.record_access([undone])
                 raise NotFound()
     (entry,) = await entries(district)
     assert (entry["kind"], entry["subjects"]) == ("reveal", [kept])
@@ -112,11 +112,11 @@ async def test_what_is_undone_within_an_act_leaves_none(district: District, cont
 async def test_whoever_shows_later_who_they_are_acts_under_that_name(
     district: District, context: ServiceContext
 ) -> None:
-    async with context.work(Actor("nobody", Role(0)), "x") as work:
-        assert await work.rows(text("SELECT 1 FROM regions LIMIT 1")) == []
-        await work.become(STAFF)
-        assert len(await work.rows(text("SELECT 1 FROM regions LIMIT 1"))) == 1
-        work.saw([new_id()])
+    async with context.unit_of_work(Actor("nobody", Role(0)), "x") as uow:
+        assert await uow.rows(text("SELECT 1 FROM regions LIMIT 1")) == []
+        await uow.act_as(STAFF)
+        assert len(await uow.rows(text("SELECT 1 FROM regions LIMIT 1"))) == 1
+        uow.record_access([new_id()])
     (entry,) = await entries(district)
     assert entry["actor"] == "staff:7"
 

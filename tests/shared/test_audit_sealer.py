@@ -49,9 +49,9 @@ async def test_more_than_one_batch(
 
 
 async def test_a_late_commit_is_waited_for_and_not_skipped(district: District, context: ServiceContext) -> None:
-    async with context.work(STAFF, "late") as slow:
+    async with context.unit_of_work(STAFF, "late") as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
-        slow.saw([new_id()])
+        slow.record_access([new_id()])
         await act(context, new_id())
         await sealer.seal(context)
         assert await chain(district) == []
@@ -148,9 +148,9 @@ async def test_a_head_is_signed_over_all_that_is_sealed(district: District, cont
         await act(context, new_id())
     await seal(district, context)
     today = clock.day_of(datetime.now(UTC))
-    async with context.system_work() as work:
-        head = (await head_now(work, today)).model_dump()
-        empty = (await head_now(work, date(2021, 1, 21))).model_dump()
+    async with context.system_unit_of_work() as uow:
+        head = (await head_now(uow, today)).model_dump()
+        empty = (await head_now(uow, date(2021, 1, 21))).model_dump()
     keys = verify_audit.keys_of({"keys": public_keys(context.signer)})
     assert (head["size"], head["service"], head["day"]) == (3, "registry", today.isoformat())
     assert (empty["size"], empty["hash"]) == (0, beginning("registry", date(2021, 1, 21)).hex())

@@ -16,7 +16,7 @@ from shared.contracts.registry import Resident
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from shared.database.locks import alone
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log, maintenance
 from shared.feed import reader as reading
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, reacts_to
@@ -35,14 +35,14 @@ KEEP = text("""
 """)
 
 
-async def forget(work: Work, subjects: Sequence[UUID]) -> None:
-    await work.run(text("DELETE FROM probe WHERE subject = ANY(CAST(:subjects AS uuid[]))"), subjects=list(subjects))
+async def forget(uow: UnitOfWork, subjects: Sequence[UUID]) -> None:
+    await uow.run(text("DELETE FROM probe WHERE subject = ANY(CAST(:subjects AS uuid[]))"), subjects=list(subjects))
 
 
 @reacts_to(Resident, forget=forget)
-async def keep(work: Work, residents: Sequence[Resident]) -> None:
+async def keep(uow: UnitOfWork, residents: Sequence[Resident]) -> None:
     """What a subscriber would do: hold the newest state of each subject."""
-    await work.run(
+    await uow.run(
         KEEP,
         subjects=[resident.id for resident in residents],
         versions=[resident.version for resident in residents],
@@ -68,8 +68,8 @@ def resident(id_: UUID | None = None, version: int = 1, region: str = "350582005
 
 
 async def publish(owner: ServiceContext, *residents: Resident, urgent: bool = False) -> None:
-    async with owner.system_work() as work:
-        work.publish_all(residents, change="test", urgent=urgent)
+    async with owner.system_unit_of_work() as uow:
+        uow.publish_all(residents, change="test", urgent=urgent)
 
 
 async def drain(district: District, reader: Reader) -> int:
@@ -106,7 +106,7 @@ async def test_any_order_and_any_repetition_have_the_same_outcome(
 
 async def test_a_late_commit_is_waited_for(district: District, owner: ServiceContext, reader: Reader) -> None:
     early, late = resident(), resident()
-    async with owner.system_work() as slow:
+    async with owner.system_unit_of_work() as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
         slow.publish_all([late], change="test")
         await publish(owner, early)
@@ -123,7 +123,7 @@ async def test_what_is_held_up_is_read_without_another_wake_up(
     worker = Worker(reactions=[keep])
     (lane,) = [loop for loop in loops_of(reader.context, worker) if loop.name == lane_of("registry", "normal")]
     one = resident()
-    async with owner.system_work("slow") as slow:
+    async with owner.system_unit_of_work("slow") as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))
         await publish(owner, one)
         woken = asyncio.create_task(lane.run())
@@ -159,7 +159,7 @@ async def test_an_older_version_that_sorts_later_does_not_win(
 ) -> None:
     """The causal trap: whoever took its transaction id first may have changed the row last."""
     one = new_id()
-    async with owner.system_work() as first:
+    async with owner.system_unit_of_work() as first:
         await first.run(text("SELECT pg_current_xact_id()"))
         await publish(owner, resident(one, 1))
         first.publish_all([resident(one, 2)], change="test")
@@ -173,8 +173,8 @@ async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
     bad = resident(region="bad")
 
     @reacts_to(Resident, forget=forget)
-    async def fussy(work: Work, residents: Sequence[Resident]) -> None:
-        await keep(work, residents)
+    async def fussy(uow: UnitOfWork, residents: Sequence[Resident]) -> None:
+        await keep(uow, residents)
         if any(one.region == "bad" for one in residents):
             raise ValueError("cannot handle this one")
 
@@ -195,10 +195,10 @@ async def test_a_newer_version_frees_what_is_parked(district: District, owner: S
     one = new_id()
 
     @reacts_to(Resident, forget=forget)
-    async def fussy(work: Work, residents: Sequence[Resident]) -> None:
+    async def fussy(uow: UnitOfWork, residents: Sequence[Resident]) -> None:
         if any(found.version == 1 for found in residents):
             raise ValueError
-        await keep(work, residents)
+        await keep(uow, residents)
 
     fussy_reader = Reader(district.contexts["testing"], "registry", [fussy])
     await publish(owner, resident(one, 1))
@@ -215,12 +215,12 @@ async def test_what_is_transient_is_tried_again_and_never_parked(
     tries = 0
 
     @reacts_to(Resident, forget=forget)
-    async def unlucky(work: Work, residents: Sequence[Resident]) -> None:
+    async def unlucky(uow: UnitOfWork, residents: Sequence[Resident]) -> None:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise asyncpg.DeadlockDetectedError("unlucky")
-        await keep(work, residents)
+        await keep(uow, residents)
 
     unlucky_reader = Reader(district.contexts["testing"], "registry", [unlucky])
     one = resident()
@@ -256,7 +256,7 @@ async def test_the_urgent_do_not_wait_behind_the_many(
     order: list[UUID] = []
 
     @reacts_to(Resident, forget=forget)
-    async def watch(work: Work, residents: Sequence[Resident]) -> None:
+    async def watch(uow: UnitOfWork, residents: Sequence[Resident]) -> None:
         order.extend(one.id for one in residents)
 
     many, alarm = [resident() for _ in range(3_000)], resident()
@@ -302,8 +302,8 @@ async def test_retention_drops_days_and_remembers_where(district: District, owne
     )
     await maintenance.keep_partitions(owner)
     assert await district.sql("SELECT to_regclass('registry.feed_20200101') AS found") == [(None,)]
-    async with owner.system_work() as work:
-        floor = await log.floor(work.session)
+    async with owner.system_unit_of_work() as uow:
+        floor = await log.floor(uow.session)
     assert floor is not None
     assert floor.epoch == 1
 

@@ -27,13 +27,13 @@ async def items(count: int = 10) -> AsyncIterator[int]:
 
 
 async def queued(context: ServiceContext) -> Job:
-    async with context.work(COMMAND) as work:
-        return await queue.add(work, "probe", "350582005", {})
+    async with context.unit_of_work(COMMAND) as uow:
+        return await queue.add(uow, "probe", "350582005", {})
 
 
 async def state_of(context: ServiceContext, job: Job) -> Job:
-    async with context.work(COMMAND) as work:
-        return await queue.get(work, job.id, "probe")
+    async with context.unit_of_work(COMMAND) as uow:
+        return await queue.get(uow, job.id, "probe")
 
 
 async def test_a_job_goes_on_after_the_last_chunk_that_committed(context: ServiceContext) -> None:
@@ -44,8 +44,8 @@ async def test_a_job_goes_on_after_the_last_chunk_that_committed(context: Servic
         async for chunk in run.chunks(items(), size=3):
             if broken and chunk[0] == 6:
                 raise Unavailable
-            async with run.work() as work:
-                await run.progress(work, len(chunk), kept=len(chunk))
+            async with run.unit_of_work() as uow:
+                await run.progress(uow, len(chunk), kept=len(chunk))
             seen.extend(chunk)
 
     job = await queued(context)
@@ -63,19 +63,19 @@ async def test_a_job_goes_on_after_the_last_chunk_that_committed(context: Servic
 async def test_a_cancelled_job_stops_after_its_chunk(context: ServiceContext) -> None:
     async def count(run: Run) -> None:
         async for chunk in run.chunks(items(), size=2):
-            async with run.work() as work:
-                await run.progress(work, len(chunk))
+            async with run.unit_of_work() as uow:
+                await run.progress(uow, len(chunk))
             if chunk[0] == 2:
-                async with context.work(COMMAND) as work:
-                    await queue.cancel(work, job.id, "probe")
+                async with context.unit_of_work(COMMAND) as uow:
+                    await queue.cancel(uow, job.id, "probe")
 
     job = await queued(context)
     await run_open_jobs(context, {"probe": count})
     ended = await state_of(context, job)
     assert (ended.state, ended.done) == ("cancelled", 4)
     with pytest.raises(queue.JobEnded):
-        async with context.work(COMMAND) as work:
-            await queue.cancel(work, job.id, "probe")
+        async with context.unit_of_work(COMMAND) as uow:
+            await queue.cancel(uow, job.id, "probe")
 
 
 async def test_a_job_that_fails_says_why_without_telling_anything_personal(context: ServiceContext) -> None:
@@ -118,8 +118,8 @@ async def test_the_file_of_a_job_is_sealed_and_gone_at_its_end(district: Distric
         yield content[:7]
         yield content[7:]
 
-    async with queue.keeping_file(context, parts()) as file, context.work(COMMAND) as work:
-        await queue.add(work, "probe", "350582005", {}, file=file)
+    async with queue.keeping_file(context, parts()) as file, context.unit_of_work(COMMAND) as uow:
+        await queue.add(uow, "probe", "350582005", {}, file=file)
     stored = await district.sql("SELECT sealed FROM registry.uploads")
     assert all("张三".encode() not in row["sealed"] for row in stored)
     await run_open_jobs(context, {"probe": read_file})
@@ -153,8 +153,8 @@ async def test_the_file_of_a_job_that_waits_stays_however_long(district: Distric
     async def parts() -> AsyncIterator[bytes]:
         yield b"a part"
 
-    async with queue.keeping_file(context, parts()) as file, context.work(COMMAND) as work:
-        await queue.add(work, "probe", "350582005", {}, file=file)
+    async with queue.keeping_file(context, parts()) as file, context.unit_of_work(COMMAND) as uow:
+        await queue.add(uow, "probe", "350582005", {}, file=file)
     await district.sql("UPDATE registry.uploads SET kept_at = now() - interval '3 days'")
     await run_open_jobs(context, {})
     assert [row["job_id"] for row in await district.sql("SELECT job_id FROM registry.uploads")] == [file]
@@ -166,5 +166,5 @@ async def test_a_job_is_seen_within_its_region_only(district: District, context:
     job = await queued(context)
     elsewhere = Actor("staff:2", Role.COMMAND, range_of("350582004"))
     with pytest.raises(NotFound):
-        async with context.work(elsewhere) as work:
-            await queue.get(work, job.id, "probe")
+        async with context.unit_of_work(elsewhere) as uow:
+            await queue.get(uow, job.id, "probe")

@@ -186,8 +186,8 @@ async def test_what_expired_is_written_down(district: District) -> None:
 async def test_nothing_at_run_time_changes_or_removes_what_was_proposed(district: District, statement: str) -> None:
     await proposed(district)
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
-        async with district.contexts["observation"].system_work("test") as work:
-            await work.run(text(statement))
+        async with district.contexts["observation"].system_unit_of_work("test") as uow:
+            await uow.run(text(statement))
 
 
 async def test_of_ten_who_approve_at_once_one_has_the_effect(district: District) -> None:

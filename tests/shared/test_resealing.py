@@ -49,8 +49,8 @@ async def begin(district: District) -> UUID:
 
 
 async def ended(district: District, id_: UUID) -> dict[str, Any]:
-    async with district.contexts["registry"].system_work() as work:
-        return (await queue.get(work, id_, KIND)).model_dump()
+    async with district.contexts["registry"].system_unit_of_work() as uow:
+        return (await queue.get(uow, id_, KIND)).model_dump()
 
 
 async def used(district: District) -> dict[str, set[int]]:

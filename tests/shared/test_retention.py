@@ -112,13 +112,13 @@ async def test_every_kind_of_data_can_be_purged(district: District, service: Ser
 
 async def test_nothing_at_run_time_removes_what_is_too_young(district: District) -> None:
     await visit(district, 1, new_id())
-    async with district.contexts["gateway"].system_work("test") as work:
-        (row,) = await work.rows(text("SELECT purge_visits(100) AS removed"))
+    async with district.contexts["gateway"].system_unit_of_work("test") as uow:
+        (row,) = await uow.rows(text("SELECT purge_visits(100) AS removed"))
     assert row["removed"] == 0
     for statement in ("UPDATE retention_periods SET days = 1", "DELETE FROM code_changes"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
-            async with district.contexts["gateway"].system_work("test") as work:
-                await work.run(text(statement))
+            async with district.contexts["gateway"].system_unit_of_work("test") as uow:
+                await uow.run(text(statement))
 
 
 # Whole partitions -----------------------------------------------------------------------------------------------------
@@ -161,13 +161,13 @@ async def months(district: District) -> int:
 async def test_an_audit_month_past_its_period_goes_with_its_seals_and_leaves_its_heads(district: District) -> None:
     context = district.contexts["registry"]
     await old_month(district, new_id(), new_id())
-    async with context.system_work("test") as work:
-        before = await head_now(work, JANUARY)
+    async with context.system_unit_of_work("test") as uow:
+        before = await head_now(uow, JANUARY)
     assert (before.size, await months(district)) == (2, 2)
     assert (await district.purge("registry"))["audit"] == 2
     assert await months(district) == 0
-    async with context.system_work("test") as work:
-        after = await head_now(work, JANUARY)
+    async with context.system_unit_of_work("test") as uow:
+        after = await head_now(uow, JANUARY)
     assert (after.size, after.hash) == (before.size, before.hash)
     (entry,) = await district.sql("SELECT kind, reason FROM registry.audit")
     assert tuple(entry) == ("purge", "audit: 2 older than 1095 days")

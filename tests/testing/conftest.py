@@ -40,8 +40,8 @@ async def residents(district: District, count: int, region: str = GRID) -> list[
 async def say_residents(district: District, people: Sequence[Resident]) -> None:
     """Let the registry say something of people, and testing hear it."""
     for start in range(0, len(people), 1_000):
-        async with district.contexts["registry"].system_work("test") as work:
-            work.publish_all(people[start : start + 1_000], change="test")
+        async with district.contexts["registry"].system_unit_of_work("test") as uow:
+            uow.publish_all(people[start : start + 1_000], change="test")
     await hear(district, people)
 
 

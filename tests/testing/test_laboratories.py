@@ -8,8 +8,8 @@ from tests.testing.conftest import LAB, MakeRound, hear, residents
 
 
 async def tell(district: District, party: Party) -> None:
-    async with district.contexts["gateway"].system_work("test") as work:
-        work.publish_all([party], change="test")
+    async with district.contexts["gateway"].system_unit_of_work("test") as uow:
+        uow.publish_all([party], change="test")
     await hear(district, [party])
 
 

@@ -191,8 +191,8 @@ async def test_after_its_window_an_open_round_takes_nothing_new(district: Distri
 
 async def say_orders(district: District, *orders: Order) -> None:
     """Let observation say something of orders, and testing hear it."""
-    async with district.contexts["observation"].system_work("test") as work:
-        work.publish_all(orders, change="test")
+    async with district.contexts["observation"].system_unit_of_work("test") as uow:
+        uow.publish_all(orders, change="test")
     await hear(district, orders)
 
 

@@ -73,15 +73,15 @@ async def test_a_parameter_that_nobody_knows_stops_the_walk(running: District, s
 async def look(request: Request) -> Any:
     """A look that nothing guards."""
     context: ServiceContext = request.app.state.context
-    async with context.system_work("planted") as work:
+    async with context.system_unit_of_work("planted") as uow:
         table = "codes" if context.settings.service == "gateway" else "residents"
-        return [str(row) for row in await work.rows(text(f"SELECT * FROM {table}"))]
+        return [str(row) for row in await uow.rows(text(f"SELECT * FROM {table}"))]
 
 
 async def change(request: Request) -> Any:
     """An act that nothing guards."""
-    async with request.app.state.context.system_work("planted") as work:
-        return await work.run(text("UPDATE residents SET version = version + 1"))
+    async with request.app.state.context.system_unit_of_work("planted") as uow:
+        return await uow.run(text("UPDATE residents SET version = version + 1"))
 
 
 @contextmanager

@@ -101,9 +101,9 @@ async def _publish(testing: ServiceContext, city: City, count: int) -> None:
     people = [person for line in city.people.values() for person in line]
     now = datetime.now(UTC)
     for start in range(0, count, PER_COMMIT):
-        async with testing.system_work("bench") as work:
+        async with testing.system_unit_of_work("bench") as uow:
             places = range(start, min(count, start + PER_COMMIT))
-            work.publish_all((_tube(people, place, now) for place in places), change="bench")
+            uow.publish_all((_tube(people, place, now) for place in places), change="bench")
 
 
 def _tube(people: Sequence[UUID], place: int, now: datetime) -> Tube:
@@ -185,8 +185,8 @@ async def _one_change(
 ) -> float:
     row = await database.fetchrow(NEXT_VERSION, person)
     assert row is not None
-    async with registry.system_work("bench") as work:
-        work.publish_all([Resident(**row)], change="bench")
+    async with registry.system_unit_of_work("bench") as uow:
+        uow.publish_all([Resident(**row)], change="bench")
     began = time.perf_counter()
 
     async def there() -> bool:

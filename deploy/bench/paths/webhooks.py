@@ -91,11 +91,11 @@ async def _deliver(site: Site, receiver: Receiver, count: int) -> float:
     """Deliveries a second."""
     receiver.seen.clear()
     async with site.context("registry") as registry:
-        async with registry.system_work("bench") as work:
+        async with registry.system_unit_of_work("bench") as uow:
             regions = [
                 Region(id=new_id(), version=1, region=TOWNSHIP, name="一", level="township") for _ in range(count)
             ]
-            work.publish_all(regions, change="bench")
+            uow.publish_all(regions, change="bench")
         began = time.perf_counter()
 
         async def all_there() -> bool:

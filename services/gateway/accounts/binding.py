@@ -13,7 +13,7 @@ from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, account_of
 from services.gateway.accounts.traces import trace
 from shared.core.actors import Actor, system
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Forbidden, Problem, Text, TooManyRequests, UpstreamFailed
 from shared.runtime.context import ServiceContext
 
@@ -81,7 +81,7 @@ class NotBound(Problem):
 PROBLEMS = (AccountBound, ResidentBound, PhoneTaken, PhoneUnproven, NotRecognised)
 
 
-Renew = Callable[[Work, str], Awaitable[tuple[str, int] | None]]
+Renew = Callable[[UnitOfWork, str], Awaitable[tuple[str, int] | None]]
 """Returns a new access token for the session of a token and its lifetime in seconds; None if the session is unknown."""
 
 
@@ -102,14 +102,14 @@ async def bind_account(
     if match is None:
         raise NotRecognised()
     resident_id = UUID(match)
-    async with context.system_work("bind") as work:
-        account = await work.lock(AccountRow, account_id)
+    async with context.system_unit_of_work("bind") as uow:
+        account = await uow.lock(AccountRow, account_id)
         if account.resident_id is not None:
             raise AccountBound()
         account.resident_id = resident_id
-        trace(work, "account_bound", account_id)
-        work.saw([resident_id])
-        renewed = await renew(work, token)
+        trace(uow, "account_bound", account_id)
+        uow.record_access([resident_id])
+        renewed = await renew(uow, token)
     if renewed is None:
         return Bound(resident_id=resident_id)
     return Bound(resident_id=resident_id, access_token=renewed[0], token_type="Bearer", expires_in=renewed[1])  # noqa: S106
@@ -118,13 +118,13 @@ async def bind_account(
 async def _proven_phone(context: ServiceContext, account_id: UUID, who: WhoIAm, send: Sender) -> str:
     """Count the attempt and return the account's phone. A phone verified in this request becomes the account's."""
     tried = phones.Tried()
-    async with context.system_work("recognise") as work:
-        wait = await attempts.take(work, rules.recognition_lanes(account_id))
-        account = await work.lock(AccountRow, account_id)
+    async with context.system_unit_of_work("recognise") as uow:
+        wait = await attempts.take(uow, rules.recognition_lanes(account_id))
+        account = await uow.lock(AccountRow, account_id)
         known, is_bound = account.phone, account.resident_id is not None
         if who.phone is not None and not (wait or is_bound or known):
             proof = who.phone
-            tried = await phones.try_code(work, proof.challenge_id, proof.challenge_secret, proof.code)
+            tried = await phones.try_code(uow, proof.challenge_id, proof.challenge_secret, proof.code)
     if tried.message is not None:
         await send(tried.message)
     if wait:
@@ -134,7 +134,7 @@ async def _proven_phone(context: ServiceContext, account_id: UUID, who: WhoIAm, 
     if known is None and tried.phone is None:
         raise PhoneUnproven()
     if known is None:
-        async with context.system_work("recognise") as work:
-            account = await work.lock(AccountRow, account_id)
-            account.phone, account.phone_index = tried.phone, phones.index_of(work, tried.phone or "")
+        async with context.system_unit_of_work("recognise") as uow:
+            account = await uow.lock(AccountRow, account_id)
+            account.phone, account.phone_index = tried.phone, phones.index_of(uow, tried.phone or "")
     return known or tried.phone or ""

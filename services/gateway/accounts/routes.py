@@ -22,7 +22,7 @@ from services.gateway.edge.networks import client_of
 from shared.core.actors import Role
 from shared.database.paging import Listed
 from shared.database.unit_of_work import RegionOutside
-from shared.http.router import Caller, ContextDep, PageAsked, Router, Work
+from shared.http.router import Caller, ContextDep, PageAsked, Router, Uow
 from shared.problems import NotFound, TooManyRequests
 
 router = Router(prefix="/gateway/v1/accounts", tags=["sign-in"])
@@ -37,37 +37,37 @@ AccountId = Annotated[
 @router.post(
     "", role=Role.COMMAND, raises=[LoginTaken, RegionOutside], status=201, location="/gateway/v1/accounts/{id}"
 )
-async def add_account(new: NewAccount, work: Work) -> AccountMade:
+async def add_account(new: NewAccount, uow: Uow) -> AccountMade:
     """Create an account for a member of staff.
 
     The answer contains a link. It is shown only once and is valid for 24 hours. The owner opens it to set a password,
     and sets up an authenticator at the first sign-in. Grants define what the account may do.
     """
-    return await use_cases.add_account(work, new)
+    return await use_cases.add_account(uow, new)
 
 
 @router.get("", role=READERS)
-async def list_accounts(work: Work, page: PageAsked) -> Listed[Account]:
+async def list_accounts(uow: Uow, page: PageAsked) -> Listed[Account]:
     """List the accounts of staff whose home region is in the caller's region."""
-    return await use_cases.list_accounts(work, page)
+    return await use_cases.list_accounts(uow, page)
 
 
 @router.get("/{account_id}", role=READERS, raises=[NotFound])
-async def get_account(account_id: AccountId, work: Work) -> Account:
+async def get_account(account_id: AccountId, uow: Uow) -> Account:
     """Show the account of a member of staff."""
-    return await use_cases.get_account(work, account_id)
+    return await use_cases.get_account(uow, account_id)
 
 
 @router.patch("/{account_id}", role=Role.COMMAND, raises=[NotFound, OwnAccount])
-async def change_account(account_id: AccountId, change: AccountChange, work: Work) -> Account:
+async def change_account(account_id: AccountId, change: AccountChange, uow: Uow) -> Account:
     """Close or reopen an account. Closing ends its sessions within a second."""
-    return await use_cases.change_account(work, account_id, change)
+    return await use_cases.change_account(uow, account_id, change)
 
 
 @router.post("/{account_id}/reset", role=Role.COMMAND, raises=[NotFound, OwnAccount, RegionOutside])
-async def reset_account(account_id: AccountId, work: Work) -> AccountMade:
+async def reset_account(account_id: AccountId, uow: Uow) -> AccountMade:
     """Reset an account: create a new link. The old password and authenticator stop working."""
-    return await use_cases.reset_account(work, account_id)
+    return await use_cases.reset_account(uow, account_id)
 
 
 def of_residents(send: Sender, renew: binding.Renew) -> Router:
@@ -95,8 +95,8 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
         if not can_send(context.settings):
             raise NoMessageGateway()
         network = client_of(request, context.settings.proxy_networks)
-        async with context.system_work("phone challenge") as work:
-            opened = await phones.open_challenge(work, phone.phone, network)
+        async with context.system_unit_of_work("phone challenge") as uow:
+            opened = await phones.open_challenge(uow, phone.phone, network)
         if isinstance(opened, int):
             raise TooManyRequests(retry_after=opened)
         if opened.message is not None:

@@ -10,7 +10,7 @@ from services.gateway.accounts.tables import AccountRow, LinkRow
 from services.gateway.issuer.ending import end_account
 from shared.core.regions import covers
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import RegionOutside, Work
+from shared.database.unit_of_work import RegionOutside, UnitOfWork
 from shared.problems import Problem, Text
 from shared.runtime.context import ServiceContext
 
@@ -33,58 +33,58 @@ class OwnAccount(Problem):
     fix = Text(zh="请由另一名指挥人员操作", en="Ask another commander to do this")
 
 
-async def add_account(work: Work, new: NewAccount) -> AccountMade:
+async def add_account(uow: UnitOfWork, new: NewAccount) -> AccountMade:
     """Create an account with a one-time link. Raises RegionOutside or LoginTaken."""
-    work.require_within(new.region)
+    uow.require_within(new.region)
     row = AccountRow(region=new.region, kind="staff", login=new.login)
     row.name = new.name
-    work.add(row)
-    await work.session.flush()
-    work.saw([row.id])
-    return AccountMade(**row.public().model_dump(), link=await _link_for(work, row.id))
+    uow.add(row)
+    await uow.session.flush()
+    uow.record_access([row.id])
+    return AccountMade(**row.public().model_dump(), link=await _link_for(uow, row.id))
 
 
-async def list_accounts(work: Work, page: Page) -> Listed[Account]:
+async def list_accounts(uow: UnitOfWork, page: Page) -> Listed[Account]:
     """List the staff accounts that the caller may see."""
-    return await work.page(select(AccountRow).where(AccountRow.kind == "staff"), page, AccountRow.public)
+    return await uow.page(select(AccountRow).where(AccountRow.kind == "staff"), page, AccountRow.public)
 
 
-async def get_account(work: Work, account_id: UUID) -> Account:
+async def get_account(uow: UnitOfWork, account_id: UUID) -> Account:
     """Return one account. Raises NotFound."""
-    return (await work.get(AccountRow, account_id)).public()
+    return (await uow.get(AccountRow, account_id)).public()
 
 
-async def change_account(work: Work, account_id: UUID, change: AccountChange) -> Account:
+async def change_account(uow: UnitOfWork, account_id: UUID, change: AccountChange) -> Account:
     """Close or reopen an account. Closing it ends its sessions. Raises OwnAccount."""
-    row = await _others(work, account_id)
+    row = await _others(uow, account_id)
     row.state = change.state
     if change.state == "closed":
-        await end_account(work, row.id)
-    await work.session.flush()
+        await end_account(uow, row.id)
+    await uow.session.flush()
     return row.public()
 
 
-async def reset_account(work: Work, account_id: UUID) -> AccountMade:
+async def reset_account(uow: UnitOfWork, account_id: UUID) -> AccountMade:
     """Remove all credentials of an account and create a new one-time link.
 
     The caller sees the link, and could use it to act as the owner. So the caller's region must cover all grants of the
     owner, and grants of command end, because they need two people.
     """
-    row = await _others(work, account_id)
-    await end_command(work, row.id)
+    row = await _others(uow, account_id)
+    await end_command(uow, row.id)
     row.password_hash, row.authenticator, row.authenticator_step = None, None, 0
-    await work.session.flush()
-    await end_account(work, row.id)
-    return AccountMade(**row.public().model_dump(), link=await _link_for(work, row.id))
+    await uow.session.flush()
+    await end_account(uow, row.id)
+    return AccountMade(**row.public().model_dump(), link=await _link_for(uow, row.id))
 
 
-async def end_command(work: Work, account_id: UUID) -> None:
+async def end_command(uow: UnitOfWork, account_id: UUID) -> None:
     """End an account's grants of command, so that two people must give them again. Raises RegionOutside."""
-    async with work.everywhere():
-        regions = await work.rows(SELECT_OPEN_GRANTS, account=account_id)
-        if not all(covers(work.actor.range, row["region"]) for row in regions):
+    async with uow.unscoped():
+        regions = await uow.rows(SELECT_OPEN_GRANTS, account=account_id)
+        if not all(covers(uow.actor.range, row["region"]) for row in regions):
             raise RegionOutside()
-        await work.run(END_COMMAND_GRANTS, account=account_id, by=work.actor.subject)
+        await uow.run(END_COMMAND_GRANTS, account=account_id, by=uow.actor.subject)
 
 
 SELECT_OPEN_GRANTS = text("SELECT region FROM grants WHERE account_id = :account AND state IN ('proposed', 'active')")
@@ -95,28 +95,26 @@ END_COMMAND_GRANTS = text("""
 """)
 
 
-async def _others(work: Work, account_id: UUID) -> AccountRow:
-    row = await work.lock(AccountRow, account_id)
-    if row.subject == work.actor.subject:
+async def _others(uow: UnitOfWork, account_id: UUID) -> AccountRow:
+    row = await uow.lock(AccountRow, account_id)
+    if row.subject == uow.actor.subject:
         raise OwnAccount()
-    work.saw([row.id])
+    uow.record_access([row.id])
     return row
 
 
-async def _link_for(work: Work, account_id: UUID) -> str:
+async def _link_for(uow: UnitOfWork, account_id: UUID) -> str:
     secret = rules.new_secret()
-    work.session.add(
-        LinkRow(hash=rules.digest(secret), account_id=account_id, expires_at=work.now + rules.LINK_LIFETIME)
-    )
-    await work.session.flush()
-    return f"{work.context.settings.issuer_url}/sign-in/link/{secret}"
+    uow.session.add(LinkRow(hash=rules.digest(secret), account_id=account_id, expires_at=uow.now + rules.LINK_LIFETIME))
+    await uow.session.flush()
+    return f"{uow.context.settings.issuer_url}/sign-in/link/{secret}"
 
 
 async def forget_what_is_over(context: ServiceContext) -> None:
     """Delete expired codes, challenges, links, tokens and guess counters."""
-    async with context.system_work("forget sign-ins") as work:
+    async with context.system_unit_of_work("forget sign-ins") as uow:
         for statement in DELETE_EXPIRED:
-            await work.run(statement, now=work.now)
+            await uow.run(statement, now=uow.now)
 
 
 DELETE_EXPIRED = tuple(

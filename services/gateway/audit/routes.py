@@ -11,7 +11,7 @@ from shared.contracts.times import Day
 from shared.core.actors import Role
 from shared.core.clock import day_of
 from shared.database.paging import InvalidCursor
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import language_of
 
 published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
@@ -20,18 +20,18 @@ looking = Router(prefix=looked_at("gateway"), tags=["audit"])
 
 @published.get("", role=Role.ANYONE, open=True)
 async def get_audit_heads(
-    work: Work, day: Annotated[Day | None, Query(description="Day in Asia/Shanghai; today by default.")] = None
+    uow: Uow, day: Annotated[Day | None, Query(description="Day in Asia/Shanghai; today by default.")] = None
 ) -> Heads:
     """List the signed heads of the audits of all services. They contain no personal data, so anyone may store them.
 
     The chain of a day grows for some minutes after midnight. An earlier head stays valid for its first `size` entries.
     """
-    return await use_cases.get_audit_heads(work, day or day_of(work.now))
+    return await use_cases.get_audit_heads(uow, day or day_of(uow.now))
 
 
 @looking.get("", role=Role.RESIDENT, raises=[InvalidCursor])
 async def who_looked_at_me(
-    work: Work,
+    uow: Uow,
     spoken: Spoken = None,
     cursor: Annotated[str | None, Query(description="`next_cursor` of the previous page.", max_length=800)] = None,
     limit: Limit = 50,
@@ -43,4 +43,4 @@ async def who_looked_at_me(
     service point and its id is the visit. `/gateway/v1/visits` has the result. `missing` lists services that did not
     answer.
     """
-    return await use_cases.who_looked_at_me(work, cursor, limit, language_of(spoken))
+    return await use_cases.who_looked_at_me(uow, cursor, limit, language_of(spoken))

@@ -22,7 +22,7 @@ from shared.audit.search import Place, place_of, who_looked_here
 from shared.core.actors import Actor, Role, system
 from shared.core.settings import SERVICES, Service
 from shared.database.paging import InvalidCursor, Listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language, UpstreamFailed, UpstreamTimeout
 from shared.runtime.context import ServiceContext
 
@@ -45,14 +45,14 @@ SELECT_PARTY_NAMES = text("""
 """)
 
 
-async def get_audit_heads(work: Work, day: date) -> Heads:
+async def get_audit_heads(uow: UnitOfWork, day: date) -> Heads:
     """Return the heads of a day from every service that answers."""
-    context = work.context
-    await work.become(system("gateway"))
+    context = uow.context
+    await uow.act_as(system("gateway"))
     # Call the other services first, because this work takes a connection only with its first statement.
-    answers = await _ask_all(context, work.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
+    answers = await _ask_all(context, uow.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
     heads = {name: Head.model_validate(answer) for name, answer in answers.items() if answer is not None}
-    heads["gateway"] = await head_now(work, day)
+    heads["gateway"] = await head_now(uow, day)
     return Heads(
         day=day,
         heads=[heads[name] for name in SERVICES if name in heads],
@@ -61,33 +61,33 @@ async def get_audit_heads(work: Work, day: date) -> Heads:
     )
 
 
-async def who_looked_at_me(work: Work, cursor: str | None, limit: int, language: Language) -> WhoLooked:
+async def who_looked_at_me(uow: UnitOfWork, cursor: str | None, limit: int, language: Language) -> WhoLooked:
     """Return who accessed the caller's data, merged from all services. The cursor holds a position for each service."""
     after = _places(cursor)
-    answers = await asyncio.gather(*(_looked(work, service, after.get(service), limit, language) for service in PEERS))
+    answers = await asyncio.gather(*(_looked(uow, service, after.get(service), limit, language) for service in PEERS))
     pages = {service: page for service, page in zip(PEERS, answers, strict=True) if page is not None}
-    own = await who_looked_here(work, place_of(after.get("gateway")), limit, language)
-    visits = await verifications.looked_at_doors(work, after.get(DOORS), limit, language)
+    own = await who_looked_here(uow, place_of(after.get("gateway")), limit, language)
+    visits = await verifications.looked_at_doors(uow, after.get(DOORS), limit, language)
     every = [*pages.values(), own, visits]
     merged = heapq.merge(*(page.items for page in every), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
     more = any(page.next_cursor for page in every) or len(items) < sum(len(page.items) for page in every)
     after.update(map(_place, items))
     return WhoLooked(
-        items=await _named(work, items),
+        items=await _named(uow, items),
         next_cursor=_cursor(after) if more else None,
         missing=[service for service in PEERS if service not in pages],
     )
 
 
-async def _named(work: Work, items: Sequence[LookedAt]) -> list[LookedAt]:
+async def _named(uow: UnitOfWork, items: Sequence[LookedAt]) -> list[LookedAt]:
     """Replace the organisations of machines and doors by the names registered in the gateway, where known."""
     parties = {(item.role, item.party) for item in items if item.role in MACHINES and item.party}
     if not parties:
         return list(items)
-    async with work.everywhere():
+    async with uow.unscoped():
         roles, names_of_parties = [role for role, _ in parties], [party for _, party in parties]
-        rows = await work.rows(SELECT_PARTY_NAMES, roles=roles, parties=names_of_parties)
+        rows = await uow.rows(SELECT_PARTY_NAMES, roles=roles, parties=names_of_parties)
     names = {(row["role"], row["party"]): row["name"] for row in rows}
     return [
         item.model_copy(update={"organisation": names.get((item.role, item.party), item.organisation)})
@@ -96,10 +96,10 @@ async def _named(work: Work, items: Sequence[LookedAt]) -> list[LookedAt]:
 
 
 async def _looked(
-    work: Work, service: Service, cursor: str | None, limit: int, language: Language
+    uow: UnitOfWork, service: Service, cursor: str | None, limit: int, language: Language
 ) -> Listed[LookedAt] | None:
     params = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-    answers = await _ask_all(work.context, work.actor, {service: looked_at(service)}, params, language)
+    answers = await _ask_all(uow.context, uow.actor, {service: looked_at(service)}, params, language)
     return None if answers[service] is None else Listed[LookedAt].model_validate(answers[service])
 
 

@@ -13,7 +13,7 @@ from shared.audit.kinds import Kind
 from shared.core.actors import Role
 from shared.database.paging import Listed
 from shared.database.unit_of_work import RegionOutside
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Uow
 from shared.problems import NotFound
 
 router = Router(prefix="/gateway/v1/clients", tags=["sign-in"])
@@ -33,33 +33,33 @@ RegisteredId = Annotated[
     status=201,
     location="/gateway/v1/clients/{id}",
 )
-async def add_client(new: NewClient, work: Work) -> ClientMade:
+async def add_client(new: NewClient, uow: Uow) -> ClientMade:
     """Register a client: an app in which people sign in, or a machine that signs in without people.
 
     The tokens of a machine have the role, party and region registered here. Its secret is shown only once.
     """
-    return await use_cases.add_client(work, new)
+    return await use_cases.add_client(uow, new)
 
 
 @router.get("", role=READERS)
-async def list_clients(work: Work, page: PageAsked) -> Listed[Client]:
+async def list_clients(uow: Uow, page: PageAsked) -> Listed[Client]:
     """List the clients in the caller's region."""
-    return await use_cases.list_clients(work, page)
+    return await use_cases.list_clients(uow, page)
 
 
 @router.get("/{registered_id}", role=READERS, raises=[NotFound])
-async def get_client(registered_id: RegisteredId, work: Work) -> Client:
+async def get_client(registered_id: RegisteredId, uow: Uow) -> Client:
     """Show a client."""
-    return await use_cases.get_client(work, registered_id)
+    return await use_cases.get_client(uow, registered_id)
 
 
 @router.post("/{registered_id}/rotate", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound, ClientRevoked])
-async def rotate_client(registered_id: RegisteredId, work: Work) -> ClientMade:
+async def rotate_client(registered_id: RegisteredId, uow: Uow) -> ClientMade:
     """Create a new secret for a machine, shown only once. The old one stays valid for a day."""
-    return await use_cases.rotate_client(work, registered_id)
+    return await use_cases.rotate_client(uow, registered_id)
 
 
 @router.post("/{registered_id}/revoke", role=Role.COMMAND, audit=Kind.KEYS, raises=[NotFound])
-async def revoke_client(registered_id: RegisteredId, work: Work) -> Client:
+async def revoke_client(registered_id: RegisteredId, uow: Uow) -> Client:
     """Revoke a client. A machine's tokens stop working within a second."""
-    return await use_cases.revoke_client(work, registered_id)
+    return await use_cases.revoke_client(uow, registered_id)

@@ -19,7 +19,7 @@ from services.gateway.parties.use_cases import require_point
 from shared.core.actors import Role
 from shared.core.regions import covers
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Problem, Text
 
 FEW_APPS = 10
@@ -72,27 +72,27 @@ class PublicKeyInvalid(Problem):
     )
 
 
-async def add_client(work: Work, new: NewClient) -> ClientMade:
+async def add_client(uow: UnitOfWork, new: NewClient) -> ClientMade:
     """Register a client. Raises RegionOutside, ClientTaken, PartyEverywhere, PartyNoPoint or PublicKeyInvalid."""
-    work.require_within(new.region)
+    uow.require_within(new.region)
     if new.role is not None and Role.named(new.role) in Role.MACHINE:
-        require_whole(work)
+        require_whole(uow)
     elif new.role is not None:
-        await require_point(work, new.party, new.region)
-    row, secret = made_of(new, work)
-    work.add(row)
-    await work.session.flush()
-    work.saw([row.id])
+        await require_point(uow, new.party, new.region)
+    row, secret = made_of(new, uow)
+    uow.add(row)
+    await uow.session.flush()
+    uow.record_access([row.id])
     return ClientMade(**row.public().model_dump(), client_secret=secret)
 
 
-def require_whole(work: Work) -> None:
+def require_whole(uow: UnitOfWork) -> None:
     """Check that the caller's region covers the whole installation. Raises PartyEverywhere."""
-    if not covers(work.actor.range, work.context.settings.region):
+    if not covers(uow.actor.range, uow.context.settings.region):
         raise PartyEverywhere(at="/party")
 
 
-def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:
+def made_of(new: NewClient, uow: UnitOfWork) -> tuple[ClientRow, str | None]:
     """Return the row of a new client, and its secret if it is a machine."""
     for index, key in enumerate(new.public_keys):
         if not assertions.is_usable(key):
@@ -107,77 +107,77 @@ def made_of(new: NewClient, work: Work) -> tuple[ClientRow, str | None]:
         redirect_uris=list(new.redirect_uris),
         role=new.role,
         party=new.party,
-        secrets=[] if secret is None else rules.with_new([], digest(secret), work.now),
+        secrets=[] if secret is None else rules.with_new([], digest(secret), uow.now),
         public_keys=[dict(key) for key in new.public_keys],
     )
     return row, secret
 
 
-async def list_clients(work: Work, page: Page) -> Listed[Client]:
+async def list_clients(uow: UnitOfWork, page: Page) -> Listed[Client]:
     """List the clients that the caller may see."""
-    return await work.page(select(ClientRow), page, ClientRow.public)
+    return await uow.page(select(ClientRow), page, ClientRow.public)
 
 
-async def get_client(work: Work, client_id: UUID) -> Client:
+async def get_client(uow: UnitOfWork, client_id: UUID) -> Client:
     """Return one client. Raises NotFound."""
-    return (await work.get(ClientRow, client_id)).public()
+    return (await uow.get(ClientRow, client_id)).public()
 
 
-async def rotate_client(work: Work, client_id: UUID) -> ClientMade:
+async def rotate_client(uow: UnitOfWork, client_id: UUID) -> ClientMade:
     """Create a new secret for a machine. The old one stays valid for a day. Raises ClientRevoked."""
-    row = await work.lock(ClientRow, client_id)
+    row = await uow.lock(ClientRow, client_id)
     if row.revoked_at is not None or row.kind != "machine":
         raise ClientRevoked()
     secret = new_secret()
-    row.secrets = rules.with_new(row.secrets, digest(secret), work.now)
-    await work.session.flush()
-    work.saw([row.id])
+    row.secrets = rules.with_new(row.secrets, digest(secret), uow.now)
+    await uow.session.flush()
+    uow.record_access([row.id])
     return ClientMade(**row.public().model_dump(), client_secret=secret)
 
 
-async def revoke_client(work: Work, client_id: UUID) -> Client:
+async def revoke_client(uow: UnitOfWork, client_id: UUID) -> Client:
     """Revoke a client: nobody can sign in through it, and the tokens of a machine stop working within a second."""
-    row = await work.lock(ClientRow, client_id)
-    row.revoked_at = row.revoked_at or work.now
-    await work.session.flush()
-    await end_tokens(work, row.id, for_good=True)
-    work.saw([row.id])
+    row = await uow.lock(ClientRow, client_id)
+    row.revoked_at = row.revoked_at or uow.now
+    await uow.session.flush()
+    await end_tokens(uow, row.id, for_good=True)
+    uow.record_access([row.id])
     return row.public()
 
 
-async def client_named(work: Work, client_id: str) -> ClientRow | None:
+async def client_named(uow: UnitOfWork, client_id: str) -> ClientRow | None:
     """Return the client of a client_id, unless it is revoked."""
     query = select(ClientRow).where(ClientRow.client_id == client_id, ClientRow.revoked_at.is_(None))
-    return (await work.session.scalars(query)).one_or_none()
+    return (await uow.session.scalars(query)).one_or_none()
 
 
-async def apps_there_are(work: Work) -> Sequence[ClientRow]:
+async def apps_there_are(uow: UnitOfWork) -> Sequence[ClientRow]:
     """Return the first few apps in which people can sign in."""
     query = select(ClientRow).where(
         ClientRow.kind == "app", ClientRow.revoked_at.is_(None), func.jsonb_array_length(ClientRow.redirect_uris) > 0
     )
-    return (await work.session.scalars(query.order_by(ClientRow.client_id).limit(FEW_APPS))).all()
+    return (await uow.session.scalars(query.order_by(ClientRow.client_id).limit(FEW_APPS))).all()
 
 
-def has_secret(client: ClientRow | None, secret: str, work: Work) -> bool:
+def has_secret(client: ClientRow | None, secret: str, uow: UnitOfWork) -> bool:
     """Whether a secret is one of the valid secrets of the client."""
     given = digest(secret)
-    hashes = [] if client is None else rules.valid_hashes(client.secrets, work.now)
+    hashes = [] if client is None else rules.valid_hashes(client.secrets, uow.now)
     return any(hmac.compare_digest(given, stored) for stored in hashes)
 
 
-async def check_assertion(work: Work, client: ClientRow, assertion: str, audiences: set[str]) -> int:
+async def check_assertion(uow: UnitOfWork, client: ClientRow, assertion: str, audiences: set[str]) -> int:
     """Verify an assertion (RFC 7523) and mark it as used. Returns the seconds to wait if the client sends too many.
 
     Raises UnprovenError.
     """
-    claims = assertions.verified(assertion, client.public_keys, client.client_id, audiences, work.now.timestamp())
+    claims = assertions.verified(assertion, client.public_keys, client.client_id, audiences, uow.now.timestamp())
     # Store the hash of the whole signed text, because not every client makes a unique jti.
     kept_until = float(claims["exp"]) + assertions.SKEW_SECONDS
     values = {
         "hash": digest(assertion.rsplit(".", 1)[0]),
         "expires_at": datetime.fromtimestamp(kept_until, UTC),
     }
-    if await work.run(insert(AssertionRow).values(values).on_conflict_do_nothing()) != 1:
+    if await uow.run(insert(AssertionRow).values(values).on_conflict_do_nothing()) != 1:
         raise UnprovenError("assertion_replayed")
-    return await attempts.take(work, assertion_lanes(client.client_id))
+    return await attempts.take(uow, assertion_lanes(client.client_id))

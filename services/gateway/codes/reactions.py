@@ -18,7 +18,7 @@ from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
 from shared.core.ids import in_order
 from shared.database.bulk import literal
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.reader import reacts_to
 
 GIVEN = """
@@ -45,63 +45,63 @@ SELECT_PEOPLE_WITH_FACTS = text(f"""
 DELETE_CODES = text("DELETE FROM codes WHERE resident_id = ANY(CAST(:ids AS uuid[]))")
 
 
-async def forget_residents(work: Work, ids: Sequence[UUID]) -> None:
+async def forget_residents(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Delete the codes of residents whom the registry has deleted."""
-    await work.run(DELETE_CODES, ids=in_order(ids))
+    await uow.run(DELETE_CODES, ids=in_order(ids))
 
 
 @reacts_to(Resident, forget=forget_residents)
-async def follow_residents(work: Work, residents: Sequence[Resident]) -> None:
+async def follow_residents(uow: UnitOfWork, residents: Sequence[Resident]) -> None:
     """Give each resident a code, green unless a fact restricts it, and keep its region equal to the resident's."""
     ids = literal([resident.id for resident in residents])
     regions = literal([resident.region for resident in residents])
-    policy = await policy_now(work)
+    policy = await policy_now(uow)
     # The exclusive lock stops all reactions that bring facts. So the long step, the new codes, comes before it: nobody
     # else holds these rows yet. Existing codes are updated after it, because others may hold them: locking them first
     # could deadlock.
-    added = await work.run(INSERT_CODES, ids=ids, regions=regions, policy=policy.version)
-    await work.run(LOCK_EXCLUSIVE, key=FACTS_LOCK)
+    added = await uow.run(INSERT_CODES, ids=ids, regions=regions, policy=policy.version)
+    await uow.run(LOCK_EXCLUSIVE, key=FACTS_LOCK)
     if added < len(residents):
-        await work.run(UPDATE_REGIONS, ids=ids, regions=regions)
+        await uow.run(UPDATE_REGIONS, ids=ids, regions=regions)
     # Facts may have arrived before their person.
-    await reevaluate(work, [row["id"] for row in await work.rows(SELECT_PEOPLE_WITH_FACTS, ids=ids)])
+    await reevaluate(uow, [row["id"] for row in await uow.rows(SELECT_PEOPLE_WITH_FACTS, ids=ids)])
 
 
-async def forget_facts(work: Work, subjects: Sequence[UUID]) -> None:
+async def forget_facts(uow: UnitOfWork, subjects: Sequence[UUID]) -> None:
     """Delete the facts of deleted records, because a restriction needs evidence."""
-    await _replace(work, subjects, [])
+    await _replace(uow, subjects, [])
 
 
 @reacts_to(Tube, forget=forget_facts)
-async def follow_tubes(work: Work, tubes: Sequence[Tube]) -> None:
+async def follow_tubes(uow: UnitOfWork, tubes: Sequence[Tube]) -> None:
     """Replace the facts of tubes: the laboratory's result for each person in a tube."""
-    await _follow(work, tubes, facts.of_tube)
+    await _follow(uow, tubes, facts.of_tube)
 
 
 @reacts_to(Order, forget=forget_facts)
-async def follow_orders(work: Work, orders: Sequence[Order]) -> None:
+async def follow_orders(uow: UnitOfWork, orders: Sequence[Order]) -> None:
     """Replace the facts of orders: who is under observation."""
-    await _follow(work, orders, facts.of_order)
+    await _follow(uow, orders, facts.of_order)
 
 
 @reacts_to(Referral, forget=forget_facts)
-async def follow_referrals(work: Work, referrals: Sequence[Referral]) -> None:
+async def follow_referrals(uow: UnitOfWork, referrals: Sequence[Referral]) -> None:
     """Replace the facts of referrals: the hospital's outcomes."""
-    await _follow(work, referrals, facts.of_referral)
+    await _follow(uow, referrals, facts.of_referral)
 
 
-async def _follow(work: Work, resources: Sequence[Any], facts_of: Callable[[Any], Iterable[FactValues]]) -> None:
+async def _follow(uow: UnitOfWork, resources: Sequence[Any], facts_of: Callable[[Any], Iterable[FactValues]]) -> None:
     rows = list[FactValues]()
     for resource in resources:
         for number, row in enumerate(facts_of(resource)):
             row["number"] = number
             rows.append(row)
-    await _replace(work, [resource.id for resource in resources], rows)
+    await _replace(uow, [resource.id for resource in resources], rows)
 
 
-async def _replace(work: Work, subjects: Sequence[UUID], rows: Sequence[FactValues]) -> None:
-    former = await work.replace(FactRow, subjects, rows)
+async def _replace(uow: UnitOfWork, subjects: Sequence[UUID], rows: Sequence[FactValues]) -> None:
+    former = await uow.replace(FactRow, subjects, rows)
     if former or any(map(facts.decides, rows)):
-        await reevaluate(work, [*former, *(row["resident_id"] for row in rows)])
+        await reevaluate(uow, [*former, *(row["resident_id"] for row in rows)])
     else:
-        await renew(work, ((row["resident_id"], row["sampled_at"]) for row in rows))
+        await renew(uow, ((row["resident_id"], row["sampled_at"]) for row in rows))

@@ -9,7 +9,7 @@ from services.gateway.codes import use_cases
 from services.gateway.codes.schemas import CodeCounts, CodeShown
 from shared.core.actors import Role
 from shared.core.regions import range_of
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import NotFound, language_of
 
 router = Router(prefix="/gateway/v1/codes", tags=["codes"])
@@ -20,18 +20,18 @@ ResidentId = Annotated[UUID, Path(description="Id of a resident.", examples=["01
 
 @router.get("/counts", role=Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR)
 async def count_codes(
-    work: Work,
+    uow: Uow,
     region: Annotated[str, Query(pattern=r"^[0-9]{2,16}$", description="Region code.", examples=["350582005"])],
 ) -> CodeCounts:
     """Count the people of each colour in a region."""
     low, high = range_of(region)
-    return await use_cases.count_codes(work, low, high)
+    return await use_cases.count_codes(uow, low, high)
 
 
 @router.get("/{resident_id}", role=Role.CASEWORKERS | Role.RESIDENT, raises=[NotFound])
-async def get_code(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> CodeShown:
+async def get_code(resident_id: ResidentId, uow: Uow, spoken: Spoken = None) -> CodeShown:
     """Show the code of a person in your region, with its reasons.
 
     Residents see their own code and those of their dependants. Every view is recorded in the audit.
     """
-    return await use_cases.get_code(work, resident_id, language_of(spoken))
+    return await use_cases.get_code(uow, resident_id, language_of(spoken))

@@ -24,7 +24,7 @@ from shared.audit.kinds import Kind
 from shared.contracts.gateway import Code
 from shared.core.ids import in_order, named_id
 from shared.database.bulk import literal
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language, NotFound
 from shared.runtime.context import ServiceContext
 
@@ -133,45 +133,45 @@ COUNT_COLOURS = text("""
 """)
 
 
-async def reevaluate(work: Work, ids: Iterable[UUID]) -> None:
+async def reevaluate(uow: UnitOfWork, ids: Iterable[UUID]) -> None:
     """Compute the codes of these people from their facts and the published policy. Writes only codes that change.
 
     Codes are locked before facts and policy are read, so that a concurrent change is not missed.
     """
     ordered = in_order(ids)
-    await work.run(LOCK_SHARED, key=FACTS_LOCK)
+    await uow.run(LOCK_SHARED, key=FACTS_LOCK)
     for start in range(0, len(ordered), CHUNK):
-        await _reevaluate(work, ordered[start : start + CHUNK])
+        await _reevaluate(uow, ordered[start : start + CHUNK])
 
 
-async def renew(work: Work, negatives: Iterable[tuple[UUID, datetime]]) -> None:
+async def renew(uow: UnitOfWork, negatives: Iterable[tuple[UUID, datetime]]) -> None:
     """Update the latest negatives of people without other new facts. No colour depends on them."""
     latest: dict[UUID, datetime] = {}
     for resident_id, sampled_at in negatives:
-        if sampled_at > latest.get(resident_id, work.now - NEGATIVE_COUNTS):
+        if sampled_at > latest.get(resident_id, uow.now - NEGATIVE_COUNTS):
             latest[resident_id] = sampled_at
     ordered = in_order(latest)
-    await work.run(LOCK_SHARED, key=FACTS_LOCK)
-    await work.run(RENEW_LAST_NEGATIVES, ids=literal(ordered), sampled=literal([latest[id_] for id_ in ordered]))
+    await uow.run(LOCK_SHARED, key=FACTS_LOCK)
+    await uow.run(RENEW_LAST_NEGATIVES, ids=literal(ordered), sampled=literal([latest[id_] for id_ in ordered]))
 
 
-async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
+async def _reevaluate(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     people = literal(ids)
-    await work.run(LOCK_CODES, ids=people)
-    codes = await work.rows(RENEW_AND_SELECT_UNDECIDED, ids=people, since=work.now - NEGATIVE_COUNTS)
+    await uow.run(LOCK_CODES, ids=people)
+    codes = await uow.rows(RENEW_AND_SELECT_UNDECIDED, ids=people, since=uow.now - NEGATIVE_COUNTS)
     if not codes:
         return
-    policy = await policy_now(work)
-    facts = await facts_of(work, [code["resident_id"] for code in codes])
-    decided = [(code, rules.evaluate(facts[code["resident_id"]], policy, work.now)) for code in codes]
+    policy = await policy_now(uow)
+    facts = await facts_of(uow, [code["resident_id"] for code in codes])
+    decided = [(code, rules.evaluate(facts[code["resident_id"]], policy, uow.now)) for code in codes]
     changed = [(code, decision) for code, decision in decided if not _is_same(code, decision, policy)]
     if not changed:
         return
     for code, decision in changed:
         if code["colour"] != decision.colour:
-            work.audit(kind=Kind.RESTRICTION, subjects=[code["resident_id"]], reason=f"code.{LABELS[decision.colour]}")
+            uow.audit(kind=Kind.RESTRICTION, subjects=[code["resident_id"]], reason=f"code.{LABELS[decision.colour]}")
     news = [_is_news(code, decision) for code, decision in changed]
-    await work.run(
+    await uow.run(
         UPDATE_CODES,
         ids=[code["resident_id"] for code, _ in changed],
         colour=[int(decision.colour) for _, decision in changed],
@@ -181,52 +181,52 @@ async def _reevaluate(work: Work, ids: Sequence[UUID]) -> None:
         policy=[policy.version] * len(changed),
         reasons=[json.dumps(_stored(decision.reasons)) for _, decision in changed],
         is_news=news,
-        now=work.now,
+        now=uow.now,
     )
     ids_to_publish = [code["resident_id"] for (code, _), is_news in zip(changed, news, strict=True) if is_news]
     if ids_to_publish:
-        await work.run(INSERT_CODE_CHANGES, ids=ids_to_publish, now=work.now)
-        published = [say(row) for row in await _read(work, ids_to_publish)]
-        work.publish_all(published, change="evaluated", urgent=len(published) <= 100)
+        await uow.run(INSERT_CODE_CHANGES, ids=ids_to_publish, now=uow.now)
+        published = [say(row) for row in await _read(uow, ids_to_publish)]
+        uow.publish_all(published, change="evaluated", urgent=len(published) <= 100)
 
 
-async def facts_of(work: Work, ids: Sequence[UUID]) -> Mapping[UUID, list[Fact]]:
+async def facts_of(uow: UnitOfWork, ids: Sequence[UUID]) -> Mapping[UUID, list[Fact]]:
     """Return the deciding facts of each of these people; an empty list for a person without facts."""
     facts: dict[UUID, list[Fact]] = defaultdict(list)
-    for row in await work.rows(SELECT_FACTS, ids=ids):
+    for row in await uow.rows(SELECT_FACTS, ids=ids):
         facts[row["resident_id"]].append(_fact(row))
     return facts
 
 
 async def end_what_time_has_ended(context: ServiceContext) -> None:
     """Evaluate the codes that have ended by time. Readers do not depend on it, because they use their own clock."""
-    async with context.system_work("end_codes") as work:
-        ended = await work.rows(SELECT_ENDED_CODES, now=work.now, limit=ENDED_AT_ONCE)
-        await reevaluate(work, [row["resident_id"] for row in ended])
+    async with context.system_unit_of_work("end_codes") as uow:
+        ended = await uow.rows(SELECT_ENDED_CODES, now=uow.now, limit=ENDED_AT_ONCE)
+        await reevaluate(uow, [row["resident_id"] for row in ended])
 
 
 async def forget_negatives(context: ServiceContext) -> None:
     """Delete the negatives that are too old for every service point."""
     forgotten = FORGOTTEN_AT_ONCE
     while forgotten == FORGOTTEN_AT_ONCE:
-        async with context.system_work("forget_negatives") as work:
-            forgotten = await work.run(DELETE_OLD_NEGATIVES, before=work.now - NEGATIVE_COUNTS, limit=FORGOTTEN_AT_ONCE)
+        async with context.system_unit_of_work("forget_negatives") as uow:
+            forgotten = await uow.run(DELETE_OLD_NEGATIVES, before=uow.now - NEGATIVE_COUNTS, limit=FORGOTTEN_AT_ONCE)
 
 
-async def get_code(work: Work, resident_id: UUID, language: Language) -> CodeShown:
+async def get_code(uow: UnitOfWork, resident_id: UUID, language: Language) -> CodeShown:
     """Return a person's code and record the access. Raises NotFound."""
-    codes = await _read(work, [resident_id])
+    codes = await _read(uow, [resident_id])
     if not codes:
         raise NotFound()
-    if resident_id != work.actor.resident_id:  # access to one's own code is not recorded, as in own_code.py
-        work.saw([resident_id])
-    return await shown(work, codes[0], language)
+    if resident_id != uow.actor.resident_id:  # access to one's own code is not recorded, as in own_code.py
+        uow.record_access([resident_id])
+    return await shown(uow, codes[0], language)
 
 
-async def shown(work: Work, code: Any, language: Language) -> CodeShown:
+async def shown(uow: UnitOfWork, code: Any, language: Language) -> CodeShown:
     """Return a code with its reasons as text."""
-    policy = await _policy_of(work, code.policy)
-    return in_words(code, policy, work.now, language, yellow=work.context.settings.yellow)
+    policy = await _policy_of(uow, code.policy)
+    return in_words(code, policy, uow.now, language, yellow=uow.context.settings.yellow)
 
 
 def in_words(
@@ -249,32 +249,32 @@ def in_words(
     )
 
 
-async def count_codes(work: Work, low: str, high: str) -> CodeCounts:
+async def count_codes(uow: UnitOfWork, low: str, high: str) -> CodeCounts:
     """Count the colours of the people whose region code is in [low, high)."""
-    rows = await work.rows(COUNT_COLOURS, now=work.now, low=low, high=high)
+    rows = await uow.rows(COUNT_COLOURS, now=uow.now, low=low, high=high)
     counts = {LABELS[row["colour"]]: row["people"] for row in rows}
     return CodeCounts(green=counts.get("green", 0), yellow=counts.get("yellow", 0), red=counts.get("red", 0))
 
 
-async def snapshot_of_codes(work: Work, after: UUID | None, limit: int) -> Sequence[Code]:
+async def snapshot_of_codes(uow: UnitOfWork, after: UUID | None, limit: int) -> Sequence[Code]:
     """Return a page of all codes in the order of resident ids, for subscribers that rebuild."""
-    rows = (await work.session.execute(SELECT_SNAPSHOT, {"after": after or NOBODY, "limit": limit})).all()
+    rows = (await uow.session.execute(SELECT_SNAPSHOT, {"after": after or NOBODY, "limit": limit})).all()
     return [say(row) for row in rows]
 
 
-async def policy_now(work: Work) -> Policy:
+async def policy_now(uow: UnitOfWork) -> Policy:
     """Return the published policy."""
-    (row,) = await work.rows(SELECT_LATEST_POLICY)
+    (row,) = await uow.rows(SELECT_LATEST_POLICY)
     return policy_of_document(row["version"], row["document"])
 
 
-async def _policy_of(work: Work, version: int) -> Policy:
-    (row,) = await work.rows(SELECT_POLICY, version=version)
+async def _policy_of(uow: UnitOfWork, version: int) -> Policy:
+    (row,) = await uow.rows(SELECT_POLICY, version=version)
     return policy_of_document(row["version"], row["document"])
 
 
-async def _read(work: Work, ids: Sequence[UUID]) -> Sequence[Any]:
-    return (await work.session.execute(SELECT_CODES, {"ids": in_order(ids)})).all()
+async def _read(uow: UnitOfWork, ids: Sequence[UUID]) -> Sequence[Any]:
+    return (await uow.session.execute(SELECT_CODES, {"ids": in_order(ids)})).all()
 
 
 @lru_cache(maxsize=8)

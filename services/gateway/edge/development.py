@@ -13,7 +13,7 @@ from shared.audit.kinds import Kind
 from shared.contracts.resource import Said
 from shared.core.actors import Actor, Role
 from shared.core.regions import NOTHING, range_of
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import Invalid, Text
 
 router = Router(prefix="/gateway/v1/development", tags=["development"])
@@ -85,14 +85,14 @@ class TokenGiven(Said):
 
 
 @router.post("/tokens", role=Role.ANYONE, open=True, audit=Kind.SIGN_IN)
-async def make_token(wanted: TokenAsked, work: Work) -> TokenGiven:
+async def make_token(wanted: TokenAsked, uow: Uow) -> TokenGiven:
     """Issue a token to anybody.
 
     For development and demonstration only. With FANGXIAN_DEVELOPMENT_ISSUER=false this operation does not exist.
     """
     actor = actor_of(wanted)
-    work.audit(kind=Kind.SIGN_IN, actor=actor.during(work.actor.request_id), reason="development")
-    token = Issuer.from_files(work.context.settings.keys).issue(actor, _region(wanted), wanted.lifetime_seconds)
+    uow.audit(kind=Kind.SIGN_IN, actor=actor.during(uow.actor.request_id), reason="development")
+    token = Issuer.from_files(uow.context.settings.keys).issue(actor, _region(wanted), wanted.lifetime_seconds)
     return TokenGiven(access_token=token, expires_in=wanted.lifetime_seconds)
 
 

@@ -12,7 +12,7 @@ from services.gateway.issuer.ending import end_grant as end_sessions_of
 from services.gateway.parties.use_cases import require_party
 from shared.core.actors import Role
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Fault, InvalidInput, NotFound, Problem, Text
 
 
@@ -54,43 +54,43 @@ class GrantDecided(Problem):
     fix = Text(zh="请刷新后查看最新状态", en="Fetch the grant again to see its state")
 
 
-async def give_grant(work: Work, new: NewGrant) -> Grant:
+async def give_grant(uow: UnitOfWork, new: NewGrant) -> Grant:
     """Create a grant. A grant of command waits for a second person. Raises RegionOutside, GrantExists or GrantOwn."""
     role = Role.named(new.role)
     # Queried in its own transaction, because other commanders may be outside the caller's region.
-    alone = role in rules.NEEDS_TWO and not await _somebody_else_commands(work)
-    work.require_within(new.region)
-    if new.valid_until and new.valid_until <= (new.valid_from or work.now):
+    alone = role in rules.NEEDS_TWO and not await _somebody_else_commands(uow)
+    uow.require_within(new.region)
+    if new.valid_until and new.valid_until <= (new.valid_from or uow.now):
         raise InvalidInput(errors=[Fault("ends_before_start", ENDS_BEFORE_START, at="/valid_until")])
-    await require_party(work, role, new.party, new.region)
-    account = await work.get(AccountRow, new.account_id)
+    await require_party(uow, role, new.party, new.region)
+    account = await uow.get(AccountRow, new.account_id)
     if account.kind != "staff":
         raise NotFound()
-    if account.subject == work.actor.subject:
+    if account.subject == uow.actor.subject:
         raise GrantOwn()
     row = GrantRow(
         region=new.region,
         account_id=account.id,
         role=new.role,
         party=new.party,
-        valid_from=new.valid_from or work.now,
+        valid_from=new.valid_from or uow.now,
         valid_until=new.valid_until,
         why=new.why,
         state=rules.first_state(role, alone),
-        given_by=work.actor.subject,
+        given_by=uow.actor.subject,
     )
-    work.add(row)
-    await work.session.flush()
-    work.saw([account.id])
+    uow.add(row)
+    await uow.session.flush()
+    uow.record_access([account.id])
     return row.public()
 
 
-async def _somebody_else_commands(work: Work) -> bool:
+async def _somebody_else_commands(uow: UnitOfWork) -> bool:
     """Whether another person has a grant of command, or had one recently, in any region.
 
     Recently ended grants count too, so that nobody can become the only commander by ending the grants of the others.
     """
-    lately = work.now - rules.ALONE_AFTER
+    lately = uow.now - rules.ALONE_AFTER
     commanded = (
         GrantRow.role == Role.COMMAND.label,
         or_(
@@ -98,52 +98,52 @@ async def _somebody_else_commands(work: Work) -> bool:
             and_(GrantRow.state == "ended", GrantRow.updated_at > lately),
         ),
     )
-    async with work.context.system_work("who commands") as anywhere:
+    async with uow.context.system_unit_of_work("who commands") as anywhere:
         accounts = (
             await anywhere.session.scalars(select(GrantRow.account_id).where(*commanded).distinct().limit(2))
         ).all()
-    return any(subject_of(account) != work.actor.subject for account in accounts)
+    return any(subject_of(account) != uow.actor.subject for account in accounts)
 
 
-async def decide_grant(work: Work, grant_id: UUID, approved: bool, why: str | None = None) -> Grant:
+async def decide_grant(uow: UnitOfWork, grant_id: UUID, approved: bool, why: str | None = None) -> Grant:
     """Approve or refuse a proposed grant. Raises GrantDecided or SecondPersonNeeded."""
-    row = await work.lock(GrantRow, grant_id)
+    row = await uow.lock(GrantRow, grant_id)
     if row.state != "proposed":
         raise GrantDecided()
-    if not rules.may_decide(work.actor.subject, row.given_by, subject_of(row.account_id)):
+    if not rules.may_decide(uow.actor.subject, row.given_by, subject_of(row.account_id)):
         raise SecondPersonNeeded()
-    row.state, row.decided_by, row.ended_why = ("active" if approved else "refused"), work.actor.subject, why
-    await work.session.flush()
-    work.saw([row.account_id])
+    row.state, row.decided_by, row.ended_why = ("active" if approved else "refused"), uow.actor.subject, why
+    await uow.session.flush()
+    uow.record_access([row.account_id])
     return row.public()
 
 
-async def end_grant(work: Work, grant_id: UUID, reason: GrantReason) -> Grant:
+async def end_grant(uow: UnitOfWork, grant_id: UUID, reason: GrantReason) -> Grant:
     """End a grant: no new tokens are issued, and existing ones stop working within a second. Raises GrantDecided."""
-    row = await work.lock(GrantRow, grant_id)
+    row = await uow.lock(GrantRow, grant_id)
     if row.state not in ("proposed", "active"):
         raise GrantDecided()
-    row.state, row.ended_by, row.ended_why = "ended", work.actor.subject, reason.why
-    await work.session.flush()
-    await end_sessions_of(work, row.id, "grant")
-    work.saw([row.account_id])
+    row.state, row.ended_by, row.ended_why = "ended", uow.actor.subject, reason.why
+    await uow.session.flush()
+    await end_sessions_of(uow, row.id, "grant")
+    uow.record_access([row.account_id])
     return row.public()
 
 
-async def list_grants(work: Work, account_id: UUID | None, page: Page) -> Listed[Grant]:
+async def list_grants(uow: UnitOfWork, account_id: UUID | None, page: Page) -> Listed[Grant]:
     """List the grants that the caller may see."""
     statement = select(GrantRow)
     if account_id is not None:
         statement = statement.where(GrantRow.account_id == account_id)
-    return await work.page(statement, page, GrantRow.public)
+    return await uow.page(statement, page, GrantRow.public)
 
 
-async def get_grant(work: Work, grant_id: UUID) -> Grant:
+async def get_grant(uow: UnitOfWork, grant_id: UUID) -> Grant:
     """Return one grant. Raises NotFound."""
-    return (await work.get(GrantRow, grant_id)).public()
+    return (await uow.get(GrantRow, grant_id)).public()
 
 
-async def grants_of(work: Work, account_id: UUID) -> list[GrantRow]:
+async def grants_of(uow: UnitOfWork, account_id: UUID) -> list[GrantRow]:
     """Return the grants in which a person can act now."""
     query = select(GrantRow).where(GrantRow.account_id == account_id, GrantRow.state == "active").order_by(GrantRow.seq)
-    return [row for row in await work.session.scalars(query) if row.holds(work.now)]
+    return [row for row in await uow.session.scalars(query) if row.holds(uow.now)]

@@ -42,12 +42,12 @@ class DevicePage:
     async def _take(self, request: Request, renderer: Pages, browser: str, typed: str, act: str) -> Response:
         visitor = visitor_of(request, self.context.settings.proxy_networks)
         lanes = proofs.user_code_lanes(visitor.network)
-        async with self.context.system_work("device") as work:
-            wait = await attempts.take(work, lanes)
-            row = None if wait else await devices.waiting(work, typed, lock=act == "refuse")
-            client = None if row is None else await client_named(work, row.client_id)
+        async with self.context.system_unit_of_work("device") as uow:
+            wait = await attempts.take(uow, lanes)
+            row = None if wait else await devices.waiting(uow, typed, lock=act == "refuse")
+            client = None if row is None else await client_named(uow, row.client_id)
             if row is not None and client is not None:
-                await attempts.give_back(work, lanes)
+                await attempts.give_back(uow, lanes)
                 if act == "refuse":
                     row.state = "refused"
                 else:
@@ -58,7 +58,7 @@ class DevicePage:
                         "device": rules.user_code_of(typed),
                         "network": row.network,
                     }
-                    interaction_id = await steps.begin(work, parameters, browser)
+                    interaction_id = await steps.begin(uow, parameters, browser)
         if row is None or client is None:
             return _form(renderer, browser, typed, Fault("wait" if wait else "user_code", "look", wait))
         if act == "refuse":

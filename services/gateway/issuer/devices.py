@@ -29,7 +29,7 @@ from services.gateway.issuer.use_cases import (
     grant_that_holds,
 )
 from shared.core.ids import new_id
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 LIFETIME = timedelta(minutes=15)
 INTERVAL = 5
@@ -39,7 +39,7 @@ CONSOLE = "fangxian-console"
 """The client of the console script. It is registered on first use, and can be revoked like any other client."""
 
 
-async def register_console(work: Work) -> None:
+async def register_console(uow: UnitOfWork) -> None:
     """Register the client of the console script, unless it is registered already or was revoked."""
     values = {
         "id": new_id(),
@@ -53,14 +53,14 @@ async def register_console(work: Work) -> None:
         "secrets": [],
         "public_keys": [],
     }
-    await work.run(insert(ClientRow).values(values).on_conflict_do_nothing(constraint="client_taken"))
+    await uow.run(insert(ClientRow).values(values).on_conflict_do_nothing(constraint="client_taken"))
 
 
-async def begin(work: Work, provider: Provider, client: ClientRow, network: str) -> dict[str, Any] | RefusedError:
+async def begin(uow: UnitOfWork, provider: Provider, client: ClientRow, network: str) -> dict[str, Any] | RefusedError:
     """Start a device authorization. Returns the response body of RFC 8628, 3.2."""
     if client.kind != "app" or client.people == "residents":
         raise RefusedError("grant_type_not_for_client")
-    if wait := await attempts.take(work, proofs.device_lanes(network)):
+    if wait := await attempts.take(uow, proofs.device_lanes(network)):
         return RefusedError("too_many_requests", retry_after=wait)
     device_code, user_code = proofs.new_secret(), rules.new_user_code()
     row = DeviceAuthorizationRow(
@@ -70,11 +70,11 @@ async def begin(work: Work, provider: Provider, client: ClientRow, network: str)
         network=network,
         amr=[],
         wait_seconds=INTERVAL,
-        begun_at=work.now,
-        expires_at=work.now + LIFETIME,
+        begun_at=uow.now,
+        expires_at=uow.now + LIFETIME,
     )
-    work.session.add(row)
-    await work.session.flush()
+    uow.session.add(row)
+    await uow.session.flush()
     page, shown = f"{provider.url}/sign-in/device", rules.user_code_shown(user_code)
     return {
         "device_code": device_code,
@@ -86,47 +86,47 @@ async def begin(work: Work, provider: Provider, client: ClientRow, network: str)
     }
 
 
-async def waiting(work: Work, typed: str, *, lock: bool = False) -> DeviceAuthorizationRow | None:
+async def waiting(uow: UnitOfWork, typed: str, *, lock: bool = False) -> DeviceAuthorizationRow | None:
     """Return the device that shows a code, if it is still waiting."""
     code = rules.user_code_of(typed)
     query = select(DeviceAuthorizationRow).where(
         DeviceAuthorizationRow.user_code == digest(code), DeviceAuthorizationRow.state == "open"
     )
-    row = (await work.session.scalars(query.with_for_update() if lock else query)).one_or_none() if code else None
-    return None if row is None or work.now >= row.expires_at else row
+    row = (await uow.session.scalars(query.with_for_update() if lock else query)).one_or_none() if code else None
+    return None if row is None or uow.now >= row.expires_at else row
 
 
 async def approve(
-    work: Work, user_code: str, account: AccountRow, grant: GrantRow | None, amr: list[str]
+    uow: UnitOfWork, user_code: str, account: AccountRow, grant: GrantRow | None, amr: list[str]
 ) -> datetime | None:
     """Approve a device for a person who signed in. Returns its expiry, or None if it is no longer waiting."""
-    row = await waiting(work, user_code, lock=True)
+    row = await waiting(uow, user_code, lock=True)
     if row is None:
         return None
     row.state, row.account_id, row.grant_id, row.amr = "approved", account.id, None if grant is None else grant.id, amr
-    await work.session.flush()
+    await uow.session.flush()
     return row.expires_at
 
 
-async def exchange(work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
+async def exchange(uow: UnitOfWork, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
     """Exchange a device code for tokens, once the device is approved (RFC 8628, 3.4 and 3.5)."""
     hash_ = digest(parameters.get("device_code", ""))
-    row = await work.session.get(DeviceAuthorizationRow, hash_, with_for_update=True)
+    row = await uow.session.get(DeviceAuthorizationRow, hash_, with_for_update=True)
     if row is None or row.client_id != client.client_id:
         raise RefusedError("device_code_unknown")
-    if work.now >= row.expires_at:
+    if uow.now >= row.expires_at:
         raise RefusedError("device_code_expired")
     if row.state == "refused":
         raise RefusedError("device_refused")
     if row.state == "open":
-        before, row.asked_at = row.asked_at, work.now
-        if before is not None and work.now < before + timedelta(seconds=row.wait_seconds):
+        before, row.asked_at = row.asked_at, uow.now
+        if before is not None and uow.now < before + timedelta(seconds=row.wait_seconds):
             row.wait_seconds = min(MOST_INTERVAL, row.wait_seconds + INTERVAL)
             return RefusedError("slow_down")
         return RefusedError("authorization_pending")
     assert row.account_id is not None
-    account = await account_that_holds(work, row.account_id)
-    grant = await grant_that_holds(work, client, account, row.grant_id)
-    session = await begin_session(work, account, grant, client.client_id, row.amr, f"{client.name} {row.network}"[:120])
-    await work.session.delete(row)
-    return await give(work, provider, account, grant, session)
+    account = await account_that_holds(uow, row.account_id)
+    grant = await grant_that_holds(uow, client, account, row.grant_id)
+    session = await begin_session(uow, account, grant, client.client_id, row.amr, f"{client.name} {row.network}"[:120])
+    await uow.session.delete(row)
+    return await give(uow, provider, account, grant, session)

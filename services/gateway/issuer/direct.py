@@ -23,7 +23,7 @@ from services.gateway.issuer.use_cases import Answer, Given, Provider, begin_ses
 from shared.core.ids import new_id
 from shared.core.regions import OUTSIDE
 from shared.core.settings import Settings
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 log = structlog.get_logger()
 
@@ -82,35 +82,35 @@ class MiniProgram:
         return Proof(open_id)
 
 
-async def by_mini_program(work: Work, provider: Provider, client: ClientRow, proof: Proof, agent: str) -> Answer:
+async def by_mini_program(uow: UnitOfWork, provider: Provider, client: ClientRow, proof: Proof, agent: str) -> Answer:
     """Sign in the person of a proof. Creates the account on the first sign-in."""
-    index = work.context.keyring.index("open_id", proof.open_id)
+    index = uow.context.keyring.index("open_id", proof.open_id)
     values = {"id": new_id(), "region": OUTSIDE, "kind": "resident", "open_id_index": index}
-    await work.run(insert(AccountRow).values(values).on_conflict_do_nothing(constraint="open_id_taken"))
-    account = (await work.session.scalars(select(AccountRow).filter_by(open_id_index=index))).one()
-    return await _begin(work, provider, client, account, ["mini_program"], agent)
+    await uow.run(insert(AccountRow).values(values).on_conflict_do_nothing(constraint="open_id_taken"))
+    account = (await uow.session.scalars(select(AccountRow).filter_by(open_id_index=index))).one()
+    return await _begin(uow, provider, client, account, ["mini_program"], agent)
 
 
 async def by_phone_code(
-    work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str], agent: str
+    uow: UnitOfWork, provider: Provider, client: ClientRow, parameters: Mapping[str, str], agent: str
 ) -> tuple[Answer, phones.Message | None]:
     """Sign in with a phone code and the secret of its challenge. Also returns a message to send after wrong guesses."""
     challenge = parameters.get("challenge_id", "")
     if not is_uuid(challenge):
         raise RefusedError("id_malformed", name="challenge_id")
     tried = await phones.try_code(
-        work, UUID(challenge), parameters.get("challenge_secret", ""), parameters.get("code", "")
+        uow, UUID(challenge), parameters.get("challenge_secret", ""), parameters.get("code", "")
     )
     if tried.phone is None:
         return RefusedError("challenge_over" if tried.is_over else "phone_code_wrong"), tried.message
-    account = await phones.account_with(work, tried.phone)
-    return await _begin(work, provider, client, account, ["sms"], agent), None
+    account = await phones.account_with(uow, tried.phone)
+    return await _begin(uow, provider, client, account, ["sms"], agent), None
 
 
 async def _begin(
-    work: Work, provider: Provider, client: ClientRow, account: AccountRow, amr: list[str], agent: str
+    uow: UnitOfWork, provider: Provider, client: ClientRow, account: AccountRow, amr: list[str], agent: str
 ) -> Given:
     if account.state != "active":
         raise RefusedError("account_closed")
-    session = await begin_session(work, account, None, client.client_id, amr, agent)
-    return await give(work, provider, account, None, session)
+    session = await begin_session(uow, account, None, client.client_id, amr, agent)
+    return await give(uow, provider, account, None, session)

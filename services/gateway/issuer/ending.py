@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from services.gateway.accounts.tables import subject_of
 from shared.core import clock
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.runtime.context import ServiceContext
 
 log = structlog.get_logger()
@@ -48,34 +48,34 @@ DELETE_PENDING = tuple(
 SELECT_ENDINGS = text("SELECT id, at FROM endings WHERE at > :since ORDER BY at DESC LIMIT :most")
 
 
-async def end_session(work: Work, session_id: UUID, why: str) -> None:
+async def end_session(uow: UnitOfWork, session_id: UUID, why: str) -> None:
     """End one session."""
-    await _end(work, why, session=session_id)
+    await _end(uow, why, session=session_id)
 
 
-async def end_grant(work: Work, grant_id: UUID, why: str) -> None:
+async def end_grant(uow: UnitOfWork, grant_id: UUID, why: str) -> None:
     """End all sessions that act in a grant."""
-    await _end(work, why, grant=grant_id)
+    await _end(uow, why, grant=grant_id)
 
 
-async def end_account(work: Work, account_id: UUID) -> None:
+async def end_account(uow: UnitOfWork, account_id: UUID) -> None:
     """End all sessions and pending sign-ins of an account, also those outside of the caller's region."""
-    async with work.everywhere():
-        await _end(work, "account", account=account_id)
+    async with uow.unscoped():
+        await _end(uow, "account", account=account_id)
         for statement in DELETE_PENDING:
-            await work.run(statement, account=account_id)
-    await end_tokens(work, account_id)
+            await uow.run(statement, account=account_id)
+    await end_tokens(uow, account_id)
 
 
-async def end_tokens(work: Work, id: UUID, *, for_good: bool = False) -> None:  # noqa: A002
+async def end_tokens(uow: UnitOfWork, id: UUID, *, for_good: bool = False) -> None:  # noqa: A002
     """Invalidate all access tokens of an account or client. New ones are valid, unless `for_good`."""
-    # Not `work.now`, because this work may have waited for another one that issued a token.
-    await work.run(INSERT_ENDING, id=id, at=_for_good() if for_good else clock.now())
+    # Not `uow.now`, because this work may have waited for another one that issued a token.
+    await uow.run(INSERT_ENDING, id=id, at=_for_good() if for_good else clock.now())
 
 
-async def _end(work: Work, why: str, **which: UUID) -> None:
+async def _end(uow: UnitOfWork, why: str, **which: UUID) -> None:
     given = {"session": None, "grant": None, "account": None, **which}
-    await work.run(END_SESSIONS, given, now=work.now, at=_for_good(), why=why)
+    await uow.run(END_SESSIONS, given, now=uow.now, at=_for_good(), why=why)
 
 
 def _for_good() -> datetime:
@@ -96,8 +96,8 @@ async def keep_reading(context: ServiceContext, ended: dict[str, float]) -> None
 async def read(context: ServiceContext, ended: dict[str, float]) -> None:
     """Replace the known endings by those in the database."""
     now = clock.now()
-    async with context.system_work("endings") as work:
-        rows = await work.rows(SELECT_ENDINGS, since=oldest(now), most=MOST_KEPT)
+    async with context.system_unit_of_work("endings") as uow:
+        rows = await uow.rows(SELECT_ENDINGS, since=oldest(now), most=MOST_KEPT)
     current: dict[str, float] = {}
     for row in rows:
         at = row["at"].timestamp()

@@ -26,7 +26,7 @@ from services.gateway.issuer.refusals import RefusedError
 from services.gateway.issuer.use_cases import Answer, Provider
 from services.gateway.issuer.visiting import FORM, agent_of
 from shared.core.actors import Actor
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.http.limits import check_content_type
 from shared.problems import Problem, language_of
 from shared.runtime.context import ServiceContext
@@ -35,7 +35,7 @@ PREFIX = "/oauth/"
 BODY_BYTES = 16 << 10
 NOT_KEPT = {"cache-control": "no-store", "pragma": "no-cache"}
 
-Give = Callable[[Work, Provider, ClientRow, Mapping[str, str]], Awaitable[Answer]]
+Give = Callable[[UnitOfWork, Provider, ClientRow, Mapping[str, str]], Awaitable[Answer]]
 GIVES: Mapping[str, Give] = {
     "authorization_code": use_cases.exchange,
     "refresh_token": use_cases.refresh,
@@ -82,9 +82,9 @@ class Endpoints:
             proof = (
                 await self.mini_program.proof(parameters.get("code", "")) if grant_type == rules.MINI_PROGRAM else None
             )
-            async with self.context.system_work(f"token {grant_type[:60]}") as work:
-                client = await self._client(work, request, parameters)
-                answer, message = await self._give(work, client, parameters, proof, agent_of(request))
+            async with self.context.system_unit_of_work(f"token {grant_type[:60]}") as uow:
+                client = await self._client(uow, request, parameters)
+                answer, message = await self._give(uow, client, parameters, proof, agent_of(request))
             if isinstance(answer, RefusedError):
                 raise answer
         except RefusedError as refused:
@@ -95,7 +95,7 @@ class Endpoints:
         return JSONResponse(answer.said(), headers=NOT_KEPT)
 
     async def _give(
-        self, work: Work, client: ClientRow, parameters: Mapping[str, str], proof: direct.Proof | None, agent: str
+        self, uow: UnitOfWork, client: ClientRow, parameters: Mapping[str, str], proof: direct.Proof | None, agent: str
     ) -> tuple[Answer, Message | None]:
         grant_type = parameters.get("grant_type", "")
         if grant_type not in rules.GRANT_TYPES:
@@ -107,21 +107,21 @@ class Endpoints:
         if grant_type in (rules.PHONE_CODE, rules.MINI_PROGRAM) and client.people == "staff":
             raise RefusedError("people_not_for_client")
         if grant_type == rules.PHONE_CODE:
-            return await direct.by_phone_code(work, self.provider, client, parameters, agent)
+            return await direct.by_phone_code(uow, self.provider, client, parameters, agent)
         if proof is not None:
-            return await direct.by_mini_program(work, self.provider, client, proof, agent), None
-        return await GIVES[grant_type](work, self.provider, client, parameters), None
+            return await direct.by_mini_program(uow, self.provider, client, proof, agent), None
+        return await GIVES[grant_type](uow, self.provider, client, parameters), None
 
     async def device_authorization(self, request: Request) -> Response:
         """Start the sign-in on a device without a browser (RFC 8628, 3.1)."""
         try:
             parameters = await _form(request)
             network = client_of(request, self.context.settings.proxy_networks)
-            async with self.context.system_work("device authorization") as work:
+            async with self.context.system_unit_of_work("device authorization") as uow:
                 if parameters.get("client_id") == devices.CONSOLE:
-                    await devices.register_console(work)
-                client = await self._client(work, request, parameters)
-                begun = await devices.begin(work, self.provider, client, network)
+                    await devices.register_console(uow)
+                client = await self._client(uow, request, parameters)
+                begun = await devices.begin(uow, self.provider, client, network)
             if isinstance(begun, RefusedError):
                 raise begun
         except RefusedError as refused:
@@ -132,9 +132,9 @@ class Endpoints:
         """End the session of a token."""
         try:
             parameters = await _form(request)
-            async with self.context.system_work("revoke") as work:
-                client = await self._client(work, request, parameters)
-                await use_cases.revoke(work, self.provider, client, parameters.get("token", ""))
+            async with self.context.system_unit_of_work("revoke") as uow:
+                client = await self._client(uow, request, parameters)
+                await use_cases.revoke(uow, self.provider, client, parameters.get("token", ""))
         except RefusedError as refused:
             return _refusal(request, refused)
         return Response(headers=NOT_KEPT)
@@ -145,7 +145,7 @@ class Endpoints:
         payload = {"sub": actor.subject.removeprefix("account:"), "role": actor.role.label, "party": actor.party}
         return JSONResponse({**payload, "residents": [str(one) for one in actor.residents]}, headers=NOT_KEPT)
 
-    async def _client(self, work: Work, request: Request, parameters: Mapping[str, str]) -> ClientRow:
+    async def _client(self, uow: UnitOfWork, request: Request, parameters: Mapping[str, str]) -> ClientRow:
         """Authenticate the client. Raises RefusedError.
 
         Machines send a secret or an assertion. Apps send only their id, because they cannot keep a secret.
@@ -156,26 +156,26 @@ class Endpoints:
             name = name or rules.subject_of_assertion(assertion)
         if not name:
             raise RefusedError("client_unidentified" if assertion is None else "assertion_malformed")
-        client = await client_named(work, name)
+        client = await client_named(uow, name)
         if client is None:
             raise RefusedError("client_unknown")
         if assertion is not None and secret is not None:
             raise RefusedError("proof_ambiguous")
         if assertion is not None:
-            await self._check_assertion(work, client, parameters)
+            await self._check_assertion(uow, client, parameters)
         elif secret is not None:
-            if not has_secret(client, secret, work):
+            if not has_secret(client, secret, uow):
                 raise RefusedError("secret_wrong")
         elif client.kind != "app":
             raise RefusedError("client_unproven")
         return client
 
-    async def _check_assertion(self, work: Work, client: ClientRow, parameters: Mapping[str, str]) -> None:
+    async def _check_assertion(self, uow: UnitOfWork, client: ClientRow, parameters: Mapping[str, str]) -> None:
         if parameters.get("client_assertion_type") != ASSERTION:
             raise RefusedError("assertion_type_wrong")
         audiences = {self.provider.url, f"{self.provider.url}/oauth/token"}
         try:
-            wait = await check_assertion(work, client, parameters["client_assertion"], audiences)
+            wait = await check_assertion(uow, client, parameters["client_assertion"], audiences)
         except UnprovenError as unproven:
             raise RefusedError(unproven.code) from None
         if wait:

@@ -87,15 +87,15 @@ class SigningKeys:
 
     async def load(self, context: ServiceContext) -> None:
         """Load the keys. Create one if there is none, or if the newest is due for rotation."""
-        async with context.system_work("issuer keys") as work:
-            await work.session.execute(LOCK_KEYS)
-            await work.run(DELETE_OLD_KEYS, before=work.now - FORGOTTEN_AFTER)
+        async with context.system_unit_of_work("issuer keys") as uow:
+            await uow.session.execute(LOCK_KEYS)
+            await uow.run(DELETE_OLD_KEYS, before=uow.now - FORGOTTEN_AFTER)
             query = select(IssuerKeyRow).order_by(IssuerKeyRow.made_at)
-            rows = list(await work.session.scalars(query))
-            if not rows or rows[-1].made_at < work.now - ROTATED_AFTER:
-                rows.append(IssuerKeyRow(id=new_id(), made_at=work.now))
+            rows = list(await uow.session.scalars(query))
+            if not rows or rows[-1].made_at < uow.now - ROTATED_AFTER:
+                rows.append(IssuerKeyRow(id=new_id(), made_at=uow.now))
                 rows[-1].private = await asyncio.to_thread(_new_key)
-                work.session.add(rows[-1])
+                uow.session.add(rows[-1])
         self._made = [Made(row.made_at, RSAKey.import_key(json.loads(row.private or ""))) for row in rows]
 
 

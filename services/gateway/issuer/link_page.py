@@ -49,8 +49,8 @@ class LinkPage:
 
     async def _where(self, renderer: Pages) -> list[str]:
         """List the apps for sign-in: web apps as links, others by name."""
-        async with self.context.system_work("where to sign in") as work:
-            apps = await apps_there_are(work)
+        async with self.context.system_unit_of_work("where to sign in") as uow:
+            apps = await apps_there_are(uow)
         if not apps:
             return [f"<p>{renderer.say(words.DONE_NOWHERE)}</p>"]
         rows = "".join(f"<li>{renderer.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)

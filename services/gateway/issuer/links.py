@@ -11,7 +11,7 @@ from services.gateway.accounts.tables import AccountRow, LinkRow
 from services.gateway.accounts.traces import trace
 from services.gateway.grants.tables import GrantRow
 from shared.core.actors import Role
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.runtime.context import ServiceContext
 
 INSTALLATION = "installation"
@@ -46,11 +46,11 @@ class Filled:
 
 async def opened(context: ServiceContext, secret: str) -> Opened | None:
     """Return the purpose of a link; None if it is no longer valid."""
-    async with context.system_work("link") as work:
-        link = await _open_link(work, secret)
+    async with context.system_unit_of_work("link") as uow:
+        link = await _open_link(uow, secret)
         if link is None or link.account_id is None:
             return None if link is None else Opened(is_first=True)
-        account = await work.get(AccountRow, link.account_id)
+        account = await uow.get(AccountRow, link.account_id)
         return Opened(False, account.login or "", account.name or "")
 
 
@@ -62,20 +62,20 @@ async def use(context: ServiceContext, secret: str, link: Opened, filled: Filled
     if faults := _faults(link, filled, login, name, party):
         return faults
     hash_ = await passwords.hash_of(filled.password, login)
-    async with context.system_work("link") as work:
-        await work.session.execute(LOCK_FIRST_ADMINISTRATOR)
-        row = await _open_link(work, secret, lock=True)
+    async with context.system_unit_of_work("link") as uow:
+        await uow.session.execute(LOCK_FIRST_ADMINISTRATOR)
+        row = await _open_link(uow, secret, lock=True)
         if row is None:
             return {"": "link_gone"}
         if row.account_id is None:
-            if (await work.session.scalars(select(AccountRow.id).filter_by(login=login))).one_or_none():
+            if (await uow.session.scalars(select(AccountRow.id).filter_by(login=login))).one_or_none():
                 return {"login": "login_taken"}
-            account = await _first_administrator(work, login, name, party)
+            account = await _first_administrator(uow, login, name, party)
         else:
-            account = await work.lock(AccountRow, row.account_id)
+            account = await uow.lock(AccountRow, row.account_id)
         account.password_hash = hash_
-        row.used_at = work.now
-        trace(work, "password_set", account.id)
+        row.used_at = uow.now
+        trace(uow, "password_set", account.id)
     return {}
 
 
@@ -92,35 +92,35 @@ def _faults(link: Opened, filled: Filled, login: str, name: str, party: str) -> 
     return faults
 
 
-async def _open_link(work: Work, secret: str, lock: bool = False) -> LinkRow | None:
+async def _open_link(uow: UnitOfWork, secret: str, lock: bool = False) -> LinkRow | None:
     query = select(LinkRow).where(LinkRow.hash == digest(secret), LinkRow.used_at.is_(None))
-    link = (await work.session.scalars(query.with_for_update() if lock else query)).one_or_none()
-    if link is None or work.now >= link.expires_at:
+    link = (await uow.session.scalars(query.with_for_update() if lock else query)).one_or_none()
+    if link is None or uow.now >= link.expires_at:
         return None
-    return None if link.account_id is None and await has_administrator(work) else link
+    return None if link.account_id is None and await has_administrator(uow) else link
 
 
-async def has_administrator(work: Work) -> bool:
+async def has_administrator(uow: UnitOfWork) -> bool:
     """Whether there is an active grant of command. Then the link of the first administrator is no longer valid."""
     query = select(exists().where(GrantRow.role == Role.COMMAND.label, GrantRow.state == "active"))
-    return bool((await work.session.execute(query)).scalar_one())
+    return bool((await uow.session.execute(query)).scalar_one())
 
 
-async def _first_administrator(work: Work, login: str, name: str, party: str) -> AccountRow:
+async def _first_administrator(uow: UnitOfWork, login: str, name: str, party: str) -> AccountRow:
     account = AccountRow(region="", kind="staff", login=login)
     account.name = name
-    work.add(account)
-    await work.session.flush()
+    uow.add(account)
+    await uow.session.flush()
     grant = GrantRow(
         region="",
         account_id=account.id,
         role=Role.COMMAND.label,
         party=party,
-        valid_from=work.now,
+        valid_from=uow.now,
         why="第一位管理员 first administrator",
         state="active",
         given_by=INSTALLATION,
     )
-    work.add(grant)
-    await work.session.flush()
+    uow.add(grant)
+    await uow.session.flush()
     return account

@@ -16,7 +16,7 @@ from services.gateway.grants.tables import GrantRow
 from services.gateway.issuer.words import ROLES, WHOLE
 from services.gateway.points.tables import PointRow
 from shared.core.actors import Role
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language, Problem
 from shared.runtime.context import ServiceContext
 
@@ -44,13 +44,13 @@ async def _name_of(context: ServiceContext, account: AccountRow, grant: GrantRow
         return grant.region
 
 
-async def points_named(work: Work, grants: Sequence[GrantRow]) -> dict[str, str]:
+async def points_named(uow: UnitOfWork, grants: Sequence[GrantRow]) -> dict[str, str]:
     """Return the names of the service points of doorkeeper and checkpoint grants, by party."""
     names = {}
     for grant in grants:
         if grant.role in POINT_ROLES:
             try:
-                point = await work.session.get(PointRow, UUID(grant.party))
+                point = await uow.session.get(PointRow, UUID(grant.party))
             except ValueError:
                 continue
             if point is not None:

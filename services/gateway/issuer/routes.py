@@ -23,12 +23,12 @@ SessionId = Annotated[UUID, Path(description="Id of a session.", examples=["0199
 @router.get("", role=Role.PEOPLE)
 async def list_sessions(caller: Caller, page: PageAsked, context: ContextDep) -> Listed[Session]:
     """List your own sessions."""
-    async with context.system_work("GET /gateway/v1/sessions") as work:
-        return await use_cases.list_sessions(work, account_of(caller.subject), page)
+    async with context.system_unit_of_work("GET /gateway/v1/sessions") as uow:
+        return await use_cases.list_sessions(uow, account_of(caller.subject), page)
 
 
 @router.delete("/{session_id}", role=Role.PEOPLE, raises=[NotFound], status=204)
 async def end_session(session_id: SessionId, caller: Caller, context: ContextDep) -> None:
     """End one of your own sessions. Its tokens stop working within a second."""
-    async with context.system_work("DELETE /gateway/v1/sessions/{session_id}") as work:
-        await use_cases.end_own_session(work, account_of(caller.subject), session_id)
+    async with context.system_unit_of_work("DELETE /gateway/v1/sessions/{session_id}") as uow:
+        await use_cases.end_own_session(uow, account_of(caller.subject), session_id)

@@ -19,7 +19,7 @@ from services.gateway.issuer.sign_in import SignIn
 from services.gateway.issuer.tables import SessionRow
 from services.gateway.issuer.use_cases import Provider, access_token
 from shared.core.settings import Settings
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.runtime.context import ServiceContext
 
 
@@ -38,14 +38,14 @@ class SigningIn:
         provider = Provider(settings.issuer_url, trust.own, SigningKeys())
         return cls(provider, trust.ended, sender_of(settings), MiniProgram.of(settings))
 
-    async def renew(self, work: Work, token: str) -> tuple[str, int] | None:
+    async def renew(self, uow: UnitOfWork, token: str) -> tuple[str, int] | None:
         """Issue a new access token for a resident's session, with the current state of the account."""
         session_id = self.provider.issuer.session_of(token)
-        session = None if session_id is None else await work.session.get(SessionRow, session_id)
-        account = None if session is None else await work.session.get(AccountRow, session.account_id)
+        session = None if session_id is None else await uow.session.get(SessionRow, session_id)
+        account = None if session is None else await uow.session.get(AccountRow, session.account_id)
         if session is None or account is None:
             return None
-        given = await access_token(work, self.provider, account, None, session)
+        given = await access_token(uow, self.provider, account, None, session)
         return given.access_token, given.expires_in
 
     def routes(self, context: ServiceContext) -> Sequence[BaseRoute]:

@@ -70,8 +70,8 @@ class SignIn:
         try:
             parameters = rules.parameters_of(request.scope["query_string"].decode("ascii", "replace"))
             renderer = Pages(rules.language_wanted(parameters.get("ui_locales", "")) or renderer.language)
-            async with self.context.system_work("authorize") as work:
-                client = await client_named(work, parameters.get("client_id", ""))
+            async with self.context.system_unit_of_work("authorize") as uow:
+                client = await client_named(uow, parameters.get("client_id", ""))
                 if client is None or client.kind != "app":
                     raise RefusedError("client_unknown")
                 redirect_uri = rules.check_redirect(parameters, client.redirect_uris)
@@ -91,8 +91,8 @@ class SignIn:
             )
             return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
         browser = request.cookies.get(BROWSER) or proofs.new_secret()
-        async with self.context.system_work("authorize") as work:
-            interaction_id = await steps.begin(work, asked_of(checked, client), browser)
+        async with self.context.system_unit_of_work("authorize") as uow:
+            interaction_id = await steps.begin(uow, asked_of(checked, client), browser)
         response = RedirectResponse(f"/sign-in/{interaction_id}", 303)
         set_cookies(response, self.provider.url, browser, request.cookies.get(DEVICE) or proofs.new_secret())
         return response
@@ -148,15 +148,15 @@ class SignIn:
         by_recovery: bool = False,
     ) -> Response:
         form = form or {}
-        async with self.context.system_work("sign in") as work:
-            row = await steps.current(work, interaction_id, visitor)
+        async with self.context.system_unit_of_work("sign in") as uow:
+            row = await steps.current(uow, interaction_id, visitor)
             if row is None or row.stage == "done":
                 return renderer.page(words.CANNOT, [], fault="gone", status=400)
-            challenge = None if row.challenge_id is None else await work.session.get(ChallengeRow, row.challenge_id)
-            account = None if row.account_id is None else await work.session.get(AccountRow, row.account_id)
+            challenge = None if row.challenge_id is None else await uow.session.get(ChallengeRow, row.challenge_id)
+            account = None if row.account_id is None else await uow.session.get(AccountRow, row.account_id)
             is_choice = row.stage == "grant" and account is not None and account.kind == "staff"
-            grants = await steps.choices(work, row) if is_choice else []
-            points = await naming.points_named(work, grants)
+            grants = await steps.choices(uow, row) if is_choice else []
+            points = await naming.points_named(uow, grants)
             authenticator = row.authenticator or "" if row.stage == "enrol" else ""
         renderer = in_language(row, renderer)
         regions = {} if account is None else await naming.regions_named(self.context, account, grants)
@@ -184,8 +184,8 @@ class SignIn:
     async def _recovery_codes(
         self, renderer: Pages, interaction_id: UUID, visitor: Visitor, codes: Sequence[str]
     ) -> Response:
-        async with self.context.system_work("sign in") as work:
-            row = await steps.current(work, interaction_id, visitor)
+        async with self.context.system_unit_of_work("sign in") as uow:
+            row = await steps.current(uow, interaction_id, visitor)
         renderer = renderer if row is None else in_language(row, renderer)
         rows = "".join(f"<li>{code}</li>" for code in codes)
         token = token_of(visitor.browser, str(interaction_id))
@@ -205,11 +205,11 @@ class SignIn:
         claims = self.provider.keys.read(parameters.get("id_token_hint", ""))
         if claims is None:
             return renderer.page(words.CANNOT, [], fault="gone", status=400)
-        async with self.context.system_work("sign out") as work:
-            session = await work.session.get(SessionRow, UUID(str(claims["sid"])))
+        async with self.context.system_unit_of_work("sign out") as uow:
+            session = await uow.session.get(SessionRow, UUID(str(claims["sid"])))
             if session is not None:
-                await end_session(work, session.id, "signed_out")
-            client = await client_named(work, str(claims["aud"]))
+                await end_session(uow, session.id, "signed_out")
+            client = await client_named(uow, str(claims["aud"]))
         back = parameters.get("post_logout_redirect_uri")
         if client is None or back not in client.redirect_uris or back is None:
             return renderer.page(words.SIGNED_OUT, [f"<p>{renderer.say(words.SIGNED_OUT_MORE)}</p>"])

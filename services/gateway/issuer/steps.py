@@ -27,7 +27,7 @@ from services.gateway.issuer import devices
 from services.gateway.issuer.tables import InteractionRow, Stage
 from services.gateway.issuer.use_cases import new_authorization_code
 from services.gateway.issuer.visiting import Visitor
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.runtime.context import ServiceContext
 
 LIFETIME = timedelta(minutes=30)
@@ -57,20 +57,20 @@ MARK_RECOVERY_CODE_USED = text("""
 DELETE_RECOVERY_CODES = text("DELETE FROM recovery_codes WHERE account_id = :account")
 
 
-async def begin(work: Work, parameters: Mapping[str, Any], browser: str) -> UUID:
+async def begin(uow: UnitOfWork, parameters: Mapping[str, Any], browser: str) -> UUID:
     """Start a sign-in. Returns its id."""
-    row = InteractionRow(browser=digest(browser), asked=dict(parameters), amr=[], expires_at=work.now + LIFETIME)
-    work.session.add(row)
-    await work.session.flush()
+    row = InteractionRow(browser=digest(browser), asked=dict(parameters), amr=[], expires_at=uow.now + LIFETIME)
+    uow.session.add(row)
+    await uow.session.flush()
     return row.id
 
 
 async def current(
-    work: Work, interaction_id: UUID, visitor: Visitor, *stages: Stage, lock: bool = False
+    uow: UnitOfWork, interaction_id: UUID, visitor: Visitor, *stages: Stage, lock: bool = False
 ) -> InteractionRow | None:
     """Return a sign-in if it belongs to this browser, has not expired and is at one of these stages."""
-    row = await work.session.get(InteractionRow, interaction_id, with_for_update=lock or None, populate_existing=lock)
-    if row is None or row.browser != digest(visitor.browser) or work.now >= row.expires_at:
+    row = await uow.session.get(InteractionRow, interaction_id, with_for_update=lock or None, populate_existing=lock)
+    if row is None or row.browser != digest(visitor.browser) or uow.now >= row.expires_at:
         return None
     return row if not stages or row.stage in stages else None
 
@@ -80,32 +80,32 @@ async def give_password(
 ) -> Went:
     """Check the name and password of staff."""
     login = login.strip().lower()
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "start")
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "start")
         if row is None or row.asked.get("people") == "residents":
             return Went("gone")
-        account = (await work.session.scalars(select(AccountRow).filter_by(login=login))).one_or_none()
-        device = await _known_device(work, account, visitor)
+        account = (await uow.session.scalars(select(AccountRow).filter_by(login=login))).one_or_none()
+        device = await _known_device(uow, account, visitor)
         lanes = rules.password_lanes(login, visitor.network, device)
         for lane in (one for one in lanes if one.sliding):
-            if wait := await attempts.wait_of(work, lane):
+            if wait := await attempts.wait_of(uow, lane):
                 return Went("wait", wait)
 
     async def count() -> int:
-        async with context.system_work("sign in") as work:
-            return await attempts.take(work, lanes)
+        async with context.system_unit_of_work("sign in") as uow:
+            return await attempts.take(uow, lanes)
 
     if wait := await _COUNTING.take(device or visitor.network, device is not None, count):
         return Went("wait", wait)
     password_hash = account.password_hash if account is not None and account.state == "active" else None
     is_right = await passwords.is_right(password_hash, password, network=visitor.network, device=device)
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "start", lock=True)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "start", lock=True)
         if row is None or account is None or not is_right:
             if account is not None:
-                trace(work, "sign_in_failed", account.id)
+                trace(uow, "sign_in_failed", account.id)
             return Went("wrong" if row else "gone")
-        await attempts.clear(work, lanes)
+        await attempts.clear(uow, lanes)
         row.account_id, row.amr = account.id, ["pwd"]
         row.stage = "enrol" if account.authenticator_sealed is None else "authenticator"
         if row.stage == "enrol":
@@ -115,66 +115,66 @@ async def give_password(
 
 async def give_digits(context: ServiceContext, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
     """Check the digits of an authenticator, or a recovery code instead."""
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "authenticator", lock=True)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "authenticator", lock=True)
         if row is None or row.account_id is None:
             return Went("gone")
-        account = await work.lock(AccountRow, row.account_id)
-        device = await _known_device(work, account, visitor)
+        account = await uow.lock(AccountRow, row.account_id)
+        device = await _known_device(uow, account, visitor)
         by_recovery = rules.is_recovery_code(code)
         lanes = (
             rules.recovery_lanes(account.id, visitor.network)
             if by_recovery
             else rules.authenticator_lanes(account.id, visitor.network, device)
         )
-        if wait := await attempts.take(work, lanes):
+        if wait := await attempts.take(uow, lanes):
             return Went("wait", wait)
-        if not await (_use_recovery_code(work, account, code) if by_recovery else _use_digits(work, account, code)):
-            trace(work, "sign_in_failed", account.id)
+        if not await (_use_recovery_code(uow, account, code) if by_recovery else _use_digits(uow, account, code)):
+            trace(uow, "sign_in_failed", account.id)
             return Went("wrong")
-        await attempts.clear(work, lanes)
+        await attempts.clear(uow, lanes)
         row.stage, row.amr = "grant", [*row.amr, "otp"]
-        await remember_device(work, account.id, visitor)
+        await remember_device(uow, account.id, visitor)
     return ON
 
 
-async def _use_digits(work: Work, account: AccountRow, code: str) -> bool:
-    step = rules.authenticator_step(account.authenticator or "", code, work.now, account.authenticator_step)
+async def _use_digits(uow: UnitOfWork, account: AccountRow, code: str) -> bool:
+    step = rules.authenticator_step(account.authenticator or "", code, uow.now, account.authenticator_step)
     if step is None:
         return False
     account.authenticator_step = step
     return True
 
 
-async def _use_recovery_code(work: Work, account: AccountRow, code: str) -> bool:
+async def _use_recovery_code(uow: UnitOfWork, account: AccountRow, code: str) -> bool:
     hash_ = digest(rules.plain_recovery_code(code))
-    return await work.run(MARK_RECOVERY_CODE_USED, account=account.id, hash=hash_, now=work.now) == 1
+    return await uow.run(MARK_RECOVERY_CODE_USED, account=account.id, hash=hash_, now=uow.now) == 1
 
 
 async def enrol(context: ServiceContext, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
     """Check the first digits of a new authenticator. Returns recovery codes, which are shown only once."""
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "enrol", lock=True)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "enrol", lock=True)
         if row is None or row.account_id is None:
             return Went("gone")
-        account = await work.lock(AccountRow, row.account_id)
+        account = await uow.lock(AccountRow, row.account_id)
         if account.authenticator_sealed is not None:
             return Went("gone")
         lanes = rules.authenticator_lanes(account.id, visitor.network, None)[:1]
-        if wait := await attempts.take(work, lanes):
+        if wait := await attempts.take(uow, lanes):
             return Went("wait", wait)
-        step = rules.authenticator_step(row.authenticator or "", code, work.now, 0)
+        step = rules.authenticator_step(row.authenticator or "", code, uow.now, 0)
         if step is None:
             return Went("wrong")
-        await attempts.clear(work, lanes)
+        await attempts.clear(uow, lanes)
         account.authenticator, account.authenticator_step, row.authenticator = row.authenticator, step, None
         codes = tuple(rules.new_recovery_codes())
-        await work.run(DELETE_RECOVERY_CODES, account=account.id)
+        await uow.run(DELETE_RECOVERY_CODES, account=account.id)
         hashes = [digest(rules.plain_recovery_code(one)) for one in codes]
-        await work.insert_all(RecoveryCodeRow, [{"account_id": account.id, "hash": one} for one in hashes])
+        await uow.insert_all(RecoveryCodeRow, [{"account_id": account.id, "hash": one} for one in hashes])
         row.stage, row.amr = "grant", [*row.amr, "otp"]
-        await remember_device(work, account.id, visitor)
-        trace(work, "authenticator_set", account.id)
+        await remember_device(uow, account.id, visitor)
+        trace(uow, "authenticator_set", account.id)
     return Went(recovery_codes=codes)
 
 
@@ -185,25 +185,25 @@ async def give_phone(context: ServiceContext, interaction_id: UUID, visitor: Vis
         return Went("phone_form")
     if not can_send(context.settings):
         return Went("no_codes")
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "start", "phone", lock=True)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "start", "phone", lock=True)
         if row is None or row.asked.get("people") == "staff":
             return Went("gone")
-        return await _challenge(work, row, number, visitor)
+        return await _challenge(uow, row, number, visitor)
 
 
 async def send_again(context: ServiceContext, interaction_id: UUID, visitor: Visitor) -> Went:
     """Send the code again to the same phone."""
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "phone", lock=True)
-        previous = None if row is None else await work.session.get(ChallengeRow, row.challenge_id)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "phone", lock=True)
+        previous = None if row is None else await uow.session.get(ChallengeRow, row.challenge_id)
         if row is None or previous is None:
             return Went("gone")
-        return await _challenge(work, row, previous.phone or "", visitor)
+        return await _challenge(uow, row, previous.phone or "", visitor)
 
 
-async def _challenge(work: Work, row: InteractionRow, number: str, visitor: Visitor) -> Went:
-    opened = await phones.open_challenge(work, number, visitor.network)
+async def _challenge(uow: UnitOfWork, row: InteractionRow, number: str, visitor: Visitor) -> Went:
+    opened = await phones.open_challenge(uow, number, visitor.network)
     if isinstance(opened, int):
         return Went("wait", opened)
     row.stage, row.challenge_id = "phone", opened.id
@@ -212,26 +212,26 @@ async def _challenge(work: Work, row: InteractionRow, number: str, visitor: Visi
 
 async def give_phone_code(context: ServiceContext, interaction_id: UUID, visitor: Visitor, code: str) -> Went:
     """Check the code that was sent to a resident's phone."""
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "phone", lock=True)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "phone", lock=True)
         if row is None or row.challenge_id is None:
             return Went("gone")
-        tried = await phones.try_code(work, row.challenge_id, None, code)
+        tried = await phones.try_code(uow, row.challenge_id, None, code)
         if tried.phone is None:
             if tried.is_over:
                 row.stage, row.challenge_id = "start", None
             return Went("over" if tried.is_over else "wrong", message=tried.message)
-        account = await phones.account_with(work, tried.phone)
+        account = await phones.account_with(uow, tried.phone)
         row.stage, row.account_id, row.amr = "grant", account.id, ["sms"]
-        trace(work, "phone_proven", account.id)
+        trace(uow, "phone_proven", account.id)
     return ON
 
 
-async def choices(work: Work, row: InteractionRow) -> list[GrantRow]:
+async def choices(uow: UnitOfWork, row: InteractionRow) -> list[GrantRow]:
     """Return the grants that the person can use with this client. If the client requested one, only that grant."""
     assert row.account_id is not None
-    client = await client_named(work, row.asked["client_id"])
-    grants = await grants_of(work, row.account_id)
+    client = await client_named(uow, row.asked["client_id"])
+    grants = await grants_of(uow, row.account_id)
     wanted = row.asked.get("grant_id")
     return [
         grant
@@ -247,39 +247,39 @@ async def finish(
 
     A waiting device gets no code: it is approved, and fetches its tokens itself.
     """
-    async with context.system_work("sign in") as work:
-        row = await current(work, interaction_id, visitor, "grant", lock=True)
+    async with context.system_unit_of_work("sign in") as uow:
+        row = await current(uow, interaction_id, visitor, "grant", lock=True)
         if row is None or row.account_id is None:
             return Went("gone")
-        account = await work.get(AccountRow, row.account_id)
+        account = await uow.get(AccountRow, row.account_id)
         grant = None
         if account.kind == "staff":
-            grants = await choices(work, row)
+            grants = await choices(uow, row)
             if not grants:
                 return Went("no_grant")
             grant = next((one for one in grants if len(grants) == 1 or str(one.id) == chosen), None)
             if grant is None:
                 return ON
-        if account.state != "active" or await client_named(work, row.asked["client_id"]) is None:
+        if account.state != "active" or await client_named(uow, row.asked["client_id"]) is None:
             return Went("gone")
         row.stage = "done"
         if "device" in row.asked:
-            until = await devices.approve(work, row.asked["device"], account, grant, list(row.amr))
+            until = await devices.approve(uow, row.asked["device"], account, grant, list(row.amr))
             return (row.asked, "") if until is not None else Went("gone")
-        code = await new_authorization_code(work, row.asked, account, grant, list(row.amr), visitor.agent)
+        code = await new_authorization_code(uow, row.asked, account, grant, list(row.amr), visitor.agent)
         return row.asked, code
 
 
-async def _known_device(work: Work, account: AccountRow | None, visitor: Visitor) -> str | None:
+async def _known_device(uow: UnitOfWork, account: AccountRow | None, visitor: Visitor) -> str | None:
     """Return the lane name of this browser if the person signed in on it before, else None."""
     if account is None or not visitor.device:
         return None
     hash_ = digest(visitor.device)
-    return hash_.hex() if await work.session.get(DeviceRow, (account.id, hash_)) else None
+    return hash_.hex() if await uow.session.get(DeviceRow, (account.id, hash_)) else None
 
 
-async def remember_device(work: Work, account_id: UUID, visitor: Visitor) -> None:
+async def remember_device(uow: UnitOfWork, account_id: UUID, visitor: Visitor) -> None:
     """Store this browser as known, so that guesses from other devices do not delay it."""
-    values = {"account_id": account_id, "hash": digest(visitor.device), "seen_at": work.now}
+    values = {"account_id": account_id, "hash": digest(visitor.device), "seen_at": uow.now}
     statement = insert(DeviceRow).values(values)
-    await work.run(statement.on_conflict_do_update(constraint="devices_pkey", set_={"seen_at": work.now}))
+    await uow.run(statement.on_conflict_do_update(constraint="devices_pkey", set_={"seen_at": uow.now}))

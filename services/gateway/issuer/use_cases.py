@@ -27,7 +27,7 @@ from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import OUTSIDE
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import NotFound
 
 STAFF_SESSION = timedelta(hours=12)
@@ -79,31 +79,31 @@ Answer = Given | RefusedError
 """A returned refusal is committed, for example one that ends a session. A raised one is rolled back."""
 
 
-async def exchange(work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
+async def exchange(uow: UnitOfWork, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
     """Exchange an authorization code for tokens. A code that is used twice ends its session."""
-    row = await work.session.get(AuthorizationCodeRow, digest(parameters.get("code", "")), with_for_update=True)
+    row = await uow.session.get(AuthorizationCodeRow, digest(parameters.get("code", "")), with_for_update=True)
     if row is None or row.asked["client_id"] != client.client_id:
         raise RefusedError("code_unknown")
     if row.session_id is not None:
-        await end_session(work, row.session_id, "code_reused")
-        trace(work, "code_reused", row.account_id)
+        await end_session(uow, row.session_id, "code_reused")
+        trace(uow, "code_reused", row.account_id)
         return RefusedError("code_used")
-    if work.now >= row.expires_at or parameters.get("redirect_uri") != row.asked["redirect_uri"]:
+    if uow.now >= row.expires_at or parameters.get("redirect_uri") != row.asked["redirect_uri"]:
         raise RefusedError("code_expired")
     if not rules.proves(parameters.get("code_verifier", ""), row.asked["code_challenge"]):
         raise RefusedError("code_verifier_wrong")
-    account = await account_that_holds(work, row.account_id)
-    grant = await grant_that_holds(work, client, account, row.grant_id)
-    session = await begin_session(work, account, grant, client.client_id, row.amr, row.agent)
+    account = await account_that_holds(uow, row.account_id)
+    grant = await grant_that_holds(uow, client, account, row.grant_id)
+    session = await begin_session(uow, account, grant, client.client_id, row.amr, row.agent)
     row.session_id = session.id
-    given = await give(work, provider, account, grant, session)
+    given = await give(uow, provider, account, grant, session)
     if row.asked["scope"]:
-        id_token = _id_token(provider, work, session, row)
+        id_token = _id_token(provider, uow, session, row)
         given = replace(given, id_token=id_token, scope=row.asked["scope"])
     return given
 
 
-async def refresh(work: Work, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
+async def refresh(uow: UnitOfWork, provider: Provider, client: ClientRow, parameters: Mapping[str, str]) -> Answer:
     """Exchange a refresh token for new tokens, once. `grant_id` changes the grant of the session.
 
     The answer may get lost. So for 30 seconds, and while the successor is unused, the same token gets the same
@@ -112,52 +112,52 @@ async def refresh(work: Work, provider: Provider, client: ClientRow, parameters:
     """
     presented = parameters.get("refresh_token", "")
     hash_ = digest(presented)
-    row = await work.session.get(RefreshTokenRow, hash_)
-    session = None if row is None else await work.session.get(SessionRow, row.session_id, with_for_update=True)
+    row = await uow.session.get(RefreshTokenRow, hash_)
+    session = None if row is None else await uow.session.get(SessionRow, row.session_id, with_for_update=True)
     if session is None or session.client_id != client.client_id:
         raise RefusedError("refresh_token_unknown")
-    if session.ended_at is not None or work.now >= session.expires_at:
+    if session.ended_at is not None or uow.now >= session.expires_at:
         raise RefusedError("session_ended")
-    trace(work, "refreshed", session.account_id)
-    is_first = await work.run(MARK_REFRESH_TOKEN_USED, hash=hash_, now=work.now) == 1
-    successor = _successors(work, presented)[0] if is_first else await _repeated(work, presented)
+    trace(uow, "refreshed", session.account_id)
+    is_first = await uow.run(MARK_REFRESH_TOKEN_USED, hash=hash_, now=uow.now) == 1
+    successor = _successors(uow, presented)[0] if is_first else await _repeated(uow, presented)
     if successor is None:
         # Either the owner or a thief uses the token a second time. They cannot be distinguished.
-        await end_session(work, session.id, "refresh_token_reused")
+        await end_session(uow, session.id, "refresh_token_reused")
         return RefusedError("refresh_token_used")
-    account = await account_that_holds(work, session.account_id)
+    account = await account_that_holds(uow, session.account_id)
     wanted = parameters.get("grant_id")
     if wanted is not None and not rules.is_uuid(wanted):
         raise RefusedError("id_malformed", name="grant_id")
-    grant = await grant_that_holds(work, client, account, UUID(wanted) if wanted else session.grant_id)
-    session.used_at = work.now
+    grant = await grant_that_holds(uow, client, account, UUID(wanted) if wanted else session.grant_id)
+    session.used_at = uow.now
     if grant is not None:
         session.grant_id, session.region = grant.id, grant.region
     if is_first:
-        work.session.add(RefreshTokenRow(hash=digest(successor), session_id=session.id))
-    return replace(await access_token(work, provider, account, grant, session), refresh_token=successor)
+        uow.session.add(RefreshTokenRow(hash=digest(successor), session_id=session.id))
+    return replace(await access_token(uow, provider, account, grant, session), refresh_token=successor)
 
 
-def _successors(work: Work, presented: str) -> list[str]:
+def _successors(uow: UnitOfWork, presented: str) -> list[str]:
     """Return the successors of a refresh token. They are derived with the installation's key, so always the same.
 
     While that key is rotated there are two; the first one is issued.
     """
-    derived = work.context.keyring.indexes("refresh_token", presented)
+    derived = uow.context.keyring.indexes("refresh_token", presented)
     return [urlsafe_b64encode(one).rstrip(b"=").decode() for one in derived]
 
 
-async def _repeated(work: Work, presented: str) -> str | None:
+async def _repeated(uow: UnitOfWork, presented: str) -> str | None:
     """Return the successor of a used refresh token, if the repetition is in time and the successor is unused."""
-    for successor in _successors(work, presented):
-        rows = await work.rows(SELECT_UNUSED_SUCCESSOR, hash=digest(presented), successor=digest(successor))
-        if rows and work.now <= rows[0]["used_at"] + REPEAT_GRACE:
+    for successor in _successors(uow, presented):
+        rows = await uow.rows(SELECT_UNUSED_SUCCESSOR, hash=digest(presented), successor=digest(successor))
+        if rows and uow.now <= rows[0]["used_at"] + REPEAT_GRACE:
             return successor
     return None
 
 
 async def begin_session(
-    work: Work, account: AccountRow, grant: GrantRow | None, client_id: str, amr: list[str], agent: str
+    uow: UnitOfWork, account: AccountRow, grant: GrantRow | None, client_id: str, amr: list[str], agent: str
 ) -> SessionRow:
     """Create a session for a person who signed in."""
     session = SessionRow(
@@ -167,32 +167,32 @@ async def begin_session(
         client_id=client_id,
         amr=amr,
         agent=agent,
-        used_at=work.now,
-        expires_at=work.now + (RESIDENT_SESSION if account.kind == "resident" else STAFF_SESSION),
+        used_at=uow.now,
+        expires_at=uow.now + (RESIDENT_SESSION if account.kind == "resident" else STAFF_SESSION),
     )
-    work.add(session)
-    await work.session.flush()
-    trace(work, "signed_in", account.id)
+    uow.add(session)
+    await uow.session.flush()
+    trace(uow, "signed_in", account.id)
     return session
 
 
 async def give(
-    work: Work, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
+    uow: UnitOfWork, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
 ) -> Given:
     """Issue an access token and the first refresh token of a session."""
     secret = new_secret()
-    work.session.add(RefreshTokenRow(hash=digest(secret), session_id=session.id))
-    await work.session.flush()
-    return replace(await access_token(work, provider, account, grant, session), refresh_token=secret)
+    uow.session.add(RefreshTokenRow(hash=digest(secret), session_id=session.id))
+    await uow.session.flush()
+    return replace(await access_token(uow, provider, account, grant, session), refresh_token=secret)
 
 
 async def access_token(
-    work: Work, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
+    uow: UnitOfWork, provider: Provider, account: AccountRow, grant: GrantRow | None, session: SessionRow
 ) -> Given:
     """Issue an access token. It expires not later than the grant and the session."""
     seconds = seconds_until(session.expires_at, ACCESS_SECONDS)
     if grant is None:
-        residents = await _acts_for(work, account.resident_id)
+        residents = await _acts_for(uow, account.resident_id)
         actor, region = Actor(account.subject, Role.RESIDENT, residents=residents), None
     else:
         actor, region = grant.actor(account.subject), grant.region
@@ -200,12 +200,12 @@ async def access_token(
     return Given(provider.issuer.issue(actor, region, seconds, session.id), seconds)
 
 
-async def _acts_for(work: Work, resident_id: UUID | None) -> tuple[UUID, ...]:
+async def _acts_for(uow: UnitOfWork, resident_id: UUID | None) -> tuple[UUID, ...]:
     """Return the resident and their dependants."""
     if resident_id is None:
         return ()
     query = select(GuardianshipRow.dependant_id).where(GuardianshipRow.guardian_id == resident_id)
-    return (resident_id, *(await work.session.scalars(query.order_by(GuardianshipRow.id))))
+    return (resident_id, *(await uow.session.scalars(query.order_by(GuardianshipRow.id))))
 
 
 def machine_token(provider: Provider, client: ClientRow) -> Given:
@@ -214,18 +214,23 @@ def machine_token(provider: Provider, client: ClientRow) -> Given:
     return Given(token, ACCESS_SECONDS)
 
 
-async def revoke(work: Work, provider: Provider, client: ClientRow, token: str) -> None:
+async def revoke(uow: UnitOfWork, provider: Provider, client: ClientRow, token: str) -> None:
     """End the session of a token (RFC 7009). An unknown token or one of another client changes nothing."""
-    row = await work.session.get(RefreshTokenRow, digest(token))
+    row = await uow.session.get(RefreshTokenRow, digest(token))
     session_id = row.session_id if row is not None else provider.issuer.session_of(token)
-    session = None if session_id is None else await work.session.get(SessionRow, session_id, with_for_update=True)
+    session = None if session_id is None else await uow.session.get(SessionRow, session_id, with_for_update=True)
     if session is not None and session.client_id == client.client_id:
-        await end_session(work, session.id, "revoked")
-        trace(work, "signed_out", session.account_id)
+        await end_session(uow, session.id, "revoked")
+        trace(uow, "signed_out", session.account_id)
 
 
 async def new_authorization_code(
-    work: Work, parameters: Mapping[str, Any], account: AccountRow, grant: GrantRow | None, amr: list[str], agent: str
+    uow: UnitOfWork,
+    parameters: Mapping[str, Any],
+    account: AccountRow,
+    grant: GrantRow | None,
+    amr: list[str],
+    agent: str,
 ) -> str:
     """Create an authorization code for the client. It is valid for one minute."""
     code = new_secret()
@@ -236,36 +241,36 @@ async def new_authorization_code(
         grant_id=None if grant is None else grant.id,
         amr=amr,
         agent=agent,
-        proved_at=work.now,
-        expires_at=work.now + CODE_LIFETIME,
+        proved_at=uow.now,
+        expires_at=uow.now + CODE_LIFETIME,
     )
-    work.session.add(row)
-    await work.session.flush()
+    uow.session.add(row)
+    await uow.session.flush()
     return code
 
 
-async def account_that_holds(work: Work, account_id: UUID) -> AccountRow:
+async def account_that_holds(uow: UnitOfWork, account_id: UUID) -> AccountRow:
     """Return an active account. Raises RefusedError if it is closed."""
-    account = await work.session.get(AccountRow, account_id)
+    account = await uow.session.get(AccountRow, account_id)
     if account is None or account.state != "active":
         raise RefusedError("account_closed")
     return account
 
 
 async def grant_that_holds(
-    work: Work, client: ClientRow, account: AccountRow, grant_id: UUID | None
+    uow: UnitOfWork, client: ClientRow, account: AccountRow, grant_id: UUID | None
 ) -> GrantRow | None:
     """Return the grant of a session if it is still valid; None for residents. Raises RefusedError."""
     if account.kind == "resident":
         return None
-    for grant in await grants_of(work, account.id):
+    for grant in await grants_of(uow, account.id):
         if grant.id == grant_id and client.serves(grant.region):
             return grant
     raise RefusedError("grant_ended")
 
 
-def _id_token(provider: Provider, work: Work, session: SessionRow, row: AuthorizationCodeRow) -> str:
-    now = int(work.now.timestamp())
+def _id_token(provider: Provider, uow: UnitOfWork, session: SessionRow, row: AuthorizationCodeRow) -> str:
+    now = int(uow.now.timestamp())
     claims = {
         "iss": provider.url,
         "sub": str(session.account_id),
@@ -283,20 +288,20 @@ def _id_token(provider: Provider, work: Work, session: SessionRow, row: Authoriz
 # Sessions of their owners -------------------------------------------------------------------------------------------
 
 
-async def list_sessions(work: Work, account_id: UUID | None, page: Page) -> Listed[Session]:
+async def list_sessions(uow: UnitOfWork, account_id: UUID | None, page: Page) -> Listed[Session]:
     """List the active sessions of an account."""
     query = select(SessionRow).where(
         SessionRow.account_id == (account_id or new_id()),
         SessionRow.ended_at.is_(None),
-        SessionRow.expires_at > work.now,
+        SessionRow.expires_at > uow.now,
     )
-    return await work.page(query, page, SessionRow.public)
+    return await uow.page(query, page, SessionRow.public)
 
 
-async def end_own_session(work: Work, account_id: UUID | None, session_id: UUID) -> None:
+async def end_own_session(uow: UnitOfWork, account_id: UUID | None, session_id: UUID) -> None:
     """End a session of an account. Raises NotFound if it belongs to another account."""
-    session = await work.session.get(SessionRow, session_id)
+    session = await uow.session.get(SessionRow, session_id)
     if session is None or account_id is None or session.account_id != account_id:
         raise NotFound()
-    await end_session(work, session.id, "signed_out")
-    trace(work, "signed_out", session.account_id)
+    await end_session(uow, session.id, "signed_out")
+    trace(uow, "signed_out", session.account_id)

@@ -29,7 +29,7 @@ from shared.core.actors import Role, system
 from shared.database.paging import Listed
 from shared.database.unit_of_work import RegionOutside
 from shared.http.limits import check_content_type
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Uow
 from shared.problems import NotFound
 
 HOOKS = "/gateway/v1/hooks/"
@@ -77,7 +77,7 @@ async def receive_message(
     source: Annotated[Source, Path(description="The kind of system that sends.", examples=["desk_120"])],
     request: Request,
     response: Response,
-    work: Work,
+    uow: Uow,
 ) -> Received:
     """Receive an event from another system, signed as Standard Webhooks specifies.
 
@@ -86,8 +86,8 @@ async def receive_message(
     """
     check_content_type(request, ("application/json",))
     body = await request.body()
-    await work.become(system("gateway").during(work.actor.request_id))
-    message, is_new = await use_cases.receive_message(work, source, request.headers, body)
+    await uow.act_as(system("gateway").during(uow.actor.request_id))
+    message, is_new = await use_cases.receive_message(uow, source, request.headers, body)
     if not is_new:
         response.status_code = 200
     return Received(id=message.id)
@@ -100,33 +100,33 @@ async def receive_message(
     status=201,
     location="/gateway/v1/hook-sources/{id}",
 )
-async def add_hook_source(new: NewHookSource, work: Work) -> HookSourceMade:
+async def add_hook_source(new: NewHookSource, uow: Uow) -> HookSourceMade:
     """Register a system that sends messages to the gateway. Its secret is shown only once."""
-    return await use_cases.add_hook_source(work, new)
+    return await use_cases.add_hook_source(uow, new)
 
 
 @sources.get("", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR)
-async def list_hook_sources(work: Work, page: PageAsked) -> Listed[HookSource]:
+async def list_hook_sources(uow: Uow, page: PageAsked) -> Listed[HookSource]:
     """List the systems that send messages to the gateway."""
-    return await use_cases.list_hook_sources(work, page)
+    return await use_cases.list_hook_sources(uow, page)
 
 
 @sources.get("/{source_id}", role=Role.COMMAND | Role.SUPERVISOR | Role.AUDITOR, raises=[NotFound])
-async def get_hook_source(source_id: SourceId, work: Work) -> HookSource:
+async def get_hook_source(source_id: SourceId, uow: Uow) -> HookSource:
     """Show a system that sends messages to the gateway."""
-    return await use_cases.get_hook_source(work, source_id)
+    return await use_cases.get_hook_source(uow, source_id)
 
 
 @sources.post("/{source_id}/rotate", role=Role.COMMAND, raises=[NotFound])
-async def rotate_hook_source(source_id: SourceId, work: Work) -> HookSourceMade:
+async def rotate_hook_source(source_id: SourceId, uow: Uow) -> HookSourceMade:
     """Create a new secret for a system, shown only once. The old one stays valid for a day."""
-    return await use_cases.rotate_hook_source(work, source_id)
+    return await use_cases.rotate_hook_source(uow, source_id)
 
 
 @sources.delete("/{source_id}", role=Role.COMMAND, raises=[NotFound], status=204)
-async def remove_hook_source(source_id: SourceId, work: Work) -> None:
+async def remove_hook_source(source_id: SourceId, uow: Uow) -> None:
     """Remove a system. Its messages are no longer accepted."""
-    await use_cases.remove_hook_source(work, source_id)
+    await use_cases.remove_hook_source(uow, source_id)
 
 
 SENDERS = Role.DESK_120 | Role.HOSPITAL | Role.MUNICIPAL
@@ -134,12 +134,12 @@ READERS = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.SUPERVISOR | Role.AUDITOR
 
 
 @messages.get("", role=READERS)
-async def list_messages(work: Work, page: PageAsked) -> Listed[MessageShown]:
+async def list_messages(uow: Uow, page: PageAsked) -> Listed[MessageShown]:
     """List messages from other systems. Staff see the messages of their region, a sender sees its own."""
-    return await use_cases.list_messages(work, page)
+    return await use_cases.list_messages(uow, page)
 
 
 @messages.get("/{kept_id}", role=READERS, raises=[NotFound])
-async def get_message(message_id: MessageId, work: Work) -> MessageShown:
+async def get_message(message_id: MessageId, uow: Uow) -> MessageShown:
     """Show one message from another system."""
-    return await use_cases.get_message(work, message_id)
+    return await use_cases.get_message(uow, message_id)

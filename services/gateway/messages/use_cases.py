@@ -19,7 +19,7 @@ from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import level_of, lies_under
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.http import bodies
 from shared.problems import NotFound, Problem, Text
 
@@ -100,16 +100,18 @@ class HookSourcesFull(Problem):
     fix = Text(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
 
 
-async def receive_message(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> tuple[Message, bool]:
+async def receive_message(
+    uow: UnitOfWork, source: Source, headers: Mapping[str, str], body: bytes
+) -> tuple[Message, bool]:
     """Verify a message, store it once and publish it. Returns whether it is new.
 
     The body is not parsed before the signature is verified.
     """
-    sender = await _sender(work, source, headers, body)
+    sender = await _sender(uow, source, headers, body)
     message_id = headers["webhook-id"]
     fingerprint = hashlib.sha256(body).digest()
     posted = bodies.parsed(Posted, body)
-    work.audit(kind=Kind.CHANGE, reason=posted.type, actor=_as_actor(sender, work.actor.request_id))
+    uow.audit(kind=Kind.CHANGE, reason=posted.type, actor=_as_actor(sender, uow.actor.request_id))
     id_, travels = new_id(), rules.impersonal(posted.data)
     rest = msgspec.json.encode(rules.rest_of(posted.data, travels)).decode()
     values = {
@@ -120,24 +122,24 @@ async def receive_message(work: Work, source: Source, headers: Mapping[str, str]
         "message_id": message_id,
         "kind": posted.type,
         "occurred_at": posted.timestamp,
-        "received_at": work.now,
+        "received_at": uow.now,
         "data": travels,
-        "rest_sealed": work.context.keyring.seal(MessageRow.rest.place(MessageRow), id_, rest),
+        "rest_sealed": uow.context.keyring.seal(MessageRow.rest.place(MessageRow), id_, rest),
         "fingerprint": fingerprint,
     }
     statement = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")
-    row = (await work.session.scalars(statement.returning(MessageRow))).one_or_none()
+    row = (await uow.session.scalars(statement.returning(MessageRow))).one_or_none()
     if row is not None:
-        sender.last_message_at = work.now
-        return await work.publish(row, change="received"), True
+        sender.last_message_at = uow.now
+        return await uow.publish(row, change="received"), True
     query = select(MessageRow).filter_by(source=source, party=sender.party, message_id=message_id)
-    stored = (await work.session.scalars(query)).one()
+    stored = (await uow.session.scalars(query)).one()
     if stored.fingerprint != fingerprint:
         raise MessageIdReused()
     return stored.public(), False
 
 
-async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: bytes) -> HookSourceRow:
+async def _sender(uow: UnitOfWork, source: Source, headers: Mapping[str, str], body: bytes) -> HookSourceRow:
     signed = rules.headers_of(headers)
     try:
         text = body.decode()
@@ -146,10 +148,10 @@ async def _sender(work: Work, source: Source, headers: Mapping[str, str], body: 
     if signed is None:
         raise SignatureInvalid()
     statement = select(HookSourceRow).where(HookSourceRow.source == source).order_by(HookSourceRow.seq)
-    for row in await work.session.scalars(statement.limit(MOST_SOURCES)):
-        secrets = rules.valid_secrets(row.secrets or "[]", work.now)
+    for row in await uow.session.scalars(statement.limit(MOST_SOURCES)):
+        secrets = rules.valid_secrets(row.secrets or "[]", uow.now)
         if any(rules.is_signed(signed, text, secret) for secret in secrets):
-            if (fault := rules.time_fault(signed, work.now)) is not None:
+            if (fault := rules.time_fault(signed, uow.now)) is not None:
                 raise TIME_FAULTS[fault]()
             return row
     raise SignatureInvalid()
@@ -170,59 +172,59 @@ def _region_of(posted: Posted, sender: HookSourceRow) -> str:
 # Registration of sources --------------------------------------------------------------------------------------------
 
 
-async def add_hook_source(work: Work, new: NewHookSource) -> HookSourceMade:
+async def add_hook_source(uow: UnitOfWork, new: NewHookSource) -> HookSourceMade:
     """Register a source with a new secret. Raises RegionOutside, PartyEverywhere, HookSourceTaken, HookSourcesFull."""
-    work.require_within(new.region)
-    require_whole(work)
-    secret, kept = rules.with_new_secret(None, work.now)
+    uow.require_within(new.region)
+    require_whole(uow)
+    secret, kept = rules.with_new_secret(None, uow.now)
     query = select(HookSourceRow.id).where(HookSourceRow.source == new.source).limit(MOST_SOURCES)
-    if len((await work.session.scalars(query)).all()) == MOST_SOURCES:
+    if len((await uow.session.scalars(query)).all()) == MOST_SOURCES:
         raise HookSourcesFull()
-    row = work.add(HookSourceRow(source=new.source, party=new.party, region=new.region, secrets=kept))
-    await work.session.flush()
+    row = uow.add(HookSourceRow(source=new.source, party=new.party, region=new.region, secrets=kept))
+    await uow.session.flush()
     return HookSourceMade(**row.public().model_dump(), secret=secret)
 
 
-async def list_hook_sources(work: Work, page: Page) -> Listed[HookSource]:
+async def list_hook_sources(uow: UnitOfWork, page: Page) -> Listed[HookSource]:
     """List the sources that the caller may see."""
-    return await work.page(select(HookSourceRow), page, HookSourceRow.public)
+    return await uow.page(select(HookSourceRow), page, HookSourceRow.public)
 
 
-async def get_hook_source(work: Work, source_id: UUID) -> HookSource:
+async def get_hook_source(uow: UnitOfWork, source_id: UUID) -> HookSource:
     """Return one source. Raises NotFound."""
-    return (await work.get(HookSourceRow, source_id)).public()
+    return (await uow.get(HookSourceRow, source_id)).public()
 
 
-async def rotate_hook_source(work: Work, source_id: UUID) -> HookSourceMade:
+async def rotate_hook_source(uow: UnitOfWork, source_id: UUID) -> HookSourceMade:
     """Create a new secret for a source. The old one stays valid for a day."""
-    row = await work.lock(HookSourceRow, source_id)
-    secret, row.secrets = rules.with_new_secret(row.secrets, work.now)
-    await work.session.flush()
+    row = await uow.lock(HookSourceRow, source_id)
+    secret, row.secrets = rules.with_new_secret(row.secrets, uow.now)
+    await uow.session.flush()
     return HookSourceMade(**row.public().model_dump(), secret=secret)
 
 
-async def remove_hook_source(work: Work, source_id: UUID) -> None:
+async def remove_hook_source(uow: UnitOfWork, source_id: UUID) -> None:
     """Delete a source. Raises NotFound."""
-    row = await work.lock(HookSourceRow, source_id)
-    await work.session.delete(row)
+    row = await uow.lock(HookSourceRow, source_id)
+    await uow.session.delete(row)
 
 
 READ_THE_REST = Role.COMMAND | Role.COMMUNITY_OFFICER | Role.MACHINE
 """The roles that may read the unpublished fields, which may name people: officers of the region and the sender."""
 
 
-async def list_messages(work: Work, page: Page) -> Listed[MessageShown]:
+async def list_messages(uow: UnitOfWork, page: Page) -> Listed[MessageShown]:
     """List the messages that the caller may see."""
     statement = select(MessageRow)
-    if work.actor.role in Role.MACHINE:
-        statement = statement.where(MessageRow.source == work.actor.role.label)
+    if uow.actor.role in Role.MACHINE:
+        statement = statement.where(MessageRow.source == uow.actor.role.label)
     # In a list staff see only published fields. To read the others they open one message, and that access is recorded.
-    return await work.page(statement, page, partial(MessageRow.shown, with_rest=work.actor.role in Role.MACHINE))
+    return await uow.page(statement, page, partial(MessageRow.shown, with_rest=uow.actor.role in Role.MACHINE))
 
 
-async def get_message(work: Work, message_id: UUID) -> MessageShown:
+async def get_message(uow: UnitOfWork, message_id: UUID) -> MessageShown:
     """Return one message. Raises NotFound, also if another system sent it."""
-    row = await work.get(MessageRow, message_id)
-    if work.actor.role in Role.MACHINE and row.source != work.actor.role.label:
+    row = await uow.get(MessageRow, message_id)
+    if uow.actor.role in Role.MACHINE and row.source != uow.actor.role.label:
         raise NotFound()
-    return row.shown(with_rest=work.actor.role in READ_THE_REST)
+    return row.shown(with_rest=uow.actor.role in READ_THE_REST)

@@ -7,7 +7,7 @@ from services.gateway.points.tables import PointRow
 from shared.contracts.parties import named_by, point_of
 from shared.core.actors import Role
 from shared.core.regions import lies_under
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Problem, Text
 
 MOST_NAMED = 10
@@ -47,27 +47,27 @@ class PartyNoPoint(Problem):
     )
 
 
-async def require_point(work: Work, party: str, region: str) -> None:
+async def require_point(uow: UnitOfWork, party: str, region: str) -> None:
     """Check that the party of a door role is an open service point in its region. Raises PartyNoPoint."""
     id_ = point_of(party)
-    point = None if id_ is None else await work.session.get(PointRow, id_)
+    point = None if id_ is None else await uow.session.get(PointRow, id_)
     if point is None or point.closed_at is not None or not lies_under(point.region, region):
         raise PartyNoPoint(at="/party")
 
 
-async def require_party(work: Work, role: Role, party: str, region: str) -> None:
+async def require_party(uow: UnitOfWork, role: Role, party: str, region: str) -> None:
     """Check that the party of a grant exists. Raises PartyNoPoint or PartyUnknown.
 
     The party of a door role is a service point. For other staff it is the name of their organisation; a name in the
     form of a laboratory, hospital or 120 desk must be registered.
     """
     if role in Role.DOOR:
-        await require_point(work, party, region)
+        await require_point(uow, party, region)
         return
     named = named_by(party)
     if named is None:
         return
     query = select(PartyRow.id).where(PartyRow.role == named, PartyRow.party == party, PartyRow.state == "active")
-    if (await work.session.scalars(query)).first() is None:
-        known = [row["party"] for row in await work.rows(SELECT_ACTIVE_PARTIES, role=named, most=MOST_NAMED)]
+    if (await uow.session.scalars(query)).first() is None:
+        known = [row["party"] for row in await uow.rows(SELECT_ACTIVE_PARTIES, role=named, most=MOST_NAMED)]
         raise PartyUnknown(party=party, known=", ".join(known) or "-", at="/party")

@@ -105,8 +105,8 @@ class ProtectingPoints:
                 future.set_result(point)
 
     async def _rows(self, statement: Any, **values: Any) -> Iterable[Any]:
-        async with self._context.system_work("find_point") as work:
-            rows: Iterable[Any] = await work.rows(statement, **values)
+        async with self._context.system_unit_of_work("find_point") as uow:
+            rows: Iterable[Any] = await uow.rows(statement, **values)
             return rows
 
 

@@ -13,7 +13,7 @@ from shared.core.actors import Role
 from shared.database.paging import Listed
 from shared.database.unit_of_work import RegionOutside
 from shared.http.preconditions import etag_of
-from shared.http.router import IfMatchRequired, PageAsked, Router, Work
+from shared.http.router import IfMatchRequired, PageAsked, Router, Uow
 
 router = Router(prefix="/gateway/v1/service-points", tags=["service points"])
 
@@ -29,25 +29,25 @@ OFFICERS = Role.COMMAND | Role.COMMUNITY_OFFICER
     location="/gateway/v1/service-points/{id}",
     etag=True,
 )
-async def open_service_point(new: NewServicePoint, work: Work, response: Response) -> ServicePoint:
+async def open_service_point(new: NewServicePoint, uow: Uow, response: Response) -> ServicePoint:
     """Create a service point that checks codes, such as a window, a gate or a clinic.
 
     The `party` of a doorkeeper's device is the id of the service point. Only `command` may set `slug` (which protects a
     service), `upstream_url` and `medical`. Source: articles 4 and 6.
     """
-    return _tagged(response, await use_cases.open_service_point(work, new))
+    return _tagged(response, await use_cases.open_service_point(uow, new))
 
 
 @router.get("", role=Role.STAFF)
-async def list_service_points(work: Work, page: PageAsked) -> Listed[ServicePoint]:
+async def list_service_points(uow: Uow, page: PageAsked) -> Listed[ServicePoint]:
     """List the service points in the caller's region."""
-    return await use_cases.list_service_points(work, page)
+    return await use_cases.list_service_points(uow, page)
 
 
 @router.get("/{point_id}", role=Role.STAFF, raises=[ServicePointNotFound], etag=True)
-async def get_service_point(point_id: PointId, work: Work, response: Response) -> ServicePoint:
+async def get_service_point(point_id: PointId, uow: Uow, response: Response) -> ServicePoint:
     """Show one service point."""
-    return _tagged(response, await use_cases.get_service_point(work, point_id))
+    return _tagged(response, await use_cases.get_service_point(uow, point_id))
 
 
 @router.patch(
@@ -62,16 +62,16 @@ async def get_service_point(point_id: PointId, work: Work, response: Response) -
     etag=True,
 )
 async def change_service_point(
-    point_id: PointId, change: ServicePointChange, work: Work, response: Response, if_match: IfMatchRequired
+    point_id: PointId, change: ServicePointChange, uow: Uow, response: Response, if_match: IfMatchRequired
 ) -> ServicePoint:
     """Change the requirements of a service point from the next scan on. Requires `If-Match` with the last ETag."""
-    return _tagged(response, await use_cases.change_service_point(work, point_id, change, if_match))
+    return _tagged(response, await use_cases.change_service_point(uow, point_id, change, if_match))
 
 
 @router.post("/{point_id}/close", role=OFFICERS, raises=[ServicePointNotFound])
-async def close_service_point(point_id: PointId, work: Work) -> ServicePoint:
+async def close_service_point(point_id: PointId, uow: Uow) -> ServicePoint:
     """Close a service point. The gateway no longer forwards to a service that the point protects."""
-    return await use_cases.close_service_point(work, point_id)
+    return await use_cases.close_service_point(uow, point_id)
 
 
 def _tagged(response: Response, point: ServicePoint) -> ServicePoint:

@@ -12,7 +12,7 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from shared.core.actors import Role
 from shared.core.settings import SERVICES, Settings
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.http.addresses import innermost, literal
 from shared.http.texts import faults_of
 from shared.problems import Forbidden, InvalidInput, Problem, Text
@@ -45,33 +45,33 @@ class UpstreamIsOurs(Problem):
     fix = Text(zh="请填写受保护的外部应用的网址", en="Enter the URL of the external application to protect")
 
 
-async def open_service_point(work: Work, new: NewServicePoint) -> ServicePoint:
+async def open_service_point(uow: UnitOfWork, new: NewServicePoint) -> ServicePoint:
     """Create a service point. Raises RegionOutside, SlugTaken or UpstreamIsOurs."""
-    work.require_within(new.region)
-    _check_upstream(work, None, new)
+    uow.require_within(new.region)
+    _check_upstream(uow, None, new)
     row = PointRow(region=new.region)
     row.ask(new)
-    work.add(row)
-    await work.session.flush()
+    uow.add(row)
+    await uow.session.flush()
     return row.public()
 
 
-async def list_service_points(work: Work, page: Page) -> Listed[ServicePoint]:
+async def list_service_points(uow: UnitOfWork, page: Page) -> Listed[ServicePoint]:
     """List the service points that the caller may see."""
-    return await work.page(select(PointRow), page, PointRow.public)
+    return await uow.page(select(PointRow), page, PointRow.public)
 
 
-async def get_service_point(work: Work, point_id: UUID) -> ServicePoint:
+async def get_service_point(uow: UnitOfWork, point_id: UUID) -> ServicePoint:
     """Return one service point. Raises ServicePointNotFound."""
-    return (await work.get(PointRow, point_id, ServicePointNotFound)).public()
+    return (await uow.get(PointRow, point_id, ServicePointNotFound)).public()
 
 
 async def change_service_point(
-    work: Work, point_id: UUID, change: ServicePointChange, if_match: str | None
+    uow: UnitOfWork, point_id: UUID, change: ServicePointChange, if_match: str | None
 ) -> ServicePoint:
     """Change the given fields of an open service point, and validate all fields together."""
-    row = await work.lock(PointRow, point_id, ServicePointNotFound)
-    work.expect(row, if_match, required=True)
+    row = await uow.lock(PointRow, point_id, ServicePointNotFound)
+    uow.require_version(row, if_match, required=True)
     if row.closed_at is not None:
         raise ServicePointClosed()
     current = row.public()
@@ -81,31 +81,31 @@ async def change_service_point(
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
         raise InvalidInput(errors=faults_of(faults, given)) from None
-    _check_upstream(work, current, requirements)
+    _check_upstream(uow, current, requirements)
     row.ask(requirements)
-    await work.session.flush()
+    await uow.session.flush()
     return row.public()
 
 
-async def close_service_point(work: Work, point_id: UUID) -> ServicePoint:
+async def close_service_point(uow: UnitOfWork, point_id: UUID) -> ServicePoint:
     """Close a service point. Closing it again changes nothing."""
-    row = await work.lock(PointRow, point_id, ServicePointNotFound)
+    row = await uow.lock(PointRow, point_id, ServicePointNotFound)
     if row.closed_at is None:
-        row.closed_at = work.now
-        await work.session.flush()
+        row.closed_at = uow.now
+        await uow.session.flush()
     return row.public()
 
 
-def _check_upstream(work: Work, current: Asked | None, new: Asked) -> None:
+def _check_upstream(uow: UnitOfWork, current: Asked | None, new: Asked) -> None:
     """Check a change of slug, upstream or `medical`: only command may make it. The upstream must be another system."""
     if new.slug is None or (current is not None and _protection(current) == _protection(new)):
         return
-    if work.actor.role is not Role.COMMAND:
+    if uow.actor.role is not Role.COMMAND:
         raise Forbidden()
     if new.upstream_url is None:
         return
     host, port = _origin(new.upstream_url)
-    ours = _own_origins(work.context.settings)
+    ours = _own_origins(uow.context.settings)
     is_this_machine = host == HERE and port in {port for _, port in ours}
     if (host, port) in ours or is_this_machine:
         raise UpstreamIsOurs(at="/upstream_url")

@@ -13,7 +13,7 @@ from shared.core.actors import Role
 from shared.database.paging import Listed
 from shared.governance.proposals.use_cases import Proposal
 from shared.http.described import DescribedBy
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Uow
 from shared.jobs import queue
 from shared.jobs.queue import Job, JobEnded
 from shared.problems import NotFound
@@ -28,38 +28,38 @@ TRIAL_JOB: Any = Annotated[Job, DescribedBy(lambda: TrialJob)]
 
 
 @router.get("", role=Role.ANYONE)
-async def list_policies(work: Work, page: PageAsked) -> Listed[PolicyPublished]:
+async def list_policies(uow: Uow, page: PageAsked) -> Listed[PolicyPublished]:
     """List all published versions of the policy that decides the colours of codes."""
-    return await use_cases.list_policies(work, page)
+    return await use_cases.list_policies(uow, page)
 
 
 @router.post(
     "/trials", role=Role.COMMAND, status=202, location="/gateway/v1/policies/trials/{id}", response_model=TRIAL_JOB
 )
-async def try_policy(tried: PolicyTried, work: Work) -> Job:
+async def try_policy(tried: PolicyTried, uow: Uow) -> Job:
     """Start a trial of a policy: count how many people in your region would get which colour, where and why.
 
     A trial does not change any code.
     """
-    return await use_cases.try_policy(work, tried.policy)
+    return await use_cases.try_policy(uow, tried.policy)
 
 
 @router.get("/trials/{trial_id}", role=Role.COMMAND, raises=[NotFound], response_model=TRIAL_JOB)
-async def get_policy_trial(trial_id: TrialId, work: Work) -> Job:
+async def get_policy_trial(trial_id: TrialId, uow: Uow) -> Job:
     """Show the progress and the results of a trial."""
-    return await queue.get(work, trial_id, use_cases.TRIAL)
+    return await queue.get(uow, trial_id, use_cases.TRIAL)
 
 
 @router.post("/trials/{trial_id}/cancel", role=Role.COMMAND, raises=[NotFound, JobEnded], response_model=TRIAL_JOB)
-async def cancel_policy_trial(trial_id: TrialId, work: Work) -> Job:
+async def cancel_policy_trial(trial_id: TrialId, uow: Uow) -> Job:
     """Stop a trial."""
-    return await queue.cancel(work, trial_id, use_cases.TRIAL)
+    return await queue.cancel(uow, trial_id, use_cases.TRIAL)
 
 
 @router.get("/{version}", role=Role.ANYONE, raises=[NotFound])
-async def get_policy(version: Version, work: Work) -> PolicyPublished:
+async def get_policy(version: Version, uow: Uow) -> PolicyPublished:
     """Show one published version of the policy. Each rule names its source."""
-    return await use_cases.get_policy(work, version)
+    return await use_cases.get_policy(uow, version)
 
 
 @router.post(
@@ -71,9 +71,9 @@ async def get_policy(version: Version, work: Work) -> PolicyPublished:
     raises=[PolicyTaken, PolicyNotTried],
     response_model=use_cases.POLICY.proposal,
 )
-async def propose_policy(proposed: PolicyProposed, work: Work) -> Proposal:
+async def propose_policy(proposed: PolicyProposed, uow: Uow) -> Proposal:
     """Propose the next policy. When a second person approves it, it is published and applied to everybody.
 
     A trial of exactly this policy must have succeeded before.
     """
-    return await use_cases.propose_policy(work, proposed.policy, proposed.trial_id, proposed.reason)
+    return await use_cases.propose_policy(uow, proposed.policy, proposed.trial_id, proposed.reason)

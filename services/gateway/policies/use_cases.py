@@ -15,7 +15,7 @@ from services.gateway.policies.schemas import PolicyPublished
 from shared.core.actors import Role
 from shared.core.regions import EVERYTHING
 from shared.database.paging import Listed, Page, Place, listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.rules import hash_of
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
 from shared.jobs import queue
@@ -62,49 +62,47 @@ SELECT_CODES = text("""
 """)
 
 
-async def list_policies(work: Work, page: Page) -> Listed[PolicyPublished]:
+async def list_policies(uow: UnitOfWork, page: Page) -> Listed[PolicyPublished]:
     """List the published versions."""
     query = (
         select(PolicyRow).where(PolicyRow.version > page.after.seq).order_by(PolicyRow.version).limit(page.limit + 1)
     )
-    return listed((await work.session.scalars(query)).all(), page, _public, lambda row: Place(seq=row.version))
+    return listed((await uow.session.scalars(query)).all(), page, _public, lambda row: Place(seq=row.version))
 
 
-async def get_policy(work: Work, version: int) -> PolicyPublished:
+async def get_policy(uow: UnitOfWork, version: int) -> PolicyPublished:
     """Return one published version. Raises NotFound."""
-    row = await work.session.get(PolicyRow, version)
+    row = await uow.session.get(PolicyRow, version)
     if row is None:
         raise NotFound()
     return _public(row)
 
 
-async def try_policy(work: Work, policy: Policy) -> Job:
+async def try_policy(uow: UnitOfWork, policy: Policy) -> Job:
     """Queue a trial of a policy on all people in the caller's region."""
     document = policy.model_dump(mode="json")
-    return await queue.add(work, TRIAL, work.actor.range[0], {"policy": document, "hash": hash_of(document)})
+    return await queue.add(uow, TRIAL, uow.actor.range[0], {"policy": document, "hash": hash_of(document)})
 
 
-async def propose_policy(work: Work, policy: Policy, trial_id: UUID, reason: str) -> Proposal:
+async def propose_policy(uow: UnitOfWork, policy: Policy, trial_id: UUID, reason: str) -> Proposal:
     """Propose a policy. Its trial must have the same hash, so that exactly the tried policy is approved."""
-    await _expect_next(work, policy)
-    tried = await work.rows(SELECT_IS_TRIED, id=trial_id, kind=TRIAL, hash=hash_of(policy.model_dump(mode="json")))
+    await _expect_next(uow, policy)
+    tried = await uow.rows(SELECT_IS_TRIED, id=trial_id, kind=TRIAL, hash=hash_of(policy.model_dump(mode="json")))
     if not tried[0]["exists"]:
         raise PolicyNotTried(at="/trial_id")
-    return await propose(work, POLICY, policy, reason)
+    return await propose(uow, POLICY, policy, reason)
 
 
-async def publish_policy(work: Work, policy: Policy, proposal_id: UUID) -> None:
+async def publish_policy(uow: UnitOfWork, policy: Policy, proposal_id: UUID) -> None:
     """Publish an approved policy, and queue its application to all people in all regions."""
-    await _expect_next(work, policy)
-    work.session.add(
-        PolicyRow(version=policy.version, document=policy.model_dump(mode="json"), proposal_id=proposal_id)
-    )
-    await work.session.flush()
-    await queue.add(work, APPLICATION, work.actor.range[0], {"version": policy.version}, scope=EVERYTHING)
+    await _expect_next(uow, policy)
+    uow.session.add(PolicyRow(version=policy.version, document=policy.model_dump(mode="json"), proposal_id=proposal_id))
+    await uow.session.flush()
+    await queue.add(uow, APPLICATION, uow.actor.range[0], {"version": policy.version}, scope=EVERYTHING)
 
 
-async def _expect_next(work: Work, policy: Policy) -> None:
-    (latest,) = await work.rows(SELECT_LATEST_VERSION)
+async def _expect_next(uow: UnitOfWork, policy: Policy) -> None:
+    (latest,) = await uow.rows(SELECT_LATEST_VERSION)
     if policy.version != latest["version"] + 1:
         raise PolicyTaken(at="/policy/version")
 
@@ -113,10 +111,10 @@ async def run_trial(job: Run) -> None:
     """Count the colours that a policy would give to all people. Writes no code."""
     policy = Policy.model_validate(job.input["policy"])
 
-    async def count(work: Work, people: Sequence[Any]) -> None:
-        facts = await codes.facts_of(work, [one.resident_id for one in people])
+    async def count(uow: UnitOfWork, people: Sequence[Any]) -> None:
+        facts = await codes.facts_of(uow, [one.resident_id for one in people])
         decided = [
-            ((one.region, colour_at(one, work.now)), evaluate(facts.get(one.resident_id, ()), policy, work.now))
+            ((one.region, colour_at(one, uow.now)), evaluate(facts.get(one.resident_id, ()), policy, uow.now))
             for one in people
         ]
         job.result |= rules.tally(job.result, decided)
@@ -127,27 +125,27 @@ async def run_trial(job: Run) -> None:
 async def run_application(job: Run) -> None:
     """Evaluate the codes of all people with the published policy."""
 
-    async def apply(work: Work, people: Sequence[Any]) -> None:
-        await codes.reevaluate(work, [one.resident_id for one in people])
+    async def apply(uow: UnitOfWork, people: Sequence[Any]) -> None:
+        await codes.reevaluate(uow, [one.resident_id for one in people])
 
     await _for_everybody(job, apply)
 
 
-async def _for_everybody(job: Run, do: Callable[[Work, Sequence[Any]], Awaitable[None]]) -> None:
+async def _for_everybody(job: Run, do: Callable[[UnitOfWork, Sequence[Any]], Awaitable[None]]) -> None:
     """Call `do` for chunks of people in the order of ids, one transaction each. Resumes after the last commit."""
     while True:
-        async with job.work() as work:
-            people = await _people(work, job.result.get("after"))
+        async with job.unit_of_work() as uow:
+            people = await _people(uow, job.result.get("after"))
             if not people:
                 return
-            await do(work, people)
+            await do(uow, people)
             job.result["after"] = str(people[-1].resident_id)
-            await job.progress(work, len(people))
+            await job.progress(uow, len(people))
 
 
-async def _people(work: Work, after: str | None) -> Sequence[Any]:
+async def _people(uow: UnitOfWork, after: str | None) -> Sequence[Any]:
     values = {"after": UUID(after) if after else codes.NOBODY, "limit": CHUNK}
-    return (await work.session.execute(SELECT_CODES, values)).all()
+    return (await uow.session.execute(SELECT_CODES, values)).all()
 
 
 def _public(row: PolicyRow) -> PolicyPublished:

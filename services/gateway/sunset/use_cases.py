@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from services.gateway.sunset.schemas import Declaration, Declared, SunsetProposed
 from shared.core.actors import Role
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
 from shared.problems import NotFound, Problem, Text
 
@@ -26,28 +26,28 @@ INSERT_SUNSET = text("""
 """)
 
 
-async def get_sunset(work: Work) -> Declared:
+async def get_sunset(uow: UnitOfWork) -> Declared:
     """Return the declaration. Raises NotFound while there is none."""
-    rows = await work.rows(SELECT_SUNSET)
+    rows = await uow.rows(SELECT_SUNSET)
     if not rows:
         raise NotFound()
     return Declared(**rows[0])
 
 
-async def propose_sunset(work: Work, proposed: SunsetProposed) -> Proposal:
+async def propose_sunset(uow: UnitOfWork, proposed: SunsetProposed) -> Proposal:
     """Propose the declaration. Raises SunsetDeclared."""
-    await _expect_none(work)
-    return await propose(work, SUNSET, proposed.declaration, proposed.reason)
+    await _expect_none(uow)
+    return await propose(uow, SUNSET, proposed.declaration, proposed.reason)
 
 
-async def declare(work: Work, declaration: Declaration, proposal_id: UUID) -> None:
+async def declare(uow: UnitOfWork, declaration: Declaration, proposal_id: UUID) -> None:
     """Store an approved declaration. Every process applies it within two seconds."""
-    await _expect_none(work)
-    await work.run(INSERT_SUNSET, **declaration.model_dump(), proposal=proposal_id, now=work.now)
+    await _expect_none(uow)
+    await uow.run(INSERT_SUNSET, **declaration.model_dump(), proposal=proposal_id, now=uow.now)
 
 
-async def _expect_none(work: Work) -> None:
-    if await work.rows(SELECT_SUNSET):
+async def _expect_none(uow: UnitOfWork) -> None:
+    if await uow.rows(SELECT_SUNSET):
         raise SunsetDeclared()
 
 

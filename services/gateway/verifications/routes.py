@@ -10,7 +10,7 @@ from services.gateway.verifications.problems import ServicePointNotFound
 from services.gateway.verifications.schemas import ScanFound, Visit
 from shared.core.actors import Role
 from shared.database.paging import MOST_PER_PAGE, InvalidCursor, Listed
-from shared.http.router import Router, Work, cursor_query
+from shared.http.router import Router, Uow, cursor_query
 from shared.problems import Forbidden, NotFound
 
 router = Router(prefix="/gateway/v1/visits", tags=["service points"])
@@ -18,14 +18,14 @@ internal = Router(prefix="/internal/scans", tags=["service points"])
 
 
 @internal.get("/{scan_id}", role=Role.SERVICE, raises=[NotFound], include_in_schema=False)
-async def find_scan(scan_id: UUID, point_id: UUID, work: Work) -> ScanFound:
+async def find_scan(scan_id: UUID, point_id: UUID, uow: Uow) -> ScanFound:
     """Show whose code was scanned. Used when a doorkeeper reports a fever."""
-    return await use_cases.find_scan(work, scan_id, point_id)
+    return await use_cases.find_scan(uow, scan_id, point_id)
 
 
 @router.get("", role=Role.CASEWORKERS | Role.RESIDENT, raises=[ServicePointNotFound, InvalidCursor])
 async def list_visits(
-    work: Work,
+    uow: Uow,
     point_id: Annotated[UUID | None, Query(description="Only visits to this point. Staff only.")] = None,
     resident_id: Annotated[UUID | None, Query(description="Only visits of this person.")] = None,
     cursor: Annotated[str | None, cursor_query(use_cases.CURSOR)] = None,
@@ -36,9 +36,9 @@ async def list_visits(
     Staff see visits to service points in their region. Residents see their own visits and those of their dependants.
     Every view is recorded in the audit.
     """
-    if point_id is not None and work.actor.role is Role.RESIDENT:
+    if point_id is not None and uow.actor.role is Role.RESIDENT:
         raise Forbidden()
-    return await use_cases.list_visits(work, point_id, resident_id, cursor, limit)
+    return await use_cases.list_visits(uow, point_id, resident_id, cursor, limit)
 
 
 @router.get("/{scan_id}", role=Role.CASEWORKERS | Role.RESIDENT, raises=[NotFound])
@@ -47,10 +47,10 @@ async def get_visit(
         UUID,
         Path(description="Id of the scan.", examples=["0199c2a4-5d1e-7c3b-9a40-3f1f6b2d8e10"]),
     ],
-    work: Work,
+    uow: Uow,
 ) -> Visit:
     """Show one visit with its reason.
 
     The callers who may list a visit may also see it. A door cannot read visits; it sees only its own answer.
     """
-    return await use_cases.get_visit(work, scan_id)
+    return await use_cases.get_visit(uow, scan_id)

@@ -15,7 +15,7 @@ from shared.audit.canonical import canonical, said
 from shared.audit.kinds import Kind
 from shared.core.ids import named_id
 from shared.database.engine import group_of
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.log import Cursor, horizon
 from shared.runtime.context import ServiceContext
 
@@ -67,15 +67,15 @@ async def seal_visits(context: ServiceContext) -> None:
 
 async def _seal_some(context: ServiceContext) -> int:
     """Audit entry, leaves and cursor commit together, so a run that is killed can be continued by another process."""
-    async with context.system_work("seal visits") as work:
-        (locked,) = await work.rows(BECOME_SEALER_AND_TRY_LOCK, role=group_of("gateway", "sealer"), key=LOCK)
+    async with context.system_unit_of_work("seal visits") as uow:
+        (locked,) = await uow.rows(BECOME_SEALER_AND_TRY_LOCK, role=group_of("gateway", "sealer"), key=LOCK)
         if not locked["pg_try_advisory_xact_lock"]:
             return 0
-        saved = await work.rows(SELECT_CURSOR)
+        saved = await uow.rows(SELECT_CURSOR)
         number, after = (saved[0]["number"], Cursor(saved[0]["epoch"], saved[0]["xid"])) if saved else (0, Cursor())
         # Read the horizon first: then a transaction that ends between the two statements is left for the next run.
-        upto = await horizon(work.session)
-        sealed = await work.rows(
+        upto = await horizon(uow.session)
+        sealed = await uow.rows(
             SEAL_BATCH,
             number=number + 1,
             epoch=after.epoch,
@@ -86,15 +86,15 @@ async def _seal_some(context: ServiceContext) -> int:
         )
         if not sealed:
             return 0
-        await _record_batch(work, number + 1, after, sealed[0])
+        await _record_batch(uow, number + 1, after, sealed[0])
         return int(sealed[0]["count"])
 
 
-async def _record_batch(work: Work, number: int, after: Cursor, batch: RowMapping) -> None:
+async def _record_batch(uow: UnitOfWork, number: int, after: Cursor, batch: RowMapping) -> None:
     """Write the audit entry of a batch and save the cursor."""
     upto = Cursor(batch["epoch"], batch["xid"])
-    work.audit(kind=Kind.VISITS, subjects=(), reason=canonical(seal_of(number, after, upto, batch)).decode())
-    await work.run(SAVE_CURSOR, number=number, epoch=upto.epoch, xid=str(upto.xid))
+    uow.audit(kind=Kind.VISITS, subjects=(), reason=canonical(seal_of(number, after, upto, batch)).decode())
+    await uow.run(SAVE_CURSOR, number=number, epoch=upto.epoch, xid=str(upto.xid))
 
 
 def seal_of(number: int, after: Cursor, upto: Cursor, batch: RowMapping) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from shared.contracts.gateway import DoorFever
 from shared.core.actors import Role
 from shared.core.ids import in_order
 from shared.database.paging import InvalidCursor, Listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language, NotFound
 
 SELECT_POINT_NAMES = text("SELECT id, name FROM points WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -31,30 +31,30 @@ CURSOR = r"^0[0-9a-f]{11}7[0-9a-f]{3}[89ab][0-9a-f]{15}$"
 
 
 async def list_visits(
-    work: Work, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
+    uow: UnitOfWork, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
 ) -> Listed[Visit]:
     """List visits, latest first, by the time of the scan. A scan id begins with this time."""
-    listed = await _visits(work, point_id, resident_id, cursor, limit)
-    work.saw(visit.resident_id for visit in listed.items)
+    listed = await _visits(uow, point_id, resident_id, cursor, limit)
+    uow.record_access(visit.resident_id for visit in listed.items)
     return listed
 
 
-async def get_visit(work: Work, scan_id: UUID) -> Visit:
+async def get_visit(uow: UnitOfWork, scan_id: UUID) -> Visit:
     """Return one visit and record the access. Raises NotFound."""
     try:
-        row = await work.session.get(VisitRow, (made_at(scan_id), scan_id))
+        row = await uow.session.get(VisitRow, (made_at(scan_id), scan_id))
     except ValueError:  # not a UUIDv7, so it is not the id of a scan
         row = None
     if row is None:
         raise NotFound()
-    work.saw([row.resident_id])
-    return row.public((await _names(work, [row])).get(row.point_id, ""))
+    uow.record_access([row.resident_id])
+    return row.public((await _names(uow, [row])).get(row.point_id, ""))
 
 
-async def find_scan(work: Work, scan_id: UUID, point_id: UUID) -> ScanFound:
+async def find_scan(uow: UnitOfWork, scan_id: UUID, point_id: UUID) -> ScanFound:
     """Return the scan of one point. Raises NotFound if it belongs to another point."""
     try:
-        row = await work.session.get(VisitRow, (made_at(scan_id), scan_id))
+        row = await uow.session.get(VisitRow, (made_at(scan_id), scan_id))
     except ValueError:  # not a UUIDv7, so it is not the id of a scan
         row = None
     if row is None or row.point_id != point_id:
@@ -70,10 +70,10 @@ SELECT_FEVERS = text("""
 """)
 
 
-async def snapshot_of_fevers(work: Work, after: UUID | None, limit: int) -> Sequence[DoorFever]:
+async def snapshot_of_fevers(uow: UnitOfWork, after: UUID | None, limit: int) -> Sequence[DoorFever]:
     """Return all fevers measured at doors, ordered by time and id of the scan."""
     at = datetime.min.replace(tzinfo=UTC) if after is None else made_at(after)
-    rows = await work.rows(SELECT_FEVERS, at=at, after=after or UUID(int=0), limit=limit)
+    rows = await uow.rows(SELECT_FEVERS, at=at, after=after or UUID(int=0), limit=limit)
     return [
         DoorFever(
             id=row["scan_id"],
@@ -88,9 +88,9 @@ async def snapshot_of_fevers(work: Work, after: UUID | None, limit: int) -> Sequ
     ]
 
 
-async def looked_at_doors(work: Work, cursor: str | None, limit: int, language: Language) -> Listed[LookedAt]:
+async def looked_at_doors(uow: UnitOfWork, cursor: str | None, limit: int, language: Language) -> Listed[LookedAt]:
     """Return the caller's own visits as accesses to their data, latest first. `place_at_doors` makes the cursors."""
-    listed = await _visits(work, None, None, cursor, limit)
+    listed = await _visits(uow, None, None, cursor, limit)
     return Listed(items=[_look(visit, language) for visit in listed.items], next_cursor=listed.next_cursor)
 
 
@@ -121,31 +121,31 @@ def _look(visit: Visit, language: Language) -> LookedAt:
 
 
 async def _visits(
-    work: Work, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
+    uow: UnitOfWork, point_id: UUID | None, resident_id: UUID | None, cursor: str | None, limit: int
 ) -> Listed[Visit]:
     query = select(VisitRow)
     if resident_id is not None:
         query = query.where(VisitRow.resident_id == resident_id)
     if point_id is not None:
-        point = await work.get(PointRow, point_id, ServicePointNotFound)
+        point = await uow.get(PointRow, point_id, ServicePointNotFound)
         # The region adds no restriction, but lets the planner use the index on (region, at).
         query = query.where(VisitRow.point_id == point_id, VisitRow.region == point.region)
     if cursor is not None:
         before = place_of(cursor)
         query = query.where(tuple_(VisitRow.at, VisitRow.scan_id) < (made_at(before), before))
     query = query.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
-    rows = (await work.session.scalars(query)).all()
+    rows = (await uow.session.scalars(query)).all()
     visits = rows[:limit]
-    names = await _names(work, visits)
+    names = await _names(uow, visits)
     return Listed(
         items=[visit.public(names.get(visit.point_id, "")) for visit in visits],
         next_cursor=_cursor(visits[-1].scan_id) if len(rows) > limit else None,
     )
 
 
-async def _names(work: Work, visits: Sequence[VisitRow]) -> dict[UUID, str]:
+async def _names(uow: UnitOfWork, visits: Sequence[VisitRow]) -> dict[UUID, str]:
     """The names of the visited points by id."""
-    rows = await work.rows(SELECT_POINT_NAMES, ids=in_order(visit.point_id for visit in visits))
+    rows = await uow.rows(SELECT_POINT_NAMES, ids=in_order(visit.point_id for visit in visits))
     return {row["id"]: row["name"] for row in rows}
 
 

@@ -123,10 +123,10 @@ class Deliverer:
 
         Each feed is read once, from the lowest cursor, however many endpoints read it.
         """
-        async with self.context.system_work("webhooks") as work:
-            await work.run(DISABLE_ORPHANS, now=work.now)
-            (installation,) = await work.rows(SELECT_INSTALLATION)
-            feeds = await work.rows(SELECT_FEEDS, now=work.now)
+        async with self.context.system_unit_of_work("webhooks") as uow:
+            await uow.run(DISABLE_ORPHANS, now=uow.now)
+            (installation,) = await uow.rows(SELECT_INSTALLATION)
+            feeds = await uow.rows(SELECT_FEEDS, now=uow.now)
         settings = self.context.settings
         self._origin = Origin(settings.issuer_url, settings.public_url.rstrip("/"), installation["id"])
         for endpoint_id in self._clients.keys() - set(installation["endpoints"]) - self._busy:
@@ -134,9 +134,9 @@ class Deliverer:
         found = [await self._look_at(Feed(row["owner"], row["lane"]), row["after"], row["types"]) for row in feeds]
         looked = json.dumps([one for one in found if one])
         types = sorted({type_name for row in feeds for type_name in row["types"]})
-        async with self.context.system_work("webhooks") as work:
-            await work.run(ADVANCE_IDLE_CURSORS, looked=looked, types=types, idle=IDLE)
-            rows = await work.rows(SELECT_LAGGING, looked=looked, now=work.now)
+        async with self.context.system_unit_of_work("webhooks") as uow:
+            await uow.run(ADVANCE_IDLE_CURSORS, looked=looked, types=types, idle=IDLE)
+            rows = await uow.rows(SELECT_LAGGING, looked=looked, now=uow.now)
         lagging = [row["id"] for row in rows if row["id"] not in self._busy]
         self._busy.update(lagging)
         return lagging
@@ -185,6 +185,6 @@ async def forget_deliveries(context: ServiceContext) -> None:
     """Delete what was delivered a week ago, and what was given up a month ago."""
     removed = 1
     while removed:
-        async with context.system_work("forget_deliveries") as work:
-            before = {"delivered_before": work.now - DELIVERED_KEPT, "dead_before": work.now - DEAD_KEPT}
-            removed = await work.run(DELETE_OLD, before)
+        async with context.system_unit_of_work("forget_deliveries") as uow:
+            before = {"delivered_before": uow.now - DELIVERED_KEPT, "dead_before": uow.now - DEAD_KEPT}
+            removed = await uow.run(DELETE_OLD, before)

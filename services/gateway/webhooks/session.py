@@ -28,7 +28,7 @@ from shared.core import clock
 from shared.core.ids import new_ids
 from shared.core.regions import lies_under
 from shared.core.settings import Service
-from shared.database.unit_of_work import Work, scalar
+from shared.database.unit_of_work import UnitOfWork, scalar
 from shared.problems import Problem
 from shared.runtime.context import ServiceContext
 
@@ -96,30 +96,30 @@ class DeliverySession:
                 pass
             for owner, types in _by_owner(self._endpoint.types).items():
                 await self._follow(owner, types)
-            async with self._work() as work:
-                await self._renew(work)
-                await self._store_cursors(work)
+            async with self._unit_of_work() as uow:
+                await self._renew(uow)
+                await self._store_cursors(uow)
         except SessionEnded:
             pass
         finally:
-            async with self._work() as work:
-                await work.run(RELEASE_LEASE, id=self.endpoint_id, lease=self.lease)
+            async with self._unit_of_work() as uow:
+                await uow.run(RELEASE_LEASE, id=self.endpoint_id, lease=self.lease)
 
     async def _retry(self) -> bool:
         """Retry parked deliveries that are due. Returns whether there were any."""
-        async with self._work() as work:
-            await self._renew(work)
+        async with self._unit_of_work() as uow:
+            await self._renew(uow)
             due = select(DeliveryRow).where(
                 DeliveryRow.endpoint_id == self.endpoint_id,
                 DeliveryRow.state == "parked",
-                DeliveryRow.next_attempt_at <= work.now,
+                DeliveryRow.next_attempt_at <= uow.now,
             )
-            deliveries = (await work.session.scalars(due.order_by(DeliveryRow.seq).limit(MOST_RETRIED))).all()
+            deliveries = (await uow.session.scalars(due.order_by(DeliveryRow.seq).limit(MOST_RETRIED))).all()
         queues = _by_subject(deliveries)
         state = await self._attempt(queues.values())
-        async with self._work() as work:
-            done = {row.subject for row in await self._store(work, queues, state) if row.state != "parked"}
-            await work.run(SCHEDULE_SUBJECTS, endpoint_id=self.endpoint_id, subjects=sorted(done), now=work.now)
+        async with self._unit_of_work() as uow:
+            done = {row.subject for row in await self._store(uow, queues, state) if row.state != "parked"}
+            await uow.run(SCHEDULE_SUBJECTS, endpoint_id=self.endpoint_id, subjects=sorted(done), now=uow.now)
         if state.failed:
             raise SessionEnded
         return bool(deliveries)
@@ -145,13 +145,13 @@ class DeliverySession:
         deliveries, blocked = await self._unsent_deliveries(batch.events)
         queues = _by_subject(deliveries)
         state = await self._attempt(queue for subject, queue in queues.items() if subject not in blocked)
-        async with self._work() as work:
-            stored = await self._store(work, queues, state, blocked)
+        async with self._unit_of_work() as uow:
+            stored = await self._store(uow, queues, state, blocked)
             unstored = {row.event_id for row in deliveries} - {row.event_id for row in stored}
             self._cursors[feed] = _read_up_to(batch, unstored) or before
-            await self._store_cursors(work)
+            await self._store_cursors(uow)
             if batch.history_truncated:
-                await self._note(work, gap_at=work.now, last_error="feed_gap")
+                await self._note(uow, gap_at=uow.now, last_error="feed_gap")
         if state.failed:
             raise SessionEnded
         return batch.more or self._cursors[feed] != batch.following
@@ -163,14 +163,14 @@ class DeliverySession:
         """
         wanted = {event.event_id: event for event in batch if lies_under(event.region, self._endpoint.region)}
         subjects = sorted({event.subject for event in wanted.values()})
-        async with self._work() as work:
-            await self._renew(work)
-            known = await work.rows(SELECT_KNOWN, id=self.endpoint_id, event_ids=list(wanted))
-            blocked = await work.rows(SELECT_BLOCKED, id=self.endpoint_id, subjects=subjects)
+        async with self._unit_of_work() as uow:
+            await self._renew(uow)
+            known = await uow.rows(SELECT_KNOWN, id=self.endpoint_id, event_ids=list(wanted))
+            blocked = await uow.rows(SELECT_BLOCKED, id=self.endpoint_id, subjects=subjects)
             is_parked = (DeliveryRow.endpoint_id == self.endpoint_id, DeliveryRow.state == "parked")
-            parked = await scalar(work, select(func.count()).select_from(DeliveryRow).where(*is_parked))
+            parked = await scalar(uow, select(func.count()).select_from(DeliveryRow).where(*is_parked))
             if parked >= MOST_PARKED:
-                await self._pause(work, RetryState(error="too_many_parked"))
+                await self._pause(uow, RetryState(error="too_many_parked"))
         if parked >= MOST_PARKED:
             raise SessionEnded
         for row in known:
@@ -208,19 +208,19 @@ class DeliverySession:
 
     # What a transaction stores ----------------------------------------------------------------------------------------
 
-    def _work(self) -> Work:
-        return self.context.system_work("webhooks")
+    def _unit_of_work(self) -> UnitOfWork:
+        return self.context.system_unit_of_work("webhooks")
 
     async def _acquire(self) -> None:
-        async with self._work() as work:
+        async with self._unit_of_work() as uow:
             lease = {"id": self.endpoint_id, "lease": self.lease, "length": LEASE}
-            if not await work.run(ACQUIRE_LEASE, lease, now=work.now):
+            if not await uow.run(ACQUIRE_LEASE, lease, now=uow.now):
                 raise SessionEnded
-            rows = await work.rows(select(CursorRow.__table__).where(CursorRow.endpoint_id == self.endpoint_id))
+            rows = await uow.rows(select(CursorRow.__table__).where(CursorRow.endpoint_id == self.endpoint_id))
             self._cursors = {Feed(row["owner"], row["lane"]): row["cursor"] for row in rows}
             self._stored_cursors = dict(self._cursors)
 
-    async def _renew(self, work: Work) -> None:
+    async def _renew(self, uow: UnitOfWork) -> None:
         """Renew the lease, and read the endpoint as it is now. Locks it until the transaction ends."""
         renewed = (
             update(EndpointRow)
@@ -229,52 +229,52 @@ class DeliverySession:
             .returning(EndpointRow)
             .execution_options(synchronize_session=False)
         )
-        endpoint = (await work.session.scalars(renewed)).one_or_none()
+        endpoint = (await uow.session.scalars(renewed)).one_or_none()
         if endpoint is None:
             raise SessionEnded
         self._endpoint = endpoint
 
     async def _store(
-        self, work: Work, queues: Queues, state: RetryState, blocked: Collection[Subject] = ()
+        self, uow: UnitOfWork, queues: Queues, state: RetryState, blocked: Collection[Subject] = ()
     ) -> Sequence[DeliveryRow]:
         """Store the outcomes and what they say of the endpoint. Returns what was stored of the deliveries."""
-        await self._renew(work)
+        await self._renew(uow)
         settled = [
             delivery
             for subject, queue in queues.items()
-            for delivery in _settle(queue, state, work.now, is_blocked=subject in blocked)
+            for delivery in _settle(queue, state, uow.now, is_blocked=subject in blocked)
         ]
-        await work.upsert(DeliveryRow, [{name: getattr(row, name) for name in DELIVERY_COLUMNS} for row in settled])
+        await uow.upsert(DeliveryRow, [{name: getattr(row, name) for name in DELIVERY_COLUMNS} for row in settled])
         if state.delivered_any:
             healthy = {"failures": 0, "failing_since": None, "next_attempt_at": None, "last_error": None}
-            await self._note(work, **healthy, last_success_at=work.now)
+            await self._note(uow, **healthy, last_success_at=uow.now)
         if state.gone:
-            await self._note(work, state="disabled", disabled_reason="gone", last_error="410")
+            await self._note(uow, state="disabled", disabled_reason="gone", last_error="410")
         elif state.failed:
-            await self._pause(work, state)
+            await self._pause(uow, state)
         return settled
 
-    async def _store_cursors(self, work: Work) -> None:
+    async def _store_cursors(self, uow: UnitOfWork) -> None:
         """Store the cursors that have moved. Ends the session if somebody else has moved one."""
         for feed, cursor in self._cursors.items():
             before = self._stored_cursors[feed]
             moved = {"id": self.endpoint_id, **feed._asdict(), "before": before, "following": cursor}
-            if cursor != before and not await work.run(MOVE_CURSOR, moved):
+            if cursor != before and not await uow.run(MOVE_CURSOR, moved):
                 raise SessionEnded
         self._stored_cursors = dict(self._cursors)
 
-    async def _pause(self, work: Work, state: RetryState) -> None:
+    async def _pause(self, uow: UnitOfWork, state: RetryState) -> None:
         """Leave the endpoint alone for a while, or disable it if it has failed for days."""
         former = (0, None) if state.delivered_any else (self._endpoint.failures, self._endpoint.failing_since)
-        failures, since = former[0] + 1, former[1] or work.now
+        failures, since = former[0] + 1, former[1] or uow.now
         pause = max(_spread(pause_for(failures)), timedelta(seconds=state.retry_after_seconds))
-        paused = {"failures": failures, "failing_since": since, "next_attempt_at": work.now + pause}
-        await self._note(work, **paused, last_error=state.error)
-        if since < work.now - GIVE_UP_AFTER:
-            await self._note(work, state="disabled", disabled_reason="unreachable")
+        paused = {"failures": failures, "failing_since": since, "next_attempt_at": uow.now + pause}
+        await self._note(uow, **paused, last_error=state.error)
+        if since < uow.now - GIVE_UP_AFTER:
+            await self._note(uow, state="disabled", disabled_reason="unreachable")
 
-    async def _note(self, work: Work, **values: Any) -> None:
-        await work.run(update(EndpointRow).where(EndpointRow.id == self.endpoint_id).values(values))
+    async def _note(self, uow: UnitOfWork, **values: Any) -> None:
+        await uow.run(update(EndpointRow).where(EndpointRow.id == self.endpoint_id).values(values))
 
 
 def _by_owner(types: Iterable[str]) -> dict[Service, list[str]]:

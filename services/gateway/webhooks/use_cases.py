@@ -17,7 +17,7 @@ from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.core.regions import range_of
 from shared.database.paging import Place, cursor_of, place_of
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
 from shared.problems import Fault, InvalidInput, Problem, Text
@@ -78,62 +78,62 @@ REPLAY = text("""
 """)
 
 
-async def add_webhook(work: Work, new: NewEndpoint) -> EndpointMade:
-    work.require_within(new.region)
+async def add_webhook(uow: UnitOfWork, new: NewEndpoint) -> EndpointMade:
+    uow.require_within(new.region)
     # A host name is checked each time it is resolved, when events are sent.
     address = literal(urlsplit(new.url).hostname or "")
-    if address is not None and not may_be_called(address, work.context.settings.webhook_networks):
+    if address is not None and not may_be_called(address, uow.context.settings.webhook_networks):
         raise WebhookAddressForbidden(at="/url")
-    if work.context.settings.production and urlsplit(new.url).scheme != "https":
+    if uow.context.settings.production and urlsplit(new.url).scheme != "https":
         raise InvalidInput(errors=[Fault("url_not_https", NOT_HTTPS, at="/url")])
-    if (await work.session.execute(select(func.count()).select_from(EndpointRow))).scalar_one() >= MOST_ENDPOINTS:
+    if (await uow.session.execute(select(func.count()).select_from(EndpointRow))).scalar_one() >= MOST_ENDPOINTS:
         raise EndpointsFull()
-    secret, kept = with_new_secret(None, work.now)
-    row = work.add(
+    secret, kept = with_new_secret(None, uow.now)
+    row = uow.add(
         EndpointRow(
             url=new.url,
             types=new.types,
             region=new.region,
-            party=work.actor.machine,
-            owner=work.actor.subject,
+            party=uow.actor.machine,
+            owner=uow.actor.subject,
             secrets=kept,
         )
     )
-    await work.session.flush()
+    await uow.session.flush()
     owners = sorted({owner_of(type_name) for type_name in new.types})
-    end = str(await log.horizon(work.session))
-    await work.run(START_CURSORS, endpoint_id=row.id, owners=owners, lanes=list(log.LANES), end=end)
+    end = str(await log.horizon(uow.session))
+    await uow.run(START_CURSORS, endpoint_id=row.id, owners=owners, lanes=list(log.LANES), end=end)
     return EndpointMade(**row.public().model_dump(), secret=secret)
 
 
-async def rotate_webhook(work: Work, endpoint_id: UUID) -> EndpointMade:
-    row = await work.lock(EndpointRow, endpoint_id)
-    secret, row.secrets = with_new_secret(row.secrets, work.now)
-    await work.session.flush()
+async def rotate_webhook(uow: UnitOfWork, endpoint_id: UUID) -> EndpointMade:
+    row = await uow.lock(EndpointRow, endpoint_id)
+    secret, row.secrets = with_new_secret(row.secrets, uow.now)
+    await uow.session.flush()
     return EndpointMade(**row.public().model_dump(), secret=secret)
 
 
-async def disable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
-    row = await work.lock(EndpointRow, endpoint_id)
+async def disable_webhook(uow: UnitOfWork, endpoint_id: UUID) -> Endpoint:
+    row = await uow.lock(EndpointRow, endpoint_id)
     if row.state == "enabled":
         row.state, row.disabled_reason = "disabled", "by_hand"
-        await work.session.flush()
+        await uow.session.flush()
     return row.public()
 
 
-async def enable_webhook(work: Work, endpoint_id: UUID) -> Endpoint:
-    row = await work.lock(EndpointRow, endpoint_id)
-    work.require_within(row.region)
-    row.state, row.disabled_reason, row.owner = "enabled", None, work.actor.subject
+async def enable_webhook(uow: UnitOfWork, endpoint_id: UUID) -> Endpoint:
+    row = await uow.lock(EndpointRow, endpoint_id)
+    uow.require_within(row.region)
+    row.state, row.disabled_reason, row.owner = "enabled", None, uow.actor.subject
     row.failures, row.failing_since, row.next_attempt_at = 0, None, None
-    await work.session.flush()
+    await uow.session.flush()
     return row.public()
 
 
-async def replay_deliveries(work: Work, endpoint_id: UUID, query: Replay) -> Replayed:
-    await work.get(EndpointRow, endpoint_id)
+async def replay_deliveries(uow: UnitOfWork, endpoint_id: UUID, query: Replay) -> Replayed:
+    await uow.get(EndpointRow, endpoint_id)
     low, high = range_of(query.region)
-    chosen = await work.rows(
+    chosen = await uow.rows(
         REPLAY,
         endpoint_id=endpoint_id,
         states=list(query.states),
@@ -146,7 +146,7 @@ async def replay_deliveries(work: Work, endpoint_id: UUID, query: Replay) -> Rep
     )
     if chosen:
         subjects = sorted({row["subject"] for row in chosen})
-        await work.run(SCHEDULE_SUBJECTS, endpoint_id=endpoint_id, subjects=subjects, now=work.now)
+        await uow.run(SCHEDULE_SUBJECTS, endpoint_id=endpoint_id, subjects=subjects, now=uow.now)
     last = max((row["seq"] for row in chosen), default=0)
     more = len(chosen) == MOST_REPLAYED
     return Replayed(count=len(chosen), next_cursor=cursor_of(Place(seq=last)) if more else None)

@@ -15,16 +15,16 @@ from services.observation.referrals.rules import BEFORE_TRANSPORT, Course, Event
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.gateway import Message
 from shared.core.ids import in_order
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.reader import reacts_to
 
 
-async def forget_messages(work: Work, ids: Sequence[UUID]) -> None:
+async def forget_messages(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Delete nothing: messages stay with their referral, independent of the sender's retention."""
 
 
 @reacts_to(Message, forget=forget_messages)
-async def follow_messages(work: Work, messages: Sequence[Message]) -> None:
+async def follow_messages(uow: UnitOfWork, messages: Sequence[Message]) -> None:
     """Store messages about referrals, and recompute the course of each referral from all its messages.
 
     A message that does not fit, such as one with an unknown referral or a forbidden transition, is stored as rejected,
@@ -33,23 +33,23 @@ async def follow_messages(work: Work, messages: Sequence[Message]) -> None:
     readings = [(message, rules.read(message)) for message in messages if rules.is_ours(message)]
     if not readings:
         return
-    await work.upsert(MessageRow, [_values(message, reading) for message, reading in readings])
-    await work.run(TURN, key=TURN_KEY)
+    await uow.upsert(MessageRow, [_values(message, reading) for message, reading in readings])
+    await uow.run(TURN, key=TURN_KEY)
     referral_ids = in_order(reading.referral_id for _, reading in readings if reading.referral_id and not reading.fault)
-    await _recompute(work, referral_ids)
+    await _recompute(uow, referral_ids)
 
 
-async def go_on_from_what_was_told(work: Work, row: ReferralRow) -> None:
+async def go_on_from_what_was_told(uow: UnitOfWork, row: ReferralRow) -> None:
     """Apply the earlier messages to a reopened referral if they say that the transport has begun meanwhile."""
-    accepted = _heard(row, (await _told(work, [row.id])).get(row.id, []))
+    accepted = _heard(row, (await _told(uow, [row.id])).get(row.id, []))
     if course(row.since, map(_event, accepted)).state not in BEFORE_TRANSPORT:
-        await _recompute(work, [row.id])
+        await _recompute(uow, [row.id])
 
 
-async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
-    referrals = await _lock(work, ids)
-    messages_of = await _told(work, [row.id for row in referrals])
-    protocols = await all_protocols(work)
+async def _recompute(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
+    referrals = await _lock(uow, ids)
+    messages_of = await _told(uow, [row.id for row in referrals])
+    protocols = await all_protocols(uow)
     changed = []
     for row in referrals:
         messages = messages_of.get(row.id, [])
@@ -59,13 +59,13 @@ async def _recompute(work: Work, ids: Sequence[UUID]) -> None:
         for message in messages:
             _judge(message, row.region, current.rejected.get(message.id) if message in accepted else rules.NOT_THEIRS)
         before = row.public(), row.hospital
-        _apply(work, row, current, protocols[row.protocol])
+        _apply(uow, row, current, protocols[row.protocol])
         if (row.public(), row.hospital) != before:
             changed.append(row)
-    await work.session.flush()
-    work.publish_all([row.public() for row in changed], change="told", urgent=True)
+    await uow.session.flush()
+    uow.publish_all([row.public() for row in changed], change="told", urgent=True)
     await follow(
-        work, [row.resident_id for row in changed], [row.evidence_id for row in changed if row.evidence_id is not None]
+        uow, [row.resident_id for row in changed], [row.evidence_id for row in changed if row.evidence_id is not None]
     )
 
 
@@ -87,7 +87,7 @@ def _values(message: Message, reading: rules.Reading) -> dict[str, Any]:
     }
 
 
-async def _lock(work: Work, ids: Sequence[UUID]) -> Sequence[ReferralRow]:
+async def _lock(uow: UnitOfWork, ids: Sequence[UUID]) -> Sequence[ReferralRow]:
     statement = (
         select(ReferralRow)
         .where(ReferralRow.id.in_(ids))
@@ -95,17 +95,17 @@ async def _lock(work: Work, ids: Sequence[UUID]) -> Sequence[ReferralRow]:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return (await work.session.scalars(statement)).all()
+    return (await uow.session.scalars(statement)).all()
 
 
 FAULTS = ("kind_unknown", "wrong_sender", "clock_ahead", "referral_missing")
 
 
-async def _told(work: Work, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]:
+async def _told(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]:
     """Return the messages of these referrals, without those that are faulty themselves."""
     statement = select(MessageRow).where(MessageRow.referral_id.in_(ids)).execution_options(populate_existing=True)
     messages: dict[UUID, list[MessageRow]] = {}
-    for row in await work.session.scalars(statement):
+    for row in await uow.session.scalars(statement):
         if row.referral_id is not None and row.reason not in FAULTS:
             messages.setdefault(row.referral_id, []).append(row)
     return messages
@@ -130,7 +130,7 @@ def _judge(message: MessageRow, region: str, reason: str | None) -> None:
     message.state = "rejected" if message.reason else "applied"
 
 
-def _apply(work: Work, row: ReferralRow, current: Course, protocol: Protocol) -> None:
+def _apply(uow: UnitOfWork, row: ReferralRow, current: Course, protocol: Protocol) -> None:
     entered = (current.state, current.since) != (row.state, row.since)
     row.state, row.since, row.closed_at = current.state, current.since, current.closed_at
     row.dispatched_at = current.times.get("dispatched")
@@ -139,4 +139,4 @@ def _apply(work: Work, row: ReferralRow, current: Course, protocol: Protocol) ->
     row.hospital = current.hospital
     if entered:
         row.due_at = due_at(current.state, current.since, protocol)
-        row.overdue_at = overdue_at(row.due_at, work.now)
+        row.overdue_at = overdue_at(row.due_at, uow.now)

@@ -21,65 +21,65 @@ from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.core.actors import Role
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
 
 
-async def propose_early_end(work: Work, order_id: UUID, request: EarlyEnd) -> Proposal:
+async def propose_early_end(uow: UnitOfWork, order_id: UUID, request: EarlyEnd) -> Proposal:
     """Propose to end an order early. The proposal lists the exposures that were judged."""
-    row = await open_order(work, order_id)
-    work.saw([row.resident_id])
+    row = await open_order(uow, order_id)
+    uow.record_access([row.resident_id])
     what = EarlyEndOf(order_id=order_id, day_0=row.day_0, exposures=row.exposures, **request.model_dump())
-    return await propose(work, EARLY_END, what, request.reason, region=row.region)
+    return await propose(uow, EARLY_END, what, request.reason, region=row.region)
 
 
-async def propose_conversion(work: Work, order_id: UUID, request: Conversion) -> Proposal:
+async def propose_conversion(uow: UnitOfWork, order_id: UUID, request: Conversion) -> Proposal:
     """Propose another kind of observation for the rest of the days."""
-    row = await open_order(work, order_id)
-    work.saw([row.resident_id])
-    _check_room(await get_protocol(work, row.protocol), request)
+    row = await open_order(uow, order_id)
+    uow.record_access([row.resident_id])
+    _check_room(await get_protocol(uow, row.protocol), request)
     what = ConversionOf(order_id=order_id, **request.model_dump())
-    return await propose(work, CONVERSION, what, request.reason, region=row.region)
+    return await propose(uow, CONVERSION, what, request.reason, region=row.region)
 
 
-async def propose_extension(work: Work, order_id: UUID, request: Extension) -> Proposal:
+async def propose_extension(uow: UnitOfWork, order_id: UUID, request: Extension) -> Proposal:
     """Propose to add days to an order."""
-    row = await open_order(work, order_id)
-    work.saw([row.resident_id])
+    row = await open_order(uow, order_id)
+    uow.record_access([row.resident_id])
     _check_days(row, request)
     what = ExtensionOf(order_id=order_id, **request.model_dump())
-    return await propose(work, EXTENSION, what, request.reason, region=row.region)
+    return await propose(uow, EXTENSION, what, request.reason, region=row.region)
 
 
-async def end_early(work: Work, what: EarlyEndOf, proposal_id: UUID) -> None:
+async def end_early(uow: UnitOfWork, what: EarlyEndOf, proposal_id: UUID) -> None:
     """End an order before its days or tests are complete. The listed exposures open no new order."""
-    await work.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
-    row = await open_order(work, what.order_id)
+    await uow.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
+    row = await open_order(uow, what.order_id)
     if (row.day_0, row.exposures) != (what.day_0, what.exposures):
         raise OrderGroundChanged()
-    row.state, row.end_reason, row.ended_at = "ended", "ended_early", work.now
-    await restricted(work, row, "ended_early")
-    async with work.everywhere():
-        await follow(work, [row.resident_id])  # the household may have another positive that was not judged
+    row.state, row.end_reason, row.ended_at = "ended", "ended_early", uow.now
+    await restricted(uow, row, "ended_early")
+    async with uow.unscoped():
+        await follow(uow, [row.resident_id])  # the household may have another positive that was not judged
 
 
-async def convert(work: Work, what: ConversionOf, proposal_id: UUID) -> None:
+async def convert(uow: UnitOfWork, what: ConversionOf, proposal_id: UUID) -> None:
     """Move a person to a site or home for the rest of the days."""
-    row = await open_order(work, what.order_id)
-    protocol = await get_protocol(work, row.protocol)
+    row = await open_order(uow, what.order_id)
+    protocol = await get_protocol(uow, row.protocol)
     _check_room(protocol, what)
     row.kind_set, row.kind_reason = what.kind, what.reason
     settle(row, None, protocol)
-    await restricted(work, row, "converted")
+    await restricted(uow, row, "converted")
 
 
-async def extend(work: Work, what: ExtensionOf, proposal_id: UUID) -> None:
+async def extend(uow: UnitOfWork, what: ExtensionOf, proposal_id: UUID) -> None:
     """Add days to an order."""
-    row = await open_order(work, what.order_id)
+    row = await open_order(uow, what.order_id)
     _check_days(row, what)
     row.extra_days, row.extra_reason = row.extra_days + what.days, what.reason
-    settle(row, None, await get_protocol(work, row.protocol))
-    await restricted(work, row, "extended")
+    settle(row, None, await get_protocol(uow, row.protocol))
+    await restricted(uow, row, "extended")
 
 
 def _check_room(protocol: Protocol, to: Conversion) -> None:

@@ -18,7 +18,7 @@ from shared.contracts.observation import OrderState
 from shared.contracts.testing import Tube
 from shared.core import clock
 from shared.core.ids import in_order, new_id
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 Why = Literal["converted", "evidence_withdrawn", "person_closed"]
 
@@ -46,7 +46,7 @@ class Facts:
     now: datetime
 
 
-async def lock_open_orders(work: Work, residents: Iterable[UUID]) -> dict[UUID, OrderRow]:
+async def lock_open_orders(uow: UnitOfWork, residents: Iterable[UUID]) -> dict[UUID, OrderRow]:
     """Lock and return the open orders of these people, in the order of ids."""
     statement = (
         select(OrderRow)
@@ -55,12 +55,12 @@ async def lock_open_orders(work: Work, residents: Iterable[UUID]) -> dict[UUID, 
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    await work.session.flush()
-    return {row.resident_id: row for row in await work.session.scalars(statement)}
+    await uow.session.flush()
+    return {row.resident_id: row for row in await uow.session.scalars(statement)}
 
 
 async def follow_orders(
-    work: Work,
+    uow: UnitOfWork,
     residents: Sequence[UUID],
     held: Mapping[UUID, OrderRow],
     people: Mapping[UUID, Person],
@@ -72,24 +72,24 @@ async def follow_orders(
     `held` are their open orders, locked. An order that people ended is never opened again.
     """
     ended: dict[UUID, list[Ended]] = {}
-    for row in await work.rows(SELECT_ENDED_ORDERS, residents=list(residents)):
+    for row in await uow.rows(SELECT_ENDED_ORDERS, residents=list(residents)):
         ended.setdefault(row["resident_id"], []).append(Ended(row["day_0"], row["early_for"]))
-    known = Facts(facts.nearby(positives, people), negatives, await all_protocols(work), ended, work.now)
-    followed = [_follow(work, people[one], held.get(one), known) for one in residents if one in people]
-    await work.session.flush()
+    known = Facts(facts.nearby(positives, people), negatives, await all_protocols(uow), ended, uow.now)
+    followed = [_follow(uow, people[one], held.get(one), known) for one in residents if one in people]
+    await uow.session.flush()
     changed = [order for order in followed if order is not None]
     for order in changed:
-        work.audit(kind=Kind.RESTRICTION, subjects=[order.resident_id], reason=f"order.{order.state}")
-    work.publish_all([order.public() for order in changed], change="followed", urgent=True)
+        uow.audit(kind=Kind.RESTRICTION, subjects=[order.resident_id], reason=f"order.{order.state}")
+    uow.publish_all([order.public() for order in changed], change="followed", urgent=True)
 
 
-def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:
+def _follow(uow: UnitOfWork, person: Person, row: OrderRow | None, known: Facts) -> OrderRow | None:
     """Return the person's order if the facts opened or changed it, otherwise None."""
     lived_with = facts.exposures_of(person, known.near, row.evidence_id if row else None)
     exposures = facts.unanswered(lived_with, known.ended.get(person.id, ()))
     ground = facts.order_of(person, known.near, exposures)
     if row is None:
-        return None if isinstance(ground, str) else _open(work, person, ground, known)
+        return None if isinstance(ground, str) else _open(uow, person, ground, known)
     before = row.public(), row.negatives, row.exposures
     if isinstance(ground, str):
         row.state, row.end_reason, row.ended_at = STATE_FOR[ground], ground, known.now
@@ -102,13 +102,13 @@ def _follow(work: Work, person: Person, row: OrderRow | None, known: Facts) -> O
     return row if (row.public(), row.negatives, row.exposures) != before else None
 
 
-def _open(work: Work, person: Person, ground: Exposure, known: Facts) -> OrderRow | None:
+def _open(uow: UnitOfWork, person: Person, ground: Exposure, known: Facts) -> OrderRow | None:
     protocol = in_force(known.protocols.values(), clock.day_of(known.now))
     kind = kind_for(person.tags, ground.day_0, protocol)
     days = facts.days_of(kind, protocol)
     if not facts.opens(ground, days, known.now):
         return None
-    return work.add(
+    return uow.add(
         OrderRow(
             id=new_id(),
             region=person.region,

@@ -19,7 +19,7 @@ from shared.contracts.observation import Order, OrderKind, OrderState
 from shared.core.days import SHANGHAI, day_of
 from shared.core.regions import range_of
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ class OrderFilter:
         return conditions
 
 
-async def get_order(work: Work, order_id: UUID) -> Order:
+async def get_order(uow: UnitOfWork, order_id: UUID) -> Order:
     """Return one order."""
-    row = await work.get(OrderRow, order_id)
-    work.saw([row.resident_id])
+    row = await uow.get(OrderRow, order_id)
+    uow.record_access([row.resident_id])
     return row.public()
 
 
-async def list_orders(work: Work, where: OrderFilter, page: Page) -> Listed[Order]:
+async def list_orders(uow: UnitOfWork, where: OrderFilter, page: Page) -> Listed[Order]:
     """Return one page of orders."""
-    listed = await work.page(select(OrderRow).where(*where.clauses()), page, OrderRow.public)
-    work.saw(order.resident_id for order in listed.items)
+    listed = await uow.page(select(OrderRow).where(*where.clauses()), page, OrderRow.public)
+    uow.record_access(order.resident_id for order in listed.items)
     return listed
 
 
-async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
+async def plan_of_order(uow: UnitOfWork, order_id: UUID) -> OrderPlan:
     """Return the plan of an order."""
-    row = await work.get(OrderRow, order_id)
-    work.saw([row.resident_id])
-    protocol = await get_protocol(work, row.protocol)
+    row = await uow.get(OrderRow, order_id)
+    uow.record_access([row.resident_id])
+    protocol = await get_protocol(uow, row.protocol)
     missing = _missing(row, protocol)
     return OrderPlan(
         order_id=row.id,
@@ -70,7 +70,7 @@ async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
         kind=row.kind,
         protocol=row.protocol,
         day_0=row.day_0,
-        day=(day_of(work.now) - row.day_0).days,
+        day=(day_of(uow.now) - row.day_0).days,
         days=days_of(row.kind, protocol, row.extra_days),
         ends_at=row.ends_at,
         tests=[
@@ -79,46 +79,46 @@ async def plan_of_order(work: Work, order_id: UUID) -> OrderPlan:
         ],
         visits_a_day=protocol.visits_a_day[row.kind].value,
         temperatures_a_day=protocol.temperatures_a_day.value,
-        may_end=row.state == "open" and rules.may_end(work.now, row.ends_at, missing),
+        may_end=row.state == "open" and rules.may_end(uow.now, row.ends_at, missing),
         end_reason=row.end_reason,
         kind_reason=row.kind_reason,
         extra_reason=row.extra_reason,
     )
 
 
-async def notice_of_order(work: Work, order_id: UUID) -> str:
+async def notice_of_order(uow: UnitOfWork, order_id: UUID) -> str:
     """Return the printable notice of an order as HTML."""
-    row = await work.get(OrderRow, order_id)
-    work.saw([row.resident_id])
-    settings = work.context.settings
+    row = await uow.get(OrderRow, order_id)
+    uow.record_access([row.resident_id])
+    settings = uow.context.settings
     issuer = notice.Issuer(settings.headquarters, settings.plan)
-    return notice.render(row.public(), await get_protocol(work, row.protocol), row.end_reason, row.extra_days, issuer)
+    return notice.render(row.public(), await get_protocol(uow, row.protocol), row.end_reason, row.extra_days, issuer)
 
 
-async def end_order(work: Work, order_id: UUID) -> Order:
+async def end_order(uow: UnitOfWork, order_id: UUID) -> Order:
     """End an order whose days and tests are complete."""
-    row = await open_order(work, order_id)
-    missing = _missing(row, await get_protocol(work, row.protocol))
-    if work.now < row.ends_at:
+    row = await open_order(uow, order_id)
+    missing = _missing(row, await get_protocol(uow, row.protocol))
+    if uow.now < row.ends_at:
         raise OrderDaysIncomplete(ends_at=f"{row.ends_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}")
-    if not rules.may_end(work.now, row.ends_at, missing):
+    if not rules.may_end(uow.now, row.ends_at, missing):
         raise OrderTestsMissing(days=", ".join(map(str, missing)))
-    row.state, row.end_reason, row.ended_at = "ended", "completed", work.now
-    return await restricted(work, row, "ended")
+    row.state, row.end_reason, row.ended_at = "ended", "completed", uow.now
+    return await restricted(uow, row, "ended")
 
 
-async def open_order(work: Work, order_id: UUID) -> OrderRow:
+async def open_order(uow: UnitOfWork, order_id: UUID) -> OrderRow:
     """Lock and return an open order. Raises OrderEnded."""
-    row = await work.lock(OrderRow, order_id)
+    row = await uow.lock(OrderRow, order_id)
     if row.state != "open":
         raise OrderEnded()
     return row
 
 
-async def restricted(work: Work, row: OrderRow, change: str) -> Order:
+async def restricted(uow: UnitOfWork, row: OrderRow, change: str) -> Order:
     """Publish a change of a restriction, and audit it as such."""
-    work.audit(kind=Kind.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
-    return await work.publish(row, change=change, urgent=True)
+    uow.audit(kind=Kind.RESTRICTION, subjects=[row.resident_id], reason=f"order.{change}")
+    return await uow.publish(row, change=change, urgent=True)
 
 
 def _missing(row: OrderRow, protocol: Protocol) -> list[int]:

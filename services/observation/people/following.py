@@ -17,7 +17,7 @@ from shared.contracts.registry import Tag
 from shared.core.days import day_of
 from shared.core.ids import in_order, named_id
 from shared.database.bulk import literal
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 # The lock of all transactions that derive referrals and orders.
 TURN = text("SELECT pg_advisory_xact_lock(:key)")
@@ -92,31 +92,31 @@ SELECT_FINDINGS = text("""
 """)
 
 
-async def follow(work: Work, residents: Iterable[UUID], tubes: Iterable[UUID] = ()) -> None:
+async def follow(uow: UnitOfWork, residents: Iterable[UUID], tubes: Iterable[UUID] = ()) -> None:
     """Update all referrals and orders that these people or tubes can concern.
 
     The outcome depends only on the set of facts, not on their order of arrival.
     """
-    await work.run(TURN, key=TURN_KEY)
-    rows = await work.rows(SELECT_CONCERNED, residents=literal(in_order(residents)), tubes=literal(in_order(tubes)))
+    await uow.run(TURN, key=TURN_KEY)
+    rows = await uow.rows(SELECT_CONCERNED, residents=literal(in_order(residents)), tubes=literal(in_order(tubes)))
     concerned = in_order(row["id"] for row in rows)
     if not concerned:
         return
-    held = await lock_open_orders(work, concerned)
-    people = await _people(work, concerned)
+    held = await lock_open_orders(uow, concerned)
+    people = await _people(uow, concerned)
     grounds = [row.evidence_id for row in held.values()]
     findings = [
         Finding(**row)
-        for row in await work.rows(SELECT_FINDINGS, residents=in_order([*people, *concerned]), tubes=in_order(grounds))
+        for row in await uow.rows(SELECT_FINDINGS, residents=in_order([*people, *concerned]), tubes=in_order(grounds))
     ]
     positive_people = in_order(one.resident_id for one in findings if one.positive)
 
-    positives = still_positive(findings, _all(await episodes_of(work, positive_people)))
-    await follow_referrals(work, concerned, _by_person(positives))
-    await follow_orders(work, concerned, held, people, positives, _negative_days(findings))
+    positives = still_positive(findings, _all(await episodes_of(uow, positive_people)))
+    await follow_referrals(uow, concerned, _by_person(positives))
+    await follow_orders(uow, concerned, held, people, positives, _negative_days(findings))
 
 
-async def _people(work: Work, residents: Sequence[UUID]) -> dict[UUID, Person]:
+async def _people(uow: UnitOfWork, residents: Sequence[UUID]) -> dict[UUID, Person]:
     return {
         row["id"]: Person(
             id=row["id"],
@@ -125,7 +125,7 @@ async def _people(work: Work, residents: Sequence[UUID]) -> dict[UUID, Person]:
             active=row["active"],
             tags=tuple(Tag.model_validate(tag) for tag in row["tags"]),
         )
-        for row in await work.rows(SELECT_PEOPLE, residents=literal(residents))
+        for row in await uow.rows(SELECT_PEOPLE, residents=literal(residents))
     }
 
 

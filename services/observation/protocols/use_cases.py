@@ -10,7 +10,7 @@ from services.observation.protocols.tables import ProtocolRow
 from shared.core import clock
 from shared.core.actors import Role
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind
 from shared.problems import NotFound, Problem, Text
 
@@ -24,36 +24,36 @@ class ProtocolTaken(Problem):
     fix = Text(zh="请使用下一个编号重新提出", en="Propose it again with the next number")
 
 
-async def all_protocols(work: Work) -> dict[int, Protocol]:
+async def all_protocols(uow: UnitOfWork) -> dict[int, Protocol]:
     """Return all versions by number."""
-    rows = await work.session.scalars(select(ProtocolRow))
+    rows = await uow.session.scalars(select(ProtocolRow))
     return {row.number: row.read() for row in rows}
 
 
-async def protocol_in_force(work: Work) -> Protocol:
+async def protocol_in_force(uow: UnitOfWork) -> Protocol:
     """Return the version under which orders and referrals are opened today."""
-    return rules.in_force((await all_protocols(work)).values(), clock.day_of(work.now))
+    return rules.in_force((await all_protocols(uow)).values(), clock.day_of(uow.now))
 
 
-async def get_protocol(work: Work, number: int) -> Protocol:
+async def get_protocol(uow: UnitOfWork, number: int) -> Protocol:
     """Return one version."""
-    row = (await work.session.scalars(select(ProtocolRow).where(ProtocolRow.number == number))).one_or_none()
+    row = (await uow.session.scalars(select(ProtocolRow).where(ProtocolRow.number == number))).one_or_none()
     if row is None:
         raise NotFound()
     return row.read()
 
 
-async def list_protocols(work: Work, page: Page) -> Listed[Protocol]:
+async def list_protocols(uow: UnitOfWork, page: Page) -> Listed[Protocol]:
     """Return one page of versions."""
-    return await work.page(select(ProtocolRow), page, ProtocolRow.read)
+    return await uow.page(select(ProtocolRow), page, ProtocolRow.read)
 
 
-async def publish_protocol(work: Work, protocol: Protocol, proposal_id: UUID) -> None:
+async def publish_protocol(uow: UnitOfWork, protocol: Protocol, proposal_id: UUID) -> None:
     """Publish an approved version. Earlier orders keep the version under which they were opened."""
     document = protocol.model_dump(mode="json")
-    row = ProtocolRow(region=work.actor.range[0], number=protocol.number, document=document, proposal_id=proposal_id)
-    work.add(row)
-    await work.session.flush()
+    row = ProtocolRow(region=uow.actor.range[0], number=protocol.number, document=document, proposal_id=proposal_id)
+    uow.add(row)
+    await uow.session.flush()
 
 
 PROTOCOL = Kind("protocol", Protocol, Role.COMMAND, publish_protocol, raises=[ProtocolTaken])

@@ -14,7 +14,7 @@ from services.observation.referrals import rules
 from services.observation.referrals.tables import ReferralRow
 from shared.contracts.testing import Tube
 from shared.core.ids import in_order, new_id
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 DESK = "desk_120"
 """The party of the 120 desk, to which every referral is assigned."""
@@ -39,7 +39,7 @@ OPEN_REFERRALS = text("""
 
 
 async def open_referrals(
-    work: Work,
+    uow: UnitOfWork,
     protocol: Protocol,
     wanted: Sequence[tuple[UUID, str]],
     evidence: Sequence[UUID | None],
@@ -49,9 +49,9 @@ async def open_referrals(
 
     `reporters` are the machines or service points that reported each. For staff and this service's worker it is "".
     """
-    due = rules.due_at("reported", work.now, protocol)
+    due = rules.due_at("reported", uow.now, protocol)
     positive = all(evidence)
-    return await work.run(
+    return await uow.run(
         OPEN_REFERRALS,
         ids=[new_id() for _ in wanted],
         residents=[resident for resident, _ in wanted],
@@ -62,37 +62,39 @@ async def open_referrals(
         protocol=protocol.number,
         reporters=list(reporters) or [""] * len(wanted),
         desk=DESK,
-        now=work.now,
+        now=uow.now,
         due_at=due,
-        overdue_at=rules.overdue_at(due, work.now),
+        overdue_at=rules.overdue_at(due, uow.now),
     )
 
 
-async def follow_referrals(work: Work, residents: Sequence[UUID], positives: Mapping[UUID, list[Finding]]) -> None:
+async def follow_referrals(uow: UnitOfWork, residents: Sequence[UUID], positives: Mapping[UUID, list[Finding]]) -> None:
     """Open, change or withdraw the referrals of these people as their positives require. Reported fevers are kept.
 
     `positives` are those in force, by person.
     """
-    episodes = await episodes_of(work, residents)
+    episodes = await episodes_of(uow, residents)
     called = {
         resident: positive
         for resident in residents
         if (positive := facts.positive_to_refer(positives.get(resident, []), episodes.get(resident, [])))
     }
-    await _open_missing(work, called, episodes)
-    rows = await lock_open(work, residents)
-    with_fever = await _with_fever(work, [row.id for row in rows])
-    changed = [row for row in rows if _follow(row, called.get(row.resident_id), row.id in with_fever, work.now)]
-    await work.session.flush()
-    work.publish_all([row.public() for row in changed], change="followed", urgent=True)
+    await _open_missing(uow, called, episodes)
+    rows = await lock_open(uow, residents)
+    with_fever = await _with_fever(uow, [row.id for row in rows])
+    changed = [row for row in rows if _follow(row, called.get(row.resident_id), row.id in with_fever, uow.now)]
+    await uow.session.flush()
+    uow.publish_all([row.public() for row in changed], change="followed", urgent=True)
 
 
-async def _open_missing(work: Work, called: Mapping[UUID, Finding], episodes: Mapping[UUID, Sequence[Episode]]) -> None:
+async def _open_missing(
+    uow: UnitOfWork, called: Mapping[UUID, Finding], episodes: Mapping[UUID, Sequence[Episode]]
+) -> None:
     missing = sorted(r for r in called if not any(one.closed_at is None for one in episodes.get(r, ())))
     if missing:
-        protocol = await protocol_in_force(work)
+        protocol = await protocol_in_force(uow)
         wanted = [(resident, called[resident].region) for resident in missing]
-        await open_referrals(work, protocol, wanted, [called[resident].tube for resident in missing])
+        await open_referrals(uow, protocol, wanted, [called[resident].tube for resident in missing])
 
 
 def _follow(row: ReferralRow, called: Finding | None, fever: bool, now: datetime) -> bool:
@@ -120,18 +122,18 @@ def cancel(row: ReferralRow, now: datetime, reason: str) -> None:
     row.due_at = row.overdue_at = None
 
 
-async def episodes_of(work: Work, residents: Sequence[UUID]) -> dict[UUID, list[Episode]]:
+async def episodes_of(uow: UnitOfWork, residents: Sequence[UUID]) -> dict[UUID, list[Episode]]:
     """Return all episodes of these people, by person."""
     statement = select(ReferralRow).where(ReferralRow.resident_id.in_(in_order(residents)))
     episodes: dict[UUID, list[Episode]] = {}
-    await work.session.flush()
-    for row in await work.session.scalars(statement.execution_options(populate_existing=True)):
+    await uow.session.flush()
+    for row in await uow.session.scalars(statement.execution_options(populate_existing=True)):
         one = Episode(row.resident_id, row.state, row.evidence_id, row.closed_at, row.withdrawn)
         episodes.setdefault(row.resident_id, []).append(one)
     return episodes
 
 
-async def lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
+async def lock_open(uow: UnitOfWork, residents: Sequence[UUID]) -> Sequence[ReferralRow]:
     """Lock and return the open referrals of these people, in the order of ids."""
     statement = (
         select(ReferralRow)
@@ -140,11 +142,11 @@ async def lock_open(work: Work, residents: Sequence[UUID]) -> Sequence[ReferralR
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    return (await work.session.scalars(statement)).all()
+    return (await uow.session.scalars(statement)).all()
 
 
 SELECT_WITH_FEVER = text("SELECT DISTINCT referral_id FROM fevers WHERE referral_id = ANY(CAST(:ids AS uuid[]))")
 
 
-async def _with_fever(work: Work, ids: Sequence[UUID]) -> set[UUID]:
-    return {row["referral_id"] for row in await work.rows(SELECT_WITH_FEVER, ids=list(ids))}
+async def _with_fever(uow: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
+    return {row["referral_id"] for row in await uow.rows(SELECT_WITH_FEVER, ids=list(ids))}

@@ -17,7 +17,7 @@ from services.observation.referrals.tables import FeverRow
 from shared.contracts.gateway import DoorFever
 from shared.core.actors import Role
 from shared.core.ids import in_order
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.reader import reacts_to
 
 logger = structlog.get_logger()
@@ -30,27 +30,27 @@ SELECT_LAST_ENDED = text("""
 """)
 
 
-async def forget_fevers(work: Work, ids: Sequence[UUID]) -> None:
+async def forget_fevers(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Delete nothing: a reading stays with its episode, independent of the retention of visits."""
 
 
 @reacts_to(DoorFever, forget=forget_fevers)
-async def follow_door_fevers(work: Work, fevers: Sequence[DoorFever]) -> None:
+async def follow_door_fevers(uow: UnitOfWork, fevers: Sequence[DoorFever]) -> None:
     """Open one referral per person for fevers measured at doors, or add each reading to its episode.
 
     A reading has the id of its scan, so it counts once even if it arrives twice. A reading from before the end of an
     episode belongs to that episode, even if it arrives later. Temperatures below the protocol's limit are ignored.
     """
-    await work.run(TURN, key=TURN_KEY)
-    protocol = await protocol_in_force(work)
-    known = {row["id"] for row in await work.rows(SELECT_KNOWN_FEVERS, ids=in_order(one.id for one in fevers))}
-    new = [one for one in fevers if one.id not in known and _counts(one, work, protocol)]
+    await uow.run(TURN, key=TURN_KEY)
+    protocol = await protocol_in_force(uow)
+    known = {row["id"] for row in await uow.rows(SELECT_KNOWN_FEVERS, ids=in_order(one.id for one in fevers))}
+    new = [one for one in fevers if one.id not in known and _counts(one, uow, protocol)]
     if not new:
         return
     new.sort(key=lambda one: (one.measured_at, one.id))
     ended = {
         row["resident_id"]: row
-        for row in await work.rows(SELECT_LAST_ENDED, residents=in_order(one.resident_id for one in new))
+        for row in await uow.rows(SELECT_LAST_ENDED, residents=in_order(one.resident_id for one in new))
     }
     episodes: dict[UUID, UUID] = {}
     fresh = []
@@ -60,36 +60,36 @@ async def follow_door_fevers(work: Work, fevers: Sequence[DoorFever]) -> None:
             episodes[one.id] = last["id"]
         else:
             fresh.append(one)
-    opened = await _episodes_of(work, protocol, fresh)
+    opened = await _episodes_of(uow, protocol, fresh)
     episodes.update({one.id: opened[one.resident_id] for one in fresh})
-    await work.insert_all(FeverRow, [_values(one, episodes) for one in new])
+    await uow.insert_all(FeverRow, [_values(one, episodes) for one in new])
 
 
-def _counts(one: DoorFever, work: Work, protocol: Protocol) -> bool:
+def _counts(one: DoorFever, uow: UnitOfWork, protocol: Protocol) -> bool:
     if not rules.is_fever(one.celsius, protocol):
         return False
-    if not rules.is_recent(one.measured_at, work.now, protocol):
+    if not rules.is_recent(one.measured_at, uow.now, protocol):
         logger.warning("fever.too_old", scan=str(one.id), measured_at=one.measured_at.isoformat())
         return False
     return True
 
 
-async def _episodes_of(work: Work, protocol: Protocol, fevers: Sequence[DoorFever]) -> Mapping[UUID, UUID]:
+async def _episodes_of(uow: UnitOfWork, protocol: Protocol, fevers: Sequence[DoorFever]) -> Mapping[UUID, UUID]:
     """Return the open referral of each person. A missing one is opened in the region of the person's first fever."""
     if not fevers:
         return {}
     firsts = {one.resident_id: one for one in reversed(fevers)}
     residents = in_order(firsts)
     await following.open_referrals(
-        work,
+        uow,
         protocol,
         [(one, firsts[one].region) for one in residents],
         [None] * len(residents),
         [str(firsts[one].point_id) for one in residents],
     )
-    rows = await following.lock_open(work, residents)
-    made = [row for row in rows if row.version == 1 and row.reported_at == work.now and row.reason == "fever"]
-    work.publish_all([row.public() for row in made], change="reported", urgent=True)
+    rows = await following.lock_open(uow, residents)
+    made = [row for row in rows if row.version == 1 and row.reported_at == uow.now and row.reason == "fever"]
+    uow.publish_all([row.public() for row in made], change="reported", urgent=True)
     return {row.resident_id: row.id for row in rows}
 
 

@@ -15,7 +15,7 @@ from services.observation.referrals.schemas import ReferralPerson
 from services.observation.referrals.tables import ReferralRow
 from services.observation.referrals.use_cases import ReferralEnded
 from shared.core.actors import Actor, Role, system
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Problem, Text, UpstreamFailed
 from shared.runtime.context import ServiceContext
 
@@ -81,29 +81,29 @@ SELECT_OLDEST_REVEAL = text("SELECT min(at) AS at FROM referrals, unnest(reveals
 
 async def reveal_referral(context: ServiceContext, caller: Actor, referral_id: UUID) -> ReferralPerson:
     """Return name, phone and address of the person of the caller's open referral."""
-    async with context.work(caller, OPERATION) as work:
-        row = await work.get(ReferralRow, referral_id)
+    async with context.unit_of_work(caller, OPERATION) as uow:
+        row = await uow.get(ReferralRow, referral_id)
         if row.state in rules.CLOSED:
             raise ReferralEnded()
-        async with work.everywhere():
+        async with uow.unscoped():
             if caller.role is Role.HOSPITAL:
-                await _require_designated(work, row, caller.party)
-            await _count(work, row)
+                await _require_designated(uow, row, caller.party)
+            await _count(uow, row)
     person = await _ask(context, caller, row)
     return ReferralPerson(referral_id=row.id, region=row.region, **person)
 
 
-async def _require_designated(work: Work, row: ReferralRow, party: str) -> None:
-    if row.hospital != party or not await work.rows(SELECT_DESIGNATED, id=row.id, party=party):
+async def _require_designated(uow: UnitOfWork, row: ReferralRow, party: str) -> None:
+    if row.hospital != party or not await uow.rows(SELECT_DESIGNATED, id=row.id, party=party):
         raise NotDesignated()
 
 
-async def _count(work: Work, row: ReferralRow) -> None:
+async def _count(uow: UnitOfWork, row: ReferralRow) -> None:
     """Count a reveal in the referral's row. Concurrent requests wait for the row, so each is counted."""
-    since = work.now - HOUR
-    if await work.run(COUNT_REVEAL, id=row.id, now=work.now, since=since, most=MOST_AN_HOUR):
+    since = uow.now - HOUR
+    if await uow.run(COUNT_REVEAL, id=row.id, now=uow.now, since=since, most=MOST_AN_HOUR):
         return
-    (oldest,) = await work.rows(SELECT_OLDEST_REVEAL, id=row.id, since=since)
+    (oldest,) = await uow.rows(SELECT_OLDEST_REVEAL, id=row.id, since=since)
     raise ReferralRevealLimit(limit=MOST_AN_HOUR, retry_after=max(1, int((oldest["at"] - since).total_seconds()) + 1))
 
 

@@ -25,7 +25,7 @@ from shared.audit.kinds import Kind
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.core.actors import Role
 from shared.database.paging import Listed
-from shared.http.router import Caller, ContextDep, PageAsked, Router, Work
+from shared.http.router import Caller, ContextDep, PageAsked, Router, Uow
 from shared.problems import ClockAhead, Conflict, NotFound
 
 router = Router(prefix="/observation/v1/referrals", tags=["referrals"])
@@ -53,7 +53,7 @@ READERS = Role.CASEWORKERS | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
     location="/observation/v1/referrals/{id}",
     before=with_scan,
 )
-async def report_fever(new: NewFever, work: Work, request: Request) -> Referral:
+async def report_fever(new: NewFever, uow: Uow, request: Request) -> Referral:
     """Report a fever. The person waits where they are, and 120 comes.
 
     A person has at most one open referral. A second report adds its reading to the open one and returns it. A caller
@@ -61,27 +61,27 @@ async def report_fever(new: NewFever, work: Work, request: Request) -> Referral:
     reported for any colour and any region, and for people who are not on record. The protocol sets the fever limit
     (37.3 °C by default). A door can send the scan instead of the person. Source: article 2.
     """
-    return await use_cases.report_fever(work, new, request.state.scan)
+    return await use_cases.report_fever(uow, new, request.state.scan)
 
 
 @router.get("/{referral_id}", role=READERS, raises=[NotFound])
-async def get_referral(referral_id: ReferralId, work: Work) -> Referral:
+async def get_referral(referral_id: ReferralId, uow: Uow) -> Referral:
     """Show one referral.
 
     The 120 desk sees those assigned to it, a hospital those it reported or is named in, residents their own.
     """
-    return await use_cases.get_referral(work, referral_id)
+    return await use_cases.get_referral(uow, referral_id)
 
 
 @router.get("/{referral_id}/standing", role=READERS, raises=[NotFound])
-async def standing_of_referral(referral_id: ReferralId, work: Work) -> Standing:
+async def standing_of_referral(referral_id: ReferralId, uow: Uow) -> Standing:
     """Show the current stage of a referral: its start, its deadline, the hospital, and the reason of a cancellation."""
-    return await use_cases.standing_of_referral(work, referral_id)
+    return await use_cases.standing_of_referral(uow, referral_id)
 
 
 @router.get("", role=READERS)
 async def list_referrals(
-    work: Work,
+    uow: Uow,
     page: PageAsked,
     region: Annotated[
         str | None, Query(pattern=r"^[0-9]{2,16}$", description="Only those reported in this region.")
@@ -95,13 +95,13 @@ async def list_referrals(
 ) -> Listed[Referral]:
     """List the referrals the caller may see."""
     where = ReferralFilter(region=region, state=state, reason=reason, resident_id=resident_id, overdue=overdue)
-    return await use_cases.list_referrals(work, where, page)
+    return await use_cases.list_referrals(uow, where, page)
 
 
 @router.get("/{referral_id}/fevers", role=READERS, raises=[NotFound])
-async def list_fevers(referral_id: ReferralId, work: Work, page: PageAsked) -> Listed[Fever]:
+async def list_fevers(referral_id: ReferralId, uow: Uow, page: PageAsked) -> Listed[Fever]:
     """List the temperature readings of a referral."""
-    return await use_cases.list_fevers(work, referral_id, page)
+    return await use_cases.list_fevers(uow, referral_id, page)
 
 
 @router.post(
@@ -126,12 +126,12 @@ async def reveal_referral(referral_id: ReferralId, caller: Caller, context: Cont
     role=Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND,
     raises=[NotFound, ReferralEnded, ReferralUnderWay],
 )
-async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work) -> Referral:
+async def cancel_referral(referral_id: ReferralId, why: Cancellation, uow: Uow) -> Referral:
     """Cancel a referral before the patient is on board, with a reason.
 
     A positive result stays in force: the household's orders stay, and the code still follows its facts.
     """
-    return await use_cases.cancel_referral(work, referral_id, why)
+    return await use_cases.cancel_referral(uow, referral_id, why)
 
 
 @router.post(
@@ -139,6 +139,6 @@ async def cancel_referral(referral_id: ReferralId, why: Cancellation, work: Work
     role=Role.COMMUNITY_OFFICER | Role.VILLAGE_DOCTOR | Role.COMMAND,
     raises=[NotFound, ReferralNotCancelled, ReferralGroundGone, ReferralOpen],
 )
-async def reopen_referral(referral_id: ReferralId, work: Work) -> Referral:
+async def reopen_referral(referral_id: ReferralId, uow: Uow) -> Referral:
     """Reopen a referral cancelled by mistake. 120 is requested again, unless the transport has already begun."""
-    return await use_cases.reopen_referral(work, referral_id)
+    return await use_cases.reopen_referral(uow, referral_id)

@@ -20,7 +20,7 @@ from shared.core.actors import Role
 from shared.core.ids import new_id
 from shared.core.regions import covers, range_of
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import ClockAhead, Conflict, Problem, Text
 from shared.runtime.context import ServiceContext
 
@@ -169,56 +169,56 @@ ADD_FEVER = text("""
 """)
 
 
-async def report_fever(work: Work, new: NewFever, scan: ScanFound | None = None) -> Referral:
+async def report_fever(uow: UnitOfWork, new: NewFever, scan: ScanFound | None = None) -> Referral:
     """Report a fever, for any colour, and also for people not on record. `scan` is the scan of a door."""
-    protocol = await protocol_in_force(work)
-    if new.measured_at > work.now + timedelta(minutes=CLOCK_AHEAD_MINUTES):
+    protocol = await protocol_in_force(uow)
+    if new.measured_at > uow.now + timedelta(minutes=CLOCK_AHEAD_MINUTES):
         raise ClockAhead(at="/measured_at")
     if not rules.is_fever(new.celsius, protocol):
         raise NoFever(limit=protocol.fever_celsius.value, at="/celsius")
-    read = _reading_of(new, scan, work, protocol)
-    if work.actor.role.database_role != "machine" and not covers(work.actor.range, read.region):
+    read = _reading_of(new, scan, uow, protocol)
+    if uow.actor.role.database_role != "machine" and not covers(uow.actor.range, read.region):
         raise OutsideScope(region=read.region, at="/region")
-    referral, opened = await _episode(work, protocol, read)
-    await work.run(
+    referral, opened = await _episode(uow, protocol, read)
+    await uow.run(
         ADD_FEVER,
         id=new_id(),
         region=read.region,
         referral_id=referral.id,
         resident_id=read.resident_id,
-        party=_reporter(work),
-        role=work.actor.role.label,
+        party=_reporter(uow),
+        role=uow.actor.role.label,
         celsius=new.celsius,
         symptoms=sorted(set(new.symptoms)),
         measured_at=new.measured_at,
     )
-    work.saw([read.resident_id])
+    uow.record_access([read.resident_id])
     if opened:
-        work.publish_all([referral], change="reported", urgent=True)
+        uow.publish_all([referral], change="reported", urgent=True)
         return referral
-    return referral if await _may_see(work, referral) else told_of(referral, read.region)
+    return referral if await _may_see(uow, referral) else told_of(referral, read.region)
 
 
-async def _may_see(work: Work, referral: Referral) -> bool:
-    if work.actor.role.database_role == "door":
+async def _may_see(uow: UnitOfWork, referral: Referral) -> bool:
+    if uow.actor.role.database_role == "door":
         return False
-    return bool(await work.rows(SELECT_VISIBLE, id=referral.id))
+    return bool(await uow.rows(SELECT_VISIBLE, id=referral.id))
 
 
-def _reading_of(new: NewFever, scan: ScanFound | None, work: Work, protocol: Protocol) -> Reading:
+def _reading_of(new: NewFever, scan: ScanFound | None, uow: UnitOfWork, protocol: Protocol) -> Reading:
     """Return the person and the region of a reading."""
     if new.resident_id is not None and new.region is not None:
         return Reading(new.resident_id, new.region)
     if scan is None:
         raise ScanUnknown(at="/scan_id")
-    if not rules.is_recent(scan.at, work.now, protocol):
+    if not rules.is_recent(scan.at, uow.now, protocol):
         raise ScanTooOld(hours=protocol.door_hours.value, at="/scan_id")
     return Reading(scan.resident_id, new.region or scan.region)
 
 
-def _reporter(work: Work) -> str:
+def _reporter(uow: UnitOfWork) -> str:
     """Return the machine or service point that reports, or "" for staff."""
-    return work.actor.party if work.actor.role in Role.DOOR | Role.MACHINE else ""
+    return uow.actor.party if uow.actor.role in Role.DOOR | Role.MACHINE else ""
 
 
 def told_of(referral: Referral, region: str) -> Referral:
@@ -226,34 +226,34 @@ def told_of(referral: Referral, region: str) -> Referral:
     return referral.model_copy(update={"region": region, "reason": "fever", "evidence_type": None, "evidence_id": None})
 
 
-async def _episode(work: Work, protocol: Protocol, read: Reading) -> tuple[Referral, bool]:
+async def _episode(uow: UnitOfWork, protocol: Protocol, read: Reading) -> tuple[Referral, bool]:
     """Return the person's open episode, and whether this call opened it. Concurrent reports open only one."""
     for _ in range(3):
-        opened = await following.open_referrals(work, protocol, [read], [None], [_reporter(work)])
-        episodes = await work.rows(LOCK_OPEN_EPISODE, resident=read.resident_id)
+        opened = await following.open_referrals(uow, protocol, [read], [None], [_reporter(uow)])
+        episodes = await uow.rows(LOCK_OPEN_EPISODE, resident=read.resident_id)
         if episodes:
             return say(dict(episodes[0])), opened == 1
     raise Conflict()  # the episode ended between the two statements three times
 
 
-async def get_referral(work: Work, referral_id: UUID) -> Referral:
+async def get_referral(uow: UnitOfWork, referral_id: UUID) -> Referral:
     """Return one referral."""
-    row = await work.get(ReferralRow, referral_id)
-    work.saw([row.resident_id])
+    row = await uow.get(ReferralRow, referral_id)
+    uow.record_access([row.resident_id])
     return row.public()
 
 
-async def list_referrals(work: Work, where: ReferralFilter, page: Page) -> Listed[Referral]:
+async def list_referrals(uow: UnitOfWork, where: ReferralFilter, page: Page) -> Listed[Referral]:
     """Return one page of referrals."""
-    listed = await work.page(select(ReferralRow).where(*where.clauses()), page, ReferralRow.public)
-    work.saw(referral.resident_id for referral in listed.items)
+    listed = await uow.page(select(ReferralRow).where(*where.clauses()), page, ReferralRow.public)
+    uow.record_access(referral.resident_id for referral in listed.items)
     return listed
 
 
-async def standing_of_referral(work: Work, referral_id: UUID) -> Standing:
+async def standing_of_referral(uow: UnitOfWork, referral_id: UUID) -> Standing:
     """Return the current stage of a referral."""
-    row = await work.get(ReferralRow, referral_id)
-    work.saw([row.resident_id])
+    row = await uow.get(ReferralRow, referral_id)
+    uow.record_access([row.resident_id])
     return Standing(
         referral_id=row.id,
         state=row.state,
@@ -264,65 +264,65 @@ async def standing_of_referral(work: Work, referral_id: UUID) -> Standing:
     )
 
 
-async def list_fevers(work: Work, referral_id: UUID, page: Page) -> Listed[Fever]:
+async def list_fevers(uow: UnitOfWork, referral_id: UUID, page: Page) -> Listed[Fever]:
     """Return one page of the readings of a referral."""
-    referral = await work.get(ReferralRow, referral_id)
-    work.saw([referral.resident_id])
-    return await work.page(select(FeverRow).where(FeverRow.referral_id == referral_id), page, _say_fever)
+    referral = await uow.get(ReferralRow, referral_id)
+    uow.record_access([referral.resident_id])
+    return await uow.page(select(FeverRow).where(FeverRow.referral_id == referral_id), page, _say_fever)
 
 
 def _say_fever(row: FeverRow) -> Fever:
     return Fever.model_validate({name: getattr(row, name) for name in Fever.model_fields})
 
 
-async def cancel_referral(work: Work, referral_id: UUID, why: Cancellation) -> Referral:
+async def cancel_referral(uow: UnitOfWork, referral_id: UUID, why: Cancellation) -> Referral:
     """Cancel a referral before the transport."""
-    row = await work.lock(ReferralRow, referral_id)
+    row = await uow.lock(ReferralRow, referral_id)
     if row.state in rules.CLOSED:
         raise ReferralEnded()
     if rules.move(row.state, "cancel") is None:
         raise ReferralUnderWay()
-    following.cancel(row, work.now, why.reason)
-    work.saw([row.resident_id])
-    return await work.publish(row, change="cancelled", urgent=True)
+    following.cancel(row, uow.now, why.reason)
+    uow.record_access([row.resident_id])
+    return await uow.publish(row, change="cancelled", urgent=True)
 
 
-async def reopen_referral(work: Work, referral_id: UUID) -> Referral:
+async def reopen_referral(uow: UnitOfWork, referral_id: UUID) -> Referral:
     """Reopen a referral as reported now. Messages received meanwhile count again with the next message.
 
     If they say that the transport has begun meanwhile, they are applied at once, and 120 is not requested again.
     """
-    await work.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
-    row = await work.lock(ReferralRow, referral_id)
+    await uow.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
+    row = await uow.lock(ReferralRow, referral_id)
     if not rules.may_reopen(row.state, withdrawn=row.withdrawn):
         raise ReferralNotCancelled()
-    protocol = await get_protocol(work, row.protocol)
-    row.state, row.since, row.closed_at = "reported", work.now, None
+    protocol = await get_protocol(uow, row.protocol)
+    row.state, row.since, row.closed_at = "reported", uow.now, None
     row.cancelled_at = row.cancel_reason = None
-    row.due_at = rules.due_at(row.state, work.now, protocol)
-    work.saw([row.resident_id])
-    await work.session.flush()
-    async with work.everywhere():
-        await go_on_from_what_was_told(work, row)
-        await follow(work, [row.resident_id])
+    row.due_at = rules.due_at(row.state, uow.now, protocol)
+    uow.record_access([row.resident_id])
+    await uow.session.flush()
+    async with uow.unscoped():
+        await go_on_from_what_was_told(uow, row)
+        await follow(uow, [row.resident_id])
     if row.withdrawn:
         raise ReferralGroundGone()
-    return await work.publish(row, change="reopened", urgent=True)
+    return await uow.publish(row, change="reopened", urgent=True)
 
 
 async def mark_overdue(context: ServiceContext) -> int:
     """Mark every referral whose stage is past its deadline as overdue. Idempotent. Returns how many were marked."""
-    async with context.system_work("overdue referrals") as work:
+    async with context.system_unit_of_work("overdue referrals") as uow:
         statement = (
             select(ReferralRow)
-            .where(ReferralRow.closed_at.is_(None), ReferralRow.overdue_at.is_(None), ReferralRow.due_at <= work.now)
+            .where(ReferralRow.closed_at.is_(None), ReferralRow.overdue_at.is_(None), ReferralRow.due_at <= uow.now)
             .order_by(ReferralRow.id)
             .limit(MOST_PER_TICK)
             .with_for_update(skip_locked=True)
         )
-        rows = (await work.session.scalars(statement)).all()
+        rows = (await uow.session.scalars(statement)).all()
         for row in rows:
-            row.overdue_at = rules.overdue_at(row.due_at, work.now)
-        await work.session.flush()
-        work.publish_all([row.public() for row in rows], change="overdue", urgent=True)
+            row.overdue_at = rules.overdue_at(row.due_at, uow.now)
+        await uow.session.flush()
+        uow.publish_all([row.public() for row in rows], change="overdue", urgent=True)
     return len(rows)

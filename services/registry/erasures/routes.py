@@ -8,7 +8,7 @@ from fastapi import Header, Path
 from services.registry.erasures import use_cases
 from services.registry.erasures.use_cases import Erasure
 from shared.core.actors import Role
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import NotFound, language_of
 
 router = Router(prefix="/registry/v1/residents", tags=["retention"])
@@ -18,10 +18,10 @@ ResidentId = Annotated[UUID, Path(description="The person.", examples=["018f3c1e
 
 
 @router.post("/{resident_id}/erasure", role=Role.RESIDENT | Role.COMMAND | Role.COMMUNITY_OFFICER, raises=[NotFound])
-async def ask_for_erasure(resident_id: ResidentId, work: Work, spoken: Spoken = None) -> Erasure:
+async def ask_for_erasure(resident_id: ResidentId, uow: Uow, spoken: Spoken = None) -> Erasure:
     """Request the erasure of a person's data. The response says what is deleted when, and what stays and why.
 
     Residents request it for themselves and their dependants, staff on behalf of a person. A repeated request shows the
     current state. Source: Personal Information Protection Law, article 47.
     """
-    return await use_cases.ask_for_erasure(work, resident_id, language_of(spoken))
+    return await use_cases.ask_for_erasure(uow, resident_id, language_of(spoken))

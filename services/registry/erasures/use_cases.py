@@ -11,7 +11,7 @@ from services.registry.erasures.rules import Outcome
 from services.registry.residents.tables import ResidentRow
 from shared.contracts.resource import Said
 from shared.core.settings import SERVICES
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language
 
 
@@ -45,13 +45,13 @@ STORE_REQUEST = text("""
 SELECT_IS_HELD = text("SELECT is_held(:id) AS held")
 
 
-async def ask_for_erasure(work: Work, resident_id: UUID, language: Language) -> Erasure:
+async def ask_for_erasure(uow: UnitOfWork, resident_id: UUID, language: Language) -> Erasure:
     """Store a person's erasure request, and return its outcome."""
-    row = await work.get(ResidentRow, resident_id)
-    (request,) = await work.rows(STORE_REQUEST, id=resident_id, now=work.now)
-    (hold,) = await work.rows(SELECT_IS_HELD, id=resident_id)
+    row = await uow.get(ResidentRow, resident_id)
+    (request,) = await uow.rows(STORE_REQUEST, id=resident_id, now=uow.now)
+    (hold,) = await uow.rows(SELECT_IS_HELD, id=resident_id)
     outcome = rules.outcome_of(closed=row.state == "closed", held=hold["held"])
-    work.saw([resident_id])
+    uow.record_access([resident_id])
     return Erasure(
         resident_id=resident_id,
         asked_at=request["erasure_asked_at"],

@@ -8,7 +8,7 @@ from services.registry.holds.schemas import Hold, NewHold
 from services.registry.holds.tables import HoldRow
 from services.registry.residents.tables import ResidentRow
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.retention.reactions import forget_holds, keep
 from shared.problems import Problem, Text
 
@@ -25,12 +25,12 @@ class HoldEnded(Problem):
     )
 
 
-async def hold_data(work: Work, new: NewHold) -> Hold:
+async def hold_data(uow: UnitOfWork, new: NewHold) -> Hold:
     """Create a legal hold."""
-    if new.until <= work.now:
+    if new.until <= uow.now:
         raise HoldEnded(at="/until")
-    person = await work.get(ResidentRow, new.resident_id)
-    row = work.add(
+    person = await uow.get(ResidentRow, new.resident_id)
+    row = uow.add(
         HoldRow(
             region=person.region,
             resident_id=person.id,
@@ -39,35 +39,35 @@ async def hold_data(work: Work, new: NewHold) -> Hold:
             until=new.until,
         )
     )
-    await keep(work, await work.publish(row, change="held", urgent=True))
-    work.saw([person.id])
+    await keep(uow, await uow.publish(row, change="held", urgent=True))
+    uow.record_access([person.id])
     return row.shown()
 
 
-async def release_hold(work: Work, hold_id: UUID) -> Hold:
+async def release_hold(uow: UnitOfWork, hold_id: UUID) -> Hold:
     """Release a legal hold."""
-    row = await work.lock(HoldRow, hold_id)
+    row = await uow.lock(HoldRow, hold_id)
     if row.released_at is not None:
         raise HoldEnded()
-    row.released_at = work.now
-    await work.publish(row, change="released")
-    await forget_holds(work, [row.id])
-    work.saw([row.resident_id])
+    row.released_at = uow.now
+    await uow.publish(row, change="released")
+    await forget_holds(uow, [row.id])
+    uow.record_access([row.resident_id])
     return row.shown()
 
 
-async def get_hold(work: Work, hold_id: UUID) -> Hold:
+async def get_hold(uow: UnitOfWork, hold_id: UUID) -> Hold:
     """Return one legal hold."""
-    row = await work.get(HoldRow, hold_id)
-    work.saw([row.resident_id])
+    row = await uow.get(HoldRow, hold_id)
+    uow.record_access([row.resident_id])
     return row.shown()
 
 
-async def list_holds(work: Work, page: Page) -> Listed[Hold]:
+async def list_holds(uow: UnitOfWork, page: Page) -> Listed[Hold]:
     """Return one page of legal holds."""
 
     def shown(row: HoldRow) -> Hold:
-        work.saw([row.resident_id])
+        uow.record_access([row.resident_id])
         return row.shown()
 
-    return await work.page(select(HoldRow), page, shown)
+    return await uow.page(select(HoldRow), page, shown)

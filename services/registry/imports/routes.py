@@ -18,7 +18,7 @@ from services.registry.imports.workbook_writer import MEDIA_TYPE as XLSX
 from shared.audit.kinds import Kind
 from shared.core.actors import Role
 from shared.http.limits import accepts, check_accept, check_content_type
-from shared.http.router import ContextDep, Router, Work
+from shared.http.router import ContextDep, Router, Uow
 from shared.jobs.queue import Job, JobEnded
 from shared.problems import NotAcceptable, NotFound, PayloadTooLarge, language_of, openapi_headers
 from shared.runtime.context import ServiceContext
@@ -109,7 +109,7 @@ async def keeping_file(context: ServiceContext, request: Request) -> AsyncIterat
 )
 async def start_import(
     request: Request,
-    work: Work,
+    uow: Uow,
     file: Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX, up to 200 MiB and 300,000 rows.")],
     dry_run: Annotated[bool, Form(description="Check all rows and report the result, but change nothing.")] = False,
     as_of: Annotated[
@@ -138,7 +138,7 @@ async def start_import(
     imports a minute per person. Source: article 11.
     """
     return await use_cases.start_import(
-        work, request.state.file, dry_run=dry_run, rename=rename, overwrite_newer=overwrite_newer, as_of=as_of
+        uow, request.state.file, dry_run=dry_run, rename=rename, overwrite_newer=overwrite_newer, as_of=as_of
     )
 
 
@@ -163,15 +163,15 @@ async def get_import_template(request: Request) -> Template:
 
 
 @router.get("/{import_id}", role=IMPORTERS, raises=[NotFound], response_model=IMPORT_JOB)
-async def get_import(import_id: ImportId, work: Work) -> Job:
+async def get_import(import_id: ImportId, uow: Uow) -> Job:
     """Show the progress and the result of an import."""
-    return await use_cases.get_import(work, import_id)
+    return await use_cases.get_import(uow, import_id)
 
 
 @router.post("/{import_id}/cancel", role=IMPORTERS, raises=[NotFound, JobEnded], response_model=IMPORT_JOB)
-async def cancel_import(import_id: ImportId, work: Work) -> Job:
+async def cancel_import(import_id: ImportId, uow: Uow) -> Job:
     """Cancel an import after its current chunk. Rows already imported stay, and the file can be sent again."""
-    return await use_cases.cancel_import(work, import_id)
+    return await use_cases.cancel_import(uow, import_id)
 
 
 @router.get(
@@ -182,7 +182,7 @@ async def cancel_import(import_id: ImportId, work: Work) -> Job:
     response_class=Csv,
     extra=ERRORS,
 )
-async def get_import_errors(import_id: ImportId, request: Request, work: Work, context: ContextDep) -> Csv:
+async def get_import_errors(import_id: ImportId, request: Request, uow: Uow, context: ContextDep) -> Csv:
     """Download the failed rows, to correct them and send them again. They are kept for 30 days.
 
     The format is that of the file sent, or CSV or XLSX by `Accept`. A row that repeats the person of an earlier row is
@@ -190,8 +190,8 @@ async def get_import_errors(import_id: ImportId, request: Request, work: Work, c
     """
     check_accept(request, FORMATS)
     language = language_of(request.headers.get("accept-language"))
-    is_book = _wants_book(request, by_default=await use_cases.was_workbook(work, import_id))
-    lines = (use_cases.error_book if is_book else use_cases.error_lines)(work, context, import_id, language)
+    is_book = _wants_book(request, by_default=await use_cases.was_workbook(uow, import_id))
+    lines = (use_cases.error_book if is_book else use_cases.error_lines)(uow, context, import_id, language)
     name = f"import-{import_id}-errors.{'xlsx' if is_book else 'csv'}"
     headers = {"content-disposition": f'attachment; filename="{name}"', "vary": "accept, accept-language"}
     return Csv(lines, media_type=XLSX if is_book else None, headers=headers)

@@ -30,7 +30,7 @@ from services.registry.residents.writing import Change, Knowledge, Prepared
 from shared.core import clock
 from shared.crypto import encrypted_files
 from shared.crypto.encryption import Keyring, Slots
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.log import Written
 from shared.jobs.queue import Run
 from shared.runtime.context import ServiceContext
@@ -128,9 +128,9 @@ async def take_file(job: Run) -> None:
                 "sheets_left_out": notes.sheets,
             }
             await job.know_total(spool.rows)
-        async with job.work() as work:
-            homes = Homes([(row["region"], row["name"]) for row in await work.rows(SELECT_HOMES)])
-            checker = Checker(homes, clock.day_of(work.now), job.context.settings.demonstration_ids)
+        async with job.unit_of_work() as uow:
+            homes = Homes([(row["region"], row["name"]) for row in await uow.rows(SELECT_HOMES)])
+            checker = Checker(homes, clock.day_of(uow.now), job.context.settings.demonstration_ids)
         chunks = _checked(spool, checker, job.context.keyring, job.done)
         following = asyncio.create_task(asyncio.to_thread(next, chunks, None))
         try:
@@ -184,46 +184,46 @@ async def _take(job: Run, chunk: Chunk) -> None:
     """Write one chunk in one transaction. A dry run rolls its effects back and keeps its counts and errors."""
     rows = len(chunk.rows) + len(chunk.refused) + chunk.ignored
     terms = Terms.of(job)
-    async with job.work() as work:
-        trial = await work.session.begin_nested() if terms.dry_run else None
-        created, updated, counts = await _write(work, chunk, terms)
+    async with job.unit_of_work() as uow:
+        trial = await uow.session.begin_nested() if terms.dry_run else None
+        created, updated, counts = await _write(uow, chunk, terms)
         if trial is not None:
             await trial.rollback()
         else:
-            writing.tell(work, created, "created")
-            writing.tell(work, updated, "changed")
-        await _keep_errors(job, work, chunk.refused)
-        await job.progress(work, rows, **counts, failed=len(chunk.refused), ignored=chunk.ignored)
+            writing.tell(uow, created, "created")
+            writing.tell(uow, updated, "changed")
+        await _keep_errors(job, uow, chunk.refused)
+        await job.progress(uow, rows, **counts, failed=len(chunk.refused), ignored=chunk.ignored)
 
 
-async def _write(work: Work, chunk: Chunk, terms: Terms) -> tuple[list[Written], list[Written], dict[str, int]]:
+async def _write(uow: UnitOfWork, chunk: Chunk, terms: Terms) -> tuple[list[Written], list[Written], dict[str, int]]:
     prepared = chunk.prepared
-    knowledge = Knowledge(terms.as_of or work.now, by_hand=False)
-    created = await writing.add(work, prepared, knowledge)
+    knowledge = Knowledge(terms.as_of or uow.now, by_hand=False)
+    created = await writing.add(uow, prepared, knowledge)
     left = prepared.others_than(created)
     changes, unchanged = [], []
-    for row in await writing.known(work, left.values()):
+    for row in await writing.known(uow, left.values()):
         index = prepared.key_of(row)
         left.pop(index, None)
         if terms.dry_run:
             # A dry run also reveals facts about people, so it is recorded in the audit.
-            work.saw([row["id"]])
+            uow.record_access([row["id"]])
         if row["closed_reason"] in ("died", "entered_wrongly"):
             chunk.refuse(index, RowProblem("resident_closed", "document_number"))
             continue
         person = prepared.people[index]
-        change = writing.compare(work.context.keyring, row, person, clock.day_of(work.now))
+        change = writing.compare(uow.context.keyring, row, person, clock.day_of(uow.now))
         if change is None:
             unchanged.append(row["id"])
-        elif conflicts := terms.conflicts(work.context.keyring, row, change, person):
-            work.saw([row["id"]])
+        elif conflicts := terms.conflicts(uow.context.keyring, row, change, person):
+            uow.record_access([row["id"]])
             chunk.refuse(index, *conflicts)
         else:
             changes.append((row, change))
-    updated = await writing.change(work, changes, knowledge)
+    updated = await writing.change(uow, changes, knowledge)
     if terms.as_of is not None:
-        await writing.confirm(work, unchanged, terms.as_of)
-    requested = await _request_transfers(work, left, prepared)
+        await writing.confirm(uow, unchanged, terms.as_of)
+    requested = await _request_transfers(uow, left, prepared)
     counts = {
         "created": len(created) + requested,
         "updated": len(updated),
@@ -232,7 +232,7 @@ async def _write(work: Work, chunk: Chunk, terms: Terms) -> tuple[list[Written],
     return created, updated, counts
 
 
-async def _request_transfers(work: Work, left: Mapping[bytes, Slots], prepared: Prepared) -> int:
+async def _request_transfers(uow: UnitOfWork, left: Mapping[bytes, Slots], prepared: Prepared) -> int:
     """Create registration requests for people who live elsewhere. Returns how many, without those that exist already.
 
     They count as created, as new people do. People with an open request count as unchanged.
@@ -240,35 +240,35 @@ async def _request_transfers(work: Work, left: Mapping[bytes, Slots], prepared: 
     if not left:
         return 0
     indexes = sorted(index for slots in left.values() for index in slots if index is not None)
-    open_requests = await work.rows(SELECT_OPEN_REQUESTS, indexes=indexes)
+    open_requests = await uow.rows(SELECT_OPEN_REQUESTS, indexes=indexes)
     requested = {prepared.keys[row["document_index"]] for row in open_requests}
     for key in sorted(left.keys() - requested):
-        request_of(work, prepared.people[key])
-    await work.session.flush()
+        request_of(uow, prepared.people[key])
+    await uow.session.flush()
     return len(left.keys() - requested)
 
 
-async def _keep_errors(job: Run, work: Work, refused: list[Refused]) -> None:
+async def _keep_errors(job: Run, uow: UnitOfWork, refused: list[Refused]) -> None:
     if refused:
         ring = job.context.keyring
-        await work.run(
+        await uow.run(
             INSERT_ERRORS,
             job_id=job.id,
             region=job.region,
-            now=work.now,
+            now=uow.now,
             lines=[one.row.line for one in refused],
             rows=[ring.seal(PLACE, job.id, msgspec.json.encode(one).decode()) for one in refused],
         )
 
 
-async def errors_after(work: Work, job_id: UUID, line: int) -> list[Refused]:
+async def errors_after(uow: UnitOfWork, job_id: UUID, line: int) -> list[Refused]:
     """Return one page of failed rows after a line of the file."""
-    rows = await work.rows(SELECT_ERRORS, job_id=job_id, after=line, limit=ERRORS_PAGE)
-    ring = work.context.keyring
+    rows = await uow.rows(SELECT_ERRORS, job_id=job_id, after=line, limit=ERRORS_PAGE)
+    ring = uow.context.keyring
     return [msgspec.json.decode(ring.open(PLACE, job_id, bytes(row["row_sealed"])), type=Refused) for row in rows]
 
 
 async def forget_errors(context: ServiceContext) -> None:
     """Delete failed rows after their retention of 30 days."""
-    async with context.system_work("forget import errors") as work:
-        await work.run(DELETE_OLD_ERRORS, before=work.now - ERRORS_KEPT)
+    async with context.system_unit_of_work("forget import errors") as uow:
+        await uow.run(DELETE_OLD_ERRORS, before=uow.now - ERRORS_KEPT)

@@ -19,7 +19,7 @@ from services.registry.imports.words import problem_of
 from services.registry.imports.workbook import UNPACKED_BYTES
 from shared.core.actors import Actor
 from shared.core.clock import day_of
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.jobs import queue
 from shared.jobs.queue import Job
 from shared.problems import Fault, InvalidInput, Language, Text, pointer
@@ -54,10 +54,10 @@ async def keeping_file(context: ServiceContext, file: UploadFile) -> AsyncIterat
 
 
 async def start_import(
-    work: Work, file: Kept, *, dry_run: bool, rename: bool, overwrite_newer: bool, as_of: date | None
+    uow: UnitOfWork, file: Kept, *, dry_run: bool, rename: bool, overwrite_newer: bool, as_of: date | None
 ) -> Job:
     """Create the job, which the worker runs."""
-    if as_of is not None and as_of > day_of(work.now):
+    if as_of is not None and as_of > day_of(uow.now):
         raise InvalidInput(errors=[Fault("as_of_ahead", AS_OF_AHEAD, at=pointer("as_of"))])
     values = {
         "dry_run": dry_run,
@@ -66,7 +66,7 @@ async def start_import(
         "as_of": as_of.isoformat() if as_of else None,
         "format": "xlsx" if file.is_workbook else "csv",
     }
-    return await queue.add(work, KIND, work.actor.range[0], values, file=file.id)
+    return await queue.add(uow, KIND, uow.actor.range[0], values, file=file.id)
 
 
 def _look(file: BinaryIO, size: int) -> None:
@@ -95,32 +95,34 @@ async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
         yield part
 
 
-async def get_import(work: Work, import_id: UUID) -> Job:
+async def get_import(uow: UnitOfWork, import_id: UUID) -> Job:
     """Return the job of an import."""
-    return await queue.get(work, import_id, KIND)
+    return await queue.get(uow, import_id, KIND)
 
 
-async def cancel_import(work: Work, import_id: UUID) -> Job:
+async def cancel_import(uow: UnitOfWork, import_id: UUID) -> Job:
     """Cancel the job of an import."""
-    return await queue.cancel(work, import_id, KIND)
+    return await queue.cancel(uow, import_id, KIND)
 
 
-async def was_workbook(work: Work, import_id: UUID) -> bool:
+async def was_workbook(uow: UnitOfWork, import_id: UUID) -> bool:
     """Return whether the file of an import was a workbook."""
-    await queue.get(work, import_id, KIND)
-    (row,) = await work.rows(SELECT_IS_WORKBOOK, id=import_id)
+    await queue.get(uow, import_id, KIND)
+    (row,) = await uow.rows(SELECT_IS_WORKBOOK, id=import_id)
     return bool(row["is_workbook"])
 
 
-def error_book(work: Work, context: ServiceContext, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
+def error_book(uow: UnitOfWork, context: ServiceContext, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
     """Return the failed rows as a workbook. The rows are read in pages while it is sent."""
-    return write_error_book(lambda: _pages(context, work.actor, import_id), language)
+    return write_error_book(lambda: _pages(context, uow.actor, import_id), language)
 
 
-async def error_lines(work: Work, context: ServiceContext, import_id: UUID, language: Language) -> AsyncIterator[bytes]:
+async def error_lines(
+    uow: UnitOfWork, context: ServiceContext, import_id: UUID, language: Language
+) -> AsyncIterator[bytes]:
     """Return the failed rows as CSV."""
     head = True
-    async for page in _pages(context, work.actor, import_id):
+    async for page in _pages(context, uow.actor, import_id):
         text = b"".join(write_errors(page, language))
         yield text if head else text.split(b"\n", 1)[1]
         head = False
@@ -130,8 +132,8 @@ async def _pages(context: ServiceContext, actor: Actor, import_id: UUID) -> Asyn
     """Yield the failed rows in pages. The first page is yielded even if it is empty."""
     after, is_first = 0, True
     while True:
-        async with context.work(actor) as work:
-            page = await taking.errors_after(work, import_id, after)
+        async with context.unit_of_work(actor) as uow:
+            page = await taking.errors_after(uow, import_id, after)
         if page or is_first:
             yield [(error.row, error.problems) for error in page]
         if len(page) < taking.ERRORS_PAGE:

@@ -9,7 +9,7 @@ from services.registry.population import use_cases
 from services.registry.population.schemas import Population
 from shared.contracts.times import Day
 from shared.core.actors import Role
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import NotFound
 
 router = Router(prefix="/registry/v1/population", tags=["population"])
@@ -17,7 +17,7 @@ router = Router(prefix="/registry/v1/population", tags=["population"])
 
 @router.get("", role=Role.STAFF, raises=[NotFound])
 async def count_population(
-    work: Work,
+    uow: Uow,
     region: Annotated[
         str,
         Query(
@@ -37,4 +37,4 @@ async def count_population(
 
     Source: article 3.
     """
-    return await use_cases.count_population(work, region, as_of)
+    return await use_cases.count_population(uow, region, as_of)

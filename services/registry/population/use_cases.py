@@ -10,7 +10,7 @@ from services.registry.regions.tables import RegionRow
 from services.registry.residents.identity import CHILD_YEARS, ELDER_YEARS
 from shared.core.clock import day_of, start_of
 from shared.core.regions import LEVELS, covers, range_of
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Fault, InvalidInput, NotFound, Text
 
 # Each person is counted once: by the current facts, or for a past day by the facts at its end. PostgreSQL adds years as
@@ -41,18 +41,18 @@ ZERO = Tally(people=0, child=0, elder=0, pregnant=0, dependent=0)
 IN_FUTURE = Text(zh="不能晚于今天", en="The day must not be in the future")
 
 
-async def count_population(work: Work, code: str, as_of: date | None) -> Population:
+async def count_population(uow: UnitOfWork, code: str, as_of: date | None) -> Population:
     """Count the people of a region and its parts, now or at the end of a past day."""
-    today = day_of(work.now)
+    today = day_of(uow.now)
     day = as_of or today
     if day > today:
         raise InvalidInput(errors=[Fault("date_in_future", IN_FUTURE, parameter="as_of", place="query")])
     # A region that is only partly within the caller's scope is refused, because its counts would not add up.
-    if not covers(work.actor.range, code) or await work.session.scalar(_region(code)) is None:
+    if not covers(uow.actor.range, code) or await uow.session.scalar(_region(code)) is None:
         raise NotFound()
     named = select(RegionRow.region, RegionRow.name).where(RegionRow.parent == code).order_by(RegionRow.region)
-    names = {row.region: row.name for row in await work.session.execute(named)}
-    tallies = await _tallies(work, code, day)
+    names = {row.region: row.name for row in await uow.session.execute(named)}
+    tallies = await _tallies(uow, code, day)
     unassigned = tallies.pop(None, ZERO)
     children = [
         ChildTally(region=region, name=names.get(region), **tallies.get(region, ZERO).model_dump())
@@ -63,10 +63,10 @@ async def count_population(work: Work, code: str, as_of: date | None) -> Populat
     )
 
 
-async def _tallies(work: Work, code: str, day: date) -> dict[str | None, Tally]:
+async def _tallies(uow: UnitOfWork, code: str, day: date) -> dict[str | None, Tally]:
     low, high = range_of(code)
     child_length = min((length for length in LEVELS if length > len(code)), default=max(LEVELS) + 1)
-    rows = await work.rows(
+    rows = await uow.rows(
         COUNT_PEOPLE,
         before=start_of(day + timedelta(days=1)),
         low=low,

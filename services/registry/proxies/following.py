@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from shared.contracts.registry import Proxy
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 # Locks in the order of ids, because a person can be the guardian in one proxy and the dependant in another.
 END_PROXIES = text("""
@@ -29,20 +29,20 @@ MOVE_PROXIES = text("""
 """)
 
 
-async def end_with(work: Work, resident_id: UUID) -> None:
+async def end_with(uow: UnitOfWork, resident_id: UUID) -> None:
     """End all proxies in which this person is guardian or dependant, also with people outside the caller's scope."""
-    async with work.everywhere():
-        rows = await work.rows(END_PROXIES, id=resident_id, by=work.actor.subject, now=work.now)
-    _tell(work, [Proxy(**row) for row in rows], "ended", urgent=True)
+    async with uow.unscoped():
+        rows = await uow.rows(END_PROXIES, id=resident_id, by=uow.actor.subject, now=uow.now)
+    _tell(uow, [Proxy(**row) for row in rows], "ended", urgent=True)
 
 
-async def move_with(work: Work, resident_ids: Sequence[UUID]) -> None:
+async def move_with(uow: UnitOfWork, resident_ids: Sequence[UUID]) -> None:
     """Move the proxies of these dependants to their current regions."""
-    async with work.everywhere():
-        rows = await work.rows(MOVE_PROXIES, ids=list(resident_ids))
-    _tell(work, [Proxy(**row) for row in rows], "moved")
+    async with uow.unscoped():
+        rows = await uow.rows(MOVE_PROXIES, ids=list(resident_ids))
+    _tell(uow, [Proxy(**row) for row in rows], "moved")
 
 
-def _tell(work: Work, proxies: Sequence[Proxy], change: str, *, urgent: bool = False) -> None:
-    work.saw(one for proxy in proxies for one in (proxy.guardian_id, proxy.dependant_id))
-    work.publish_all(proxies, change=change, urgent=urgent)
+def _tell(uow: UnitOfWork, proxies: Sequence[Proxy], change: str, *, urgent: bool = False) -> None:
+    uow.record_access(one for proxy in proxies for one in (proxy.guardian_id, proxy.dependant_id))
+    uow.publish_all(proxies, change=change, urgent=urgent)

@@ -10,7 +10,7 @@ from services.registry.proxies.tables import ProxyRow
 from services.registry.residents.tables import ResidentRow
 from shared.contracts.registry import Proxy
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import NotFound, Problem, Text
 
 
@@ -44,57 +44,57 @@ class ProxyLimit(Problem):
     )
 
 
-async def give_proxy(work: Work, new: NewProxy) -> Proxy:
+async def give_proxy(uow: UnitOfWork, new: NewProxy) -> Proxy:
     """Register a proxy. Both people must be within the caller's scope, but existing proxies are counted everywhere."""
     if new.guardian_id == new.dependant_id:
         raise ProxySelf()
     both = sorted((new.guardian_id, new.dependant_id))
     for one in both:
-        await work.get(ResidentRow, one)
-    async with work.everywhere():
+        await uow.get(ResidentRow, one)
+    async with uow.unscoped():
         # Lock both in the order of ids, so that concurrent requests count one after the other.
-        people = {one: await work.lock(ResidentRow, one) for one in both}
+        people = {one: await uow.lock(ResidentRow, one) for one in both}
         if any(person.state != "active" for person in people.values()):
             raise NotFound()
-        dependants = await _count(work, ProxyRow.guardian_id == new.guardian_id)
-        guardians = await _count(work, ProxyRow.dependant_id == new.dependant_id)
+        dependants = await _count(uow, ProxyRow.guardian_id == new.guardian_id)
+        guardians = await _count(uow, ProxyRow.dependant_id == new.dependant_id)
         if not rules.has_room(dependants, guardians):
             raise ProxyLimit()
-        row = work.add(
+        row = uow.add(
             ProxyRow(
                 region=people[new.dependant_id].region,
                 guardian_id=new.guardian_id,
                 dependant_id=new.dependant_id,
                 evidence=new.evidence,
-                given_by=work.actor.subject,
+                given_by=uow.actor.subject,
             )
         )
-        work.saw(both)
-        return await work.publish(row, change="given")
+        uow.record_access(both)
+        return await uow.publish(row, change="given")
 
 
-async def end_proxy(work: Work, proxy_id: UUID) -> Proxy:
+async def end_proxy(uow: UnitOfWork, proxy_id: UUID) -> Proxy:
     """End a proxy, by the guardian, the dependant or staff. An ended proxy stays unchanged."""
-    await work.get(ProxyRow, proxy_id)
-    async with work.everywhere():
-        row = await work.lock(ProxyRow, proxy_id)
+    await uow.get(ProxyRow, proxy_id)
+    async with uow.unscoped():
+        row = await uow.lock(ProxyRow, proxy_id)
         if row.state == "ended":
             return row.public()
-        row.state, row.ended_by, row.ended_at = "ended", work.actor.subject, work.now
-        work.saw([row.guardian_id, row.dependant_id])
-        return await work.publish(row, change="ended", urgent=True)
+        row.state, row.ended_by, row.ended_at = "ended", uow.actor.subject, uow.now
+        uow.record_access([row.guardian_id, row.dependant_id])
+        return await uow.publish(row, change="ended", urgent=True)
 
 
-async def list_proxies(work: Work, page: Page) -> Listed[Proxy]:
+async def list_proxies(uow: UnitOfWork, page: Page) -> Listed[Proxy]:
     """Return one page of active proxies."""
-    return await work.page(select(ProxyRow).where(ProxyRow.state == "active"), page, ProxyRow.public)
+    return await uow.page(select(ProxyRow).where(ProxyRow.state == "active"), page, ProxyRow.public)
 
 
-async def get_proxy(work: Work, proxy_id: UUID) -> Proxy:
+async def get_proxy(uow: UnitOfWork, proxy_id: UUID) -> Proxy:
     """Return one proxy."""
-    return (await work.get(ProxyRow, proxy_id)).public()
+    return (await uow.get(ProxyRow, proxy_id)).public()
 
 
-async def _count(work: Work, condition: object) -> int:
+async def _count(uow: UnitOfWork, condition: object) -> int:
     query = select(func.count()).select_from(ProxyRow).where(condition, ProxyRow.state == "active")  # type: ignore[arg-type]
-    return int((await work.session.execute(query)).scalar_one())
+    return int((await uow.session.execute(query)).scalar_one())

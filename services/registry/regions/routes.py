@@ -10,7 +10,7 @@ from services.registry.regions.use_cases import RegionTaken, RegionUnknown, Regi
 from shared.contracts.registry import Region
 from shared.core.actors import Role
 from shared.database.paging import Listed
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Uow
 from shared.problems import NotFound
 
 router = Router(prefix="/registry/v1/regions", tags=["regions"])
@@ -28,31 +28,31 @@ Code = Annotated[
     status=201,
     location="/registry/v1/regions/{region}",
 )
-async def add_region(new: NewRegion, work: Work) -> Region:
+async def add_region(new: NewRegion, uow: Uow) -> Region:
     """Add a patch or a grid under a community. `command` can also add a community or a township.
 
     The region above must be within the caller's region. The operator imports whole lists with
     `fangxian regions import`. Source: article 13.
     """
-    return await use_cases.add_region(work, new)
+    return await use_cases.add_region(uow, new)
 
 
 @router.get("/{code}", role=Role.PEOPLE | Role.MACHINE, raises=[NotFound])
-async def get_region(code: Code, work: Work) -> Region:
+async def get_region(code: Code, uow: Uow) -> Region:
     """Show one region, including a withdrawn one. `valid_until` is its last day.
 
     All callers see the provinces, cities and counties of the whole country, but other regions only within their own.
     """
-    return await use_cases.get_region(work, code)
+    return await use_cases.get_region(uow, code)
 
 
 @router.get("", role=Role.PEOPLE | Role.MACHINE)
 async def list_regions(
-    work: Work,
+    uow: Uow,
     page: PageAsked,
     parent: Annotated[
         str | None, Query(pattern=r"^[0-9]{2,14}$", description="Only regions directly below this one.")
     ] = None,
 ) -> Listed[Region]:
     """List the current regions within the caller's region."""
-    return await use_cases.list_regions(work, parent, page)
+    return await use_cases.list_regions(uow, parent, page)

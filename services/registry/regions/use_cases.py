@@ -9,7 +9,7 @@ from shared.contracts.registry import Region
 from shared.core.actors import Role
 from shared.core.days import day_of
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Forbidden, NotFound, Problem, Text
 
 COUNTY = 6
@@ -45,40 +45,40 @@ class RegionWithdrawn(Problem):
     fix = Text(zh="请使用现行区划代码", en="Use a current region")
 
 
-async def add_region(work: Work, new: NewRegion) -> Region:
+async def add_region(uow: UnitOfWork, new: NewRegion) -> Region:
     """Add a region under an existing one."""
     parent, level = rules.parent_needed(new.code), rules.level_needed(new.code)
-    if level in rules.OF_COMMAND and work.actor.role is not Role.COMMAND:
+    if level in rules.OF_COMMAND and uow.actor.role is not Role.COMMAND:
         raise Forbidden()
-    above = await _find(work, parent)
+    above = await _find(uow, parent)
     if above is None:
         raise RegionUnknown(code=parent, at="/code")
-    if above.valid_until is not None and above.valid_until < day_of(work.now):
+    if above.valid_until is not None and above.valid_until < day_of(uow.now):
         raise RegionWithdrawn(code=parent, at="/code")
-    row = work.add(RegionRow(region=new.code, name=new.name, level=level, parent=parent))
-    return await work.publish(row, change="added")
+    row = uow.add(RegionRow(region=new.code, name=new.name, level=level, parent=parent))
+    return await uow.publish(row, change="added")
 
 
-async def get_region(work: Work, code: str) -> Region:
+async def get_region(uow: UnitOfWork, code: str) -> Region:
     """Return one region by its code."""
-    row = await _find(work, code)
+    row = await _find(uow, code)
     if row is None and len(code) <= COUNTY:
         # A person's origin, or the county that issued an old ID number, can be outside every scope.
-        async with work.everywhere():
-            row = await _find(work, code)
+        async with uow.unscoped():
+            row = await _find(uow, code)
     if row is None:
         raise NotFound()
     return row.public()
 
 
-async def list_regions(work: Work, parent: str | None, page: Page) -> Listed[Region]:
+async def list_regions(uow: UnitOfWork, parent: str | None, page: Page) -> Listed[Region]:
     """Return one page of current regions."""
-    today = day_of(work.now)
+    today = day_of(uow.now)
     statement = select(RegionRow).where(or_(RegionRow.valid_until.is_(None), RegionRow.valid_until >= today))
     if parent is not None:
         statement = statement.where(RegionRow.parent == parent)
-    return await work.page(statement, page, RegionRow.public)
+    return await uow.page(statement, page, RegionRow.public)
 
 
-async def _find(work: Work, code: str) -> RegionRow | None:
-    return (await work.session.scalars(select(RegionRow).where(RegionRow.region == code))).one_or_none()
+async def _find(uow: UnitOfWork, code: str) -> RegionRow | None:
+    return (await uow.session.scalars(select(RegionRow).where(RegionRow.region == code))).one_or_none()

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from services.registry.residents import rules
 from services.registry.residents.writing import counted_of
 from shared.core.clock import day_of
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.runtime.context import ServiceContext
 
 ROWS = 1_000
@@ -35,9 +35,9 @@ UPDATE_BIRTHDAYS = text("""
 
 async def follow_birthdays(context: ServiceContext) -> None:
     """Publish the residents whose birthday starts or ends an age tag, for each day since the last run."""
-    async with context.system_work("birthdays") as work:
-        today = day_of(work.now)
-        (row,) = await work.rows(SELECT_LAST_BIRTHDAY)
+    async with context.system_unit_of_work("birthdays") as uow:
+        today = day_of(uow.now)
+        (row,) = await uow.rows(SELECT_LAST_BIRTHDAY)
     day: date = row["day"] or today - timedelta(days=1)
     while day < today:
         day += timedelta(days=1)
@@ -47,19 +47,19 @@ async def follow_birthdays(context: ServiceContext) -> None:
 async def _follow(context: ServiceContext, day: date) -> None:
     after = UUID(int=0)
     while True:
-        async with context.system_work("birthdays") as work:
-            published = await _tell(work, day, after)
+        async with context.system_unit_of_work("birthdays") as uow:
+            published = await _tell(uow, day, after)
             if len(published) < ROWS:
-                await work.run(INSERT_BIRTHDAY, day=day)
+                await uow.run(INSERT_BIRTHDAY, day=day)
                 return
         after = max(published)
 
 
-async def _tell(work: Work, day: date, after: UUID) -> list[UUID]:
+async def _tell(uow: UnitOfWork, day: date, after: UUID) -> list[UUID]:
     births = rules.born_to_change_on(day)
-    rows = await work.rows(UPDATE_BIRTHDAYS, births=births, after=after, limit=ROWS)
-    today = day_of(work.now)
+    rows = await uow.rows(UPDATE_BIRTHDAYS, births=births, after=after, limit=ROWS)
+    today = day_of(uow.now)
     faces = [rules.resident(row["id"], row["version"], counted_of(row), today) for row in rows]
-    work.publish_all(faces, change="birthday")
-    work.saw(face.id for face in faces)
+    uow.publish_all(faces, change="birthday")
+    uow.record_access(face.id for face in faces)
     return [face.id for face in faces]

@@ -17,7 +17,7 @@ from services.registry.residents.rules import Person, document_key
 from services.registry.residents.writing import COLUMNS
 from shared.crypto.encryption import CannotOpenError, Keyring
 from shared.crypto.key_files import SPREAD_SECONDS
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.jobs.queue import Run
 
 KIND = "reindex"
@@ -76,14 +76,14 @@ async def _fill(job: Run) -> None:
 async def _residents(job: Run) -> bool:
     ring = job.context.keyring
     column = COLUMNS[ring.index_keys[0].slot]
-    async with job.work() as work:
-        rows = await work.rows(text(SELECT_RESIDENTS.format(column=column)), after=job.result["after"], limit=ROWS)
+    async with job.unit_of_work() as uow:
+        rows = await uow.rows(text(SELECT_RESIDENTS.format(column=column)), after=job.result["after"], limit=ROWS)
         indexed = [(row["id"], _document(ring, row), _phone(ring, row)) for row in rows]
         if indexed:
             ids, documents, phones = (list(values) for values in zip(*indexed, strict=True))
             statement = text(UPDATE_RESIDENT_INDEXES.format(column=column))
-            await work.run(statement, ids=ids, documents=documents, phones=phones)
-        return await _next(job, work, rows, sum(one is None for _, one, _ in indexed))
+            await uow.run(statement, ids=ids, documents=documents, phones=phones)
+        return await _next(job, uow, rows, sum(one is None for _, one, _ in indexed))
 
 
 def _document(ring: Keyring, row: RowMapping) -> bytes | None:
@@ -108,8 +108,8 @@ def _phone(ring: Keyring, row: RowMapping) -> bytes | None:
 
 async def _registrations(job: Run) -> bool:
     ring = job.context.keyring
-    async with job.work() as work:
-        rows = await work.rows(SELECT_REGISTRATIONS, after=job.result["after"], limit=ROWS)
+    async with job.unit_of_work() as uow:
+        rows = await uow.rows(SELECT_REGISTRATIONS, after=job.result["after"], limit=ROWS)
         indexed: dict[Any, bytes] = {}
         for row in rows:
             try:
@@ -118,14 +118,14 @@ async def _registrations(job: Run) -> bool:
                 continue
             indexed[row["id"]] = ring.index("document", msgspec.json.decode(opened, type=Person).document)
         if indexed:
-            await work.run(UPDATE_REGISTRATION_INDEXES, ids=list(indexed), documents=list(indexed.values()))
-        return await _next(job, work, rows, len(rows) - len(indexed))
+            await uow.run(UPDATE_REGISTRATION_INDEXES, ids=list(indexed), documents=list(indexed.values()))
+        return await _next(job, uow, rows, len(rows) - len(indexed))
 
 
-async def _next(job: Run, work: Work, rows: Sequence[RowMapping], unreadable: int) -> bool:
+async def _next(job: Run, uow: UnitOfWork, rows: Sequence[RowMapping], unreadable: int) -> bool:
     if rows:
         job.result["after"] = rows[-1]["seq"]
-    await job.progress(work, len(rows), unreadable=unreadable)
+    await job.progress(uow, len(rows), unreadable=unreadable)
     return len(rows) == ROWS
 
 
@@ -133,8 +133,8 @@ async def _empty(job: Run) -> None:
     used = job.context.keyring.index_keys[0].slot
     statement = text(CLEAR_OLD_INDEXES.format(column=COLUMNS[1 - used], other=COLUMNS[used]))
     while True:
-        async with job.work() as work:
-            emptied = await work.run(statement, limit=ROWS)
-            await job.progress(work, emptied)
+        async with job.unit_of_work() as uow:
+            emptied = await uow.run(statement, limit=ROWS)
+            await job.progress(uow, emptied)
         if emptied < ROWS:
             return

@@ -15,7 +15,7 @@ from services.registry.residents.tables import RegistrationRow, ResidentRow, Tra
 from services.registry.residents.use_cases import person_of
 from shared.core.clock import day_of
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.http.failures import is_transient
 from shared.runtime.context import ServiceContext
 
@@ -39,34 +39,34 @@ SELECT_DECIDED_TRANSFERS = text("""
 SET_TRANSFER_OF_REQUEST = text("UPDATE registrations SET transfer_id = :transfer_id WHERE id = :id")
 
 
-async def list_transfers(work: Work, page: Page) -> Listed[Transfer]:
+async def list_transfers(uow: UnitOfWork, page: Page) -> Listed[Transfer]:
     """Return one page of transfers."""
-    return await work.page(select(TransferRow), page, lambda row: _shown(work, row))
+    return await uow.page(select(TransferRow), page, lambda row: _shown(uow, row))
 
 
-async def get_transfer(work: Work, transfer_id: UUID) -> Transfer:
+async def get_transfer(uow: UnitOfWork, transfer_id: UUID) -> Transfer:
     """Return one transfer."""
-    return _shown(work, await work.get(TransferRow, transfer_id))
+    return _shown(uow, await uow.get(TransferRow, transfer_id))
 
 
-async def decide_transfer(work: Work, transfer_id: UUID, move: TransferMove) -> Transfer:
+async def decide_transfer(uow: UnitOfWork, transfer_id: UUID, move: TransferMove) -> Transfer:
     """Accept or refuse a transfer. The worker, which has access to both regions, carries it out."""
-    row = await work.lock(TransferRow, transfer_id)
+    row = await uow.lock(TransferRow, transfer_id)
     state = rules.TRANSFER_MOVES.get((row.state, move))
     if state is None:
         raise TransferDecided()
     row.state = state
-    await work.session.flush()
-    work.context.waker.wake(work.context.settings.service)
-    return _shown(work, row)
+    await uow.session.flush()
+    uow.context.waker.wake(uow.context.settings.service)
+    return _shown(uow, row)
 
 
-def _shown(work: Work, row: TransferRow) -> Transfer:
-    work.saw([row.resident_id])
+def _shown(uow: UnitOfWork, row: TransferRow) -> Transfer:
+    uow.record_access([row.resident_id])
     return row.public()
 
 
-Act = Callable[[Work, UUID], Awaitable[None]]
+Act = Callable[[UnitOfWork, UUID], Awaitable[None]]
 
 
 async def settle_requests(context: ServiceContext) -> None:
@@ -79,12 +79,12 @@ async def _each(context: ServiceContext, which: TextClause, act: Act) -> None:
     """Act on each row in its own transaction. A failed one does not delay the others and is tried again next time."""
     after = 0
     while True:
-        async with context.system_work() as work:
-            rows = await work.rows(which, after=after, limit=BATCH_ROWS)
+        async with context.system_unit_of_work() as uow:
+            rows = await uow.rows(which, after=after, limit=BATCH_ROWS)
         for row in rows:
             try:
-                async with context.system_work("settle requests") as work:
-                    await act(work, row["id"])
+                async with context.system_unit_of_work("settle requests") as uow:
+                    await act(uow, row["id"])
             except Exception as error:
                 if is_transient(error):
                     raise
@@ -94,51 +94,51 @@ async def _each(context: ServiceContext, which: TextClause, act: Act) -> None:
         after = rows[-1]["seq"]
 
 
-async def _settle_request(work: Work, id_: UUID) -> None:
+async def _settle_request(uow: UnitOfWork, id_: UUID) -> None:
     statement = select(RegistrationRow).where(
         RegistrationRow.id == id_, RegistrationRow.state == "received", RegistrationRow.transfer_id.is_(None)
     )
-    request = await work.session.scalar(statement.with_for_update(skip_locked=True))
+    request = await uow.session.scalar(statement.with_for_update(skip_locked=True))
     if request is None:
         return
     person = person_of(request)
-    prepared = writing.prepare(work.context.keyring, [person], day_of(work.now))
-    added = await writing.add(work, prepared)
+    prepared = writing.prepare(uow.context.keyring, [person], day_of(uow.now))
+    added = await writing.add(uow, prepared)
     if added:
-        writing.tell(work, added, "created")
+        writing.tell(uow, added, "created")
         request.settle(added[0].id)
         return
-    (row,) = await writing.known(work, prepared.others_than(added).values())
+    (row,) = await writing.known(uow, prepared.others_than(added).values())
     asker = (request.scope_low, request.scope_high)
     verdict = rules.verdict(row["region"], row["state"], row["closed_reason"], asker)
     if verdict == "exists":
         request.refuse("resident_exists", row["id"])
     elif verdict == "returns":
-        await _take_in(work, row, person)
+        await _take_in(uow, row, person)
         request.settle(row["id"])
     else:
-        await work.run(SET_TRANSFER_OF_REQUEST, id=id_, transfer_id=await _claim(work, row["id"], person.region))
+        await uow.run(SET_TRANSFER_OF_REQUEST, id=id_, transfer_id=await _claim(uow, row["id"], person.region))
 
 
-async def _take_in(work: Work, row: RowMapping, person: Person) -> None:
+async def _take_in(uow: UnitOfWork, row: RowMapping, person: Person) -> None:
     """Move a known person to the region, with the data of the request."""
-    change = writing.compare(work.context.keyring, row, person, day_of(work.now))
+    change = writing.compare(uow.context.keyring, row, person, day_of(uow.now))
     if change is not None:
-        writing.tell(work, await writing.change(work, [(row, change)]), "moved")
+        writing.tell(uow, await writing.change(uow, [(row, change)]), "moved")
 
 
-async def _claim(work: Work, resident_id: UUID, to_region: str) -> UUID:
+async def _claim(uow: UnitOfWork, resident_id: UUID, to_region: str) -> UUID:
     """Create a claim that the person's current region decides, or return the open one."""
     statement = select(TransferRow.id).where(
         TransferRow.resident_id == resident_id,
         TransferRow.to_region == to_region,
         TransferRow.state.in_(["asked", "accepted"]),
     )
-    open_claim = await work.session.scalar(statement)
+    open_claim = await uow.session.scalar(statement)
     if open_claim is not None:
         return open_claim
-    resident = await work.get(ResidentRow, resident_id)
-    claim = work.add(
+    resident = await uow.get(ResidentRow, resident_id)
+    claim = uow.add(
         TransferRow(
             region=resident.region,
             kind="claim",
@@ -152,14 +152,14 @@ async def _claim(work: Work, resident_id: UUID, to_region: str) -> UUID:
     return claim.id
 
 
-async def _settle_transfer(work: Work, id_: UUID) -> None:
+async def _settle_transfer(uow: UnitOfWork, id_: UUID) -> None:
     statement = select(TransferRow).where(TransferRow.id == id_, TransferRow.state.in_(["accepted", "refused"]))
-    transfer = await work.session.scalar(statement.with_for_update(skip_locked=True))
+    transfer = await uow.session.scalar(statement.with_for_update(skip_locked=True))
     if transfer is None:
         return
     waiting = select(RegistrationRow).where(RegistrationRow.transfer_id == id_, RegistrationRow.state == "received")
-    requests = (await work.session.scalars(waiting.order_by(RegistrationRow.id).with_for_update())).all()
-    resident = await work.get(ResidentRow, transfer.resident_id)
+    requests = (await uow.session.scalars(waiting.order_by(RegistrationRow.id).with_for_update())).all()
+    resident = await uow.get(ResidentRow, transfer.resident_id)
     if transfer.state == "accepted" and rules.lapses(transfer.kind, resident.closed_reason):
         transfer.state = rules.TRANSFER_MOVES[transfer.state, "lapse"]
     if transfer.state == "refused":
@@ -167,8 +167,8 @@ async def _settle_transfer(work: Work, id_: UUID) -> None:
             request.refuse("declined")
         return
     person = person_of(requests[0]) if requests else _offered(resident, transfer)
-    (row,) = await writing.known(work, [resident.slots])
-    await _take_in(work, row, person)
+    (row,) = await writing.known(uow, [resident.slots])
+    await _take_in(uow, row, person)
     for request in requests:
         request.settle(resident.id)
     transfer.state = rules.TRANSFER_MOVES[transfer.state, "carry_out"]

@@ -31,7 +31,7 @@ from shared.core.clock import day_of
 from shared.core.ids import new_ids
 from shared.crypto.encryption import CannotOpenError, Keyring, Slots
 from shared.database.bulk import literal
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.log import Written
 
 # Insert new residents. Existing ones are skipped by ON CONFLICT, whether or not the caller can see them. Returns the
@@ -224,17 +224,17 @@ class Knowledge(NamedTuple):
     by_hand: bool
 
 
-async def add(work: Work, prepared: Prepared, knowledge: Knowledge | None = None) -> list[Written]:
+async def add(uow: UnitOfWork, prepared: Prepared, knowledge: Knowledge | None = None) -> list[Written]:
     """Insert the people who are not on record, and return their public states. Default: entered by hand now."""
     if not prepared.people:
         return []
-    known_at, by_hand = knowledge or Knowledge(work.now, True)
-    rows = await work.rows(INSERT_RESIDENTS, now=work.now, known_at=known_at, by_hand=by_hand, **prepared.columns)
+    known_at, by_hand = knowledge or Knowledge(uow.now, True)
+    rows = await uow.rows(INSERT_RESIDENTS, now=uow.now, known_at=known_at, by_hand=by_hand, **prepared.columns)
     added = {row["id"] for row in rows}
     return [face for face in prepared.faces if face.id in added]
 
 
-async def known(work: Work, documents: Collection[Slots]) -> Sequence[RowMapping]:
+async def known(uow: UnitOfWork, documents: Collection[Slots]) -> Sequence[RowMapping]:
     """Lock and return the rows of these documents within the caller's scope."""
     columns = (
         {
@@ -245,7 +245,7 @@ async def known(work: Work, documents: Collection[Slots]) -> Sequence[RowMapping
         else {}
     )
     query = {name: indexes for name, indexes in columns.items() if indexes}
-    return await work.rows(_known_by(tuple(query)), **query) if query else []
+    return await uow.rows(_known_by(tuple(query)), **query) if query else []
 
 
 @lru_cache(maxsize=4)
@@ -351,25 +351,25 @@ def counted_of(row: Any) -> Counted:
 
 
 async def change(
-    work: Work, changes: Sequence[tuple[RowMapping, Change]], knowledge: Knowledge | None = None
+    uow: UnitOfWork, changes: Sequence[tuple[RowMapping, Change]], knowledge: Knowledge | None = None
 ) -> list[Written]:
     """Write the changes and the history of the population facts. Returns the public states."""
     if not changes:
         return []
     recounted = [one.id for _, one in changes if one.recounted]
     if recounted:
-        await work.run(INSERT_HISTORY, ids=recounted, now=work.now)
-    known_at, by_hand = knowledge or Knowledge(work.now, True)
+        await uow.run(INSERT_HISTORY, ids=recounted, now=uow.now)
+    known_at, by_hand = knowledge or Knowledge(uow.now, True)
     columns = _columns([one for _, one in changes])
-    await work.run(UPDATE_RESIDENTS, now=work.now, known_at=known_at, by_hand=by_hand, **columns)
-    await follow(work, recounted)
-    return [Written.of(_face(row, one, work.now)) for row, one in changes]
+    await uow.run(UPDATE_RESIDENTS, now=uow.now, known_at=known_at, by_hand=by_hand, **columns)
+    await follow(uow, recounted)
+    return [Written.of(_face(row, one, uow.now)) for row, one in changes]
 
 
-async def confirm(work: Work, ids: Sequence[UUID], at: datetime) -> None:
+async def confirm(uow: UnitOfWork, ids: Sequence[UUID], at: datetime) -> None:
     """Store that the data of people were still valid at a time."""
     if ids:
-        await work.run(CONFIRM_RESIDENTS, ids=sorted(ids), known_at=at)
+        await uow.run(CONFIRM_RESIDENTS, ids=sorted(ids), known_at=at)
 
 
 def _columns(rows: Sequence[Change]) -> Columns:
@@ -377,11 +377,11 @@ def _columns(rows: Sequence[Change]) -> Columns:
     return dict(zip(rows[0]._fields, map(list, zip(*rows, strict=True)), strict=True))
 
 
-async def follow(work: Work, ids: Sequence[UUID]) -> None:
+async def follow(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Move the open claims and the proxies of people to their current regions."""
     if ids:
-        await work.run(MOVE_CLAIMS, ids=list(ids), states=states_before("accept"))
-        await move_with(work, ids)
+        await uow.run(MOVE_CLAIMS, ids=list(ids), states=states_before("accept"))
+        await move_with(uow, ids)
 
 
 def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
@@ -398,8 +398,8 @@ def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
     return resident(one.id, row["version"] + 1, counted, day_of(now))
 
 
-def tell(work: Work, people: Sequence[Written], change: str) -> None:
+def tell(uow: UnitOfWork, people: Sequence[Written], change: str) -> None:
     """Publish people on the feed, and record them in the audit."""
     for one in people:
-        work.publish_written(Resident, one, change=change)
-    work.saw(one.id for one in people)
+        uow.publish_serialized(Resident, one, change=change)
+    uow.record_access(one.id for one in people)

@@ -13,7 +13,7 @@ from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
 from services.testing.tubes.routes import FIELD
 from shared.core.actors import Role
 from shared.database.paging import Listed
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Uow
 from shared.problems import NotFound
 
 router = Router(prefix="/testing/v1/boxes", tags=["boxes"])
@@ -22,44 +22,44 @@ BoxId = Annotated[UUID, Path(description="Id of a box.", examples=["018f3c1e-7a3
 
 
 @router.post("", role=FIELD, raises=[BoxTubesUnfit, LaboratoryUnknown], status=201, location="/testing/v1/boxes/{id}")
-async def pack_box(new: NewBox, work: Work) -> Box:
+async def pack_box(new: NewBox, uow: Uow) -> Box:
     """Pack sealed tubes into a box for one laboratory."""
-    return await use_cases.pack_box(work, new)
+    return await use_cases.pack_box(uow, new)
 
 
 @router.post("/{box_id}/pick-up", role=FIELD, raises=[NotFound, BoxMoveForbidden])
-async def pick_up_box(box_id: BoxId, work: Work) -> Box:
+async def pick_up_box(box_id: BoxId, uow: Uow) -> Box:
     """Confirm that a courier has taken a box."""
-    return await use_cases.pick_up_box(work, box_id)
+    return await use_cases.pick_up_box(uow, box_id)
 
 
 @router.post("/{box_id}/depart", role=FIELD, raises=[NotFound, BoxMoveForbidden])
-async def send_box(box_id: BoxId, work: Work) -> Box:
+async def send_box(box_id: BoxId, uow: Uow) -> Box:
     """Confirm the departure of a box. Its tubes are then in transit."""
-    return await use_cases.send_box(work, box_id)
+    return await use_cases.send_box(uow, box_id)
 
 
 @router.post("/{box_id}/receive", role=Role.LABORATORY, raises=[NotFound, BoxMoveForbidden])
-async def receive_box(box_id: BoxId, receipt: Receipt, work: Work) -> Box:
+async def receive_box(box_id: BoxId, receipt: Receipt, uow: Uow) -> Box:
     """Receive a box at its laboratory, with the tubes found in it.
 
     The tubes found are compared with those packed. A missing tube does not delay the others and can be received later.
     A tube that arrives after the time limit since its first swab is listed as late.
     """
-    return await use_cases.receive_box(work, box_id, receipt)
+    return await use_cases.receive_box(uow, box_id, receipt)
 
 
 @router.get("/{box_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
-async def get_box(box_id: BoxId, work: Work) -> Box:
+async def get_box(box_id: BoxId, uow: Uow) -> Box:
     """Show one box and the tubes missing from it."""
-    return await use_cases.get_box(work, box_id)
+    return await use_cases.get_box(uow, box_id)
 
 
 @router.get("", role=Role.CASEWORKERS | Role.LABORATORY)
 async def list_boxes(
-    work: Work,
+    uow: Uow,
     page: PageAsked,
     state: Annotated[BoxState | None, Query(description="Only those in this state.")] = None,
 ) -> Listed[Box]:
     """List boxes in the caller's region; a laboratory sees its own."""
-    return await use_cases.list_boxes(work, state, page)
+    return await use_cases.list_boxes(uow, state, page)

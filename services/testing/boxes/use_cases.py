@@ -20,7 +20,7 @@ from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.rules import states_before
 from services.testing.tubes.said import publish_tubes
 from shared.database.paging import Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Fault, Text
 
 SELECT_TUBES_IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
@@ -54,12 +54,12 @@ UNFIT: Mapping[str, Text] = {
 }
 
 
-async def pack_box(work: Work, new: NewBox) -> Box:
+async def pack_box(uow: UnitOfWork, new: NewBox) -> Box:
     """Pack sealed tubes into a new box."""
-    if not await known_laboratories(work, [new.laboratory]):
-        raise LaboratoryUnknown(laboratory=new.laboratory, known=await some_laboratories(work), at="/laboratory")
-    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND_TUBES, numbers=new.tube_numbers)}
-    tubes = await lock_tubes(work, numbers.values())
+    if not await known_laboratories(uow, [new.laboratory]):
+        raise LaboratoryUnknown(laboratory=new.laboratory, known=await some_laboratories(uow), at="/laboratory")
+    numbers = {row["number"]: row["id"] for row in await uow.rows(lookup.FIND_TUBES, numbers=new.tube_numbers)}
+    tubes = await lock_tubes(uow, numbers.values())
     matches = {tube["number"]: tube for tube in tubes.values()}
     faults = [
         Fault(code, UNFIT[code], at=f"/tube_numbers/{index}")
@@ -68,10 +68,10 @@ async def pack_box(work: Work, new: NewBox) -> Box:
     ]
     if faults:
         raise BoxTubesUnfit(errors=faults)
-    region = rules.smallest_region((tube["region"] for tube in tubes.values()), own_region(work.actor))
-    row = work.add(BoxRow(region=region, laboratory=new.laboratory, state="packed", tubes=len(tubes), unexpected=[]))
-    await work.run(PACK_TUBES, box_id=row.id, laboratory=new.laboratory, ids=list(tubes), now=work.now)
-    return (await _say(work, [row]))[0]
+    region = rules.smallest_region((tube["region"] for tube in tubes.values()), own_region(uow.actor))
+    row = uow.add(BoxRow(region=region, laboratory=new.laboratory, state="packed", tubes=len(tubes), unexpected=[]))
+    await uow.run(PACK_TUBES, box_id=row.id, laboratory=new.laboratory, ids=list(tubes), now=uow.now)
+    return (await _say(uow, [row]))[0]
 
 
 def _unfit(tube: RowMapping | None, laboratory: str) -> str | None:
@@ -85,50 +85,50 @@ def _unfit(tube: RowMapping | None, laboratory: str) -> str | None:
     return "other_laboratory" if tube["laboratory"] not in (None, laboratory) else None
 
 
-async def pick_up_box(work: Work, box_id: UUID) -> Box:
+async def pick_up_box(uow: UnitOfWork, box_id: UUID) -> Box:
     """Record that a courier has taken a box."""
-    box = await work.lock(BoxRow, box_id)
+    box = await uow.lock(BoxRow, box_id)
     box.state = _moved(box, "pick_up")
-    box.picked_up_at = work.now
-    return (await _say(work, [box]))[0]
+    box.picked_up_at = uow.now
+    return (await _say(uow, [box]))[0]
 
 
-async def send_box(work: Work, box_id: UUID) -> Box:
+async def send_box(uow: UnitOfWork, box_id: UUID) -> Box:
     """Record that a box has left, and set its sealed tubes in transit."""
-    box = await work.lock(BoxRow, box_id)
+    box = await uow.lock(BoxRow, box_id)
     box.state = _moved(box, "depart")
-    box.departed_at = work.now
-    async with work.everywhere():
-        tubes = await lock_tubes(work, [row["id"] for row in await work.rows(SELECT_TUBES_IN_BOX, box_id=box_id)])
-        await work.run(SEND_TUBES, ids=list(tubes), states=states_before("depart"), now=work.now)
-    return (await _say(work, [box]))[0]
+    box.departed_at = uow.now
+    async with uow.unscoped():
+        tubes = await lock_tubes(uow, [row["id"] for row in await uow.rows(SELECT_TUBES_IN_BOX, box_id=box_id)])
+        await uow.run(SEND_TUBES, ids=list(tubes), states=states_before("depart"), now=uow.now)
+    return (await _say(uow, [box]))[0]
 
 
-async def receive_box(work: Work, box_id: UUID, receipt: Receipt) -> Box:
+async def receive_box(uow: UnitOfWork, box_id: UUID, receipt: Receipt) -> Box:
     """Record that the laboratory has received a box, and receive the tubes found in it."""
-    box = await work.lock(BoxRow, box_id)
+    box = await uow.lock(BoxRow, box_id)
     state = _moved(box, "receive")
-    numbers = {row["number"]: row["id"] for row in await work.rows(lookup.FIND_TUBES, numbers=receipt.tube_numbers)}
-    tubes = await lock_tubes(work, numbers.values())
+    numbers = {row["number"]: row["id"] for row in await uow.rows(lookup.FIND_TUBES, numbers=receipt.tube_numbers)}
+    tubes = await lock_tubes(uow, numbers.values())
     reconciled = rules.reconcile(
         receipt.tube_numbers,
         declared=[tube["number"] for tube in tubes.values() if tube["box_id"] == box_id],
         states={tube["number"]: tube["state"] for tube in tubes.values()},
     )
-    box.state, box.received_at = state, box.received_at or work.now
+    box.state, box.received_at = state, box.received_at or uow.now
     box.unexpected = sorted({*box.unexpected, *reconciled.unexpected})
     arrived = [numbers[number] for number in reconciled.received]
     if arrived:
-        async with work.everywhere():
-            await work.run(
+        async with uow.unscoped():
+            await uow.run(
                 RECEIVE_TUBES,
                 ids=arrived,
                 states=states_before("receive"),
-                now=work.now,
-                overdue=work.now - limits().receipt,
+                now=uow.now,
+                overdue=uow.now - limits().receipt,
             )
-            await publish_tubes(work, arrived, change="received")
-    return (await _say(work, [box]))[0]
+            await publish_tubes(uow, arrived, change="received")
+    return (await _say(uow, [box]))[0]
 
 
 def _moved(box: BoxRow, by: BoxMove) -> BoxState:
@@ -139,24 +139,24 @@ def _moved(box: BoxRow, by: BoxMove) -> BoxState:
     return moved
 
 
-async def get_box(work: Work, box_id: UUID) -> Box:
+async def get_box(uow: UnitOfWork, box_id: UUID) -> Box:
     """Return one box with its tubes."""
-    return (await _say(work, [await work.get(BoxRow, box_id)]))[0]
+    return (await _say(uow, [await uow.get(BoxRow, box_id)]))[0]
 
 
-async def list_boxes(work: Work, state: BoxState | None, page: Page) -> Listed[Box]:
+async def list_boxes(uow: UnitOfWork, state: BoxState | None, page: Page) -> Listed[Box]:
     """Return one page of boxes within the caller's scope."""
     statement = select(BoxRow)
     if state is not None:
         statement = statement.where(BoxRow.state == state)
-    listed = await work.page(statement, page, lambda row: row)
-    return Listed(items=await _say(work, listed.items), next_cursor=listed.next_cursor)
+    listed = await uow.page(statement, page, lambda row: row)
+    return Listed(items=await _say(uow, listed.items), next_cursor=listed.next_cursor)
 
 
-async def _say(work: Work, boxes: Sequence[BoxRow]) -> list[Box]:
+async def _say(uow: UnitOfWork, boxes: Sequence[BoxRow]) -> list[Box]:
     """Return boxes with their tubes. Missing tubes are computed on each read: they can arrive in another box."""
     content: dict[UUID, list[RowMapping]] = {box.id: [] for box in boxes}
-    for tube in await work.rows(SELECT_CONTENT, boxes=list(content)):
+    for tube in await uow.rows(SELECT_CONTENT, boxes=list(content)):
         content[tube["box_id"]].append(tube)
     return [_said(box, content[box.id]) for box in boxes]
 

@@ -16,7 +16,7 @@ from services.testing.scope import within
 from shared.contracts.testing import Campaign, CampaignState
 from shared.core.regions import range_of
 from shared.database.paging import Listed, Page, Place, listed
-from shared.database.unit_of_work import Work, scalar
+from shared.database.unit_of_work import UnitOfWork, scalar
 
 COUNT_PEOPLE = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
 
@@ -118,75 +118,75 @@ SELECT_MISSING = text("""
 """)
 
 
-async def plan_campaign(work: Work, new: NewCampaign) -> Campaign:
+async def plan_campaign(uow: UnitOfWork, new: NewCampaign) -> Campaign:
     """Plan a round and take the snapshot of the people expected."""
-    work.require_within(new.region)
+    uow.require_within(new.region)
     low, high = range_of(new.region)
-    people = await scalar(work, COUNT_PEOPLE.bindparams(low=low, high=high))
+    people = await scalar(uow, COUNT_PEOPLE.bindparams(low=low, high=high))
     if people > MOST_EXPECTED:
         raise CampaignTooLarge(people=people, most=MOST_EXPECTED, at="/region")
-    row = work.add(CampaignRow(**new.model_dump(), state="planned", expected=people))
+    row = uow.add(CampaignRow(**new.model_dump(), state="planned", expected=people))
     # This flushes the campaign first, and the row-level policy rejects a region outside the caller's scope.
-    row.expected = await work.run(INSERT_EXPECTED_PEOPLE, campaign_id=row.id, low=low, high=high)
-    async with work.everywhere():
-        await work.run(ANALYZE_EXPECTED_PEOPLE)
-    return await work.publish(row, change="planned")
+    row.expected = await uow.run(INSERT_EXPECTED_PEOPLE, campaign_id=row.id, low=low, high=high)
+    async with uow.unscoped():
+        await uow.run(ANALYZE_EXPECTED_PEOPLE)
+    return await uow.publish(row, change="planned")
 
 
-async def move_campaign(work: Work, campaign_id: UUID, by: CampaignMove) -> Campaign:
+async def move_campaign(uow: UnitOfWork, campaign_id: UUID, by: CampaignMove) -> Campaign:
     """Open, close or cancel a round."""
-    row = await work.lock(CampaignRow, campaign_id)
+    row = await uow.lock(CampaignRow, campaign_id)
     state: CampaignState = row.public().state
     moved = rules.move(state, by)
     if moved is None:
         raise CampaignMoveForbidden(state=STATES[state])
     row.state = moved
     if moved == "open":
-        row.opened_at = work.now
+        row.opened_at = uow.now
     else:
-        row.ended_at = work.now
-    return await work.publish(row, change=moved)
+        row.ended_at = uow.now
+    return await uow.publish(row, change=moved)
 
 
-async def get_campaign(work: Work, campaign_id: UUID) -> Campaign:
+async def get_campaign(uow: UnitOfWork, campaign_id: UUID) -> Campaign:
     """Return one round."""
-    return (await work.get(CampaignRow, campaign_id)).public()
+    return (await uow.get(CampaignRow, campaign_id)).public()
 
 
-async def list_campaigns(work: Work, state: CampaignState | None, page: Page) -> Listed[Campaign]:
+async def list_campaigns(uow: UnitOfWork, state: CampaignState | None, page: Page) -> Listed[Campaign]:
     """Return one page of rounds."""
     statement = select(CampaignRow)
     if state is not None:
         statement = statement.where(CampaignRow.state == state)
-    return await work.page(statement, page, CampaignRow.public)
+    return await uow.page(statement, page, CampaignRow.public)
 
 
-async def get_progress(work: Work, campaign_id: UUID, region: str | None) -> Progress:
+async def get_progress(uow: UnitOfWork, campaign_id: UUID, region: str | None) -> Progress:
     """Return the progress of a round within the caller's scope."""
-    await work.get(CampaignRow, campaign_id)
-    low, high = within(work.actor, region)
-    async with work.everywhere():
-        rows = await work.rows(
-            SELECT_PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=work.now - limits().receipt
+    await uow.get(CampaignRow, campaign_id)
+    low, high = within(uow.actor, region)
+    async with uow.unscoped():
+        rows = await uow.rows(
+            SELECT_PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=uow.now - limits().receipt
         )
     regions = [RegionFigures(**row) for row in rows]
-    return Progress(campaign_id=campaign_id, at=work.now, total=_total(regions), regions=regions)
+    return Progress(campaign_id=campaign_id, at=uow.now, total=_total(regions), regions=regions)
 
 
 def _total(regions: Sequence[RegionFigures]) -> Figures:
     return Figures(**{name: sum(getattr(one, name) for one in regions) for name in Figures.model_fields})
 
 
-async def list_missing(work: Work, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
+async def list_missing(uow: UnitOfWork, campaign_id: UUID, region: str | None, page: Page) -> Listed[Missing]:
     """Return one page of the people expected and not swabbed yet."""
-    await work.get(CampaignRow, campaign_id)
-    low, high = within(work.actor, region)
-    async with work.everywhere():
-        rows = await work.rows(
+    await uow.get(CampaignRow, campaign_id)
+    low, high = within(uow.actor, region)
+    async with uow.unscoped():
+        rows = await uow.rows(
             SELECT_MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
         )
     missing = listed(rows, page, _say_missing, lambda row: Place(row["region"], row["seq"]))
-    work.saw(one.resident_id for one in missing.items)
+    uow.record_access(one.resident_id for one in missing.items)
     return missing
 
 

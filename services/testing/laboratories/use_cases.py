@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import text
 
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Problem, Text
 
 MOST_NAMED = 10
@@ -30,12 +30,12 @@ class LaboratoryUnknown(Problem):
     )
 
 
-async def known_laboratories(work: Work, names: Iterable[str]) -> set[str]:
+async def known_laboratories(uow: UnitOfWork, names: Iterable[str]) -> set[str]:
     """Return those of these names that are registered."""
     query = sorted(set(names))
-    return {row["party"] for row in await work.rows(SELECT_REGISTERED, names=query)} if query else set()
+    return {row["party"] for row in await uow.rows(SELECT_REGISTERED, names=query)} if query else set()
 
 
-async def some_laboratories(work: Work) -> str:
+async def some_laboratories(uow: UnitOfWork) -> str:
     """Return the names of some registered laboratories, for the text of a problem."""
-    return ", ".join(row["party"] for row in await work.rows(SELECT_SOME_REGISTERED, most=MOST_NAMED)) or "-"
+    return ", ".join(row["party"] for row in await uow.rows(SELECT_SOME_REGISTERED, most=MOST_NAMED)) or "-"

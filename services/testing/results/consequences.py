@@ -1,6 +1,6 @@
 """Propagates a change of a tube: a result, a correction, a late record or a discard. No other code does.
 
-Runs within `work.everywhere`, in the transaction that made the change.
+Runs within `uow.unscoped`, in the transaction that made the change.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +14,7 @@ from services.testing.retests import use_cases as retests
 from services.testing.tubes.said import look_at_tubes, written
 from shared.contracts.testing import Outcome, Tube
 from shared.core.ids import in_order
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 # The people of a failed test count as missing again.
 UNCOUNT_SAMPLES = text("""
@@ -47,27 +47,27 @@ class News:
     former: Outcome | None = None
 
 
-async def follow(work: Work, news: dict[UUID, News]) -> None:
+async def follow(uow: UnitOfWork, news: dict[UUID, News]) -> None:
     """Propagate the changes of tubes that the caller has locked and changed, and publish the tubes.
 
     A positive, a grey zone, and a correction of either are published as urgent.
     """
     if not news:
         return
-    tubes = await look_at_tubes(work, news)
-    await _update_counted_samples(work, tubes, news)
-    answering = await retests.follow_tubes(work, in_order(news), calling=retests.calling_pools(tubes))
+    tubes = await look_at_tubes(uow, news)
+    await _update_counted_samples(uow, tubes, news)
+    answering = await retests.follow_tubes(uow, in_order(news), calling=retests.calling_pools(tubes))
     if answering:
-        tubes = await look_at_tubes(work, [*news, *answering])
+        tubes = await look_at_tubes(uow, [*news, *answering])
     for tube in tubes:
         one = news.get(tube["id"], News("answers"))
         urgent = tube["outcome"] in URGENT or one.former in URGENT
-        work.publish_written(Tube, written(tube), change=one.change, urgent=urgent)
+        uow.publish_serialized(Tube, written(tube), change=one.change, urgent=urgent)
 
 
-async def _update_counted_samples(work: Work, tubes: Sequence[RowMapping], news: dict[UUID, News]) -> None:
+async def _update_counted_samples(uow: UnitOfWork, tubes: Sequence[RowMapping], news: dict[UUID, News]) -> None:
     ids = in_order(news)
     if any(tube["outcome"] == "invalid" or tube["state"] == "discarded" for tube in tubes):
-        await work.run(UNCOUNT_SAMPLES, tubes=ids)
+        await uow.run(UNCOUNT_SAMPLES, tubes=ids)
     if any(one.former == "invalid" for one in news.values()):
-        await work.run(RECOUNT_SAMPLES, tubes=ids)
+        await uow.run(RECOUNT_SAMPLES, tubes=ids)

@@ -22,7 +22,7 @@ from services.testing.tubes.tables import TubeRow
 from shared.contracts.testing import Outcome
 from shared.database.bulk import literal
 from shared.database.paging import Listed, Page, Place, listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import ClockAhead, Language, Problem
 
 PROBLEMS: Mapping[Refused, type[Problem]] = {
@@ -73,32 +73,32 @@ class Taken:
     reports: list[Report] = field(default_factory=list)
 
 
-async def add_results(work: Work, items: Sequence[NewResult], language: Language) -> list[ResultAnswer]:
+async def add_results(uow: UnitOfWork, items: Sequence[NewResult], language: Language) -> list[ResultAnswer]:
     """Take a batch of reports. Returns one answer for each, in order."""
     ids = [id_of(item.tube_number) for item in items]
     # Row-level security shows a laboratory only its own tubes.
-    tubes = await lock_tubes(work, ids)
-    async with work.everywhere():
-        facts = await _facts(work, tubes)
+    tubes = await lock_tubes(uow, ids)
+    async with uow.unscoped():
+        facts = await _facts(uow, tubes)
         taken: dict[UUID, Taken] = {}
         answers = [
-            _take(work, place, item, tubes.get(id_), facts, taken, language)
+            _take(uow, place, item, tubes.get(id_), facts, taken, language)
             for place, (id_, item) in enumerate(zip(ids, items, strict=True))
         ]
         if taken:
-            await _store(work, tubes, taken)
+            await _store(uow, tubes, taken)
     return answers
 
 
-async def _facts(work: Work, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, TubeFacts]:
+async def _facts(uow: UnitOfWork, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, TubeFacts]:
     reports: dict[UUID, dict[int, Report]] = {id_: {} for id_ in tubes}
-    for row in await work.rows(SELECT_RESULTS, tubes=list(tubes)):
+    for row in await uow.rows(SELECT_RESULTS, tubes=list(tubes)):
         reports[row["tube_id"]][row["revision"]] = Report(row["outcome"], row["revision"], row["tested_at"])
     return {id_: TubeFacts(row["state"], row["revision"], reports[id_]) for id_, row in tubes.items()}
 
 
 def _take(
-    work: Work,
+    uow: UnitOfWork,
     place: int,
     item: NewResult,
     tube: RowMapping | None,
@@ -109,7 +109,7 @@ def _take(
     """Decide one report, with the earlier reports of the batch taken into account."""
     report = Report(item.outcome, item.revision, item.tested_at)
     known = facts[tube["id"]] if tube is not None else None
-    decision = rules.decide(report, known, work.now, CLOCK_AHEAD)
+    decision = rules.decide(report, known, uow.now, CLOCK_AHEAD)
     if decision == "already" or decision == "take":
         assert tube is not None
         assert known is not None
@@ -126,7 +126,7 @@ def _take(
     return ResultAnswer(tube_number=item.tube_number, status="refused", problem=refusal(problem, language))
 
 
-async def _store(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUID, Taken]) -> None:
+async def _store(uow: UnitOfWork, tubes: Mapping[UUID, RowMapping], taken: Mapping[UUID, Taken]) -> None:
     rows = [
         {
             "tube_id": id_,
@@ -135,29 +135,29 @@ async def _store(work: Work, tubes: Mapping[UUID, RowMapping], taken: Mapping[UU
             "laboratory": tubes[id_]["laboratory"],
             "outcome": report.outcome,
             "tested_at": report.tested_at,
-            "reported_at": work.now,
+            "reported_at": uow.now,
         }
         for id_, one in taken.items()
         for report in one.reports
     ]
-    await work.insert_all(ResultRow, rows)
+    await uow.insert_all(ResultRow, rows)
     last = [one.reports[-1] for one in taken.values()]
-    await work.run(
+    await uow.run(
         UPDATE_RESULTS,
         tubes=literal(list(taken)),
         revisions=literal([report.revision for report in last]),
         outcomes=[report.outcome for report in last],
         tested=literal([report.tested_at for report in last]),
         states=states_before("report"),
-        now=work.now,
+        now=uow.now,
     )
     await consequences.follow(
-        work, {id_: News("resulted" if one.former is None else "corrected", one.former) for id_, one in taken.items()}
+        uow, {id_: News("resulted" if one.former is None else "corrected", one.former) for id_, one in taken.items()}
     )
 
 
-async def list_results(work: Work, tube_id: UUID, page: Page) -> Listed[Revision]:
+async def list_results(uow: UnitOfWork, tube_id: UUID, page: Page) -> Listed[Revision]:
     """Return one page of the revisions of a tube's result."""
-    await work.get(TubeRow, tube_id)
-    revisions = await work.rows(SELECT_REVISIONS, id=tube_id, after=page.after.seq, limit=page.limit + 1)
+    await uow.get(TubeRow, tube_id)
+    revisions = await uow.rows(SELECT_REVISIONS, id=tube_id, after=page.after.seq, limit=page.limit + 1)
     return listed(revisions, page, lambda row: Revision(**row), lambda row: Place(seq=row["revision"]))

@@ -1,4 +1,4 @@
-"""The statements that move many retests at once. They run within `work.everywhere`.
+"""The statements that move many retests at once. They run within `uow.unscoped`.
 
 The rules decide which pools call their members and which states a move allows. The statements get both as parameters.
 """

@@ -15,7 +15,7 @@ from services.testing.retests.tables import RetestRow
 from shared.contracts.testing import Retest
 from shared.core.ids import in_order
 from shared.database.paging import Listed, Page, Place, listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language
 
 LAST = 2**63 - 1
@@ -36,55 +36,55 @@ def calling_pools(tubes: Iterable[RowMapping]) -> list[UUID]:
     ]
 
 
-async def follow_tubes(work: Work, tube_ids: Sequence[UUID], *, calling: Collection[UUID]) -> list[UUID]:
+async def follow_tubes(uow: UnitOfWork, tube_ids: Sequence[UUID], *, calling: Collection[UUID]) -> list[UUID]:
     """Update the retests after a change of these tubes, which the caller has locked.
 
     `calling`: those of the tubes that call their members. Without them and without retests that depend on the tubes,
     one statement is enough. Returns other tubes that answer one of these.
     """
     tubes = in_order(tube_ids)
-    dependent = await work.rows(statements.LOCK_RETESTS, tubes=tubes)
+    dependent = await uow.rows(statements.LOCK_RETESTS, tubes=tubes)
     if dependent:
         cleared = [tube for tube in tubes if tube not in calling]
-        await _move(work, statements.WITHDRAW_RETESTS, "withdrawn", pools=cleared, states=states_before("withdraw"))
-        await recall(work, tubes)
+        await _move(uow, statements.WITHDRAW_RETESTS, "withdrawn", pools=cleared, states=states_before("withdraw"))
+        await recall(uow, tubes)
     answering: list[UUID] = []
     if calling:
         called = await _move(
-            work,
+            uow,
             statements.CALL_MEMBERS,
             "called",
             urgent=True,
             calling=in_order(calling),
-            now=work.now,
-            due=work.now + limits().retest,
+            now=uow.now,
+            due=uow.now + limits().retest,
             states=states_before("call"),
         )
-        answering = await _answer_late(work, called)
+        answering = await _answer_late(uow, called)
     if dependent or calling:
         changed = in_order([*tubes, *answering])
-        await _move(work, statements.SETTLE_RETESTS, "settled", tubes=changed, states=states_before("settle"))
+        await _move(uow, statements.SETTLE_RETESTS, "settled", tubes=changed, states=states_before("settle"))
     return answering
 
 
-async def _answer_late(work: Work, called: Sequence[Retest]) -> list[UUID]:
+async def _answer_late(uow: UnitOfWork, called: Sequence[Retest]) -> list[UUID]:
     """Use single swabs that were taken after the pool's result, before the person was known to be in the pool."""
     if not called:
         return []
-    rows = await work.rows(statements.SELECT_LATER_SINGLE_SWABS, ids=[retest.id for retest in called])
-    return await sample(work, [SingleSwab(**row) for row in rows])
+    rows = await uow.rows(statements.SELECT_LATER_SINGLE_SWABS, ids=[retest.id for retest in called])
+    return await sample(uow, [SingleSwab(**row) for row in rows])
 
 
-async def sample(work: Work, swabs: Sequence[SingleSwab]) -> list[UUID]:
+async def sample(uow: UnitOfWork, swabs: Sequence[SingleSwab]) -> list[UUID]:
     """Record kept swabs that answer pools: in the retest its tube, and in the tube its pools. Returns the tubes."""
     if not swabs:
         return []
     ordered = sorted(set(swabs))
     tubes = [swab.tube_id for swab in ordered]
     pools = [swab.pool_id for swab in ordered]
-    await work.run(statements.ADD_ANSWERED_POOLS, tubes=tubes, pools=pools)
+    await uow.run(statements.ADD_ANSWERED_POOLS, tubes=tubes, pools=pools)
     await _move(
-        work,
+        uow,
         statements.RECORD_SINGLE_SWABS,
         "sampled",
         tubes=tubes,
@@ -95,28 +95,28 @@ async def sample(work: Work, swabs: Sequence[SingleSwab]) -> list[UUID]:
     return tubes
 
 
-async def recall(work: Work, tube_ids: Iterable[UUID]) -> None:
+async def recall(uow: UnitOfWork, tube_ids: Iterable[UUID]) -> None:
     """Call people again whose single tube was lost, undone, or gave no clear result, if their pool is still suspect."""
     tubes = in_order(tube_ids)
-    calling = calling_pools(await work.rows(statements.SELECT_POOLS_OF_SINGLE_TUBES, tubes=tubes))
+    calling = calling_pools(await uow.rows(statements.SELECT_POOLS_OF_SINGLE_TUBES, tubes=tubes))
     if calling:
         await _move(
-            work,
+            uow,
             statements.RECALL_MEMBERS,
             "called",
             urgent=True,
             tubes=tubes,
             calling=calling,
-            due=work.now + limits().retest,
+            due=uow.now + limits().retest,
             states=states_before("recall"),
         )
 
 
-async def move(work: Work, old: UUID, new: UUID, resident_id: UUID) -> None:
+async def move(uow: UnitOfWork, old: UUID, new: UUID, resident_id: UUID) -> None:
     """Move the retests of a swab to the tube it is really in. The caller has locked both tubes, and both are open."""
-    await work.run(statements.MOVE_ANSWERED_POOLS, old=old, new=new)
+    await uow.run(statements.MOVE_ANSWERED_POOLS, old=old, new=new)
     await _move(
-        work,
+        uow,
         statements.MOVE_RETESTS,
         "moved",
         old=old,
@@ -126,47 +126,47 @@ async def move(work: Work, old: UUID, new: UUID, resident_id: UUID) -> None:
     )
 
 
-async def follow_people(work: Work, residents: Sequence[UUID]) -> None:
+async def follow_people(uow: UnitOfWork, residents: Sequence[UUID]) -> None:
     """Move open retests to the regions where their people live now."""
-    await _move(work, statements.MOVE_RETESTS_WITH_PEOPLE, "moved", residents=in_order(residents), states=list(OPEN))
+    await _move(uow, statements.MOVE_RETESTS_WITH_PEOPLE, "moved", residents=in_order(residents), states=list(OPEN))
 
 
 async def _move(
-    work: Work, statement: TextClause, change: str, *, urgent: bool = False, **values: object
+    uow: UnitOfWork, statement: TextClause, change: str, *, urgent: bool = False, **values: object
 ) -> Sequence[Retest]:
-    moved = [Retest(**row) for row in await work.rows(statement, **values)]
-    work.publish_all(moved, change=change, urgent=urgent)
+    moved = [Retest(**row) for row in await uow.rows(statement, **values)]
+    uow.publish_all(moved, change=change, urgent=urgent)
     return moved
 
 
 async def list_retests(
-    work: Work, state: RetestState | None, overdue: bool, pool_id: UUID | None, page: Page
+    uow: UnitOfWork, state: RetestState | None, overdue: bool, pool_id: UUID | None, page: Page
 ) -> Listed[Retest]:
     """Return one page of retests. `overdue`: only open ones past their due time."""
     statement = select(RetestRow)
     if state is not None:
         statement = statement.where(RetestRow.state == state)
     if overdue:
-        statement = statement.where(RetestRow.state.in_(OPEN), RetestRow.due_at < work.now)
+        statement = statement.where(RetestRow.state.in_(OPEN), RetestRow.due_at < uow.now)
     if pool_id is not None:
         statement = statement.where(RetestRow.pool_id == pool_id)
-    listed = await work.page(statement, page, RetestRow.public)
-    work.saw(retest.resident_id for retest in listed.items)
+    listed = await uow.page(statement, page, RetestRow.public)
+    uow.record_access(retest.resident_id for retest in listed.items)
     return listed
 
 
-async def get_retest(work: Work, retest_id: UUID) -> Retest:
+async def get_retest(uow: UnitOfWork, retest_id: UUID) -> Retest:
     """Return one retest."""
-    retest = (await work.get(RetestRow, retest_id)).public()
-    work.saw([retest.resident_id])
+    retest = (await uow.get(RetestRow, retest_id)).public()
+    uow.record_access([retest.resident_id])
     return retest
 
 
-async def list_my_retests(work: Work, page: Page, language: Language) -> Listed[OwnRetest]:
+async def list_my_retests(uow: UnitOfWork, page: Page, language: Language) -> Listed[OwnRetest]:
     """Return one page of the retests of the caller and the caller's dependants, newest first."""
-    matches = await work.rows(statements.SELECT_MY_RETESTS, before=page.after.seq or LAST, limit=page.limit + 1)
+    matches = await uow.rows(statements.SELECT_MY_RETESTS, before=page.after.seq or LAST, limit=page.limit + 1)
     shown = listed(matches, page, lambda row: _own(row, language), lambda row: Place(seq=row["seq"]))
-    work.saw(retest.resident_id for retest in shown.items)
+    uow.record_access(retest.resident_id for retest in shown.items)
     return shown
 
 

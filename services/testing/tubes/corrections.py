@@ -16,7 +16,7 @@ from services.testing.problems import (
 from services.testing.retests import use_cases as retests
 from services.testing.tubes import lookup, rules
 from services.testing.tubes.schemas import KeptSample, MoveSample, Undo
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Conflict, NotFound
 
 SELECT_SAMPLE = text("""
@@ -49,41 +49,41 @@ RECOUNT_TUBES = text("""
 """)
 
 
-async def undo_sample(work: Work, sample_id: UUID, undo: Undo) -> KeptSample:
+async def undo_sample(uow: UnitOfWork, sample_id: UUID, undo: Undo) -> KeptSample:
     """Undo a swab. A repeated request has the same answer, because a device repeats what it is not sure of."""
-    sample = await _get_sample(work, sample_id)
-    async with work.everywhere():
-        sample, _ = await _locked(work, sample)
+    sample = await _get_sample(uow, sample_id)
+    async with uow.unscoped():
+        sample, _ = await _locked(uow, sample)
         if sample["undone_at"] is None:
-            sample = (await work.rows(UNDO_SAMPLE, id=sample_id, now=work.now, reason=undo.reason))[0]
-            await retests.recall(work, [sample["tube_id"]])
-            await work.run(RECOUNT_TUBES, ids=[sample["tube_id"]])
+            sample = (await uow.rows(UNDO_SAMPLE, id=sample_id, now=uow.now, reason=undo.reason))[0]
+            await retests.recall(uow, [sample["tube_id"]])
+            await uow.run(RECOUNT_TUBES, ids=[sample["tube_id"]])
     return _say(sample)
 
 
-async def move_sample(work: Work, sample_id: UUID, to: MoveSample) -> KeptSample:
+async def move_sample(uow: UnitOfWork, sample_id: UUID, to: MoveSample) -> KeptSample:
     """Move a swab to another tube of its round. Both tubes must be open."""
-    sample = await _get_sample(work, sample_id)
-    target = (await lookup.find_tubes(work, [to.tube_number])).get(to.tube_number)
+    sample = await _get_sample(uow, sample_id)
+    target = (await lookup.find_tubes(uow, [to.tube_number])).get(to.tube_number)
     if target is None:
         raise TubeUnknown(at="/tube_number")
     if target.campaign_id != sample["campaign_id"]:
         raise TubeOfOtherRound(at="/tube_number")
-    async with work.everywhere():
-        await lookup.create(work, [target])
-        sample, tubes = await _locked(work, sample, target.id)
+    async with uow.unscoped():
+        await lookup.create(uow, [target])
+        sample, tubes = await _locked(uow, sample, target.id)
         if sample["undone_at"] is not None:
             raise NotFound()
         if sample["tube_id"] == target.id:
             return _say(sample)
         _check_room(tubes[target.id], sample)
         exception = rules.after_move(sample["exception"], target_capacity=target.capacity)
-        moved = await work.rows(
+        moved = await uow.rows(
             MOVE_SAMPLE, id=sample_id, target=target.id, region=target.region, exception=exception, reason=to.reason
         )
-        await work.run(RECOUNT_TUBES, ids=sorted([sample["tube_id"], target.id]))
+        await uow.run(RECOUNT_TUBES, ids=sorted([sample["tube_id"], target.id]))
         if sample["retest"]:
-            await retests.move(work, sample["tube_id"], target.id, sample["resident_id"])
+            await retests.move(uow, sample["tube_id"], target.id, sample["resident_id"])
     return _say(moved[0])
 
 
@@ -94,18 +94,18 @@ def _check_room(target: RowMapping, sample: RowMapping) -> None:
         raise SingleOnly(at="/tube_number")
 
 
-async def _get_sample(work: Work, sample_id: UUID) -> RowMapping:
-    rows = await work.rows(SELECT_SAMPLE, id=sample_id)
+async def _get_sample(uow: UnitOfWork, sample_id: UUID) -> RowMapping:
+    rows = await uow.rows(SELECT_SAMPLE, id=sample_id)
     if not rows:
         raise NotFound()
-    work.saw([rows[0]["resident_id"]])
+    uow.record_access([rows[0]["resident_id"]])
     return rows[0]
 
 
-async def _locked(work: Work, sample: RowMapping, *others: UUID) -> tuple[RowMapping, dict[UUID, RowMapping]]:
+async def _locked(uow: UnitOfWork, sample: RowMapping, *others: UUID) -> tuple[RowMapping, dict[UUID, RowMapping]]:
     """Lock the sample's tube and the other tubes, check that all are open, and read the sample again."""
-    tubes = await lookup.lock_tubes(work, [sample["tube_id"], *others])
-    current = await work.rows(SELECT_SAMPLE, id=sample["id"])
+    tubes = await lookup.lock_tubes(uow, [sample["tube_id"], *others])
+    current = await uow.rows(SELECT_SAMPLE, id=sample["id"])
     if not current or current[0]["tube_id"] != sample["tube_id"]:
         raise Conflict()  # another request moved it, or a seal set it aside, before this one had the lock
     for tube in tubes.values():

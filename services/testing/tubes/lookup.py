@@ -13,7 +13,7 @@ from sqlalchemy.engine import RowMapping
 
 from services.testing.tubes.rules import RoundFacts, serial_of
 from shared.core.ids import named_id
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 
 # LATERAL … LIMIT 1 forces one index lookup per tube, here and in `LOCK_TUBES`. With row-level security the planner
 # otherwise misestimates and reads all tubes of the scope. Rows are locked in the order of the array.
@@ -76,32 +76,32 @@ def id_of(number: str) -> UUID:
     return named_id("tube", number)
 
 
-async def find_tubes(work: Work, numbers: Iterable[str]) -> dict[str, Named]:
+async def find_tubes(uow: UnitOfWork, numbers: Iterable[str]) -> dict[str, Named]:
     """Return the tubes with these numbers within the caller's scope, by number."""
     wanted = set(numbers)
     tubes = {
         row["number"]: Named(row["id"], row["number"], row["campaign_id"], row["region"], row["capacity"], True)
-        for row in await work.rows(FIND_TUBES, numbers=sorted(wanted))
+        for row in await uow.rows(FIND_TUBES, numbers=sorted(wanted))
     }
     serials = {serial: number for number in wanted - tubes.keys() if (serial := serial_of(number)) is not None}
     if serials:
-        for row in await work.rows(FIND_ROLLS, serials=sorted(serials)):
+        for row in await uow.rows(FIND_ROLLS, serials=sorted(serials)):
             number = serials[row["serial"]]
             tubes[number] = Named(id_of(number), number, row["campaign_id"], row["region"], row["capacity"], False)
     return tubes
 
 
-async def create_and_lock(work: Work, named: Sequence[Named]) -> dict[UUID, RowMapping]:
-    """Create the tubes that do not exist yet, and lock all of them. Call it within `work.everywhere`."""
-    await create(work, named)
-    return await lock_tubes(work, (tube.id for tube in named))
+async def create_and_lock(uow: UnitOfWork, named: Sequence[Named]) -> dict[UUID, RowMapping]:
+    """Create the tubes that do not exist yet, and lock all of them. Call it within `uow.unscoped`."""
+    await create(uow, named)
+    return await lock_tubes(uow, (tube.id for tube in named))
 
 
-async def create(work: Work, named: Sequence[Named]) -> None:
+async def create(uow: UnitOfWork, named: Sequence[Named]) -> None:
     """Create the tubes that do not exist yet."""
     new = [tube for tube in named if not tube.exists]
     if new:
-        await work.run(
+        await uow.run(
             CREATE_TUBES,
             ids=[tube.id for tube in new],
             regions=[tube.region for tube in new],
@@ -111,12 +111,12 @@ async def create(work: Work, named: Sequence[Named]) -> None:
         )
 
 
-async def lock_tubes(work: Work, ids: Iterable[UUID]) -> dict[UUID, RowMapping]:
+async def lock_tubes(uow: UnitOfWork, ids: Iterable[UUID]) -> dict[UUID, RowMapping]:
     """Lock tubes in the order of their ids. The result omits tubes outside the caller's scope."""
-    return {row["id"]: row for row in await work.rows(LOCK_TUBES, ids=sorted(set(ids)))}
+    return {row["id"]: row for row in await uow.rows(LOCK_TUBES, ids=sorted(set(ids)))}
 
 
-async def rounds_of(work: Work, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, RoundFacts]:
+async def rounds_of(uow: UnitOfWork, tubes: Mapping[UUID, RowMapping]) -> dict[UUID, RoundFacts]:
     """Return the rounds of locked tubes, by id."""
     ids = sorted({row["campaign_id"] for row in tubes.values()})
-    return {row["id"]: RoundFacts(**row) for row in await work.rows(SELECT_ROUNDS, ids=ids)}
+    return {row["id"]: RoundFacts(**row) for row in await uow.rows(SELECT_ROUNDS, ids=ids)}

@@ -9,7 +9,7 @@ from services.testing.problems import CampaignUnknown, CapacityBeyondCampaign, R
 from services.testing.tubes.schemas import NewRoll, Roll
 from services.testing.tubes.tables import RollRow
 from shared.core.regions import lies_under
-from shared.database.unit_of_work import Work, scalar
+from shared.database.unit_of_work import UnitOfWork, scalar
 
 # One row serialises all issuers, because number ranges must never overlap. Rolls are few, so waiting is cheap.
 TAKE_SERIALS = text("""
@@ -19,23 +19,23 @@ TAKE_SERIALS = text("""
 """)
 
 
-async def issue_roll(work: Work, new: NewRoll) -> Roll:
+async def issue_roll(uow: UnitOfWork, new: NewRoll) -> Roll:
     """Issue the next free range of tube numbers to a region of the round."""
-    campaign = await work.get(CampaignRow, new.campaign_id, CampaignUnknown)
+    campaign = await uow.get(CampaignRow, new.campaign_id, CampaignUnknown)
     if not lies_under(new.region, campaign.region):
         raise RollOutsideCampaign(at="/region")
     if new.capacity > campaign.pool_size:
         raise CapacityBeyondCampaign(pool_size=campaign.pool_size, at="/capacity")
-    work.require_within(new.region)
-    following = await scalar(work, TAKE_SERIALS.bindparams(count=new.count))
+    uow.require_within(new.region)
+    following = await scalar(uow, TAKE_SERIALS.bindparams(count=new.count))
     first = following - new.count
-    row = work.add(
+    row = uow.add(
         RollRow(campaign_id=new.campaign_id, region=new.region, capacity=new.capacity, first=first, last=following - 1)
     )
-    await work.session.flush()
+    await uow.session.flush()
     return row.public()
 
 
-async def get_roll(work: Work, roll_id: UUID) -> Roll:
+async def get_roll(uow: UnitOfWork, roll_id: UUID) -> Roll:
     """Return one roll with its numbers."""
-    return (await work.get(RollRow, roll_id)).public()
+    return (await uow.get(RollRow, roll_id)).public()

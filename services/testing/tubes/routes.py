@@ -39,7 +39,7 @@ from shared.contracts.testing import Tube, TubeState
 from shared.core.actors import Role
 from shared.database.paging import MOST_PER_PAGE, InvalidCursor, Listed
 from shared.database.unit_of_work import RegionOutside
-from shared.http.router import PageAsked, Router, Work, cursor_query
+from shared.http.router import PageAsked, Router, Uow, cursor_query
 from shared.problems import Conflict, NotFound
 
 router = Router(prefix="/testing/v1", tags=["tubes"])
@@ -65,22 +65,22 @@ SampleId = Annotated[
     status=201,
     location="/testing/v1/rolls/{id}",
 )
-async def issue_roll(new: NewRoll, work: Work) -> Roll:
+async def issue_roll(new: NewRoll, uow: Uow) -> Roll:
     """Issue a roll of tube numbers to a region for one round.
 
     No number is issued twice, so offline devices cannot conflict. A tube is created by its first swab or its seal.
     """
-    return await rolls.issue_roll(work, new)
+    return await rolls.issue_roll(uow, new)
 
 
 @router.get("/rolls/{roll_id}", role=ISSUERS, raises=[NotFound])
-async def get_roll(roll_id: RollId, work: Work) -> Roll:
+async def get_roll(roll_id: RollId, uow: Uow) -> Roll:
     """Show one roll and its numbers, for example if the first response was lost."""
-    return await rolls.get_roll(work, roll_id)
+    return await rolls.get_roll(uow, roll_id)
 
 
 @router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers, before=codes_at_hand)
-async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
+async def add_samples(batch: Swabs, uow: Uow, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
     """Record up to 1,000 swabs, in any order. Can be repeated.
 
     A swab names its person by `resident_id`, or by `token`, the text of the code scanned at the swab. The code must be
@@ -93,23 +93,23 @@ async def add_samples(batch: Swabs, work: Work, codes: CodeKeysAtHand, language:
     was not allowed. If it cannot be kept, it is stored as refused with the reason. Each swab has its own answer; the
     batch itself is 200.
     """
-    return Answers(await samples.add_samples(work, batch.items, codes, language))
+    return Answers(await samples.add_samples(uow, batch.items, codes, language))
 
 
 @router.get("/samples/refused", role=Role.CASEWORKERS)
 async def list_refused_samples(
-    work: Work,
+    uow: Uow,
     page: PageAsked,
     resolved: Annotated[bool, Query(description="Include records that were kept later.")] = False,
 ) -> Listed[RefusedSample]:
     """List records of taken swabs that could not be stored, each with its reason."""
-    return await use_cases.list_refused_samples(work, resolved, page)
+    return await use_cases.list_refused_samples(uow, resolved, page)
 
 
 @router.post("/samples/{sample_id}/undo", role=FIELD, raises=[NotFound, Conflict, TubeSealed, TubeDiscarded])
-async def undo_sample(sample_id: SampleId, undo: Undo, work: Work) -> KeptSample:
+async def undo_sample(sample_id: SampleId, undo: Undo, uow: Uow) -> KeptSample:
     """Undo a swab, or mark it as not finished, before the tube is sealed."""
-    return await corrections.undo_sample(work, sample_id, undo)
+    return await corrections.undo_sample(uow, sample_id, undo)
 
 
 @router.post(
@@ -127,14 +127,14 @@ async def undo_sample(sample_id: SampleId, undo: Undo, work: Work) -> KeptSample
         TwiceInRound,
     ],
 )
-async def move_sample(sample_id: SampleId, to: MoveSample, work: Work) -> KeptSample:
+async def move_sample(sample_id: SampleId, to: MoveSample, uow: Uow) -> KeptSample:
     """Move a swab to the tube it is really in, before either tube is sealed."""
-    return await corrections.move_sample(work, sample_id, to)
+    return await corrections.move_sample(uow, sample_id, to)
 
 
 @router.get("/my-samples", role=Role.RESIDENT, raises=[InvalidCursor])
 async def list_my_samples(
-    work: Work,
+    uow: Uow,
     cursor: Annotated[str | None, cursor_query(use_cases.OWN_CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE, description="Most items in one page.")] = 50,
 ) -> Listed[OwnSample]:
@@ -142,41 +142,41 @@ async def list_my_samples(
 
     For a positive or inconclusive pool the outcome is `retest` until the person's own single swab has a result.
     """
-    return await use_cases.list_my_samples(work, cursor, limit)
+    return await use_cases.list_my_samples(uow, cursor, limit)
 
 
 @router.post("/seals", role=FIELD, client_ids=True)
-async def seal_tubes(batch: Seals, work: Work, language: LanguageAsked) -> SealAnswers:
+async def seal_tubes(batch: Seals, uow: Uow, language: LanguageAsked) -> SealAnswers:
     """Seal up to 1,000 tubes permanently, each with the list of its samples.
 
     Listed records that arrive later complete the tube. Records in the tube that are not listed are set aside. Each seal
     has its own answer; the batch itself is 200. Source: article 11.
     """
-    return SealAnswers(items=await seals.seal_tubes(work, batch.items, language))
+    return SealAnswers(items=await seals.seal_tubes(uow, batch.items, language))
 
 
 @router.get("/tubes", role=Role.CASEWORKERS | Role.LABORATORY)
 async def list_tubes(
-    work: Work,
+    uow: Uow,
     page: PageAsked,
     campaign_id: Annotated[UUID | None, Query(description="Only those of this round.")] = None,
     state: Annotated[TubeState | None, Query(description="Only those in this state.")] = None,
     number: Annotated[str | None, Query(max_length=40, description="Only the tube with this number.")] = None,
 ) -> Listed[Tube]:
     """List tubes in the caller's region; a laboratory sees its own."""
-    return await use_cases.list_tubes(work, campaign_id, state, number, page)
+    return await use_cases.list_tubes(uow, campaign_id, state, number, page)
 
 
 @router.get("/tubes/{tube_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])
-async def get_tube(tube_id: TubeId, work: Work) -> Tube:
+async def get_tube(tube_id: TubeId, uow: Uow) -> Tube:
     """Show one tube and the people in it."""
-    return await use_cases.get_tube(work, tube_id)
+    return await use_cases.get_tube(uow, tube_id)
 
 
 @router.post("/tubes/{tube_id}/discard", role=FIELD | Role.LABORATORY, raises=[NotFound, TubeMoveForbidden])
-async def discard_tube(tube_id: TubeId, discard: Discard, work: Work) -> Tube:
+async def discard_tube(tube_id: TubeId, discard: Discard, uow: Uow) -> Tube:
     """Discard a lost or damaged tube. Its people count as missing again, and retests it answered are open again.
 
     A tube with a result can be discarded only while a negative or invalid result is held for missing records.
     """
-    return await use_cases.discard_tube(work, tube_id, discard)
+    return await use_cases.discard_tube(uow, tube_id, discard)

@@ -20,7 +20,7 @@ from services.testing.tubes import people
 from shared.contracts.testing import Tube
 from shared.core.ids import in_order
 from shared.database.bulk import literal
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.log import Written
 
 # A pool answers no other pool, even if its people were swabbed for a retest.
@@ -57,15 +57,15 @@ PART_OF_SECOND = re.compile(r'\.(\d{1,5})Z"')
 """The fraction of a second as PostgreSQL writes it, without trailing zeros."""
 
 
-async def look_at_tubes(work: Work, ids: Iterable[UUID]) -> Sequence[RowMapping]:
+async def look_at_tubes(uow: UnitOfWork, ids: Iterable[UUID]) -> Sequence[RowMapping]:
     """Return the JSON of these tubes in the order of their ids, with the columns on which consequences depend."""
     wanted = in_order(ids)
-    return await work.rows(SAY_THESE, ids=literal(wanted)) if wanted else []
+    return await uow.rows(SAY_THESE, ids=literal(wanted)) if wanted else []
 
 
-async def say_tubes(work: Work, ids: Iterable[UUID]) -> list[Tube]:
+async def say_tubes(uow: UnitOfWork, ids: Iterable[UUID]) -> list[Tube]:
     """Return the public state of these tubes, in the order of their ids."""
-    return [Tube.model_validate_json(row["payload"]) for row in await look_at_tubes(work, ids)]
+    return [Tube.model_validate_json(row["payload"]) for row in await look_at_tubes(uow, ids)]
 
 
 def written(tube: RowMapping) -> Written:
@@ -75,12 +75,12 @@ def written(tube: RowMapping) -> Written:
     return Written(tube["id"], tube["version"], tube["region"], payload)
 
 
-async def publish_tubes(work: Work, ids: Iterable[UUID], *, change: str) -> None:
+async def publish_tubes(uow: UnitOfWork, ids: Iterable[UUID], *, change: str) -> None:
     """Publish the current state of these tubes."""
-    for tube in await look_at_tubes(work, ids):
-        work.publish_written(Tube, written(tube), change=change)
+    for tube in await look_at_tubes(uow, ids):
+        uow.publish_serialized(Tube, written(tube), change=change)
 
 
-async def tubes_after(work: Work, after: UUID | None, limit: int) -> Sequence[Written]:
+async def tubes_after(uow: UnitOfWork, after: UUID | None, limit: int) -> Sequence[Written]:
     """Return one page of the snapshot of all tubes."""
-    return [written(tube) for tube in await work.rows(SAY_AFTER, after=after or LOWEST, limit=limit)]
+    return [written(tube) for tube in await uow.rows(SAY_AFTER, after=after or LOWEST, limit=limit)]

@@ -44,7 +44,7 @@ from services.testing.tubes.schemas import Answer
 from shared.contracts.testing import SampleException
 from shared.crypto import code_tokens
 from shared.database.bulk import literal
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import ClockAhead, Language, Problem, Unavailable
 
 PROBLEMS: Mapping[Refused, type[Problem]] = {
@@ -218,31 +218,31 @@ def _named(item: SentSwab, codes: CodeKeys, now: datetime) -> Swab:
     return Swab(item.id, item.campaign_id, item.tube_number, item.resident_id, item.sampled_at, item.offline)
 
 
-async def add_samples(work: Work, sent: Sequence[SentSwab], codes: CodeKeys, language: Language) -> list[Answer]:
+async def add_samples(uow: UnitOfWork, sent: Sequence[SentSwab], codes: CodeKeys, language: Language) -> list[Answer]:
     """Record a batch of swabs. Returns one answer for each, in order. Raises `Unavailable` after too many races."""
-    items = [_named(item, codes, work.now) for item in sent]
-    work.saw(item.resident_id for item in items if item.resident_id != NOBODY)
-    named = await lookup.find_tubes(work, (item.tube_number for item in items))
+    items = [_named(item, codes, uow.now) for item in sent]
+    uow.record_access(item.resident_id for item in items if item.resident_id != NOBODY)
+    named = await lookup.find_tubes(uow, (item.tube_number for item in items))
     residents = [item.resident_id for item in items]
-    unknown = {row["id"]: row["active"] for row in await work.rows(SELECT_UNKNOWN_OR_INACTIVE, ids=residents)}
-    async with work.everywhere():
-        tubes = await lookup.create_and_lock(work, list(named.values()))
-        rounds = await lookup.rounds_of(work, tubes)
+    unknown = {row["id"]: row["active"] for row in await uow.rows(SELECT_UNKNOWN_OR_INACTIVE, ids=residents)}
+    async with uow.unscoped():
+        tubes = await lookup.create_and_lock(uow, list(named.values()))
+        rounds = await lookup.rounds_of(uow, tubes)
         for _ in range(MOST_ROUNDS_OF_DECIDING):
             batch = Batch(items, named, language)
-            people = await _people(work, items, residents, unknown, tubes)
-            await _decide(work, batch, people, tubes, rounds)
-            if await _keep(work, batch):
+            people = await _people(uow, items, residents, unknown, tubes)
+            await _decide(uow, batch, people, tubes, rounds)
+            if await _keep(uow, batch):
                 break
         else:
             raise Unavailable()
-        await _remember_refused(work, batch)
-        await _fill(work, batch, tubes)
+        await _remember_refused(uow, batch)
+        await _fill(uow, batch, tubes)
     return batch.answers
 
 
 async def _people(
-    work: Work,
+    uow: UnitOfWork,
     items: Sequence[Swab],
     residents: Sequence[UUID],
     unknown: Mapping[UUID, bool | None],
@@ -250,7 +250,7 @@ async def _people(
 ) -> dict[tuple[UUID, UUID], PersonFacts]:
     """Return the facts of each person in each round. `unknown` maps ids to `active`: None if not registered."""
     pools: dict[UUID, dict[UUID, datetime]] = {}
-    for row in await work.rows(SELECT_REQUIRES_SINGLE_TUBE, residents=residents, open_states=list(OPEN)):
+    for row in await uow.rows(SELECT_REQUIRES_SINGLE_TUBE, residents=residents, open_states=list(OPEN)):
         of = pools.setdefault(row["resident_id"], {})
         if row["pool_id"] is not None:
             of[row["pool_id"]] = row["reported_at"]
@@ -261,7 +261,7 @@ async def _people(
             known=active is not None, active=bool(active), single_only=called is not None, called_by=called or {}
         )
     campaigns = list({item.campaign_id for item in items})
-    for row in await work.rows(SELECT_SAMPLES_IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
+    for row in await uow.rows(SELECT_SAMPLES_IN_ROUND, campaigns=campaigns, residents=residents, tubes=list(tubes)):
         person = people.get((row["campaign_id"], row["resident_id"]))
         if person is not None:
             person.counted |= row["counted"]
@@ -270,14 +270,14 @@ async def _people(
 
 
 async def _decide(
-    work: Work,
+    uow: UnitOfWork,
     batch: Batch,
     people: Mapping[tuple[UUID, UUID], PersonFacts],
     rows: Mapping[UUID, RowMapping],
     rounds: Mapping[UUID, RoundFacts],
 ) -> None:
     """Decide each swab, with the earlier swabs of the batch taken into account."""
-    held = {row["id"]: row for row in await work.rows(SELECT_RECORDED_SAMPLES, ids=[item.id for item in batch.items])}
+    held = {row["id"]: row for row in await uow.rows(SELECT_RECORDED_SAMPLES, ids=[item.id for item in batch.items])}
     tubes = {
         row["number"]: TubeFacts(
             id=row["id"],
@@ -295,7 +295,7 @@ async def _decide(
             continue
         tube = tubes.get(item.tube_number)
         person = people[item.campaign_id, item.resident_id]
-        decision = rules.decide(item, tube, person, work.now, CLOCK_AHEAD)
+        decision = rules.decide(item, tube, person, uow.now, CLOCK_AHEAD)
         if decision.refused:
             batch.refuse(item, AT.get(decision.refused, "tube_number"), PROBLEMS[decision.refused])
             continue
@@ -330,15 +330,15 @@ def _answer_again(batch: Batch, item: Swab, row: RowMapping | None) -> None:
         batch.refuse(item, "id", problems.SampleIdTaken)
 
 
-async def _keep(work: Work, batch: Batch) -> bool:
+async def _keep(uow: UnitOfWork, batch: Batch) -> bool:
     """Insert the kept swabs. Returns False, with nothing inserted, if another transaction was faster with one."""
     if not batch.kept:
         return True
     gains = batch.by_tube()
     rows = [(place, keep) for place, (_, kept) in enumerate(gains, 1) for keep in kept]
     try:
-        async with work.savepoint():
-            await work.run(
+        async with uow.savepoint():
+            await uow.run(
                 INSERT_SAMPLES,
                 places=literal([place for place, _ in rows]),
                 ids=[keep.item.id for _, keep in rows],
@@ -350,18 +350,18 @@ async def _keep(work: Work, batch: Batch) -> bool:
                 tubes=[tube.id for tube, _ in gains],
                 campaigns=[tube.campaign_id for tube, _ in gains],
                 regions=[tube.region for tube, _ in gains],
-                now=work.now,
+                now=uow.now,
             )
     except asyncpg.UniqueViolationError:
         return False
     return True
 
 
-async def _remember_refused(work: Work, batch: Batch) -> None:
+async def _remember_refused(uow: UnitOfWork, batch: Batch) -> None:
     if batch.refused:
-        await work.run(
+        await uow.run(
             STORE_REFUSED_SAMPLES,
-            regions=[_region_of(work, batch, item) for item, _ in batch.refused],
+            regions=[_region_of(uow, batch, item) for item, _ in batch.refused],
             ids=[item.id for item, _ in batch.refused],
             campaigns=[item.campaign_id for item, _ in batch.refused],
             numbers=[item.tube_number for item, _ in batch.refused],
@@ -370,26 +370,26 @@ async def _remember_refused(work: Work, batch: Batch) -> None:
             reasons=[code for _, code in batch.refused],
         )
     if batch.kept:
-        await work.run(RESOLVE_REFUSED_SAMPLES, ids=list(batch.kept), now=work.now)
+        await uow.run(RESOLVE_REFUSED_SAMPLES, ids=list(batch.kept), now=uow.now)
 
 
-def _region_of(work: Work, batch: Batch, item: Swab) -> str:
+def _region_of(uow: UnitOfWork, batch: Batch, item: Swab) -> str:
     named = batch.named.get(item.tube_number)
-    return named.region if named else own_region(work.actor)
+    return named.region if named else own_region(uow.actor)
 
 
-async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> None:
+async def _fill(uow: UnitOfWork, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> None:
     """Add the swabs to the counts of their tubes, and propagate new members of sealed tubes."""
     gains = batch.by_tube()
     if not gains:
         return
-    filled = await work.rows(
+    filled = await uow.rows(
         FILL_TUBES,
         ids=[tube.id for tube, _ in gains],
         people=[sum(keep.decision.exception is None for keep in kept) for _, kept in gains],
         listed=[len(kept) if tubes[tube.id]["manifest"] is not None else 0 for tube, kept in gains],
         firsts=[min(keep.item.sampled_at for keep in kept) for _, kept in gains],
-        now=work.now,
+        now=uow.now,
     )
     swabs = [
         SingleSwab(tube.id, keep.item.resident_id, pool)
@@ -397,9 +397,9 @@ async def _fill(work: Work, batch: Batch, tubes: Mapping[UUID, RowMapping]) -> N
         for keep in kept
         for pool in keep.decision.answers
     ]
-    await retests.sample(work, swabs)
+    await retests.sample(uow, swabs)
     await consequences.follow(
-        work,
+        uow,
         {
             row["id"]: News("completed" if row["missing"] == 0 else "known", row["outcome"])
             for row in filled

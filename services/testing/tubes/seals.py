@@ -23,7 +23,7 @@ from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import states_before
 from services.testing.tubes.said import publish_tubes
 from services.testing.tubes.schemas import Seal, SealAnswer
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import ClockAhead, Language, Problem
 
 # Listed samples that can never be in this tube, because they were undone or recorded in another tube.
@@ -87,24 +87,26 @@ class Batch:
         self.answers[place] = SealAnswer(tube_number=self.seals[place].tube_number, status="refused", problem=refused)
 
 
-async def seal_tubes(work: Work, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
+async def seal_tubes(uow: UnitOfWork, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
     """Seal a batch of tubes. Returns one answer for each seal, in order."""
     batch = Batch(seals, language)
-    named = await lookup.find_tubes(work, (seal.tube_number for seal in seals))
-    known = await known_laboratories(work, (seal.laboratory for seal in seals if seal.laboratory))
-    async with work.everywhere():
-        tubes = await lookup.create_and_lock(work, list(named.values()))
-        wanted = _decide(work, batch, named, tubes)
-        await _refuse_unknown(work, batch, wanted, known)
-        for id_, count in (await _stray(work, batch, wanted)).items():
+    named = await lookup.find_tubes(uow, (seal.tube_number for seal in seals))
+    known = await known_laboratories(uow, (seal.laboratory for seal in seals if seal.laboratory))
+    async with uow.unscoped():
+        tubes = await lookup.create_and_lock(uow, list(named.values()))
+        wanted = _decide(uow, batch, named, tubes)
+        await _refuse_unknown(uow, batch, wanted, known)
+        for id_, count in (await _stray(uow, batch, wanted)).items():
             batch.refuse(wanted.pop(id_), ManifestWrong, "manifest", count=count)
         if wanted:
-            await _seal(work, batch, wanted)
+            await _seal(uow, batch, wanted)
     _answer_twins(batch)
     return [batch.answers[place] for place in range(len(seals))]
 
 
-def _decide(work: Work, batch: Batch, named: Mapping[str, Named], tubes: Mapping[UUID, RowMapping]) -> dict[UUID, int]:
+def _decide(
+    uow: UnitOfWork, batch: Batch, named: Mapping[str, Named], tubes: Mapping[UUID, RowMapping]
+) -> dict[UUID, int]:
     """Answer the seals that need no statement. Returns the others: the index of the seal for each tube to seal."""
     wanted: dict[UUID, int] = {}
     for place, seal in enumerate(batch.seals):
@@ -115,17 +117,17 @@ def _decide(work: Work, batch: Batch, named: Mapping[str, Named], tubes: Mapping
             batch.refuse(place, TubeDiscarded, "tube_number")
         elif tube["manifest"] is not None:
             _answer_sealed(batch, place, frozenset(tube["manifest"]), tube["missing"])
-        elif seal.sealed_at > work.now + CLOCK_AHEAD:
+        elif seal.sealed_at > uow.now + CLOCK_AHEAD:
             batch.refuse(place, ClockAhead, "sealed_at")
         else:
             wanted.setdefault(tube["id"], place)
     return wanted
 
 
-async def _refuse_unknown(work: Work, batch: Batch, wanted: dict[UUID, int], known: Set[str]) -> None:
+async def _refuse_unknown(uow: UnitOfWork, batch: Batch, wanted: dict[UUID, int], known: Set[str]) -> None:
     """Refuse seals for unregistered laboratories. The tube stays open and can be sealed for another laboratory."""
     unknown = {id_: name for id_, at in wanted.items() if (name := batch.seals[at].laboratory) and name not in known}
-    some = await some_laboratories(work) if unknown else ""
+    some = await some_laboratories(uow) if unknown else ""
     for id_, name in unknown.items():
         batch.refuse(wanted.pop(id_), LaboratoryUnknown, "laboratory", laboratory=name, known=some)
 
@@ -157,29 +159,29 @@ def _listed(batch: Batch, wanted: Mapping[UUID, int]) -> tuple[list[UUID], list[
     return [tube for tube, _ in pairs], [sample for _, sample in pairs]
 
 
-async def _stray(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> dict[UUID, int]:
+async def _stray(uow: UnitOfWork, batch: Batch, wanted: Mapping[UUID, int]) -> dict[UUID, int]:
     tubes, samples = _listed(batch, wanted)
-    rows = await work.rows(SELECT_STRAY_SAMPLES, tubes=tubes, samples=samples)
+    rows = await uow.rows(SELECT_STRAY_SAMPLES, tubes=tubes, samples=samples)
     return {row["tube_id"]: row["samples"] for row in rows}
 
 
-async def _seal(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> None:
+async def _seal(uow: UnitOfWork, batch: Batch, wanted: Mapping[UUID, int]) -> None:
     tubes, samples = _listed(batch, wanted)
     aside: dict[UUID, list[UUID]] = {}
-    for row in await work.rows(SET_ASIDE_SAMPLES, tubes=list(wanted), tubes_listed=tubes, samples_listed=samples):
+    for row in await uow.rows(SET_ASIDE_SAMPLES, tubes=list(wanted), tubes_listed=tubes, samples_listed=samples):
         aside.setdefault(row["tube_id"], []).append(row["id"])
     if aside:
-        await retests.recall(work, aside)
-        await work.run(RECOUNT_TUBES, ids=list(aside))
+        await retests.recall(uow, aside)
+        await uow.run(RECOUNT_TUBES, ids=list(aside))
     seals = [batch.seals[place] for place in wanted.values()]
-    sealed = await work.rows(
+    sealed = await uow.rows(
         SEAL_TUBES,
         ids=list(wanted),
         sealed=[seal.sealed_at for seal in seals],
         manifests=["{" + ",".join(str(id_) for id_ in sorted(seal.manifest)) + "}" for seal in seals],
         laboratories=[seal.laboratory for seal in seals],
         states=states_before("seal"),
-        now=work.now,
+        now=uow.now,
     )
     for row in sealed:
         place = wanted[row["id"]]
@@ -189,4 +191,4 @@ async def _seal(work: Work, batch: Batch, wanted: Mapping[UUID, int]) -> None:
             missing=row["missing"],
             set_aside=aside.get(row["id"], []),
         )
-    await publish_tubes(work, wanted, change="sealed")
+    await publish_tubes(uow, wanted, change="sealed")

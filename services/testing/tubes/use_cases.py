@@ -18,7 +18,7 @@ from services.testing.tubes.schemas import Discard, OwnSample, RefusedSample
 from services.testing.tubes.tables import RefusedSampleRow, TubeRow
 from shared.contracts.testing import Tube, TubeState
 from shared.database.paging import InvalidCursor, Listed, Page
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import NotFound
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,17 +53,17 @@ OWN_CURSOR = r"^[0-9a-f]{1,14}-[0-9a-f]{32}$"
 NEWEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
-async def get_tube(work: Work, tube_id: UUID) -> Tube:
+async def get_tube(uow: UnitOfWork, tube_id: UUID) -> Tube:
     """Return one tube with its samples."""
-    await work.get(TubeRow, tube_id)
-    async with work.everywhere():
-        tube = (await say_tubes(work, [tube_id]))[0]
-    work.saw(sample.resident_id for sample in tube.samples)
+    await uow.get(TubeRow, tube_id)
+    async with uow.unscoped():
+        tube = (await say_tubes(uow, [tube_id]))[0]
+    uow.record_access(sample.resident_id for sample in tube.samples)
     return tube
 
 
 async def list_tubes(
-    work: Work, campaign_id: UUID | None, state: TubeState | None, number: str | None, page: Page
+    uow: UnitOfWork, campaign_id: UUID | None, state: TubeState | None, number: str | None, page: Page
 ) -> Listed[Tube]:
     """Return one page of tubes within the caller's scope."""
     statement = select(TubeRow)
@@ -73,36 +73,36 @@ async def list_tubes(
         statement = statement.where(TubeRow.state == state)
     if number is not None:
         statement = statement.where(TubeRow.number == number)
-    listed = await work.page(statement, page, lambda row: row.id)
-    async with work.everywhere():
-        tubes = {tube.id: tube for tube in await say_tubes(work, listed.items)}
-    work.saw(sample.resident_id for tube in tubes.values() for sample in tube.samples)
+    listed = await uow.page(statement, page, lambda row: row.id)
+    async with uow.unscoped():
+        tubes = {tube.id: tube for tube in await say_tubes(uow, listed.items)}
+    uow.record_access(sample.resident_id for tube in tubes.values() for sample in tube.samples)
     return Listed(items=[tubes[id_] for id_ in listed.items], next_cursor=listed.next_cursor)
 
 
-async def discard_tube(work: Work, tube_id: UUID, discard: Discard) -> Tube:
+async def discard_tube(uow: UnitOfWork, tube_id: UUID, discard: Discard) -> Tube:
     """Discard a tube, or give it up if its result is held."""
-    tube = (await lock_tubes(work, [tube_id])).get(tube_id)
+    tube = (await lock_tubes(uow, [tube_id])).get(tube_id)
     if tube is None:
         raise NotFound()
     move = rules.discard_move(tube["outcome"], missing=tube["missing"])
     if rules.move(tube["state"], move) is None:
         raise TubeMoveForbidden(state=STATES[tube["state"]])
-    async with work.everywhere():
-        await work.run(DISCARD_TUBE, id=tube_id, now=work.now, reason=discard.reason, states=rules.states_before(move))
-        await consequences.follow(work, {tube_id: News("discarded", tube["outcome"])})
-        discarded = (await say_tubes(work, [tube_id]))[0]
-    work.saw(sample.resident_id for sample in discarded.samples)
+    async with uow.unscoped():
+        await uow.run(DISCARD_TUBE, id=tube_id, now=uow.now, reason=discard.reason, states=rules.states_before(move))
+        await consequences.follow(uow, {tube_id: News("discarded", tube["outcome"])})
+        discarded = (await say_tubes(uow, [tube_id]))[0]
+    uow.record_access(sample.resident_id for sample in discarded.samples)
     return discarded
 
 
-async def list_refused_samples(work: Work, resolved: bool, page: Page) -> Listed[RefusedSample]:
+async def list_refused_samples(uow: UnitOfWork, resolved: bool, page: Page) -> Listed[RefusedSample]:
     """Return one page of refused records. `resolved`: include those kept later."""
     statement = select(RefusedSampleRow)
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
-    listed = await work.page(statement, page, _say_refused)
-    work.saw(record.resident_id for record in listed.items if record.resident_id is not None)
+    listed = await uow.page(statement, page, _say_refused)
+    uow.record_access(record.resident_id for record in listed.items if record.resident_id is not None)
     return listed
 
 
@@ -119,14 +119,14 @@ def _say_refused(row: RefusedSampleRow) -> RefusedSample:
     )
 
 
-async def list_my_samples(work: Work, cursor: str | None, limit: int) -> Listed[OwnSample]:
+async def list_my_samples(uow: UnitOfWork, cursor: str | None, limit: int) -> Listed[OwnSample]:
     """Return one page of the swabs of the caller and the caller's dependants, newest first."""
     sampled_at, id_ = NEWEST if cursor is None else _own_place(cursor)
-    matches = await work.rows(SELECT_MY_SAMPLES, sampled_at=sampled_at, id=id_, limit=limit + 1)
+    matches = await uow.rows(SELECT_MY_SAMPLES, sampled_at=sampled_at, id=id_, limit=limit + 1)
     shown = matches[:limit]
-    async with work.everywhere():
-        samples = [_own(row) for row in await work.rows(SELECT_MY_TUBES, ids=[row["id"] for row in shown])]
-    work.saw(sample.resident_id for sample in samples)
+    async with uow.unscoped():
+        samples = [_own(row) for row in await uow.rows(SELECT_MY_TUBES, ids=[row["id"] for row in shown])]
+    uow.record_access(sample.resident_id for sample in samples)
     return Listed(items=samples, next_cursor=_own_cursor(shown[-1]) if len(matches) > limit else None)
 
 

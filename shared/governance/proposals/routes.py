@@ -22,7 +22,7 @@ from shared.governance.proposals.use_cases import (
     ProposalExpired,
     any_of,
 )
-from shared.http.router import PageAsked, Router, Work
+from shared.http.router import PageAsked, Router, Uow
 from shared.problems import NotFound
 
 ProposalId = Annotated[UUID, Path(description="Id of the proposal.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
@@ -49,7 +49,7 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
 
     @router.get("", role=Role.STAFF, response_model=page_of_proposals)
     async def list_proposals(
-        work: Work,
+        uow: Uow,
         page: PageAsked,
         kind: Annotated[
             str | None, Query(max_length=40, description="Only proposals of this kind.", examples=[kinds[0].name])
@@ -57,20 +57,20 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         open: Annotated[bool, Query(description="Only proposals that wait for a decision.")] = False,  # noqa: A002
     ) -> Listed[Proposal]:
         """List proposals in your region, with their outcome."""
-        return await use_cases.list_proposals(work, kind, open, page)
+        return await use_cases.list_proposals(uow, kind, open, page)
 
     @router.get("/{proposal_id}", role=Role.STAFF, raises=[NotFound], response_model=proposal)
-    async def get_proposal(proposal_id: ProposalId, work: Work) -> Proposal:
+    async def get_proposal(proposal_id: ProposalId, uow: Uow) -> Proposal:
         """Show a proposal: its content, its proposer and the reason."""
-        return await use_cases.get_proposal(work, proposal_id)
+        return await use_cases.get_proposal(uow, proposal_id)
 
     @router.post("/{proposal_id}/approve", role=deciders, audit=Act.APPROVAL, raises=raises, response_model=proposal)
-    async def approve_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
+    async def approve_proposal(proposal_id: ProposalId, decision: Decision, uow: Uow) -> Proposal:
         """Approve a proposal of another person. It takes effect immediately and exactly once.
 
         `content_hash` proves which content you have read. You cannot approve your own proposal, in any role.
         """
-        return await use_cases.approve_proposal(work, by_name, proposal_id, decision)
+        return await use_cases.approve_proposal(uow, by_name, proposal_id, decision)
 
     @router.post(
         "/{proposal_id}/refuse",
@@ -79,9 +79,9 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         raises=[NotFound, *PROBLEMS],
         response_model=proposal,
     )
-    async def refuse_proposal(proposal_id: ProposalId, decision: Decision, work: Work) -> Proposal:
+    async def refuse_proposal(proposal_id: ProposalId, decision: Decision, uow: Uow) -> Proposal:
         """Refuse a proposal of another person, with a reason. A refused proposal never takes effect."""
-        return await use_cases.refuse_proposal(work, by_name, proposal_id, decision)
+        return await use_cases.refuse_proposal(uow, by_name, proposal_id, decision)
 
     @router.post(
         "/{proposal_id}/withdraw",
@@ -90,8 +90,8 @@ def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
         raises=[NotFound, ProposalDecided, ProposalExpired],
         response_model=proposal,
     )
-    async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, work: Work) -> Proposal:
+    async def withdraw_proposal(proposal_id: ProposalId, withdrawal: Withdrawal, uow: Uow) -> Proposal:
         """Withdraw your own proposal before somebody decides it."""
-        return await use_cases.withdraw_proposal(work, proposal_id, withdrawal.reason)
+        return await use_cases.withdraw_proposal(uow, proposal_id, withdrawal.reason)
 
     return router

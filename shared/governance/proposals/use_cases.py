@@ -18,7 +18,7 @@ from shared.core.actors import Role
 from shared.core.ids import new_id
 from shared.core.regions import covers
 from shared.database.paging import Listed, Page, Place, listed
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals import rules
 from shared.governance.proposals.rules import Move, State
 from shared.http.described import DescribedBy
@@ -88,7 +88,7 @@ class Kind(Generic[Content]):
     name: str
     content: type[Content]
     deciders: Role
-    happen: Callable[[Work, Content, UUID], Awaitable[None]]
+    happen: Callable[[UnitOfWork, Content, UUID], Awaitable[None]]
     raises: Sequence[type[Problem]] = ()
     days: int = 7
     example: Content | None = None
@@ -213,77 +213,77 @@ EXPIRE_PROPOSALS = text("""
 
 
 async def propose(
-    work: Work, kind: Kind[Content], content: Content, reason: str, *, region: str | None = None
+    uow: UnitOfWork, kind: Kind[Content], content: Content, reason: str, *, region: str | None = None
 ) -> Proposal:
     """Create a proposal for another person to decide. Raises `Forbidden`.
 
     It applies to `region`, or to the whole installation if that is None. Proposer and decider must be responsible for
     all of it.
     """
-    if not covers(work.actor.range, region or work.context.settings.region):
+    if not covers(uow.actor.range, region or uow.context.settings.region):
         raise Forbidden()
     id_ = new_id()
     payload = content.model_dump(mode="json")
-    (row,) = await work.rows(
+    (row,) = await uow.rows(
         INSERT_PROPOSAL,
         id=id_,
-        region=region or work.actor.range[0],
+        region=region or uow.actor.range[0],
         kind=kind.name,
         content=json.dumps(payload),
         content_hash=rules.hash_of(payload),
-        reason=work.context.keyring.seal("proposals.reason", id_, reason),
-        by=work.actor.subject,
-        now=work.now,
-        expires_at=work.now + timedelta(days=kind.days),
+        reason=uow.context.keyring.seal("proposals.reason", id_, reason),
+        by=uow.actor.subject,
+        now=uow.now,
+        expires_at=uow.now + timedelta(days=kind.days),
     )
-    return _say(work, row)
+    return _say(uow, row)
 
 
-async def get_proposal(work: Work, id: UUID) -> Proposal:  # noqa: A002
+async def get_proposal(uow: UnitOfWork, id: UUID) -> Proposal:  # noqa: A002
     """Return a proposal. Raises `NotFound`."""
-    return _say(work, _one(await work.rows(SELECT_PROPOSAL, id=id)))
+    return _say(uow, _one(await uow.rows(SELECT_PROPOSAL, id=id)))
 
 
-async def list_proposals(work: Work, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
+async def list_proposals(uow: UnitOfWork, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
     """List proposals, oldest first."""
-    rows = await work.rows(SELECT_PROPOSALS, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
-    return listed(rows, page, lambda row: _say(work, row), lambda row: Place(seq=row["seq"]))
+    rows = await uow.rows(SELECT_PROPOSALS, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
+    return listed(rows, page, lambda row: _say(uow, row), lambda row: Place(seq=row["seq"]))
 
 
-async def approve_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+async def approve_proposal(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
     """Approve a proposal and carry out its effect in this transaction. The row lock serializes concurrent approvals."""
-    row = await _decidable(work, kinds, id, decision)
+    row = await _decidable(uow, kinds, id, decision)
     kind = kinds[row["kind"]]
-    decided = await _decide(work, row, "approve", decision.reason)
-    await kind.happen(work, kind.content.model_validate_json(json.dumps(row["content"])), id)
+    decided = await _decide(uow, row, "approve", decision.reason)
+    await kind.happen(uow, kind.content.model_validate_json(json.dumps(row["content"])), id)
     return decided
 
 
-async def refuse_proposal(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+async def refuse_proposal(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
     """Refuse a proposal of another person."""
-    row = await _decidable(work, kinds, id, decision)
-    return await _decide(work, row, "refuse", decision.reason)
+    row = await _decidable(uow, kinds, id, decision)
+    return await _decide(uow, row, "refuse", decision.reason)
 
 
-async def withdraw_proposal(work: Work, id: UUID, reason: str) -> Proposal:  # noqa: A002
+async def withdraw_proposal(uow: UnitOfWork, id: UUID, reason: str) -> Proposal:  # noqa: A002
     """Withdraw the caller's own proposal. Raises `Forbidden` for that of another person."""
-    row = _one(await work.rows(LOCK_PROPOSAL, id=id))
-    if not rules.is_same_person(row["proposed_by"], work.actor.subject):
+    row = _one(await uow.rows(LOCK_PROPOSAL, id=id))
+    if not rules.is_same_person(row["proposed_by"], uow.actor.subject):
         raise Forbidden()
-    return await _decide(work, row, "withdraw", reason)
+    return await _decide(uow, row, "withdraw", reason)
 
 
 async def expire_proposals(context: ServiceContext) -> None:
     """Store the expiry of undecided proposals. Readers do not depend on it, because they compute it from the time."""
-    async with context.system_work("expire_proposals") as work:
-        await work.run(EXPIRE_PROPOSALS, now=work.now)
+    async with context.system_unit_of_work("expire_proposals") as uow:
+        await uow.run(EXPIRE_PROPOSALS, now=uow.now)
 
 
-async def _decidable(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
-    row = _one(await work.rows(LOCK_PROPOSAL, id=id))
-    if work.actor.role not in kinds[row["kind"]].deciders:
+async def _decidable(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
+    row = _one(await uow.rows(LOCK_PROPOSAL, id=id))
+    if uow.actor.role not in kinds[row["kind"]].deciders:
         raise Forbidden()
-    if rules.is_same_person(row["proposed_by"], work.actor.subject):
+    if rules.is_same_person(row["proposed_by"], uow.actor.subject):
         raise ProposalSamePerson()
     # Hash the stored content again, so that content changed in the database after the proposal cannot be approved.
     if not decision.content_hash == row["content_hash"] == rules.hash_of(row["content"]):
@@ -291,20 +291,20 @@ async def _decidable(work: Work, kinds: Kinds, id: UUID, decision: Decision) -> 
     return row
 
 
-async def _decide(work: Work, row: RowMapping, move: Move, why: str) -> Proposal:
-    state = rules.state_at(row["state"], row["expires_at"], work.now)
+async def _decide(uow: UnitOfWork, row: RowMapping, move: Move, why: str) -> Proposal:
+    state = rules.state_at(row["state"], row["expires_at"], uow.now)
     to = rules.MOVES.get((state, move))
     if to is None:
         raise ProposalExpired() if state == "expired" else ProposalDecided(state=STATES[state])
-    (decided,) = await work.rows(
+    (decided,) = await uow.rows(
         DECIDE_PROPOSAL,
         id=row["id"],
         state=to,
-        by=work.actor.subject,
-        now=work.now,
-        decision=work.context.keyring.seal("proposals.decision", row["id"], why),
+        by=uow.actor.subject,
+        now=uow.now,
+        decision=uow.context.keyring.seal("proposals.decision", row["id"], why),
     )
-    return _say(work, decided)
+    return _say(uow, decided)
 
 
 def _one(rows: Any) -> RowMapping:
@@ -314,13 +314,13 @@ def _one(rows: Any) -> RowMapping:
     return row
 
 
-def _say(work: Work, row: RowMapping) -> Proposal:
-    ring, id_, decision = work.context.keyring, row["id"], row["decision_sealed"]
+def _say(uow: UnitOfWork, row: RowMapping) -> Proposal:
+    ring, id_, decision = uow.context.keyring, row["id"], row["decision_sealed"]
     return Proposal(
         id=id_,
         kind=row["kind"],
         region=row["region"],
-        state=rules.state_at(row["state"], row["expires_at"], work.now),
+        state=rules.state_at(row["state"], row["expires_at"], uow.now),
         content=row["content"],
         content_hash=row["content_hash"],
         reason=ring.say("proposals.reason", id_, row["reason_sealed"]),

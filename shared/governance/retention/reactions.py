@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from shared.contracts.registry import LegalHold
 from shared.core.ids import in_order
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.feed.reader import reacts_to
 
 DELETE_HOLDS = text("DELETE FROM legal_holds WHERE subject = ANY(CAST(:ids AS uuid[]))")
@@ -16,20 +16,20 @@ INSERT_HOLD = text("""
 """)
 
 
-async def forget_holds(work: Work, ids: Sequence[UUID]) -> None:
+async def forget_holds(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Delete holds that the registry no longer has."""
-    await work.run(DELETE_HOLDS, ids=in_order(ids))
+    await uow.run(DELETE_HOLDS, ids=in_order(ids))
 
 
 @reacts_to(LegalHold, forget=forget_holds)
-async def follow_legal_holds(work: Work, holds: Sequence[LegalHold]) -> None:
+async def follow_legal_holds(uow: UnitOfWork, holds: Sequence[LegalHold]) -> None:
     """Store whose data is held for a court or an inquiry, and until when."""
-    await forget_holds(work, [hold.id for hold in holds])
+    await forget_holds(uow, [hold.id for hold in holds])
     for hold in holds:
-        await keep(work, hold)
+        await keep(uow, hold)
 
 
-async def keep(work: Work, hold: LegalHold) -> None:
+async def keep(uow: UnitOfWork, hold: LegalHold) -> None:
     """Store a hold if it is active."""
     if hold.state == "active":
-        await work.run(INSERT_HOLD, subject=hold.id, resident_id=hold.resident_id, region=hold.region, until=hold.until)
+        await uow.run(INSERT_HOLD, subject=hold.id, resident_id=hold.resident_id, region=hold.region, until=hold.until)

@@ -6,7 +6,7 @@ from shared.core.settings import Service
 from shared.governance.proposals.use_cases import Proposal
 from shared.governance.retention import use_cases
 from shared.governance.retention.use_cases import RETENTION, PeriodProposed, Retention
-from shared.http.router import Router, Work
+from shared.http.router import Router, Uow
 from shared.problems import NotFound
 
 
@@ -15,12 +15,12 @@ def retention_router(service: Service) -> Router:
     router = Router(prefix=f"/{service}/v1/retention", tags=["retention"])
 
     @router.get("", role=Role.PEOPLE | Role.MACHINE)
-    async def get_retention(work: Work) -> Retention:
+    async def get_retention(uow: Uow) -> Retention:
         """Show how long each kind of data is kept, by whose decision, and what was deleted in the last year.
 
         Everybody may read it. Source: Personal Information Protection Law, articles 17 and 19.
         """
-        return await use_cases.get_retention(work)
+        return await use_cases.get_retention(uow)
 
     @router.post(
         "",
@@ -31,8 +31,8 @@ def retention_router(service: Service) -> Router:
         raises=[NotFound],
         response_model=RETENTION.proposal,
     )
-    async def propose_period(proposed: PeriodProposed, work: Work) -> Proposal:
+    async def propose_period(proposed: PeriodProposed, uow: Uow) -> Proposal:
         """Propose another retention period for one kind of data. It takes effect when a second person approves."""
-        return await use_cases.propose_period(work, proposed.period, proposed.reason)
+        return await use_cases.propose_period(uow, proposed.period, proposed.reason)
 
     return router

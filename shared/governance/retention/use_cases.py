@@ -13,7 +13,7 @@ from sqlalchemy import column, func, select, table, text
 from shared.audit.kinds import Kind as Act
 from shared.contracts.resource import Said
 from shared.core.actors import Role
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
 from shared.problems import NotFound
 from shared.runtime.context import ServiceContext
@@ -105,22 +105,22 @@ PURGES = (Purge("audit", func.purge_audit), Purge("jobs", func.purge_jobs))
 """Of every service. A service lists its own in its worker."""
 
 
-async def get_retention(work: Work) -> Retention:
+async def get_retention(uow: UnitOfWork) -> Retention:
     """Return all periods, and what was removed in the last year."""
-    periods = [Period(**row) for row in await work.rows(SELECT_PERIODS)]
-    return Retention(periods=periods, removed=[Removed(**row) for row in await work.rows(SELECT_REMOVED)])
+    periods = [Period(**row) for row in await uow.rows(SELECT_PERIODS)]
+    return Retention(periods=periods, removed=[Removed(**row) for row in await uow.rows(SELECT_REMOVED)])
 
 
-async def propose_period(work: Work, period: Period, reason: str) -> Proposal:
+async def propose_period(uow: UnitOfWork, period: Period, reason: str) -> Proposal:
     """Propose a period for a known kind of data. Raises `NotFound` for another kind."""
-    if not (await work.rows(SELECT_IS_KNOWN, kind=period.kind))[0]["exists"]:
+    if not (await uow.rows(SELECT_IS_KNOWN, kind=period.kind))[0]["exists"]:
         raise NotFound()
-    return await propose(work, RETENTION, period, reason)
+    return await propose(uow, RETENTION, period, reason)
 
 
-async def change_period(work: Work, period: Period, proposal_id: UUID) -> None:
+async def change_period(uow: UnitOfWork, period: Period, proposal_id: UUID) -> None:
     """Set the approved period of a kind of data."""
-    await work.run(UPDATE_PERIOD, **period.model_dump(), proposal_id=proposal_id)
+    await uow.run(UPDATE_PERIOD, **period.model_dump(), proposal_id=proposal_id)
 
 
 RETENTION = Kind("retention", Period, Role.COMMAND, change_period)
@@ -139,11 +139,11 @@ async def _purge(context: ServiceContext, one: Purge) -> int:
     statement = select(one.function(BATCH).label("removed"), days.label("days"))
     total = 0
     for _ in range(MOST_BATCHES):
-        async with context.system_work("purge") as work:
-            (row,) = await work.rows(statement)
+        async with context.system_unit_of_work("purge") as uow:
+            (row,) = await uow.rows(statement)
             count: int = row["removed"]
             if count:
-                work.audit(kind=Act.PURGE, reason=f"{one.kind}: {count} older than {row['days']} days")
+                uow.audit(kind=Act.PURGE, reason=f"{one.kind}: {count} older than {row['days']} days")
         total += count
         if count < BATCH:
             break

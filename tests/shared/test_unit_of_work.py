@@ -14,7 +14,7 @@ from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import range_of
 from shared.database.paging import Place, cursor_of, place_of
-from shared.database.unit_of_work import Work
+from shared.database.unit_of_work import UnitOfWork
 from shared.problems import VersionMismatch
 from shared.runtime.context import ServiceContext
 from tests.harness import District
@@ -96,17 +96,17 @@ def test_cursors_come_back() -> None:
 
 async def test_versions_count_themselves_and_guard_changes(district: District) -> None:
     context = district.contexts["registry"]
-    async with context.system_work() as work:
-        row = await _township(work)
+    async with context.system_unit_of_work() as uow:
+        row = await _township(uow)
         assert row.version == 1
         row.name = "新塘"
-    async with context.system_work() as work:
-        row = await _township(work)
+    async with context.system_unit_of_work() as uow:
+        row = await _township(uow)
         assert row.version == 2
-        work.expect(row, '"2"')
-        work.expect(row, '"1", "2"')
+        uow.require_version(row, '"2"')
+        uow.require_version(row, '"1", "2"')
         with pytest.raises(VersionMismatch):
-            work.expect(row, '"1"')
+            uow.require_version(row, '"1"')
         row.name = "新塘街道"
 
 
@@ -114,25 +114,25 @@ async def test_an_error_leaves_nothing_behind(district: District) -> None:
     context = district.contexts["registry"]
 
     async def fail_half_way() -> None:
-        async with context.system_work() as work:
-            row = await _township(work)
+        async with context.system_unit_of_work() as uow:
+            row = await _township(uow)
             row.name = "half"
-            await work.publish(row, change="half")
+            await uow.publish(row, change="half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         await fail_half_way()
-    async with context.system_work() as work:
-        assert (await _township(work)).name != "half"
+    async with context.system_unit_of_work() as uow:
+        assert (await _township(uow)).name != "half"
     assert (await district.sql("SELECT count(*) FROM registry.feed WHERE change = 'half'"))[0][0] == 0
 
 
 async def test_one_audit_entry_holds_all_whom_a_request_saw(district: District) -> None:
     actor = Actor("staff:7", Role.GRID_WORKER, range_of("350582005"), purpose="door visit", request_id="req-12345")
     seen = sorted(new_id() for _ in range(3))
-    async with district.contexts["registry"].work(actor, "GET /registry/v1/residents") as work:
-        work.saw(seen[:2])
-        work.saw(seen[1:])
+    async with district.contexts["registry"].unit_of_work(actor, "GET /registry/v1/residents") as uow:
+        uow.record_access(seen[:2])
+        uow.record_access(seen[1:])
     (entry,) = await district.sql("SELECT * FROM registry.audit")
     assert entry["subjects"] == seen
     assert (entry["actor"], entry["role"], entry["scope"], entry["purpose"], entry["request_id"]) == (
@@ -147,12 +147,12 @@ async def test_one_audit_entry_holds_all_whom_a_request_saw(district: District) 
 async def test_what_follows_from_an_act_sees_everything_and_remains_the_callers(district: District) -> None:
     actor = Actor("staff:7", Role.COMMAND, range_of("350582004"))
     township, subject = text("SELECT 1 FROM regions WHERE region = '350582005'"), new_id()
-    async with district.contexts["registry"].work(actor, "POST /registry/v1/regions") as work:
-        assert not await work.rows(township)
-        async with work.everywhere():
-            assert await work.rows(township)
-            work.audit(kind=Kind.CHANGE, subjects=[subject])
-        assert not await work.rows(township)
+    async with district.contexts["registry"].unit_of_work(actor, "POST /registry/v1/regions") as uow:
+        assert not await uow.rows(township)
+        async with uow.unscoped():
+            assert await uow.rows(township)
+            uow.audit(kind=Kind.CHANGE, subjects=[subject])
+        assert not await uow.rows(township)
     (entry,) = await district.sql("SELECT actor, role, scope, subjects FROM registry.audit")
     assert tuple(entry) == ("staff:7", "command", "350582004", [subject])
 
@@ -179,12 +179,12 @@ async def test_a_transaction_ends_by_itself(district: District) -> None:
     context = replace(ServiceContext.build(settings), is_open=True)
     try:
         with pytest.raises(DBAPIError):
-            async with context.system_work() as work:
-                await work.run(text("SELECT pg_sleep(2)"))
+            async with context.system_unit_of_work() as uow:
+                await uow.run(text("SELECT pg_sleep(2)"))
     finally:
         await context.close()
 
 
-async def _township(work: Work) -> RegionRow:
-    (found,) = await work.rows(text("SELECT id FROM regions WHERE region = '350582005'"))
-    return await work.lock(RegionRow, found["id"])
+async def _township(uow: UnitOfWork) -> RegionRow:
+    (found,) = await uow.rows(text("SELECT id FROM regions WHERE region = '350582005'"))
+    return await uow.lock(RegionRow, found["id"])
