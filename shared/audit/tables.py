@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import UUID
 
-from shared.database.rows import REGION
+from shared.database.rows import Code
 from shared.feed.tables import Xid8
 
 
@@ -47,7 +47,7 @@ def _add_entries(metadata: MetaData) -> None:
         Column("actor", Text, nullable=False),
         Column("role", Text, nullable=False),
         Column("party", Text, nullable=False),
-        Column("scope", REGION, nullable=False, comment="The region in whose name it was done; ~ for none."),
+        Column("scope", Code, nullable=False, comment="The region in whose name it was done; ~ for none."),
         Column("purpose", Text, nullable=False),
         Column("reason", Text, nullable=False),
         Column("request_id", Text, nullable=False),

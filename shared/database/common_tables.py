@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from shared.audit.tables import add_audit_tables
-from shared.database.rows import REGION
+from shared.database.rows import Code
 from shared.feed.tables import add_feed_tables
 
 PROPOSAL_STATES = ("proposed", "approved", "refused", "withdrawn", "expired")
@@ -80,7 +80,7 @@ def _listed_by_region() -> Sequence[Column[Any]]:
         Column("id", UUID, primary_key=True),
         Column("seq", BigInteger, Identity(always=True), unique=True),
         Column("version", BigInteger, nullable=False, server_default="1"),
-        Column("region", REGION, nullable=False, index=True),
+        Column("region", Code, nullable=False, index=True),
     )
 
 
@@ -169,7 +169,7 @@ def _add_retention(metadata: MetaData) -> None:
         metadata,
         Column("subject", UUID, primary_key=True),
         Column("resident_id", UUID, nullable=False, index=True),
-        Column("region", REGION, nullable=False),
+        Column("region", Code, nullable=False),
         Column("until", DateTime(timezone=True), nullable=False),
         comment="Whose data must not be removed yet, by the registry's holds.",
     )

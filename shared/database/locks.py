@@ -11,7 +11,7 @@ from shared.runtime.context import ServiceContext
 
 
 @contextlib.asynccontextmanager
-async def alone(context: ServiceContext, name: str) -> AsyncIterator[bool]:
+async def try_advisory_lock(context: ServiceContext, name: str) -> AsyncIterator[bool]:
     """Try to take a named advisory lock for the block. Yield False if another session holds it.
 
     PostgreSQL releases the lock if the process dies.

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.core.ids import new_id
 from shared.core.settings import Service
 
-REGION = Text(collation="C")
+Code = Text(collation="C")
 """The type of region columns. They are compared byte by byte, so that a scope is one range of an index."""
 
 TYPES: Mapping[Any, Any] = {
@@ -62,7 +62,7 @@ class Row:
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-10)
     seq: Mapped[int] = mapped_column(Identity(always=True), unique=True, sort_order=-9)
     version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=-8)
-    region: Mapped[str] = mapped_column(REGION, sort_order=-7)
+    region: Mapped[str] = mapped_column(Code, sort_order=-7)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=90)
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now(), sort_order=91)
 

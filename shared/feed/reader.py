@@ -24,7 +24,7 @@ from shared.contracts.resource import RESOURCES, R, owner_of, read_all
 from shared.core.actors import system
 from shared.core.settings import Service
 from shared.database.bulk import literal
-from shared.database.locks import alone
+from shared.database.locks import try_advisory_lock
 from shared.database.unit_of_work import UnitOfWork, scalar
 from shared.feed import log
 from shared.feed.routes import MORE, NEXT, WAITS
@@ -174,7 +174,7 @@ class Reader:
 
     async def _drain(self, lane: str) -> int:
         total = 0
-        async with alone(self.context, f"feed:{self.owner}:{lane}") as got:
+        async with try_advisory_lock(self.context, f"feed:{self.owner}:{lane}") as got:
             self.held_up.add(lane)
             if lane not in self._cursors:
                 await self._find_cursors()

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSON, UUID
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.types import UserDefinedType
 
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class Xid8(UserDefinedType[int]):
@@ -48,7 +48,7 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("type", Text, nullable=False),
         Column("subject", UUID, nullable=False),
         Column("version", BigInteger, nullable=False),
-        Column("region", REGION, nullable=False),
+        Column("region", Code, nullable=False),
         Column("change", Text, nullable=False),
         Column("urgent", Boolean, nullable=False),
         Column("data", JSON, nullable=False),
@@ -99,7 +99,7 @@ def add_feed_tables(metadata: MetaData) -> None:
         Column("type", Text, primary_key=True),
         Column("subject", UUID, primary_key=True),
         Column("version", BigInteger, nullable=False),
-        Column("region", REGION, nullable=False),
+        Column("region", Code, nullable=False),
         Column("data", JSON, nullable=False),
         Column("error", Text, nullable=False),
         Column("attempts", Integer, nullable=False, server_default="1"),

@@ -19,7 +19,7 @@ from shared.contracts.resource import Said
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import Range
-from shared.database.locks import alone
+from shared.database.locks import try_advisory_lock
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.failures import account_of, is_transient, problem_of
 from shared.observability import tracing
@@ -285,7 +285,7 @@ async def run_open_jobs(context: ServiceContext, functions: Mapping[str, JobFunc
         await uow.run(DELETE_LOST_UPLOADS)
         ids = [row["id"] for row in await uow.rows(SELECT_OPEN_JOBS, kinds=list(functions))]
     for id_ in ids:
-        async with alone(context, f"job:{id_}") as got:
+        async with try_advisory_lock(context, f"job:{id_}") as got:
             if got:
                 await _run(context, id_, functions)
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from shared.contracts.registry import Resident
 from shared.core.actors import Role
 from shared.core.ids import new_id
-from shared.database.locks import alone
+from shared.database.locks import try_advisory_lock
 from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log, maintenance
 from shared.feed import reader as reading
@@ -134,7 +134,7 @@ async def test_what_is_held_up_is_read_without_another_wake_up(
 
 
 async def test_a_lane_is_looked_at_again_that_another_reader_had(reader: Reader) -> None:
-    async with alone(reader.context, "feed:registry:normal"):
+    async with try_advisory_lock(reader.context, "feed:registry:normal"):
         assert await reader.drain(["normal"]) == 0
     assert reader.held_up == {"normal"}
     await reader.drain(["normal"])
@@ -244,7 +244,7 @@ async def test_readers_at_once_have_one_effect(district: District, owner: Servic
 async def test_each_lane_has_one_reader(district: District, owner: ServiceContext, reader: Reader) -> None:
     await publish(owner, resident())
     await publish(owner, resident(), urgent=True)
-    async with alone(reader.context, "feed:registry:normal") as got:
+    async with try_advisory_lock(reader.context, "feed:registry:normal") as got:
         assert got
         assert await drain(district, reader) == 1, "the urgent lane is read meanwhile"
     assert await drain(district, reader) == 1

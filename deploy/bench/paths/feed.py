@@ -26,7 +26,7 @@ from deploy.trouble import Trouble
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Result, Sample, Tube
 from shared.core.ids import new_id
-from shared.database.locks import alone
+from shared.database.locks import try_advisory_lock
 from shared.runtime.context import ServiceContext
 
 RATE_AIM = Aim("at least", 4_000, "entries/s")
@@ -89,7 +89,7 @@ async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list
 async def _held(context: ServiceContext) -> AsyncIterator[None]:
     """Keep a service's worker from reading testing's feed."""
     for _ in range(LOCK_ATTEMPTS):
-        async with alone(context, "feed:testing:normal") as got:
+        async with try_advisory_lock(context, "feed:testing:normal") as got:
             if got:
                 yield
                 return

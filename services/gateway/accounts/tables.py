@@ -11,7 +11,7 @@ from services.gateway.accounts.schemas import Account
 from services.gateway.base import Base, Row
 from shared.core.ids import new_id
 from shared.crypto.encryption import Sealed
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 Kind = Literal["staff", "resident"]
 
@@ -21,9 +21,9 @@ class AccountRow(Row):
 
     __tablename__ = "accounts"
 
-    kind: Mapped[Kind] = mapped_column(REGION)
-    state: Mapped[Literal["active", "closed"]] = mapped_column(REGION, default="active", server_default="active")
-    login: Mapped[str | None] = mapped_column(REGION)
+    kind: Mapped[Kind] = mapped_column(Code)
+    state: Mapped[Literal["active", "closed"]] = mapped_column(Code, default="active", server_default="active")
+    login: Mapped[str | None] = mapped_column(Code)
     name_sealed: Mapped[bytes | None]
     name = Sealed()
     phone_sealed: Mapped[bytes | None]

@@ -12,7 +12,7 @@ from services.gateway.clients import rules
 from services.gateway.clients.schemas import Client
 from shared.core.actors import Actor, Role
 from shared.core.regions import lies_under, range_of
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class ClientRow(Row):
@@ -20,12 +20,12 @@ class ClientRow(Row):
 
     __tablename__ = "clients"
 
-    client_id: Mapped[str] = mapped_column(REGION)
-    kind: Mapped[rules.Kind] = mapped_column(REGION)
+    client_id: Mapped[str] = mapped_column(Code)
+    kind: Mapped[rules.Kind] = mapped_column(Code)
     name: Mapped[str]
-    people: Mapped[rules.People] = mapped_column(REGION, default="everyone", server_default="everyone")
+    people: Mapped[rules.People] = mapped_column(Code, default="everyone", server_default="everyone")
     redirect_uris: Mapped[list[str]] = mapped_column(JSONB)
-    role: Mapped[str | None] = mapped_column(REGION)
+    role: Mapped[str | None] = mapped_column(Code)
     party: Mapped[str]
     secrets: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     public_keys: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)

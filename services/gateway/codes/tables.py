@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Base
 from shared.contracts import gateway as contracts
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 DECIDING = "kind <> 'negative' OR answers IS NOT NULL"
 """Which facts can change a colour. The text must equal the index condition, otherwise PostgreSQL ignores the index."""
@@ -25,7 +25,7 @@ class CodeRow(Base):
 
     resident_id: Mapped[UUID] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column(server_default="1")
-    region: Mapped[str] = mapped_column(REGION, index=True)
+    region: Mapped[str] = mapped_column(Code, index=True)
     colour: Mapped[int] = mapped_column(SmallInteger, server_default="1")
     until: Mapped[datetime | None]
     colour_after: Mapped[int | None] = mapped_column(SmallInteger)
@@ -60,7 +60,7 @@ class FactRow(Base):
     subject: Mapped[UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     resident_id: Mapped[UUID]
-    region: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
     source_type: Mapped[str]
     kind: Mapped[str]
     variant: Mapped[str] = mapped_column(server_default="")
@@ -86,7 +86,7 @@ class CodeChangeRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     resident_id: Mapped[UUID] = mapped_column(index=True)
     version: Mapped[int]
-    region: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
     at: Mapped[datetime]
     colour: Mapped[int] = mapped_column(SmallInteger)
     policy: Mapped[int]

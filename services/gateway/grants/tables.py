@@ -11,7 +11,7 @@ from services.gateway.grants import rules
 from services.gateway.grants.schemas import Grant
 from shared.core.actors import Actor, Role
 from shared.core.regions import range_of
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class GrantRow(Row):
@@ -20,12 +20,12 @@ class GrantRow(Row):
     __tablename__ = "grants"
 
     account_id: Mapped[UUID] = mapped_column(ForeignKey("gateway.accounts.id"), index=True)
-    role: Mapped[str] = mapped_column(REGION)
+    role: Mapped[str] = mapped_column(Code)
     party: Mapped[str] = mapped_column(default="", server_default="")
     valid_from: Mapped[datetime]
     valid_until: Mapped[datetime | None]
     why: Mapped[str]
-    state: Mapped[rules.State] = mapped_column(REGION)
+    state: Mapped[rules.State] = mapped_column(Code)
     given_by: Mapped[str]
     decided_by: Mapped[str | None]
     ended_by: Mapped[str | None]

@@ -12,7 +12,7 @@ from services.gateway.base import Base, Row
 from services.gateway.issuer.schemas import Session
 from shared.core.ids import new_id
 from shared.crypto.encryption import Sealed
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 Stage = Literal["start", "phone", "authenticator", "enrol", "grant", "done"]
 
@@ -25,7 +25,7 @@ class InteractionRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     browser: Mapped[bytes] = mapped_column(comment="Hash of the cookie of the browser it began in.")
     asked: Mapped[dict[str, Any]] = mapped_column(JSONB, comment="The authorization request, checked.")
-    stage: Mapped[Stage] = mapped_column(REGION, default="start", server_default="start")
+    stage: Mapped[Stage] = mapped_column(Code, default="start", server_default="start")
     account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
     challenge_id: Mapped[UUID | None]
     authenticator_sealed: Mapped[bytes | None]
@@ -103,7 +103,7 @@ class DeviceAuthorizationRow(Base):
     user_code: Mapped[bytes] = mapped_column(unique=True, comment="Hash of the code that the person types.")
     client_id: Mapped[str]
     network: Mapped[str] = mapped_column(comment="The network of the device, to show it to the person.")
-    state: Mapped[Literal["open", "approved", "refused"]] = mapped_column(REGION, default="open", server_default="open")
+    state: Mapped[Literal["open", "approved", "refused"]] = mapped_column(Code, default="open", server_default="open")
     account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
     grant_id: Mapped[UUID | None]
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))

@@ -13,7 +13,7 @@ from services.gateway.messages.rules import Rest
 from services.gateway.messages.schemas import HookSource, MessageShown
 from shared.contracts.gateway import Message
 from shared.crypto.encryption import Sealed
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 Source = Literal["desk_120", "hospital", "municipal"]
 
@@ -23,7 +23,7 @@ class HookSourceRow(Row):
 
     __tablename__ = "hook_sources"
 
-    source: Mapped[Source] = mapped_column(REGION)
+    source: Mapped[Source] = mapped_column(Code)
     party: Mapped[str]
     secrets_sealed: Mapped[bytes | None]
     secrets = Sealed()
@@ -51,7 +51,7 @@ class MessageRow(Row):
 
     __tablename__ = "messages"
 
-    source: Mapped[Source] = mapped_column(REGION)
+    source: Mapped[Source] = mapped_column(Code)
     party: Mapped[str]
     message_id: Mapped[str]
     kind: Mapped[str]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Row
 from shared.contracts.gateway import Party
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class PartyRow(Row):
@@ -18,9 +18,9 @@ class PartyRow(Row):
 
     __tablename__ = "parties"
 
-    role: Mapped[Literal["laboratory", "desk_120", "hospital", "municipal"]] = mapped_column(REGION)
-    party: Mapped[str] = mapped_column(REGION)
-    state: Mapped[Literal["active", "ended"]] = mapped_column(REGION)
+    role: Mapped[Literal["laboratory", "desk_120", "hospital", "municipal"]] = mapped_column(Code)
+    party: Mapped[str] = mapped_column(Code)
+    state: Mapped[Literal["active", "ended"]] = mapped_column(Code)
 
     __table_args__ = (
         UniqueConstraint("role", "party", name="parties_role_party_key"),

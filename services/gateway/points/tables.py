@@ -10,7 +10,7 @@ from services.gateway.base import Row
 from services.gateway.codes.policy import Colour
 from services.gateway.points.schemas import Asked, ServicePoint
 from services.gateway.verifications.rules import PointPolicy, Verdict, outcomes
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class PointRow(Row):
@@ -22,15 +22,15 @@ class PointRow(Row):
     passes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     registers: Mapped[list[str]] = mapped_column(ARRAY(Text))
     negative_within: Mapped[timedelta | None]
-    without_negative: Mapped[str] = mapped_column(REGION)
+    without_negative: Mapped[str] = mapped_column(Code)
     fever_tenths: Mapped[int] = mapped_column(SmallInteger)
-    with_fever: Mapped[str] = mapped_column(REGION)
-    unknown_person: Mapped[str] = mapped_column(REGION)
+    with_fever: Mapped[str] = mapped_column(Code)
+    unknown_person: Mapped[str] = mapped_column(Code)
     medical: Mapped[bool]
     outcomes: Mapped[bytes]
     """The outcomes of the policy in the 16 situations (verifications/rules.py). RECORD_VISITS selects one of them."""
     receipt_seconds: Mapped[int] = mapped_column(Integer)
-    slug: Mapped[str | None] = mapped_column(REGION)
+    slug: Mapped[str | None] = mapped_column(Code)
     upstream_url: Mapped[str | None]
     closed_at: Mapped[datetime | None]
 

@@ -10,7 +10,7 @@ from services.gateway.base import Base
 from services.gateway.codes.tables import LABELS
 from services.gateway.verifications.rules import Outcome
 from services.gateway.verifications.schemas import Visit
-from shared.database.rows import REGION
+from shared.database.rows import Code
 from shared.feed.tables import Xid8
 
 
@@ -25,7 +25,7 @@ class VisitRow(Base):
     point_id: Mapped[UUID]
     resident_id: Mapped[UUID]
     shown_by: Mapped[UUID | None]
-    region: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
     colour: Mapped[int] = mapped_column(SmallInteger)
     outcome: Mapped[int] = mapped_column(SmallInteger)
     temperature_tenths: Mapped[int | None] = mapped_column(SmallInteger)

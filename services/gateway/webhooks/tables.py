@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.gateway.base import Base, Row
 from services.gateway.webhooks.schemas import Delivery, DeliveryState, DisabledReason, Endpoint, State
 from shared.crypto.encryption import Sealed
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 Table(
     "installation",
@@ -47,8 +47,8 @@ class EndpointRow(Row):
     owner: Mapped[str] = mapped_column(comment="Who made or enabled it last. It is sent only what this person can see.")
     secrets_sealed: Mapped[bytes | None]
     secrets = Sealed()
-    state: Mapped[State] = mapped_column(REGION, default="enabled")
-    disabled_reason: Mapped[DisabledReason | None] = mapped_column(REGION)
+    state: Mapped[State] = mapped_column(Code, default="enabled")
+    disabled_reason: Mapped[DisabledReason | None] = mapped_column(Code)
     failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[datetime | None]
     next_attempt_at: Mapped[datetime | None]
@@ -94,7 +94,7 @@ class DeliveryRow(Row):
     subject: Mapped[UUID]
     event_version: Mapped[int]
     body: Mapped[str]
-    state: Mapped[DeliveryState] = mapped_column(REGION)
+    state: Mapped[DeliveryState] = mapped_column(Code)
     attempts: Mapped[int]
     last_status: Mapped[int | None]
     last_error: Mapped[str | None]

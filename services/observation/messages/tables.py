@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
 from services.observation.messages.schemas import KeptMessage
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 MessageState = Literal["applied", "rejected"]
 
@@ -19,7 +19,7 @@ class MessageRow(Row):
 
     __tablename__ = "messages"
 
-    source: Mapped[str] = mapped_column(REGION)
+    source: Mapped[str] = mapped_column(Code)
     party: Mapped[str]
     message_id: Mapped[str]
     kind: Mapped[str]
@@ -27,7 +27,7 @@ class MessageRow(Row):
     hospital: Mapped[str | None]
     occurred_at: Mapped[datetime]
     received_at: Mapped[datetime]
-    state: Mapped[MessageState] = mapped_column(REGION)
+    state: Mapped[MessageState] = mapped_column(Code)
     reason: Mapped[str | None]
 
     __table_args__ = (

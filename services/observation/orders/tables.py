@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
 from shared.contracts.observation import Order, OrderKind, OrderState
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 MOST_EXTRA_DAYS = 60
 """Most days by which an order can be extended in total."""
@@ -21,8 +21,8 @@ class OrderRow(Row):
     __tablename__ = "orders"
 
     resident_id: Mapped[UUID] = mapped_column(index=True)
-    kind: Mapped[OrderKind] = mapped_column(REGION)
-    state: Mapped[OrderState] = mapped_column(REGION)
+    kind: Mapped[OrderKind] = mapped_column(Code)
+    state: Mapped[OrderState] = mapped_column(Code)
     protocol: Mapped[int]
     evidence_type: Mapped[str]
     evidence_id: Mapped[UUID] = mapped_column(index=True)
@@ -35,7 +35,7 @@ class OrderRow(Row):
     ended_at: Mapped[datetime | None]
     end_reason: Mapped[str | None]
     kind_set: Mapped[OrderKind | None] = mapped_column(
-        REGION, comment="The kind that staff set; without it the kind follows from tags."
+        Code, comment="The kind that staff set; without it the kind follows from tags."
     )
     kind_reason: Mapped[str | None]
     extra_days: Mapped[int] = mapped_column(default=0)

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Base
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class PersonRow(Base):
@@ -18,7 +18,7 @@ class PersonRow(Base):
     __tablename__ = "people"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    region: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
     household_id: Mapped[UUID | None]
     active: Mapped[bool]
     tags: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
@@ -35,7 +35,7 @@ class FindingRow(Base):
 
     subject: Mapped[UUID] = mapped_column(primary_key=True, comment="The tube.")
     resident_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
-    region: Mapped[str] = mapped_column(REGION, comment="Where the tube was filled.")
+    region: Mapped[str] = mapped_column(Code, comment="Where the tube was filled.")
     positive: Mapped[bool]
     sampled_at: Mapped[datetime]
     tested_at: Mapped[datetime]

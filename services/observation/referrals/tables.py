@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.observation.base import Row
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 CLOSED = "('ruled_out', 'admitted', 'confirmed', 'cancelled')"
 
@@ -21,8 +21,8 @@ class ReferralRow(Row):
     __tablename__ = "referrals"
 
     resident_id: Mapped[UUID] = mapped_column(index=True)
-    reason: Mapped[ReferralReason] = mapped_column(REGION)
-    state: Mapped[ReferralState] = mapped_column(REGION)
+    reason: Mapped[ReferralReason] = mapped_column(Code)
+    state: Mapped[ReferralState] = mapped_column(Code)
     evidence_type: Mapped[str | None]
     evidence_id: Mapped[UUID | None] = mapped_column(index=True)
     protocol: Mapped[int]

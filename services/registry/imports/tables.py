@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Integer, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.registry.base import Base
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class ImportErrorRow(Base):
@@ -17,7 +17,7 @@ class ImportErrorRow(Base):
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("registry.jobs.id", ondelete="CASCADE"), primary_key=True)
     line: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    region: Mapped[str] = mapped_column(REGION, index=True, comment="The scope of the sender of the file.")
+    region: Mapped[str] = mapped_column(Code, index=True, comment="The scope of the sender of the file.")
     row_sealed: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 

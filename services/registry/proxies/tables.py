@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.registry.base import Row
 from shared.contracts.registry import Proxy
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class ProxyRow(Row):
@@ -19,7 +19,7 @@ class ProxyRow(Row):
 
     guardian_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), index=True)
     dependant_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), index=True)
-    state: Mapped[Literal["active", "ended"]] = mapped_column(REGION, default="active", server_default="active")
+    state: Mapped[Literal["active", "ended"]] = mapped_column(Code, default="active", server_default="active")
     evidence: Mapped[str]
     given_by: Mapped[str]
     ended_by: Mapped[str | None]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.registry.base import Row
 from shared.contracts.registry import Region
 from shared.core.regions import LEVELS, Level
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class RegionRow(Row):
@@ -17,8 +17,8 @@ class RegionRow(Row):
     __tablename__ = "regions"
 
     name: Mapped[str]
-    level: Mapped[Level] = mapped_column(REGION)
-    parent: Mapped[str | None] = mapped_column(REGION, ForeignKey("registry.regions.region"))
+    level: Mapped[Level] = mapped_column(Code)
+    parent: Mapped[str | None] = mapped_column(Code, ForeignKey("registry.regions.region"))
     valid_from: Mapped[date | None]
     valid_until: Mapped[date | None]
 

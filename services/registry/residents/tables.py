@@ -16,7 +16,7 @@ from services.registry.residents.schemas import Registration, ResidentShown, Tra
 from shared.contracts.registry import Resident
 from shared.core import clock
 from shared.crypto.encryption import Sealed, Slots
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class ResidentRow(Row):
@@ -25,7 +25,7 @@ class ResidentRow(Row):
     __tablename__ = "residents"
 
     region: Mapped[str] = mapped_column(
-        REGION, ForeignKey("registry.regions.region", name="region_unknown"), sort_order=-7
+        Code, ForeignKey("registry.regions.region", name="region_unknown"), sort_order=-7
     )
     document_type: Mapped[int] = mapped_column(SmallInteger)
     document_index: Mapped[bytes | None] = mapped_column(comment="Blind index of document type and number.")
@@ -40,14 +40,14 @@ class ResidentRow(Row):
     address_sealed: Mapped[bytes | None]
     address = Sealed()
     birth_date: Mapped[date]
-    sex: Mapped[Sex] = mapped_column(REGION)
+    sex: Mapped[Sex] = mapped_column(Code)
     household_id: Mapped[UUID | None] = mapped_column(index=True)
     pregnant_from: Mapped[date | None]
     pregnant_until: Mapped[date | None]
     dependent_from: Mapped[date | None]
     dependent_until: Mapped[date | None]
-    state: Mapped[Literal["active", "closed"]] = mapped_column(REGION, default="active", server_default="active")
-    closed_reason: Mapped[ClosedReason | None] = mapped_column(REGION)
+    state: Mapped[Literal["active", "closed"]] = mapped_column(Code, default="active", server_default="active")
+    closed_reason: Mapped[ClosedReason | None] = mapped_column(Code)
     since: Mapped[datetime] = mapped_column(
         comment="Since when the columns that population counts read are as they are."
     )
@@ -127,8 +127,8 @@ class ResidentHistoryRow(Base):
     resident_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), primary_key=True)
     until: Mapped[datetime] = mapped_column(primary_key=True)
     since: Mapped[datetime]
-    region: Mapped[str] = mapped_column(REGION, index=True)
-    state: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code, index=True)
+    state: Mapped[str] = mapped_column(Code)
     birth_date: Mapped[date]
     household_id: Mapped[UUID | None]
     pregnant_from: Mapped[date | None]
@@ -149,18 +149,18 @@ class RegistrationRow(Row):
     __tablename__ = "registrations"
 
     region: Mapped[str] = mapped_column(
-        REGION, ForeignKey("registry.regions.region", name="region_unknown"), sort_order=-7
+        Code, ForeignKey("registry.regions.region", name="region_unknown"), sort_order=-7
     )
     document_index: Mapped[bytes]
     person_sealed: Mapped[bytes | None]
     person = Sealed()
     actor: Mapped[str]
-    scope_low: Mapped[str] = mapped_column(REGION)
-    scope_high: Mapped[str] = mapped_column(REGION)
+    scope_low: Mapped[str] = mapped_column(Code)
+    scope_high: Mapped[str] = mapped_column(Code)
     state: Mapped[Literal["received", "settled", "refused"]] = mapped_column(
-        REGION, default="received", server_default="received"
+        Code, default="received", server_default="received"
     )
-    reason: Mapped[Literal["resident_exists", "declined"] | None] = mapped_column(REGION)
+    reason: Mapped[Literal["resident_exists", "declined"] | None] = mapped_column(Code)
     resident_id: Mapped[UUID | None]
     transfer_id: Mapped[UUID | None] = mapped_column(
         comment="Never shown to the caller, because it says that the person lives elsewhere."
@@ -202,21 +202,21 @@ class TransferRow(Row):
     __tablename__ = "transfers"
 
     region: Mapped[str] = mapped_column(
-        REGION,
+        Code,
         sort_order=-7,
         comment="Where it is decided: a claim where the person lives, an offer where the person goes.",
     )
-    kind: Mapped[Literal["claim", "offer"]] = mapped_column(REGION)
+    kind: Mapped[Literal["claim", "offer"]] = mapped_column(Code)
     resident_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"))
-    from_region: Mapped[str] = mapped_column(REGION, index=True)
-    to_region: Mapped[str] = mapped_column(REGION, ForeignKey("registry.regions.region", name="region_unknown"))
+    from_region: Mapped[str] = mapped_column(Code, index=True)
+    to_region: Mapped[str] = mapped_column(Code, ForeignKey("registry.regions.region", name="region_unknown"))
     name_sealed: Mapped[bytes]
     name = Sealed()
     document_number_sealed: Mapped[bytes]
     document_number = Sealed()
     terms_sealed: Mapped[bytes | None]
     terms = Sealed()
-    state: Mapped[rules.TransferState] = mapped_column(REGION, default="asked", server_default="asked")
+    state: Mapped[rules.TransferState] = mapped_column(Code, default="asked", server_default="asked")
 
     __table_args__ = (
         CheckConstraint("state IN ('asked', 'accepted', 'refused', 'done')", name="transfer_state"),

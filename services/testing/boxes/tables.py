@@ -6,7 +6,7 @@ from sqlalchemy import ARRAY, CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Row
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class BoxRow(Row):
@@ -14,14 +14,14 @@ class BoxRow(Row):
 
     __tablename__ = "boxes"
 
-    laboratory: Mapped[str] = mapped_column(REGION)
-    state: Mapped[str] = mapped_column(REGION, server_default="packed")
+    laboratory: Mapped[str] = mapped_column(Code)
+    state: Mapped[str] = mapped_column(Code, server_default="packed")
     tubes: Mapped[int] = mapped_column(comment="How many tubes were packed.")
     picked_up_at: Mapped[datetime | None]
     departed_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     unexpected: Mapped[list[str]] = mapped_column(
-        ARRAY(REGION), server_default="{}", comment="Numbers that were found in the box although nobody packed them."
+        ARRAY(Code), server_default="{}", comment="Numbers that were found in the box although nobody packed them."
     )
 
     __table_args__ = (

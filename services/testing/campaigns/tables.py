@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base, Row
 from shared.contracts.testing import Campaign, CampaignState, PoolSize
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class CampaignRow(Row):
@@ -21,7 +21,7 @@ class CampaignRow(Row):
     pool_size: Mapped[int]
     opens_at: Mapped[datetime]
     closes_at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(REGION, default="planned")
+    state: Mapped[str] = mapped_column(Code, default="planned")
     drill: Mapped[bool]
     expected: Mapped[int] = mapped_column(default=0)
     opened_at: Mapped[datetime | None]
@@ -63,6 +63,6 @@ class ExpectedRow(Base):
     campaign_id: Mapped[UUID] = mapped_column(ForeignKey("testing.campaigns.id"), primary_key=True)
     resident_id: Mapped[UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(Identity(always=True))
-    region: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
 
     __table_args__ = (Index(None, "campaign_id", "region", "seq"),)

@@ -6,7 +6,7 @@ from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class LaboratoryRow(Base):
@@ -15,7 +15,7 @@ class LaboratoryRow(Base):
     __tablename__ = "laboratories"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    party: Mapped[str] = mapped_column(REGION)
+    party: Mapped[str] = mapped_column(Code)
     active: Mapped[bool]
 
     __table_args__ = (Index("laboratories_party_idx", "party", postgresql_where=text("active")),)

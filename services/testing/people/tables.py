@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class PersonRow(Base):
@@ -14,7 +14,7 @@ class PersonRow(Base):
     __tablename__ = "people"
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    region: Mapped[str] = mapped_column(REGION, index=True)
+    region: Mapped[str] = mapped_column(Code, index=True)
     active: Mapped[bool]
 
 
@@ -27,4 +27,4 @@ class ObservedRow(Base):
         primary_key=True, comment="The order that puts the person into a tube of their own."
     )
     resident_id: Mapped[UUID] = mapped_column(index=True)
-    region: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)

@@ -7,7 +7,7 @@ from sqlalchemy import CheckConstraint, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Base
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class ResultRow(Base):
@@ -17,9 +17,9 @@ class ResultRow(Base):
 
     tube_id: Mapped[UUID] = mapped_column(ForeignKey("testing.tubes.id"), primary_key=True)
     revision: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    region: Mapped[str] = mapped_column(REGION)
-    laboratory: Mapped[str] = mapped_column(REGION)
-    outcome: Mapped[str] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
+    laboratory: Mapped[str] = mapped_column(Code)
+    outcome: Mapped[str] = mapped_column(Code)
     tested_at: Mapped[datetime]
     reported_at: Mapped[datetime]
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.testing.base import Row
 from shared.contracts.testing import Retest
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 
 class RetestRow(Row):
@@ -18,11 +18,11 @@ class RetestRow(Row):
 
     resident_id: Mapped[UUID] = mapped_column(index=True)
     pool_id: Mapped[UUID] = mapped_column(ForeignKey("testing.tubes.id"))
-    state: Mapped[str] = mapped_column(REGION)
+    state: Mapped[str] = mapped_column(Code)
     called_at: Mapped[datetime]
     due_at: Mapped[datetime]
     tube_id: Mapped[UUID | None] = mapped_column(ForeignKey("testing.tubes.id"), index=True)
-    outcome: Mapped[str | None] = mapped_column(REGION)
+    outcome: Mapped[str | None] = mapped_column(Code)
 
     __table_args__ = (
         UniqueConstraint("pool_id", "resident_id"),

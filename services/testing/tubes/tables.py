@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.testing.base import Base, Row
 from services.testing.tubes.rules import number_of
 from services.testing.tubes.schemas import Roll
-from shared.database.rows import REGION
+from shared.database.rows import Code
 
 IDS = ARRAY(PG_UUID(as_uuid=True))
 
@@ -60,10 +60,10 @@ class TubeRow(Row):
     __tablename__ = "tubes"
 
     campaign_id: Mapped[UUID] = mapped_column(ForeignKey("testing.campaigns.id"), index=True)
-    number: Mapped[str] = mapped_column(REGION)
+    number: Mapped[str] = mapped_column(Code)
     capacity: Mapped[int]
     drill: Mapped[bool]
-    state: Mapped[str] = mapped_column(REGION, server_default="open")
+    state: Mapped[str] = mapped_column(Code, server_default="open")
     people: Mapped[int] = mapped_column(server_default="0", comment="Samples in it without an exception.")
     answers: Mapped[list[UUID]] = mapped_column(IDS, server_default="{}")
     first_sampled_at: Mapped[datetime | None]
@@ -74,15 +74,15 @@ class TubeRow(Row):
     sealed_at: Mapped[datetime | None]
     received_at: Mapped[datetime | None]
     late: Mapped[bool] = mapped_column(server_default=text("false"))
-    laboratory: Mapped[str | None] = mapped_column(REGION)
+    laboratory: Mapped[str | None] = mapped_column(Code)
     box_id: Mapped[UUID | None] = mapped_column(ForeignKey("testing.boxes.id"), index=True)
-    outcome: Mapped[str | None] = mapped_column(REGION)
+    outcome: Mapped[str | None] = mapped_column(Code)
     revision: Mapped[int | None]
     tested_at: Mapped[datetime | None]
     reported_at: Mapped[datetime | None]
     held: Mapped[bool] = mapped_column(server_default=text("false"))
     discarded_at: Mapped[datetime | None]
-    discard_reason: Mapped[str | None] = mapped_column(REGION)
+    discard_reason: Mapped[str | None] = mapped_column(Code)
 
     __table_args__ = (
         UniqueConstraint("number", name="tube_number_taken"),
@@ -122,17 +122,17 @@ class SampleRow(Base):
     campaign_id: Mapped[UUID]
     tube_id: Mapped[UUID] = mapped_column(ForeignKey("testing.tubes.id"), index=True)
     resident_id: Mapped[UUID] = mapped_column(index=True)
-    region: Mapped[str] = mapped_column(REGION)
-    home: Mapped[str | None] = mapped_column(REGION)
+    region: Mapped[str] = mapped_column(Code)
+    home: Mapped[str | None] = mapped_column(Code)
     sampled_at: Mapped[datetime]
-    exception: Mapped[str | None] = mapped_column(REGION)
+    exception: Mapped[str | None] = mapped_column(Code)
     offline: Mapped[bool]
     retest: Mapped[bool] = mapped_column(comment="Taken for the pools of its tube and not for the round.")
     counted: Mapped[bool] = mapped_column(comment="Takes the person's only place in the round.")
     moved_from: Mapped[UUID | None] = mapped_column(comment="The tube it was recorded in first.")
-    moved_reason: Mapped[str | None] = mapped_column(REGION)
+    moved_reason: Mapped[str | None] = mapped_column(Code)
     undone_at: Mapped[datetime | None]
-    undone_reason: Mapped[str | None] = mapped_column(REGION)
+    undone_reason: Mapped[str | None] = mapped_column(Code)
     kept_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -168,10 +168,10 @@ class RefusedSampleRow(Row):
 
     sample_id: Mapped[UUID]
     campaign_id: Mapped[UUID]
-    tube_number: Mapped[str] = mapped_column(REGION)
+    tube_number: Mapped[str] = mapped_column(Code)
     resident_id: Mapped[UUID | None] = mapped_column(comment="Null if the scanned code does not identify a person.")
     sampled_at: Mapped[datetime]
-    reason: Mapped[str] = mapped_column(REGION, comment="The code of the problem.")
+    reason: Mapped[str] = mapped_column(Code, comment="The code of the problem.")
     resolved_at: Mapped[datetime | None] = mapped_column(comment="When the same record was kept after all.")
 
     __table_args__ = (UniqueConstraint("sample_id", "reason"),)
