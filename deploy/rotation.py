@@ -20,7 +20,14 @@ from shared.core.ids import new_id
 from shared.core.settings import SERVICES, Service, Settings
 from shared.crypto.encryption import key_after, month_of
 from shared.crypto.key_files import SPREAD_SECONDS
-from shared.crypto.master_keys import LocalMasters, MasterKeyError, Masters, TransitMasters, Wrapped, masters_of
+from shared.crypto.master_keys import (
+    KeyWrapper,
+    LocalKeyWrapper,
+    MasterKeyError,
+    VaultTransitKeyWrapper,
+    Wrapped,
+    key_wrapper_of,
+)
 from shared.jobs.queue import behalf_of
 
 LOOK_SECONDS = 0.5
@@ -48,7 +55,7 @@ class Rotation:
 
     installation: Installation
     connection: asyncpg.Connection
-    masters: Masters
+    key_wrapper: KeyWrapper
     say: Say
 
     @property
@@ -67,10 +74,10 @@ class Rotation:
 
     # The master key -----------------------------------------------------------------------------------------------
 
-    async def rotate_master(self) -> None:
+    async def rotate_master_key(self) -> None:
         """Add a new version, and wrap all data keys with it. The old one can unwrap until it is revoked."""
-        if isinstance(self.masters, TransitMasters):
-            await self.masters.rotate()
+        if isinstance(self.key_wrapper, VaultTransitKeyWrapper):
+            await self.key_wrapper.rotate()
         elif self.settings.master_keys == "file":
             key_versions.add_symmetric(self.keys, "master")
         await self.rewrap()
@@ -79,7 +86,7 @@ class Rotation:
         """Wrap every data key with the newest version of the master key."""
         from shared.crypto import data_keys
 
-        newest, count = await self.masters.newest(), 0
+        newest, count = await self.key_wrapper.newest(), 0
         for service in SERVICES:
             rows = await self.connection.fetch(
                 f"SELECT id, master, wrapped FROM {service}.data_keys WHERE wrapped IS NOT NULL AND master <> $1",  # noqa: S608
@@ -88,7 +95,7 @@ class Rotation:
             for row in rows:
                 bound_to = data_keys.bound_to(service, row["id"])
                 key = await self._unwrapped(Wrapped(row["master"], row["wrapped"]), bound_to)
-                wrapped = await self.masters.wrap(key, bound_to)
+                wrapped = await self.key_wrapper.wrap(key, bound_to)
                 # If the key was destroyed meanwhile, it stays destroyed.
                 await self.connection.execute(
                     f"UPDATE {service}.data_keys SET master = $2, wrapped = $3 WHERE id = $1 AND wrapped IS NOT NULL",  # noqa: S608
@@ -102,19 +109,19 @@ class Rotation:
     async def _unwrapped(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
         """Unwrap a data key, also one wrapped with the master key of the file while it is moved into a KMS."""
         try:
-            return await self.masters.unwrap(wrapped, bound_to)
+            return await self.key_wrapper.unwrap(wrapped, bound_to)
         except MasterKeyError:
-            return await LocalMasters.from_file(self.keys / "owner" / "master.key").unwrap(wrapped, bound_to)
+            return await LocalKeyWrapper.from_file(self.keys / "owner" / "master.key").unwrap(wrapped, bound_to)
 
-    async def masters_in_use(self) -> set[str]:
+    async def master_keys_in_use(self) -> set[str]:
         """Return the versions of the master key that still wrap a data key."""
-        masters: set[str] = set()
+        key_wrapper: set[str] = set()
         for service in SERVICES:
             rows = await self.connection.fetch(
                 f"SELECT DISTINCT master FROM {service}.data_keys WHERE wrapped IS NOT NULL"  # noqa: S608
             )
-            masters |= {row["master"] for row in rows}
-        return masters
+            key_wrapper |= {row["master"] for row in rows}
+        return key_wrapper
 
     # Data keys ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +134,7 @@ class Rotation:
             old[service] = await self._new_data_keys(service)
         await self._jobs(reencryption.KIND, {service: {} for service in SERVICES})
         for service, key_ids in old.items():
-            left = await self.sealed_with(service)
+            left = await self.values_by_key(service)
             unused = [key_id for key_id in key_ids if not left.get(key_id)]
             await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), unused)
             for key_id in sorted(set(key_ids) - set(unused)):
@@ -144,7 +151,7 @@ class Rotation:
         for month, key_id in newest.items():
             if month <= this_month if months is None else month in months:
                 following = await self._unused_id(service, key_id)
-                wrapped = await data_keys.wrapped_new(self.masters, service, following)
+                wrapped = await data_keys.wrapped_new(self.key_wrapper, service, following)
                 statement = INSERT_DATA_KEY.format(service=service)
                 spread = SPREAD_SECONDS * self.settings.key_waits
                 await self.connection.execute(statement, following, month, *wrapped, spread)
@@ -157,7 +164,7 @@ class Rotation:
         )
         return key_after(key_id) if last is None else last + 1
 
-    async def sealed_with(self, service: Service) -> dict[int, int]:
+    async def values_by_key(self, service: Service) -> dict[int, int]:
         """Count the values that each data key of a service encrypts."""
         from shared.crypto import reencryption
 
@@ -178,7 +185,7 @@ class Rotation:
         """Destroy a data key in every service. Raises Trouble if it still encrypts values."""
         number = int(key_id) if key_id.isdigit() else 0
         for service in SERVICES:
-            if count := (await self.sealed_with(service)).get(number):
+            if count := (await self.values_by_key(service)).get(number):
                 raise Trouble(f"Key {key_id} still encrypts {count} values of {service}. Rotate the data keys first.")
             newest = await self._newest(service)
             if number in newest.values():
@@ -238,17 +245,17 @@ class Rotation:
         await self.wait(SPREAD_SECONDS + FOLLOWED_SECONDS)
         for service, key_ids in doomed.items():
             await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), key_ids)
-        await self.rotate_master()
-        await self.forget_masters()
+        await self.rotate_master_key()
+        await self.forget_master_keys()
         for service in SERVICES:
             await self.connection.execute(f"VACUUM FULL {service}.data_keys")
         await self.wait(FOLLOWED_SECONDS)
         self.say(f"{sum(map(len, doomed.values()))} data keys and the data that they encrypted are destroyed.")
 
-    async def forget_masters(self) -> None:
-        newest = await self.masters.newest()
-        if isinstance(self.masters, TransitMasters):
-            await self.masters.forget_before(newest)
+    async def forget_master_keys(self) -> None:
+        newest = await self.key_wrapper.newest()
+        if isinstance(self.key_wrapper, VaultTransitKeyWrapper):
+            await self.key_wrapper.forget_before(newest)
         elif self.settings.master_keys == "file":
             key_versions.put(self.keys, "master", key_versions.versions(self.keys, "master")[:1])
         else:
@@ -290,7 +297,7 @@ async def with_rotation(installation: Installation, say: Say, act: Callable[[Rot
         # Only one at a time, because two concurrent rotations would destroy each other's new keys.
         if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('fangxian keys'))"):
             raise Trouble("Another command changes the keys now. Wait until it has ended.")
-        return await act(Rotation(installation, connection, masters_of(owners), say))
+        return await act(Rotation(installation, connection, key_wrapper_of(owners), say))
     except MasterKeyError as error:
         raise Trouble(f"The master key: {error}.") from None
     finally:

@@ -28,10 +28,10 @@ from shared.crypto.tokens import Signer
 T = TypeVar("T")
 
 DAYS = "SELECT DISTINCT day FROM {s}.audit_seals ORDER BY day"
-SEALED = "SELECT position, seq, hash FROM {s}.audit_seals WHERE day = $1 ORDER BY position"
+CHAINED = "SELECT position, seq, hash FROM {s}.audit_seals WHERE day = $1 ORDER BY position"
 ENTRIES = "SELECT {fields} FROM {s}.audit WHERE at >= $1 AND at < $2 AND seq = ANY($3)"
 # Entries that the sealer passed without sealing them: somebody inserted them later.
-UNSEALED = """
+UNCHAINED = """
     SELECT {fields} FROM {s}.audit AS entry
     WHERE at >= $1 AND at < $2
       AND (epoch, xid, seq) <= (SELECT epoch, xid, seq FROM {s}.audit_sealed)
@@ -110,7 +110,7 @@ def verify_all(options: Options, day: datetime | None, heads: Sequence[str]) -> 
     public = verify_audit.keys_of(json.loads(found_keys.read_text(encoding="utf-8")))
     found = 0
     with tempfile.TemporaryDirectory() as directory:
-        for one in [day.date()] if day else sealed_days(options):
+        for one in [day.date()] if day else chained_days(options):
             path = Path(directory) / "export"
             export(options, one, SERVICES, path, "verify")
             of_day = [head for head in kept if head["day"] == one.isoformat()]
@@ -131,12 +131,12 @@ def _visits_of(day: date, audit: bytes) -> Callable[[asyncpg.Connection, Install
                 purged = await visits.purged_before(connection)
             file.seek(0)
             try:
-                seals = verify_visits.seals_of(verify_visits.entries_in([audit]), day.isoformat())
+                links = verify_visits.links_of(verify_visits.entries_in([audit]), day.isoformat())
                 batches = verify_visits.opened(file)[1]
             except verify_visits.Finding as finding:
                 print(f"{name}: {finding.kind.upper()}: {finding}")
                 return 1
-            return verify_visits.report(batches, seals, purged, name)
+            return verify_visits.report(batches, links, purged, name)
 
     return act
 
@@ -147,7 +147,7 @@ def own_keys(path: Path) -> Path | None:
     return found if found.is_file() else None
 
 
-def sealed_days(options: Options) -> list[date]:
+def chained_days(options: Options) -> list[date]:
     """Return the days that have a chain in any service."""
     return asyncio.run(_as_owner(installed(options), _days))
 
@@ -175,31 +175,31 @@ async def lines(connection: asyncpg.Connection, signer: Signer, day: date) -> As
     service = signer.service
     yield canonical({"format": EXPORT, "service": service, "day": day.isoformat()})
     size, end = 0, beginning(service, day)
-    seals = connection.cursor(SEALED.format(s=service), day)
+    links = connection.cursor(CHAINED.format(s=service), day)
     page: list[Any] = []
-    async for seal in seals:
-        page.append(seal)
-        size, end = seal["position"], bytes(seal["hash"])
+    async for link in links:
+        page.append(link)
+        size, end = link["position"], bytes(link["hash"])
         if len(page) == PAGE:
             for line in await _page(connection, service, day, page):
                 yield line
             page = []
     for line in await _page(connection, service, day, page):
         yield line
-    for row in await connection.fetch(UNSEALED.format(s=service, fields=FIELDS), *_bounds(day), day):
+    for row in await connection.fetch(UNCHAINED.format(s=service, fields=FIELDS), *_bounds(day), day):
         yield canonical({"position": None, "hash": None, "entry": entry_of(row)})
     yield canonical(signed(signer, head_of(service, day, size, end, clock.now(), key_of(signer))))
 
 
-async def _page(connection: asyncpg.Connection, service: Service, day: date, seals: Sequence[Any]) -> list[bytes]:
+async def _page(connection: asyncpg.Connection, service: Service, day: date, links: Sequence[Any]) -> list[bytes]:
     """Return the lines of some seals. A removed entry is null."""
     rows = await connection.fetch(
-        ENTRIES.format(s=service, fields=FIELDS), *_bounds(day), [seal["seq"] for seal in seals]
+        ENTRIES.format(s=service, fields=FIELDS), *_bounds(day), [link["seq"] for link in links]
     )
     entries = {row["seq"]: entry_of(row) for row in rows}
     return [
-        canonical({"position": seal["position"], "hash": seal["hash"].hex(), "entry": entries.get(seal["seq"])})
-        for seal in seals
+        canonical({"position": link["position"], "hash": link["hash"].hex(), "entry": entries.get(link["seq"])})
+        for link in links
     ]
 
 

@@ -37,7 +37,7 @@ FIELDS = {
     "shown_by", "temperature_tenths", "xid",
 }  # fmt: skip
 BEGINNING = datetime(2000, 1, 1)  # noqa: DTZ001 - all times here are UTC
-SEAL_FIELDS = {"after", "batch", "count", "hash", "last_at", "upto"}
+LINK_FIELDS = {"after", "batch", "count", "hash", "last_at", "upto"}
 PURGED = re.compile(r"visits: [0-9]+ older than ([0-9]+) days")
 EVER = "0001-01-01T00:00:00.000000Z"
 Finding = verify_audit.Finding
@@ -158,28 +158,28 @@ def entries_in(audits: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from ((section.day, one["entry"]) for one in section.records if one["entry"])
 
 
-def seals_of(entries: Iterable[tuple[str, dict[str, Any]]], day: str) -> list[dict[str, Any]]:
+def links_of(entries: Iterable[tuple[str, dict[str, Any]]], day: str) -> list[dict[str, Any]]:
     """Return the seals of the batches of a day. Each begins where the previous one ended."""
     found: list[dict[str, Any]] = []
     for entry in (entry for of, entry in entries if of == day and entry["kind"] == "visits"):
-        seal = seal_in(entry["reason"])
-        if seal is None:
+        link = link_in(entry["reason"])
+        if link is None:
             raise Finding("form", f"entry {entry['seq']} of the audit is not a seal")
-        if found and (seal["batch"], seal["after"]) != (found[-1]["batch"] + 1, found[-1]["upto"]):
-            raise Finding("added", f"entry {entry['seq']} of the audit seals what does not follow", seal["batch"])
-        found.append(seal)
+        if found and (link["batch"], link["after"]) != (found[-1]["batch"] + 1, found[-1]["upto"]):
+            raise Finding("added", f"entry {entry['seq']} of the audit seals what does not follow", link["batch"])
+        found.append(link)
     return found
 
 
-def seal_in(reason: str) -> dict[str, Any] | None:
+def link_in(reason: str) -> dict[str, Any] | None:
     """Return the seal in the reason of an entry, if there is one."""
     try:
-        seal = json.loads(reason)
+        link = json.loads(reason)
     except (ValueError, RecursionError):
         return None
-    is_seal = isinstance(seal, dict) and set(seal) == SEAL_FIELDS
-    is_placed = is_seal and all(isinstance(seal[name], list) and len(seal[name]) == 2 for name in ("after", "upto"))
-    return seal if is_placed else None
+    is_link = isinstance(link, dict) and set(link) == LINK_FIELDS
+    is_placed = is_link and all(isinstance(link[name], list) and len(link[name]) == 2 for name in ("after", "upto"))
+    return link if is_placed else None
 
 
 def purged_before(entries: Iterable[tuple[str, dict[str, Any]]]) -> str:
@@ -206,38 +206,38 @@ def removed_before(operation: str, at: str, reason: str) -> str:
 # Checking -------------------------------------------------------------------------------------------------------------
 
 
-def check(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str) -> tuple[list[Finding], int, int]:
+def check(batches: Iterable[Batch], links: Sequence[dict[str, Any]], purged: str) -> tuple[list[Finding], int, int]:
     """Return all findings, the number of visits, and the number of purged visits."""
     found: list[Finding] = []
     count = gone = 0
-    sought = {seal["batch"]: seal for seal in seals}
+    sought = {link["batch"]: link for link in links}
     seen: set[int | None] = set()
     for batch in batches:
         count += len(batch.visits)
         if batch.number in seen:
             found.append(Finding("added", "a batch occurs twice"))
-        elif (seal := sought.pop(batch.number, None)) is not None:
-            wrong, absent = check_batch(seal, batch, purged)
+        elif (link := sought.pop(batch.number, None)) is not None:
+            wrong, absent = check_batch(link, batch, purged)
             found, gone = found + wrong, gone + absent
         else:
             added = (f"{name_of(visit)} was added: no batch has it" for visit in batch.visits)
             found += [Finding("added", message, batch.number) for message in added]
         seen.add(batch.number)
-    for seal in sought.values():
-        wrong, absent = check_batch(seal, Batch(seal["batch"], None, []), purged)
+    for link in sought.values():
+        wrong, absent = check_batch(link, Batch(link["batch"], None, []), purged)
         found, gone = found + wrong, gone + absent
     return found, count, gone
 
 
-def check_batch(seal: dict[str, Any], batch: Batch, purged: str) -> tuple[list[Finding], int]:
+def check_batch(link: dict[str, Any], batch: Batch, purged: str) -> tuple[list[Finding], int]:
     """Return the findings of a batch, and the number of its purged visits."""
-    number = seal["batch"]
+    number = link["batch"]
     if batch.leaves is None:
-        if seal["last_at"] < purged and not batch.visits:
-            return [], int(seal["count"])
-        message = f"batch {number} is missing: the data of its {seal['count']} visits no longer exists"
+        if link["last_at"] < purged and not batch.visits:
+            return [], int(link["count"])
+        message = f"batch {number} is missing: the data of its {link['count']} visits no longer exists"
         return [Finding("missing", message, number)], 0
-    if hashlib.sha256(batch.leaves).hexdigest() != seal["hash"]:
+    if hashlib.sha256(batch.leaves).hexdigest() != link["hash"]:
         return [Finding("changed", f"batch {number} was changed: it does not match its seal", number)], 0
     leaves = [batch.leaves[start : start + LEAF_BYTES] for start in range(0, len(batch.leaves), LEAF_BYTES)]
     return compare(number, leaves, batch.visits, purged)
@@ -279,16 +279,16 @@ def name_of(visit: Any) -> str:
 # From the command line ------------------------------------------------------------------------------------------------
 
 
-def report(batches: Iterable[Batch], seals: Sequence[dict[str, Any]], purged: str, name: str) -> int:
+def report(batches: Iterable[Batch], links: Sequence[dict[str, Any]], purged: str, name: str) -> int:
     """Print the result. Returns 1 if something is wrong."""
     try:
-        found, count, gone = check(batches, seals, purged)
+        found, count, gone = check(batches, links, purged)
     except Finding as unreadable:
         found, count, gone = [unreadable], 0, 0
     for finding in found:
         print(f"{name}: {finding.kind.upper()}: {finding}")
     if not found:
-        print(f"{name}: {count} visits in {len(seals)} batches, whole; {gone} purged")
+        print(f"{name}: {count} visits in {len(links)} batches, whole; {gone} purged")
     return 1 if found else 0
 
 
@@ -310,7 +310,7 @@ def main(words: Sequence[str] | None = None) -> int:
         entries = list(entries_in(map(_read, options.audits)))
         with open(options.visits, "rb") as file:
             day, batches = opened(file)
-            return report(batches, seals_of(entries, day), purged_before(entries), f"visits {day}")
+            return report(batches, links_of(entries, day), purged_before(entries), f"visits {day}")
     except OSError as error:
         print(f"cannot look: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from deploy.audit.verify_visits import EVER, EXPORT, entries_in, removed_before, seal_in
+from deploy.audit.verify_visits import EVER, EXPORT, entries_in, link_in, removed_before
 from shared.audit.canonical import canonical, said
 from shared.core.clock import start_of
 
@@ -51,12 +51,12 @@ async def lines(connection: asyncpg.Connection, day: date, audit: bytes) -> Asyn
     bounds = start_of(day), start_of(day + timedelta(days=1))
     yield canonical({"format": EXPORT, "day": day.isoformat()})
     for _, entry in entries_in([audit]):
-        seal = seal_in(entry["reason"]) if entry["kind"] == "visits" else None
-        if seal is None:  # if the audit itself is wrong, its own check reports it
+        link = link_in(entry["reason"]) if entry["kind"] == "visits" else None
+        if link is None:  # if the audit itself is wrong, its own check reports it
             continue
-        (epoch, xid), (upto_epoch, upto_xid) = seal["after"], seal["upto"]
-        leaves = await connection.fetchval(LEAVES, seal["batch"])
-        yield canonical({"batch": seal["batch"], "leaves": None if leaves is None else leaves.hex()})
+        (epoch, xid), (upto_epoch, upto_xid) = link["after"], link["upto"]
+        leaves = await connection.fetchval(LEAVES, link["batch"])
+        yield canonical({"batch": link["batch"], "leaves": None if leaves is None else leaves.hex()})
         for visit in await connection.fetch(BATCH, epoch, str(xid), upto_epoch, str(upto_xid)):
             yield canonical({"visit": visit_of(visit)})
     if strays := await connection.fetch(STRAYS, *bounds):

@@ -114,7 +114,7 @@ def keys_revoke(
         if kind == "data":
             await rotation.revoke_data(key_id)
             return
-        if kind == "master" and await rotation.masters_in_use() & {key_id, ""}:
+        if kind == "master" and await rotation.master_keys_in_use() & {key_id, ""}:
             raise Trouble(f"Master key {key_id} still wraps data keys. Rotate it first: `fangxian keys rotate master`.")
         key_versions.remove(installation.directory.keys, kind, key_id)
 
@@ -157,7 +157,7 @@ def _with(installation: "Installation", kind: str) -> None:
 
     from deploy.rotation import Rotation, with_rotation
 
-    acts = {"master": Rotation.rotate_master, "data": Rotation.rotate_data, "index": Rotation.rotate_index}
+    acts = {"master": Rotation.rotate_master_key, "data": Rotation.rotate_data, "index": Rotation.rotate_index}
     asyncio.run(with_rotation(installation, typer.echo, acts[kind]))
 
 

@@ -49,7 +49,7 @@ def sunset(options: Options, out: Path, say: Say) -> None:
 
 def keep_audit(options: Options, out: Path, say: Say) -> None:
     """Write the audit of every day to files and check them. Raises Trouble if a check fails."""
-    for day in export.sealed_days(options):
+    for day in export.chained_days(options):
         path = out / f"audit-{day}.jsonl"
         count = export.export(options, day, SERVICES, path)
         if export.verify(options, path, [], None):

@@ -156,8 +156,8 @@ class Destruction:
             # A remaining key encrypted values that cannot be decrypted. It is destroyed too.
             await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), key_ids)
         await self.rotation.rotate_index()
-        await self.rotation.rotate_master()
-        await self.rotation.forget_masters()
+        await self.rotation.rotate_master_key()
+        await self.rotation.forget_master_keys()
         for service in SERVICES:
             await self.connection.execute(f"VACUUM (FULL) {service}.data_keys")
 
@@ -165,7 +165,7 @@ class Destruction:
         """Note which keys will be destroyed, also those of an interrupted run."""
         before = (await self.progress()).get("keys", {"index": [], "master": []})
         index = [one.id for one in key_versions.versions(self.rotation.keys, "index")]
-        master = await self.rotation.masters_in_use() - {""}
+        master = await self.rotation.master_keys_in_use() - {""}
         found = {"index": sorted({*before["index"], *index}), "master": sorted({*before["master"], *master})}
         await self.note(keys=found)
 

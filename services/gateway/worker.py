@@ -7,7 +7,7 @@ from services.gateway.codes import reactions
 from services.gateway.codes.use_cases import end_what_time_has_ended, forget_negatives
 from services.gateway.guardianships.reactions import follow_proxies
 from services.gateway.policies.use_cases import APPLICATION, TRIAL, run_application, run_trial
-from services.gateway.verifications.seals import SEAL_SECONDS, seal_visits
+from services.gateway.verifications.chaining import CHAIN_SECONDS, chain_visits
 from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.core.settings import Settings
 from shared.governance.retention.reactions import follow_legal_holds
@@ -30,7 +30,7 @@ WORKER = Worker(
         Tick(forget_negatives, every_seconds=3600),
         Tick(forget_deliveries, every_seconds=3600),
         Tick(forget_what_is_over, every_seconds=600),
-        Tick(seal_visits, every_seconds=SEAL_SECONDS),
+        Tick(chain_visits, every_seconds=CHAIN_SECONDS),
     ],
     watches=[Watch(deliver)],
     purges=[

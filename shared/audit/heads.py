@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import text
 
 from shared.audit.canonical import head_of
-from shared.audit.sealer import end_of
+from shared.audit.chaining import end_of
 from shared.audit.signing import key_of, signed
 from shared.contracts.resource import Said
 from shared.crypto.tokens import Signer

@@ -30,8 +30,8 @@ LONGEST = 200
 
 HEAD = struct.Struct(">4sB16sIBII")
 """Key id, kind, resident, issued, colours, until, last negative."""
-SEAL_BYTES, SIGNATURE_BYTES, CHECK_BYTES = 11, 64, 2
-TAIL_BYTES = SEAL_BYTES + SIGNATURE_BYTES + CHECK_BYTES
+MAC_BYTES, SIGNATURE_BYTES, CHECK_BYTES = 11, 64, 2
+TAIL_BYTES = MAC_BYTES + SIGNATURE_BYTES + CHECK_BYTES
 KEPT_SIGNATURES = 16_384
 
 _TO_STANDARD = bytes.maketrans(b"-_+/", b"+/!!")

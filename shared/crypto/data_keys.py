@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from shared.crypto.encryption import Keyring, key_after, next_month
-from shared.crypto.master_keys import MasterKeyError, Masters, Wrapped
+from shared.crypto.master_keys import KeyWrapper, MasterKeyError, Wrapped
 from shared.database.unit_of_work import UnitOfWork
 
 logger = structlog.get_logger()
@@ -33,9 +33,9 @@ def bound_to(service: str, key_id: int) -> bytes:
     return f"{service}|{key_id}".encode()
 
 
-async def wrapped_new(masters: Masters, service: str, key_id: int) -> Wrapped:
+async def wrapped_new(key_wrapper: KeyWrapper, service: str, key_id: int) -> Wrapped:
     """Create a data key and wrap it."""
-    return await masters.wrap(os.urandom(KEY_BYTES), bound_to(service, key_id))
+    return await key_wrapper.wrap(os.urandom(KEY_BYTES), bound_to(service, key_id))
 
 
 def missing(rows: Sequence[RowMapping], months: Sequence[int]) -> dict[int, int]:
@@ -54,7 +54,7 @@ async def make(uow: UnitOfWork, made: Sequence[tuple[int, int, Wrapped]]) -> Non
         await uow.run(INSERT_KEY, id=key_id, month=month, master=wrapped.master, wrapped=wrapped.key)
 
 
-async def take(ring: Keyring, masters: Masters, rows: Sequence[RowMapping], this_month: int) -> None:
+async def take(ring: Keyring, key_wrapper: KeyWrapper, rows: Sequence[RowMapping], this_month: int) -> None:
     """Update a keyring from the stored keys. A key that cannot be unwrapped now is retried at the next read."""
     ring.drop([row["id"] for row in rows if row["wrapped"] is None])
     newest: dict[int, int] = {}
@@ -65,7 +65,7 @@ async def take(ring: Keyring, masters: Masters, rows: Sequence[RowMapping], this
         if not ring.has(key_id):
             try:
                 wrapped = Wrapped(row["master"], bytes(row["wrapped"]))
-                ring.take(key_id, await masters.unwrap(wrapped, bound_to(ring.service, key_id)))
+                ring.take(key_id, await key_wrapper.unwrap(wrapped, bound_to(ring.service, key_id)))
             except MasterKeyError as error:
                 logger.error("data_key.locked", key=key_id, master=row["master"], why=str(error))
                 continue

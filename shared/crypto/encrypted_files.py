@@ -19,7 +19,7 @@ BUFFER_BYTES = 256 * 1024
 
 def temporary() -> BinaryIO:
     """Create a temporary file that can be written once and read many times at any position."""
-    return cast("BinaryIO", io.BufferedRandom(_Sealed(), BUFFER_BYTES))
+    return cast("BinaryIO", io.BufferedRandom(_Encrypted(), BUFFER_BYTES))
 
 
 class Spool(tempfile.SpooledTemporaryFile[bytes]):
@@ -36,7 +36,7 @@ class Spool(tempfile.SpooledTemporaryFile[bytes]):
         spool._rolled = True
 
 
-class _Sealed(io.RawIOBase):
+class _Encrypted(io.RawIOBase):
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with this
         self._key = AES(os.urandom(32))
@@ -75,9 +75,9 @@ class _Sealed(io.RawIOBase):
         # Never overwrite: two plaintexts under the same key stream would reveal both.
         if self._at != self._written:
             raise io.UnsupportedOperation("an encrypted file is written once, from beginning to end")
-        sealed = self._through(bytes(data))
+        ciphertext = self._through(bytes(data))
         self._file.seek(self._at)
-        count = self._file.write(sealed)
+        count = self._file.write(ciphertext)
         self._at += count
         self._written = self._at
         return count

@@ -126,11 +126,11 @@ class Keyring:
 
     # Encryption ---------------------------------------------------------------------------------------------------
 
-    def seal(self, place: str, row: UUID, plain: str) -> bytes:
+    def encrypt(self, place: str, row: UUID, plain: str) -> bytes:
         """Encrypt a text. It can be decrypted only for this place (`residents.name`) and row."""
-        return self.seal_bytes(place, row, plain.encode())
+        return self.encrypt_bytes(place, row, plain.encode())
 
-    def seal_all(self, place: str, rows: Sequence[UUID], plains: Sequence[str | None]) -> list[bytes | None]:
+    def encrypt_all(self, place: str, rows: Sequence[UUID], plains: Sequence[str | None]) -> list[bytes | None]:
         """Encrypt a column of many rows, as `seal` does. None stays None."""
         key, bound_to, head = self._keys[self.current], place.encode(), FORMAT + self.current.to_bytes(4, "big")
         # Draw all nonces at once, because a system call for each would cost as much as the encryption.
@@ -141,54 +141,54 @@ class Keyring:
             for row, plain, nonce in zip(rows, plains, drawn, strict=True)
         ]
 
-    def open(self, place: str, row: UUID, sealed: bytes) -> str:
+    def decrypt(self, place: str, row: UUID, ciphertext: bytes) -> str:
         """Decrypt a text. Raises `CannotOpenError`."""
-        return self.open_bytes(place, row, sealed).decode()
+        return self.decrypt_bytes(place, row, ciphertext).decode()
 
-    def seal_bytes(self, place: str, row: UUID, plain: bytes) -> bytes:
+    def encrypt_bytes(self, place: str, row: UUID, plain: bytes) -> bytes:
         """Encrypt bytes, as `seal` does."""
-        return self._seal(self.current, place, row, plain)
+        return self._encrypt(self.current, place, row, plain)
 
-    def open_bytes(self, place: str, row: UUID, sealed: bytes) -> bytes:
+    def decrypt_bytes(self, place: str, row: UUID, ciphertext: bytes) -> bytes:
         """Decrypt bytes, as `open` does."""
-        if sealed[:1] != FORMAT or len(sealed) < HEAD_BYTES + NONCE_BYTES + TAG_BYTES:
+        if ciphertext[:1] != FORMAT or len(ciphertext) < HEAD_BYTES + NONCE_BYTES + TAG_BYTES:
             raise self._cannot(place, row, "damaged")
-        key_id = key_id_of(sealed)
+        key_id = key_id_of(ciphertext)
         key = self._keys.get(key_id)
         if key is None:
             raise self._cannot(place, row, "destroyed" if key_id in self.destroyed else "unknown_key")
-        nonce, ciphertext = sealed[HEAD_BYTES : HEAD_BYTES + NONCE_BYTES], sealed[HEAD_BYTES + NONCE_BYTES :]
+        nonce, ciphertext = ciphertext[HEAD_BYTES : HEAD_BYTES + NONCE_BYTES], ciphertext[HEAD_BYTES + NONCE_BYTES :]
         try:
             return key.decrypt(nonce, ciphertext, place.encode() + row.bytes)
         except InvalidTag:
             raise self._cannot(place, row, "damaged") from None
 
-    def say(self, place: str, row: UUID, sealed: bytes) -> str:
+    def decrypt_or_placeholder(self, place: str, row: UUID, ciphertext: bytes) -> str:
         """Decrypt a text, or return a placeholder if that fails, so that one bad row does not break a list."""
         try:
-            return self.open(place, row, sealed)
+            return self.decrypt(place, row, ciphertext)
         except CannotOpenError as error:
             return DESTROYED if error.why == "destroyed" else UNREADABLE
 
-    def is_old(self, sealed: bytes) -> bool:
+    def is_old(self, ciphertext: bytes) -> bool:
         """Whether the month of a ciphertext has a newer data key."""
-        key_id = key_id_of(sealed)
+        key_id = key_id_of(ciphertext)
         return self.newest.get(month_of_key(key_id), key_id) != key_id
 
-    def seal_again(self, place: str, row: UUID, sealed: bytes) -> bytes:
+    def reencrypt(self, place: str, row: UUID, ciphertext: bytes) -> bytes:
         """Re-encrypt with the newest data key of the same month, so that it is destroyed together with this month."""
-        plain = self.open_bytes(place, row, sealed)
-        return self._seal(self.newest[month_of_key(key_id_of(sealed))], place, row, plain)
+        plain = self.decrypt_bytes(place, row, ciphertext)
+        return self._encrypt(self.newest[month_of_key(key_id_of(ciphertext))], place, row, plain)
 
-    def _seal(self, key_id: int, place: str, row: UUID, plain: bytes) -> bytes:
+    def _encrypt(self, key_id: int, place: str, row: UUID, plain: bytes) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._keys[key_id].encrypt(nonce, plain, place.encode() + row.bytes)
-        return FORMAT + key_id.to_bytes(4, "big") + nonce + sealed
+        ciphertext = self._keys[key_id].encrypt(nonce, plain, place.encode() + row.bytes)
+        return FORMAT + key_id.to_bytes(4, "big") + nonce + ciphertext
 
     @staticmethod
     def _cannot(place: str, row: UUID, why: Why) -> CannotOpenError:
         if why != "destroyed":
-            logger.error("sealed.unreadable", place=place, row=str(row), why=why)
+            logger.error("ciphertext.unreadable", place=place, row=str(row), why=why)
         return CannotOpenError(place, row, why)
 
     # Indexing -----------------------------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def _keyed(secret: bytes) -> HMAC:
     return HMAC(secret, SHA256())
 
 
-def key_id_of(sealed: bytes) -> int:
+def key_id_of(ciphertext: bytes) -> int:
     """Return the id of the data key of a ciphertext."""
-    return int.from_bytes(sealed[1:HEAD_BYTES], "big")
+    return int.from_bytes(ciphertext[1:HEAD_BYTES], "big")
 
 
 _rings: dict[str, Keyring] = {}
@@ -233,7 +233,7 @@ def use(ring: Keyring) -> None:
     _rings[ring.service] = ring
 
 
-class Sealed:
+class Encrypted:
     """An attribute over a `<name>_sealed` column: plain text in Python, ciphertext in the database."""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -248,12 +248,12 @@ class Sealed:
     def __get__(self, row: Any, owner: type) -> Self | str | None:
         if row is None:
             return self
-        sealed = getattr(row, self.column)
-        return None if sealed is None else self._ring(row).open(self.place(row), row.id, sealed)
+        ciphertext = getattr(row, self.column)
+        return None if ciphertext is None else self._ring(row).decrypt(self.place(row), row.id, ciphertext)
 
     def __set__(self, row: Any, value: str | None) -> None:
-        sealed = None if value is None else self._ring(row).seal(self.place(row), row.id, value)
-        setattr(row, self.column, sealed)
+        ciphertext = None if value is None else self._ring(row).encrypt(self.place(row), row.id, value)
+        setattr(row, self.column, ciphertext)
 
     def masked(self, row: object, mask: Callable[[str], str]) -> str | None:
         """Return the masked value of a row, or a placeholder if it cannot be decrypted."""
@@ -272,11 +272,11 @@ class Sealed:
         return _rings[row.metadata.schema]
 
 
-_declared: list[tuple[Any, Sealed]] = []
+_declared: list[tuple[Any, Encrypted]] = []
 
 
 def declared(service: str) -> Iterator[tuple[str, str, str]]:
     """Yield all encrypted columns of a service: table, column, place."""
-    for owner, sealed in _declared:
+    for owner, attribute in _declared:
         if owner.metadata.schema == service:
-            yield owner.__tablename__, sealed.column, sealed.place(owner)
+            yield owner.__tablename__, attribute.column, attribute.place(owner)

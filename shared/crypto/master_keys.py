@@ -33,7 +33,7 @@ class Wrapped(NamedTuple):
     key: bytes
 
 
-class Masters(Protocol):
+class KeyWrapper(Protocol):
     """A store of the master key. `bound_to` is associated data, which is also needed to unwrap the key."""
 
     async def newest(self) -> str:
@@ -46,7 +46,7 @@ class Masters(Protocol):
         """Unwrap a key. Raises `MasterKeyError`."""
 
 
-class LocalMasters:
+class LocalKeyWrapper:
     """A master key in the memory of this process, from the environment or a file. A changed file is read again."""
 
     def __init__(self, versions: Sequence[Version], file: Path | None = None) -> None:
@@ -55,12 +55,12 @@ class LocalMasters:
         self._watched = key_files.Watched(file) if file else None
 
     @classmethod
-    def from_file(cls, file: Path) -> "LocalMasters":
+    def from_file(cls, file: Path) -> "LocalKeyWrapper":
         """Read `master.key`."""
         return cls(key_files.read(file), file)
 
     @classmethod
-    def from_text(cls, text: str) -> "LocalMasters":
+    def from_text(cls, text: str) -> "LocalKeyWrapper":
         """Read keys of 32 bytes as base64url, separated by commas, the newest first."""
         return cls([key_files.parse(part, "FANGXIAN_MASTER_KEY")[0] for part in text.split(",")])
 
@@ -88,7 +88,7 @@ class LocalMasters:
         raise MasterKeyError(f"no known master key opens what {wrapped.master or 'an unnamed one'} wrapped")
 
 
-class TransitMasters:
+class VaultTransitKeyWrapper:
     """A master key that never leaves a KMS with the interface of Vault's transit engine (OpenBao has the same)."""
 
     def __init__(self, url: str, token: str, key: str) -> None:
@@ -133,11 +133,11 @@ class TransitMasters:
         return data
 
 
-def masters_of(settings: Settings) -> Masters:
+def key_wrapper_of(settings: Settings) -> KeyWrapper:
     """Build the store of the master key from the settings."""
     if settings.master_keys == "kms":
         token = settings.kms_token.get_secret_value() if settings.kms_token else ""
-        return TransitMasters(settings.kms_url, token, settings.kms_key)
+        return VaultTransitKeyWrapper(settings.kms_url, token, settings.kms_key)
     if settings.master_keys == "environment":
-        return LocalMasters.from_text(settings.master_key.get_secret_value() if settings.master_key else "")
-    return LocalMasters.from_file(settings.keys / "master.key")
+        return LocalKeyWrapper.from_text(settings.master_key.get_secret_value() if settings.master_key else "")
+    return LocalKeyWrapper.from_file(settings.keys / "master.key")

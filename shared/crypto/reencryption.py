@@ -68,7 +68,7 @@ def places_of(service: Service) -> list[Place]:
     ]
 
 
-async def reseal(job: Run) -> None:
+async def reencrypt(job: Run) -> None:
     """Encrypt all ciphertexts of older data keys with the newest data key of their month."""
     # Wait until every process encrypts with the newest keys. Otherwise new ciphertexts under old keys could remain.
     await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.context.settings.key_waits)
@@ -99,12 +99,12 @@ async def _chunk(job: Run, place: Place) -> bool:
 
 def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str) -> bytes | None:
     """Re-encrypt one value. Return None if it is current, and empty bytes if it cannot be decrypted."""
-    sealed = row[column]
-    if sealed is None or not ring.is_old(bytes(sealed)):
+    ciphertext = row[column]
+    if ciphertext is None or not ring.is_old(bytes(ciphertext)):
         return None
     bound_to: UUID = row[place.bound_to]
     try:
-        return ring.seal_again(where.format(**row), bound_to, bytes(sealed))
+        return ring.reencrypt(where.format(**row), bound_to, bytes(ciphertext))
     except CannotOpenError:
         return b""
 
@@ -112,11 +112,11 @@ def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str)
 async def _write(
     uow: UnitOfWork, place: Place, column: str, rows: Sequence[RowMapping], values: list[bytes | None]
 ) -> int:
-    changes = [(row, sealed) for row, sealed in zip(rows, values, strict=True) if sealed]
+    changes = [(row, ciphertext) for row, ciphertext in zip(rows, values, strict=True) if ciphertext]
     if not changes:
         return 0
     keys = {f"k{at}": [row[name] for row, _ in changes] for at, (name, _) in enumerate(place.key)}
-    return await uow.run(text(_update(place, column)), **keys, sealed=[sealed for _, sealed in changes])
+    return await uow.run(text(_update(place, column)), **keys, sealed=[ciphertext for _, ciphertext in changes])
 
 
 def _page(place: Place, following: bool) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import httpx
 from sqlalchemy import text
 
-from shared.audit import sealer
+from shared.audit import chaining
 from shared.feed.log import LANES
 from shared.feed.reader import Reaction, Reader
 from shared.http import idempotency
@@ -56,5 +56,5 @@ async def _measure_own(context: ServiceContext) -> None:
     async with context.system_unit_of_work("metrics") as uow:
         telemetry.FEED_PARKED.labels(service).set((await uow.session.execute(COUNT_PARKED)).scalar_one())
         telemetry.JOBS_OPEN.labels(service).set((await uow.session.execute(COUNT_OPEN_JOBS)).scalar_one())
-        await sealer.measure(uow)
+        await chaining.measure(uow)
         telemetry.FEED_STALLED.labels(service).set((await uow.session.execute(SELECT_OLDEST_TRANSACTION)).scalar_one())

@@ -71,7 +71,7 @@ async def claim(uow: UnitOfWork, operation: str, key: str, path: str, body: byte
     row = (await uow.rows(SELECT_ANSWER, id=id_))[0]
     if bytes(row["fingerprint"]) != fingerprint:
         raise KeyReused()
-    decrypted = uow.context.keyring.open("idempotency.answer", id_, bytes(row["answer"]))
+    decrypted = uow.context.keyring.decrypt("idempotency.answer", id_, bytes(row["answer"]))
     kept = msgspec.json.decode(decrypted, type=Kept)
     headers = kept.headers | {"idempotency-replayed": "true"}
     return Claim(id_, Response(kept.body.encode(), kept.status, headers))
@@ -81,5 +81,5 @@ async def keep(uow: UnitOfWork, claim: Claim, response: Response) -> None:
     """Store the answer under a claimed key."""
     headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
     kept = Kept(response.status_code, headers, bytes(response.body).decode())
-    sealed = uow.context.keyring.seal("idempotency.answer", claim.id, msgspec.json.encode(kept).decode())
-    await uow.run(STORE_ANSWER, id=claim.id, answer=sealed)
+    ciphertext = uow.context.keyring.encrypt("idempotency.answer", claim.id, msgspec.json.encode(kept).decode())
+    await uow.run(STORE_ANSWER, id=claim.id, answer=ciphertext)

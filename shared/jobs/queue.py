@@ -173,9 +173,9 @@ async def keeping_file(context: ServiceContext, chunks: AsyncIterable[bytes]) ->
 async def _keep(context: ServiceContext, id_: UUID, chunks: AsyncIterable[bytes]) -> None:
     part = 0
     async for chunk in chunks:
-        sealed = context.keyring.seal_bytes(f"uploads.{part}", id_, chunk)
+        ciphertext = context.keyring.encrypt_bytes(f"uploads.{part}", id_, chunk)
         async with context.system_unit_of_work() as uow:
-            await uow.run(INSERT_PART, job_id=id_, part=part, sealed=sealed)
+            await uow.run(INSERT_PART, job_id=id_, part=part, sealed=ciphertext)
         part += 1
 
 
@@ -257,7 +257,7 @@ class Run:
                 rows = await uow.rows(SELECT_PART, job_id=self.id, part=part)
             if not rows:
                 return
-            yield self.context.keyring.open_bytes(f"uploads.{part}", self.id, bytes(rows[0]["sealed"]))
+            yield self.context.keyring.decrypt_bytes(f"uploads.{part}", self.id, bytes(rows[0]["sealed"]))
             part += 1
 
     async def chunks(self, items: AsyncIterable[Item], size: int) -> AsyncIterator[list[Item]]:

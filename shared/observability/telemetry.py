@@ -18,7 +18,7 @@ FEED_PARKED = Gauge("fangxian_feed_parked", "Entries that could not be applied."
 FEED_STALLED = Gauge(
     "fangxian_oldest_transaction_seconds", "Age of the oldest running transaction, which delays all feeds.", ["service"]
 )
-AUDIT_UNSEALED = Gauge(
+AUDIT_UNCHAINED = Gauge(
     "fangxian_audit_unsealed_seconds", "Age of the oldest audit entry that is not chained yet.", ["service"]
 )
 JOBS_OPEN = Gauge("fangxian_jobs_open", "Queued and running jobs.", ["service"])

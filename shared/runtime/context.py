@@ -21,7 +21,7 @@ from shared.core.settings import SERVICES, Service, Settings
 from shared.crypto import data_keys, encryption
 from shared.crypto.encryption import Keyring, index_keys_of, month_of
 from shared.crypto.key_files import Watched
-from shared.crypto.master_keys import Masters, masters_of
+from shared.crypto.master_keys import KeyWrapper, key_wrapper_of
 from shared.crypto.tokens import Signer
 from shared.database.engine import engine_of
 from shared.database.idle_connections import IdleConnections
@@ -54,7 +54,7 @@ class ServiceContext:
     settings: Settings
     engine: AsyncEngine
     keyring: Keyring
-    masters: Masters
+    key_wrapper: KeyWrapper
     signer: Signer
     peers: Peers
     waker: Waker
@@ -87,7 +87,7 @@ class ServiceContext:
             settings=settings,
             engine=engine_of(settings),
             keyring=keyring,
-            masters=masters_of(settings),
+            key_wrapper=key_wrapper_of(settings),
             signer=signer,
             refreshed=[signer.refresh, follow_index],
             peers=Peers(settings, signer, {} if transports is None else transports),
@@ -121,14 +121,14 @@ class ServiceContext:
         rows = await self._data_keys()
         # Outside any transaction, because wrapping may call a KMS over the network.
         made = [
-            (key_id, month, await data_keys.wrapped_new(self.masters, service, key_id))
+            (key_id, month, await data_keys.wrapped_new(self.key_wrapper, service, key_id))
             for month, key_id in data_keys.missing(rows, data_keys.months_needed(this)).items()
         ]
         if made:
             async with UnitOfWork(self, system(service), "keys") as uow:
                 await data_keys.make(uow, made)
             rows = await self._data_keys()
-        await data_keys.take(self.keyring, self.masters, rows, this)
+        await data_keys.take(self.keyring, self.key_wrapper, rows, this)
         self.is_open = True
 
     async def _data_keys(self) -> Sequence[RowMapping]:

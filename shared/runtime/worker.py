@@ -19,7 +19,7 @@ import uvloop
 from arq.worker import Worker as ArqWorker
 from arq.worker import func
 
-from shared.audit import sealer
+from shared.audit import chaining
 from shared.core.settings import LOCK_CONNECTIONS, Service, Settings
 from shared.crypto import reencryption
 from shared.feed import maintenance
@@ -37,7 +37,7 @@ logger = structlog.get_logger()
 LOOK_SECONDS = 1.0
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
 POLL_SECONDS = 0.05
-SEAL_SECONDS = 0.5
+CHAIN_SECONDS = 0.5
 MOST_BACKOFF_SECONDS = 10.0
 RARE_SECONDS = 600.0
 """Loops with at least this interval wait `FIRST_RARE_SECONDS` first, so that all others start before them."""
@@ -118,7 +118,7 @@ class Loop:
 def loops_of(context: ServiceContext, worker: Worker) -> list[Loop]:
     """Build all loops of a service's worker."""
     loops = [loop for owner in owners_read_by(context.settings.service) for loop in _reading(context, owner, worker)]
-    jobs = {**worker.jobs, reencryption.KIND: reencryption.reseal}
+    jobs = {**worker.jobs, reencryption.KIND: reencryption.reencrypt}
 
     async def purge(context: ServiceContext) -> None:
         await purge_all(context, worker.purges)
@@ -127,7 +127,7 @@ def loops_of(context: ServiceContext, worker: Worker) -> list[Loop]:
     loops += [_watching(context, watch) for watch in worker.watches]
     ticks = [
         *worker.ticks,
-        Tick(sealer.seal, SEAL_SECONDS),
+        Tick(chaining.chain_entries, CHAIN_SECONDS),
         Tick(maintenance.keep_partitions, 3600),
         Tick(maintenance.forget_old_keys, 3600),
         Tick(expire_proposals, 60),

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deploy.audit import verify_audit
-from shared.audit import acts, sealer
+from shared.audit import acts, chaining
 from shared.audit.kinds import Kind
 from shared.core import clock
 from shared.core.actors import Actor, Role
@@ -32,10 +32,10 @@ async def look(district: District, service: Service, *subjects: UUID, kind: Kind
         uow.audit(kind=kind, subjects=subjects, reason="nobody's business")
 
 
-async def seal(district: District) -> None:
+async def chain_all(district: District) -> None:
     await district.until_served()
     for service in SERVICES:
-        await sealer.seal(district.contexts[service])
+        await chaining.chain_entries(district.contexts[service])
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_everybody_may_keep_the_heads_of_all_services(district: District, 
     await look(district, "testing", new_id())
     await look(district, "testing", new_id())
     await look(district, "gateway", new_id())
-    await seal(district)
+    await chain_all(district)
     answer = await anybody.get(HEADS)
     assert answer.status_code == 200, answer.text
     said = answer.json()

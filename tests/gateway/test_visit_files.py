@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from deploy.audit import verify_audit, verify_visits
 from shared.audit.canonical import canonical
 from shared.audit.heads import public_keys
-from tests.gateway.visited import batches, exported, seal, today, visit
+from tests.gateway.visited import batches, chain_all, exported, today, visit
 from tests.harness import District
 
 
@@ -109,7 +109,7 @@ def test_no_file_makes_it_fall_over(noise: bytes) -> None:
 async def test_it_runs_alone(district: District, tmp_path: Path) -> None:
     """The two scripts beside each other, without our packages."""
     scan_ids = [await visit(district) for _ in range(3)]
-    await seal(district)
+    await chain_all(district)
     file, audit = await exported(district)
     for script in (verify_audit, verify_visits):
         shutil.copy(str(script.__file__), tmp_path)

@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 
 from deploy.audit import export, verify_visits, visits
-from services.gateway.verifications.seals import seal_visits
-from shared.audit import sealer
+from services.gateway.verifications.chaining import chain_visits
+from shared.audit import chaining
 from shared.core import clock
 from shared.core.ids import new_id
 from tests.harness import District
@@ -28,13 +28,13 @@ async def visit(district: District, person: UUID | None = None, days: float = 0)
     return scan_id
 
 
-async def seal(district: District) -> None:
+async def chain_all(district: District) -> None:
     """What the gateway's worker does each half second, and then once more for the audit."""
     context = district.contexts["gateway"]
     await district.until_served()
-    await seal_visits(context)
+    await chain_visits(context)
     await district.until_served()
-    await sealer.seal(context)
+    await chaining.chain_entries(context)
 
 
 def today() -> date:

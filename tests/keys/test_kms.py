@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.core.ids import new_id
 from shared.crypto import encryption
-from shared.crypto.master_keys import MasterKeyError, TransitMasters, Wrapped
+from shared.crypto.master_keys import MasterKeyError, VaultTransitKeyWrapper, Wrapped
 from shared.runtime.context import ServiceContext
 from tests.harness import District
 
@@ -103,41 +103,41 @@ def kms() -> Iterator[Transit]:
 
 
 async def test_a_key_is_wrapped_and_opens_for_what_it_is_bound_to(kms: Transit) -> None:
-    masters = TransitMasters(kms.url, TOKEN, "fangxian")
-    wrapped = await masters.wrap(b"k" * 32, b"registry|202101")
-    assert wrapped.master == await masters.newest() == "v1"
+    key_wrapper = VaultTransitKeyWrapper(kms.url, TOKEN, "fangxian")
+    wrapped = await key_wrapper.wrap(b"k" * 32, b"registry|202101")
+    assert wrapped.master == await key_wrapper.newest() == "v1"
     assert b"k" * 32 not in wrapped.key
-    assert await masters.unwrap(wrapped, b"registry|202101") == b"k" * 32
+    assert await key_wrapper.unwrap(wrapped, b"registry|202101") == b"k" * 32
     with pytest.raises(MasterKeyError, match="decrypt"):
-        await masters.unwrap(wrapped, b"testing|202101")
+        await key_wrapper.unwrap(wrapped, b"testing|202101")
 
 
 async def test_a_new_version_wraps_and_old_ones_open_until_they_are_forgotten(kms: Transit) -> None:
-    masters = TransitMasters(kms.url, TOKEN, "fangxian")
-    old = await masters.wrap(b"k" * 32, b"x")
-    await masters.rotate()
-    new = await masters.wrap(b"k" * 32, b"x")
-    assert (old.master, new.master, await masters.newest()) == ("v1", "v2", "v2")
-    assert await masters.unwrap(old, b"x") == await masters.unwrap(new, b"x")
-    await masters.forget_before("v2")
+    key_wrapper = VaultTransitKeyWrapper(kms.url, TOKEN, "fangxian")
+    old = await key_wrapper.wrap(b"k" * 32, b"x")
+    await key_wrapper.rotate()
+    new = await key_wrapper.wrap(b"k" * 32, b"x")
+    assert (old.master, new.master, await key_wrapper.newest()) == ("v1", "v2", "v2")
+    assert await key_wrapper.unwrap(old, b"x") == await key_wrapper.unwrap(new, b"x")
+    await key_wrapper.forget_before("v2")
     with pytest.raises(MasterKeyError):
-        await masters.unwrap(old, b"x")
-    assert await masters.unwrap(new, b"x") == b"k" * 32
+        await key_wrapper.unwrap(old, b"x")
+    assert await key_wrapper.unwrap(new, b"x") == b"k" * 32
 
 
 @pytest.mark.parametrize("trouble", ["wrong token", "away", "nonsense"])
 async def test_a_kms_that_refuses_or_is_away_is_named_and_never_quoted(kms: Transit, trouble: str) -> None:
     url = "http://127.0.0.1:9" if trouble == "away" else kms.url
-    masters = TransitMasters(url, "wrong" if trouble == "wrong token" else TOKEN, "fangxian")
+    key_wrapper = VaultTransitKeyWrapper(url, "wrong" if trouble == "wrong token" else TOKEN, "fangxian")
     with pytest.raises(MasterKeyError) as refused:
-        await masters.unwrap(Wrapped("v1", b"vault:v1:AAAA"), b"x")
+        await key_wrapper.unwrap(Wrapped("v1", b"vault:v1:AAAA"), b"x")
     assert "AAAA" not in str(refused.value)
     assert TOKEN not in str(refused.value)
 
 
 async def test_what_another_master_wrapped_is_named(kms: Transit) -> None:
     with pytest.raises(MasterKeyError, match="another master key"):
-        await TransitMasters(kms.url, TOKEN, "fangxian").unwrap(Wrapped("4c43107e", b"\xee\x9b"), b"x")
+        await VaultTransitKeyWrapper(kms.url, TOKEN, "fangxian").unwrap(Wrapped("4c43107e", b"\xee\x9b"), b"x")
 
 
 async def test_a_service_seals_with_keys_that_the_kms_wraps(
@@ -157,8 +157,8 @@ async def test_a_service_seals_with_keys_that_the_kms_wraps(
         for context in (first, second):
             await context.open()
         assert [row["master"] for row in await district.sql("SELECT master FROM observation.data_keys")] == ["v1"] * 2
-        sealed = first.keyring.seal("x.y", row, "张三")
-        assert second.keyring.open("x.y", row, sealed) == "张三"
+        sealed = first.keyring.encrypt("x.y", row, "张三")
+        assert second.keyring.decrypt("x.y", row, sealed) == "张三"
         asked = len(kms.asked)
         await first.open()
         assert len(kms.asked) == asked, "what is open already is not asked for again"

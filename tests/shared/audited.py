@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from shared.audit import sealer
+from shared.audit import chaining
 from shared.audit.canonical import beginning, chained, entry_of
 from shared.core.actors import Actor, Role
 from shared.core.regions import range_of
@@ -25,9 +25,9 @@ async def act(context: ServiceContext, *subjects: UUID) -> None:
         uow.record_access(subjects)
 
 
-async def seal(district: District, context: ServiceContext) -> None:
+async def chain_all(district: District, context: ServiceContext) -> None:
     await district.until_served()
-    await sealer.seal(context)
+    await chaining.chain_entries(context)
 
 
 async def chain(district: District) -> list[tuple[int, int]]:

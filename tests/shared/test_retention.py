@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from deploy.audit import export, verify_audit
 from services.registry.erasures.rules import outcome_of
-from shared.audit import sealer
+from shared.audit import chaining
 from shared.audit.heads import head_now, public_keys
 from shared.core.actors import Role
 from shared.core.clock import day_of
@@ -148,7 +148,7 @@ async def old_month(district: District, *subjects: UUID) -> None:
     for place, subject in enumerate(subjects):
         await district.sql(OLD_ENTRY, datetime(2020, 1, 15, 9, place, tzinfo=UTC), subject)
     await district.until_served()
-    await sealer.seal(district.contexts["registry"])
+    await chaining.chain_entries(district.contexts["registry"])
 
 
 async def months(district: District) -> int:
@@ -179,7 +179,7 @@ async def test_what_is_left_of_the_audit_still_verifies(district: District) -> N
     await old_month(district, new_id())
     await district.purge("registry")
     await district.until_served()
-    await sealer.seal(context)
+    await chaining.chain_entries(context)
     days = [row["day"] for row in await district.sql("SELECT DISTINCT day FROM registry.audit_seals")]
     assert days == [day_of(datetime.now(UTC))]
     owner = await asyncpg.connect(district.database.owner_url)
@@ -204,7 +204,7 @@ async def test_an_audit_month_is_kept_while_it_is_needed(district: District, why
     assert ((await district.purge("registry"))["audit"], await months(district)) == (0, 2)
     await district.sql("DELETE FROM registry.legal_holds")
     await district.until_served()
-    await sealer.seal(context)
+    await chaining.chain_entries(context)
     assert (await district.purge("registry"))["audit"] == (1 if why == "held" else 2)
 
 

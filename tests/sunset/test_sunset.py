@@ -18,7 +18,7 @@ from shared.audit.canonical import canonical
 from shared.core.ids import new_id
 from shared.core.settings import SERVICES
 from shared.crypto.data_keys import bound_to
-from shared.crypto.master_keys import LocalMasters, MasterKeyError, Wrapped
+from shared.crypto.master_keys import LocalKeyWrapper, MasterKeyError, Wrapped
 from tests.canary import places
 from tests.faults.site import KEYS_ARE_SEEN_SOON, Site, installed, until
 from tests.registry.people import number, person
@@ -181,10 +181,10 @@ async def _only_the_held_is_left(site: Site, client: httpx.AsyncClient, gone: st
 async def _no_backup_opens(site: Site, backup: list[Any], old: dict[str, Any]) -> None:
     """The data keys of a backup are wrapped by a master key that is nowhere any more."""
     assert backup
-    masters = LocalMasters.from_file(site.data / "keys" / "owner" / "master.key")
+    key_wrapper = LocalKeyWrapper.from_file(site.data / "keys" / "owner" / "master.key")
     for row in backup:
         with pytest.raises(MasterKeyError):
-            await masters.unwrap(Wrapped(row["master"], row["wrapped"]), bound_to("registry", row["id"]))
+            await key_wrapper.unwrap(Wrapped(row["master"], row["wrapped"]), bound_to("registry", row["id"]))
     secrets = [str(one.jwk["k"]).encode() for one in old.values()]
     files = [path for path in site.data.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not any(secret in path.read_bytes() for path in files for secret in secrets)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.gateway.accounts.schemas import Account
 from services.gateway.base import Base, Row
 from shared.core.ids import new_id
-from shared.crypto.encryption import Sealed
+from shared.crypto.encryption import Encrypted
 from shared.database.rows import Code
 
 Kind = Literal["staff", "resident"]
@@ -25,15 +25,15 @@ class AccountRow(Row):
     state: Mapped[Literal["active", "closed"]] = mapped_column(Code, default="active", server_default="active")
     login: Mapped[str | None] = mapped_column(Code)
     name_sealed: Mapped[bytes | None]
-    name = Sealed()
+    name = Encrypted()
     phone_sealed: Mapped[bytes | None]
-    phone = Sealed()
+    phone = Encrypted()
     phone_index: Mapped[bytes | None]
     open_id_index: Mapped[bytes | None] = mapped_column(comment="Blind index of the mini-program's id of the person.")
     resident_id: Mapped[UUID | None] = mapped_column(comment="The resident this account belongs to, by evidence.")
     password_hash: Mapped[str | None]
     authenticator_sealed: Mapped[bytes | None]
-    authenticator = Sealed()
+    authenticator = Encrypted()
     authenticator_step: Mapped[int] = mapped_column(default=0, server_default="0")
 
     __table_args__ = (
@@ -136,7 +136,7 @@ class PhoneCodeRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     phone_index: Mapped[bytes] = mapped_column(unique=True)
     code_sealed: Mapped[bytes]
-    code = Sealed()
+    code = Encrypted()
     digits: Mapped[int]
     sent_at: Mapped[datetime]
     sends: Mapped[int]
@@ -154,6 +154,6 @@ class ChallengeRow(Base):
     secret: Mapped[bytes] = mapped_column(comment="Hash of a secret that only the caller knows.")
     phone_index: Mapped[bytes]
     phone_sealed: Mapped[bytes]
-    phone = Sealed()
+    phone = Encrypted()
     tries: Mapped[int] = mapped_column(default=0, server_default="0")
     expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.gateway.base import Base, Row
 from services.gateway.issuer.schemas import Session
 from shared.core.ids import new_id
-from shared.crypto.encryption import Sealed
+from shared.crypto.encryption import Encrypted
 from shared.database.rows import Code
 
 Stage = Literal["start", "phone", "authenticator", "enrol", "grant", "done"]
@@ -29,7 +29,7 @@ class InteractionRow(Base):
     account_id: Mapped[UUID | None] = mapped_column(ForeignKey("gateway.accounts.id", ondelete="CASCADE"), index=True)
     challenge_id: Mapped[UUID | None]
     authenticator_sealed: Mapped[bytes | None]
-    authenticator = Sealed()
+    authenticator = Encrypted()
     amr: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default=text("'{}'"))
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -134,5 +134,5 @@ class IssuerKeyRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     private_sealed: Mapped[bytes]
-    private = Sealed()
+    private = Encrypted()
     made_at: Mapped[datetime]

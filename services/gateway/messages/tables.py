@@ -12,7 +12,7 @@ from services.gateway.base import Row
 from services.gateway.messages.rules import Rest
 from services.gateway.messages.schemas import HookSource, MessageShown
 from shared.contracts.gateway import Message
-from shared.crypto.encryption import Sealed
+from shared.crypto.encryption import Encrypted
 from shared.database.rows import Code
 
 Source = Literal["desk_120", "hospital", "municipal"]
@@ -26,7 +26,7 @@ class HookSourceRow(Row):
     source: Mapped[Source] = mapped_column(Code)
     party: Mapped[str]
     secrets_sealed: Mapped[bytes | None]
-    secrets = Sealed()
+    secrets = Encrypted()
     last_message_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -61,7 +61,7 @@ class MessageRow(Row):
         JSONB, comment="What other services receive: known texts and small numbers."
     )
     rest_sealed: Mapped[bytes | None] = mapped_column(comment="All other fields of its data, which may name people.")
-    rest = Sealed()
+    rest = Encrypted()
     fingerprint: Mapped[bytes]
 
     __table_args__ = (UniqueConstraint("source", "party", "message_id", name="message_id_reused"),)

@@ -34,9 +34,9 @@ from services.gateway.codes.policy import Colour
 from shared.crypto.code_tokens import (
     HEAD,
     LIVE_SECONDS,
+    MAC_BYTES,
     MINUTE_SECONDS,
     PREFIX,
-    SEAL_BYTES,
     SKEW_SECONDS,
     TAIL_BYTES,
     BadToken,
@@ -123,7 +123,7 @@ def whose_online(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Wh
 
     The colour in the token is not used online, because the database has the current one.
     """
-    body = _unsealed(text, secrets)
+    body = _authenticated(text, secrets)
     _check_time(body, now)
     return Whose(id_of(body[5:21]), shown_by_of(body))
 
@@ -143,7 +143,7 @@ def _packed(subject: Subject, kind: Kind, key: Key, now: datetime, shown_by: UUI
 
 @lru_cache(maxsize=16_384)
 def _signed(body: bytes, key: Key) -> str:
-    signed = body + sealed(body, key.secret, SEAL_BYTES)
+    signed = body + mac_of(body, key.secret, MAC_BYTES)
     raw = signed + key.private.sign(signed)
     return PREFIX + to_text(raw + check_of(raw))
 
@@ -153,7 +153,7 @@ def to_text(raw: bytes) -> str:
     return b2a_base64(raw, newline=False).translate(_TO_URL_SAFE, b"=").decode()
 
 
-def sealed(body: bytes, secret: bytes, size: int) -> bytes:
+def mac_of(body: bytes, secret: bytes, size: int) -> bytes:
     """Return HMAC-SHA-256 of a body (RFC 2104), cut to a size.
 
     The two inner hash states are cached, which halves the cost compared with `hmac`.
@@ -172,14 +172,14 @@ def _begun(secret: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
     return hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
 
 
-def _unsealed(text: str, secrets: Mapping[bytes, bytes]) -> bytes:
+def _authenticated(text: str, secrets: Mapping[bytes, bytes]) -> bytes:
     """Return the bytes before the seal, if the seal is valid. Raises BadToken."""
     raw = opened(text)
     secret = secrets.get(raw[:4])
     if secret is None:
         raise BadToken("unknown_key")
-    body, seal = raw[:-TAIL_BYTES], raw[-TAIL_BYTES : SEAL_BYTES - TAIL_BYTES]
-    if not hmac.compare_digest(sealed(body, secret, SEAL_BYTES), seal):
+    body, mac = raw[:-TAIL_BYTES], raw[-TAIL_BYTES : MAC_BYTES - TAIL_BYTES]
+    if not hmac.compare_digest(mac_of(body, secret, MAC_BYTES), mac):
         raise BadToken("forged")
     return body
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from services.gateway.tokens.rules import Key, sealed, to_text
+from services.gateway.tokens.rules import Key, mac_of, to_text
 from shared.crypto.code_tokens import BadToken
 
 PREFIX = "FXR."
@@ -25,8 +25,8 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 _BODY = struct.Struct(">4s16s16s16sQH")
-_SEAL = 13
-_LENGTH = len(PREFIX) + (_BODY.size + _SEAL) // 3 * 4
+_MAC = 13
+_LENGTH = len(PREFIX) + (_BODY.size + _MAC) // 3 * 4
 
 
 class Receipt(NamedTuple):
@@ -49,18 +49,18 @@ def write(receipt: Receipt, key: Key) -> str:
     ids = (receipt.resident_id.bytes, receipt.point_id.bytes, receipt.scan_id.bytes)
     decided = (receipt.decided_at - _BEGINNING) // _MICROSECOND
     body = _BODY.pack(key.id, *ids, decided, receipt.lasts_seconds)
-    return PREFIX + to_text(body + sealed(body, key.receipt_secret, _SEAL))
+    return PREFIX + to_text(body + mac_of(body, key.receipt_secret, _MAC))
 
 
 def read(text: str, secrets: Mapping[bytes, bytes], now: datetime) -> Receipt:
     """Decode a receipt. Raises BadToken if it is forged or expired. `secrets` are the receipt secrets by key id."""
     raw = _opened(text)
-    body, seal = raw[: _BODY.size], raw[_BODY.size :]
+    body, mac = raw[: _BODY.size], raw[_BODY.size :]
     key_id, resident, point, scan, decided, lasts = _BODY.unpack(body)
     secret = secrets.get(key_id)
     if secret is None:
         raise BadToken("unknown_key")
-    if not hmac.compare_digest(sealed(body, secret, _SEAL), seal):
+    if not hmac.compare_digest(mac_of(body, secret, _MAC), mac):
         raise BadToken("forged")
     ids = (UUID(bytes=resident), UUID(bytes=point), UUID(bytes=scan))
     receipt = Receipt(*ids, _BEGINNING + timedelta(microseconds=decided), lasts)

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from services.gateway.base import Base, Row
 from services.gateway.webhooks.schemas import Delivery, DeliveryState, DisabledReason, Endpoint, State
-from shared.crypto.encryption import Sealed
+from shared.crypto.encryption import Encrypted
 from shared.database.rows import Code
 
 Table(
@@ -46,7 +46,7 @@ class EndpointRow(Row):
     party: Mapped[str]
     owner: Mapped[str] = mapped_column(comment="Who made or enabled it last. It is sent only what this person can see.")
     secrets_sealed: Mapped[bytes | None]
-    secrets = Sealed()
+    secrets = Encrypted()
     state: Mapped[State] = mapped_column(Code, default="enabled")
     disabled_reason: Mapped[DisabledReason | None] = mapped_column(Code)
     failures: Mapped[int] = mapped_column(default=0)

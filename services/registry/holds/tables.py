@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from services.registry.base import Row
 from services.registry.holds.schemas import Hold
 from shared.contracts.registry import LegalHold
-from shared.crypto.encryption import Sealed
+from shared.crypto.encryption import Encrypted
 
 
 class HoldRow(Row):
@@ -19,7 +19,7 @@ class HoldRow(Row):
 
     resident_id: Mapped[UUID] = mapped_column(ForeignKey("registry.residents.id"), index=True)
     reason_sealed: Mapped[bytes]
-    reason = Sealed()
+    reason = Encrypted()
     ordered_by: Mapped[str] = mapped_column(comment="The court or authority.")
     until: Mapped[datetime]
     released_at: Mapped[datetime | None]

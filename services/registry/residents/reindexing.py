@@ -91,7 +91,7 @@ def _document(ring: Keyring, row: RowMapping) -> bytes | None:
     if row["document_index"] is not None:
         return bytes(row["document_index"])
     try:
-        number = ring.open("residents.document_number", row["id"], bytes(row["document_number_sealed"]))
+        number = ring.decrypt("residents.document_number", row["id"], bytes(row["document_number_sealed"]))
     except CannotOpenError:
         return None
     return ring.index("document", document_key(row["document_type"], number))
@@ -101,7 +101,7 @@ def _phone(ring: Keyring, row: RowMapping) -> bytes | None:
     if row["phone_sealed"] is None:
         return None
     try:
-        return ring.index("phone", ring.open("residents.phone", row["id"], bytes(row["phone_sealed"])))
+        return ring.index("phone", ring.decrypt("residents.phone", row["id"], bytes(row["phone_sealed"])))
     except CannotOpenError:
         return bytes(row["phone_index"])
 
@@ -113,7 +113,7 @@ async def _registrations(job: Run) -> bool:
         indexed: dict[Any, bytes] = {}
         for row in rows:
             try:
-                opened = ring.open("registrations.person", row["id"], bytes(row["person_sealed"]))
+                opened = ring.decrypt("registrations.person", row["id"], bytes(row["person_sealed"]))
             except CannotOpenError:
                 continue
             indexed[row["id"]] = ring.index("document", msgspec.json.decode(opened, type=Person).document)

@@ -15,7 +15,7 @@ from services.registry.residents.rules import ClosedReason, mask_address
 from services.registry.residents.schemas import Registration, ResidentShown, Transfer
 from shared.contracts.registry import Resident
 from shared.core import clock
-from shared.crypto.encryption import Sealed, Slots
+from shared.crypto.encryption import Encrypted, Slots
 from shared.database.rows import Code
 
 
@@ -31,14 +31,14 @@ class ResidentRow(Row):
     document_index: Mapped[bytes | None] = mapped_column(comment="Blind index of document type and number.")
     document_index_b: Mapped[bytes | None] = mapped_column(comment="The same under the other of the two index keys.")
     document_number_sealed: Mapped[bytes]
-    document_number = Sealed()
+    document_number = Encrypted()
     name_sealed: Mapped[bytes]
-    name = Sealed()
+    name = Encrypted()
     phone_sealed: Mapped[bytes | None]
-    phone = Sealed()
+    phone = Encrypted()
     phone_index: Mapped[bytes | None] = mapped_column(index=True)
     address_sealed: Mapped[bytes | None]
-    address = Sealed()
+    address = Encrypted()
     birth_date: Mapped[date]
     sex: Mapped[Sex] = mapped_column(Code)
     household_id: Mapped[UUID | None] = mapped_column(index=True)
@@ -153,7 +153,7 @@ class RegistrationRow(Row):
     )
     document_index: Mapped[bytes]
     person_sealed: Mapped[bytes | None]
-    person = Sealed()
+    person = Encrypted()
     actor: Mapped[str]
     scope_low: Mapped[str] = mapped_column(Code)
     scope_high: Mapped[str] = mapped_column(Code)
@@ -211,11 +211,11 @@ class TransferRow(Row):
     from_region: Mapped[str] = mapped_column(Code, index=True)
     to_region: Mapped[str] = mapped_column(Code, ForeignKey("registry.regions.region", name="region_unknown"))
     name_sealed: Mapped[bytes]
-    name = Sealed()
+    name = Encrypted()
     document_number_sealed: Mapped[bytes]
-    document_number = Sealed()
+    document_number = Encrypted()
     terms_sealed: Mapped[bytes | None]
-    terms = Sealed()
+    terms = Encrypted()
     state: Mapped[rules.TransferState] = mapped_column(Code, default="asked", server_default="asked")
 
     __table_args__ = (

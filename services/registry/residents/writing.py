@@ -195,8 +195,8 @@ def _counted(person: Person, today: date) -> Counted:
 
 
 def _new_rows(ring: Keyring, ids: list[UUID], slots: Sequence[Slots], people: Sequence[Person], today: date) -> Columns:
-    def sealed(name: str) -> list[bytes | None]:
-        return ring.seal_all(f"residents.{name}", ids, [getattr(person, name) for person in people])
+    def encrypted(name: str) -> list[bytes | None]:
+        return ring.encrypt_all(f"residents.{name}", ids, [getattr(person, name) for person in people])
 
     return {
         "id": ids,
@@ -204,11 +204,11 @@ def _new_rows(ring: Keyring, ids: list[UUID], slots: Sequence[Slots], people: Se
         "document_type": [person.document_type for person in people],
         "document_index": [each.first for each in slots],
         "document_index_b": [each.second for each in slots],
-        "number": sealed("document_number"),
-        "name": sealed("name"),
-        "phone": sealed("phone"),
+        "number": encrypted("document_number"),
+        "name": encrypted("name"),
+        "phone": encrypted("phone"),
         "phone_index": [ring.index("phone", person.phone) if person.phone else None for person in people],
-        "address": sealed("address"),
+        "address": encrypted("address"),
         "birth_date": [person.birth_date for person in people],
         "sex": [person.sex for person in people],
         "household_id": [person.household_id for person in people],
@@ -294,10 +294,10 @@ def compare(ring: Keyring, row: RowMapping, person: Person, today: date) -> Chan
     return Change(
         id_,
         person.region,
-        ring.seal("residents.name", id_, person.name) if renamed else None,
-        ring.seal("residents.phone", id_, person.phone) if phone_changed and person.phone else None,
+        ring.encrypt("residents.name", id_, person.name) if renamed else None,
+        ring.encrypt("residents.phone", id_, person.phone) if phone_changed and person.phone else None,
         phone_index if phone_changed else None,
-        ring.seal("residents.address", id_, person.address)
+        ring.encrypt("residents.address", id_, person.address)
         if person.address and (address_changed or left_home)
         else None,
         left_home,
@@ -338,9 +338,9 @@ def renames(ring: Keyring, row: RowMapping, change: Change, person: Person) -> b
 
 def _opened(ring: Keyring, place: str, row: RowMapping, column: str) -> str | None:
     """Decrypt a value. Returns None if there is none, or if it can no longer be decrypted and may be replaced."""
-    sealed = row[column]
+    ciphertext = row[column]
     try:
-        return None if sealed is None else ring.open(place, row["id"], bytes(sealed))
+        return None if ciphertext is None else ring.decrypt(place, row["id"], bytes(ciphertext))
     except CannotOpenError:
         return None
 

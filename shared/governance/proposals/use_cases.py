@@ -231,7 +231,7 @@ async def propose(
         kind=kind.name,
         content=json.dumps(payload),
         content_hash=rules.hash_of(payload),
-        reason=uow.context.keyring.seal("proposals.reason", id_, reason),
+        reason=uow.context.keyring.encrypt("proposals.reason", id_, reason),
         by=uow.actor.subject,
         now=uow.now,
         expires_at=uow.now + timedelta(days=kind.days),
@@ -302,7 +302,7 @@ async def _decide(uow: UnitOfWork, row: RowMapping, move: Move, why: str) -> Pro
         state=to,
         by=uow.actor.subject,
         now=uow.now,
-        decision=uow.context.keyring.seal("proposals.decision", row["id"], why),
+        decision=uow.context.keyring.encrypt("proposals.decision", row["id"], why),
     )
     return _say(uow, decided)
 
@@ -323,11 +323,11 @@ def _say(uow: UnitOfWork, row: RowMapping) -> Proposal:
         state=rules.state_at(row["state"], row["expires_at"], uow.now),
         content=row["content"],
         content_hash=row["content_hash"],
-        reason=ring.say("proposals.reason", id_, row["reason_sealed"]),
+        reason=ring.decrypt_or_placeholder("proposals.reason", id_, row["reason_sealed"]),
         proposed_by=row["proposed_by"],
         proposed_at=row["proposed_at"],
         expires_at=row["expires_at"],
         decided_by=row["decided_by"],
         decided_at=row["decided_at"],
-        decision=None if decision is None else ring.say("proposals.decision", id_, decision),
+        decision=None if decision is None else ring.decrypt_or_placeholder("proposals.decision", id_, decision),
     )

@@ -22,7 +22,7 @@ from shared.runtime.context import ServiceContext
 AT_ONCE = 2_000
 """Visits in a batch. A batch also includes the rest of its last transaction."""
 LOCK = named_id("lock", "gateway:visits").int % 2**63
-SEAL_SECONDS = 0.5
+CHAIN_SECONDS = 0.5
 
 BECOME_SEALER_AND_TRY_LOCK = text("SELECT set_config('role', :role, true), pg_try_advisory_xact_lock(:key)")
 SELECT_CURSOR = text("SELECT number, epoch, xid::text::bigint AS xid FROM visits_sealed")
@@ -59,13 +59,13 @@ SAVE_CURSOR = text("""
 """)
 
 
-async def seal_visits(context: ServiceContext) -> None:
+async def chain_visits(context: ServiceContext) -> None:
     """Write all committed visits that are in no batch yet into batches. Does nothing while another process does it."""
-    while await _seal_some(context) >= AT_ONCE:
+    while await _chain_some(context) >= AT_ONCE:
         pass
 
 
-async def _seal_some(context: ServiceContext) -> int:
+async def _chain_some(context: ServiceContext) -> int:
     """Audit entry, leaves and cursor commit together, so a run that is killed can be continued by another process."""
     async with context.system_unit_of_work("seal visits") as uow:
         (locked,) = await uow.rows(BECOME_SEALER_AND_TRY_LOCK, role=group_of("gateway", "sealer"), key=LOCK)
@@ -93,11 +93,11 @@ async def _seal_some(context: ServiceContext) -> int:
 async def _record_batch(uow: UnitOfWork, number: int, after: Cursor, batch: RowMapping) -> None:
     """Write the audit entry of a batch and save the cursor."""
     upto = Cursor(batch["epoch"], batch["xid"])
-    uow.audit(kind=Kind.VISITS, subjects=(), reason=canonical(seal_of(number, after, upto, batch)).decode())
+    uow.audit(kind=Kind.VISITS, subjects=(), reason=canonical(link_of(number, after, upto, batch)).decode())
     await uow.run(SAVE_CURSOR, number=number, epoch=upto.epoch, xid=str(upto.xid))
 
 
-def seal_of(number: int, after: Cursor, upto: Cursor, batch: RowMapping) -> dict[str, Any]:
+def link_of(number: int, after: Cursor, upto: Cursor, batch: RowMapping) -> dict[str, Any]:
     """The content of a batch's audit entry. It contains no personal data."""
     last_at: datetime = batch["last_at"]
     return {

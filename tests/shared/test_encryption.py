@@ -20,7 +20,7 @@ from shared.crypto.encryption import (
     next_month,
 )
 from shared.crypto.key_files import symmetric
-from shared.crypto.master_keys import LocalMasters, MasterKeyError, Wrapped
+from shared.crypto.master_keys import LocalKeyWrapper, MasterKeyError, Wrapped
 
 OLD, NEW = IndexKey("old", b"i" * 32, 0), IndexKey("new", b"j" * 32, 1)
 
@@ -39,14 +39,14 @@ RING = ring()
 
 @given(st.text(), st.uuids())
 def test_what_is_sealed_opens_for_its_own_row(plain: str, row: UUID) -> None:
-    assert RING.open("residents.name", row, RING.seal("residents.name", row, plain)) == plain
+    assert RING.decrypt("residents.name", row, RING.encrypt("residents.name", row, plain)) == plain
 
 
 def test_a_ciphertext_says_nothing_and_differs_each_time() -> None:
     row = new_id()
-    sealed = RING.seal("residents.name", row, "欧阳测试")
+    sealed = RING.encrypt("residents.name", row, "欧阳测试")
     assert "欧阳测试".encode() not in sealed
-    assert sealed != RING.seal("residents.name", row, "欧阳测试")
+    assert sealed != RING.encrypt("residents.name", row, "欧阳测试")
 
 
 @pytest.mark.parametrize(
@@ -65,43 +65,43 @@ def test_a_ciphertext_says_nothing_and_differs_each_time() -> None:
 def test_a_spoiled_ciphertext_does_not_open_and_why_is_known(spoil, why: str) -> None:
     row = new_id()
     with pytest.raises(CannotOpenError) as refused:
-        RING.open("residents.name", row, spoil(RING.seal("residents.name", row, "张三")))
+        RING.decrypt("residents.name", row, spoil(RING.encrypt("residents.name", row, "张三")))
     assert refused.value.why == why
     assert "张三" not in str(refused.value)
 
 
 def test_a_ciphertext_of_another_row_or_column_does_not_open() -> None:
     row = new_id()
-    sealed = RING.seal("residents.name", row, "张三")
+    sealed = RING.encrypt("residents.name", row, "张三")
     for place, other in (("residents.name", new_id()), ("residents.phone", row)):
         with pytest.raises(CannotOpenError) as refused:
-            RING.open(place, other, sealed)
+            RING.decrypt(place, other, sealed)
         assert refused.value.why == "damaged"
 
 
 def test_what_a_destroyed_key_sealed_is_destroyed() -> None:
     made, row = ring(), new_id()
-    sealed = made.seal("residents.name", row, "张三")
+    sealed = made.encrypt("residents.name", row, "张三")
     made.drop([202102])
     with pytest.raises(CannotOpenError) as refused:
-        made.open("residents.name", row, sealed)
+        made.decrypt("residents.name", row, sealed)
     assert refused.value.why == "destroyed"
 
 
 def test_what_is_sealed_anew_stays_in_its_month() -> None:
     made, row = ring(), new_id()
     made.current = 202101
-    sealed = made.seal("residents.name", row, "张三")
+    sealed = made.encrypt("residents.name", row, "张三")
     assert not made.is_old(sealed)
     made.take(202101001, b"n" * 32)
     made.newest = {202101: 202101001, 202102: 202102}
     made.current = 202102
     assert made.is_old(sealed)
-    again = made.seal_again("residents.name", row, sealed)
+    again = made.reencrypt("residents.name", row, sealed)
     assert int.from_bytes(again[1:5], "big") == 202101001
-    assert made.open("residents.name", row, again) == "张三"
+    assert made.decrypt("residents.name", row, again) == "张三"
     made.drop([202101])
-    assert made.open("residents.name", row, again) == "张三"
+    assert made.decrypt("residents.name", row, again) == "张三"
 
 
 def test_key_ids_follow_each_other_and_know_their_month() -> None:
@@ -128,45 +128,45 @@ def test_while_the_index_key_is_rotated_both_are_asked_and_each_has_its_column()
 
 
 async def test_a_wrapped_key_opens_for_what_it_is_bound_to_and_by_its_master_alone() -> None:
-    masters = LocalMasters([key_files.Version("m", symmetric(b"m" * 32))])
-    wrapped = await masters.wrap(b"k" * 32, b"registry|202101")
-    assert await masters.unwrap(wrapped, b"registry|202101") == b"k" * 32
-    assert await masters.unwrap(Wrapped("", wrapped.key), b"registry|202101") == b"k" * 32
-    stranger = LocalMasters([key_files.Version("m", symmetric(os.urandom(32)))])
+    key_wrapper = LocalKeyWrapper([key_files.Version("m", symmetric(b"m" * 32))])
+    wrapped = await key_wrapper.wrap(b"k" * 32, b"registry|202101")
+    assert await key_wrapper.unwrap(wrapped, b"registry|202101") == b"k" * 32
+    assert await key_wrapper.unwrap(Wrapped("", wrapped.key), b"registry|202101") == b"k" * 32
+    stranger = LocalKeyWrapper([key_files.Version("m", symmetric(os.urandom(32)))])
     for asked, bound_to in (
-        (masters, b"testing|202101"),
-        (masters, b"registry|202102"),
+        (key_wrapper, b"testing|202101"),
+        (key_wrapper, b"registry|202102"),
         (stranger, b"registry|202101"),
     ):
         with pytest.raises(MasterKeyError):
             await asked.unwrap(wrapped, bound_to)
     with pytest.raises(MasterKeyError):
-        await masters.unwrap(Wrapped("another", wrapped.key), b"registry|202101")
+        await key_wrapper.unwrap(Wrapped("another", wrapped.key), b"registry|202101")
 
 
 async def test_a_new_master_in_the_file_wraps_from_then_on_and_the_old_one_still_opens(tmp_path: Path) -> None:
     file = tmp_path / "master.key"
     file.write_text(key_files.encoded(b"o" * 32))
-    masters = LocalMasters.from_file(file)
-    wrapped = await masters.wrap(b"k" * 32, b"x")
+    key_wrapper = LocalKeyWrapper.from_file(file)
+    wrapped = await key_wrapper.wrap(b"k" * 32, b"x")
     (tmp_path / "next").write_text(
         f'{{"keys": [{{"kty": "oct", "kid": "{key_files.id_of(b"o" * 32)}", "k": "{key_files.encoded(b"o" * 32)}"}},'
         f'{{"kty": "oct", "kid": "fresh", "nbf": 1, "k": "{key_files.encoded(b"f" * 32)}"}}]}}'
     )
     (tmp_path / "next").replace(file)
-    assert await masters.newest() == "fresh"
-    assert (await masters.wrap(b"k" * 32, b"x")).master == "fresh"
-    assert await masters.unwrap(wrapped, b"x") == b"k" * 32
+    assert await key_wrapper.newest() == "fresh"
+    assert (await key_wrapper.wrap(b"k" * 32, b"x")).master == "fresh"
+    assert await key_wrapper.unwrap(wrapped, b"x") == b"k" * 32
 
 
 async def test_the_environment_holds_several_masters_the_newest_first() -> None:
     old, new = key_files.encoded(b"o" * 32), key_files.encoded(b"n" * 32)
-    wrapped = await LocalMasters.from_text(old).wrap(b"k" * 32, b"x")
-    both = LocalMasters.from_text(f"{new}, {old}")
+    wrapped = await LocalKeyWrapper.from_text(old).wrap(b"k" * 32, b"x")
+    both = LocalKeyWrapper.from_text(f"{new}, {old}")
     assert await both.newest() == key_files.id_of(b"n" * 32)
     assert await both.unwrap(wrapped, b"x") == b"k" * 32
     with pytest.raises(ValueError, match="32 bytes"):
-        LocalMasters.from_text("shrt!")
+        LocalKeyWrapper.from_text("shrt!")
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"keys": []}', '{"keys": [{"kty": "oct", "kid": "x", "k": "AAAA"}]}'])

@@ -10,7 +10,7 @@ from shared.core.ids import new_id
 from shared.core.settings import SERVICES
 from shared.crypto import reencryption
 from shared.crypto.encryption import Keyring, key_id_of
-from shared.crypto.reencryption import KIND, places_of, reseal
+from shared.crypto.reencryption import KIND, places_of, reencrypt
 from shared.jobs import queue
 from shared.jobs.queue import Run, run_open_jobs
 from tests.harness import District
@@ -98,7 +98,7 @@ async def test_everything_comes_under_the_new_key_and_opens(district: District, 
     assert set().union(*(await used(district)).values()) == {old}
 
     job = await begin(district)
-    await run_open_jobs(district.contexts["registry"], {KIND: reseal})
+    await run_open_jobs(district.contexts["registry"], {KIND: reencrypt})
     done = await ended(district, job)
     assert (done["state"], done["result"]["unreadable"]) == ("succeeded", 0)
     now = await used(district)
@@ -131,12 +131,12 @@ async def test_who_is_killed_goes_on_after_the_last_chunk(
 
     monkeypatch.setattr(Run, "progress", dies)
     with pytest.raises(ConnectionError):
-        await run_open_jobs(district.contexts["registry"], {KIND: reseal})
+        await run_open_jobs(district.contexts["registry"], {KIND: reencrypt})
     monkeypatch.setattr(Run, "progress", progress)
     halfway = await ended(district, job)
     assert (halfway["state"], halfway["result"]["table"]) == ("running", "residents")
     assert halfway["result"]["after"] is not None
-    await run_open_jobs(district.contexts["registry"], {KIND: reseal})
+    await run_open_jobs(district.contexts["registry"], {KIND: reencrypt})
     done = await ended(district, job)
     assert done["state"] == "succeeded"
     assert set().union(*(await used(district)).values()) == {new}
@@ -150,6 +150,6 @@ async def test_what_does_not_open_is_counted_and_left(district: District, ring: 
     await district.sql("UPDATE registry.residents SET name_sealed = substring(name_sealed FOR 40)")
     rotate(ring)
     job = await begin(district)
-    await run_open_jobs(district.contexts["registry"], {KIND: reseal})
+    await run_open_jobs(district.contexts["registry"], {KIND: reencrypt})
     done = await ended(district, job)
     assert (done["state"], done["result"]["unreadable"]) == ("succeeded", 1)

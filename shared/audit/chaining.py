@@ -58,13 +58,13 @@ SELECT_UNSEALED_SECONDS = text("""
 """)
 
 
-async def seal(context: ServiceContext) -> None:
+async def chain_entries(context: ServiceContext) -> None:
     """Chain all committed entries that are not chained yet, unless another process is doing it."""
-    while await _seal_some(context) == AT_ONCE:
+    while await _chain_some(context) == AT_ONCE:
         pass
 
 
-async def _seal_some(context: ServiceContext) -> int:
+async def _chain_some(context: ServiceContext) -> int:
     service = context.settings.service
     async with context.system_unit_of_work("seal") as uow:
         (lock,) = await uow.rows(
@@ -72,13 +72,13 @@ async def _seal_some(context: ServiceContext) -> int:
         )
         if not lock["pg_try_advisory_xact_lock"]:
             return 0
-        entries = await _unsealed(uow)
+        entries = await _unchained(uow)
         if entries:
             await _chain(uow, entries)
         return len(entries)
 
 
-async def _unsealed(uow: UnitOfWork) -> Sequence[RowMapping]:
+async def _unchained(uow: UnitOfWork) -> Sequence[RowMapping]:
     rows = await uow.rows(SELECT_CURSOR)
     after = Cursor(rows[0]["epoch"], rows[0]["xid"], rows[0]["seq"]) if rows else Cursor()
     # The horizon is read first, so that a transaction that ends between the two statements is chained the next time.
@@ -98,16 +98,16 @@ async def _unsealed(uow: UnitOfWork) -> Sequence[RowMapping]:
 async def _chain(uow: UnitOfWork, entries: Sequence[RowMapping]) -> None:
     """Add entries to the chains of their days."""
     ends: dict[date, tuple[int, bytes]] = {}
-    seals: dict[str, list[Any]] = {"days": [], "positions": [], "seqs": [], "hashes": []}
+    links: dict[str, list[Any]] = {"days": [], "positions": [], "seqs": [], "hashes": []}
     for entry in entries:
         day = day_of(entry["at"])
         if day not in ends:
             ends[day] = await end_of(uow, day)
         position, before = ends[day]
         ends[day] = position + 1, chained(before, entry_of(dict(entry)))
-        for name, value in zip(seals, (day, position + 1, entry["seq"], ends[day][1]), strict=True):
-            seals[name].append(value)
-    await uow.run(INSERT_SEALS, **seals)
+        for name, value in zip(links, (day, position + 1, entry["seq"], ends[day][1]), strict=True):
+            links[name].append(value)
+    await uow.run(INSERT_SEALS, **links)
     await _move(uow, dict(entries[-1]), max(entry["at"] for entry in entries))
 
 
@@ -126,4 +126,4 @@ async def end_of(uow: UnitOfWork, day: date) -> tuple[int, bytes]:
 async def measure(uow: UnitOfWork) -> None:
     """Set the gauge for the age of the oldest entry that is not chained yet."""
     age = await scalar(uow, SELECT_UNSEALED_SECONDS.bindparams(back=LONGEST_TRANSACTION))
-    telemetry.AUDIT_UNSEALED.labels(uow.context.settings.service).set(age)
+    telemetry.AUDIT_UNCHAINED.labels(uow.context.settings.service).set(age)

@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 
 from deploy.audit import verify_audit, verify_visits
-from services.gateway.verifications import seals
-from services.gateway.verifications.seals import seal_visits
+from services.gateway.verifications import chaining
+from services.gateway.verifications.chaining import chain_visits
 from shared.audit.heads import public_keys
 from shared.core.ids import new_id
-from tests.gateway.visited import VISIT, batches, exported, seal, today, visit
+from tests.gateway.visited import VISIT, batches, chain_all, exported, today, visit
 from tests.harness import District
 
 COUNTED = "SELECT number, length(leaves) / 40 AS count FROM gateway.visit_seals ORDER BY number"
@@ -27,7 +27,7 @@ async def counts(district: District) -> list[int]:
 def wrong_in(file: bytes, audit: bytes) -> list[tuple[str, int | None]]:
     entries = list(verify_visits.entries_in([audit]))
     try:
-        sealed = verify_visits.seals_of(entries, today().isoformat())
+        sealed = verify_visits.links_of(entries, today().isoformat())
         found, _, _ = verify_visits.check(batches(file), sealed, verify_visits.purged_before(entries))
     except verify_visits.Finding as finding:
         found = [finding]
@@ -37,10 +37,10 @@ def wrong_in(file: bytes, audit: bytes) -> list[tuple[str, int | None]]:
 async def test_every_visit_is_sealed_once(district: District) -> None:
     for _ in range(3):
         await visit(district)
-    await seal(district)
+    await chain_all(district)
     await visit(district)
-    await seal(district)
-    await seal(district)
+    await chain_all(district)
+    await chain_all(district)
     assert await counts(district) == [3, 1]
     file, audit = await exported(district)
     assert wrong_in(file, audit) == []
@@ -51,14 +51,14 @@ async def test_every_visit_is_sealed_once(district: District) -> None:
 
 
 async def test_many_batches_never_split_a_transaction(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seals, "AT_ONCE", 3)
+    monkeypatch.setattr(chaining, "AT_ONCE", 3)
     many = VISIT.replace("VALUES ($1,", "SELECT gen_random_uuid(),").replace(
         "now())", "now() FROM generate_series(1, $1)"
     )
     await district.sql(many.replace("$2)", "$2::int)"), 5, 0, new_id(), new_id())
     for _ in range(4):
         await visit(district)
-    await seal(district)
+    await chain_all(district)
     assert await counts(district) == [5, 3, 1]
     assert wrong_in(*await exported(district)) == []
 
@@ -69,12 +69,12 @@ async def test_a_late_commit_is_waited_for_and_not_skipped(district: District) -
         await slow.execute("BEGIN")
         await slow.execute(VISIT, new_id(), 0, new_id(), new_id())
         await visit(district)
-        await seal_visits(district.contexts["gateway"])
+        await chain_visits(district.contexts["gateway"])
         assert await counts(district) == []
         await slow.execute("COMMIT")
     finally:
         await slow.close()
-    await seal(district)
+    await chain_all(district)
     assert await counts(district) == [2]
     assert wrong_in(*await exported(district)) == []
 
@@ -84,12 +84,12 @@ async def test_many_sealers_at_once_seal_each_visit_once(district: District) -> 
         for _ in range(10):
             await visit(district)
 
-    async def sealing() -> None:
+    async def chaining_all() -> None:
         for _ in range(20):
-            await seal_visits(district.contexts["gateway"])
+            await chain_visits(district.contexts["gateway"])
 
-    await asyncio.gather(come(), come(), sealing(), sealing())
-    await seal(district)
+    await asyncio.gather(come(), come(), chaining_all(), chaining_all())
+    await chain_all(district)
     assert sum(await counts(district)) == 20
     assert wrong_in(*await exported(district)) == []
 
@@ -100,19 +100,19 @@ async def test_a_sealer_that_dies_leaves_nothing_half_done(district: District, m
     async def die(*_: Any) -> None:
         raise ConnectionResetError
 
-    keep = seals._record_batch
+    keep = chaining._record_batch
 
     async def keep_and_die(*given: Any) -> None:
         await keep(*given)
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr(seals, "_record_batch", keep_and_die)
+        patch.setattr(chaining, "_record_batch", keep_and_die)
         await district.until_served()
         with pytest.raises(ConnectionResetError):
-            await seal_visits(district.contexts["gateway"])
+            await chain_visits(district.contexts["gateway"])
     assert (await counts(district), await district.sql("SELECT 1 FROM gateway.audit")) == ([], [])
-    await seal(district)
+    await chain_all(district)
     assert await counts(district) == [1]
 
 
@@ -130,7 +130,7 @@ async def test_the_door_cannot_say_where_a_visit_stands(district: District) -> N
 async def test_seals_say_nothing_of_anybody(district: District) -> None:
     person = new_id()
     scan_id = await visit(district, person)
-    await seal(district)
+    await chain_all(district)
     said = str(await district.sql("SELECT * FROM gateway.audit WHERE kind = 'visits'"))
     (kept,) = await district.sql("SELECT leaves, one::text AS row FROM gateway.visit_seals AS one")
     for one in (person, scan_id):
@@ -173,21 +173,21 @@ TAMPERINGS = {
 async def test_whoever_owns_the_database_is_found_out(district: District, name: str) -> None:
     statement, kind = TAMPERINGS[name]
     await visit(district)
-    await seal(district)
+    await chain_all(district)
     scan_ids = [await visit(district) for _ in range(3)]
-    await seal(district)
+    await chain_all(district)
     await district.sql(statement, scan_ids[1])
     assert wrong_in(*await exported(district))[0] == (kind, 2)
 
 
 async def test_the_visit_is_named(district: District) -> None:
     scan_ids = [await visit(district) for _ in range(3)]
-    await seal(district)
+    await chain_all(district)
     await district.sql("UPDATE gateway.visits SET colour = 3 WHERE scan_id = $1", scan_ids[1])
     await district.sql("DELETE FROM gateway.visits WHERE scan_id = $1", scan_ids[2])
     file, audit = await exported(district)
     found, _, _ = verify_visits.check(
-        batches(file), verify_visits.seals_of(verify_visits.entries_in([audit]), today().isoformat()), ""
+        batches(file), verify_visits.links_of(verify_visits.entries_in([audit]), today().isoformat()), ""
     )
     assert str(found[0]) == f"visit {scan_ids[1]} in batch 1 was changed"
     assert str(found[1]).startswith("visit 3 of batch 1, of 20")
@@ -197,7 +197,7 @@ async def test_the_visit_is_named(district: District) -> None:
 @pytest.mark.parametrize("epoch", [0, 1, 9], ids=["from-before", "later-transaction", "later-epoch"])
 async def test_a_visit_added_outside_every_batch_is_found(district: District, epoch: int) -> None:
     await visit(district)
-    await seal(district)
+    await chain_all(district)
     added = await visit(district)
     xid = "0" if epoch == 0 else "9000000000000"
     await district.sql(
@@ -209,10 +209,10 @@ async def test_a_visit_added_outside_every_batch_is_found(district: District, ep
 async def test_a_seal_forged_by_an_entry_of_its_own_is_found(district: District) -> None:
     """What the sealer of the audit chains is genuine for it; but a batch must follow the one before."""
     await visit(district)
-    await seal(district)
+    await chain_all(district)
     fields = "epoch, kind, operation, target, actor, role, party, scope, purpose, reason, request_id, subjects"
     await district.sql(f"INSERT INTO gateway.audit ({fields}) SELECT {fields} FROM gateway.audit WHERE kind = 'visits'")
-    await seal(district)
+    await chain_all(district)
     assert [kind for kind, _ in wrong_in(*await exported(district))] == ["added"]
 
 
@@ -224,14 +224,14 @@ async def test_what_is_purged_is_said_to_be_and_the_rest_still_holds(district: D
     await visit(district, days=40)
     await visit(district, held, days=40)
     young = await visit(district)
-    await seal(district)
+    await chain_all(district)
     await visit(district, days=40)
-    await seal(district)
+    await chain_all(district)
     await district.sql(
         "INSERT INTO gateway.legal_holds VALUES (gen_random_uuid(), $1, '3505', now() + interval '1 day')", held
     )
     assert (await district.purge("gateway"))["visits"] == 2
-    await seal(district)
+    await chain_all(district)
     assert [row["number"] for row in await district.sql(COUNTED)] == [1], "the second batch has nothing left"
     assert wrong_in(*await exported(district)) == []
     await district.sql("UPDATE gateway.visits SET colour = 3 WHERE resident_id = $1", held)
@@ -243,7 +243,7 @@ async def test_what_is_purged_is_said_to_be_and_the_rest_still_holds(district: D
 async def test_old_visits_are_missing_where_no_purge_is_recorded(district: District) -> None:
     await visit(district, days=40)
     await visit(district, days=40)
-    await seal(district)
+    await chain_all(district)
     await district.sql("DELETE FROM gateway.visits")
     assert wrong_in(*await exported(district)) == [("missing", 1), ("missing", 1)]
     await district.sql("DELETE FROM gateway.visit_seals")
@@ -252,11 +252,11 @@ async def test_old_visits_are_missing_where_no_purge_is_recorded(district: Distr
 
 async def test_a_batch_of_the_young_is_missing_whatever_was_purged(district: District) -> None:
     await visit(district, days=40)
-    await seal(district)
+    await chain_all(district)
     await visit(district)
-    await seal(district)
+    await chain_all(district)
     await district.purge("gateway")
-    await seal(district)
+    await chain_all(district)
     await district.sql("DELETE FROM gateway.visits")
     await district.sql("DELETE FROM gateway.visit_seals")
     assert wrong_in(*await exported(district)) == [("missing", 2)]

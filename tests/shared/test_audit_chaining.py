@@ -9,16 +9,16 @@ import pytest
 from sqlalchemy import text
 
 from deploy.audit import export, verify_audit
-from shared.audit import sealer
+from shared.audit import chaining
 from shared.audit.canonical import beginning
 from shared.audit.heads import head_now, public_keys
 from shared.core import clock
 from shared.core.ids import new_id
 from shared.feed import maintenance
-from shared.observability.telemetry import AUDIT_UNSEALED
+from shared.observability.telemetry import AUDIT_UNCHAINED
 from shared.runtime.context import ServiceContext
 from tests.harness import District
-from tests.shared.audited import FIELDS, STAFF, act, chain, seal
+from tests.shared.audited import FIELDS, STAFF, act, chain, chain_all
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ async def context(district: District) -> ServiceContext:
 async def test_every_entry_is_sealed_once_in_the_order_of_commits(district: District, context: ServiceContext) -> None:
     for _ in range(5):
         await act(context, new_id())
-    await seal(district, context)
+    await chain_all(district, context)
     await act(context, new_id(), new_id())
-    await seal(district, context)
-    await seal(district, context)
+    await chain_all(district, context)
+    await chain_all(district, context)
     sealed = await chain(district)
     assert [position for position, _ in sealed] == [1, 2, 3, 4, 5, 6]
     assert len({seq for _, seq in sealed}) == 6
@@ -41,10 +41,10 @@ async def test_every_entry_is_sealed_once_in_the_order_of_commits(district: Dist
 async def test_more_than_one_batch(
     district: District, context: ServiceContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sealer, "AT_ONCE", 3)
+    monkeypatch.setattr(chaining, "AT_ONCE", 3)
     for _ in range(8):
         await act(context, new_id())
-    await seal(district, context)
+    await chain_all(district, context)
     assert len(await chain(district)) == 8
 
 
@@ -53,9 +53,9 @@ async def test_a_late_commit_is_waited_for_and_not_skipped(district: District, c
         await slow.run(text("SELECT pg_current_xact_id()"))  # it has its place in the order now, and commits later
         slow.record_access([new_id()])
         await act(context, new_id())
-        await sealer.seal(context)
+        await chaining.chain_entries(context)
         assert await chain(district) == []
-    await seal(district, context)
+    await chain_all(district, context)
     assert len(await chain(district)) == 2
 
 
@@ -68,7 +68,7 @@ async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(
         # Outside the transaction: now and then a sequence writes to the log, which gives an open one its id.
         (number,) = await late.fetchrow("SELECT nextval('registry.audit_seq_seq')")
         await act(context, new_id())
-        await seal(district, context)
+        await chain_all(district, context)
         await late.execute("BEGIN")
         await late.execute(
             f"INSERT INTO registry.audit (seq, epoch, {FIELDS}) OVERRIDING SYSTEM VALUE "
@@ -78,7 +78,7 @@ async def test_an_entry_numbered_before_a_sealed_one_is_not_skipped(
         await late.execute("COMMIT")
     finally:
         await late.close()
-    await seal(district, context)
+    await chain_all(district, context)
     sealed = await chain(district)
     assert [position for position, _ in sealed] == [1, 2]
     assert sealed[0][1] > sealed[1][1] == number
@@ -89,12 +89,12 @@ async def test_many_sealers_at_once_make_one_chain(district: District, context: 
         for _ in range(10):
             await act(context, new_id())
 
-    async def sealing() -> None:
+    async def chaining_all() -> None:
         for _ in range(20):
-            await sealer.seal(context)
+            await chaining.chain_entries(context)
 
-    await asyncio.gather(busy(), busy(), sealing(), sealing())
-    await seal(district, context)
+    await asyncio.gather(busy(), busy(), chaining_all(), chaining_all())
+    await chain_all(district, context)
     assert [position for position, _ in await chain(district)] == list(range(1, 21))
 
 
@@ -107,12 +107,12 @@ async def test_a_sealer_that_dies_leaves_nothing_half_done(
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr(sealer, "_move", die)
+        patch.setattr(chaining, "_move", die)
         await district.until_served()
         with pytest.raises(ConnectionResetError):
-            await sealer.seal(context)
+            await chaining.chain_entries(context)
     assert await chain(district) == []
-    await seal(district, context)
+    await chain_all(district, context)
     assert [position for position, _ in await chain(district)] == [1]
 
 
@@ -125,7 +125,7 @@ async def test_days_have_chains_of_their_own(district: District, context: Servic
         "UPDATE registry.audit SET at = at - interval '1 day' WHERE seq = (SELECT min(seq) FROM registry.audit)"
     )
     await act(context, new_id())
-    await seal(district, context)
+    await chain_all(district, context)
     days = await district.sql("SELECT day, position FROM registry.audit_seals ORDER BY day, position")
     yesterday = today - timedelta(days=1)
     assert [(row["day"], row["position"]) for row in days] == [(yesterday, 1), (today, 1), (today, 2)]
@@ -133,12 +133,12 @@ async def test_days_have_chains_of_their_own(district: District, context: Servic
 
 
 async def test_the_age_of_what_is_not_sealed_is_measured(district: District, context: ServiceContext) -> None:
-    gauge = AUDIT_UNSEALED.labels("registry")
+    gauge = AUDIT_UNCHAINED.labels("registry")
     await act(context, new_id())
     await asyncio.sleep(0.05)
     await maintenance.measure(context, ())
     assert 0.04 < gauge._value.get() < 60
-    await seal(district, context)
+    await chain_all(district, context)
     await maintenance.measure(context, ())
     assert gauge._value.get() == 0
 
@@ -146,7 +146,7 @@ async def test_the_age_of_what_is_not_sealed_is_measured(district: District, con
 async def test_a_head_is_signed_over_all_that_is_sealed(district: District, context: ServiceContext) -> None:
     for _ in range(3):
         await act(context, new_id())
-    await seal(district, context)
+    await chain_all(district, context)
     today = clock.day_of(datetime.now(UTC))
     async with context.system_unit_of_work() as uow:
         head = (await head_now(uow, today)).model_dump()
@@ -175,7 +175,7 @@ async def exported(district: District, context: ServiceContext) -> bytes:
 async def sealed(district: District, context: ServiceContext) -> ServiceContext:
     for _ in range(6):
         await act(context, new_id())
-    await seal(district, context)
+    await chain_all(district, context)
     return context
 
 
