@@ -12,7 +12,7 @@ from services.gateway.webhooks.delivery import deliver, forget_deliveries
 from shared.core.settings import Settings
 from shared.governance.retention.reactions import follow_legal_holds
 from shared.governance.retention.use_cases import Purge
-from shared.runtime.worker import Tick, Watch, Worker
+from shared.runtime.worker import Monitor, PeriodicTask, Worker
 from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
@@ -25,14 +25,14 @@ WORKER = Worker(
         follow_legal_holds,
     ],
     jobs={TRIAL: run_trial, APPLICATION: run_application},
-    ticks=[
-        Tick(end_what_time_has_ended, every_seconds=60),
-        Tick(forget_negatives, every_seconds=3600),
-        Tick(forget_deliveries, every_seconds=3600),
-        Tick(forget_what_is_over, every_seconds=600),
-        Tick(chain_visits, every_seconds=CHAIN_SECONDS),
+    periodic_tasks=[
+        PeriodicTask(end_what_time_has_ended, every_seconds=60),
+        PeriodicTask(forget_negatives, every_seconds=3600),
+        PeriodicTask(forget_deliveries, every_seconds=3600),
+        PeriodicTask(forget_what_is_over, every_seconds=600),
+        PeriodicTask(chain_visits, every_seconds=CHAIN_SECONDS),
     ],
-    watches=[Watch(deliver)],
+    monitors=[Monitor(deliver)],
     purges=[
         Purge("visits", func.purge_visits),
         Purge("code_changes", func.purge_code_changes),

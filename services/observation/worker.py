@@ -9,12 +9,12 @@ from services.observation.referrals.use_cases import mark_overdue
 from shared.core.settings import Settings
 from shared.governance.retention.reactions import follow_legal_holds
 from shared.governance.retention.use_cases import Purge
-from shared.runtime.worker import Tick, Worker
+from shared.runtime.worker import PeriodicTask, Worker
 from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
     reactions=[follow_legal_holds, follow_residents, follow_tubes, follow_messages, follow_door_fevers],
-    ticks=[Tick(mark_overdue, every_seconds=30)],
+    periodic_tasks=[PeriodicTask(mark_overdue, every_seconds=30)],
     purges=[
         Purge("orders", func.purge_orders),
         Purge("referrals", func.purge_referrals),

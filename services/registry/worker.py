@@ -10,15 +10,15 @@ from services.registry.residents.reindexing import reindex
 from services.registry.residents.transfers import settle_requests
 from shared.core.settings import Settings
 from shared.governance.retention.use_cases import Purge
-from shared.runtime.worker import Tick, Worker
+from shared.runtime.worker import PeriodicTask, Worker
 from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
     jobs={IMPORT: take_file, REINDEX: reindex},
-    ticks=[
-        Tick(settle_requests, every_seconds=2, on_wake=True),
-        Tick(follow_birthdays, every_seconds=600),
-        Tick(forget_errors, every_seconds=3600),
+    periodic_tasks=[
+        PeriodicTask(settle_requests, every_seconds=2, on_wake=True),
+        PeriodicTask(follow_birthdays, every_seconds=600),
+        PeriodicTask(forget_errors, every_seconds=3600),
     ],
     purges=[
         Purge("closed_residents", func.purge_closed_residents),

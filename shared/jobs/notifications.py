@@ -49,7 +49,7 @@ def deserialize(job: bytes) -> dict[str, Any]:
     return fields
 
 
-class Waker:
+class WorkerNotifier:
     """Sends the wake-ups of one process."""
 
     def __init__(self, redis_url: str, targets: Sequence[str]) -> None:

@@ -178,7 +178,7 @@ def _add_health(app: FastAPI, context: ServiceContext) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         """Whether the process can work, and what is unavailable. Redis is reported but not required."""
-        postgresql, redis = await asyncio.gather(_check(_ping(context)), _check(context.waker.ping()))
+        postgresql, redis = await asyncio.gather(_check(_ping(context)), _check(context.notifier.ping()))
         checks = {"postgresql": postgresql, "redis": redis}
         ready = checks["postgresql"]["ok"] and context.is_open
         return JSONResponse({"ready": ready, "checks": checks}, 200 if ready else 503)

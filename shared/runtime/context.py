@@ -28,7 +28,7 @@ from shared.database.idle_connections import IdleConnections
 from shared.database.rows import declare_tables
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.client import Peers
-from shared.jobs.notifications import Waker, lane_of
+from shared.jobs.notifications import WorkerNotifier, lane_of
 from shared.problems import Unavailable
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class ServiceContext:
     key_wrapper: KeyWrapper
     signer: Signer
     peers: Peers
-    waker: Waker
+    notifier: WorkerNotifier
     is_open: bool = False
     is_over: bool = False
     """Whether the emergency is over. Read with the keys, every two seconds."""
@@ -91,7 +91,7 @@ class ServiceContext:
             signer=signer,
             refreshed=[signer.refresh, follow_index],
             peers=Peers(settings, signer, {} if transports is None else transports),
-            waker=Waker(settings.redis_url.get_secret_value(), subscribers_of(settings)),
+            notifier=WorkerNotifier(settings.redis_url.get_secret_value(), subscribers_of(settings)),
         )
 
     def unit_of_work(self, actor: Actor, operation: str = "", now: datetime | None = None) -> UnitOfWork:
@@ -107,7 +107,7 @@ class ServiceContext:
     def wake_subscribers(self, lanes: Iterable[str]) -> None:
         """Notify the subscribers that these lanes have new entries. Does not wait and does not raise."""
         if self.settings.wake_subscribers and self.settings.publish:
-            self.waker.wake(lanes=[lane_of(self.settings.service, lane) for lane in lanes])
+            self.notifier.wake(lanes=[lane_of(self.settings.service, lane) for lane in lanes])
 
     async def start(self) -> None:
         """Open, and start the background tasks that keep it open."""
@@ -175,7 +175,7 @@ class ServiceContext:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.waker.close()
+        await self.notifier.close()
         await self.peers.close()
         await self.engine.dispose()
 

@@ -48,20 +48,20 @@ HELD_UP_SECONDS = {"urgent": (0.02, 0.04, 0.08, 0.16, 0.32), "normal": (0.08, 0.
 used. A batch of 5,000 codes holds up a positive for 150 ms. Normal entries can wait longer, and one read costs as much
 as 500 of them."""
 
-TickFunction = Callable[[ServiceContext], Awaitable[Any]]
+PeriodicFunction = Callable[[ServiceContext], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
-class Tick:
+class PeriodicTask:
     """A task that every worker runs at an interval. A task that must not run twice at a time takes a lock itself."""
 
-    run: TickFunction
+    run: PeriodicFunction
     every_seconds: float
     on_wake: bool = False
 
 
 @dataclass(frozen=True)
-class Watch:
+class Monitor:
     """A task that runs as long as the process. Its event is set when there may be work."""
 
     run: Callable[[ServiceContext, asyncio.Event], Awaitable[None]]
@@ -73,8 +73,8 @@ class Worker:
 
     reactions: Sequence[Reaction] = ()
     jobs: Mapping[str, JobFunction] = field(default_factory=dict)
-    ticks: Sequence[Tick] = ()
-    watches: Sequence[Watch] = ()
+    periodic_tasks: Sequence[PeriodicTask] = ()
+    monitors: Sequence[Monitor] = ()
     purges: Sequence[Purge] = ()
 
 
@@ -124,24 +124,25 @@ def loops_of(context: ServiceContext, worker: Worker) -> list[Loop]:
         await purge_all(context, worker.purges)
 
     loops.append(Loop(JOBS, lambda: run_open_jobs(context, jobs), LOOK_SECONDS, on_wake=False))
-    loops += [_watching(context, watch) for watch in worker.watches]
-    ticks = [
-        *worker.ticks,
-        Tick(chaining.chain_entries, CHAIN_SECONDS),
-        Tick(maintenance.keep_partitions, 3600),
-        Tick(maintenance.forget_old_keys, 3600),
-        Tick(expire_proposals, 60),
-        Tick(purge, 3600),
+    loops += [_monitoring(context, monitor) for monitor in worker.monitors]
+    periodic_tasks = [
+        *worker.periodic_tasks,
+        PeriodicTask(chaining.chain_entries, CHAIN_SECONDS),
+        PeriodicTask(maintenance.keep_partitions, 3600),
+        PeriodicTask(maintenance.forget_old_keys, 3600),
+        PeriodicTask(expire_proposals, 60),
+        PeriodicTask(purge, 3600),
     ]
     loops += [
-        Loop(tick.run.__name__, partial(_once, context, tick), tick.every_seconds, tick.on_wake) for tick in ticks
+        Loop(task.run.__name__, partial(_once, context, task), task.every_seconds, task.on_wake)
+        for task in periodic_tasks
     ]
     return loops
 
 
-async def _once(context: ServiceContext, tick: Tick) -> None:
-    with tracing.handling(tick.run.__name__):
-        await tick.run(context)
+async def _once(context: ServiceContext, task: PeriodicTask) -> None:
+    with tracing.handling(task.run.__name__):
+        await task.run(context)
 
 
 def _reading(context: ServiceContext, owner: Service, worker: Worker) -> list[Loop]:
@@ -168,9 +169,9 @@ def _reading(context: ServiceContext, owner: Service, worker: Worker) -> list[Lo
     return [*lanes.values(), Loop(f"look {owner}", look, LOOK_SECONDS, on_wake=False)]
 
 
-def _watching(context: ServiceContext, watch: Watch) -> Loop:
+def _monitoring(context: ServiceContext, monitor: Monitor) -> Loop:
     woken = asyncio.Event()
-    return Loop(watch.run.__name__, lambda: watch.run(context, woken), LOOK_SECONDS, _event=woken)
+    return Loop(monitor.run.__name__, lambda: monitor.run(context, woken), LOOK_SECONDS, _event=woken)
 
 
 def run(settings: Settings, worker: Worker) -> None:
@@ -224,5 +225,5 @@ async def _listen(settings: Settings, loops: Sequence[Loop]) -> None:
             )
             await arq.async_run()
         except Exception as error:  # Redis is unavailable, or it restarted empty
-            logger.warning("wakes.away", error=type(error).__name__)
+            logger.warning("notifications.away", error=type(error).__name__)
         await asyncio.sleep(LOOK_SECONDS)

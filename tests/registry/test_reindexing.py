@@ -144,7 +144,7 @@ async def test_through_the_face_two_hundred_at_once_make_one_person(district: Di
     ring.index_keys = (NEW, old)
     for _ in range(3):
         await district.settle()
-        await district.workers["registry"].ticks[0].run(district.contexts["registry"])
+        await district.workers["registry"].periodic_tasks[0].run(district.contexts["registry"])
     assert (await district.sql(COLUMNS))[0]["people"] == 1
     states = await district.sql("SELECT state, count(*) FROM registry.registrations GROUP BY 1 ORDER BY 1")
     assert {row["state"]: row["count"] for row in states}.get("settled") == 1
@@ -157,7 +157,7 @@ async def test_who_waits_for_another_region_is_still_known_to_be_asked_for(
     await register(district, command)
     file = table([person(region=ELSEWHERE)])
     assert (await take_in(district, neighbour, file))["result"]["created"] == 1
-    await district.workers["registry"].ticks[0].run(district.contexts["registry"])
+    await district.workers["registry"].periodic_tasks[0].run(district.contexts["registry"])
     (old,) = ring.index_keys
     for keys, phase in (((NEW, old), "fill"), ((NEW,), "empty")):
         ring.index_keys = keys

@@ -106,7 +106,7 @@ def test_what_people_read_of_an_entry_is_there_in_both_languages() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_worker_alone_knows_every_sealed_column(district: District, service: str) -> None:
-    """It has imported what its reactions, jobs and ticks need, and no route."""
+    """It has imported what its reactions, jobs and periodic tasks need, and no route."""
     program = (
         f"import services.{service}.worker; from shared.crypto.reencryption import places_of; "
         f"print(*(f'{{one.table}}.{{column}}' for one in places_of('{service}') for column, _ in one.columns))"

@@ -57,7 +57,7 @@ async def decide_transfer(uow: UnitOfWork, transfer_id: UUID, move: TransferMove
         raise TransferDecided()
     row.state = state
     await uow.session.flush()
-    uow.context.waker.wake(uow.context.settings.service)
+    uow.context.notifier.wake(uow.context.settings.service)
     return _shown(uow, row)
 
 

@@ -57,7 +57,7 @@ async def register_resident(uow: UnitOfWork, new: NewResident) -> Registration:
         raise ResidentExists(resident_id=row.id, at="/document_number")
     request = request_of(uow, person)
     await uow.session.flush()
-    uow.context.waker.wake(uow.context.settings.service)
+    uow.context.notifier.wake(uow.context.settings.service)
     return request.public()
 
 
@@ -185,7 +185,7 @@ async def close_resident(uow: UnitOfWork, resident_id: UUID, close: Close, if_ma
     shown = await _edited(uow, row, before, "closed")
     await end_with(uow, row.id)
     if close.reason in rules.LEFT and await uow.run(ACCEPT_CLAIMS, id=row.id, states=rules.states_before("accept")):
-        uow.context.waker.wake(uow.context.settings.service)
+        uow.context.notifier.wake(uow.context.settings.service)
     return shown
 
 
