@@ -29,7 +29,7 @@ BEHIND = """
     SELECT count(*) AS entries, min(at) AS oldest FROM {owner}.feed
     WHERE (epoch, xid, seq) > ($1, $2::text::xid8, $3) AND urgent = $4 AND type = ANY($5)
 """
-PARKED = """
+DEAD_LETTERS = """
     SELECT type, subject, version, region, error, attempts, parked_at FROM {service}.feed_parked
     ORDER BY parked_at LIMIT 200
 """
@@ -41,7 +41,7 @@ class Lag:
 
     reader: Service
     owner: Service
-    lane: str
+    priority: str
     entries: int
     oldest: datetime | None
     """When the oldest unread entry was written."""
@@ -50,7 +50,7 @@ class Lag:
 
 
 @dataclass(frozen=True)
-class Parked:
+class DeadLetter:
     """An entry that a service could not process."""
 
     service: Service
@@ -83,16 +83,18 @@ def lag(installation: Installation) -> list[Lag]:
     return asyncio.run(_as_owner(installation, lag_of))
 
 
-def parked(installation: Installation) -> list[Parked]:
+def dead_letters(installation: Installation) -> list[DeadLetter]:
     """Return the failed entries of every service, oldest first."""
-    return asyncio.run(_as_owner(installation, parked_of))
+    return asyncio.run(_as_owner(installation, dead_letters_of))
 
 
 def retry(installation: Installation) -> int:
     """Retry the parked entries. Returns how many were retried."""
     from shared.feed.reader import Reader
 
-    return sum(asyncio.run(_with_reader(installation, s, o, Reader.retry_parked)) for s in SERVICES for o in read_by(s))
+    return sum(
+        asyncio.run(_with_reader(installation, s, o, Reader.retry_dead_letters)) for s in SERVICES for o in read_by(s)
+    )
 
 
 def rebuild(installation: Installation, service: Service, owner: Service) -> int:
@@ -108,7 +110,7 @@ def rebuild(installation: Installation, service: Service, owner: Service) -> int
 
 async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
     """Like `lag`, with a connection of the database's owner."""
-    from shared.feed.log import LANES, Cursor
+    from shared.feed.log import PRIORITIES, Cursor
 
     found = []
     for service in SERVICES:
@@ -118,24 +120,24 @@ async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
             for row in await connection.fetch(CURSORS.format(service=service))
         }
         for owner in read_by(service):
-            for lane in LANES:
-                cursor, age = cursors.get((owner, lane), (Cursor(), None))
+            for priority in PRIORITIES:
+                cursor, age = cursors.get((owner, priority), (Cursor(), None))
                 statement = BEHIND.format(owner=owner)
                 row = await connection.fetchrow(
-                    statement, cursor.epoch, str(cursor.xid), cursor.seq, lane == "urgent", types
+                    statement, cursor.epoch, str(cursor.xid), cursor.seq, priority == "urgent", types
                 )
-                found.append(Lag(service, owner, lane, row["entries"], row["oldest"], age))
+                found.append(Lag(service, owner, priority, row["entries"], row["oldest"], age))
     return found
 
 
-async def parked_of(connection: asyncpg.Connection) -> list[Parked]:
-    """Like `parked`, with a connection of the database's owner."""
+async def dead_letters_of(connection: asyncpg.Connection) -> list[DeadLetter]:
+    """Like `dead_letters`, with a connection of the database's owner."""
     entries = [
-        Parked(
+        DeadLetter(
             service, row["type"], str(row["subject"]), row["version"], row["error"], row["attempts"], row["parked_at"]
         )
         for service in SERVICES
-        for row in await connection.fetch(PARKED.format(service=service))
+        for row in await connection.fetch(DEAD_LETTERS.format(service=service))
     ]
     return sorted(entries, key=lambda entry: entry.parked_at)
 

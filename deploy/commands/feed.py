@@ -33,19 +33,19 @@ def feed_lag(data: Data = None) -> None:
     rows = feeds.lag(installed(data))
     print_table(
         ("reader", "owner", "lane", "entries behind", "age of the oldest"),
-        [(row.reader, row.owner, row.lane, str(row.entries), _age(row.oldest)) for row in rows],
+        [(row.reader, row.owner, row.priority, str(row.entries), _age(row.oldest)) for row in rows],
     )
 
 
 @feed.command("parked")
-def feed_parked(data: Data = None) -> None:
+def feed_dead_letters(data: Data = None) -> None:
     """List the entries that could not be processed. Exit code 1 if there are any.
 
     Example: fangxian feed parked
     """
     from deploy import feed as feeds
 
-    rows = feeds.parked(installed(data))
+    rows = feeds.dead_letters(installed(data))
     print_table(
         ("service", "type", "subject", "version", "error", "attempts", "since"),
         [(r.service, r.type, r.subject, str(r.version), r.error, str(r.attempts), str(r.parked_at)) for r in rows],

@@ -160,22 +160,24 @@ async def _check_feeds(url: str) -> list[Finding]:
 
     connection = await asyncpg.connect(url, timeout=5)
     try:
-        lanes, parked = await feed.lag_of(connection), await feed.parked_of(connection)
+        readings, dead_letters = await feed.lag_of(connection), await feed.dead_letters_of(connection)
         oldest = float(await connection.fetchval(OLDEST_TRANSACTION))
     finally:
         await connection.close()
     now = datetime.now(UTC)
-    late = [lane for lane in lanes if lane.oldest and (now - lane.oldest).total_seconds() > LATE_SECONDS]
-    behind = [f"{lane.reader} is {lane.entries} entries behind {lane.owner} ({lane.lane})" for lane in late]
+    late = [reading for reading in readings if reading.oldest and (now - reading.oldest).total_seconds() > LATE_SECONDS]
+    behind = [
+        f"{reading.reader} is {reading.entries} entries behind {reading.owner} ({reading.priority})" for reading in late
+    ]
     return [
-        _workers(lanes),
+        _workers(readings),
         Finding(
             "feeds", not late, "; ".join(behind) or "read in time", "see `fangxian feed lag` and the log of the worker"
         ),
         Finding(
             "parked",
-            not parked,
-            f"{len(parked)} entries could not be processed" if parked else "nothing",
+            not dead_letters,
+            f"{len(dead_letters)} entries could not be processed" if dead_letters else "nothing",
             "see `fangxian feed parked`, correct the cause, then run `fangxian feed retry`",
         ),
         Finding(
@@ -187,14 +189,16 @@ async def _check_feeds(url: str) -> list[Finding]:
     ]
 
 
-def _workers(lanes: Sequence["Lag"]) -> Finding:
+def _workers(readings: Sequence["Lag"]) -> Finding:
     """Check that the feeds are read.
 
     A worker that reads none of its feeds has stopped. If it reads others, the owner of the idle feed does not answer.
     """
-    idle = [lane for lane in lanes if lane.idle_seconds is None or lane.idle_seconds > IDLE_SECONDS]
-    stopped = sorted({lane.reader for lane in idle} - {lane.reader for lane in lanes if lane not in idle})
-    silent = sorted({lane.owner for lane in idle if lane.reader not in stopped})
+    idle = [reading for reading in readings if reading.idle_seconds is None or reading.idle_seconds > IDLE_SECONDS]
+    stopped = sorted(
+        {reading.reader for reading in idle} - {reading.reader for reading in readings if reading not in idle}
+    )
+    silent = sorted({reading.owner for reading in idle if reading.reader not in stopped})
     if stopped:
         remedy = f"start them; read `fangxian logs {stopped[0]}-worker`"
         return Finding("workers", False, f"not reading: {', '.join(stopped)}", remedy)

@@ -115,7 +115,7 @@ class UnitOfWork:
         await entries.write(self.session, self.operation, self.trail)
         await self.session.commit()
         if self._entries:
-            self.context.wake_subscribers({entry.lane for entry in self._entries})
+            self.context.wake_subscribers({entry.priority for entry in self._entries})
 
     # The interface for use cases ----------------------------------------------------------------------------------
 

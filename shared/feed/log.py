@@ -17,7 +17,7 @@ from shared.contracts.resource import Resource
 from shared.database import raw_sql
 from shared.database.bulk import literal
 
-LANES = ("urgent", "normal")
+PRIORITIES = ("urgent", "normal")
 MOST_ENTRIES = 2_000
 
 
@@ -66,7 +66,7 @@ class Entry(NamedTuple):
     urgent: bool
 
     @property
-    def lane(self) -> str:
+    def priority(self) -> str:
         """The lane of the entry."""
         return "urgent" if self.urgent else "normal"
 
@@ -115,27 +115,27 @@ SELECT_ENTRIES = """
         SELECT * FROM feed
         WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
           AND (epoch, xid, seq) <= (:upto_epoch, CAST(CAST(:upto_xid AS text) AS xid8), 0)
-          AND {lane}
+          AND {condition}
         ORDER BY epoch, xid, seq OFFSET 0
     ) AS entry
     WHERE type = ANY(CAST(:types AS text[]))
     LIMIT :limit
 """
 SELECT_ENTRIES_OF_LANE = {
-    "urgent": text(SELECT_ENTRIES.format(lane="urgent")),
-    "normal": text(SELECT_ENTRIES.format(lane="NOT urgent")),
+    "urgent": text(SELECT_ENTRIES.format(condition="urgent")),
+    "normal": text(SELECT_ENTRIES.format(condition="NOT urgent")),
 }
 SELECT_HAS_MORE = """
     SELECT EXISTS (
         SELECT FROM feed
         WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
-          AND {lane}
+          AND {condition}
           AND type = ANY(CAST(:types AS text[]))
     ) AS waits
 """
 SELECT_HAS_MORE_IN_LANE = {
-    "urgent": text(SELECT_HAS_MORE.format(lane="urgent")),
-    "normal": text(SELECT_HAS_MORE.format(lane="NOT urgent")),
+    "urgent": text(SELECT_HAS_MORE.format(condition="urgent")),
+    "normal": text(SELECT_HAS_MORE.format(condition="NOT urgent")),
 }
 
 
@@ -151,16 +151,16 @@ class Page(NamedTuple):
     """Whether there are entries that may not be read yet, because an older transaction is still running."""
 
 
-async def read(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str], limit: int) -> Page:
+async def read(session: AsyncSession, after: Cursor, priority: str, types: Sequence[str], limit: int) -> Page:
     """Read the entries after a cursor, up to the horizon."""
     upto = await horizon(session)
     connection = await raw_sql.connection_of(session)
     bounds = {"upto_epoch": upto.epoch, "upto_xid": str(upto.xid), "limit": limit + 1}
-    rows = await raw_sql.rows(connection, SELECT_ENTRIES_OF_LANE[lane], _place(after, types) | bounds)
+    rows = await raw_sql.rows(connection, SELECT_ENTRIES_OF_LANE[priority], _place(after, types) | bounds)
     if len(rows) > limit:
         return Page(rows[:limit], place_of(rows[limit - 1]), more=True)
     following = max(after, upto)
-    (left,) = await raw_sql.rows(connection, SELECT_HAS_MORE_IN_LANE[lane], _place(following, types))
+    (left,) = await raw_sql.rows(connection, SELECT_HAS_MORE_IN_LANE[priority], _place(following, types))
     return Page(rows, following, waits=left["waits"])
 
 
@@ -178,20 +178,20 @@ SELECT_OLDEST = """
     SELECT extract(epoch FROM clock_timestamp() - at)::float8
     FROM feed
     WHERE (epoch, xid, seq) > (:epoch, CAST(CAST(:xid AS text) AS xid8), :seq)
-      AND {lane}
+      AND {condition}
       AND type = ANY(CAST(:types AS text[]))
     ORDER BY epoch, xid, seq
     LIMIT 1
 """
 SELECT_OLDEST_OF_LANE = {
-    "urgent": text(SELECT_OLDEST.format(lane="urgent")),
-    "normal": text(SELECT_OLDEST.format(lane="NOT urgent")),
+    "urgent": text(SELECT_OLDEST.format(condition="urgent")),
+    "normal": text(SELECT_OLDEST.format(condition="NOT urgent")),
 }
 
 
-async def unread_seconds(session: AsyncSession, after: Cursor, lane: str, types: Sequence[str]) -> float:
+async def unread_seconds(session: AsyncSession, after: Cursor, priority: str, types: Sequence[str]) -> float:
     """Return the age in seconds of the oldest entry after a cursor; 0 if there is none."""
-    age = (await session.execute(SELECT_OLDEST_OF_LANE[lane], _place(after, types))).scalar_one_or_none()
+    age = (await session.execute(SELECT_OLDEST_OF_LANE[priority], _place(after, types))).scalar_one_or_none()
     return 0.0 if age is None else max(0.0, float(age))
 
 

@@ -9,7 +9,7 @@ import httpx
 from sqlalchemy import text
 
 from shared.audit import chaining
-from shared.feed.log import LANES
+from shared.feed.log import PRIORITIES
 from shared.feed.reader import Reaction, Reader
 from shared.http import idempotency
 from shared.observability import telemetry
@@ -18,7 +18,7 @@ from shared.runtime.context import ServiceContext, owners_read_by
 
 KEEP_PARTITIONS = text("SELECT keep_partitions(:retention_days), keep_audit_partitions()")
 
-COUNT_PARKED = text("SELECT count(*) FROM feed_parked")
+COUNT_DEAD_LETTERS = text("SELECT count(*) FROM feed_parked")
 COUNT_OPEN_JOBS = text("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')")
 SELECT_OLDEST_TRANSACTION = text("SELECT cluster.oldest_transaction_seconds()")
 
@@ -46,15 +46,15 @@ async def _measure_lag(reader: Reader) -> None:
     try:
         lags = await reader.unread()
     except (Problem, httpx.HTTPError):
-        lags = dict.fromkeys(LANES, math.nan)
-    for lane, seconds in lags.items():
-        telemetry.FEED_LAG.labels(reader.context.settings.service, reader.owner, lane).set(seconds)
+        lags = dict.fromkeys(PRIORITIES, math.nan)
+    for priority, seconds in lags.items():
+        telemetry.FEED_LAG.labels(reader.context.settings.service, reader.owner, priority).set(seconds)
 
 
 async def _measure_own(context: ServiceContext) -> None:
     service = context.settings.service
     async with context.system_unit_of_work("metrics") as uow:
-        telemetry.FEED_PARKED.labels(service).set((await uow.session.execute(COUNT_PARKED)).scalar_one())
+        telemetry.FEED_DEAD_LETTERS.labels(service).set((await uow.session.execute(COUNT_DEAD_LETTERS)).scalar_one())
         telemetry.JOBS_OPEN.labels(service).set((await uow.session.execute(COUNT_OPEN_JOBS)).scalar_one())
         await chaining.measure(uow)
         telemetry.FEED_STALLED.labels(service).set((await uow.session.execute(SELECT_OLDEST_TRANSACTION)).scalar_one())

@@ -168,39 +168,39 @@ class Reader:
     def _batch(self) -> int:
         return BATCH_OF_THE_REGISTRY if self.owner == "registry" else BATCH
 
-    async def drain(self, lanes: Sequence[str] = log.LANES) -> int:
+    async def drain(self, priorities: Sequence[str] = log.PRIORITIES) -> int:
         """Apply all current entries, urgent first. Return their number; a lane with another reader counts 0."""
-        return sum([await self._drain(lane) for lane in lanes]) if self.types else 0
+        return sum([await self._drain(priority) for priority in priorities]) if self.types else 0
 
-    async def _drain(self, lane: str) -> int:
+    async def _drain(self, priority: str) -> int:
         total = 0
-        async with try_advisory_lock(self.context, f"feed:{self.owner}:{lane}") as got:
-            self.held_up.add(lane)
-            if lane not in self._cursors:
+        async with try_advisory_lock(self.context, f"feed:{self.owner}:{priority}") as got:
+            self.held_up.add(priority)
+            if priority not in self._cursors:
                 await self._find_cursors()
-            batch = await self._fetch(lane) if got else None
-            while batch is not None and (batch.events or self._is_due(lane)):
-                taken, batch = await self._take_and_fetch(lane, batch)
+            batch = await self._fetch(priority) if got else None
+            while batch is not None and (batch.events or self._is_due(priority)):
+                taken, batch = await self._take_and_fetch(priority, batch)
                 total += taken
         return total
 
-    async def _take_and_fetch(self, lane: str, batch: Batch) -> tuple[int, Batch | None]:
+    async def _take_and_fetch(self, priority: str, batch: Batch) -> tuple[int, Batch | None]:
         """Apply a batch, and fetch the next one meanwhile if there is one."""
-        ahead = asyncio.ensure_future(self._fetch(lane, batch.following)) if batch.more else None
+        ahead = asyncio.ensure_future(self._fetch(priority, batch.following)) if batch.more else None
         try:
-            if await self._take(lane, batch):
+            if await self._take(priority, batch):
                 return len(batch.events), await ahead if ahead is not None else None
             await self._find_cursors()
-            return 0, await self._fetch(lane)
+            return 0, await self._fetch(priority)
         finally:
             if ahead is not None:
                 ahead.cancel()
                 await asyncio.wait([ahead])
 
-    async def _fetch(self, lane: str, after: str | None = None) -> Batch | None:
+    async def _fetch(self, priority: str, after: str | None = None) -> Batch | None:
         """Fetch the batch after a cursor. If retention has dropped entries after it, rebuild and return None."""
-        after = after or self._cursor(lane)
-        params = {"types": self.types, "after": after, "lane": lane, "limit": str(self._batch)}
+        after = after or self._cursor(priority)
+        params = {"types": self.types, "after": after, "lane": priority, "limit": str(self._batch)}
         response = await self._ask("/internal/feed", params)
         if response.status_code == httpx.codes.GONE:
             await self.rebuild()
@@ -208,45 +208,45 @@ class Reader:
         response.raise_for_status()
         events = msgspec.json.decode(response.content, type=list[Incoming])
         if response.headers.get(WAITS) != "1":
-            self.held_up.discard(lane)
+            self.held_up.discard(priority)
         return Batch(after, response.headers[NEXT], events, response.headers[MORE] == "1")
 
-    async def _take(self, lane: str, batch: Batch) -> bool:
+    async def _take(self, priority: str, batch: Batch) -> bool:
         """Apply a batch and move the cursor. Return False if another process has moved the cursor."""
-        name, entries = f"feed {self.owner} {lane}", len(batch.events)
+        name, entries = f"feed {self.owner} {priority}", len(batch.events)
         with tracing.handling(name, entries=entries) if entries else nullcontext():
-            return await self._take_within(lane, batch)
+            return await self._take_within(priority, batch)
 
-    async def _take_within(self, lane: str, batch: Batch) -> bool:
+    async def _take_within(self, priority: str, batch: Batch) -> bool:
         async with self.context.system_unit_of_work(f"feed {self.owner}") as uow:
-            move = {"owner": self.owner, "lane": lane, "after": batch.after, "cursor": batch.following}
+            move = {"owner": self.owner, "lane": priority, "after": batch.after, "cursor": batch.following}
             if not await uow.run(MOVE_CURSOR, move, now=uow.now):
                 return False
             await self._apply(uow, newest(batch.events), RECORD_NEWER_VERSIONS)
-        self._cursors[lane] = batch.following
+        self._cursors[priority] = batch.following
         return True
 
     async def unread(self) -> dict[str, float]:
         """Return the age in seconds of the oldest unread entry of each lane; 0 if there is none."""
         await self._find_cursors()  # another worker may have moved them, or an operator may have reset them
-        params = {"types": self.types} | {lane: self._cursor(lane) for lane in log.LANES}
+        params = {"types": self.types} | {priority: self._cursor(priority) for priority in log.PRIORITIES}
         ages: dict[str, float] = (await self._ask("/internal/unread", params)).raise_for_status().json()
         return ages
 
-    def _is_due(self, lane: str) -> bool:
+    def _is_due(self, priority: str) -> bool:
         """Whether to move an idle cursor to the horizon now, so that retention never overtakes it."""
         now = time.monotonic()
-        if now - self._moved.get(lane, -IDLE_REST_SECONDS) < IDLE_REST_SECONDS:
+        if now - self._moved.get(priority, -IDLE_REST_SECONDS) < IDLE_REST_SECONDS:
             return False
-        self._moved[lane] = now
+        self._moved[priority] = now
         return True
 
     async def _ask(self, path: str, params: dict[str, Any]) -> httpx.Response:
         actor = system(self.context.settings.service)
         return await self.context.peers.call(self.owner, "GET", path, actor, params=params)
 
-    def _cursor(self, lane: str) -> str:
-        return self._cursors.get(lane, str(log.Cursor()))
+    def _cursor(self, priority: str) -> str:
+        return self._cursors.get(priority, str(log.Cursor()))
 
     async def _find_cursors(self) -> None:
         async with self.context.system_unit_of_work() as uow:
@@ -263,7 +263,7 @@ class Reader:
             if is_transient(error):
                 raise
             if len(events) == 1:
-                await self._park(uow, events[0], error)
+                await self._add_dead_letter(uow, events[0], error)
                 return
             middle = len(events) // 2
             await self._apply(uow, events[:middle], hold)
@@ -284,10 +284,10 @@ class Reader:
                 for reaction in self._by_type[type_name]:
                     await reaction(uow, resources)
 
-    async def _park(self, uow: UnitOfWork, event: Incoming, error: Exception) -> None:
+    async def _add_dead_letter(self, uow: UnitOfWork, event: Incoming, error: Exception) -> None:
         # Only the type of the error, because its text may contain personal data.
         reason = type(error.orig).__name__ if isinstance(error, DBAPIError) and error.orig else type(error).__name__
-        logger.error("feed.parked", owner=self.owner, type=event.type, subject=event.subject, error=reason)
+        logger.error("feed.dead_letter", owner=self.owner, type=event.type, subject=event.subject, error=reason)
         await uow.run(
             PARK_ENTRY,
             type=event.type,
@@ -298,7 +298,7 @@ class Reader:
             error=reason,
         )
 
-    async def retry_parked(self) -> int:
+    async def retry_dead_letters(self) -> int:
         """Retry parked entries, at most 1,000. Return how many were retried."""
         statement = text("""
             SELECT type, subject::text AS subject, version, region, data::text AS data FROM feed_parked
@@ -336,10 +336,10 @@ class Reader:
             await self._forget_gone(type_name, since)
         async with self.context.system_unit_of_work(f"feed {self.owner} rebuild") as uow:
             held = {row["lane"]: row["cursor"] for row in await uow.rows(LOCK_CURSORS, owner=self.owner)}
-            for lane in log.LANES:
-                after = held.get(lane, str(log.Cursor()))
+            for priority in log.PRIORITIES:
+                after = held.get(priority, str(log.Cursor()))
                 moved = max(log.Cursor.parse(after), log.Cursor.parse(start))
-                await uow.run(MOVE_CURSOR, owner=self.owner, lane=lane, after=after, cursor=str(moved), now=uow.now)
+                await uow.run(MOVE_CURSOR, owner=self.owner, lane=priority, after=after, cursor=str(moved), now=uow.now)
         logger.info("feed.rebuilt", owner=self.owner, subjects=total)
         return total
 

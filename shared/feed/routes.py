@@ -44,7 +44,7 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
         uow: Uow,
         types: Annotated[list[str], Query(max_length=50)],
         after: str = "0.0.0",
-        lane: Annotated[str, Query(pattern="^(urgent|normal)$")] = "normal",
+        priority: Annotated[str, Query(alias="lane", pattern="^(urgent|normal)$")] = "normal",
         limit: Annotated[int, Query(ge=1, le=log.MOST_ENTRIES)] = 500,
     ) -> Response:
         """Return a CloudEvents batch of the changes after a cursor, and the next cursor."""
@@ -52,7 +52,7 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
         floor = await log.floor(uow.session)
         if floor is not None and cursor < floor:
             raise FeedGap()
-        page = await log.read(uow.session, cursor, lane, types, limit)
+        page = await log.read(uow.session, cursor, priority, types, limit)
         return Response(
             msgspec.json.encode([cloud_event(row) for row in page.rows]),
             media_type=MEDIA_TYPE,
@@ -65,7 +65,10 @@ def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:
     ) -> dict[str, float]:
         """Return the age in seconds of the oldest entry after the cursor of each lane; 0 if there is none."""
         cursors = {"urgent": _cursor(urgent), "normal": _cursor(normal)}
-        return {lane: await log.unread_seconds(uow.session, after, lane, types) for lane, after in cursors.items()}
+        return {
+            priority: await log.unread_seconds(uow.session, after, priority, types)
+            for priority, after in cursors.items()
+        }
 
     @router.get("/horizon", role=Role.SERVICE, include_in_schema=False)
     async def read_horizon(uow: Uow) -> dict[str, str]:

@@ -25,9 +25,9 @@ def queue_of(service: str) -> str:
     return f"fangxian:{service}"
 
 
-def lane_of(owner: str, lane: str) -> str:
+def loop_of(owner: str, priority: str) -> str:
     """Return the name of a feed's lane in wake-ups, which is also the name of its loop in the worker."""
-    return f"feed {owner} {lane}"
+    return f"feed {owner} {priority}"
 
 
 def redis_settings(url: str) -> RedisSettings:
@@ -60,10 +60,10 @@ class WorkerNotifier:
         self._pending: dict[str, set[str]] = {}
         self._causes: list[str] = []
 
-    def wake(self, *targets: str, lanes: Iterable[str] = ()) -> None:
-        """Wake the given services, or all subscribers, soon. `lanes` are the names of those with new entries."""
+    def wake(self, *targets: str, loop_names: Iterable[str] = ()) -> None:
+        """Wake the given services, or all subscribers, soon. `loop_names` are the names of those with new entries."""
         for target in targets or self._targets:
-            self._pending.setdefault(target, set()).update(lanes)
+            self._pending.setdefault(target, set()).update(loop_names)
         cause = tracing.here()
         if cause and len(self._causes) < tracing.MOST_CAUSES:
             self._causes.append(cause)
@@ -87,9 +87,9 @@ class WorkerNotifier:
             causes, self._causes = self._causes, []
             try:
                 redis = await self._connection()
-                for target, lanes in pending.items():
+                for target, loop_names in pending.items():
                     await redis.enqueue_job(
-                        "wake", sorted(lanes), causes, _queue_name=queue_of(target), _expires=LIFETIME_SECONDS
+                        "wake", sorted(loop_names), causes, _queue_name=queue_of(target), _expires=LIFETIME_SECONDS
                     )
             except Exception as error:  # nothing is lost, because the workers also poll PostgreSQL
                 log.debug("wake.lost", error=type(error).__name__)

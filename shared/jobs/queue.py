@@ -142,7 +142,7 @@ async def add(
         actor=behalf_of(caller),
         input=json.dumps(dict(values)),
     )
-    uow.context.notifier.wake(uow.context.settings.service, lanes=[JOBS])
+    uow.context.notifier.wake(uow.context.settings.service, loop_names=[JOBS])
     return Job(**rows[0])
 
 

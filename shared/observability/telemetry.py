@@ -14,7 +14,7 @@ REQUESTS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 FEED_LAG = Gauge("fangxian_feed_lag_seconds", "Age of the oldest unread entry.", ["service", "owner", "lane"])
-FEED_PARKED = Gauge("fangxian_feed_parked", "Entries that could not be applied.", ["service"])
+FEED_DEAD_LETTERS = Gauge("fangxian_feed_parked", "Entries that could not be applied.", ["service"])
 FEED_STALLED = Gauge(
     "fangxian_oldest_transaction_seconds", "Age of the oldest running transaction, which delays all feeds.", ["service"]
 )

@@ -28,7 +28,7 @@ from shared.database.idle_connections import IdleConnections
 from shared.database.rows import declare_tables
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.client import Peers
-from shared.jobs.notifications import WorkerNotifier, lane_of
+from shared.jobs.notifications import WorkerNotifier, loop_of
 from shared.problems import Unavailable
 
 log = structlog.get_logger()
@@ -104,10 +104,10 @@ class ServiceContext:
         """Start a transaction on behalf of the service itself."""
         return self.unit_of_work(system(self.settings.service), operation)
 
-    def wake_subscribers(self, lanes: Iterable[str]) -> None:
+    def wake_subscribers(self, priorities: Iterable[str]) -> None:
         """Notify the subscribers that these lanes have new entries. Does not wait and does not raise."""
         if self.settings.wake_subscribers and self.settings.publish:
-            self.notifier.wake(lanes=[lane_of(self.settings.service, lane) for lane in lanes])
+            self.notifier.wake(loop_names=[loop_of(self.settings.service, priority) for priority in priorities])
 
     async def start(self) -> None:
         """Open, and start the background tasks that keep it open."""

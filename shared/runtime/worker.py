@@ -23,11 +23,11 @@ from shared.audit import chaining
 from shared.core.settings import LOCK_CONNECTIONS, Service, Settings
 from shared.crypto import reencryption
 from shared.feed import maintenance
-from shared.feed.log import LANES
+from shared.feed.log import PRIORITIES
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reaction, Reader
 from shared.governance.proposals.use_cases import expire_proposals
 from shared.governance.retention.use_cases import Purge, purge_all
-from shared.jobs.notifications import deserialize, lane_of, queue_of, redis_settings, serialize
+from shared.jobs.notifications import deserialize, loop_of, queue_of, redis_settings, serialize
 from shared.jobs.queue import JOBS, JobFunction, run_open_jobs
 from shared.observability import telemetry, tracing
 from shared.runtime.context import ServiceContext, owners_read_by
@@ -151,22 +151,25 @@ def _reading(context: ServiceContext, owner: Service, worker: Worker) -> list[Lo
     if not reader.types:
         return []
 
-    async def drain(lane: str) -> None:
-        await reader.drain([lane])
-        for seconds in HELD_UP_SECONDS[lane]:
-            if lane not in reader.held_up:
+    async def drain(priority: str) -> None:
+        await reader.drain([priority])
+        for seconds in HELD_UP_SECONDS[priority]:
+            if priority not in reader.held_up:
                 return
             await asyncio.sleep(seconds)
-            await reader.drain([lane])
+            await reader.drain([priority])
 
-    lanes = {lane: Loop(lane_of(owner, lane), partial(drain, lane), IDLE_MOVE_SECONDS, on_wake=False) for lane in LANES}
+    priorities = {
+        priority: Loop(loop_of(owner, priority), partial(drain, priority), IDLE_MOVE_SECONDS, on_wake=False)
+        for priority in PRIORITIES
+    }
 
     async def look() -> None:
-        for lane, seconds in (await reader.unread()).items():
+        for priority, seconds in (await reader.unread()).items():
             if seconds:
-                lanes[lane].wake()
+                priorities[priority].wake()
 
-    return [*lanes.values(), Loop(f"look {owner}", look, LOOK_SECONDS, on_wake=False)]
+    return [*priorities.values(), Loop(f"look {owner}", look, LOOK_SECONDS, on_wake=False)]
 
 
 def _monitoring(context: ServiceContext, monitor: Monitor) -> Loop:
@@ -207,9 +210,9 @@ async def _serve(settings: Settings, worker: Worker) -> None:
 async def _listen(settings: Settings, loops: Sequence[Loop]) -> None:
     """Turn arq jobs into wake-ups. Without Redis, retry each second; meanwhile the loops poll by themselves."""
 
-    async def wake(ctx: dict[Any, Any], lanes: Sequence[str] = (), causes: Sequence[str] = ()) -> None:
+    async def wake(ctx: dict[Any, Any], loop_names: Sequence[str] = (), causes: Sequence[str] = ()) -> None:
         for loop in loops:
-            if loop.on_wake or loop.name in lanes:
+            if loop.on_wake or loop.name in loop_names:
                 loop.wake(causes)
 
     while True:

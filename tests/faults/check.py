@@ -236,10 +236,12 @@ class Check:
 
     async def _behind(self) -> list[str]:
         lags = await asyncio.to_thread(lambda: feed.lag(feed.installed(options(self.site.data, environment={}))))
-        return [f"{one.reader} is {one.entries} behind {one.owner} ({one.lane})" for one in lags if one.entries]
+        return [f"{one.reader} is {one.entries} behind {one.owner} ({one.priority})" for one in lags if one.entries]
 
     async def _parked(self) -> list[str]:
-        rows = await asyncio.to_thread(lambda: feed.parked(feed.installed(options(self.site.data, environment={}))))
+        rows = await asyncio.to_thread(
+            lambda: feed.dead_letters(feed.installed(options(self.site.data, environment={})))
+        )
         return compare("parked", self.planned, {(row.service, row.subject) for row in rows})
 
     async def _held(self, owner: asyncpg.Connection) -> list[str]:

@@ -20,7 +20,7 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log, maintenance
 from shared.feed import reader as reading
 from shared.feed.reader import IDLE_MOVE_SECONDS, Reader, reacts_to
-from shared.jobs.notifications import lane_of
+from shared.jobs.notifications import loop_of
 from shared.observability.telemetry import FEED_STALLED
 from shared.runtime.context import ServiceContext
 from shared.runtime.worker import HELD_UP_SECONDS, Worker, loops_of
@@ -121,7 +121,7 @@ async def test_what_is_held_up_is_read_without_another_wake_up(
 ) -> None:
     monkeypatch.setitem(HELD_UP_SECONDS, "normal", (0.01,) * 3_000)  # however long this takes here
     worker = Worker(reactions=[keep])
-    (lane,) = [loop for loop in loops_of(reader.context, worker) if loop.name == lane_of("registry", "normal")]
+    (lane,) = [loop for loop in loops_of(reader.context, worker) if loop.name == loop_of("registry", "normal")]
     one = resident()
     async with owner.system_unit_of_work("slow") as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))
@@ -186,7 +186,7 @@ async def test_an_entry_that_cannot_be_handled_is_parked_and_stops_nothing(
     (parked,) = await district.sql("SELECT subject, error FROM testing.feed_parked")
     assert (parked["subject"], parked["error"]) == (bad.id, "ValueError")
 
-    await reader.retry_parked()  # the mended reaction
+    await reader.retry_dead_letters()  # the mended reaction
     assert bad.id in await held(district)
     assert await district.sql("SELECT 1 FROM testing.feed_parked") == []
 

@@ -102,7 +102,7 @@ async def add_webhook(uow: UnitOfWork, new: NewEndpoint) -> EndpointMade:
     await uow.session.flush()
     owners = sorted({owner_of(type_name) for type_name in new.types})
     end = str(await log.horizon(uow.session))
-    await uow.run(START_CURSORS, endpoint_id=row.id, owners=owners, lanes=list(log.LANES), end=end)
+    await uow.run(START_CURSORS, endpoint_id=row.id, owners=owners, lanes=list(log.PRIORITIES), end=end)
     return EndpointMade(**row.public().model_dump(), secret=secret)
 
 
