@@ -117,7 +117,9 @@ def _in_words(error: ErrorDetails) -> str:
     member = str(error["loc"][0]) if error["loc"] else ""
     invalid = error.get("ctx", {}).get("error")
     message = (
-        invalid.text.say("en", invalid.values) if isinstance(invalid, Invalid) else PATTERNS.get(member, error["msg"])
+        invalid.text.render("en", invalid.values)
+        if isinstance(invalid, Invalid)
+        else PATTERNS.get(member, error["msg"])
     )
     option = OPTIONS.get(member, f"--{member}") if member else ""
     given = f" {error['input']!r}" if member in PATTERNS else ""

@@ -90,10 +90,10 @@ def up(data: Data = None, port: Port = 8000) -> None:
     """
     from deploy import data as directories
 
-    _say(f"Starting on {directories.at(data or directories.default_path()).path} …")
+    _print(f"Starting on {directories.at(data or directories.default_path()).path} …")
     from deploy import up as starting
 
-    starting.up(starting.options(data, port), announce=_announce, progress=_say)
+    starting.up(starting.options(data, port), announce=_announce, progress=_print)
 
 
 @app.command()
@@ -346,7 +346,7 @@ def bench(
         raise typer.Exit(1)
 
 
-def _say(sentence: str) -> None:
+def _print(sentence: str) -> None:
     sys.stdout.write(f"{sentence}\n")
     sys.stdout.flush()
 

@@ -89,7 +89,7 @@ class Journal:
     quiet: bool = False
     _stderr: int = field(default_factory=lambda: sys.stderr.fileno())
 
-    def say(self, sentence: str, level: str = "info", **facts: object) -> None:
+    def write_line(self, sentence: str, level: str = "info", **facts: object) -> None:
         """Log a line and print the sentence."""
         self.note(sentence, level, **facts)
         if not self.quiet:

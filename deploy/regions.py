@@ -109,7 +109,7 @@ def _lines_of(path: Path) -> Lines:
     except OSError as error:
         raise Trouble(f"{path} cannot be read: {error.strerror}.") from None
     except FileFault as fault:
-        raise Trouble(_told(path, fault)) from None
+        raise Trouble(_describe(path, fault)) from None
 
 
 def _done(owner_url: str, path: Path, act: "Callable[[Connection], Outcome]") -> "Outcome":
@@ -118,10 +118,10 @@ def _done(owner_url: str, path: Path, act: "Callable[[Connection], Outcome]") ->
     try:
         return with_owner(owner_url, act)
     except FileFault as fault:
-        raise Trouble(_told(path, fault)) from None
+        raise Trouble(_describe(path, fault)) from None
 
 
-def _told(path: Path, fault: FileFault) -> str:
+def _describe(path: Path, fault: FileFault) -> str:
     more = fault.count - len(fault.faults)
     lines = [*fault.faults, *([f"and {more} more"] if more else [])]
     if len(lines) == 1:

@@ -34,7 +34,7 @@ LOOK_SECONDS = 0.5
 FOLLOWED_SECONDS = 5.0
 """After this time every process has seen a change: they check every two seconds."""
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 REINDEX = "reindex"
 SELECT_LIVE_KEYS = "SELECT id, month FROM {service}.data_keys WHERE wrapped IS NOT NULL ORDER BY id"
@@ -56,7 +56,7 @@ class Rotation:
     installation: Installation
     connection: asyncpg.Connection
     key_wrapper: KeyWrapper
-    say: Say
+    notify: Notify
 
     @property
     def keys(self) -> Path:
@@ -104,7 +104,7 @@ class Rotation:
                     wrapped.key,
                 )
                 count += 1
-        self.say(f"{count} data keys are wrapped by master key {newest}.")
+        self.notify(f"{count} data keys are wrapped by master key {newest}.")
 
     async def _unwrapped(self, wrapped: Wrapped, bound_to: bytes) -> bytes:
         """Unwrap a data key, also one wrapped with the master key of the file while it is moved into a KMS."""
@@ -138,8 +138,8 @@ class Rotation:
             unused = [key_id for key_id in key_ids if not left.get(key_id)]
             await self.connection.execute(DESTROY_DATA_KEYS.format(service=service), unused)
             for key_id in sorted(set(key_ids) - set(unused)):
-                self.say(f"{service}: {left[key_id]} values of key {key_id} cannot be decrypted. The key is kept.")
-        self.say("Everything is encrypted with new data keys.")
+                self.notify(f"{service}: {left[key_id]} values of key {key_id} cannot be decrypted. The key is kept.")
+        self.notify("Everything is encrypted with new data keys.")
 
     async def _new_data_keys(self, service: Service, months: Sequence[int] | None = None) -> list[int]:
         """Add a data key for each month until now, or for these months. Returns the ids of the previous keys."""
@@ -206,7 +206,7 @@ class Rotation:
         """
         found = key_versions.versions(self.keys, "index")
         if len(found) == 1 and await self._both_columns():
-            self.say("An interrupted rotation is finished now. Run the command again to rotate once more.")
+            self.notify("An interrupted rotation is finished now. Run the command again to rotate once more.")
         else:
             if len(found) == 1:
                 slot = 1 - int(found[0].jwk.get("slot", 0))
@@ -214,7 +214,7 @@ class Rotation:
             await self._jobs(REINDEX, {"registry": {"phase": "fill"}})
             key_versions.put(self.keys, "index", found[:1])
         await self._jobs(REINDEX, {"registry": {"phase": "empty"}})
-        self.say(f"All residents are found with index key {found[0].id} only.")
+        self.notify(f"All residents are found with index key {found[0].id} only.")
 
     async def _both_columns(self) -> bool:
         return bool(
@@ -250,7 +250,7 @@ class Rotation:
         for service in SERVICES:
             await self.connection.execute(f"VACUUM FULL {service}.data_keys")
         await self.wait(FOLLOWED_SECONDS)
-        self.say(f"{sum(map(len, doomed.values()))} data keys and the data that they encrypted are destroyed.")
+        self.notify(f"{sum(map(len, doomed.values()))} data keys and the data that they encrypted are destroyed.")
 
     async def forget_master_keys(self) -> None:
         newest = await self.key_wrapper.newest()
@@ -259,7 +259,7 @@ class Rotation:
         elif self.settings.master_keys == "file":
             key_versions.put(self.keys, "master", key_versions.versions(self.keys, "master")[:1])
         else:
-            self.say("Remove the old master key from FANGXIAN_MASTER_KEY, and destroy every copy of it.")
+            self.notify("Remove the old master key from FANGXIAN_MASTER_KEY, and destroy every copy of it.")
 
     # Jobs ---------------------------------------------------------------------------------------------------------
 
@@ -280,7 +280,7 @@ class Rotation:
             row = await self.connection.fetchrow(SELECT_JOB.format(service=service), job_id)
             if row["done"] != printed:
                 printed = row["done"]
-                self.say(f"{service}: {kind}: {printed} rows")
+                self.notify(f"{service}: {kind}: {printed} rows")
             if row["state"] == "succeeded":
                 return
             if row["state"] in ("failed", "cancelled"):
@@ -288,7 +288,7 @@ class Rotation:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def with_rotation(installation: Installation, say: Say, act: Callable[[Rotation], Any]) -> Any:
+async def with_rotation(installation: Installation, notify: Notify, act: Callable[[Rotation], Any]) -> Any:
     """Run `act` with the keys of a running installation."""
     settings = installation.settings("registry")
     owners = settings.model_copy(update={"keys": installation.directory.keys / "owner"})
@@ -297,7 +297,7 @@ async def with_rotation(installation: Installation, say: Say, act: Callable[[Rot
         # Only one at a time, because two concurrent rotations would destroy each other's new keys.
         if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext('fangxian keys'))"):
             raise Trouble("Another command changes the keys now. Wait until it has ended.")
-        return await act(Rotation(installation, connection, key_wrapper_of(owners), say))
+        return await act(Rotation(installation, connection, key_wrapper_of(owners), notify))
     except MasterKeyError as error:
         raise Trouble(f"The master key: {error}.") from None
     finally:

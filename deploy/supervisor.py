@@ -205,7 +205,7 @@ class Supervisor:
         if self._stopping:
             if not self._killing:
                 self._killing = True
-                self.journal.say("Killing.")
+                self.journal.write_line("Killing.")
             for child in self.children:
                 if child.running and not child.is_server:
                     kill_group(child.running)
@@ -213,7 +213,7 @@ class Supervisor:
         self._stopping = True
         if self._under_way:
             os.kill(self._under_way, signal.SIGTERM)
-        self.journal.say(f"Stopping ({signal.Signals(number).name}).")
+        self.journal.write_line(f"Stopping ({signal.Signals(number).name}).")
 
     def _add(self, child: Child) -> None:
         self.children.append(child)
@@ -278,7 +278,7 @@ class Supervisor:
             child.delay = FIRST_DELAY
         child.restarts += 1
         child.due = time.monotonic() + child.delay
-        self.journal.say(
+        self.journal.write_line(
             f"{child.name} {how}. It restarts in {child.delay:g} s (restart {child.restarts}).",
             "warning",
             process=child.name,
@@ -308,7 +308,7 @@ class Supervisor:
                 self._reap()
             for child in alive:
                 if child.running and attempt != "kill":
-                    self.journal.say(f"{child.name} did not end within {DRAIN_SECONDS:g} s.", "warning")
+                    self.journal.write_line(f"{child.name} did not end within {DRAIN_SECONDS:g} s.", "warning")
         self._listen(0)
 
     def _signal(self, child: Child, attempt: str) -> None:

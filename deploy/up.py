@@ -202,7 +202,7 @@ def up(
         journal = Journal(LogFile(directory.logs / "supervisor.log"))
         journal.note(f"Fangxian {version('fangxian')} starts.")
         for sentence in variables.unknown():
-            journal.say(sentence, "warning")
+            journal.write_line(sentence, "warning")
         variables.check(directory.keys)
 
         def let_go() -> None:
@@ -223,7 +223,7 @@ def up(
             with contextlib.suppress(BrokenPipeError):  # nobody reads the output any more: no reason to stop
                 announce(installation)
             supervisor.run()
-        journal.say("Stopped.")
+        journal.write_line("Stopped.")
 
 
 def migrate_only(chosen: Options) -> None:
@@ -319,7 +319,7 @@ def _start(
         if process.in_background:
             supervisor.add_process(process)
     for child in unready:
-        supervisor.journal.say(f"{child.name} is not ready yet. See `fangxian logs {child.name}`.", "warning")
+        supervisor.journal.write_line(f"{child.name} is not ready yet. See `fangxian logs {child.name}`.", "warning")
 
 
 def _noted(steps: Iterator[Service | None], loaded: list[Service | None]) -> Iterator[None]:

@@ -51,10 +51,10 @@ def differences(connection: Connection, service: Service) -> list[str]:
             "version_table_schema": service,
         },
     )
-    return [*map(_said, compare_metadata(context, metadata)), *_checks(connection, metadata)]
+    return [*map(_describe, compare_metadata(context, metadata)), *_checks(connection, metadata)]
 
 
-def _said(difference: Any) -> str:
+def _describe(difference: Any) -> str:
     """A difference; what the migration lacks is given as SQL that it can begin with."""
     kind, thing = difference[0], difference[-1]
     if kind == "add_table":

@@ -1,7 +1,7 @@
 """`fangxian demo`: from an empty district to a patient in hospital, through the public API of the gateway.
 
-Read `tell` first: it lists all steps. Each step is a module. `plan.py` says what will happen, and `expectation.py` says
-what the results must be.
+Read `run_story` first: it lists all steps. Each step is a module. `plan.py` says what will happen, and `expectation.py`
+says what the results must be.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ async def _journey(people: int, seed: int, url: str, checks: Checks, progression
             laboratory = await parties.machine("laboratory", LABORATORY)
             expectation = expect(population, plan)
             world = World(population, plan, expectation, parties, command, laboratory, checks, progression, seed)
-            await tell(world, Outside(city, city_url, service, service_url))
+            await run_story(world, Outside(city, city_url, service, service_url))
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Outside:
     service_url: str
 
 
-async def tell(world: World, others: Outside) -> None:
+async def run_story(world: World, others: Outside) -> None:
     """Run all steps in order."""
     with world.step(1, "Who lives here"):
         await registering.add_regions(world)

@@ -28,7 +28,7 @@ RECORD_IN_AUDIT = """
         '{{}}'
     )
 """
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 def declared(options: Options) -> Any:
@@ -36,25 +36,25 @@ def declared(options: Options) -> Any:
     return _run(options, lambda _: None, Destruction.declared)
 
 
-def sunset(options: Options, out: Path, say: Say) -> None:
+def sunset(options: Options, out: Path, notify: Notify) -> None:
     """Save the audit, delete the data, destroy the keys, write the report. Raises Trouble without a declaration."""
     declared(options)
     out.mkdir(parents=True, exist_ok=True)
-    progress = _run(options, say, Destruction.progress)
+    progress = _run(options, notify, Destruction.progress)
     if "report" not in progress:
-        keep_audit(options, out, say)
-    report.write(progress.get("report") or _run(options, say, _destroy), out)
-    say(f"The report is in {out}. Store it and the audit beside it elsewhere.")
+        keep_audit(options, out, notify)
+    report.write(progress.get("report") or _run(options, notify, _destroy), out)
+    notify(f"The report is in {out}. Store it and the audit beside it elsewhere.")
 
 
-def keep_audit(options: Options, out: Path, say: Say) -> None:
+def keep_audit(options: Options, out: Path, notify: Notify) -> None:
     """Write the audit of every day to files and check them. Raises Trouble if a check fails."""
     for day in export.chained_days(options):
         path = out / f"audit-{day}.jsonl"
         count = export.export(options, day, SERVICES, path)
         if export.verify(options, path, [], None):
             raise Trouble(f"The audit of {day} is not valid, see {path}. Nothing was destroyed.")
-        say(f"{count} entries of {day} are in {path} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}).")
+        notify(f"{count} entries of {day} are in {path} (SHA-256 {hashlib.sha256(path.read_bytes()).hexdigest()}).")
 
 
 async def _destroy(one: Destruction) -> dict[str, Any]:
@@ -77,8 +77,8 @@ async def _destroy(one: Destruction) -> dict[str, Any]:
     return done
 
 
-def _run(options: Options, say: Say, act: Callable[[Destruction], Any]) -> Any:
+def _run(options: Options, notify: Notify, act: Callable[[Destruction], Any]) -> Any:
     async def within(rotation: Rotation) -> Any:
         return await act(Destruction(rotation))
 
-    return asyncio.run(with_rotation(installed(options), say, within))
+    return asyncio.run(with_rotation(installed(options), notify, within))

@@ -113,7 +113,7 @@ class Destruction:
         for table, stays in GOES[service].items():
             await self._purge(service, table, stays.format(s=service), held)
         after = sum((await self.removed(service)).values())
-        self.rotation.say(f"{service}: {after} rows are removed.")
+        self.rotation.notify(f"{service}: {after} rows are removed.")
         return after - before
 
     async def _purge(self, service: Service, table: str, stays: str, held: list[UUID]) -> None:

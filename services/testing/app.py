@@ -11,7 +11,7 @@ from services.testing.results import routes as results
 from services.testing.retests import routes as retests
 from services.testing.retests.tables import RetestRow
 from services.testing.tubes import routes as tubes
-from services.testing.tubes.said import tubes_after
+from services.testing.tubes.serialization import tubes_after
 from services.testing.worker import WORKER
 from shared.contracts.testing import Campaign, Retest, Tube
 from shared.core.settings import Settings

@@ -126,15 +126,15 @@ NO_ORGANISATION = Text(zh="未登记单位", en="no organisation on record")
 def purpose_in_words(purpose: str, act: Act, language: Language) -> str:
     """Return the text of the stated purpose, or of the operation's purpose if none was stated."""
     if not purpose:
-        return act.why.say(language)
+        return act.why.render(language)
     known = PURPOSES.get(purpose)
-    return known.say(language) if known else purpose
+    return known.render(language) if known else purpose
 
 
 def role_in_words(role: str, language: Language) -> str:
     """Return the name of a role for people."""
     try:
-        return ROLES[Role.named(role)].say(language)
+        return ROLES[Role.named(role)].render(language)
     except KeyError:
         return role
 
@@ -145,7 +145,7 @@ def organisation_in_words(role: str, party: str, language: Language) -> str:
     if role in (Role.RESIDENT.label, Role.SERVICE.label):
         return name
     if not party:
-        return NO_ORGANISATION.say(language)
+        return NO_ORGANISATION.render(language)
     try:
         is_id = Role.named(role) in Role.MACHINE | Role.DOOR
     except KeyError:

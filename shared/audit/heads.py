@@ -9,7 +9,7 @@ from sqlalchemy import text
 from shared.audit.canonical import head_of
 from shared.audit.chaining import end_of
 from shared.audit.signing import key_of, signed
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.crypto.tokens import Signer
 from shared.database.unit_of_work import UnitOfWork
 
@@ -25,7 +25,7 @@ EXAMPLE: dict[str, str | int] = {
 }
 
 
-class Head(Said):
+class Head(Schema):
     """The signed head of one service's day: the length of its chain and the last hash."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [dict(EXAMPLE)]})

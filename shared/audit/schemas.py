@@ -7,13 +7,13 @@ from uuid import UUID
 from pydantic import ConfigDict, Field
 
 from shared.audit.kinds import Kind
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 MOST_SUBJECTS = 20
 """Subjects of one entry in an answer. The export has all of them."""
 
 
-class AuditEntry(Said):
+class AuditEntry(Schema):
     """One entry of the audit, for auditors."""
 
     model_config = ConfigDict(
@@ -74,7 +74,7 @@ LOOKED_AT: dict[str, Any] = {
 }
 
 
-class LookedAt(Said):
+class LookedAt(Schema):
     """One use of your data, or of the data of a person you act for.
 
     It gives what was done, why, in which role and for which organisation, in the reader's language, but never the name

@@ -163,7 +163,7 @@ def _looked(service: str, row: Mapping[str, Any], language: Language) -> LookedA
         at=row["at"],
         kind=row["kind"],
         operation=row["operation"],
-        what=act.what.say(language),
+        what=act.what.render(language),
         why=purpose_in_words(row["purpose"], act, language),
         reason=row["told"],
         role=row["role"],

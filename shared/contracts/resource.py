@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 
-class Said(BaseModel):
+class Schema(BaseModel):
     """Base of request and response models. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -62,11 +62,11 @@ class Listed(BaseModel, Generic[T]):
         return f"{getattr(params[0], '__origin__', params[0]).__name__}Page"
 
 
-def listed(rows: Sequence[F], page: Page, say: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:
+def listed(rows: Sequence[F], page: Page, to_public: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:
     """Build one page from rows of a query whose limit was one more than the limit of the page."""
     items = rows[: page.limit]
     next_cursor = cursor_of(place(items[-1])) if len(rows) > page.limit else None
-    return Listed(items=[say(row) for row in items], next_cursor=next_cursor)
+    return Listed(items=[to_public(row) for row in items], next_cursor=next_cursor)
 
 
 def cursor_of(place: Place) -> str:

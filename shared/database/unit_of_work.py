@@ -237,7 +237,7 @@ class UnitOfWork:
         """
         self.trail.add(kind, subjects, reason, actor, purpose)
 
-    async def page(self, statement: Select[RowT], page: Page, say: Callable[[RowT], T]) -> Listed[T]:
+    async def page(self, statement: Select[RowT], page: Page, to_public: Callable[[RowT], T]) -> Listed[T]:
         """Read one page of a list of rows, by region and then in the order in which the server wrote them.
 
         In this order a scope is one range of the index, so a page within a scope costs as much as a page of all rows.
@@ -245,7 +245,9 @@ class UnitOfWork:
         kind: type[RowT] = statement.column_descriptions[0]["entity"]
         place = (kind.region, kind.seq)
         query = statement.where(tuple_(*place) > page.after).order_by(*place).limit(page.limit + 1)
-        return listed((await self.session.scalars(query)).all(), page, say, lambda row: Place(row.region, row.seq))
+        return listed(
+            (await self.session.scalars(query)).all(), page, to_public, lambda row: Place(row.region, row.seq)
+        )
 
     async def insert_all(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows in one statement."""

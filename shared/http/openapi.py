@@ -38,7 +38,7 @@ def describe(app: FastAPI) -> None:
             for operation in operations(built):
                 _without_null(operation)
                 _with_examples(operation, built)
-                say_who_may_call(operation)
+                describe_callers(operation)
             tidy(built)
             add_links(built)
             app.openapi_schema = built
@@ -64,7 +64,7 @@ def _without_null(operation: Document) -> None:
             parameter["required"] = True
 
 
-def say_who_may_call(operation: Document) -> None:
+def describe_callers(operation: Document) -> None:
     """Add the roles to the description, because tools do not show `x-roles`. Drop a description that is the summary."""
     description = operation.get("description", "").strip()
     rest = "" if description.rstrip(".") == operation["summary"] else description

@@ -156,15 +156,15 @@ def _tidy(schema: Document) -> None:
         schema["format"] = "binary"
     for bound, words in BOUNDS.items():
         if bound in schema:
-            _say(schema, f"{words} {schema.pop(bound)}.")
+            _describe(schema, f"{words} {schema.pop(bound)}.")
     for field in schema.get("properties", {}).values():
         default = field.pop("default", None)
         if default not in (None, [], {}):
             # A TypeScript generator treats a field with `default` as required.
-            _say(field, f"If left out: `{_literal(default)}`.")
+            _describe(field, f"If left out: `{_literal(default)}`.")
 
 
-def _say(schema: Document, sentence: str) -> None:
+def _describe(schema: Document, sentence: str) -> None:
     schema["description"] = f"{schema['description']} {sentence}" if schema.get("description") else sentence
 
 

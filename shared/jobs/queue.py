@@ -15,7 +15,7 @@ import structlog
 from pydantic import ConfigDict
 from sqlalchemy import text
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import Range
@@ -45,7 +45,7 @@ class JobEnded(Problem):
     fix = Text(zh="请查看任务结果", en="See the result of the job")
 
 
-class Job(Said):
+class Job(Schema):
     """Long work in the background: its state, its progress and its result."""
 
     model_config = ConfigDict(

@@ -163,7 +163,7 @@ def _is_ours(scope: Scope) -> bool:
 
 
 def _telling(span: Span, method: str, app: ASGIApp, scope: Scope, send: Send) -> Send:
-    async def tell(message: Message) -> None:
+    async def send_noted(message: Message) -> None:
         if message["type"] == "http.response.start":
             status, route = message["status"], _route_of(app, scope)
             span.update_name(f"{method} {route}")
@@ -175,7 +175,7 @@ def _telling(span: Span, method: str, app: ASGIApp, scope: Scope, send: Send) ->
                 span.set_status(StatusCode.ERROR)
         await send(message)
 
-    return tell
+    return send_noted
 
 
 def _route_of(app: ASGIApp, scope: Scope) -> str:

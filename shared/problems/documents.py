@@ -16,9 +16,9 @@ def catalogue(language: Language) -> list[dict[str, Any]]:
             "type": problem.type_uri(),
             "code": code,
             "status": problem.status,
-            "title": problem.title.say(language),
-            "what": sentences(language, (problem.what or problem.title).say(language)),
-            "fix": sentences(language, problem.fix.say(language)),
+            "title": problem.title.render(language),
+            "what": sentences(language, (problem.what or problem.title).render(language)),
+            "fix": sentences(language, problem.fix.render(language)),
         }
         for code, problem in sorted(registry.items())
     ]

@@ -49,7 +49,7 @@ class Fault:
 
     def sentence(self, language: Language) -> str:
         """Return what is wrong, and where, as a sentence for people."""
-        named, text = self.named(language), self.text.say(language, self.values)
+        named, text = self.named(language), self.text.render(language, self.values)
         if not named:
             return text
         return f"{named}：{text}" if language == "zh-CN" else f"{named[0].upper()}{named[1:]}: {text}"
@@ -62,7 +62,7 @@ class Fault:
             place = {"parameter": self.parameter, "in": self.place}
         else:
             place = {}
-        return {**place, "code": self.code, "detail": sentences(language, self.text.say(language, self.values))}
+        return {**place, "code": self.code, "detail": sentences(language, self.text.render(language, self.values))}
 
 
 def shown(text: str) -> str:
@@ -169,15 +169,15 @@ class Problem(Exception):  # noqa: N818 - many are faults of the caller, not err
     def detail(self, language: Language, *, is_resident: bool = False) -> str:
         """Return what is wrong, where, and what to do, in sentences. Only `errors` contains pointers."""
         if is_resident and self.to_residents is not None:
-            return sentences(language, *self.to_residents.say(language, self.values).split("\n"))
-        what = (self.what or self.title).say(language, self.values)
-        return sentences(language, what + _places(self.errors, language), self.fix.say(language, self.values))
+            return sentences(language, *self.to_residents.render(language, self.values).split("\n"))
+        what = (self.what or self.title).render(language, self.values)
+        return sentences(language, what + _places(self.errors, language), self.fix.render(language, self.values))
 
     def body(self, language: Language, *, is_resident: bool = False) -> dict[str, Any]:
         """Return the body without the request id, as in the answer to one item of a batch."""
         members: dict[str, Any] = {
             "type": self.type_uri(),
-            "title": self.title.say(language),
+            "title": self.title.render(language),
             "status": self.status,
             "detail": self.detail(language, is_resident=is_resident),
             "code": self.code,

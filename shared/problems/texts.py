@@ -28,14 +28,14 @@ class Text:
     def __iter__(self) -> Iterator[str]:
         return iter((self.zh, self.en))
 
-    def say(self, language: Language, values: Mapping[str, object] | None = None) -> str:
+    def render(self, language: Language, values: Mapping[str, object] | None = None) -> str:
         """Return the sentence in one language. A name without a value becomes an ellipsis."""
         template = self.zh if language == "zh-CN" else self.en
         return template.format_map({name: _spoken((values or {}).get(name, "…"), language) for name in self.names})
 
 
 def _spoken(value: object, language: Language) -> object:
-    return value.say(language) if isinstance(value, Text) else value
+    return value.render(language) if isinstance(value, Text) else value
 
 
 def duration(seconds: int) -> Text:

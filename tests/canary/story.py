@@ -81,7 +81,7 @@ class Story:
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if "json" in answer.headers.get("content-type", "") else answer.text
 
-    async def tell(self) -> None:
+    async def play(self) -> None:
         """All of it."""
         await self._arrive()
         await self._import()
@@ -92,9 +92,9 @@ class Story:
         await self._reveal()
         await self._change()
         await self._go_wrong()
-        await self._all_is_told()
+        await self._all_is_published()
 
-    async def _all_is_told(self) -> None:
+    async def _all_is_published(self) -> None:
         """Wait for what follows: until every service is where the others are, and nothing waits for the subscriber."""
 
         async def at_rest() -> bool:

@@ -48,7 +48,7 @@ async def story(site: Site) -> AsyncIterator[Story]:
     subscriber.open()
     async with httpx.AsyncClient(base_url=site.url, timeout=30, trust_env=False) as client:
         told = Story(site, client, subscriber)
-        await told.tell()
+        await told.play()
         yield told
     subscriber.close()
 

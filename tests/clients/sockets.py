@@ -173,7 +173,7 @@ async def over_the_line(port: int, sent: bytes) -> Outcome:
                 is_head = not found and sent.startswith(b"HEAD")
                 size = 0 if is_head else int(headers.get("content-length", 0))
                 body = await reader.readexactly(size)
-                found.append(_said(start.split()[1], body))
+                found.append(_answer(start.split()[1], body))
                 if found[-1].endswith("/probe"):
                     return tuple(found)
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -184,7 +184,7 @@ async def over_the_line(port: int, sent: bytes) -> Outcome:
         writer.close()
 
 
-def _said(status: str, body: bytes) -> str:
+def _answer(status: str, body: bytes) -> str:
     return f"{status} {json.loads(body)}" if status == "200" and body else status
 
 

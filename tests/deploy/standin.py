@@ -15,7 +15,7 @@ from deploy.up import Installation, Listeners, options, up
 from shared.core.settings import Settings
 
 
-def say(line: str) -> None:
+def announce(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -31,7 +31,7 @@ async def application(scope, receive, send) -> None:
             if kind == "shutdown":
                 return
     if scope["path"] == "/slow":
-        say("begun")
+        announce("begun")
         await anyio.sleep(1)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
@@ -54,10 +54,10 @@ def worker(settings: Settings) -> None:
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.execvp("sleep", ["sleep", "600"])
-    say("working")
+    announce("working")
     while not done:
         time.sleep(0.05)
-    say("ended in good order")
+    announce("ended in good order")
 
 
 def failing(settings: Settings) -> None:
@@ -66,7 +66,7 @@ def failing(settings: Settings) -> None:
 
 def deaf(settings: Settings) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    say("deaf")
+    announce("deaf")
     while True:
         time.sleep(1)
 
@@ -108,6 +108,6 @@ if __name__ == "__main__":
             processes=partial(processes, names or ["worker"]),
             load=lambda: iter(()),
             migrate=migrate,
-            announce=lambda _: say("running"),
+            announce=lambda _: announce("running"),
         )
     )

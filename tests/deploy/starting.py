@@ -59,7 +59,7 @@ class Started:
     def log_of(self, name: str) -> str:
         return (self.data / "logs" / f"{name}.log").read_text()
 
-    def until_said(self, name: str, line: str) -> None:
+    def until_printed(self, name: str, line: str) -> None:
         """Wait until a process has said something: that it is started says not that it has come so far."""
         until(lambda: (self.data / "logs" / f"{name}.log").exists() and line in self.log_of(name))
 

@@ -307,7 +307,7 @@ def test_what_the_operating_system_refuses_is_one_sentence(
 def test_logs_of_one_process_and_of_all(run: Run, start: Start) -> None:
     one = start()
     one.wait_until_running()
-    one.until_said("worker", "working")
+    one.until_printed("worker", "working")
     assert run("logs", "worker", "--data", str(one.data), "-n", "1").stdout == "worker | working\n"
     names = {line.split(" | ")[0] for line in run("logs", "--data", str(one.data)).stdout.splitlines()}
     assert {"postgres", "valkey", "gateway", "worker"} <= names

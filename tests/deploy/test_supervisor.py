@@ -47,7 +47,7 @@ def test_start_stop_start(start: Start, number: signal.Signals) -> None:
     first = start(fresh=True)
     first.wait_until_running()
     assert answer_of(first.url) == first.pid_of("gateway")
-    first.until_said("worker", "working")
+    first.until_printed("worker", "working")
     first.process.send_signal(number)
     code, said = first.ended()
     assert (code, said) == (0, f"Stopping ({number.name}).\nStopped.\n")
@@ -87,7 +87,7 @@ def test_requests_under_way_are_finished_on_the_way_out(start: Start) -> None:
     one.wait_until_running()
     connection = http.client.HTTPConnection("127.0.0.1", one.port, timeout=PATIENCE)
     connection.request("GET", "/slow")
-    one.until_said("gateway", "begun")
+    one.until_printed("gateway", "begun")
     one.process.terminate()
     assert connection.getresponse().status == 200
     assert one.ended()[0] == 0
@@ -193,7 +193,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_starts(start: Sta
 def test_what_a_child_has_started_ends_with_it(start: Start) -> None:
     one = start("worker")
     one.wait_until_running()
-    one.until_said("worker", "working")
+    one.until_printed("worker", "working")
     (sleeper,) = psutil.Process(one.pid_of("worker")).children()
     one.process.terminate()
     one.ended()
@@ -203,9 +203,9 @@ def test_what_a_child_has_started_ends_with_it(start: Start) -> None:
 def test_a_child_deaf_to_the_signal_is_killed_when_asked_twice(start: Start) -> None:
     one = start("deaf")
     one.wait_until_running()
-    one.until_said("deaf", "deaf")
+    one.until_printed("deaf", "deaf")
     one.process.terminate()
-    one.until_said("supervisor", "Stopping")
+    one.until_printed("supervisor", "Stopping")
     time.sleep(1)
     assert one.process.poll() is None
     one.process.terminate()

@@ -154,7 +154,7 @@ async def publish(district: District, *resources: Resource, urgent: bool = False
     await district.until_served()
 
 
-async def tell(
+async def publish_and_deliver(
     district: District, deliverer: Deliverer, *resources: Resource, urgent: bool = False, owner: str = "registry"
 ) -> int:
     """Publish, and deliver until nothing is left; how many were delivered."""

@@ -17,7 +17,7 @@ from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import range_of
 from shared.core.settings import SERVICES, Service
-from tests.gateway.test_codes import resident, tell
+from tests.gateway.test_codes import publish, resident
 from tests.gateway.test_verifications import COMMUNITY, green_person, point, scan
 from tests.harness import XINTANG, District
 
@@ -168,7 +168,7 @@ async def test_every_operation_is_told_in_words_of_both_languages(district: Dist
             for name in ("what", "why", "role_name"):
                 assert re.search(letters, item[name]), item
                 assert "/" not in item[name], "no route"
-            assert item["what"] not in {text.say(language) for text, _ in acts.BY_KIND.values()}  # type: ignore[arg-type]
+            assert item["what"] not in {text.render(language) for text, _ in acts.BY_KIND.values()}  # type: ignore[arg-type]
             assert item["organisation"] == "采样一队"
             seen.setdefault(item["operation"], []).append(item["what"])
     assert all(len(set(words)) == 2 for words in seen.values())
@@ -198,7 +198,7 @@ async def test_a_check_at_a_door_is_a_look_once_and_by_nobody_named(
     door = district.caller("gateway", Role.DOORKEEPER, party=window["id"])
     await look(district, "registry", own)
     other = await green_person(district)
-    await tell(district, resident(own), resident(child))
+    await publish(district, resident(own), resident(child))
     for person in (own, child, own, other):
         await scan(district, door, person)
     found, cursor = [], None

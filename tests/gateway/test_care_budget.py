@@ -19,7 +19,7 @@ from shared.core.regions import range_of
 from shared.problems import TooManyRequests
 from tests.gateway.behind_proxies import Service, opened, serving
 from tests.gateway.signing_in import app, outside, refreshed, signed_in
-from tests.gateway.test_codes import resident, tell
+from tests.gateway.test_codes import publish, resident
 from tests.gateway.test_hooks import HOOK, POSTED, signed, source
 from tests.harness import District, Still
 
@@ -76,7 +76,7 @@ FLOODS: list[tuple[str, str, dict[str, Any]]] = [
 
 async def test_what_strangers_ask_stops_no_care_from_the_same_address(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person))
+    await publish(district, resident(person))
     secret = str((await source(district.caller("gateway", Role.COMMAND)))["secret"])
     await opened(district, slug="fever-clinic", medical=True)
     await app(district)
@@ -110,7 +110,7 @@ async def test_a_stranger_is_told_to_stop_where_no_care_is_asked_for(district: D
 
 async def test_refused_tokens_of_the_hot_routes_count_against_their_address(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person))
+    await publish(district, resident(person))
     async with gateway(district) as client:
         assert is_stopped(await flooded(client, "/gateway/v1/code", headers=GARBAGE), 401)
         own = token(district, Role.RESIDENT, residents=(person,))

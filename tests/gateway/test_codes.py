@@ -47,7 +47,7 @@ def tube(people: list[UUID], outcome: Any = None, *, at: datetime = NOW, version
     return Tube(**(given | values))
 
 
-async def tell(district: District, *resources: Resource, settle: bool = True) -> None:
+async def publish(district: District, *resources: Resource, settle: bool = True) -> None:
     for one in resources:
         async with district.contexts[one.type.split(".")[0]].system_unit_of_work() as uow:
             uow.publish_all([one], change="test")
@@ -69,7 +69,7 @@ async def colours(district: District, people: list[UUID]) -> list[str]:
 
 async def test_everybody_is_green_without_a_fact_that_says_otherwise(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person))
+    await publish(district, resident(person))
     found = await code(district, person)
     assert (found["colour"], found["reasons"], found["policy"]) == ("green", [], 1)
 
@@ -77,11 +77,11 @@ async def test_everybody_is_green_without_a_fact_that_says_otherwise(district: D
 async def test_a_positive_pool_turns_its_ten_yellow_and_each_frees_itself(district: District) -> None:
     people = [new_id() for _ in range(10)]
     pool = tube(people, "positive")
-    await tell(district, *map(resident, people), pool)
+    await publish(district, *map(resident, people), pool)
     assert set(await colours(district, people)) == {"yellow"}
     later = NOW + timedelta(hours=6)
     own = [tube([one], "negative", at=later, answers=(pool.id,)) for one in people[:9]]
-    await tell(district, *own, tube([people[9]], "positive", at=later, answers=(pool.id,)))
+    await publish(district, *own, tube([people[9]], "positive", at=later, answers=(pool.id,)))
     assert await colours(district, people) == ["green"] * 9 + ["red"]
 
 
@@ -89,18 +89,18 @@ async def test_a_tube_for_one_person_that_holds_two_is_a_pool_as_long_as_it_does
     first, second = people = [new_id(), new_id()]
     shared = tube(people, "positive", capacity=1)
     assert (shared.capacity, shared.people) == (1, "pool")
-    await tell(district, *map(resident, people), shared)
+    await publish(district, *map(resident, people), shared)
     assert await colours(district, people) == ["yellow", "yellow"]
     alone = tube([first], "positive", version=2, id=shared.id)
-    await tell(district, alone)
+    await publish(district, alone)
     assert await colours(district, people) == ["red", "green"]
-    await tell(district, shared.model_copy(update={"version": 3}))
+    await publish(district, shared.model_copy(update={"version": 3}))
     assert await colours(district, people) == ["yellow", "yellow"]
     # Its negative frees nobody, whatever it says that it answers.
     pool = tube([second, new_id()], "positive")
     later = NOW + timedelta(hours=6)
     mixed = tube(people, "negative", at=later, capacity=1, answers=(pool.id, shared.id))
-    await tell(district, pool, mixed)
+    await publish(district, pool, mixed)
     assert await colours(district, people) == ["yellow", "yellow"]
 
 
@@ -108,19 +108,19 @@ async def test_a_negative_retracts_only_what_it_answers(district: District) -> N
     person, other = new_id(), new_id()
     pool = tube([person, other], "positive")
     later = NOW + timedelta(hours=6)
-    await tell(district, resident(person), pool, tube([person, new_id()], "negative", at=later))
+    await publish(district, resident(person), pool, tube([person, new_id()], "negative", at=later))
     assert (await code(district, person))["colour"] == "yellow", "another pool's negative answers nothing"
-    await tell(district, tube([person], "negative", at=later))
+    await publish(district, tube([person], "negative", at=later))
     assert (await code(district, person))["colour"] == "yellow", "a single tube that was no retest answers nothing"
     early = tube([person], "negative", at=NOW - timedelta(hours=1), answers=(pool.id,))
-    await tell(district, early)
+    await publish(district, early)
     assert (await code(district, person))["colour"] == "yellow", "nor does a swab taken before the pool's result"
 
 
 async def test_reasons_name_rule_evidence_and_way_out_in_both_languages(district: District) -> None:
     person = new_id()
     pool = tube([person, new_id()], "inconclusive")
-    await tell(district, resident(person), pool)
+    await publish(district, resident(person), pool)
     staff = district.caller("gateway", Role.COMMUNITY_OFFICER)
     for language, word in (("zh-CN", "橙码"), ("en", "Orange")):
         found = (await staff.get(f"/gateway/v1/codes/{person}", headers={"accept-language": language})).json()
@@ -136,19 +136,19 @@ async def test_reasons_name_rule_evidence_and_way_out_in_both_languages(district
 
 async def test_a_fact_may_come_before_its_person(district: District) -> None:
     person = new_id()
-    await tell(district, tube([person], "positive"))
-    await tell(district, resident(person))
+    await publish(district, tube([person], "positive"))
+    await publish(district, resident(person))
     assert (await code(district, person))["colour"] == "red"
 
 
 async def test_a_correction_replaces_what_it_corrects(district: District) -> None:
     person = new_id()
     wrong = tube([person], "positive")
-    await tell(district, resident(person), wrong)
+    await publish(district, resident(person), wrong)
     right = wrong.model_copy(update={"version": 2, "result": wrong.result.model_copy(update={"outcome": "negative"})})
-    await tell(district, right)
+    await publish(district, right)
     assert (await code(district, person))["colour"] == "green"
-    await tell(district, wrong)
+    await publish(district, wrong)
     assert (await code(district, person))["colour"] == "green", "an older version changes nothing"
 
 
@@ -160,26 +160,26 @@ async def latest(district: District, person: UUID) -> datetime | None:
 async def test_the_latest_negative_is_kept_in_whichever_order_they_come(district: District) -> None:
     person, swabbed = new_id(), NOW - timedelta(hours=2)
     newest = tube([person, new_id()], "negative")
-    await tell(district, resident(person), newest)
+    await publish(district, resident(person), newest)
     assert await latest(district, person) == swabbed
     earlier = tube([person, new_id()], "negative", at=NOW - timedelta(days=2))
-    await tell(district, earlier)
+    await publish(district, earlier)
     assert await latest(district, person) == swabbed
     assert newest.result is not None
     invalid = newest.result.model_copy(update={"outcome": "invalid", "revision": 2})
-    await tell(district, newest.model_copy(update={"version": 2, "result": invalid}))
+    await publish(district, newest.model_copy(update={"version": 2, "result": invalid}))
     assert await latest(district, person) == swabbed - timedelta(days=2), "of what is no longer said nothing is left"
 
 
 async def test_a_negative_too_old_to_count_is_no_latest_one(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person), tube([person, new_id()], "negative", at=NOW - timedelta(days=400)))
+    await publish(district, resident(person), tube([person, new_id()], "negative", at=NOW - timedelta(days=400)))
     assert await latest(district, person) is None
 
 
 async def test_drills_held_negatives_and_invalid_results_touch_no_code(district: District) -> None:
     people = [new_id() for _ in range(3)]
-    await tell(
+    await publish(
         district,
         *map(resident, people),
         tube([people[0]], "positive", drill=True),
@@ -207,17 +207,17 @@ async def test_orders_restrict_until_they_end(district: District, kind: Any, col
         opened_at=NOW,
         ends_at=NOW + timedelta(days=14),
     )
-    await tell(district, resident(person), order)
+    await publish(district, resident(person), order)
     found = await code(district, person)
     assert found["colour"] == colour
     (reason,) = found["reasons"]
     assert (reason["until"], datetime.fromisoformat(reason["earliest_end"])) == (None, order.ends_at)
     assert f"not before {order.ends_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}" in reason["how_it_ends"]
     longer = order.model_copy(update={"version": 2, "ends_at": order.ends_at + timedelta(days=3)})
-    await tell(district, longer)
+    await publish(district, longer)
     (reason,) = (await code(district, person))["reasons"]
     assert datetime.fromisoformat(reason["earliest_end"]) == longer.ends_at
-    await tell(district, order.model_copy(update={"version": 3, "state": "ended", "ended_at": NOW}))
+    await publish(district, order.model_copy(update={"version": 3, "state": "ended", "ended_at": NOW}))
     assert (await code(district, person))["colour"] == "green"
 
 
@@ -239,9 +239,9 @@ def ruled_out(person: UUID, positive: Tube) -> Referral:
 async def test_what_the_hospital_rules_out_ends_the_red(district: District) -> None:
     person = new_id()
     positive = tube([person], "positive")
-    await tell(district, resident(person), positive)
+    await publish(district, resident(person), positive)
     assert (await code(district, person))["colour"] == "red"
-    await tell(district, ruled_out(person, positive))
+    await publish(district, ruled_out(person, positive))
     assert (await code(district, person))["colour"] == "green"
 
 
@@ -249,13 +249,13 @@ async def test_who_was_ruled_out_after_the_own_retest_is_free_of_its_pool_too(di
     person = new_id()
     pool = tube([person, new_id()], "positive")
     own = tube([person], "positive", at=NOW + timedelta(hours=6), answers=(pool.id,))
-    await tell(district, resident(person), pool, own)
+    await publish(district, resident(person), pool, own)
     (reason,) = (await code(district, person))["reasons"]
     assert (reason["rule"], reason["evidence_id"]) == ("positive", str(own.id))
-    await tell(district, ruled_out(person, own))
+    await publish(district, ruled_out(person, own))
     assert (await code(district, person))["colour"] == "green"
     right = own.model_copy(update={"version": 2, "result": own.result.model_copy(update={"outcome": "inconclusive"})})
-    await tell(district, right)
+    await publish(district, right)
     assert {one["evidence_id"] for one in (await code(district, person))["reasons"]} == {str(pool.id), str(own.id)}
 
 
@@ -281,7 +281,7 @@ async def test_any_order_of_a_history_gives_the_same_codes(district: District) -
         told = history + shuffler.choices(history, k=6)
         shuffler.shuffle(told)
         for start in range(0, len(told), 3):
-            await tell(district, *told[start : start + 3])
+            await publish(district, *told[start : start + 3])
         outcomes.append(await colours(district, people))
     assert outcomes == [["green"] * 4 + ["red", "yellow"]] * 6
 
@@ -306,7 +306,7 @@ async def test_the_latest_negative_in_force_counts_in_any_order(district: Distri
     told = history + chance.choices(history, k=4)
     chance.shuffle(told)
     for start in range(0, len(told), 2):
-        await tell(district, *told[start : start + 2])
+        await publish(district, *told[start : start + 2])
     swabbed = first.samples[0].sampled_at
     assert await last_negatives(district, [one, other]) == [swabbed, swabbed]
     assert await colours(district, [one, other]) == ["yellow", "yellow"]
@@ -318,13 +318,13 @@ async def test_negatives_too_old_to_count_are_forgotten_and_nothing_else(distric
     pool = tube([person, mate], "positive", at=NOW - timedelta(days=50))
     answer = tube([person], "negative", at=NOW - timedelta(days=45), answers=(pool.id,))
     recent = tube([mate], "negative")
-    await tell(district, resident(person), resident(mate), old, pool, answer, recent)
+    await publish(district, resident(person), resident(mate), old, pool, answer, recent)
     before = await colours(district, [person, mate]), await last_negatives(district, [person, mate])
     assert before == (["green", "yellow"], [None, recent.samples[0].sampled_at])
     await forget_negatives(district.contexts["gateway"])
     kept = {row["subject"] for row in await district.sql("SELECT subject FROM gateway.facts")}
     assert kept == {pool.id, answer.id, recent.id}
-    await tell(district, resident(person, version=2), resident(mate, version=2))
+    await publish(district, resident(person, version=2), resident(mate, version=2))
     assert (await colours(district, [person, mate]), await last_negatives(district, [person, mate])) == before
 
 
@@ -332,7 +332,7 @@ async def test_negatives_too_old_to_count_are_forgotten_and_nothing_else(distric
 async def test_a_person_and_their_fact_at_the_same_time(district: District, attempt: int) -> None:
     """Two readers, neither of which can see yet what the other is writing."""
     people = [new_id() for _ in range(50)]
-    await tell(district, *map(resident, people), *(tube([one], "positive") for one in people), settle=False)
+    await publish(district, *map(resident, people), *(tube([one], "positive") for one in people), settle=False)
     await district.until_served()
     reactions = district.workers["gateway"].reactions
     await asyncio.gather(
@@ -345,7 +345,7 @@ async def test_a_person_and_their_fact_at_the_same_time(district: District, atte
 async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
     """A tube and an order about the same people, applied by two readers at the same time."""
     people = [new_id() for _ in range(200)]
-    await tell(district, *map(resident, people))
+    await publish(district, *map(resident, people))
     tubes = [tube([one], "positive") for one in people]
     orders = [
         Order(
@@ -364,7 +364,7 @@ async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
         )
         for one in people
     ]
-    await tell(district, *tubes, *orders, settle=False)
+    await publish(district, *tubes, *orders, settle=False)
     await district.until_served()
     reactions = district.workers["gateway"].reactions
     await asyncio.gather(
@@ -377,7 +377,7 @@ async def test_two_feeds_at_once_overlook_nothing(district: District) -> None:
 
 async def test_staff_elsewhere_see_no_code_and_residents_their_own(district: District) -> None:
     person, other = new_id(), new_id()
-    await tell(district, resident(person), resident(other))
+    await publish(district, resident(person), resident(other))
     elsewhere = district.caller("gateway", Role.GRID_WORKER, scope="350582004")
     assert (await elsewhere.get(f"/gateway/v1/codes/{person}")).status_code == 404
     self = district.caller("gateway", Role.RESIDENT, residents=(person,))
@@ -387,7 +387,7 @@ async def test_staff_elsewhere_see_no_code_and_residents_their_own(district: Dis
 
 async def test_counts_add_up_within_the_scope(district: District) -> None:
     people = [new_id() for _ in range(5)]
-    await tell(
+    await publish(
         district, *map(resident, people), resident(new_id(), region="350582004001"), tube(people[:2], "positive")
     )
     command = district.caller("gateway", Role.COMMAND)
@@ -400,8 +400,8 @@ async def test_counts_add_up_within_the_scope(district: District) -> None:
 async def test_every_change_of_a_code_is_remembered(district: District) -> None:
     person = new_id()
     wrong = tube([person], "positive")
-    await tell(district, resident(person), wrong)
-    await tell(
+    await publish(district, resident(person), wrong)
+    await publish(
         district,
         wrong.model_copy(update={"version": 2, "result": wrong.result.model_copy(update={"outcome": "negative"})}),
     )

@@ -7,7 +7,7 @@ import asyncpg
 from services.gateway.worker import WORKER
 from shared.core.ids import new_id
 from shared.feed.reader import Reader
-from tests.gateway.test_codes import GRID, colours, resident, tell, tube
+from tests.gateway.test_codes import GRID, colours, publish, resident, tube
 from tests.harness import District
 
 WITHIN_SECONDS = 60
@@ -21,8 +21,8 @@ WAITING = """
 
 async def test_a_positive_does_not_wait_for_the_codes_of_newcomers(district: District) -> None:
     known, other, newcomer = new_id(), new_id(), new_id()
-    await tell(district, resident(known), resident(other))
-    await tell(district, resident(newcomer), tube([known, other], "positive"), settle=False)
+    await publish(district, resident(known), resident(other))
+    await publish(district, resident(newcomer), tube([known, other], "positive"), settle=False)
     await district.until_served()
     of_registry, of_testing = (
         Reader(district.contexts["gateway"], owner, WORKER.reactions) for owner in ("registry", "testing")
@@ -51,8 +51,8 @@ async def test_a_positive_does_not_wait_for_the_codes_of_newcomers(district: Dis
 
 async def test_who_moves_house_is_asked_for_in_the_new_place(district: District) -> None:
     person, stays = new_id(), new_id()
-    await tell(district, resident(person), resident(stays))
-    await tell(district, resident(person, 2, region="350582005002"), resident(stays, 2), resident(new_id()))
+    await publish(district, resident(person), resident(stays))
+    await publish(district, resident(person, 2, region="350582005002"), resident(stays, 2), resident(new_id()))
     rows = await district.sql("SELECT resident_id, region FROM gateway.codes")
     regions = {row["resident_id"]: row["region"] for row in rows}
     assert (regions[person], regions[stays], len(regions)) == ("350582005002", GRID, 3)

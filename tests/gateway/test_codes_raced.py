@@ -22,7 +22,7 @@ from shared.core.ids import in_order, new_id
 from shared.database.bulk import literal
 from shared.feed.reader import Incoming, Reader
 from shared.http.failures import is_transient
-from tests.gateway.test_codes import resident, tell, tube
+from tests.gateway.test_codes import publish, resident, tube
 from tests.gateway.test_codes_in_a_rush import WAITING
 from tests.harness import District
 
@@ -91,7 +91,7 @@ async def until_through(step: Callable[[], Awaitable[int]], met: list[str]) -> N
 async def test_codes_raced_by_both_lanes_and_a_rebuild_are_what_the_facts_say(district: District, seed: int) -> None:
     drawn = random.Random(seed)
     people = [new_id() for _ in range(PEOPLE)]
-    await tell(district, *map(resident, people))
+    await publish(district, *map(resident, people))
     lives = lives_of(drawn, people)
     left = [list(life) for life in lives]
     while left:

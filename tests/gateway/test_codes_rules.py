@@ -28,7 +28,7 @@ def instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def told(reason: Reason) -> dict[str, Any]:
+def as_dict(reason: Reason) -> dict[str, Any]:
     """A reason as the vectors write it; texts and instants included."""
     words = explain(reason, POLICY)
     return {
@@ -57,7 +57,7 @@ def test_published_vectors(vector: dict[str, Any]) -> None:
     reasons = [
         reason | {"since": instant(reason["since"]), "until": instant(reason["until"])} for reason in expect["reasons"]
     ]
-    assert [told(reason) for reason in decision.reasons] == reasons
+    assert [as_dict(reason) for reason in decision.reasons] == reasons
     for then in vector["then"]:
         later = datetime.fromisoformat(then["now"])
         assert colour_at(decision, later).label == then["colour"]

@@ -118,8 +118,8 @@ async def test_the_issuer_documents_its_forms_and_every_error_it_answers(documen
         for response in document["paths"][path].get("post", {"responses": {}})["responses"].values()
         for code in resolved(response, document).get("content", {}).get("application/json", {}).get("examples", ())
     }
-    told_at_the_application = {code for code in REFUSALS if code not in shown}
-    assert told_at_the_application == set(OF_PAGES)
+    asked_at_the_application = {code for code in REFUSALS if code not in shown}
+    assert asked_at_the_application == set(OF_PAGES)
 
 
 async def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from shared.crypto.code_tokens import BadToken, Kind
 from shared.crypto.key_files import symmetric
 from tests.gateway import device
 from tests.gateway.device import Shown, publics_of
-from tests.gateway.test_codes import resident, tell, tube
+from tests.gateway.test_codes import publish, resident, tube
 from tests.harness import District
 
 CODE = "/gateway/v1/code"
@@ -52,7 +52,7 @@ async def offline(district: District, token: str) -> Shown:
 
 async def test_a_green_code_and_its_token_offline(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person), tube([person], "negative"))
+    await publish(district, resident(person), tube([person], "negative"))
     shown = (await phone(district, person).get(CODE)).json()
     assert (shown["resident_id"], shown["colour"], shown["reasons"]) == (str(person), "green", [])
     read = await offline(district, shown["token"])
@@ -64,7 +64,7 @@ async def test_a_green_code_and_its_token_offline(district: District) -> None:
 async def test_a_red_code_says_why_how_it_ends_and_what_to_do_in_ones_own_language(district: District) -> None:
     person = new_id()
     mine = tube([person], "positive")
-    await tell(district, resident(person), mine)
+    await publish(district, resident(person), mine)
     english = (await phone(district, person).get(CODE)).json()
     chinese = (await phone(district, person).get(CODE, headers={"accept-language": "zh-CN"})).json()
     (why,), (warum,) = english["reasons"], chinese["reasons"]
@@ -78,7 +78,7 @@ async def test_a_red_code_says_why_how_it_ends_and_what_to_do_in_ones_own_langua
 
 async def test_it_says_what_staff_are_shown_but_for_the_token(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person), tube([person, new_id()], "positive"))
+    await publish(district, resident(person), tube([person, new_id()], "positive"))
     own = (await phone(district, person).get(CODE)).json()
     staff = (await district.caller("gateway", Role.GRID_WORKER).get(f"/gateway/v1/codes/{person}")).json()
     assert own | {"token": None} == staff
@@ -87,7 +87,7 @@ async def test_it_says_what_staff_are_shown_but_for_the_token(district: District
 
 async def test_a_dependants_code_is_a_proxys(district: District) -> None:
     guardian, child, stranger = new_id(), new_id(), new_id()
-    await tell(district, resident(guardian), resident(child), resident(stranger))
+    await publish(district, resident(guardian), resident(child), resident(stranger))
     shown = await phone(district, guardian, child).get(CODE, params={"resident_id": str(child)})
     read = await offline(district, shown.json()["token"])
     assert (read.kind, read.resident_id, read.shown_by) == (Kind.PROXY, child, guardian)
@@ -114,7 +114,7 @@ async def test_a_code_is_shown_by_its_resident_only(district: District, role: Ro
 
 async def test_many_at_once_each_get_their_own(district: District) -> None:
     people = [new_id() for _ in range(120)]
-    await tell(district, *map(resident, people), tube(people[:40], "positive"))
+    await publish(district, *map(resident, people), tube(people[:40], "positive"))
     answers = await asyncio.gather(*[phone(district, person).get(CODE) for person in people])
     said = [(answer.json()["resident_id"], answer.json()["colour"]) for answer in answers]
     assert said == [(str(person), "yellow" if number < 40 else "green") for number, person in enumerate(people)]
@@ -122,7 +122,7 @@ async def test_many_at_once_each_get_their_own(district: District) -> None:
 
 async def test_the_connection_sees_nobody_but_those_who_ask(district: District) -> None:
     person, other = new_id(), new_id()
-    await tell(district, resident(person), resident(other))
+    await publish(district, resident(person), resident(other))
     connection = await asyncpg.connect(
         district.database.url_of("gateway"), server_settings={"role": "fangxian_gateway_resident"}
     )
@@ -137,7 +137,7 @@ async def test_the_connection_sees_nobody_but_those_who_ask(district: District) 
 
 async def test_the_token_changes_every_minute_and_ends(district: District) -> None:
     person = new_id()
-    await tell(district, resident(person))
+    await publish(district, resident(person))
     first = (await phone(district, person).get(CODE)).json()["token"]
     district.move_clock(minutes=1)
     second = (await phone(district, person).get(CODE)).json()["token"]
@@ -182,7 +182,7 @@ def test_a_token_says_what_time_alone_will_make_of_it(
 
 async def test_the_picture_is_the_codes(district: District) -> None:
     guardian, child = new_id(), new_id()
-    await tell(district, resident(guardian), resident(child))
+    await publish(district, resident(guardian), resident(child))
     for query in ({}, {"resident_id": str(child)}):
         answer = await phone(district, guardian, child).get(f"{CODE}.svg", params=query)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")

@@ -12,7 +12,7 @@ from services.gateway.points.tables import PointRow, policy_of
 from services.gateway.verifications.rules import ALL_SITUATIONS, Outcome, decide
 from shared.core.actors import Role
 from shared.core.ids import new_id
-from tests.gateway.test_codes import resident, tell
+from tests.gateway.test_codes import publish, resident
 from tests.gateway.test_verifications import COMMUNITY, POINTS, device, phone, point, red_person, scan
 from tests.harness import District
 
@@ -187,7 +187,7 @@ async def ask(client: httpx.AsyncClient, slug: str, receipt: str | None = None) 
 
 async def test_verify_the_code_before_the_service(district: District, upstream: str) -> None:
     person, other = new_id(), new_id()
-    await tell(district, resident(person), resident(other))
+    await publish(district, resident(person), resident(other))
     hall = await point(district, slug="hall", upstream_url=upstream, receipt_seconds=60)
     kiosk = await point(district, slug="kiosk", upstream_url=upstream)
     receipt = (await scan(district, device(district, hall["id"]), person))["receipt"]

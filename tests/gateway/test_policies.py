@@ -13,7 +13,7 @@ from services.gateway.codes.rules import Decision
 from services.gateway.policies.rules import tally
 from shared.core.actors import Role
 from shared.core.ids import new_id
-from tests.gateway.test_codes import resident, tell, tube
+from tests.gateway.test_codes import publish, resident, tube
 from tests.harness import District
 
 POLICIES = "/gateway/v1/policies"
@@ -78,7 +78,7 @@ def test_a_trial_counts_colours_changes_and_reasons_and_can_go_on() -> None:
 
 async def test_a_trial_tells_who_would_turn_what_and_changes_nothing(district: District) -> None:
     people = [new_id() for _ in range(10)]
-    await tell(district, *map(resident, [*people, new_id(), new_id()]), tube(people, "positive"))
+    await publish(district, *map(resident, [*people, new_id(), new_id()]), tube(people, "positive"))
     before = await colours(district)
     async with person(district, "lin") as command:
         trial = await tried(command, district, harsher())
@@ -96,7 +96,7 @@ async def test_a_trial_tells_who_would_turn_what_and_changes_nothing(district: D
 
 async def test_two_people_publish_a_policy_and_everybody_is_evaluated_under_it(district: District) -> None:
     people = [new_id() for _ in range(10)]
-    await tell(district, *map(resident, people), tube(people, "positive"))
+    await publish(district, *map(resident, people), tube(people, "positive"))
     async with person(district, "lin") as proposer, person(district, "wang") as approver:
         proposal = await proposed(proposer, district, harsher())
         assert set((await colours(district)).values()) == {2}

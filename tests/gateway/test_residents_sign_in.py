@@ -36,12 +36,12 @@ class Platform:
         parts = urlsplit(head.split(" ")[1])
         query = parse_qs(parts.query)
         self.asked.append(query)
-        body = self.answer if self.answer is not None else self._said(parts.path, query)
+        body = self.answer if self.answer is not None else self._answered(parts.path, query)
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
         writer.close()
 
-    def _said(self, path: str, query: Mapping[str, list[str]]) -> bytes:
+    def _answered(self, path: str, query: Mapping[str, list[str]]) -> bytes:
         assert path == "/sns/jscode2session"
         assert query["grant_type"] == ["authorization_code"]
         if (query["appid"], query["secret"]) != (["wx1"], ["hush"]):

@@ -17,7 +17,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from shared.core.regions import EVERYTHING
-from tests.gateway.test_codes import resident, tell, tube
+from tests.gateway.test_codes import publish, resident, tube
 from tests.harness import District
 
 POINTS = "/gateway/v1/service-points"
@@ -58,13 +58,13 @@ async def scan(district: District, door: httpx.AsyncClient, person: UUID, **chan
 
 async def green_person(district: District) -> UUID:
     person = new_id()
-    await tell(district, resident(person))
+    await publish(district, resident(person))
     return person
 
 
 async def red_person(district: District) -> UUID:
     person = new_id()
-    await tell(district, resident(person), tube([person], "positive"))
+    await publish(district, resident(person), tube([person], "positive"))
     return person
 
 
@@ -110,7 +110,7 @@ async def test_a_point_that_asks_for_a_recent_negative(district: District) -> No
     door = device(district, (await point(district, negative_within_hours=48))["id"], Role.CHECKPOINT)
     said = await scan(district, door, person)
     assert (said["verdict"], said["why"]) == ("turn_back", "negative_missing")
-    await tell(district, tube([person], "negative"))
+    await publish(district, tube([person], "negative"))
     assert (await scan(district, door, person))["verdict"] == "pass"
 
 
@@ -163,7 +163,7 @@ async def test_the_change_of_a_point_counts_from_the_next_scan(district: Distric
 
 async def test_a_hundred_scanners_at_once(district: District) -> None:
     people = [new_id() for _ in range(100)]
-    await tell(district, *map(resident, people), tube(people[:10], "positive"))
+    await publish(district, *map(resident, people), tube(people[:10], "positive"))
     points = [await point(district, name=f"门 {number}") for number in range(4)]
     doors = [device(district, one["id"]) for one in points]
     answers = await asyncio.gather(*[scan(district, doors[number % 4], person) for number, person in enumerate(people)])
@@ -178,7 +178,7 @@ async def test_a_code_counts_as_it_is_now_whatever_the_picture_says(district: Di
     person = await green_person(district)
     door = device(district, (await point(district))["id"])
     token = await token_of(district, person)
-    await tell(district, tube([person], "positive"))
+    await publish(district, tube([person], "positive"))
     assert (await scan(district, door, person, token=token))["verdict"] == "turn_back"
 
 

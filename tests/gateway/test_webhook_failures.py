@@ -13,10 +13,10 @@ from tests.gateway.receivers import (
     endpoint,
     listening,
     publish,
+    publish_and_deliver,
     region,
     shown,
     slowly,
-    tell,
 )
 from tests.harness import District
 from tests.until import until
@@ -28,7 +28,7 @@ async def test_a_lost_answer_is_sent_again_under_the_same_id(
     made = await endpoint(command, receiver)
     answers = iter([0])
     receiver.answer = lambda event: next(answers, 204)
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     assert (await shown(command, made))["failures"] == 1
     district.move_clock(seconds=2)
     assert (await shown(command, made))["last_error"] is not None
@@ -45,7 +45,7 @@ async def test_a_receiver_that_is_down_misses_nothing_and_nothing_is_parked(
     receiver = Receiver()
     async with listening(receiver):
         made = await endpoint(command, receiver)
-        await tell(district, deliverer, *(region() for _ in range(5)))
+        await publish_and_deliver(district, deliverer, *(region() for _ in range(5)))
     later = [region() for _ in range(300)]
     await publish(district, *later)
     for tries in range(1, 4):
@@ -89,8 +89,8 @@ async def test_what_is_refused_is_parked_with_all_behind_it_and_stops_nothing_el
     bad, good = uuid4(), uuid4()
     receiver.answer = lambda event: 422 if event["subject"] == str(bad) else 204
     await publish(district, region(bad, 1), region(good, 1))
-    await tell(district, deliverer, region(bad, 2), region(good, 2))
-    await tell(district, deliverer, region(bad, 3))
+    await publish_and_deliver(district, deliverer, region(bad, 2), region(good, 2))
+    await publish_and_deliver(district, deliverer, region(bad, 3))
     assert receiver.versions == [1, 2]
     parked = await deliveries(command, made, state="parked")
     assert [(one["event_version"], one["attempts"], one["last_status"]) for one in parked] == [
@@ -145,7 +145,7 @@ async def test_replay_begins_after_a_place_in_the_list(
 ) -> None:
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400
-    await tell(district, deliverer, *(region() for _ in range(4)))
+    await publish_and_deliver(district, deliverer, *(region() for _ in range(4)))
     path = f"/gateway/v1/webhooks/{made['id']}"
     cursor = (await command.get(f"{path}/deliveries", params={"limit": 3})).json()["next_cursor"]
     assert (await command.post(f"{path}/replay", json={"after": cursor})).json()["count"] == 1
@@ -163,7 +163,7 @@ async def test_an_event_it_hangs_on_does_not_look_like_an_endpoint_that_is_down(
     poison = [region() for _ in range(4)]
     hanging = {str(one.id) for one in poison}
     receiver.answer = lambda event: slowly(event, 60) if event["subject"] in hanging else 204
-    await tell(district, deliverer, *poison, *(region() for _ in range(50)))
+    await publish_and_deliver(district, deliverer, *poison, *(region() for _ in range(50)))
     assert len(receiver.got) == 50
     parked = await deliveries(command, made, state="parked")
     assert {(one["subject"], one["last_error"]) for one in parked} == {(one, "timeout") for one in hanging}
@@ -176,7 +176,7 @@ async def test_a_broken_receiver_is_left_alone_for_a_while(
     made = await endpoint(command, receiver)
     tries: list[str] = []
     receiver.answer = lambda event: tries.append(event["id"]) or 500
-    await tell(district, deliverer, *(region() for _ in range(100)))
+    await publish_and_deliver(district, deliverer, *(region() for _ in range(100)))
     assert 20 <= len(tries) <= 28
     assert (await shown(command, made))["failures"] == 1
     receiver.answer = lambda event: 204
@@ -190,11 +190,11 @@ async def test_gone_ends_it_until_it_is_enabled_again(
 ) -> None:
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 410
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     state = await shown(command, made)
     assert (state["state"], state["disabled_reason"]) == ("disabled", "gone")
     receiver.answer = lambda event: 204
-    assert await tell(district, deliverer, region()) == 0
+    assert await publish_and_deliver(district, deliverer, region()) == 0
     assert (await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")).json()["state"] == "enabled"
     assert await deliverer.rest() == 2
 
@@ -204,7 +204,7 @@ async def test_who_does_not_answer_for_five_days_is_switched_off(
 ) -> None:
     receiver = Receiver(port=9)
     made = await endpoint(command, receiver)
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     district.move_clock(days=4, hours=23)
     await deliverer.rest()
     assert (await shown(command, made))["state"] == "enabled"
@@ -220,7 +220,7 @@ async def test_redirects_are_not_followed_and_long_answers_not_read(
     made = await endpoint(command, receiver)
     receiver.headers = f"location: {receiver.url}/elsewhere\r\n"
     receiver.answer = lambda event: 307
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     (parked,) = await deliveries(command, made, state="parked")
     assert parked["last_status"] == 307
     receiver.answer = lambda event: 200
@@ -238,7 +238,7 @@ async def test_with_too_much_parked_nothing_more_is_read(
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400
     for _ in range(5):
-        await tell(district, deliverer, *(region() for _ in range(10)))
+        await publish_and_deliver(district, deliverer, *(region() for _ in range(10)))
     assert len(await deliveries(command, made, state="parked")) == 10
     assert (await shown(command, made))["last_error"] == "too_many_parked"
     receiver.answer = lambda event: 204

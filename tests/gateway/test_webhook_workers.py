@@ -17,10 +17,10 @@ from tests.gateway.receivers import (
     endpoint,
     listening,
     publish,
+    publish_and_deliver,
     region,
     shown,
     slowly,
-    tell,
 )
 from tests.harness import District
 
@@ -117,7 +117,7 @@ async def test_what_retention_dropped_is_said_and_skipped(
     )
     await deliverer.rest()
     assert (await shown(command, made))["gap_at"] is not None
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     assert len(receiver.got) == 1
 
 
@@ -151,7 +151,7 @@ async def test_idle_endpoints_are_looked_after_together(
     before = await district.sql("SELECT cursor FROM gateway.webhook_cursors")
     await deliverer.look()
     assert await district.sql("SELECT cursor FROM gateway.webhook_cursors") != before
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     assert len(receiver.got) == 20
 
 
@@ -160,7 +160,7 @@ async def test_old_entries_of_the_log_are_removed(
 ) -> None:
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400 if event["data"]["name"] == "二" else 204
-    await tell(district, deliverer, region(), region().model_copy(update={"name": "二"}))
+    await publish_and_deliver(district, deliverer, region(), region().model_copy(update={"name": "二"}))
     district.move_clock(days=8)
     await forget_deliveries(district.contexts["gateway"])
     assert [one["state"] for one in await deliveries(command, made)] == ["parked"]

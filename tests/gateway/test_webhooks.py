@@ -23,10 +23,10 @@ from tests.gateway.receivers import (
     deliveries,
     endpoint,
     publish,
+    publish_and_deliver,
     region,
     shown,
     slowly,
-    tell,
 )
 from tests.harness import District
 
@@ -36,7 +36,7 @@ async def test_an_event_arrives_signed_as_a_cloud_event(
 ) -> None:
     made = await endpoint(command, receiver)
     sent = region()
-    assert await tell(district, deliverer, sent) == 1
+    assert await publish_and_deliver(district, deliverer, sent) == 1
     (event,) = receiver.got
     assert event["specversion"] == "1.0"
     assert (event["type"], event["subject"], event["version"]) == (REGION, str(sent.id), 1)
@@ -64,7 +64,7 @@ async def test_only_what_was_asked_for_and_only_from_now_on(
     await endpoint(command, receiver, region="35058200500101")
     here, there = region(), region(code="35058200500199")
     await publish(district, here, there, region(code="350582004001"))
-    await tell(district, deliverer, here.model_copy(update={"version": 2}), urgent=True)
+    await publish_and_deliver(district, deliverer, here.model_copy(update={"version": 2}), urgent=True)
     assert sorted(receiver.versions) == [1, 2]
     assert {event["subject"] for event in receiver.got} == {str(here.id)}
 
@@ -85,7 +85,7 @@ async def test_messages_of_our_own_are_told_too(
     )  # fmt: skip
     await publish(district, before, owner="gateway")
     await endpoint(command, receiver, types=["gateway.message.v1", REGION])
-    await tell(district, deliverer, after, owner="gateway")
+    await publish_and_deliver(district, deliverer, after, owner="gateway")
     assert [event["data"]["message_id"] for event in receiver.got] == ["after"]
 
 
@@ -112,7 +112,7 @@ async def test_a_secret_is_changed_without_a_gap(
     new = (await command.post(f"/gateway/v1/webhooks/{made['id']}/rotate")).json()["secret"]
     for secret in (old, new):
         receiver.secrets = [secret]
-        await tell(district, deliverer, region())
+        await publish_and_deliver(district, deliverer, region())
     assert (len(receiver.got), receiver.bad) == (2, 0)
     kept = (await district.sql("SELECT secrets_sealed FROM gateway.webhook_endpoints"))[0][0]
     assert new.encode() not in kept
@@ -168,7 +168,7 @@ async def test_a_machine_has_endpoints_of_its_own_party(
 ) -> None:
     city = district.caller("gateway", Role.MUNICIPAL, party="city", scope="350582")
     made = await endpoint(city, receiver, region="350582")
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     assert [one["state"] for one in await deliveries(city, made)] == ["delivered"]
     other = district.caller("gateway", Role.MUNICIPAL, party="other", scope="350582")
     assert (await other.get(f"/gateway/v1/webhooks/{made['id']}")).status_code == 404
@@ -184,7 +184,7 @@ async def test_disabled_means_nothing_is_sent(
 ) -> None:
     made = await endpoint(command, receiver)
     await command.post(f"/gateway/v1/webhooks/{made['id']}/disable")
-    assert await tell(district, deliverer, region()) == 0
+    assert await publish_and_deliver(district, deliverer, region()) == 0
     await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")
     assert await deliverer.rest() == 1
 
@@ -193,7 +193,7 @@ async def test_events_name_their_installation_and_a_schema_that_is_served(
     district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, outside: httpx.AsyncClient
 ) -> None:
     await endpoint(command, receiver)
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     (event,) = receiver.got
     ((installation,),) = await district.sql("SELECT id FROM gateway.installation")
     assert event["source"] == uuid5(installation, "registry").urn
@@ -221,9 +221,9 @@ async def test_what_was_delivered_is_sent_again_by_time_type_and_region(
     made = await endpoint(command, receiver, types=[REGION, "registry.proxy.v1"])
     path = f"/gateway/v1/webhooks/{made['id']}/replay"
     one = uuid4()
-    await tell(district, deliverer, region(code="35058200500201"))
+    await publish_and_deliver(district, deliverer, region(code="35058200500201"))
     for version in (1, 2, 3):
-        await tell(district, deliverer, region(one, version))
+        await publish_and_deliver(district, deliverer, region(one, version))
     entries = await deliveries(command, made)
     since = next(entry["created_at"] for entry in entries if entry["event_version"] == 2)
     ids = list(receiver.ids)
@@ -254,7 +254,7 @@ async def test_a_replay_goes_on_where_the_last_one_ended_and_keeps_the_order(
     path = f"/gateway/v1/webhooks/{made['id']}/replay"
     one = uuid4()
     for version in range(1, 6):
-        await tell(district, deliverer, region(one, version))
+        await publish_and_deliver(district, deliverer, region(one, version))
     receiver.got.clear()
     # The first is not taken: what follows waits behind it, also what is replayed later and what is new.
     receiver.answer = lambda event: 422 if event["version"] == 1 else 204
@@ -265,7 +265,7 @@ async def test_a_replay_goes_on_where_the_last_one_ended_and_keeps_the_order(
         counts.append(answer["count"])
         await deliverer.rest()
         asked = {"after": answer["next_cursor"]} if answer["next_cursor"] else {}
-    await tell(district, deliverer, region(one, 6))
+    await publish_and_deliver(district, deliverer, region(one, 6))
     assert (counts, receiver.got) == ([2, 2, 1], [])
     receiver.answer = lambda event: 204
     receiver.verifies = False  # its clock does not move with ours
@@ -281,7 +281,7 @@ async def test_an_urgent_event_may_overtake_an_ordinary_one_of_its_subject(
     await endpoint(command, receiver)
     one = uuid4()
     await publish(district, region(one, 1))
-    await tell(district, deliverer, region(one, 2), urgent=True)
+    await publish_and_deliver(district, deliverer, region(one, 2), urgent=True)
     assert receiver.versions == [2, 1]
 
 
@@ -293,9 +293,9 @@ async def test_an_endpoint_ends_with_the_rights_of_its_owner(
     client = (await whole.post("/gateway/v1/clients", json=new | {"role": "municipal", "party": "city"})).json()
     city = district.caller("gateway", Role.MUNICIPAL, party="city", subject="client:city-1")
     made = await endpoint(city, receiver)
-    await tell(district, deliverer, region())
+    await publish_and_deliver(district, deliverer, region())
     assert (await whole.post(f"/gateway/v1/clients/{client['id']}/revoke")).status_code == 200
-    assert await tell(district, deliverer, region()) == 0
+    assert await publish_and_deliver(district, deliverer, region()) == 0
     assert len(receiver.got) == 1
     state = await shown(city, made)
     assert (state["state"], state["disabled_reason"]) == ("disabled", "owner_gone")
@@ -315,10 +315,10 @@ async def test_an_endpoint_of_command_lasts_as_long_as_a_grant_that_covers_it(
     )  # fmt: skip
     own = district.caller("gateway", Role.COMMAND, subject=f"account:{account}")
     made = await endpoint(own, receiver)
-    assert await tell(district, deliverer, region()) == 1
+    assert await publish_and_deliver(district, deliverer, region()) == 1
     district.move_clock(hours=2)
     receiver.verifies = False  # its clock did not move with ours
-    assert await tell(district, deliverer, region()) == 0
+    assert await publish_and_deliver(district, deliverer, region()) == 0
     assert (await shown(command, made))["disabled_reason"] == "owner_gone"
     # Somebody else of command takes it over, and nothing is lost.
     assert (await command.post(f"/gateway/v1/webhooks/{made['id']}/enable")).json()["state"] == "enabled"

@@ -67,11 +67,11 @@ def nothing_running(*_: object) -> Iterator[Installation]:
 def test_the_demo_ends_well_only_if_every_check_is(
     monkeypatch: pytest.MonkeyPatch, expected: int, got: int, well: bool
 ) -> None:
-    async def tell(_people: int, _seed: int, _url: str, checks: Checks, _progression: object) -> None:
+    async def story(_people: int, _seed: int, _url: str, checks: Checks, _progression: object) -> None:
         checks.equal("one thing", expected, got)
 
     monkeypatch.setattr(journey, "running", nothing_running)
-    monkeypatch.setattr(journey, "_journey", tell)
+    monkeypatch.setattr(journey, "_journey", story)
     assert journey.demonstrate(600, 1, None, None) is well
 
 
@@ -79,12 +79,12 @@ def test_the_demo_ends_well_only_if_every_check_is(
 def test_a_story_that_breaks_off_or_checks_nothing_does_not_end_well(
     monkeypatch: pytest.MonkeyPatch, trouble: Exception | None
 ) -> None:
-    async def tell(*_: object) -> None:
+    async def story(*_: object) -> None:
         if trouble:
             raise trouble
 
     monkeypatch.setattr(journey, "running", nothing_running)
-    monkeypatch.setattr(journey, "_journey", tell)
+    monkeypatch.setattr(journey, "_journey", story)
     assert journey.demonstrate(600, 1, None, None) is False
 
 

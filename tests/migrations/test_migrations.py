@@ -14,7 +14,7 @@ from shared.core.ids import new_id
 from shared.core.settings import SERVICES, Service
 from shared.database.engine import AUDIT_ROLES, GROUP_ROLES, group_of
 from tests.harness import PASSWORDS, Database, District
-from tests.observation.feeds import resident, tell, tube
+from tests.observation.feeds import publish_to_observation, resident, tube
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -146,8 +146,8 @@ SEEN_WITHOUT_A_SCOPE = {("door", "gateway.codes"), *((role, "audit") for role in
 async def test_a_forgotten_scope_sees_nothing(district: District, has_default: bool) -> None:
     """Neither as the login role begins, nor where whoever owns the database could give it no empty scope."""
     case, home = new_id(), new_id()
-    await tell(district, resident(case, home), resident(new_id(), home))
-    await tell(district, tube(new_id(), [case], "positive"))
+    await publish_to_observation(district, resident(case, home), resident(new_id(), home))
+    await publish_to_observation(district, tube(new_id(), [case], "positive"))
     await district.settle()
     seen, full = set(), set()
     for service in SERVICES:

@@ -6,14 +6,14 @@ import pytest
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import resident, tell
+from tests.observation.feeds import publish_to_observation, resident
 from tests.observation.households import Home
 
 
 @pytest.fixture
 async def home(district: District) -> Home:
     home = Home()
-    await tell(district, *home.residents(), resident(new_id(), new_id()))
+    await publish_to_observation(district, *home.residents(), resident(new_id(), new_id()))
     return home
 
 

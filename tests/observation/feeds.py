@@ -119,7 +119,7 @@ async def _readable(district: District, owner: str) -> None:
     raise AssertionError(f"a transaction holds back the feed of {owner}")
 
 
-async def tell(district: District, *resources: Resource) -> None:
+async def publish_to_observation(district: District, *resources: Resource) -> None:
     """Publish, and let observation read all of it."""
     await publish(district, *resources)
     await district.drain("observation")

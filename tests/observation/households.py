@@ -11,7 +11,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import resident, tell, tube
+from tests.observation.feeds import publish_to_observation, resident, tube
 
 
 @dataclass
@@ -43,7 +43,9 @@ async def swab(district: District, who: UUID, *days: int) -> None:
     """Negative single tubes on so many days from now, told on those days."""
     begin = clock.now()
     for day in days:
-        await tell(district, tube(new_id(), [who], "negative", sampled_at=begin + timedelta(days=day)))
+        await publish_to_observation(
+            district, tube(new_id(), [who], "negative", sampled_at=begin + timedelta(days=day))
+        )
 
 
 async def approve(district: District, proposed: httpx.Response) -> httpx.Response:

@@ -12,12 +12,12 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import message, parked, published, referrals_of, tell, tube
+from tests.observation.feeds import message, parked, publish_to_observation, published, referrals_of, tube
 
 
 async def open_referral(district: District) -> UUID:
     who = new_id()
-    await tell(district, tube(new_id(), [who], "positive"))
+    await publish_to_observation(district, tube(new_id(), [who], "positive"))
     (row,) = await referrals_of(district, [who])
     id_: UUID = row["id"]
     return id_
@@ -66,7 +66,7 @@ async def test_any_order_and_any_repetition_has_one_outcome(district: District, 
     chance.shuffle(history)
     while history:
         together = chance.randint(1, 4)
-        await tell(district, *history[:together])
+        await publish_to_observation(district, *history[:together])
         history = history[together:]
     (state, dispatched_at, on_board_at, handed_over_at, closed_at, hospital), messages = await outcome(
         district, referral_id
@@ -92,11 +92,11 @@ async def test_any_order_and_any_repetition_has_one_outcome(district: District, 
 async def test_a_repetition_changes_and_publishes_nothing(district: District) -> None:
     referral_id = await open_referral(district)
     dispatched = message("referral.dispatched", referral_id)
-    await tell(district, dispatched)
+    await publish_to_observation(district, dispatched)
     before = await published(district, "observation.referral.v1", referral_id)
     # The same event posted under another message id, which is another message.
     again = dispatched.model_copy(update={"id": new_id(), "message_id": "msg_again"})
-    await tell(district, dispatched, again)
+    await publish_to_observation(district, dispatched, again)
     assert await published(district, "observation.referral.v1", referral_id) == before
     assert len(await district.sql("SELECT 1 FROM observation.messages WHERE state = 'applied'")) == 2
 
@@ -126,7 +126,7 @@ async def test_what_has_no_place_is_kept_and_seen(
         made = made.model_copy(update={"occurred_at": ahead})
     if "referral_id" in values:
         made = made.model_copy(update={"data": {"referral_id": values["referral_id"]}})
-    await tell(district, made)
+    await publish_to_observation(district, made)
     command = district.caller("observation", Role.COMMAND)
     (seen,) = (await command.get("/observation/v1/messages", params={"state": "rejected"})).json()["items"]
     assert (seen["id"], seen["state"], seen["reason"]) == (str(made.id), "rejected", reason)
@@ -137,14 +137,14 @@ async def test_what_has_no_place_is_kept_and_seen(
 
 
 async def test_other_messages_have_other_readers(district: District) -> None:
-    await tell(district, message("list.published", new_id(), source="municipal"))
+    await publish_to_observation(district, message("list.published", new_id(), source="municipal"))
     assert await district.sql("SELECT 1 FROM observation.messages") == []
     assert await parked(district) == []
 
 
 async def test_messages_are_seen_within_the_scope_of_their_referral(district: District) -> None:
     referral_id = await open_referral(district)
-    await tell(district, message("referral.dispatched", referral_id, region="outside"))
+    await publish_to_observation(district, message("referral.dispatched", referral_id, region="outside"))
     near = district.caller("observation", Role.COMMUNITY_OFFICER, scope="350582005001")
     far = district.caller("observation", Role.COMMUNITY_OFFICER, scope="350582005002")
     assert len((await near.get("/observation/v1/messages")).json()["items"]) == 1
@@ -162,13 +162,15 @@ async def test_a_hospital_tells_of_its_own_patients_only(district: District, mov
 
     # Nobody has brought the person anywhere: to name oneself is no way to a patient.
     told = message(f"referral.{move}", referral_id, source="hospital", party="hospital-two", hospital="hospital-two")
-    await tell(district, told)
+    await publish_to_observation(district, told)
     assert await theirs() == [("rejected", "not_their_patient")]
-    await tell(district, message("referral.handed_over", referral_id, hospital="hospital-one"))
+    await publish_to_observation(district, message("referral.handed_over", referral_id, hospital="hospital-one"))
     assert await theirs() == [("rejected", "not_their_patient")]
     (state, *_, hospital), _ = await outcome(district, referral_id)
     assert (state, hospital) == ("handed_over", "hospital-one")
-    await tell(district, message("referral.dispatched", referral_id, hospital="hospital-two", at=told.occurred_at))
+    await publish_to_observation(
+        district, message("referral.dispatched", referral_id, hospital="hospital-two", at=told.occurred_at)
+    )
     assert await theirs() == [("applied", None)], "the desk's word, come late, makes it theirs"
     assert await parked(district) == []
 
@@ -176,7 +178,7 @@ async def test_a_hospital_tells_of_its_own_patients_only(district: District, mov
 async def test_a_sender_reads_what_became_of_its_own_messages(district: District) -> None:
     told = [message("referral.arrived", new_id()), message("referral.left", new_id()), message("referral.left", "x")]
     foreign = message("referral.ruled_out", new_id(), source="hospital", party="hospital-one")
-    await tell(district, *told, foreign)
+    await publish_to_observation(district, *told, foreign)
     desk = district.caller("observation", Role.DESK_120, scope="", party="desk_120")
     items = (await desk.get("/observation/v1/messages", params={"state": "rejected"})).json()["items"]
     assert {one["message_id"]: one["reason"] for one in items} == {

@@ -10,7 +10,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import orders_of, resident, tell, tube
+from tests.observation.feeds import orders_of, publish_to_observation, resident, tube
 from tests.observation.households import Home, approve
 
 
@@ -18,7 +18,7 @@ async def test_an_order_ends_early_when_a_second_person_approves(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
     evidence = new_id()
-    await tell(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
     order = (await orders_of(district, [home.adult]))[home.adult]
     path = f"/observation/v1/orders/{order['id']}"
     assert (await officer.post(f"{path}/early-end", json={})).status_code == 422
@@ -42,18 +42,20 @@ async def test_an_order_ends_early_when_a_second_person_approves(
     assert "提前解除" in (await officer.get(f"{path}/notice")).text
     second = await command.post(f"/observation/v1/proposals/{proposals[1]['id']}/approve", json=decision)
     assert (second.status_code, second.json()["code"]) == (409, "order_ended")
-    told_late = await officer.post(f"{path}/early-end", json={"reason": reason})
-    assert (told_late.status_code, told_late.json()["code"]) == (409, "order_ended")
+    late_reports = await officer.post(f"{path}/early-end", json={"reason": reason})
+    assert (late_reports.status_code, late_reports.json()["code"]) == (409, "order_ended")
 
     # The same exposure opens no other, a later one does.
-    await tell(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
     assert await orders_of(district, [home.adult]) == {}
-    await tell(district, tube(new_id(), [home.child], "positive", sampled_at=clock.now() + timedelta(days=1)))
+    await publish_to_observation(
+        district, tube(new_id(), [home.child], "positive", sampled_at=clock.now() + timedelta(days=1))
+    )
     assert set(await orders_of(district, [home.adult])) == {home.adult}
 
 
 async def test_nobody_ends_their_own_proposal(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now()))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now()))
     order = (await orders_of(district, [home.adult]))[home.adult]
     command = district.caller("observation", Role.COMMAND, scope="350582005", subject="commander")
     made = (await command.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "误登"})).json()
@@ -67,7 +69,7 @@ async def test_two_people_convert_and_extend_with_a_reason(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
     evidence = new_id()
-    await tell(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
     order = (await orders_of(district, [home.adult]))[home.adult]
     path = f"/observation/v1/orders/{order['id']}"
     refused = await officer.post(f"{path}/convert", json={"kind": "home", "reason": "透析"})
@@ -83,8 +85,8 @@ async def test_two_people_convert_and_extend_with_a_reason(
     longer = (await officer.get(path)).json()
     assert longer["ends_at"] > home_now["ends_at"]
     # Facts that come later leave people's decisions as they are.
-    await tell(district, resident(home.adult, home.id, version=2))
-    await tell(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
+    await publish_to_observation(district, resident(home.adult, home.id, version=2))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now()))
     kept = (await officer.get(path)).json()
     assert (kept["kind"], kept["ends_at"]) == ("home", longer["ends_at"])
     plan = (await officer.get(f"{path}/plan")).json()
@@ -102,17 +104,19 @@ async def test_an_early_end_is_only_for_the_positives_that_were_judged(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
     now = clock.now()
-    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=now))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive", sampled_at=now))
     order = (await orders_of(district, [home.adult]))[home.adult]
     path = f"/observation/v1/orders/{order['id']}"
     first = await officer.post(f"{path}/early-end", json={"reason": "户籍登记有误，未同住"})
     # It goes by the earlier of the two, which the order rests on still; but nobody judged the other.
-    await tell(district, tube(new_id(), [home.child], "positive", sampled_at=now - timedelta(seconds=1)))
+    await publish_to_observation(
+        district, tube(new_id(), [home.child], "positive", sampled_at=now - timedelta(seconds=1))
+    )
     too_late = await approve(district, first)
     assert (too_late.status_code, too_late.json()["code"]) == (409, "order_ground_changed")
     second = await officer.post(f"{path}/early-end", json={"reason": "户籍登记有误，未同住"})
     assert len(second.json()["content"]["exposures"]) == 2
-    await tell(district, tube(new_id(), [home.elder], "positive", sampled_at=now + timedelta(days=1)))
+    await publish_to_observation(district, tube(new_id(), [home.elder], "positive", sampled_at=now + timedelta(days=1)))
     assert (await approve(district, second)).json()["code"] == "order_ground_changed"
     assert set(await orders_of(district, [home.adult])) == {home.adult}
 
@@ -124,19 +128,19 @@ async def test_who_was_entered_in_a_wrong_household_is_exposed_in_the_right_one(
 ) -> None:
     now, wrong, right, case = clock.now(), new_id(), new_id(), new_id()
     own = tube(new_id(), [case], "positive", sampled_at=now + timedelta(days=days, seconds=-1))
-    await tell(district, resident(case, right), own)
-    await tell(district, tube(wrong, [home.case], "positive", sampled_at=now))
+    await publish_to_observation(district, resident(case, right), own)
+    await publish_to_observation(district, tube(wrong, [home.case], "positive", sampled_at=now))
     order = (await orders_of(district, [home.adult]))[home.adult]
     if moves_first:
-        await tell(district, resident(home.adult, right, version=2))
+        await publish_to_observation(district, resident(home.adult, right, version=2))
     ended = await officer.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "误登户号"})
     assert (await approve(district, ended)).status_code == 200
     if not moves_first:
-        await tell(district, resident(home.adult, right, version=2))
+        await publish_to_observation(district, resident(home.adult, right, version=2))
     assert (await orders_of(district, [home.adult]))[home.adult]["evidence_id"] == own.id
     # Back where the other is, they are not held for that one again.
-    await tell(district, tube(own.id, [case], "negative", version=2, sampled_at=now))
-    await tell(district, resident(home.adult, home.id, version=3))
+    await publish_to_observation(district, tube(own.id, [case], "negative", version=2, sampled_at=now))
+    await publish_to_observation(district, resident(home.adult, home.id, version=3))
     assert await orders_of(district, [home.adult]) == {}
 
 
@@ -145,24 +149,24 @@ async def test_who_was_let_go_of_two_positives_is_held_for_neither(
 ) -> None:
     now = clock.now()
     tubes = [tube(new_id(), [who], "positive", sampled_at=now) for who in (home.case, home.child)]
-    await tell(district, *tubes)
+    await publish_to_observation(district, *tubes)
     order = (await orders_of(district, [home.adult]))[home.adult]
     ended = await officer.post(f"/observation/v1/orders/{order['id']}/early-end", json={"reason": "未同住"})
     assert (await approve(district, ended)).status_code == 200
     rested_on = next(one for one in tubes if one.id == order["evidence_id"])
     (who,) = [sample.resident_id for sample in rested_on.samples]
-    await tell(district, tube(rested_on.id, [who], "negative", version=2, sampled_at=now))
-    await tell(district, resident(home.adult, home.id, "elder", version=2))
+    await publish_to_observation(district, tube(rested_on.id, [who], "negative", version=2, sampled_at=now))
+    await publish_to_observation(district, resident(home.adult, home.id, "elder", version=2))
     assert await orders_of(district, [home.adult]) == {}
     # A third, of whom nobody knew then, is another matter, on whatever day it was swabbed.
-    await tell(district, tube(new_id(), [home.elder], "positive", sampled_at=now - timedelta(days=1)))
+    await publish_to_observation(district, tube(new_id(), [home.elder], "positive", sampled_at=now - timedelta(days=1)))
     assert set(await orders_of(district, [home.adult])) == {home.adult}
 
 
 async def test_an_approval_that_comes_twice_at_once_happens_once(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
     order = (await orders_of(district, [home.adult]))[home.adult]
     asked = await officer.post(f"/observation/v1/orders/{order['id']}/extend", json={"days": 7, "reason": "出现症状"})
     answers = await asyncio.gather(*(approve(district, asked) for _ in range(3)))

@@ -18,11 +18,11 @@ from tests.observation.feeds import (
     message,
     orders_of,
     parked,
+    publish_to_observation,
     published,
     referrals_of,
     resident,
     shanghai,
-    tell,
     tube,
 )
 from tests.observation.households import Home, approve, swab
@@ -32,7 +32,7 @@ async def test_a_positive_is_referred_and_its_household_observed(district: Distr
     evidence = new_id()
     sampled_at = shanghai("2021-01-21 23:30")
     district.move_clock(seconds=(shanghai("2021-01-22 08:00") - clock.now()).total_seconds())
-    await tell(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
 
     (referral,) = await referrals_of(district, [home.case, *home.others])
     assert referral["resident_id"] == home.case
@@ -61,7 +61,7 @@ async def test_a_positive_is_referred_and_its_household_observed(district: Distr
 async def test_day_0_around_midnight_in_shanghai(district: District, home: Home, minutes: int) -> None:
     sampled_at = shanghai("2021-01-22 00:00") + timedelta(minutes=minutes)
     district.move_clock(seconds=(sampled_at + timedelta(hours=3) - clock.now()).total_seconds())
-    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=sampled_at))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive", sampled_at=sampled_at))
     orders = await orders_of(district, home.others)
     expected = date(2021, 1, 21) if minutes < 0 else date(2021, 1, 22)
     assert {row["day_0"] for row in orders.values()} == {expected}
@@ -71,10 +71,10 @@ async def test_day_0_around_midnight_in_shanghai(district: District, home: Home,
 async def test_the_tube_may_come_before_the_people(district: District) -> None:
     home = Home()
     evidence = new_id()
-    await tell(district, tube(evidence, [home.case], "positive"))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive"))
     assert [row["resident_id"] for row in await referrals_of(district, [home.case])] == [home.case]
     for one in reversed(home.residents()):
-        await tell(district, one)
+        await publish_to_observation(district, one)
     assert set(await orders_of(district, [home.case, *home.others])) == set(home.others)
     assert len(await referrals_of(district, [home.case, *home.others])) == 1
 
@@ -90,15 +90,15 @@ async def test_the_tube_may_come_before_the_people(district: District) -> None:
     ],
 )
 async def test_what_is_no_single_positive_opens_nothing(district: District, home: Home, made: dict[str, Any]) -> None:
-    await tell(district, tube(new_id(), [home.case], **{"outcome": "positive", **made}))
+    await publish_to_observation(district, tube(new_id(), [home.case], **{"outcome": "positive", **made}))
     assert await referrals_of(district, [home.case]) == []
     assert await orders_of(district, home.others) == {}
 
 
 async def test_a_held_positive_is_in_force_and_a_held_negative_is_not(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive", held=True))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive", held=True))
     assert set(await orders_of(district, home.others)) == set(home.others)
-    await tell(
+    await publish_to_observation(
         district, tube(new_id(), [home.adult], "negative", held=True, sampled_at=clock.now() + timedelta(days=1))
     )
     assert (await orders_of(district, [home.adult]))[home.adult]["negatives"] == []
@@ -107,45 +107,45 @@ async def test_a_held_positive_is_in_force_and_a_held_negative_is_not(district: 
 async def test_a_correction_withdraws_what_rests_on_the_tube_only(district: District, home: Home) -> None:
     first, second = new_id(), new_id()
     yesterday = clock.now() - timedelta(days=1)
-    await tell(district, tube(first, [home.case], "positive", sampled_at=yesterday))
-    await tell(district, tube(second, [home.adult], "positive"))
+    await publish_to_observation(district, tube(first, [home.case], "positive", sampled_at=yesterday))
+    await publish_to_observation(district, tube(second, [home.adult], "positive"))
     assert {row["evidence_id"] for row in (await orders_of(district, [home.child])).values()} == {second}
     assert (await orders_of(district, [home.adult], "ended"))[home.adult]["end_reason"] == "converted"
 
-    await tell(district, tube(second, [home.adult], "negative", version=2))
+    await publish_to_observation(district, tube(second, [home.adult], "negative", version=2))
     orders = await orders_of(district, home.others)
     assert set(orders) == set(home.others), "who is not positive after all is a contact again"
     assert {row["evidence_id"] for row in orders.values()} == {first}
     referrals = await referrals_of(district, [home.adult])
     assert [(row["state"], row["withdrawn"]) for row in referrals] == [("cancelled", True)]
 
-    await tell(district, tube(first, [home.case], "negative", version=2))
+    await publish_to_observation(district, tube(first, [home.case], "negative", version=2))
     assert await orders_of(district, home.others) == {}
     withdrawn = await orders_of(district, home.others, "withdrawn")
     assert {row["end_reason"] for row in withdrawn.values()} == {"evidence_withdrawn"}
     # A correction of the correction opens them anew.
-    await tell(district, tube(first, [home.case], "positive", version=3))
+    await publish_to_observation(district, tube(first, [home.case], "positive", version=3))
     assert set(await orders_of(district, home.others)) == set(home.others)
     assert [row["state"] for row in await referrals_of(district, [home.case])] == ["cancelled", "reported"]
 
 
 async def test_another_persons_negative_takes_nothing_back(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
     for one in [home.case, *home.others]:
-        await tell(district, tube(new_id(), [one], "negative", sampled_at=clock.now()))
+        await publish_to_observation(district, tube(new_id(), [one], "negative", sampled_at=clock.now()))
     assert set(await orders_of(district, home.others)) == set(home.others)
     assert [row["state"] for row in await referrals_of(district, [home.case])] == ["reported"]
 
 
 async def test_ruled_out_by_the_hospital_frees_the_household(district: District, home: Home) -> None:
     evidence = new_id()
-    await tell(district, tube(evidence, [home.case], "positive"))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive"))
     (referral,) = await referrals_of(district, [home.case])
-    await tell(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
-    await tell(district, message("referral.ruled_out", referral["id"], source="hospital"))
+    await publish_to_observation(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
+    await publish_to_observation(district, message("referral.ruled_out", referral["id"], source="hospital"))
     assert await orders_of(district, home.others) == {}
     # Read again, the tube opens nothing.
-    await tell(district, tube(evidence, [home.case], "positive", version=2))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", version=2))
     assert await orders_of(district, home.others) == {}
     assert [row["state"] for row in await referrals_of(district, [home.case])] == ["ruled_out"]
     assert await parked(district) == []
@@ -153,23 +153,25 @@ async def test_ruled_out_by_the_hospital_frees_the_household(district: District,
 
 async def test_confirmed_keeps_the_household_under_observation(district: District, home: Home) -> None:
     evidence = new_id()
-    await tell(district, tube(evidence, [home.case], "positive"))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive"))
     (referral,) = await referrals_of(district, [home.case])
-    await tell(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
-    await tell(district, message("referral.confirmed", referral["id"], source="hospital"))
+    await publish_to_observation(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
+    await publish_to_observation(district, message("referral.confirmed", referral["id"], source="hospital"))
     assert set(await orders_of(district, home.others)) == set(home.others)
-    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now() - timedelta(minutes=5)))
+    await publish_to_observation(
+        district, tube(new_id(), [home.case], "positive", sampled_at=clock.now() - timedelta(minutes=5))
+    )
     assert len(await referrals_of(district, [home.case])) == 1, "who is in hospital is not fetched again"
 
 
 async def test_an_order_follows_the_person(district: District, home: Home, officer: httpx.AsyncClient) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
     order = (await orders_of(district, [home.adult]))[home.adult]
     elsewhere = district.caller("observation", Role.COMMUNITY_OFFICER, scope="350582005002")
     path = f"/observation/v1/orders/{order['id']}"
     assert (await elsewhere.get(path)).status_code == 404
 
-    await tell(district, resident(home.adult, new_id(), region=OTHER_GRID, version=2))
+    await publish_to_observation(district, resident(home.adult, new_id(), region=OTHER_GRID, version=2))
     moved = (await elsewhere.get(path)).json()
     assert (moved["region"], moved["state"]) == (OTHER_GRID, "open"), "who moves away stays exposed"
     assert (await officer.get(path)).status_code == 404
@@ -177,19 +179,21 @@ async def test_an_order_follows_the_person(district: District, home: Home, offic
 
 
 async def test_a_pregnancy_told_later_brings_a_person_home(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
-    await tell(district, resident(home.adult, home.id, "pregnant", version=2))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, resident(home.adult, home.id, "pregnant", version=2))
     assert (await orders_of(district, [home.adult]))[home.adult]["kind"] == "home"
 
 
 async def test_who_is_closed_in_the_registry_is_not_observed(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
-    await tell(district, resident(home.elder, home.id, version=2, state="closed"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, resident(home.elder, home.id, version=2, state="closed"))
     assert (await orders_of(district, [home.elder], "withdrawn"))[home.elder]["end_reason"] == "person_closed"
 
 
 async def test_an_old_positive_opens_nothing(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now() - timedelta(days=16)))
+    await publish_to_observation(
+        district, tube(new_id(), [home.case], "positive", sampled_at=clock.now() - timedelta(days=16))
+    )
     assert await orders_of(district, home.others) == {}
 
 
@@ -197,7 +201,7 @@ async def test_an_order_ends_when_days_and_tests_are_complete(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
     evidence = new_id()
-    await tell(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", sampled_at=clock.now()))
     order = (await orders_of(district, [home.child]))[home.child]
     path = f"/observation/v1/orders/{order['id']}"
     early = await officer.post(f"{path}/end")
@@ -212,7 +216,7 @@ async def test_an_order_ends_when_days_and_tests_are_complete(
     assert [(test["day"], test["done"]) for test in plan["tests"]] == [(1, True), (4, True), (7, False), (14, True)]
     assert (plan["may_end"], plan["day"], plan["days"]) == (False, 15, 14)
 
-    await tell(district, tube(new_id(), [home.child], "negative", sampled_at=clock.now()))
+    await publish_to_observation(district, tube(new_id(), [home.child], "negative", sampled_at=clock.now()))
     assert (await officer.get(f"{path}/plan")).json()["may_end"]
     ended = await officer.post(f"{path}/end")
     assert (ended.status_code, ended.json()["state"]) == (200, "ended")
@@ -220,10 +224,10 @@ async def test_an_order_ends_when_days_and_tests_are_complete(
     assert (again.status_code, again.json()["code"]) == (409, "order_ended")
 
     # Whatever is read again, what people ended stays ended.
-    await tell(
+    await publish_to_observation(
         district, tube(evidence, [home.case], "positive", version=2, sampled_at=clock.now() - timedelta(days=15))
     )
-    await tell(district, resident(home.child, home.id, "child", version=2))
+    await publish_to_observation(district, resident(home.child, home.id, "child", version=2))
     assert await orders_of(district, [home.child]) == {}
     last = (await published(district, "observation.order.v1", order["id"]))[-1]
     assert (Order.model_validate_json(last["data"]).state, last["urgent"]) == ("ended", True)
@@ -232,13 +236,15 @@ async def test_an_order_ends_when_days_and_tests_are_complete(
 async def test_a_negative_that_is_taken_back_is_missing_again(
     district: District, home: Home, officer: httpx.AsyncClient
 ) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now()))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive", sampled_at=clock.now()))
     order = (await orders_of(district, [home.child]))[home.child]
     own = new_id()
-    await tell(district, tube(own, [home.child], "negative", sampled_at=clock.now() + timedelta(days=1)))
+    await publish_to_observation(
+        district, tube(own, [home.child], "negative", sampled_at=clock.now() + timedelta(days=1))
+    )
     path = f"/observation/v1/orders/{order['id']}/plan"
     assert (await officer.get(path)).json()["tests"][0]["done"]
-    await tell(district, tube(own, [home.child], "inconclusive", version=2))
+    await publish_to_observation(district, tube(own, [home.child], "inconclusive", version=2))
     assert not (await officer.get(path)).json()["tests"][0]["done"]
 
 
@@ -247,7 +253,7 @@ async def test_whatever_has_ended_is_ended_for_everybody(
     district: District, home: Home, officer: httpx.AsyncClient, how: str
 ) -> None:
     evidence, sampled_at = new_id(), clock.now() - timedelta(days=12)
-    await tell(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
     order = (await orders_of(district, [home.adult]))[home.adult]
     path = f"/observation/v1/orders/{order['id']}"
     waiting = await officer.post(f"{path}/extend", json={"days": 7, "reason": "出现症状"})
@@ -258,11 +264,13 @@ async def test_whatever_has_ended_is_ended_for_everybody(
     elif how == "ended_early":
         await approve(district, await officer.post(f"{path}/early-end", json={"reason": "误登"}))
     elif how == "converted":
-        await tell(district, tube(new_id(), [home.adult], "positive"))
+        await publish_to_observation(district, tube(new_id(), [home.adult], "positive"))
     elif how == "evidence_withdrawn":
-        await tell(district, tube(evidence, [home.case], "negative", version=2, sampled_at=sampled_at))
+        await publish_to_observation(
+            district, tube(evidence, [home.case], "negative", version=2, sampled_at=sampled_at)
+        )
     else:
-        await tell(district, resident(home.adult, home.id, version=2, state="closed"))
+        await publish_to_observation(district, resident(home.adult, home.id, version=2, state="closed"))
     plan = (await officer.get(f"{path}/plan")).json()
     withdrawn = how in ("evidence_withdrawn", "person_closed")
     assert (plan["end_reason"], plan["state"], plan["may_end"]) == (how, "withdrawn" if withdrawn else "ended", False)
@@ -284,7 +292,7 @@ async def test_the_notice_can_be_printed(district: District, home: Home, officer
     evidence = new_id()
     sampled_at = shanghai("2021-01-21 08:00")
     district.move_clock(seconds=(shanghai("2021-01-21 12:00") - clock.now()).total_seconds())
-    await tell(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
+    await publish_to_observation(district, tube(evidence, [home.case], "positive", sampled_at=sampled_at))
     order = (await orders_of(district, [home.child]))[home.child]
     path = f"/observation/v1/orders/{order['id']}/notice"
     shown = await officer.get(path)
@@ -300,14 +308,14 @@ async def test_the_notice_can_be_printed(district: District, home: Home, officer
         "疫情防控指挥部（盖章）",
     ):
         assert words in shown.text
-    await tell(district, tube(evidence, [home.case], "negative", version=2))
+    await publish_to_observation(district, tube(evidence, [home.case], "negative", version=2))
     assert "解除居家医学观察通知单" in (await officer.get(path)).text
 
 
 async def test_a_notice_is_signed_by_the_headquarters_that_is_set(
     district: District, home: Home, officer: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
     order = (await orders_of(district, [home.child]))[home.child]
     path = f"/observation/v1/orders/{order['id']}/notice"
     before = (await officer.get(path)).text
@@ -322,7 +330,7 @@ async def test_a_notice_is_signed_by_the_headquarters_that_is_set(
 
 
 async def test_lists_filter_and_pages(district: District, home: Home, officer: httpx.AsyncClient) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
 
     async def listed(**params: Any) -> list[Any]:
         answer = await officer.get("/observation/v1/orders", params=params)
@@ -340,7 +348,7 @@ async def test_lists_filter_and_pages(district: District, home: Home, officer: h
 
 
 async def test_residents_see_their_own_and_change_nothing(district: District, home: Home) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
     order = (await orders_of(district, [home.child]))[home.child]
     parent = district.caller("observation", Role.RESIDENT, residents=(home.adult, home.child))
     stranger = district.caller("observation", Role.RESIDENT, residents=(new_id(),))
@@ -358,7 +366,7 @@ async def test_residents_see_their_own_and_change_nothing(district: District, ho
 
 
 async def test_looking_at_people_is_audited(district: District, home: Home, officer: httpx.AsyncClient) -> None:
-    await tell(district, tube(new_id(), [home.case], "positive"))
+    await publish_to_observation(district, tube(new_id(), [home.case], "positive"))
     await officer.get("/observation/v1/orders")
     rows = await district.sql("SELECT kind, reason, subjects, operation FROM observation.audit ORDER BY seq")
     assert [(row["kind"], row["reason"], set(row["subjects"]), row["operation"]) for row in rows] == [

@@ -14,7 +14,7 @@ from shared.contracts.observation import ReferralState
 from shared.core import clock
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import message, tell
+from tests.observation.feeds import message, publish_to_observation
 from tests.observation.test_referral_rules import EXPECTED
 from tests.observation.test_referrals import fever
 
@@ -43,9 +43,9 @@ async def test_a_referral_makes_exactly_the_allowed_moves(
             cancelled = await officer.post(f"{path}/{id_}/cancel", json={"reason": "测试"})
             assert cancelled.status_code == 200, cancelled.text
     elif state != "reported":
-        await tell(district, *(event(state, id_, 30) for id_ in ids.values()))
+        await publish_to_observation(district, *(event(state, id_, 30) for id_ in ids.values()))
     after_state = {move: event(move, id_, 0) for move, id_ in ids.items() if move != "cancel"}
-    await tell(district, *after_state.values())
+    await publish_to_observation(district, *after_state.values())
     last = await officer.post(f"{path}/{ids['cancel']}/cancel", json={"reason": "测试"})
     messages = await district.sql("SELECT id, state FROM observation.messages")
     applied = {row["id"] for row in messages if row["state"] == "applied"}

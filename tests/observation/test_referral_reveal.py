@@ -11,7 +11,7 @@ from services.observation.referrals import revealing
 from shared.core.actors import Actor, Role, system
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import message, tell
+from tests.observation.feeds import message, publish_to_observation
 from tests.observation.test_referrals import COMMUNITY, REFERRALS, fever
 from tests.registry.people import ADDRESS, PHONE, register
 
@@ -76,7 +76,7 @@ async def test_the_desk_learns_whom_to_fetch_and_the_person_reads_who_looked(
 
 async def test_the_hospital_that_the_desk_names_learns_it_too(district: District, referral: str) -> None:
     assert (await reveal(hospital(district), referral)).status_code == 404
-    await tell(district, message("referral.dispatched", referral, hospital=HOSPITAL))
+    await publish_to_observation(district, message("referral.dispatched", referral, hospital=HOSPITAL))
     answer = await reveal(hospital(district), referral)
     assert (answer.status_code, answer.json()["phone"]) == (200, PHONE)
     (entry,) = await district.sql("SELECT * FROM registry.audit WHERE kind = 'reveal'")
@@ -92,7 +92,7 @@ async def test_a_hospital_does_not_make_itself_the_one_that_learns_it(district: 
     refused = await reveal(own, made.json()["id"])
     assert (refused.status_code, refused.json()["code"]) == (403, "not_designated")
     told = message("referral.handed_over", made.json()["id"], source="hospital", party=HOSPITAL, hospital=HOSPITAL)
-    await tell(district, told)
+    await publish_to_observation(district, told)
     assert (await own.get(f"{REFERRALS}/{made.json()['id']}/standing")).json()["hospital"] == HOSPITAL
     refused = await reveal(own, made.json()["id"])
     assert (refused.status_code, refused.json()["code"]) == (403, "not_designated")

@@ -51,12 +51,12 @@ def test_only_what_people_cancelled_is_taken_up_again(state: ReferralState, with
     assert rules.may_reopen(state, withdrawn=withdrawn) == ((state, withdrawn) == ("cancelled", False))
 
 
-def told(move: Move, minutes: int, name: str = "") -> Event:
+def event(move: Move, minutes: int, name: str = "") -> Event:
     return Event(named_id("message", name or f"{move}{minutes}"), move, START + timedelta(minutes=minutes))
 
 
 def test_a_later_stage_implies_the_earlier_and_a_late_message_only_fills_its_time() -> None:
-    board, handed, dispatch = told("on_board", 20), told("handed_over", 40), told("dispatched", 5)
+    board, handed, dispatch = event("on_board", 20), event("handed_over", 40), event("dispatched", 5)
     alone = rules.course(START, [handed])
     assert (alone.state, dict(alone.times)) == ("handed_over", {"handed_over": handed.at})
     all_told = rules.course(START, [handed, board, dispatch])
@@ -67,29 +67,31 @@ def test_a_later_stage_implies_the_earlier_and_a_late_message_only_fills_its_tim
 
 
 def test_who_left_without_transfer_is_fetched_again() -> None:
-    found = rules.course(START, [told("dispatched", 5), told("left", 20), told("dispatched", 30), told("on_board", 50)])
+    found = rules.course(
+        START, [event("dispatched", 5), event("left", 20), event("dispatched", 30), event("on_board", 50)]
+    )
     assert found.state == "on_board"
     assert found.times["dispatched"] == START + timedelta(minutes=30)
 
 
 def test_the_same_time_is_read_in_the_order_of_the_stages() -> None:
-    found = rules.course(START, [told("handed_over", 5), told("on_board", 5), told("dispatched", 5)])
+    found = rules.course(START, [event("handed_over", 5), event("on_board", 5), event("dispatched", 5)])
     assert found.state == "handed_over"
     assert set(found.times) == {"dispatched", "on_board", "handed_over"}
 
 
 def test_a_forbidden_move_is_rejected_and_moves_nothing() -> None:
-    left = told("left", 50)
-    found = rules.course(START, [told("handed_over", 40), left])
+    left = event("left", 50)
+    found = rules.course(START, [event("handed_over", 40), left])
     assert found.state == "handed_over"
     assert found.rejected == {left.id: "transition_forbidden"}
-    late = told("confirmed", 90)
-    assert rules.course(START, [told("ruled_out", 60), late]).rejected == {late.id: "referral_closed"}
+    late = event("confirmed", 90)
+    assert rules.course(START, [event("ruled_out", 60), late]).rejected == {late.id: "referral_closed"}
 
 
 def test_a_cancellation_is_final() -> None:
     cancelled_at = START + timedelta(minutes=30)
-    before, after, outcome = told("dispatched", 20), told("on_board", 40), told("admitted", 25)
+    before, after, outcome = event("dispatched", 20), event("on_board", 40), event("admitted", 25)
     found = rules.course(START, [before, after, outcome], cancelled_at)
     assert (found.state, found.closed_at) == ("cancelled", cancelled_at)
     assert dict(found.times) == {"dispatched": before.at}

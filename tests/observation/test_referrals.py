@@ -19,10 +19,10 @@ from tests.observation.feeds import (
     orders_of,
     parked,
     publish,
+    publish_to_observation,
     published,
     referrals_of,
     resident,
-    tell,
     tube,
 )
 
@@ -102,7 +102,7 @@ async def test_who_may_not_see_an_episode_is_not_told_that_it_is_a_positives(
     district: District, role: Role, values: dict[str, str]
 ) -> None:
     who, place = new_id(), "350582005002"
-    await tell(district, resident(who, new_id()), tube(new_id(), [who], "positive"))
+    await publish_to_observation(district, resident(who, new_id()), tube(new_id(), [who], "positive"))
     told = (await district.caller("observation", role, **values).post(REFERRALS, json=fever(who, region=place))).json()
     (episode,) = await referrals_of(district, [who])
     assert (told["id"], told["state"]) == (str(episode["id"]), "reported")
@@ -168,7 +168,7 @@ async def test_who_sees_a_referral(district: District, doctor: httpx.AsyncClient
     hospital = caller(Role.HOSPITAL, scope="", party="hospital-one")
     other = caller(Role.HOSPITAL, scope="", party="hospital-two")
     assert (await hospital.get(path)).status_code == 404
-    await tell(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
+    await publish_to_observation(district, message("referral.handed_over", referral["id"], hospital="hospital-one"))
     assert (await hospital.get(path)).json()["state"] == "handed_over"
     assert len((await hospital.get(f"{path}/fevers")).json()["items"]) == 1
     assert (await other.get(path)).status_code == 404
@@ -192,10 +192,10 @@ async def test_a_positive_joins_an_open_fever_and_leaves_it_when_corrected(
 ) -> None:
     who, evidence = new_id(), new_id()
     referral = (await doctor.post(REFERRALS, json=fever(who))).json()
-    await tell(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
     shown = (await doctor.get(f"{REFERRALS}/{referral['id']}")).json()
     assert (shown["reason"], shown["evidence_id"], shown["state"]) == ("positive", str(evidence), "reported")
-    await tell(district, tube(evidence, [who], "negative", version=2))
+    await publish_to_observation(district, tube(evidence, [who], "negative", version=2))
     shown = (await doctor.get(f"{REFERRALS}/{referral['id']}")).json()
     assert (shown["reason"], shown["evidence_id"], shown["state"]) == ("fever", None, "reported")
 
@@ -204,20 +204,20 @@ async def test_a_fever_reported_of_a_positive_stays_when_the_positive_is_correct
     district: District, doctor: httpx.AsyncClient
 ) -> None:
     who, evidence = new_id(), new_id()
-    await tell(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
     joined = (await doctor.post(REFERRALS, json=fever(who))).json()
     assert joined["reason"] == "positive"
-    await tell(district, tube(evidence, [who], "negative", version=2))
+    await publish_to_observation(district, tube(evidence, [who], "negative", version=2))
     (row,) = await referrals_of(district, [who])
     assert (row["reason"], row["state"]) == ("fever", "reported")
 
 
 async def test_on_board_the_hospital_decides_even_after_a_correction(district: District) -> None:
     who, evidence = new_id(), new_id()
-    await tell(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
     (row,) = await referrals_of(district, [who])
-    await tell(district, message("referral.on_board", row["id"]))
-    await tell(district, tube(evidence, [who], "negative", version=2))
+    await publish_to_observation(district, message("referral.on_board", row["id"]))
+    await publish_to_observation(district, tube(evidence, [who], "negative", version=2))
     assert [one["state"] for one in await referrals_of(district, [who])] == ["on_board"]
 
 
@@ -226,8 +226,8 @@ async def test_cancelled_with_a_reason_before_anybody_is_on_board(
 ) -> None:
     who, evidence = new_id(), new_id()
     housemate, household = new_id(), new_id()
-    await tell(district, resident(who, household), resident(housemate, household))
-    await tell(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, resident(who, household), resident(housemate, household))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
     (row,) = await referrals_of(district, [who])
     path = f"{REFERRALS}/{row['id']}"
     assert (await doctor.post(f"{path}/cancel", json={})).json()["code"] == "invalid_input"
@@ -238,7 +238,7 @@ async def test_cancelled_with_a_reason_before_anybody_is_on_board(
     again = await doctor.post(f"{path}/cancel", json={"reason": "已由医院接走"})
     assert (again.status_code, again.json()["code"]) == (409, "referral_ended")
     # Closed by people: the same positive opens no other, and the household stays under observation.
-    await tell(district, tube(evidence, [who], "positive", version=2))
+    await publish_to_observation(district, tube(evidence, [who], "positive", version=2))
     assert [one["state"] for one in await referrals_of(district, [who])] == ["cancelled"]
     assert set(await orders_of(district, [housemate])) == {housemate}
     # Another fever is another episode.
@@ -248,19 +248,23 @@ async def test_cancelled_with_a_reason_before_anybody_is_on_board(
 
 async def test_a_cancellation_by_mistake_is_taken_back(district: District, doctor: httpx.AsyncClient) -> None:
     who, evidence = new_id(), new_id()
-    await tell(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
     (row,) = await referrals_of(district, [who])
     path = f"{REFERRALS}/{row['id']}"
     still_open = await doctor.post(f"{path}/reopen")
     assert (still_open.status_code, still_open.json()["code"]) == (409, "referral_not_cancelled")
     await doctor.post(f"{path}/cancel", json={"reason": "选错了人"})
-    await tell(district, message("referral.dispatched", row["id"], at=clock.now() + timedelta(seconds=1)))
+    await publish_to_observation(
+        district, message("referral.dispatched", row["id"], at=clock.now() + timedelta(seconds=1))
+    )
     again = await doctor.post(f"{path}/reopen")
     assert (again.status_code, again.json()["state"], again.json()["closed_at"]) == (200, "reported", None)
     assert again.json()["evidence_id"] == str(evidence)
     (kept,) = await referrals_of(district, [who])
     assert kept["due_at"] is not None
-    await tell(district, message("referral.handed_over", row["id"], at=clock.now() + timedelta(minutes=1)))
+    await publish_to_observation(
+        district, message("referral.handed_over", row["id"], at=clock.now() + timedelta(minutes=1))
+    )
     shown = (await doctor.get(path)).json()
     assert shown["state"] == "handed_over"
     standing = (await doctor.get(f"{path}/standing")).json()
@@ -280,7 +284,9 @@ async def test_who_was_fetched_while_it_was_cancelled_is_not_asked_for_again(
     for number, move in enumerate(moves, 1):
         source = "hospital" if move == "admitted" else "desk_120"
         at = clock.now() + timedelta(seconds=number)
-        await tell(district, message(f"referral.{move}", first["id"], source=source, at=at, hospital="hospital-one"))
+        await publish_to_observation(
+            district, message(f"referral.{move}", first["id"], source=source, at=at, hospital="hospital-one")
+        )
     assert (await doctor.get(path)).json()["state"] == "cancelled"
     again = await doctor.post(f"{path}/reopen")
     assert (again.status_code, again.json()["state"]) == (200, moves[-1])
@@ -297,7 +303,9 @@ async def test_what_was_taken_up_again_is_not_late_from_the_first_hour(
     district.move_clock(days=1)
     await doctor.post(f"{path}/reopen")
     since = (await doctor.get(f"{path}/standing")).json()
-    await tell(district, message("referral.dispatched", first["id"], source="hospital"))  # which is none of theirs
+    await publish_to_observation(
+        district, message("referral.dispatched", first["id"], source="hospital")
+    )  # which is none of theirs
     assert (await doctor.get(f"{path}/standing")).json() == since
 
 
@@ -305,15 +313,15 @@ async def test_what_was_corrected_or_answered_meanwhile_is_not_reopened(
     district: District, doctor: httpx.AsyncClient
 ) -> None:
     who, evidence = new_id(), new_id()
-    await tell(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
     (row,) = await referrals_of(district, [who])
     await doctor.post(f"{REFERRALS}/{row['id']}/cancel", json={"reason": "选错了人"})
-    await tell(district, tube(evidence, [who], "negative", version=2))
+    await publish_to_observation(district, tube(evidence, [who], "negative", version=2))
     answer = await doctor.post(f"{REFERRALS}/{row['id']}/reopen")
     assert (answer.status_code, answer.json()["code"]) == (409, "referral_ground_gone")
     (kept,) = await referrals_of(district, [who])
     assert (kept["state"], kept["withdrawn"]) == ("cancelled", False)
-    await tell(district, tube(evidence, [who], "positive", version=3))
+    await publish_to_observation(district, tube(evidence, [who], "positive", version=3))
     assert (await doctor.post(f"{REFERRALS}/{row['id']}/reopen")).json()["state"] == "reported"
 
 
@@ -328,8 +336,8 @@ async def test_what_a_correction_ended_or_another_fever_follows_is_not_reopened(
     district: District, doctor: httpx.AsyncClient
 ) -> None:
     who, evidence = new_id(), new_id()
-    await tell(district, tube(evidence, [who], "positive"))
-    await tell(district, tube(evidence, [who], "negative", version=2))
+    await publish_to_observation(district, tube(evidence, [who], "positive"))
+    await publish_to_observation(district, tube(evidence, [who], "negative", version=2))
     (row,) = await referrals_of(district, [who])
     answer = await doctor.post(f"{REFERRALS}/{row['id']}/reopen")
     assert (answer.status_code, answer.json()["code"]) == (409, "referral_not_cancelled")
@@ -342,7 +350,7 @@ async def test_what_a_correction_ended_or_another_fever_follows_is_not_reopened(
 
 async def test_on_board_nobody_cancels(district: District, doctor: httpx.AsyncClient) -> None:
     referral = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
-    await tell(district, message("referral.on_board", referral["id"]))
+    await publish_to_observation(district, message("referral.on_board", referral["id"]))
     answer = await doctor.post(f"{REFERRALS}/{referral['id']}/cancel", json={"reason": "不去了"})
     assert (answer.status_code, answer.json()["code"]) == (409, "referral_under_way")
 
@@ -405,7 +413,7 @@ async def test_a_stage_that_takes_too_long_raises_the_alarm_once(district: Distr
     late = (await doctor.get(REFERRALS, params={"overdue": True})).json()["items"]
     assert [one["id"] for one in late] == [referral["id"]]
 
-    await tell(district, message("referral.dispatched", id_, at=clock.now()))
+    await publish_to_observation(district, message("referral.dispatched", id_, at=clock.now()))
     shown = (await doctor.get(f"{REFERRALS}/{id_}")).json()
     assert (shown["state"], shown["overdue_at"]) == ("dispatched", None), "the next stage has its own deadline"
     district.move_clock(minutes=16 + 61)
@@ -415,7 +423,7 @@ async def test_a_stage_that_takes_too_long_raises_the_alarm_once(district: Distr
 async def test_who_left_without_transfer_is_an_alarm_at_once(district: District, doctor: httpx.AsyncClient) -> None:
     referral = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
     left_at = clock.now()
-    await tell(district, message("referral.left", referral["id"], at=left_at))
+    await publish_to_observation(district, message("referral.left", referral["id"], at=left_at))
     (row,) = await district.sql("SELECT state, overdue_at FROM observation.referrals")
     assert row["state"] == "left"
     assert abs(row["overdue_at"] - left_at) < timedelta(milliseconds=1)
@@ -423,22 +431,22 @@ async def test_who_left_without_transfer_is_an_alarm_at_once(district: District,
 
 async def test_a_closed_referral_never_alarms(district: District, doctor: httpx.AsyncClient) -> None:
     referral = (await doctor.post(REFERRALS, json=fever(new_id()))).json()
-    await tell(district, message("referral.admitted", referral["id"], source="hospital"))
+    await publish_to_observation(district, message("referral.admitted", referral["id"], source="hospital"))
     district.move_clock(days=3)
     assert await mark_overdue(district.contexts["observation"]) == 0
 
 
 async def test_a_tube_for_one_person_that_holds_two_names_nobody_as_long_as_it_does(district: District) -> None:
     first, second, child, home, single = (new_id() for _ in range(5))
-    await tell(district, resident(first, home), resident(second, None), resident(child, home))
-    await tell(district, tube(single, [first, second], "positive"))
+    await publish_to_observation(district, resident(first, home), resident(second, None), resident(child, home))
+    await publish_to_observation(district, tube(single, [first, second], "positive"))
     assert await referrals_of(district, [first, second]) == []
     assert await orders_of(district, [child]) == {}
-    await tell(district, tube(single, [first], "positive", version=2))
+    await publish_to_observation(district, tube(single, [first], "positive", version=2))
     [referral] = await referrals_of(district, [first, second])
     assert (referral["resident_id"], referral["evidence_id"]) == (first, single)
     assert list(await orders_of(district, [child])) == [child]
-    await tell(district, tube(single, [first, second], "positive", version=3))
+    await publish_to_observation(district, tube(single, [first, second], "positive", version=3))
     assert await orders_of(district, [child]) == {}
     [referral] = await referrals_of(district, [first, second])
     assert (referral["state"], referral["closed_at"] is None) == ("cancelled", False)

@@ -154,9 +154,9 @@ async def test_one_bad_row_keeps_no_other_out(district: District, command, value
     assert row["行号"] == "3"
     cell = f"{'ABCDEFGHIJK'[list(COLUMNS).index(column)]}3"
     said = {"value": SHATANG if column == "region" else cell}
-    assert f"{column} ({COLUMNS[column][0]}): {words.WORDS[code].say('en', said)}" in row["错误"]
+    assert f"{column} ({COLUMNS[column][0]}): {words.WORDS[code].render('en', said)}" in row["错误"]
     (zh,) = await errors_of(command, job, "zh-CN")
-    assert zh["错误"] == f"{COLUMNS[column][0]}：{words.WORDS[code].say('zh-CN', said)}", "and nothing else"
+    assert zh["错误"] == f"{COLUMNS[column][0]}：{words.WORDS[code].render('zh-CN', said)}", "and nothing else"
 
 
 async def test_the_same_person_twice_in_a_file(district: District, command) -> None:

@@ -18,7 +18,7 @@ from services.registry.imports.columns import COLUMNS
 from services.registry.imports.faults import FileFault
 from services.registry.imports.homes import Homes
 from services.registry.imports.reading import read_rows
-from services.registry.imports.words import RowProblem, problem_of, say
+from services.registry.imports.words import RowProblem, describe, problem_of
 from services.registry.imports.workbook import Notes
 from services.registry.residents.rules import Person, household_of
 from services.registry.residents.spelling import is_placeholder
@@ -67,7 +67,7 @@ def refusal_of(**values: str) -> str:
     """What a row is told that has these cells."""
     (found,), _ = looked_at(table([{"name": "张三", "document_number": number(), "region": SHATANG} | values]))
     assert isinstance(found, list), found
-    return say(found, "zh-CN")
+    return describe(found, "zh-CN")
 
 
 def fault_of(content: bytes) -> str:
@@ -107,7 +107,7 @@ def test_a_merged_cell_that_would_mix_people_up_is_named(range_: str, column: st
     merge = on_sheet(lambda sheet: sheet.merge_cells(range_))
     found, _ = looked_at(book(HEADINGS, row_of(1), row_of(2), row_of(3), before=merge))
     assert isinstance(found[1], list)
-    assert f"{COLUMNS[column][0]}：{range_} 是合并单元格" in say(found[1], "zh-CN")
+    assert f"{COLUMNS[column][0]}：{range_} 是合并单元格" in describe(found[1], "zh-CN")
     assert isinstance(found[2], Person)
 
 
@@ -258,7 +258,7 @@ def test_a_column_without_a_heading_may_be_empty_and_no_more() -> None:
     )
     assert isinstance(found[0], Person)
     assert isinstance(found[1], list)
-    assert say(found[1], "zh-CN") == "B3 单元格有内容，但该列没有表头，请补上表头或删除该列"
+    assert describe(found[1], "zh-CN") == "B3 单元格有内容，但该列没有表头，请补上表头或删除该列"
 
 
 @pytest.mark.parametrize(
@@ -432,8 +432,8 @@ def test_every_row_of_any_text_is_taken_refused_or_ignored(rows: list[list[str]]
     for row in found:
         outcome = checker.check(row)
         if isinstance(outcome, list):
-            assert say(outcome, "zh-CN")
-            assert say(outcome, "en")
+            assert describe(outcome, "zh-CN")
+            assert describe(outcome, "en")
             continue
         for column, cell in given_values(row).items():
             kept = getattr(outcome, "household_id" if column == "household" else column)

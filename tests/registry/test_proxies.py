@@ -97,7 +97,7 @@ async def proxies_of(district: District) -> list[tuple[str, str, int]]:
     return [(row["state"], row["region"], row["version"]) for row in rows]
 
 
-async def told(district: District) -> list[tuple[str, bool]]:
+async def published(district: District) -> list[tuple[str, bool]]:
     rows = await district.sql(
         "SELECT change, urgent FROM registry.feed WHERE type = 'registry.proxy.v1' AND change <> 'given' ORDER BY seq"
     )
@@ -146,7 +146,7 @@ async def test_it_is_where_the_dependant_lives_and_not_where_the_guardian_does(d
     assert await proxies_of(district) == [("active", SHATANG, 1)]
     await move(district, child, HOUKU)
     assert await proxies_of(district) == [("active", HOUKU, 2)]
-    assert [change for change, _ in await told(district)] == ["moved"]
+    assert [change for change, _ in await published(district)] == ["moved"]
 
 
 async def test_it_follows_a_dependant_whom_a_file_has_elsewhere(district: District) -> None:

@@ -67,14 +67,15 @@ async def test_the_head_of_an_offer_is_remembered_as_any_other(place: Place) -> 
     assert len(place.known) == 1
 
 
-SAID = some.one_of(some.integers(0, 9), some.sampled_from(["one", "a\r\n\r\nb", asked("one").decode()]))
+BODIES = some.one_of(some.integers(0, 9), some.sampled_from(["one", "a\r\n\r\nb", asked("one").decode()]))
 WAYS = some.sampled_from([asked, chunked])
 MORE = some.sampled_from([(), H2C, WEBSOCKET, ("x-a: 1",)])
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
-    some.lists(some.tuples(WAYS, SAID, MORE), min_size=1, max_size=10), some.lists(some.integers(0, 3_000), max_size=8)
+    some.lists(some.tuples(WAYS, BODIES, MORE), min_size=1, max_size=10),
+    some.lists(some.integers(0, 3_000), max_size=8),
 )
 async def test_however_offers_come_each_body_is_its_own(
     place: Place, requests: list[tuple[Any, Any, tuple[str, ...]]], cuts: list[int]
@@ -300,7 +301,7 @@ async def test_what_is_refused_before_the_application_is_said_in_the_callers_lan
         writer.write(f"GET / HTTP/1.1\r\naccept-language: {language}\r\n\r\n".encode())
         _, headers, said = await answer(reader)
     assert headers["content-language"] == language
-    assert said["title"] == framing.HostInvalid.title.say(language)  # type: ignore[arg-type]
+    assert said["title"] == framing.HostInvalid.title.render(language)  # type: ignore[arg-type]
 
 
 async def test_http_1_0_needs_no_host(service: Served) -> None:

@@ -120,7 +120,7 @@ async def test_a_connection_that_ended_is_gone(place: Place) -> None:
             gc.enable()
 
 
-SAID = some.one_of(
+BODIES = some.one_of(
     some.integers(0, 9),
     some.sampled_from(["one", "two", "a\r\n\r\nb", asked("one").decode(), asked("x", "accept: a/b").decode()]),
 )
@@ -129,7 +129,7 @@ HEADS = some.sampled_from([(), ("x-a: 1",), ("x-a: 2", "accept-language: en")])
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(some.lists(some.tuples(SAID, HEADS), min_size=1, max_size=12), some.lists(some.integers(0, 2_000), max_size=8))
+@given(some.lists(some.tuples(BODIES, HEADS), min_size=1, max_size=12), some.lists(some.integers(0, 2_000), max_size=8))
 async def test_however_it_comes_each_is_answered_in_its_turn(
     place: Place, requests: list[tuple[Any, tuple[str, ...]]], cuts: list[int]
 ) -> None:

@@ -186,7 +186,7 @@ def test_every_kind_of_finding_has_its_text() -> None:
         assert text.names <= set(context), kind
         if kind not in ("value_error", "assertion_error"):
             PydanticKnownError(kind, context or None)  # type: ignore[arg-type]  # the kind and context do exist
-        assert "…" not in text.say("zh-CN", context) + text.say("en", context)
+        assert "…" not in text.render("zh-CN", context) + text.render("en", context)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Caller:
             time.sleep(0.1)
         raise AssertionError(asked)
 
-    def move_until_told(self, resident: str, collector: Collector) -> None:
+    def move_until_traced(self, resident: str, collector: Collector) -> None:
         """Move somebody, again if the gateway saw it by itself before it was woken: then it knows of no trace."""
         path = f"/registry/v1/residents/{resident}/move"
         for _ in range(5):
@@ -98,7 +98,7 @@ def caller(collector: Collector) -> Iterator[Caller]:
         one = Caller(running.url)
         officer = {"role": "community_officer", "region": "350582005"}
         one.token = one.ask("/gateway/v1/development/tokens", **officer)[1]["access_token"]
-        one.move_until_told(one.register(), collector)
+        one.move_until_traced(one.register(), collector)
         one.ask(f"/registry/v1/residents/{NUMBER}?phone={PHONE}")
         one.ask(f"/registry/v1/{NUMBER}?q=%ff{PHONE}")
         collector.until(

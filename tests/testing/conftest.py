@@ -31,21 +31,21 @@ def minutes_ago(minutes: float) -> datetime:
 async def residents(district: District, count: int, region: str = GRID) -> list[UUID]:
     """People whom the registry has published and testing has read."""
     ids = [new_id() for _ in range(count)]
-    await say_residents(
+    await publish_residents(
         district, [Resident(id=id_, version=1, region=region, state="active", household_id=None) for id_ in ids]
     )
     return ids
 
 
-async def say_residents(district: District, people: Sequence[Resident]) -> None:
+async def publish_residents(district: District, people: Sequence[Resident]) -> None:
     """Let the registry say something of people, and testing hear it."""
     for start in range(0, len(people), 1_000):
         async with district.contexts["registry"].system_unit_of_work("test") as uow:
             uow.publish_all(people[start : start + 1_000], change="test")
-    await hear(district, people)
+    await receive(district, people)
 
 
-async def hear(district: District, resources: Sequence[Resource]) -> None:
+async def receive(district: District, resources: Sequence[Resource]) -> None:
     """Drain until testing holds these states. One transaction anywhere in the cluster holds a feed up for a while."""
     ids = [resource.id for resource in resources]
     versions = [resource.version for resource in resources]

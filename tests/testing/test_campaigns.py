@@ -11,7 +11,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.testing.conftest import COMMUNITY, GRID, OTHER_GRID, MakeRound, residents, say_residents
+from tests.testing.conftest import COMMUNITY, GRID, OTHER_GRID, MakeRound, publish_residents, residents
 
 
 def planned(**values: object) -> dict[str, object]:
@@ -33,11 +33,11 @@ async def test_a_round_counts_the_people_who_live_there_when_it_is_planned(
     there = await residents(district, 2, region=OTHER_GRID)
     await residents(district, 4, region="3505820040010101")
     gone = await residents(district, 1)
-    await say_residents(district, [Resident(id=gone[0], version=2, region=GRID, state="closed", household_id=None)])
+    await publish_residents(district, [Resident(id=gone[0], version=2, region=GRID, state="closed", household_id=None)])
     ring = await make_round()
     assert (await ring.progress())["total"]["expected"] == 5
     # Who moves, and who comes, changes nothing in the round: the books of that day add up.
-    await say_residents(
+    await publish_residents(
         district, [Resident(id=here[0], version=2, region=OTHER_GRID, state="active", household_id=None)]
     )
     [newcomer] = await residents(district, 1)
@@ -57,11 +57,11 @@ async def test_nobody_knocks_for_who_has_died_or_moved_away(district: District, 
     here = await residents(district, 3)
     ring = await make_round()
     gone = Resident(id=here[0], version=2, region=GRID, state="closed", household_id=None)
-    await say_residents(district, [gone])
+    await publish_residents(district, [gone])
     assert await ring.missing() == set(here[1:])
     total = (await ring.progress())["total"]
     assert [total[name] for name in ("expected", "sampled", "missing")] == [3, 0, 3]
-    await say_residents(district, [gone.model_copy(update={"version": 3, "state": "active"})])
+    await publish_residents(district, [gone.model_copy(update={"version": 3, "state": "active"})])
     assert await ring.missing() == set(here)
 
 

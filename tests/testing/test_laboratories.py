@@ -4,13 +4,13 @@ from shared.contracts.gateway import Party
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.testing.conftest import LAB, MakeRound, hear, residents
+from tests.testing.conftest import LAB, MakeRound, receive, residents
 
 
-async def tell(district: District, party: Party) -> None:
+async def publish(district: District, party: Party) -> None:
     async with district.contexts["gateway"].system_unit_of_work("test") as uow:
         uow.publish_all([party], change="test")
-    await hear(district, [party])
+    await receive(district, [party])
 
 
 async def test_a_seal_for_a_laboratory_nobody_has_is_refused_and_the_tube_can_be_sealed_again(
@@ -64,14 +64,14 @@ async def test_a_laboratory_that_has_ended_takes_no_new_tubes_and_keeps_its_own(
     ring = await make_round()
     [person, other] = await residents(district, 2)
     party = Party(id=new_id(), version=1, region="350582005", role="laboratory", party="lab-short", state="active")
-    await tell(district, party)
+    await publish(district, party)
     [tube, late] = await ring.roll(2, capacity=1)
     swabs = [ring.swab(tube, person), ring.swab(late, other)]
     await ring.send(*swabs)
     [sealed] = await ring.send_seals(ring.seal_of(tube, swabs[:1], laboratory="lab-short"))
     assert sealed["status"] == "sealed"
     box = await ring.box(tube, laboratory="lab-short")
-    await tell(district, party.model_copy(update={"version": 2, "state": "ended"}))
+    await publish(district, party.model_copy(update={"version": 2, "state": "ended"}))
     [refused] = await ring.send_seals(ring.seal_of(late, swabs[1:], laboratory="lab-short"))
     assert refused["problem"]["code"] == "laboratory_unknown"
     short = district.caller("testing", Role.LABORATORY, party="lab-short")

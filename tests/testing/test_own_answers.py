@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.testing.tubes.rules import told
+from services.testing.tubes.rules import own_result
 from shared.core.actors import Role
 from shared.core.settings import Service
 from tests.harness import District
@@ -163,7 +163,7 @@ def test_no_combination_calls_a_person_positive_but_a_tube_of_their_own() -> Non
     for state, outcome, people, held, drill, retested in itertools.product(
         states, outcomes, ("single", "pool"), flags, flags, flags
     ):
-        stage, said = told(state, outcome, people, held=held, drill=drill, retested=retested)  # type: ignore[arg-type]
+        stage, said = own_result(state, outcome, people, held=held, drill=drill, retested=retested)  # type: ignore[arg-type]
         assert said != "inconclusive"
         assert (said == "retest") == (stage == "under_retest")
         if said == "positive":

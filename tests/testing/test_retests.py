@@ -11,7 +11,7 @@ from shared.contracts.testing import Outcome
 from shared.core import clock
 from shared.core.actors import Role
 from tests.harness import District
-from tests.testing.conftest import MakeRound, Round, residents, say_residents
+from tests.testing.conftest import MakeRound, Round, publish_residents, residents
 
 
 async def positive_pool(ring: Round, people: list[UUID]) -> str:
@@ -303,7 +303,7 @@ async def test_an_open_retest_moves_with_its_person(district: District, make_rou
     ring = await make_round()
     await positive_pool(ring, [person])
     there = "3505820050020101"
-    await say_residents(district, [Resident(id=person, version=2, region=there, state="active", household_id=None)])
+    await publish_residents(district, [Resident(id=person, version=2, region=there, state="active", household_id=None)])
     worker = district.caller("testing", Role.GRID_WORKER, scope=there)
     [retest] = (await worker.get("/testing/v1/retests")).json()["items"]
     assert retest["region"] == there

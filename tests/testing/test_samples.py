@@ -9,7 +9,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.testing.conftest import GRID, MakeRound, hear, minutes_ago, residents, say_residents
+from tests.testing.conftest import GRID, MakeRound, minutes_ago, publish_residents, receive, residents
 
 
 async def test_ten_people_fill_a_tube_and_the_eleventh_is_told(district: District, make_round: MakeRound) -> None:
@@ -134,7 +134,9 @@ async def test_who_is_not_registered_is_refused_online_and_remembered_offline(
     refused = (await ring.command.get("/testing/v1/samples/refused")).json()["items"]
     assert [(one["sample_id"], one["reason"]) for one in refused] == [(offline["id"], "resident_unknown")]
     # Registered afterwards, the same record lands.
-    await say_residents(district, [Resident(id=stranger, version=1, region=GRID, state="active", household_id=None)])
+    await publish_residents(
+        district, [Resident(id=stranger, version=1, region=GRID, state="active", household_id=None)]
+    )
     assert (await ring.send(offline))[0]["status"] == "kept"
 
 
@@ -189,11 +191,11 @@ async def test_after_its_window_an_open_round_takes_nothing_new(district: Distri
     assert offline["exception"] == "after_close"
 
 
-async def say_orders(district: District, *orders: Order) -> None:
+async def publish_orders(district: District, *orders: Order) -> None:
     """Let observation say something of orders, and testing hear it."""
     async with district.contexts["observation"].system_unit_of_work("test") as uow:
         uow.publish_all(orders, change="test")
-    await hear(district, orders)
+    await receive(district, orders)
 
 
 async def test_who_is_isolated_is_swabbed_alone(district: District, make_round: MakeRound) -> None:
@@ -213,7 +215,7 @@ async def test_who_is_isolated_is_swabbed_alone(district: District, make_round: 
         ends_at=clock.now() + timedelta(days=14),
     )
     monitoring = order.model_copy(update={"id": new_id(), "resident_id": people[1], "kind": "monitoring"})
-    await say_orders(district, order, monitoring)
+    await publish_orders(district, order, monitoring)
     ring = await make_round()
     [pool] = await ring.roll()
     [single] = await ring.roll(capacity=1)
@@ -226,7 +228,7 @@ async def test_who_is_isolated_is_swabbed_alone(district: District, make_round: 
     assert (await ring.send(ring.swab(single, people[0])))[0]["status"] == "kept"
     assert (await ring.progress())["total"]["sampled"] == 2
     # Once the order has ended, the person is one of all again.
-    await say_orders(district, order.model_copy(update={"version": 2, "state": "ended"}))
+    await publish_orders(district, order.model_copy(update={"version": 2, "state": "ended"}))
     later = await make_round(round=2)
     [tube] = await later.roll()
     assert (await later.send(later.swab(tube, people[0])))[0]["status"] == "kept"
@@ -307,7 +309,7 @@ async def test_a_sampler_reaches_only_people_and_tubes_of_the_own_area(
     assert (await stranger.post(f"/testing/v1/tubes/{tube_id}/discard", json={"reason": "lost"})).status_code == 404
     # The one round that both see: what happened elsewhere still counts as the person's place in it.
     mover = ring.swab((await ring.roll(region="350582005001"))[0], here)
-    await say_residents(
+    await publish_residents(
         district, [Resident(id=here, version=2, region="3505820050020101", state="active", household_id=None)]
     )
     roll = {"campaign_id": ring.id, "region": "350582005002", "capacity": 10, "count": 1}

@@ -9,7 +9,7 @@ from shared.contracts.registry import Resident
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.testing.conftest import GRID, MakeRound, Round, residents, say_residents
+from tests.testing.conftest import GRID, MakeRound, Round, publish_residents, residents
 
 
 async def at_home(district: District) -> list[UUID]:
@@ -18,7 +18,7 @@ async def at_home(district: District) -> list[UUID]:
     people = [
         Resident(id=new_id(), version=1, region=GRID, state="active", household_id=home) for home in homes for _ in "12"
     ]
-    await say_residents(district, people)
+    await publish_residents(district, people)
     return [person.id for person in people]
 
 
@@ -33,7 +33,7 @@ async def shared(ring: Round, *people: UUID, late: int = 0) -> tuple[str, list[d
     return tube, swabs
 
 
-async def told(district: District, person: UUID) -> tuple[str, str | None]:
+async def own_answer(district: District, person: UUID) -> tuple[str, str | None]:
     """How many people the person's last tube is of, and its outcome, as the person reads it."""
     client = district.caller("testing", Role.RESIDENT, residents=(person,))
     said = (await client.get("/testing/v1/my-samples")).json()["items"][0]
@@ -70,7 +70,7 @@ async def test_nobody_is_positive_by_a_tube_with_somebody_else_in_it(district: D
     said = await ring.tube(tube)
     assert (said["capacity"], said["people"], said["answers"]) == (1, "pool", [])
     assert await called(ring) == dict.fromkeys((first, second), ("called", said["id"]))
-    assert [await told(district, person) for person in (first, second)] == [("pool", "retest")] * 2
+    assert [await own_answer(district, person) for person in (first, second)] == [("pool", "retest")] * 2
     assert await colours(district, *people) == ["yellow", "green", "yellow", "green"]
     assert await observed(district, "orders") == await observed(district, "referrals") == set()
 
@@ -78,7 +78,7 @@ async def test_nobody_is_positive_by_a_tube_with_somebody_else_in_it(district: D
     own = [(await ring.filled([person], capacity=1))[0] for person in (first, second)]
     await ring.report(ring.result_of(own[0], "negative"), ring.result_of(own[1], "positive"))
     assert {state for state, _ in (await called(ring)).values()} == {"settled"}
-    assert await told(district, second) == ("single", "positive")
+    assert await own_answer(district, second) == ("single", "positive")
     assert (await colours(district, *people))[:3] == ["green", "green", "red"]
     assert await observed(district, "referrals") == {second}
     assert await observed(district, "orders") == {people[3]}
@@ -99,7 +99,7 @@ async def test_a_correction_of_such_a_tube_is_followed(district: District, make_
         await ring.report(ring.result_of(tube, outcome, revision))
         assert {one for one, _ in (await called(ring)).values()} == ({state} if state else set())
         assert await colours(district, first, second) == [colour] * 2
-        assert await told(district, first) == ("pool", said)
+        assert await own_answer(district, first) == ("pool", said)
 
 
 async def test_a_record_after_the_result_frees_nobody_and_makes_nobody_positive(
@@ -116,7 +116,7 @@ async def test_a_record_after_the_result_frees_nobody_and_makes_nobody_positive(
     assert codes == ["not_in_manifest", "tube_sealed"]
     assert (await ring.tube(tube))["people"] == "single"
     assert await called(ring) == {}
-    assert await told(district, first) == ("single", "positive")
+    assert await own_answer(district, first) == ("single", "positive")
     assert await colours(district, first, second) == ["red", "green"]
     assert await observed(district, "referrals") == {first}
     # The record is not lost: staff see whom it names, and why it was refused.
@@ -136,7 +136,7 @@ async def test_the_seal_says_that_a_tube_holds_two_before_both_are_known(
     assert (await ring.tube(tube))["people"] == "pool"
     assert list(await called(ring)) == [first]
     assert await colours(district, first, second) == ["yellow", "green"]
-    assert await told(district, first) == ("pool", "retest")
+    assert await own_answer(district, first) == ("pool", "retest")
     [answer] = await ring.send(swabs[1])
     assert (answer["status"], answer["exception"]) == ("kept", "over_capacity")
     assert {person: state for person, (state, _) in (await called(ring)).items()} == dict.fromkeys(
@@ -157,7 +157,7 @@ async def test_two_records_of_one_person_are_no_pool_once_both_are_here(
     await ring.send(swabs[1])
     assert (await ring.tube(tube))["people"] == "single"
     assert [state for state, _ in (await called(ring)).values()] == ["withdrawn"]
-    assert await told(district, person) == ("single", "positive")
+    assert await own_answer(district, person) == ("single", "positive")
     assert await colours(district, person) == ["red"]
     assert await observed(district, "referrals") == {person}
 
@@ -180,7 +180,7 @@ async def test_who_remains_alone_in_the_tube_before_the_seal_is_single(
     await ring.deliver(tube)
     await ring.report(ring.result_of(tube, "positive"))
     assert await called(ring) == {}
-    assert await told(district, first) == ("single", "positive")
+    assert await own_answer(district, first) == ("single", "positive")
     assert await colours(district, first, second) == ["red", "green"]
 
 

@@ -106,14 +106,14 @@ class Walk:
             answer = await self._ask(token, request)
             self.asked[token.kind] += 1
             for fault in self._faults(operation, token, request, answer):
-                self._say(operation, token, request, answer, fault)
+                self._log(operation, token, request, answer, fault)
             if request != twin and not operation.is_open and token.role in operation.roles:
                 other = await self._ask(token, twin)
                 if _shape(answer, request) != _shape(other, twin):
                     fault = f"not like what does not exist: {other.status_code} {other.text[:200]}"
-                    self._say(operation, token, request, answer, fault)
+                    self._log(operation, token, request, answer, fault)
 
-    def _say(self, operation: Operation, token: Token, request: Asked, answer: httpx.Response, fault: str) -> None:
+    def _log(self, operation: Operation, token: Token, request: Asked, answer: httpx.Response, fault: str) -> None:
         asked = f"{request.path} {dict(request.params) or ''}"
         said = f"{answer.status_code} {answer.text[:300]}"
         self.faults.append(f"{operation.name} as {token.name}: {fault}\n    {asked}\n    {said}")

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from services.gateway.accounts import rules
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.problems import Invalid, Text
 
 Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code. An empty text means all regions.")]
@@ -31,7 +31,7 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class NewAccount(Said):
+class NewAccount(Schema):
     """A new account for a member of staff."""
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ class NewAccount(Said):
     region: Region
 
 
-class Account(Said):
+class Account(Schema):
     """The account of a member of staff. Grants define what the account may do."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
@@ -71,7 +71,7 @@ class AccountMade(Account):
     link: str
 
 
-class PhoneAsked(Said):
+class PhoneAsked(Schema):
     """A phone number to verify."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "13800005678"}]})
@@ -90,7 +90,7 @@ class PhoneAsked(Said):
         return number
 
 
-class Challenge(Said):
+class Challenge(Schema):
     """A challenge. Together with the code in the text message it proves that a phone is yours."""
 
     model_config = ConfigDict(
@@ -110,7 +110,7 @@ class Challenge(Said):
     expires_in: int = Field(description="Remaining lifetime of the code in seconds.")
 
 
-class AccountChange(Said):
+class AccountChange(Schema):
     """The new state of an account."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"state": "closed"}]})
@@ -118,7 +118,7 @@ class AccountChange(Said):
     state: Literal["active", "closed"]
 
 
-class PhoneProof(Said):
+class PhoneProof(Schema):
     """A challenge of `POST /gateway/v1/phone-challenges` with the code from the text message."""
 
     challenge_id: UUID
@@ -126,7 +126,7 @@ class PhoneProof(Said):
     code: str = Field(max_length=20)
 
 
-class WhoIAm(Said):
+class WhoIAm(Schema):
     """The document of a resident. Together with the phone it proves who the resident is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"document_number": "003582199003070019"}]})
@@ -136,7 +136,7 @@ class WhoIAm(Said):
     phone: PhoneProof | None = Field(None, description="Required if the account has no verified phone yet.")
 
 
-class Bound(Said):
+class Bound(Schema):
     """The linked resident, with an access token that acts for them. The refresh token does not change."""
 
     model_config = ConfigDict(

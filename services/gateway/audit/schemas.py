@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.audit.heads import EXAMPLE, Head
 from shared.audit.schemas import LOOKED_AT, LookedAt
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 MISSING = "Services that did not answer in time. Ask again later for their entries."
 
@@ -25,7 +25,7 @@ class PublicKey(BaseModel):
     x: str = Field(description="The key, base64url.")
 
 
-class Heads(Said):
+class Heads(Schema):
     """The signed heads of the chains of one day. A copy stored elsewhere can verify any later export."""
 
     model_config = ConfigDict(
@@ -47,7 +47,7 @@ class Heads(Said):
     missing: list[str] = Field(description=MISSING)
 
 
-class WhoLooked(Said):
+class WhoLooked(Schema):
     """One page of accesses to your own data in all services, latest first."""
 
     model_config = ConfigDict(

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from services.gateway.clients import rules
 from shared.contracts.parties import fault_of
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.actors import Role
 from shared.problems import Invalid, Text
 
@@ -43,7 +43,7 @@ ClientName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{2,99}$")]
 Redirect = Annotated[str, Field(max_length=500)]
 
 
-class NewClient(Said):
+class NewClient(Schema):
     """An app in which people sign in (`app`), or a machine that signs in without people (`machine`)."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_MACHINE, EXAMPLE_APP]})
@@ -121,7 +121,7 @@ class NewClient(Said):
         return None if self.role is None else Role.named(self.role)
 
 
-class Client(Said):
+class Client(Schema):
     """An app in which people sign in, or a machine."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})

@@ -45,7 +45,7 @@ class CodeRow(Base):
 
     def public(self) -> contracts.Code:
         """The code as the API and the feed show it."""
-        return say(self)
+        return to_public(self)
 
 
 class FactRow(Base):
@@ -114,7 +114,7 @@ class PolicyRow(Base):
     )
 
 
-def say(code: Any) -> contracts.Code:
+def to_public(code: Any) -> contracts.Code:
     """Return the public form of a code's row. `code` is a row of the table or of a raw statement."""
     return contracts.Code(
         id=code.resident_id,

@@ -19,7 +19,7 @@ from services.gateway.codes import rules
 from services.gateway.codes.policy import Policy, YellowName
 from services.gateway.codes.rules import NEGATIVE_COUNTS, Decision, Fact, Reason
 from services.gateway.codes.schemas import CodeCounts, CodeShown, ReasonShown
-from services.gateway.codes.tables import DECIDING, LABELS, say
+from services.gateway.codes.tables import DECIDING, LABELS, to_public
 from shared.audit.kinds import Kind
 from shared.contracts.gateway import Code
 from shared.core.ids import in_order, named_id
@@ -186,7 +186,7 @@ async def _reevaluate(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     ids_to_publish = [code["resident_id"] for (code, _), is_news in zip(changed, news, strict=True) if is_news]
     if ids_to_publish:
         await uow.run(INSERT_CODE_CHANGES, ids=ids_to_publish, now=uow.now)
-        published = [say(row) for row in await _read(uow, ids_to_publish)]
+        published = [to_public(row) for row in await _read(uow, ids_to_publish)]
         uow.publish_all(published, change="evaluated", urgent=len(published) <= 100)
 
 
@@ -259,7 +259,7 @@ async def count_codes(uow: UnitOfWork, low: str, high: str) -> CodeCounts:
 async def snapshot_of_codes(uow: UnitOfWork, after: UUID | None, limit: int) -> Sequence[Code]:
     """Return a page of all codes in the order of resident ids, for subscribers that rebuild."""
     rows = (await uow.session.execute(SELECT_SNAPSHOT, {"after": after or NOBODY, "limit": limit})).all()
-    return [say(row) for row in rows]
+    return [to_public(row) for row in rows]
 
 
 async def policy_now(uow: UnitOfWork) -> Policy:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from services.gateway.edge.own_tokens import MOST_SECONDS, Issuer
 from shared.audit.kinds import Kind
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.actors import Actor, Role
 from shared.core.regions import NOTHING, range_of
 from shared.http.router import Router, Uow
@@ -21,7 +21,7 @@ router = Router(prefix="/gateway/v1/development", tags=["development"])
 ROLES = tuple(role.label for role in Role.ANYONE)
 
 
-class TokenAsked(Said):
+class TokenAsked(Schema):
     """The role and scope of the requested token."""
 
     model_config = ConfigDict(
@@ -64,7 +64,7 @@ class TokenAsked(Said):
         return self
 
 
-class TokenGiven(Said):
+class TokenGiven(Schema):
     """A bearer token (RFC 6750)."""
 
     model_config = ConfigDict(

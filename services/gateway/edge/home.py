@@ -37,14 +37,14 @@ async def home(request: Request) -> Response:
     language = language_of(request.headers.get("accept-language"))
     accept = request.headers.get("accept", "")
     if "json" in accept and "text/html" not in accept:
-        links = [{"href": path, "title": words.say(language)} for path, words in LINKS.items()]
+        links = [{"href": path, "title": words.render(language)} for path, words in LINKS.items()]
         return JSONResponse(
-            {"title": WHAT.say(language), "description": MORE.say(language), "links": links},
+            {"title": WHAT.render(language), "description": MORE.render(language), "links": links},
             headers={**HEADERS, "content-language": language},
         )
     pages = Pages(language)
-    rows = (f"<li>{pages.link(words.say(language), path)}<br>{escape(path)}</li>" for path, words in LINKS.items())
-    page = pages.page(WHAT, [f"<p>{pages.say(MORE)}</p>", "<ul>", *rows, "</ul>"])
+    rows = (f"<li>{pages.link(words.render(language), path)}<br>{escape(path)}</li>" for path, words in LINKS.items())
+    page = pages.page(WHAT, [f"<p>{pages.render(MORE)}</p>", "<ul>", *rows, "</ul>"])
     page.headers.update(HEADERS)
     return page
 

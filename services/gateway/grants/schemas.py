@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, ConfigDict, Field, field_validator
 
 from services.gateway.grants import rules
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.problems import Invalid, Text
 
 ENDS_BEFORE_START = Text(zh="结束时间应晚于开始时间", en="The end must be after the start")
@@ -25,7 +25,7 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class NewGrant(Said):
+class NewGrant(Schema):
     """A role for an account, with region, period and reason."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
@@ -50,7 +50,7 @@ class NewGrant(Said):
         return value
 
 
-class GrantReason(Said):
+class GrantReason(Schema):
     """The reason for refusing or ending a grant."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"why": "已调离"}]})
@@ -58,7 +58,7 @@ class GrantReason(Said):
     why: str = Field(min_length=1, max_length=200)
 
 
-class Grant(Said):
+class Grant(Schema):
     """A role of an account in a region for a period."""
 
     model_config = ConfigDict(

@@ -62,14 +62,17 @@ class DevicePage:
         if row is None or client is None:
             return _form(renderer, browser, typed, Fault("wait" if wait else "user_code", "look", wait))
         if act == "refuse":
-            return renderer.page(words.DEVICE_REFUSED, [f"<p>{renderer.say(words.DEVICE_REFUSED_MORE)}</p>"])
+            return renderer.page(words.DEVICE_REFUSED, [f"<p>{renderer.render(words.DEVICE_REFUSED_MORE)}</p>"])
         return RedirectResponse(f"/sign-in/{interaction_id}", 303)
 
 
 def _form(renderer: Pages, browser: str, typed: str, fault: Fault | None = None) -> Response:
     token = token_of(browser, WHAT)
     field = renderer.field("user_code", words.USER_CODE, "off", more=pages.CAPITALS, value=typed)
-    body = [f"<p>{renderer.say(words.DEVICE_WHY)}</p>", renderer.form("look", [field], words.NEXT, token, fault=fault)]
+    body = [
+        f"<p>{renderer.render(words.DEVICE_WHY)}</p>",
+        renderer.form("look", [field], words.NEXT, token, fault=fault),
+    ]
     if typed and fault is None:
         body.append(renderer.refusal("user_code", typed, words.REFUSE, token))
     status = 200 if fault is None else 429 if fault.code == "wait" else 422

@@ -7,7 +7,7 @@ from typing import Any
 from services.gateway.issuer import rules
 from services.gateway.issuer.refusals import REFUSALS, RefusedError
 from shared.core.actors import Role
-from shared.http.openapi import say_who_may_call
+from shared.http.openapi import describe_callers
 from shared.http.router import ALWAYS
 from shared.problems import Forbidden, Unauthenticated, openapi_responses
 from shared.problems.documents import openapi_examples
@@ -152,7 +152,7 @@ def document() -> Document:
     paths = deepcopy(PATHS)
     for item in paths.values():
         for operation in item.values():
-            say_who_may_call(operation)
+            describe_callers(operation)
     return {"paths": paths, "components": {"schemas": SCHEMAS, "examples": examples}}
 
 

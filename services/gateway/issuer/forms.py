@@ -40,9 +40,9 @@ def body_of(renderer: Pages, view: View) -> tuple[Text, list[str]]:
 def _where(renderer: Pages, view: View) -> str:
     client = view.asked["client"]
     if "device" not in view.asked:
-        return f"<p>{renderer.say(words.TO, client=client)}</p>"
+        return f"<p>{renderer.render(words.TO, client=client)}</p>"
     code = rules.user_code_shown(view.asked["device"])
-    notice = renderer.say(words.DEVICE_ASKS, client=client, network=view.asked["network"], code=code)
+    notice = renderer.render(words.DEVICE_ASKS, client=client, network=view.asked["network"], code=code)
     return f'<p class="notice">{notice}</p>'
 
 
@@ -59,8 +59,8 @@ def _start(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     if people == "residents":
         return words.SIGN_IN, [residents]
     return words.SIGN_IN, [
-        f"<h2>{renderer.say(words.RESIDENT)}</h2>{residents}",
-        f"<h2>{renderer.say(words.STAFF)}</h2>{staff}",
+        f"<h2>{renderer.render(words.RESIDENT)}</h2>{residents}",
+        f"<h2>{renderer.render(words.STAFF)}</h2>{staff}",
     ]
 
 
@@ -73,7 +73,7 @@ def _phone(renderer: Pages, view: View, again: bool = False) -> str:
 def _phone_code(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     fields = [renderer.field("code", words.CODE, "one-time-code", more=pages.DIGITS_ONLY)]
     return words.SIGN_IN, [
-        f"<p>{renderer.say(words.SENT, phone=view.phone)}</p>",
+        f"<p>{renderer.render(words.SENT, phone=view.phone)}</p>",
         renderer.form("phone_code", fields, words.NEXT, view.token, fault=view.fault),
         renderer.form("phone_again", [], words.AGAIN, view.token, plain=True, fault=view.fault),
         _phone(renderer, view, again=True),
@@ -83,10 +83,10 @@ def _phone_code(renderer: Pages, view: View) -> tuple[Text, list[str]]:
 def _authenticator(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     if view.by_recovery:
         fields = [renderer.field("code", words.RECOVERY, "off", more=pages.NO_CASE)]
-        other = renderer.link(words.USE_DIGITS.say(renderer.language), "?")
+        other = renderer.link(words.USE_DIGITS.render(renderer.language), "?")
     else:
         fields = [renderer.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
-        other = renderer.link(words.USE_RECOVERY.say(renderer.language), "?with=recovery")
+        other = renderer.link(words.USE_RECOVERY.render(renderer.language), "?with=recovery")
     form = renderer.form("digits", fields, words.NEXT, view.token, fault=view.fault)
     return words.SECOND_FACTOR, [form, f"<p>{other}</p>"]
 
@@ -95,9 +95,9 @@ def _enrol(renderer: Pages, view: View) -> tuple[Text, list[str]]:
     uri = pyotp.TOTP(view.authenticator).provisioning_uri(name=view.login, issuer_name="Fangxian")
     fields = [renderer.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
     return words.SET_UP, [
-        f"<p>{renderer.say(words.SCAN)}</p>{renderer.picture(uri)}",
-        f"<p>{renderer.link(words.OPEN_APP.say(renderer.language), uri)}</p>",
-        f"<p>{renderer.say(words.KEY)} <code>{view.authenticator}</code></p>",
+        f"<p>{renderer.render(words.SCAN)}</p>{renderer.picture(uri)}",
+        f"<p>{renderer.link(words.OPEN_APP.render(renderer.language), uri)}</p>",
+        f"<p>{renderer.render(words.KEY)} <code>{view.authenticator}</code></p>",
         renderer.form("enrol", fields, words.NEXT, view.token, fault=view.fault),
     ]
 

@@ -44,7 +44,7 @@ class LinkPage:
             return _form(renderer, link, secret, form, faults)
         login = link.login or form["login"].strip().lower()
         return renderer.page(
-            words.DONE, [f"<p>{renderer.say(words.DONE_LOGIN, login=login)}</p>", *await self._where(renderer)]
+            words.DONE, [f"<p>{renderer.render(words.DONE_LOGIN, login=login)}</p>", *await self._where(renderer)]
         )
 
     async def _where(self, renderer: Pages) -> list[str]:
@@ -52,9 +52,9 @@ class LinkPage:
         async with self.context.system_unit_of_work("where to sign in") as uow:
             apps = await apps_there_are(uow)
         if not apps:
-            return [f"<p>{renderer.say(words.DONE_NOWHERE)}</p>"]
+            return [f"<p>{renderer.render(words.DONE_NOWHERE)}</p>"]
         rows = "".join(f"<li>{renderer.link(app.name, rules.web_origin_of(app.redirect_uris))}</li>" for app in apps)
-        return [f"<p>{renderer.say(words.DONE_WHERE)}</p><ul>{rows}</ul>"]
+        return [f"<p>{renderer.render(words.DONE_WHERE)}</p><ul>{rows}</ul>"]
 
 
 def _form(renderer: Pages, link: Opened, secret: str, typed: Mapping[str, str], faults: Mapping[str, str]) -> Response:
@@ -73,9 +73,9 @@ def _form(renderer: Pages, link: Opened, secret: str, typed: Mapping[str, str], 
             field("party", words.PARTY, "organization", words.PARTY_WHY),
         ]
     else:
-        head = [f"<p>{renderer.say(words.FOR_ACCOUNT, name=link.name or link.login)}</p>"]
+        head = [f"<p>{renderer.render(words.FOR_ACCOUNT, name=link.name or link.login)}</p>"]
         own = [
-            f'<label for="login">{renderer.say(words.LOGIN)}</label>'
+            f'<label for="login">{renderer.render(words.LOGIN)}</label>'
             f'<input id="login" type="text" autocomplete="username" value="{escape(link.login)}" readonly>'
         ]
     fields = [

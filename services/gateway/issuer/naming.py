@@ -60,6 +60,6 @@ async def points_named(uow: UnitOfWork, grants: Sequence[GrantRow]) -> dict[str,
 
 def in_words(grant: GrantRow, language: Language, regions: dict[str, str], points: dict[str, str]) -> str:
     """Return the name of a grant: role, region and organisation."""
-    role = ROLES[grant.role].say(language) if grant.role in ROLES else grant.role
-    region = regions.get(grant.region, grant.region) if grant.region else WHOLE.say(language)
+    role = ROLES[grant.role].render(language) if grant.role in ROLES else grant.role
+    region = regions.get(grant.region, grant.region) if grant.region else WHOLE.render(language)
     return " · ".join(part for part in (role, region, points.get(grant.party, grant.party)) if part)

@@ -79,9 +79,9 @@ class Pages:
 
     language: Language
 
-    def say(self, what: Text, **values: object) -> str:
+    def render(self, what: Text, **values: object) -> str:
         """Return an escaped text in the language of the page."""
-        return escape(what.say(self.language, values))
+        return escape(what.render(self.language, values))
 
     def page(
         self,
@@ -100,7 +100,7 @@ class Pages:
         html = PAGE.substitute(
             language=self.language,
             prefix="⚠ " if fault or is_marked else "",
-            title=self.say(title),
+            title=self.render(title),
             style=STYLE,
             fault=self.fault(Fault(fault)) if fault else "",
             body="\n".join(body),
@@ -110,7 +110,7 @@ class Pages:
     def fault(self, fault: Fault, id_: str = "") -> str:
         """Render a fault as an alert, which screen readers read at once."""
         text = FAULTS[fault.code]
-        words = self.say(text, wait=duration(fault.wait)) if text.names else self.say(text)
+        words = self.render(text, wait=duration(fault.wait)) if text.names else self.render(text)
         attribute = f' id="{id_}"' if id_ else ""
         return f'<p class="fault" role="alert"{attribute}>{words}</p>'
 
@@ -131,7 +131,7 @@ class Pages:
         )
         alert = self.fault(fault) if fault is not None and fault.act == act else ""
         inside = "\n".join(fields)
-        return f'<form method="post">{hidden}{alert}\n{inside}\n<button{kind}>{self.say(button)}</button></form>'
+        return f'<form method="post">{hidden}{alert}\n{inside}\n<button{kind}>{self.render(button)}</button></form>'
 
     def refusal(self, name: str, value: str, button: Text, token: str) -> str:
         """Render a form with one button that refuses what another form accepts."""
@@ -156,8 +156,8 @@ class Pages:
         marks = f' aria-describedby="{" ".join(described)}"' if described else ""
         marks += ' aria-invalid="true" autofocus' if fault else ""
         return (
-            f'<label for="{name}">{self.say(label)}</label>'
-            + (f'<span class="hint" id="{name}-hint">{self.say(hint)}</span>' if hint is not None else "")
+            f'<label for="{name}">{self.render(label)}</label>'
+            + (f'<span class="hint" id="{name}-hint">{self.render(hint)}</span>' if hint is not None else "")
             + f'<input id="{name}" name="{name}" type="{kind}" autocomplete="{complete}" required maxlength="200"'
             f' value="{escape(value)}"{marks} {more}>' + (self.fault(Fault(fault), f"{name}-fault") if fault else "")
         )
@@ -169,7 +169,7 @@ class Pages:
             f"<span>{escape(words)}</span></label>"
             for value, words in options
         )
-        return f"<fieldset><legend>{self.say(label)}</legend>{rows}</fieldset>"
+        return f"<fieldset><legend>{self.render(label)}</legend>{rows}</fieldset>"
 
     def link(self, words: str, to: str) -> str:
         """Render a link, or plain text if `to` is empty."""
@@ -179,7 +179,7 @@ class Pages:
         """Render a QR code with a label for screen readers."""
         out = io.BytesIO()
         segno.make(text, error="m").save(out, kind="svg", xmldecl=False, svgns=False, scale=4, omitsize=True)
-        return f'<div role="img" aria-label="{self.say(QR)}">{out.getvalue().decode()}</div>'
+        return f'<div role="img" aria-label="{self.render(QR)}">{out.getvalue().decode()}</div>'
 
 
 DIGITS_ONLY = 'inputmode="numeric" spellcheck="false"'

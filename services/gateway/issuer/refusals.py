@@ -203,7 +203,7 @@ class RefusedError(Exception):
     @property
     def description(self) -> str:
         """The cause in English, in ASCII."""
-        return self.refusal.text.say("en", self.values)
+        return self.refusal.text.render("en", self.values)
 
     def body(self, language: Language) -> dict[str, Any]:
         """Return the response body."""
@@ -211,5 +211,5 @@ class RefusedError(Exception):
             "error": self.error,
             "error_description": self.description,
             "error_code": self.code,
-            "message": self.refusal.text.say(language, self.values),
+            "message": self.refusal.text.render(language, self.values),
         }

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 
-class Session(Said):
+class Session(Schema):
     """One active session of the caller."""
 
     model_config = ConfigDict(

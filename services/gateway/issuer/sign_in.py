@@ -134,7 +134,7 @@ class SignIn:
             return RedirectResponse(f"/sign-in/{interaction_id}", 303)
         parameters, code = done
         if "device" in parameters:
-            return renderer.page(words.DEVICE_DONE, [f"<p>{renderer.say(words.DEVICE_DONE_MORE)}</p>"])
+            return renderer.page(words.DEVICE_DONE, [f"<p>{renderer.render(words.DEVICE_DONE_MORE)}</p>"])
         back = rules.answer_to(parameters["redirect_uri"], self.provider.url, parameters.get("state"), code=code)
         return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
 
@@ -190,7 +190,7 @@ class SignIn:
         rows = "".join(f"<li>{code}</li>" for code in codes)
         token = token_of(visitor.browser, str(interaction_id))
         body = [
-            f"<p>{renderer.say(words.KEEP_WHY)}</p><ol>{rows}</ol>",
+            f"<p>{renderer.render(words.KEEP_WHY)}</p><ol>{rows}</ol>",
             renderer.form("continue", [], words.KEPT, token),
         ]
         return renderer.page(words.KEEP_CODES, body, goes_to="" if row is None else _goes_to(row))
@@ -212,7 +212,7 @@ class SignIn:
             client = await client_named(uow, str(claims["aud"]))
         back = parameters.get("post_logout_redirect_uri")
         if client is None or back not in client.redirect_uris or back is None:
-            return renderer.page(words.SIGNED_OUT, [f"<p>{renderer.say(words.SIGNED_OUT_MORE)}</p>"])
+            return renderer.page(words.SIGNED_OUT, [f"<p>{renderer.render(words.SIGNED_OUT_MORE)}</p>"])
         return RedirectResponse(rules.answer_to(back, self.provider.url, parameters.get("state")), 303)
 
     async def _send(self, message: Message | None) -> None:

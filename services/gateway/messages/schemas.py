@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from shared.contracts.gateway import Message
 from shared.contracts.parties import fault_of
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.contracts.times import Instant
 from shared.core.actors import Role
 from shared.problems import Invalid, Text
@@ -30,7 +30,7 @@ EXAMPLE_POST: dict[str, Any] = {
 }
 
 
-class NewHookSource(Said):
+class NewHookSource(Schema):
     """A system to register as a sender of messages."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_SOURCE]})
@@ -46,7 +46,7 @@ class NewHookSource(Said):
         return self
 
 
-class HookSource(Said):
+class HookSource(Schema):
     """A system that may send messages to `/gateway/v1/hooks/{source}`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_HELD]})

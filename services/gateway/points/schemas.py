@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from services.gateway.codes.policy import ColourName
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.problems import Invalid, Text
 
 VerdictName = Literal["pass", "register", "turn_back"]
@@ -47,7 +47,7 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class Asked(Said):
+class Asked(Schema):
     """The requirements of a service point, and the service that it protects."""
 
     name: Name
@@ -124,7 +124,7 @@ class ServicePoint(NewServicePoint):
     closed_at: datetime | None = None
 
 
-class ServicePointChange(Said):
+class ServicePointChange(Schema):
     """Fields to change. Omitted fields keep their values. The region cannot change."""
 
     model_config = ConfigDict(

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.gateway.codes.policy import Policy, first
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.jobs.queue import Job
 
 
@@ -15,7 +15,7 @@ def _second() -> dict[str, Any]:
     return {**first().model_dump(mode="json"), "version": 2}
 
 
-class PolicyTried(Said):
+class PolicyTried(Schema):
     """A policy for a trial."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"policy": _second()}]})
@@ -23,7 +23,7 @@ class PolicyTried(Said):
     policy: Policy
 
 
-class PolicyProposed(Said):
+class PolicyProposed(Schema):
     """A policy to publish, with its trial and the reason."""
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ class PolicyProposed(Said):
     reason: str = Field(min_length=1, max_length=1_000)
 
 
-class PolicyPublished(Said):
+class PolicyPublished(Schema):
     """One published version of the rules, with the proposal that approved it."""
 
     model_config = ConfigDict(

@@ -4,12 +4,12 @@ from datetime import date, datetime
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 DECREE: dict[str, JsonValue] = {"declared_on": "2022-12-26", "decree": "国家卫生健康委公告2022年第7号"}
 
 
-class Declaration(Said):
+class Declaration(Schema):
     """A declaration that the emergency is over."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [DECREE]})
@@ -18,7 +18,7 @@ class Declaration(Said):
     decree: str = Field(min_length=1, max_length=200, description="Number of the decree that ends the emergency.")
 
 
-class SunsetProposed(Said):
+class SunsetProposed(Schema):
     """A proposal to declare the end of the emergency, with the reason for destroying the collected data."""
 
     model_config = ConfigDict(

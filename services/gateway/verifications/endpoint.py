@@ -119,7 +119,7 @@ class VerificationEndpoint:
 
 
 _LABELS = {verdict: verdict.label for verdict in Verdict}
-_WORDS = {language: {verdict: text.say(language) for verdict, text in WORDS.items()} for language in LANGUAGES}
+_WORDS = {language: {verdict: text.render(language) for verdict, text in WORDS.items()} for language in LANGUAGES}
 
 
 def _language_of(scope: Scope) -> Language:

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts import gateway, observation, registry, testing  # noqa: F401 - declares the types there are
-from shared.contracts.resource import RESOURCES, Said
+from shared.contracts.resource import RESOURCES, Schema
 from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
@@ -64,7 +64,7 @@ def _exist(value: list[str]) -> list[str]:
 Types = Annotated[list[str], Field(min_length=1, max_length=50), AfterValidator(_exist)]
 
 
-class NewEndpoint(Said):
+class NewEndpoint(Schema):
     """An endpoint to create: where events are sent, and which."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
@@ -91,7 +91,7 @@ class NewEndpoint(Said):
         return value
 
 
-class Endpoint(Said):
+class Endpoint(Schema):
     """Where events are sent, and how well that works."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_HELD]})
@@ -120,7 +120,7 @@ class EndpointMade(Endpoint):
     secret: str = Field(description="Standard Webhooks secret, base64 after `whsec_`.")
 
 
-class Delivery(Said):
+class Delivery(Schema):
     """One event for one endpoint: its attempts and their outcome."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_DELIVERY]})
@@ -142,7 +142,7 @@ class Delivery(Said):
     created_at: datetime
 
 
-class Replay(Said):
+class Replay(Schema):
     """Which events are sent again now. What was delivered is kept for seven days, what was given up for thirty."""
 
     model_config = ConfigDict(
@@ -171,7 +171,7 @@ class Replay(Said):
         return self
 
 
-class Replayed(Said):
+class Replayed(Schema):
     """How many events are sent again: the oldest first, 5,000 at most."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"count": 3, "next_cursor": None}]})

@@ -39,21 +39,21 @@ async def follow_messages(uow: UnitOfWork, messages: Sequence[Message]) -> None:
     await _recompute(uow, referral_ids)
 
 
-async def go_on_from_what_was_told(uow: UnitOfWork, row: ReferralRow) -> None:
+async def advance_from_messages(uow: UnitOfWork, row: ReferralRow) -> None:
     """Apply the earlier messages to a reopened referral if they say that the transport has begun meanwhile."""
-    accepted = _heard(row, (await _told(uow, [row.id])).get(row.id, []))
+    accepted = _accepted(row, (await _messages_of(uow, [row.id])).get(row.id, []))
     if course(row.since, map(_event, accepted)).state not in BEFORE_TRANSPORT:
         await _recompute(uow, [row.id])
 
 
 async def _recompute(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     referrals = await _lock(uow, ids)
-    messages_of = await _told(uow, [row.id for row in referrals])
+    messages_of = await _messages_of(uow, [row.id for row in referrals])
     protocols = await all_protocols(uow)
     changed = []
     for row in referrals:
         messages = messages_of.get(row.id, [])
-        accepted = _heard(row, messages)
+        accepted = _accepted(row, messages)
         began = row.since if row.state == "reported" else row.reported_at  # `since` is later after a reopening
         current = course(began, map(_event, accepted), row.cancelled_at)
         for message in messages:
@@ -101,7 +101,7 @@ async def _lock(uow: UnitOfWork, ids: Sequence[UUID]) -> Sequence[ReferralRow]:
 FAULTS = ("kind_unknown", "wrong_sender", "clock_ahead", "referral_missing")
 
 
-async def _told(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]:
+async def _messages_of(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, list[MessageRow]]:
     """Return the messages of these referrals, without those that are faulty themselves."""
     statement = select(MessageRow).where(MessageRow.referral_id.in_(ids)).execution_options(populate_existing=True)
     messages: dict[UUID, list[MessageRow]] = {}
@@ -111,10 +111,10 @@ async def _told(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, list[Message
     return messages
 
 
-def _heard(referral: ReferralRow, messages: Sequence[MessageRow]) -> list[MessageRow]:
+def _accepted(referral: ReferralRow, messages: Sequence[MessageRow]) -> list[MessageRow]:
     """Return the messages of senders that may report on this person."""
     given_to = {message.hospital for message in messages if message.source == "desk_120" and message.hospital}
-    return [one for one in messages if rules.may_tell(one.source, one.party, referral.reason, given_to)]
+    return [one for one in messages if rules.may_report(one.source, one.party, referral.reason, given_to)]
 
 
 def _event(message: MessageRow) -> Event:

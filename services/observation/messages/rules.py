@@ -27,7 +27,7 @@ SENDERS: Mapping[Move, tuple[str, ...]] = {
 NOT_THEIRS = "not_their_patient"
 
 
-def may_tell(source: str, party: str, reason: ReferralReason, given_to: Set[str]) -> bool:
+def may_report(source: str, party: str, reason: ReferralReason, given_to: Set[str]) -> bool:
     """Return whether a sender may report on a person. A hospital may if the 120 desk has named it.
 
     If the desk has named no hospital, any hospital may report on a person with a fever, because the person may have

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 
-class KeptMessage(Said):
+class KeptMessage(Schema):
     """A message of the 120 desk or a hospital, and whether it changed its referral."""
 
     model_config = ConfigDict(

@@ -36,6 +36,6 @@ class MessageRow(Row):
         Index("messages_referral_id_idx", "referral_id", postgresql_where=text("referral_id IS NOT NULL")),
     )
 
-    def say(self) -> KeptMessage:
+    def to_public(self) -> KeptMessage:
         """Return the form of the API."""
         return KeptMessage.model_validate({name: getattr(self, name) for name in KeptMessage.model_fields})

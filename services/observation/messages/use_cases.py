@@ -16,4 +16,4 @@ async def list_messages(uow: UnitOfWork, state: MessageState | None, page: Page)
         statement = statement.where(MessageRow.source == uow.actor.role.label)
     if state is not None:
         statement = statement.where(MessageRow.state == state)
-    return await uow.page(statement, page, MessageRow.say)
+    return await uow.page(statement, page, MessageRow.to_public)

@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field
 
 from services.observation.people.rules import EndReason
 from shared.contracts.observation import OrderKind, OrderState
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 
-class Conversion(Said):
+class Conversion(Schema):
     """Another kind of observation for the rest of the days."""
 
     model_config = ConfigDict(
@@ -25,7 +25,7 @@ class Conversion(Said):
     own_room: bool = Field(default=False, description="Whether staff have seen a separate room.")
 
 
-class Extension(Said):
+class Extension(Schema):
     """Days to add to those of the protocol."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"days": 7, "reason": "同住人员期间出现症状"}]})
@@ -34,7 +34,7 @@ class Extension(Said):
     reason: str = Field(min_length=2, max_length=500)
 
 
-class EarlyEnd(Said):
+class EarlyEnd(Schema):
     """The reason to end an observation before its days or tests are complete."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "户籍登记有误，该人员并未与阳性人员同住"}]})
@@ -96,7 +96,7 @@ class ExtensionOf(Extension):
     order_id: UUID
 
 
-class TestDay(Said):
+class TestDay(Schema):
     """A test required by the protocol."""
 
     day: int
@@ -104,7 +104,7 @@ class TestDay(Said):
     done: bool = Field(description="Whether the person has a negative single-tube result for it.")
 
 
-class OrderPlan(Said):
+class OrderPlan(Schema):
     """The days and tests of an order, and what is missing before it can end."""
 
     model_config = ConfigDict(

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from services.observation.protocols.rules import Protocol
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 
 def _example() -> dict[str, Any]:
@@ -15,7 +15,7 @@ def _example() -> dict[str, Any]:
     return {"protocol": {**first, "number": 2, "valid_from": "2021-05-11"}, "reason": "国家第八版防控方案"}
 
 
-class ProtocolProposed(Said):
+class ProtocolProposed(Schema):
     """A new version of the protocol, with the reason."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_example()]})

@@ -7,14 +7,14 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from shared.contracts.observation import ReferralState
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
 
 Symptom = Literal["fever", "dry_cough", "fatigue", "sore_throat", "loss_of_smell_or_taste", "diarrhoea", "other"]
 
 
-class NewFever(Said):
+class NewFever(Schema):
     """A measured fever. The person must not travel alone, because 120 comes (article 2)."""
 
     model_config = ConfigDict(
@@ -63,7 +63,7 @@ class NewFever(Said):
         return self
 
 
-class ReferralPerson(Said):
+class ReferralPerson(Schema):
     """The person of an open referral, unmasked, with address and region. Do not store it."""
 
     model_config = ConfigDict(
@@ -87,7 +87,7 @@ class ReferralPerson(Said):
     region: str = Field(description="Where the fever was measured. The person may live elsewhere.")
 
 
-class Fever(Said):
+class Fever(Schema):
     """One temperature reading of an episode."""
 
     model_config = ConfigDict(
@@ -115,7 +115,7 @@ class Fever(Said):
     measured_at: datetime
 
 
-class Standing(Said):
+class Standing(Schema):
     """The current stage of a referral, for the crew, the hospital and the people waiting."""
 
     model_config = ConfigDict(
@@ -141,7 +141,7 @@ class Standing(Said):
     cancel_reason: str | None = Field(description="The reason of the cancellation, if any.")
 
 
-class Cancellation(Said):
+class Cancellation(Schema):
     """The reason to cancel a referral."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "体温计故障，复测 36.6 ℃"}]})

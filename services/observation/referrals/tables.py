@@ -66,10 +66,10 @@ class ReferralRow(Row):
 
     def public(self) -> Referral:
         """Return the form of the API and the feed."""
-        return say({name: getattr(self, name) for name in Referral.model_fields})
+        return to_public({name: getattr(self, name) for name in Referral.model_fields})
 
 
-def say(row: Mapping[str, Any]) -> Referral:
+def to_public(row: Mapping[str, Any]) -> Referral:
     """Convert the columns of a referral to the form of the API and the feed."""
     return Referral.model_validate({name: row[name] for name in Referral.model_fields})
 

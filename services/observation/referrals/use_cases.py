@@ -7,14 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 
-from services.observation.messages.reactions import go_on_from_what_was_told
+from services.observation.messages.reactions import advance_from_messages
 from services.observation.people.following import TURN, TURN_KEY, follow
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol, protocol_in_force
 from services.observation.referrals import following, rules
 from services.observation.referrals.scans import ScanFound
 from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
-from services.observation.referrals.tables import FeverRow, ReferralRow, say
+from services.observation.referrals.tables import FeverRow, ReferralRow, to_public
 from shared.contracts.observation import Referral, ReferralReason, ReferralState
 from shared.core.actors import Role
 from shared.core.ids import new_id
@@ -196,7 +196,7 @@ async def report_fever(uow: UnitOfWork, new: NewFever, scan: ScanFound | None = 
     if opened:
         uow.publish_all([referral], change="reported", urgent=True)
         return referral
-    return referral if await _may_see(uow, referral) else told_of(referral, read.region)
+    return referral if await _may_see(uow, referral) else redacted(referral, read.region)
 
 
 async def _may_see(uow: UnitOfWork, referral: Referral) -> bool:
@@ -221,7 +221,7 @@ def _reporter(uow: UnitOfWork) -> str:
     return uow.actor.party if uow.actor.role in Role.DOOR | Role.MACHINE else ""
 
 
-def told_of(referral: Referral, region: str) -> Referral:
+def redacted(referral: Referral, region: str) -> Referral:
     """Return an episode for a caller without access to it: without its reason, evidence and region."""
     return referral.model_copy(update={"region": region, "reason": "fever", "evidence_type": None, "evidence_id": None})
 
@@ -232,7 +232,7 @@ async def _episode(uow: UnitOfWork, protocol: Protocol, read: Reading) -> tuple[
         opened = await following.open_referrals(uow, protocol, [read], [None], [_reporter(uow)])
         episodes = await uow.rows(LOCK_OPEN_EPISODE, resident=read.resident_id)
         if episodes:
-            return say(dict(episodes[0])), opened == 1
+            return to_public(dict(episodes[0])), opened == 1
     raise Conflict()  # the episode ended between the two statements three times
 
 
@@ -303,7 +303,7 @@ async def reopen_referral(uow: UnitOfWork, referral_id: UUID) -> Referral:
     uow.record_access([row.resident_id])
     await uow.session.flush()
     async with uow.unscoped():
-        await go_on_from_what_was_told(uow, row)
+        await advance_from_messages(uow, row)
         await follow(uow, [row.resident_id])
     if row.withdrawn:
         raise ReferralGroundGone()

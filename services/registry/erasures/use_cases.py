@@ -9,13 +9,13 @@ from sqlalchemy import text
 from services.registry.erasures import rules
 from services.registry.erasures.rules import Outcome
 from services.registry.residents.tables import ResidentRow
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.settings import SERVICES
 from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language
 
 
-class Erasure(Said):
+class Erasure(Schema):
     """A person's erasure request and its outcome."""
 
     model_config = ConfigDict(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 ASKED: dict[str, Any] = {
     "resident_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
@@ -16,7 +16,7 @@ ASKED: dict[str, Any] = {
 }
 
 
-class NewHold(Said):
+class NewHold(Schema):
     """A legal hold to create: the person, the end, and the authority that ordered it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [ASKED]})
@@ -27,7 +27,7 @@ class NewHold(Said):
     until: AwareDatetime
 
 
-class Hold(Said):
+class Hold(Schema):
     """A legal hold: a person's data must not be deleted."""
 
     model_config = ConfigDict(

@@ -9,7 +9,7 @@ from services.registry.imports.homes import Homes, NoHome
 from services.registry.imports.reading import RawRow
 from services.registry.imports.words import RowProblem
 from services.registry.residents.identity import Sex
-from services.registry.residents.rules import Person, Said, examine
+from services.registry.residents.rules import Person, PersonInput, examine
 
 _BRACKETS = re.compile(r"[(（\[【]")
 
@@ -55,12 +55,12 @@ class Checker:
             problems.append(RowProblem("home_unknown", "region", value=home.example))
         return cell
 
-    def _read(self, values: dict[str, str], home: str, problems: list[RowProblem]) -> Said:
+    def _read(self, values: dict[str, str], home: str, problems: list[RowProblem]) -> PersonInput:
         name = values["name"]
         if not name.isalpha() and _BRACKETS.search(name):
             problems.append(RowProblem("name_brackets", "name"))
         number = values["document_number"]
-        return Said(
+        return PersonInput(
             name=name,
             document_type=read_document_type(values["document_type"]),
             document_number=number if number.isalnum() else "".join(number.split()),

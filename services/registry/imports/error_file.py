@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from services.registry.imports.columns import COLUMNS, ERROR_COLUMNS, REQUIRED, neutralise
 from services.registry.imports.guide import GUIDE, HINTS, guide_rows
 from services.registry.imports.reading import RawRow
-from services.registry.imports.words import RowProblem, is_duplicate, say
+from services.registry.imports.words import RowProblem, describe, is_duplicate
 from services.registry.imports.workbook_writer import BookWriter, Column
 from shared.problems import Language
 
@@ -102,7 +102,7 @@ async def write_error_book(
 def _error_cells(refusal: Refusal, language: Language) -> list[str]:
     row, problems = refusal
     cells = (row.values.get(column, "") for column in COLUMNS)
-    return [*map(neutralise, cells), str(row.line), neutralise(say(problems, language))]
+    return [*map(neutralise, cells), str(row.line), neutralise(describe(problems, language))]
 
 
 def _heading(column: str, language: Language) -> str:
@@ -113,7 +113,7 @@ def _columns(language: Language) -> list[Column]:
     return [
         Column(
             _heading(column, language),
-            hint=HINTS[column].say(language),
+            hint=HINTS[column].render(language),
             choices=CHOICES.get(column, ()),
             width=24 if column in ("document_number", "address") else 16,
         )

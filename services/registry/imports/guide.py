@@ -55,7 +55,7 @@ def guide_rows(language: Language, columns: Iterable[tuple[str, bool]]) -> list[
     """Return the rows of the sheet 说明: one for each column by its heading, then the general notes."""
     required = "是" if language == "zh-CN" else "yes"
     rows = [
-        [heading, hint.say(language), required if is_required else ""]
+        [heading, hint.render(language), required if is_required else ""]
         for (heading, is_required), hint in zip(columns, HINTS.values(), strict=True)
     ]
-    return rows + [["", text.say(language), ""] for text in _ALL_COLUMNS]
+    return rows + [["", text.render(language), ""] for text in _ALL_COLUMNS]

@@ -190,8 +190,8 @@ async def _take(job: Run, chunk: Chunk) -> None:
         if trial is not None:
             await trial.rollback()
         else:
-            writing.tell(uow, created, "created")
-            writing.tell(uow, updated, "changed")
+            writing.publish(uow, created, "created")
+            writing.publish(uow, updated, "changed")
         await _keep_errors(job, uow, chunk.refused)
         await job.progress(uow, rows, **counts, failed=len(chunk.refused), ignored=chunk.ignored)
 

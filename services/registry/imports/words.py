@@ -114,12 +114,12 @@ WORDS: Mapping[str, Text] = {
 }
 
 
-def say(problems: list[RowProblem], language: Language) -> str:
+def describe(problems: list[RowProblem], language: Language) -> str:
     """Return all problems of a row in one text, each with its columns."""
     zh = language == "zh-CN"
     sentences = []
     for one in problems:
-        text = WORDS[one.code].say(language, {"line": one.line, "value": one.value or "…"})
+        text = WORDS[one.code].render(language, {"line": one.line, "value": one.value or "…"})
         column = _headings(one.column.split(","), language) if one.column else ""
         sentences.append(f"{column}{'：' if zh else ': '}{text}" if column else text)
     return "；".join(sentences) if zh else "; ".join(sentences)

@@ -33,16 +33,16 @@ async def end_with(uow: UnitOfWork, resident_id: UUID) -> None:
     """End all proxies in which this person is guardian or dependant, also with people outside the caller's scope."""
     async with uow.unscoped():
         rows = await uow.rows(END_PROXIES, id=resident_id, by=uow.actor.subject, now=uow.now)
-    _tell(uow, [Proxy(**row) for row in rows], "ended", urgent=True)
+    _publish(uow, [Proxy(**row) for row in rows], "ended", urgent=True)
 
 
 async def move_with(uow: UnitOfWork, resident_ids: Sequence[UUID]) -> None:
     """Move the proxies of these dependants to their current regions."""
     async with uow.unscoped():
         rows = await uow.rows(MOVE_PROXIES, ids=list(resident_ids))
-    _tell(uow, [Proxy(**row) for row in rows], "moved")
+    _publish(uow, [Proxy(**row) for row in rows], "moved")
 
 
-def _tell(uow: UnitOfWork, proxies: Sequence[Proxy], change: str, *, urgent: bool = False) -> None:
+def _publish(uow: UnitOfWork, proxies: Sequence[Proxy], change: str, *, urgent: bool = False) -> None:
     uow.record_access(one for proxy in proxies for one in (proxy.guardian_id, proxy.dependant_id))
     uow.publish_all(proxies, change=change, urgent=urgent)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 EXAMPLE = {
     "guardian_id": "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11",
@@ -13,7 +13,7 @@ EXAMPLE = {
 }
 
 
-class NewProxy(Said):
+class NewProxy(Schema):
     """A proxy to register, with the evidence that staff have seen."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [dict(EXAMPLE)]})

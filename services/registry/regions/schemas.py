@@ -2,10 +2,10 @@
 
 from pydantic import ConfigDict, Field
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 
 
-class NewRegion(Said):
+class NewRegion(Schema):
     """A region that a district adds: a township, a community, a patch or a grid."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"code": "35058200500101", "name": "第一片"}]})

@@ -48,14 +48,14 @@ async def _follow(context: ServiceContext, day: date) -> None:
     after = UUID(int=0)
     while True:
         async with context.system_unit_of_work("birthdays") as uow:
-            published = await _tell(uow, day, after)
+            published = await _publish(uow, day, after)
             if len(published) < ROWS:
                 await uow.run(INSERT_BIRTHDAY, day=day)
                 return
         after = max(published)
 
 
-async def _tell(uow: UnitOfWork, day: date, after: UUID) -> list[UUID]:
+async def _publish(uow: UnitOfWork, day: date, after: UUID) -> list[UUID]:
     births = rules.born_to_change_on(day)
     rows = await uow.rows(UPDATE_BIRTHDAYS, births=births, after=after, limit=ROWS)
     today = day_of(uow.now)

@@ -58,7 +58,7 @@ class Wrong(NamedTuple):
     field: str
 
 
-class Said(NamedTuple):
+class PersonInput(NamedTuple):
     """Data about a person that are not checked yet. None: not given."""
 
     name: str
@@ -100,7 +100,7 @@ def document_key(kind: int, number: str) -> str:
     return f"{kind}:{number}"
 
 
-def examine(given: Said, *, today: date, demonstration: bool) -> Person | list[Wrong]:
+def examine(given: PersonInput, *, today: date, demonstration: bool) -> Person | list[Wrong]:
     """Check the data of a person. Returns the person with normalised name and address, or all faults."""
     name, address = spell_name(given.name), spell_address(given.address) if given.address else None
     wrong = _too_long_or_missing(name, address, given.household)
@@ -142,7 +142,7 @@ def _too_long_or_missing(name: str, address: str | None, household: str | None) 
 
 
 def _identity(
-    given: Said, today: date, demonstration: bool, wrong: list[Wrong]
+    given: PersonInput, today: date, demonstration: bool, wrong: list[Wrong]
 ) -> tuple[DocumentType, str, date, Sex] | None:
     try:
         kind = document_type(given.document_type)

@@ -15,7 +15,7 @@ from services.registry.residents.rules import (
     TransferState,
 )
 from shared.contracts.registry import Tag
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.contracts.times import Day
 from shared.problems import Invalid, Text
 
@@ -36,7 +36,7 @@ DocumentNumber = Annotated[str, Field(min_length=3, max_length=40)]
 EXAMPLE_NUMBER = "003582199003070019"
 
 
-class NewResident(Said):
+class NewResident(Schema):
     """A person to register."""
 
     model_config = ConfigDict(
@@ -67,14 +67,14 @@ class NewResident(Said):
     dependent: bool = Field(default=False, description="Needs care (半自理 or 无自理).")
 
 
-class Held(Said):
+class Held(Schema):
     """The first and last day of a tag (Asia/Shanghai), both included."""
 
     valid_from: Day | None = Field(default=None, description="Default: today.")
     valid_until: Day | None = None
 
 
-class ResidentChange(Said):
+class ResidentChange(Schema):
     """The fields to change. A missing field stays as it is; null removes the value."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"phone": "15487654321", "pregnant": {}}]})
@@ -93,7 +93,7 @@ class ResidentChange(Said):
         return self
 
 
-class Move(Said):
+class Move(Schema):
     """The new home of a person."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"region": "350582005002", "household": "H00007"}]})
@@ -103,7 +103,7 @@ class Move(Said):
     household: Household | None = None
 
 
-class Close(Said):
+class Close(Schema):
     """The reason to close a record."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "moved_away"}]})
@@ -111,7 +111,7 @@ class Close(Said):
     reason: ClosedReason
 
 
-class Recognise(Said):
+class Recognise(Schema):
     """The verified phone and the document number of a person who signs in."""
 
     model_config = ConfigDict(
@@ -123,13 +123,13 @@ class Recognise(Said):
     phone: Phone
 
 
-class Recognised(Said):
+class Recognised(Schema):
     """The resident with both on record, or null. The response does not reveal which of the two was wrong."""
 
     resident_id: UUID | None
 
 
-class Search(Said):
+class Search(Schema):
     """An exact search by either document number or phone."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"document_number": EXAMPLE_NUMBER}]})
@@ -152,7 +152,7 @@ RevealedField = Literal["name", "document_number", "phone", "address"]
 Purpose = Literal["contact_tracing", "home_visit", "medical_transfer", "notification", "identity_check", "correction"]
 
 
-class Reveal(Said):
+class Reveal(Schema):
     """The fields to show unmasked, with purpose and reason. The request is audited.
 
     The person can read the purpose, the reason, and the role and organisation of the caller, but not the caller's name.
@@ -178,7 +178,7 @@ class Reveal(Said):
     )
 
 
-class ReferralReveal(Said):
+class ReferralReveal(Schema):
     """A request of the observation service: the person of a referral, the original caller and the purpose."""
 
     resident_id: UUID

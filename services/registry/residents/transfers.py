@@ -105,7 +105,7 @@ async def _settle_request(uow: UnitOfWork, id_: UUID) -> None:
     prepared = writing.prepare(uow.context.keyring, [person], day_of(uow.now))
     added = await writing.add(uow, prepared)
     if added:
-        writing.tell(uow, added, "created")
+        writing.publish(uow, added, "created")
         request.settle(added[0].id)
         return
     (row,) = await writing.known(uow, prepared.others_than(added).values())
@@ -124,7 +124,7 @@ async def _take_in(uow: UnitOfWork, row: RowMapping, person: Person) -> None:
     """Move a known person to the region, with the data of the request."""
     change = writing.compare(uow.context.keyring, row, person, day_of(uow.now))
     if change is not None:
-        writing.tell(uow, await writing.change(uow, [(row, change)]), "moved")
+        writing.publish(uow, await writing.change(uow, [(row, change)]), "moved")
 
 
 async def _claim(uow: UnitOfWork, resident_id: UUID, to_region: str) -> UUID:

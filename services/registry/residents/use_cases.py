@@ -258,7 +258,7 @@ async def _sees_region(uow: UnitOfWork, code: str) -> bool:
 
 
 def _examined(uow: UnitOfWork, new: NewResident) -> Person:
-    given = rules.Said(**(new.model_dump() | {"document_type": str(new.document_type)}))
+    given = rules.PersonInput(**(new.model_dump() | {"document_type": str(new.document_type)}))
     person = rules.examine(given, today=day_of(uow.now), demonstration=uow.context.settings.demonstration_ids)
     if isinstance(person, list):
         raise invalid(person)

@@ -398,7 +398,7 @@ def _face(row: RowMapping, one: Change, now: datetime) -> Resident:
     return resident(one.id, row["version"] + 1, counted, day_of(now))
 
 
-def tell(uow: UnitOfWork, people: Sequence[Written], change: str) -> None:
+def publish(uow: UnitOfWork, people: Sequence[Written], change: str) -> None:
     """Publish people on the feed, and record them in the audit."""
     for one in people:
         uow.publish_serialized(Resident, one, change=change)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from services.testing.boxes.rules import BoxState
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.schemas import PartyName, TubeNumber
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.problems import Invalid, Text
 
 
@@ -22,7 +22,7 @@ def _each_once(numbers: list[str]) -> list[str]:
 Numbers = Annotated[list[TubeNumber], AfterValidator(_each_once)]
 
 
-class NewBox(Said):
+class NewBox(Schema):
     """Sealed tubes that go together to one laboratory."""
 
     model_config = ConfigDict(
@@ -33,7 +33,7 @@ class NewBox(Said):
     laboratory: PartyName
 
 
-class Receipt(Said):
+class Receipt(Schema):
     """The numbers of the tubes that a laboratory found in a box."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tube_numbers": ["000000000130"]}]})

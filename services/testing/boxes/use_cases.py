@@ -18,7 +18,7 @@ from services.testing.scope import own_region
 from services.testing.tubes import lookup
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.rules import states_before
-from services.testing.tubes.said import publish_tubes
+from services.testing.tubes.serialization import publish_tubes
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Fault, Text
@@ -71,7 +71,7 @@ async def pack_box(uow: UnitOfWork, new: NewBox) -> Box:
     region = rules.smallest_region((tube["region"] for tube in tubes.values()), own_region(uow.actor))
     row = uow.add(BoxRow(region=region, laboratory=new.laboratory, state="packed", tubes=len(tubes), unexpected=[]))
     await uow.run(PACK_TUBES, box_id=row.id, laboratory=new.laboratory, ids=list(tubes), now=uow.now)
-    return (await _say(uow, [row]))[0]
+    return (await _to_public_all(uow, [row]))[0]
 
 
 def _unfit(tube: RowMapping | None, laboratory: str) -> str | None:
@@ -90,7 +90,7 @@ async def pick_up_box(uow: UnitOfWork, box_id: UUID) -> Box:
     box = await uow.lock(BoxRow, box_id)
     box.state = _moved(box, "pick_up")
     box.picked_up_at = uow.now
-    return (await _say(uow, [box]))[0]
+    return (await _to_public_all(uow, [box]))[0]
 
 
 async def send_box(uow: UnitOfWork, box_id: UUID) -> Box:
@@ -101,7 +101,7 @@ async def send_box(uow: UnitOfWork, box_id: UUID) -> Box:
     async with uow.unscoped():
         tubes = await lock_tubes(uow, [row["id"] for row in await uow.rows(SELECT_TUBES_IN_BOX, box_id=box_id)])
         await uow.run(SEND_TUBES, ids=list(tubes), states=states_before("depart"), now=uow.now)
-    return (await _say(uow, [box]))[0]
+    return (await _to_public_all(uow, [box]))[0]
 
 
 async def receive_box(uow: UnitOfWork, box_id: UUID, receipt: Receipt) -> Box:
@@ -128,7 +128,7 @@ async def receive_box(uow: UnitOfWork, box_id: UUID, receipt: Receipt) -> Box:
                 overdue=uow.now - limits().receipt,
             )
             await publish_tubes(uow, arrived, change="received")
-    return (await _say(uow, [box]))[0]
+    return (await _to_public_all(uow, [box]))[0]
 
 
 def _moved(box: BoxRow, by: BoxMove) -> BoxState:
@@ -141,7 +141,7 @@ def _moved(box: BoxRow, by: BoxMove) -> BoxState:
 
 async def get_box(uow: UnitOfWork, box_id: UUID) -> Box:
     """Return one box with its tubes."""
-    return (await _say(uow, [await uow.get(BoxRow, box_id)]))[0]
+    return (await _to_public_all(uow, [await uow.get(BoxRow, box_id)]))[0]
 
 
 async def list_boxes(uow: UnitOfWork, state: BoxState | None, page: Page) -> Listed[Box]:
@@ -150,18 +150,18 @@ async def list_boxes(uow: UnitOfWork, state: BoxState | None, page: Page) -> Lis
     if state is not None:
         statement = statement.where(BoxRow.state == state)
     listed = await uow.page(statement, page, lambda row: row)
-    return Listed(items=await _say(uow, listed.items), next_cursor=listed.next_cursor)
+    return Listed(items=await _to_public_all(uow, listed.items), next_cursor=listed.next_cursor)
 
 
-async def _say(uow: UnitOfWork, boxes: Sequence[BoxRow]) -> list[Box]:
+async def _to_public_all(uow: UnitOfWork, boxes: Sequence[BoxRow]) -> list[Box]:
     """Return boxes with their tubes. Missing tubes are computed on each read: they can arrive in another box."""
     content: dict[UUID, list[RowMapping]] = {box.id: [] for box in boxes}
     for tube in await uow.rows(SELECT_CONTENT, boxes=list(content)):
         content[tube["box_id"]].append(tube)
-    return [_said(box, content[box.id]) for box in boxes]
+    return [_to_public(box, content[box.id]) for box in boxes]
 
 
-def _said(box: BoxRow, tubes: Sequence[RowMapping]) -> Box:
+def _to_public(box: BoxRow, tubes: Sequence[RowMapping]) -> Box:
     arrived = box.state == "received"
     values: dict[str, Any] = {
         name: getattr(box, name)

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.contracts.testing import PoolSize
 from shared.contracts.times import Instant
 from shared.problems import Invalid, Text
@@ -49,7 +49,7 @@ FIGURES: JsonDict = {
 }
 
 
-class NewCampaign(Said):
+class NewCampaign(Schema):
     """A round of sampling over a region."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [CAMPAIGN]})

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
 from services.testing.retests import use_cases as retests
-from services.testing.tubes.said import look_at_tubes, written
+from services.testing.tubes.serialization import look_at_tubes, written
 from shared.contracts.testing import Outcome, Tube
 from shared.core.ids import in_order
 from shared.database.unit_of_work import UnitOfWork

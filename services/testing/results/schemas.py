@@ -9,7 +9,7 @@ from pydantic.config import JsonDict
 from services.testing.answers import Refusal
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.schemas import TubeNumber
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.contracts.testing import Outcome
 from shared.contracts.times import Instant
 
@@ -21,7 +21,7 @@ RESULT: JsonDict = {
 }
 
 
-class NewResult(Said):
+class NewResult(Schema):
     """A laboratory's result of one tube."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [RESULT]})
@@ -32,7 +32,7 @@ class NewResult(Said):
     revision: int = Field(default=1, ge=1, le=1000, description="A correction needs a higher revision.")
 
 
-class NewResults(Said):
+class NewResults(Schema):
     """A batch of results. It can be repeated."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [RESULT]}]})

@@ -172,4 +172,4 @@ async def list_my_retests(uow: UnitOfWork, page: Page, language: Language) -> Li
 
 def _own(row: RowMapping, language: Language) -> OwnRetest:
     values = {name: row[name] for name in OwnRetest.model_fields if name != "next_step"}
-    return OwnRetest(**values, next_step=next_step(row["state"], row["outcome"]).say(language))
+    return OwnRetest(**values, next_step=next_step(row["state"], row["outcome"]).render(language))

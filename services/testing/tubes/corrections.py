@@ -58,7 +58,7 @@ async def undo_sample(uow: UnitOfWork, sample_id: UUID, undo: Undo) -> KeptSampl
             sample = (await uow.rows(UNDO_SAMPLE, id=sample_id, now=uow.now, reason=undo.reason))[0]
             await retests.recall(uow, [sample["tube_id"]])
             await uow.run(RECOUNT_TUBES, ids=[sample["tube_id"]])
-    return _say(sample)
+    return _to_public(sample)
 
 
 async def move_sample(uow: UnitOfWork, sample_id: UUID, to: MoveSample) -> KeptSample:
@@ -75,7 +75,7 @@ async def move_sample(uow: UnitOfWork, sample_id: UUID, to: MoveSample) -> KeptS
         if sample["undone_at"] is not None:
             raise NotFound()
         if sample["tube_id"] == target.id:
-            return _say(sample)
+            return _to_public(sample)
         _check_room(tubes[target.id], sample)
         exception = rules.after_move(sample["exception"], target_capacity=target.capacity)
         moved = await uow.rows(
@@ -84,7 +84,7 @@ async def move_sample(uow: UnitOfWork, sample_id: UUID, to: MoveSample) -> KeptS
         await uow.run(RECOUNT_TUBES, ids=sorted([sample["tube_id"], target.id]))
         if sample["retest"]:
             await retests.move(uow, sample["tube_id"], target.id, sample["resident_id"])
-    return _say(moved[0])
+    return _to_public(moved[0])
 
 
 def _check_room(target: RowMapping, sample: RowMapping) -> None:
@@ -116,5 +116,5 @@ async def _locked(uow: UnitOfWork, sample: RowMapping, *others: UUID) -> tuple[R
     return current[0], tubes
 
 
-def _say(sample: RowMapping) -> KeptSample:
+def _to_public(sample: RowMapping) -> KeptSample:
     return KeptSample(**{name: sample[name] for name in KeptSample.model_fields})

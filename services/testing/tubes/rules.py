@@ -324,7 +324,7 @@ OwnStage = Literal["open", "sealed", "in_transit", "received", "under_retest", "
 OwnOutcome = Literal["negative", "positive", "invalid", "retest"]
 
 
-def told(
+def own_result(
     state: TubeState, outcome: Outcome | None, people: TubePeople, *, held: bool, drill: bool, retested: bool
 ) -> tuple[OwnStage, OwnOutcome | None]:
     """Return the stage and the outcome of a tube that a person in it reads.

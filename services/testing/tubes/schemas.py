@@ -13,7 +13,7 @@ from services.testing.campaigns.schemas import RegionCode
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.rules import MOST_OF_A_CODE, TUBE_NUMBER, OwnOutcome, OwnStage, SentSwab
 from shared.contracts.parties import PATTERNS
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.contracts.testing import PoolSize, SampleException, TubePeople
 from shared.contracts.times import Instant
 from shared.http.bodies import QuickBody
@@ -70,7 +70,7 @@ def _each_once(ids: list[UUID]) -> list[UUID]:
     return ids
 
 
-class NewRoll(Said):
+class NewRoll(Schema):
     """The number and capacity of the tubes that a region needs for a round."""
 
     model_config = ConfigDict(
@@ -110,7 +110,7 @@ class Roll(BaseModel):
     numbers: list[str]
 
 
-class NewSample(Said):
+class NewSample(Schema):
     """One swab as a device records it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SAMPLE]})
@@ -140,7 +140,7 @@ class NewSample(Said):
         return self
 
 
-class NewSamples(Said):
+class NewSamples(Schema):
     """A batch of swabs, in any order. It can be repeated."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [SAMPLE]}]})
@@ -221,7 +221,7 @@ MoveReason = Literal["wrong_tube", "too_many", "household_together", "needs_own_
 DiscardReason = Literal["lost", "leaked", "broken", "unlabelled", "too_old"]
 
 
-class Undo(Said):
+class Undo(Schema):
     """The reason to undo a swab: a mistake, or a swab that was not finished."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "aborted_swab"}]})
@@ -229,7 +229,7 @@ class Undo(Said):
     reason: UndoReason
 
 
-class MoveSample(Said):
+class MoveSample(Schema):
     """The tube of the round that the swab is really in."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tube_number": "000000000147", "reason": "wrong_tube"}]})
@@ -298,7 +298,7 @@ class RefusedSample(BaseModel):
     resolved_at: datetime | None = Field(description="When the same record was kept later.")
 
 
-class Seal(Said):
+class Seal(Schema):
     """The seal of one tube. The manifest fixes the people in it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SEAL]})
@@ -319,7 +319,7 @@ class Seal(Said):
     )
 
 
-class Seals(Said):
+class Seals(Schema):
     """A batch of seals, in any order. It can be repeated."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [SEAL]}]})
@@ -368,7 +368,7 @@ class SealAnswers(BaseModel):
     items: list[SealAnswer]
 
 
-class Discard(Said):
+class Discard(Schema):
     """The reason why a tube cannot be tested. Its people must be swabbed again."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "lost"}]})

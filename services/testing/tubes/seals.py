@@ -21,8 +21,8 @@ from services.testing.tubes import lookup
 from services.testing.tubes.corrections import RECOUNT_TUBES
 from services.testing.tubes.lookup import Named
 from services.testing.tubes.rules import states_before
-from services.testing.tubes.said import publish_tubes
 from services.testing.tubes.schemas import Seal, SealAnswer
+from services.testing.tubes.serialization import publish_tubes
 from shared.database.unit_of_work import UnitOfWork
 from shared.problems import ClockAhead, Language, Problem
 

@@ -13,8 +13,8 @@ from services.testing.results.consequences import News
 from services.testing.tubes import rules
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.people import pool
-from services.testing.tubes.said import say_tubes
 from services.testing.tubes.schemas import Discard, OwnSample, RefusedSample
+from services.testing.tubes.serialization import public_tubes
 from services.testing.tubes.tables import RefusedSampleRow, TubeRow
 from shared.contracts.testing import Tube, TubeState
 from shared.database.paging import InvalidCursor, Listed, Page
@@ -36,7 +36,7 @@ SELECT_MY_SAMPLES = text("""
     ORDER BY sampled_at DESC, id DESC LIMIT :limit
 """)
 
-# The input of `rules.told` for each sample. `retested`: the person's own single swab has a result.
+# The input of `rules.own_result` for each sample. `retested`: the person's own single swab has a result.
 SELECT_MY_TUBES = text(f"""
     SELECT samples.id, samples.resident_id, campaigns.name AS campaign, tubes.number AS tube_number,
         CASE WHEN {pool("tubes")} THEN 'pool' ELSE 'single' END AS people,
@@ -57,7 +57,7 @@ async def get_tube(uow: UnitOfWork, tube_id: UUID) -> Tube:
     """Return one tube with its samples."""
     await uow.get(TubeRow, tube_id)
     async with uow.unscoped():
-        tube = (await say_tubes(uow, [tube_id]))[0]
+        tube = (await public_tubes(uow, [tube_id]))[0]
     uow.record_access(sample.resident_id for sample in tube.samples)
     return tube
 
@@ -75,7 +75,7 @@ async def list_tubes(
         statement = statement.where(TubeRow.number == number)
     listed = await uow.page(statement, page, lambda row: row.id)
     async with uow.unscoped():
-        tubes = {tube.id: tube for tube in await say_tubes(uow, listed.items)}
+        tubes = {tube.id: tube for tube in await public_tubes(uow, listed.items)}
     uow.record_access(sample.resident_id for tube in tubes.values() for sample in tube.samples)
     return Listed(items=[tubes[id_] for id_ in listed.items], next_cursor=listed.next_cursor)
 
@@ -91,7 +91,7 @@ async def discard_tube(uow: UnitOfWork, tube_id: UUID, discard: Discard) -> Tube
     async with uow.unscoped():
         await uow.run(DISCARD_TUBE, id=tube_id, now=uow.now, reason=discard.reason, states=rules.states_before(move))
         await consequences.follow(uow, {tube_id: News("discarded", tube["outcome"])})
-        discarded = (await say_tubes(uow, [tube_id]))[0]
+        discarded = (await public_tubes(uow, [tube_id]))[0]
     uow.record_access(sample.resident_id for sample in discarded.samples)
     return discarded
 
@@ -131,7 +131,7 @@ async def list_my_samples(uow: UnitOfWork, cursor: str | None, limit: int) -> Li
 
 
 def _own(row: RowMapping) -> OwnSample:
-    stage, outcome = rules.told(
+    stage, outcome = rules.own_result(
         row["state"],
         row["outcome"],
         row["people"],

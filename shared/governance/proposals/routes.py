@@ -8,7 +8,7 @@ from fastapi import Path, Query
 from pydantic import ConfigDict, Field
 
 from shared.audit.kinds import Kind as Act
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.actors import Role
 from shared.core.settings import Service
 from shared.database.paging import Listed
@@ -28,7 +28,7 @@ from shared.problems import NotFound
 ProposalId = Annotated[UUID, Path(description="Id of the proposal.", examples=["018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2da1"])]
 
 
-class Withdrawal(Said):
+class Withdrawal(Schema):
     """The reason for withdrawing a proposal."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "文字有误，另行提出"}]})

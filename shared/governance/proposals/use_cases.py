@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from shared.core.regions import covers
@@ -103,7 +103,7 @@ class Kind(Generic[Content]):
 Kinds = Mapping[str, Kind[Any]]
 
 
-class Decision(Said):
+class Decision(Schema):
     """Approval or refusal of exactly the content that was read."""
 
     model_config = ConfigDict(
@@ -131,7 +131,7 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
-class Proposal(Said):
+class Proposal(Schema):
     """An act that somebody proposed, and the decision about it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
@@ -236,18 +236,18 @@ async def propose(
         now=uow.now,
         expires_at=uow.now + timedelta(days=kind.days),
     )
-    return _say(uow, row)
+    return _to_public(uow, row)
 
 
 async def get_proposal(uow: UnitOfWork, id: UUID) -> Proposal:  # noqa: A002
     """Return a proposal. Raises `NotFound`."""
-    return _say(uow, _one(await uow.rows(SELECT_PROPOSAL, id=id)))
+    return _to_public(uow, _one(await uow.rows(SELECT_PROPOSAL, id=id)))
 
 
 async def list_proposals(uow: UnitOfWork, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
     """List proposals, oldest first."""
     rows = await uow.rows(SELECT_PROPOSALS, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
-    return listed(rows, page, lambda row: _say(uow, row), lambda row: Place(seq=row["seq"]))
+    return listed(rows, page, lambda row: _to_public(uow, row), lambda row: Place(seq=row["seq"]))
 
 
 async def approve_proposal(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
@@ -304,7 +304,7 @@ async def _decide(uow: UnitOfWork, row: RowMapping, move: Move, why: str) -> Pro
         now=uow.now,
         decision=uow.context.keyring.encrypt("proposals.decision", row["id"], why),
     )
-    return _say(uow, decided)
+    return _to_public(uow, decided)
 
 
 def _one(rows: Any) -> RowMapping:
@@ -314,7 +314,7 @@ def _one(rows: Any) -> RowMapping:
     return row
 
 
-def _say(uow: UnitOfWork, row: RowMapping) -> Proposal:
+def _to_public(uow: UnitOfWork, row: RowMapping) -> Proposal:
     ring, id_, decision = uow.context.keyring, row["id"], row["decision_sealed"]
     return Proposal(
         id=id_,

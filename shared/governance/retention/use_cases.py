@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import column, func, select, table, text
 
 from shared.audit.kinds import Kind as Act
-from shared.contracts.resource import Said
+from shared.contracts.resource import Schema
 from shared.core.actors import Role
 from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
@@ -25,7 +25,7 @@ MOST_BATCHES = 500
 """Batches of one kind in one run. The rest waits for the next run, so that other tasks can run in between."""
 
 
-class Period(Said):
+class Period(Schema):
     """How long one kind of data is kept."""
 
     model_config = ConfigDict(
@@ -39,7 +39,7 @@ class Period(Said):
     source: str = Field(min_length=1, max_length=300, description="The law, article of the plan, or local decision.")
 
 
-class PeriodProposed(Said):
+class PeriodProposed(Schema):
     """A proposed period and the reason for it."""
 
     model_config = ConfigDict(
@@ -57,7 +57,7 @@ class PeriodProposed(Said):
     reason: str = Field(min_length=1, max_length=1_000)
 
 
-class Removed(Said):
+class Removed(Schema):
     """The number of rows of one kind that were removed on one day."""
 
     kind: str
@@ -65,7 +65,7 @@ class Removed(Said):
     rows: int
 
 
-class Retention(Said):
+class Retention(Schema):
     """How long a service keeps each kind of data, and what it removed in the last year."""
 
     model_config = ConfigDict(

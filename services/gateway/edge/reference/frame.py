@@ -124,9 +124,9 @@ class Frame:
     guides: Sequence[Entry]
     tags: Sequence[Entry]
 
-    def say(self, what: Text, **values: object) -> str:
+    def render(self, what: Text, **values: object) -> str:
         """Return an escaped text in the language of the page."""
-        return escape(what.say(self.language, values))
+        return escape(what.render(self.language, values))
 
     def page(self, path: str, title: str, body: Iterable[str]) -> bytes:
         """Return a whole HTML page."""
@@ -134,9 +134,9 @@ class Frame:
             language=self.language,
             title=escape(title),
             style=STYLE,
-            name=self.say(NAME),
-            home=self.say(HOME),
-            contents=self.say(CONTENTS),
+            name=self.render(NAME),
+            home=self.render(HOME),
+            contents=self.render(CONTENTS),
             menu=self._menu(path),
             body="\n".join(body),
         ).encode()
@@ -144,10 +144,10 @@ class Frame:
     def _menu(self, path: str) -> str:
         groups = [
             (GUIDES, self.guides),
-            (REFERENCE, [*self.tags, Entry("/docs/problems", PROBLEMS.say(self.language))]),
+            (REFERENCE, [*self.tags, Entry("/docs/problems", PROBLEMS.render(self.language))]),
         ]
         return "".join(
-            f"<h2>{self.say(title)}</h2><ul>{''.join(_item(entry, path) for entry in entries)}</ul>"
+            f"<h2>{self.render(title)}</h2><ul>{''.join(_item(entry, path) for entry in entries)}</ul>"
             for title, entries in groups
             if entries
         )

@@ -66,7 +66,7 @@ def tag_entries(document: Document) -> Sequence[Entry]:
 
 def index(document: Document, guides: Sequence[Guide], frame: Frame) -> bytes:
     """Render the first page: the guides, and one line for each operation."""
-    return frame.page("/docs", TITLE.say(frame.language), _index(document, guides, frame))
+    return frame.page("/docs", TITLE.render(frame.language), _index(document, guides, frame))
 
 
 def tag_page(document: Document, tag: str, frame: Frame) -> bytes:
@@ -80,11 +80,11 @@ def tag_page(document: Document, tag: str, frame: Frame) -> bytes:
 
 def problems_page(problems: Mapping[str, Mapping[str, Any]], frame: Frame) -> bytes:
     """Render the page of all problem codes, in one language."""
-    return frame.page("/docs/problems", PROBLEMS.say(frame.language), _problems(problems, frame))
+    return frame.page("/docs/problems", PROBLEMS.render(frame.language), _problems(problems, frame))
 
 
 def _problems(problems: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterator[str]:
-    yield f"<h1>{frame.say(PROBLEMS)}</h1>{text(PROBLEMS_LEAD.say(frame.language))}"
+    yield f"<h1>{frame.render(PROBLEMS)}</h1>{text(PROBLEMS_LEAD.render(frame.language))}"
     for code, problem in problems.items():
         title = f"{problem['status']} · {escape(problem['title'])}"
         yield f'<h3 id="{escape(code)}"><code>{escape(code)}</code> {title}</h3>'
@@ -92,10 +92,10 @@ def _problems(problems: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterat
 
 
 def _index(document: Document, guides: Sequence[Guide], frame: Frame) -> Iterator[str]:
-    yield f"<h1>{frame.say(TITLE)}</h1><p>{frame.say(LEAD)}</p>"
+    yield f"<h1>{frame.render(TITLE)}</h1><p>{frame.render(LEAD)}</p>"
     if guides:
         first = "".join(f'<li><a href="{guide.path}">{escape(guide.title)}</a></li>' for guide in guides[:4])
-        yield f"<h2>{frame.say(READ_FIRST)}</h2><ul>{first}</ul>"
+        yield f"<h2>{frame.render(READ_FIRST)}</h2><ul>{first}</ul>"
     for tag, operations in by_tag(document).items():
         yield f'<h2><a href="{path_of(tag)}">{escape(tag)}</a></h2><p>{_about(document, tag, frame)}</p>'
         yield '<ul class="list">'
@@ -110,7 +110,7 @@ def _index(document: Document, guides: Sequence[Guide], frame: Frame) -> Iterato
 
 def _about(document: Document, tag: str, frame: Frame) -> str:
     if tag in TAGS:
-        return frame.say(TAGS[tag])
+        return frame.render(TAGS[tag])
     return escape(next((one.get("description", "") for one in document["tags"] if one["name"] == tag), ""))
 
 
@@ -125,19 +125,19 @@ def _operation(operation: Operation, document: Document, schemas: Schemas, frame
     yield f'<span class="address">{_verb(method)}<code>{escape(path)}</code></span></h2>'
     yield text(spec["description"])
     if spec.get("parameters"):
-        yield f"<h3>{frame.say(PARAMETERS)}</h3>"
+        yield f"<h3>{frame.render(PARAMETERS)}</h3>"
         yield from _parameters(spec["parameters"], schemas, frame)
     for kind, media in spec.get("requestBody", {}).get("content", {}).items():
-        yield f'<h3>{frame.say(BODY)} <span class="kind">{escape(kind)}</span></h3>'
+        yield f'<h3>{frame.render(BODY)} <span class="kind">{escape(kind)}</span></h3>'
         yield from _media(media, schemas, frame)
     answers = {status: _resolved(answer, document) for status, answer in spec["responses"].items()}
-    yield f"<h3>{frame.say(ANSWERS)}</h3>"
+    yield f"<h3>{frame.render(ANSWERS)}</h3>"
     for status, answer in answers.items():
         if status.startswith("2") or status == "default":
             yield from _answer(status, answer, schemas, frame)
-    yield f"<details><summary>{frame.say(ERRORS)}</summary>"
+    yield f"<details><summary>{frame.render(ERRORS)}</summary>"
     yield from _errors(answers, frame)
-    yield f"</details><details><summary>{frame.say(TRY)}</summary>{pretty(_curl(operation, schemas))}</details>"
+    yield f"</details><details><summary>{frame.render(TRY)}</summary>{pretty(_curl(operation, schemas))}</details>"
     yield "</section>"
 
 
@@ -151,7 +151,7 @@ def _resolved(answer: Mapping[str, Any], document: Document) -> Mapping[str, Any
 def _parameters(parameters: Sequence[Mapping[str, Any]], schemas: Schemas, frame: Frame) -> Iterator[str]:
     yield '<ul class="fields">'
     for parameter in parameters:
-        must = f' <span class="must">{frame.say(REQUIRED)}</span>' if parameter.get("required") else ""
+        must = f' <span class="must">{frame.render(REQUIRED)}</span>' if parameter.get("required") else ""
         kind = f"{parameter['in']} · {schemas.kind(parameter['schema'])}"
         yield f'<li><code>{escape(parameter["name"])}</code> <span class="kind">{escape(kind)}</span>{must}'
         yield f"{text(parameter.get('description', ''))}{schemas.about(parameter['schema'])}</li>"
@@ -164,7 +164,7 @@ def _media(media: Mapping[str, Any], schemas: Schemas, frame: Frame) -> Iterator
     yield from schemas.fields(schema)
     example = media.get("example", schemas.example(schema))
     if example is not None:
-        yield f"<details><summary>{frame.say(EXAMPLE)}</summary>{pretty(example)}</details>"
+        yield f"<details><summary>{frame.render(EXAMPLE)}</summary>{pretty(example)}</details>"
 
 
 def _answer(status: str, answer: Mapping[str, Any], schemas: Schemas, frame: Frame) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _answer(status: str, answer: Mapping[str, Any], schemas: Schemas, frame: Fra
 
 
 def _errors(answers: Mapping[str, Mapping[str, Any]], frame: Frame) -> Iterator[str]:
-    yield f"<table><tr><th>{frame.say(STATUS)}</th><th>{frame.say(CODES)}</th></tr>"
+    yield f"<table><tr><th>{frame.render(STATUS)}</th><th>{frame.render(CODES)}</th></tr>"
     for status, answer in answers.items():
         codes = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", ())
         if status.startswith(("4", "5")):

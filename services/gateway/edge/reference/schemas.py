@@ -56,9 +56,9 @@ class Schemas:
     marks_required: bool = True
     """True for request bodies. In responses the mark would have no meaning."""
 
-    def say(self, what: Text, **values: object) -> str:
+    def render(self, what: Text, **values: object) -> str:
         """Return a text in the language of the page, not escaped."""
-        return what.say(self.language, values)
+        return what.render(self.language, values)
 
     def resolved(self, schema: Schema) -> Schema:
         """Follow the references of a schema."""
@@ -81,21 +81,21 @@ class Schemas:
         if choices:
             several = " | ".join(self.kind(one) for one in choices)
             has_null = {"type": "null"} in schema.get("anyOf", ())
-            return self.say(OR_NULL, kind=several) if has_null else several
+            return self.render(OR_NULL, kind=several) if has_null else several
         if "const" in schema:
             return json.dumps(schema["const"], ensure_ascii=False)
         if schema.get("type") == "array":
-            return self.say(LIST_OF, kind=self.kind(schema.get("items", {})))
+            return self.render(LIST_OF, kind=self.kind(schema.get("items", {})))
         if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
-            return self.say(MAP_OF, kind=self.kind(schema["additionalProperties"]))
-        return str(schema.get("format") or schema.get("type") or self.say(OBJECT))
+            return self.render(MAP_OF, kind=self.kind(schema["additionalProperties"]))
+        return str(schema.get("format") or schema.get("type") or self.render(OBJECT))
 
     def fields(self, schema: Schema, depth: int = 0) -> Iterator[str]:
         """Render the fields of an object with their types. Nothing for a schema without fields."""
         schema = self.resolved(schema)
         if schema.get("oneOf"):
             field = schema.get("discriminator", {}).get("propertyName", "")
-            yield f"<p>{escape(self.say(ONE_OF, field=field))}</p>"
+            yield f"<p>{escape(self.render(ONE_OF, field=field))}</p>"
             for one in schema["oneOf"]:
                 yield self._opened(self.kind(one), one, depth)
             return
@@ -105,12 +105,12 @@ class Schemas:
         yield '<ul class="fields">'
         for name, part in properties.items():
             is_required = self.marks_required and name in schema.get("required", ())
-            must = f' <span class="must">{escape(self.say(REQUIRED))}</span>' if is_required else ""
+            must = f' <span class="must">{escape(self.render(REQUIRED))}</span>' if is_required else ""
             yield f'<li><code>{escape(name)}</code> <span class="kind">{escape(self.kind(part))}</span>{must}'
             yield self.about(part)
             inner = self._inner(part)
             if inner is not None and depth < DEEPEST:
-                yield self._opened(self.say(FIELDS), inner, depth)
+                yield self._opened(self.render(FIELDS), inner, depth)
             yield "</li>"
         yield "</ul>"
 

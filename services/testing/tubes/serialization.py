@@ -24,7 +24,7 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.feed.log import Written
 
 # A pool answers no other pool, even if its people were swabbed for a retest.
-SAY = """
+SELECT_PUBLIC_TUBES = """
     SELECT id, version, region, drill, state, outcome, pool, json_build_object(
         'id', id, 'version', version, 'region', region, 'campaign_id', campaign_id, 'number', number,
         'capacity', capacity, 'people', CASE WHEN pool THEN 'pool' ELSE 'single' END,
@@ -42,14 +42,14 @@ SAY = """
     FROM {which} AS tubes
 """
 IS_POOL = f"{people.pool('tubes')} AS pool"
-SAY_THESE = text(
-    SAY.format(
+SELECT_THESE_TUBES = text(
+    SELECT_PUBLIC_TUBES.format(
         which=f"""unnest(CAST(CAST(:ids AS text) AS uuid[])) AS query (query_id)
         CROSS JOIN LATERAL (SELECT *, {IS_POOL} FROM tubes WHERE tubes.id = query_id LIMIT 1)"""  # noqa: S608
     )
 )
-SAY_AFTER = text(
-    SAY.format(which=f"(SELECT *, {IS_POOL} FROM tubes WHERE id > :after ORDER BY id LIMIT :limit)")  # noqa: S608
+SELECT_TUBES_AFTER = text(
+    SELECT_PUBLIC_TUBES.format(which=f"(SELECT *, {IS_POOL} FROM tubes WHERE id > :after ORDER BY id LIMIT :limit)")  # noqa: S608
 )
 
 LOWEST = UUID(int=0)
@@ -60,10 +60,10 @@ PART_OF_SECOND = re.compile(r'\.(\d{1,5})Z"')
 async def look_at_tubes(uow: UnitOfWork, ids: Iterable[UUID]) -> Sequence[RowMapping]:
     """Return the JSON of these tubes in the order of their ids, with the columns on which consequences depend."""
     wanted = in_order(ids)
-    return await uow.rows(SAY_THESE, ids=literal(wanted)) if wanted else []
+    return await uow.rows(SELECT_THESE_TUBES, ids=literal(wanted)) if wanted else []
 
 
-async def say_tubes(uow: UnitOfWork, ids: Iterable[UUID]) -> list[Tube]:
+async def public_tubes(uow: UnitOfWork, ids: Iterable[UUID]) -> list[Tube]:
     """Return the public state of these tubes, in the order of their ids."""
     return [Tube.model_validate_json(row["payload"]) for row in await look_at_tubes(uow, ids)]
 
@@ -83,4 +83,4 @@ async def publish_tubes(uow: UnitOfWork, ids: Iterable[UUID], *, change: str) ->
 
 async def tubes_after(uow: UnitOfWork, after: UUID | None, limit: int) -> Sequence[Written]:
     """Return one page of the snapshot of all tubes."""
-    return [written(tube) for tube in await uow.rows(SAY_AFTER, after=after or LOWEST, limit=limit)]
+    return [written(tube) for tube in await uow.rows(SELECT_TUBES_AFTER, after=after or LOWEST, limit=limit)]
