@@ -102,7 +102,7 @@ def serve(app: Any, listener: socket.socket) -> None:
     """Serve an ASGI application until SIGTERM."""
     import uvicorn
 
-    from shared.http.protocol import HotProtocol
+    from shared.http.protocol import FastPathProtocol
 
     # uvicorn finishes its requests, then raises the signal again. That second signal must end the process normally.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,7 +111,7 @@ def serve(app: Any, listener: socket.socket) -> None:
         uvicorn.Config(
             app,
             loop="uvloop",
-            http=HotProtocol,
+            http=FastPathProtocol,
             ws="none",
             lifespan="on",
             access_log=False,

@@ -18,8 +18,8 @@ from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.gate import Gate
 from services.gateway.edge.guard import Guard
 from services.gateway.edge.trust import Trust
+from services.gateway.fast_path import Engines
 from services.gateway.grants import routes as grants
-from services.gateway.hot import Engines
 from services.gateway.issuer import endpoints, sign_in, visiting
 from services.gateway.issuer import routes as sessions
 from services.gateway.issuer.running import SigningIn
@@ -133,7 +133,7 @@ def create_app(settings: Settings, context: ServiceContext | None = None) -> Fas
         API,
         within=within,
         routers=[*API.routers, *own],
-        hot_routes=beside,
+        fast_routes=beside,
         lifespan=running,
         authenticate=outside_tokens(trust),
     )

@@ -77,7 +77,7 @@ class CodeKeys:
 
     async def _fetch(self) -> None:
         try:
-            answer = await self._context.peers.client("gateway").get(WELL_KNOWN, timeout=FETCH_SECONDS)
+            answer = await self._context.service_clients.client("gateway").get(WELL_KNOWN, timeout=FETCH_SECONDS)
             published: list[dict[str, Any]] = answer.raise_for_status().json()["keys"]
             keys = {bytes.fromhex(key["kid"]): urlsafe_b64decode(key["x"] + "=") for key in published}
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:

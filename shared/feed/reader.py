@@ -243,7 +243,7 @@ class Reader:
 
     async def _ask(self, path: str, params: dict[str, Any]) -> httpx.Response:
         actor = system(self.context.settings.service)
-        return await self.context.peers.call(self.owner, "GET", path, actor, params=params)
+        return await self.context.service_clients.call(self.owner, "GET", path, actor, params=params)
 
     def _cursor(self, priority: str) -> str:
         return self._cursors.get(priority, str(log.Cursor()))

@@ -25,11 +25,11 @@ from shared.http.texts import faults_of
 from shared.problems import InvalidInput
 
 M = TypeVar("M", bound=BaseModel)
-Q = TypeVar("Q", bound="QuickBody")
+Q = TypeVar("Q", bound="FastBody")
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-class QuickBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FastBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A large body that msgspec decodes directly. Pydantic validates it only if that fails.
 
     All fields are required, even if the Pydantic model has a default. Lists contain structs without nested structs.
@@ -95,10 +95,10 @@ def strictly(endpoint: Endpoint) -> Endpoint:
 
 
 def _strict(annotation: Any) -> Any:
-    if not isinstance(annotation, type) or not issubclass(annotation, BaseModel | QuickBody):
+    if not isinstance(annotation, type) or not issubclass(annotation, BaseModel | FastBody):
         return annotation
-    if issubclass(annotation, QuickBody):
-        return Annotated[annotation.says, WrapValidator(_reader(partial(read_quickly, annotation)))]
+    if issubclass(annotation, FastBody):
+        return Annotated[annotation.says, WrapValidator(_reader(partial(decode_fast, annotation)))]
     return Annotated[annotation, WrapValidator(_reader(partial(_read, annotation)))]
 
 
@@ -109,7 +109,7 @@ def _reader(read: Callable[[Body], Any]) -> Callable[[Any, Callable[[Any], Any]]
     return reader
 
 
-def read_quickly(kind: type[Q], body: Body) -> Q:
+def decode_fast(kind: type[Q], body: Body) -> Q:
     """Decode a body with msgspec; if it fails or is not certainly unambiguous, validate it with the Pydantic model."""
     try:
         quick = msgspec.json.decode(body.written, type=kind)

@@ -22,7 +22,7 @@ def _certificates_for(url: str) -> ssl.SSLContext | bool:
     return url.startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-class Peers:
+class ServiceClients:
     """HTTP clients of the other services."""
 
     def __init__(self, settings: Settings, signer: Signer, transports: Mapping[str, httpx.AsyncBaseTransport]) -> None:

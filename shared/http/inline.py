@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Protocol
 
-from shared.http.hot import Answer, Exchange
+from shared.http.fast_path import Answer, Exchange
 from shared.problems import UpstreamTimeout
 
 
@@ -15,14 +15,14 @@ class Server(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
 
-    def run(self, running: "Running", until: float) -> None:
+    def run(self, task: "InlineTask", until: float) -> None:
         """Register a request that is in progress. It must end by `until`, in loop time."""
 
     def write_answer(self, cycle: Any, answer: Answer, request_id: str) -> None:
         """Write an answer in one piece and prepare for the next request."""
 
 
-class Turn:
+class DetachedCycle:
     """Replaces uvicorn's request cycle for a request that uvicorn has not parsed. One per connection."""
 
     __slots__ = ("disconnected", "keep_alive", "response_complete", "response_started", "scope")
@@ -37,7 +37,7 @@ class Turn:
         self.keep_alive = True
 
 
-class Running:
+class InlineTask:
     """A request to a hot route that is in progress."""
 
     __slots__ = ("_context", "_coroutine", "_cycle", "_exchange", "_is_overdue", "_learn", "_protocol", "_waits_for")

@@ -94,7 +94,7 @@ def install(
     upstream sets. `observe` receives each request, so that no second middleware is needed for metrics.
     """
     app.add_middleware(
-        Surroundings,
+        RequestGuard,
         request_timeout_seconds=request_timeout_seconds,
         body_bytes=dict.fromkeys(upload_paths, UPLOAD_BYTES) | dict(body_bytes or {}),
         timeouts=timeouts or {},
@@ -136,7 +136,7 @@ def accepts(accept: bytes, offered: tuple[str, ...]) -> bool:
     return any(next((wishes[one] for one in names if one in wishes), 0) > 0 for names in ranges)
 
 
-class Surroundings:
+class RequestGuard:
     """The middleware."""
 
     def __init__(

@@ -29,7 +29,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shared.core.ids import new_name
 from shared.http import limits
-from shared.http.alarm import Alarm
+from shared.http.fast_path import Answer, App, Exchange, GuardedRoute, Head
 from shared.http.framing import (
     HEAD_BYTES,
     LOOKED_AT,
@@ -41,8 +41,8 @@ from shared.http.framing import (
     of_unknown_method,
 )
 from shared.http.handlers import respond
-from shared.http.hot import Answer, App, Exchange, Head, Surrounded
-from shared.http.inline import Running, Turn
+from shared.http.inline import DetachedCycle, InlineTask
+from shared.http.postponable_timeout import PostponableTimeout
 from shared.problems import HeadersTooLarge, MalformedRequest, Problem
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -56,19 +56,19 @@ HEAD_SECONDS = 10.0
 """How long the head of a request may take, from the connection or its first byte. The same limit as in nginx."""
 
 
-class HotProtocol(HttpToolsProtocol):
+class FastPathProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a direct way for hot routes and a time limit for heads."""
 
     head_seconds = HEAD_SECONDS
-    parting_seconds = PARTING_SECONDS
+    lingering_seconds = PARTING_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
     _came: bytes | None = None
     """The received data that is being parsed, if it begins with a request."""
     _between = True
     """Whether all received data so far was complete requests."""
-    _begun: tuple[RequestResponseCycle, Surrounded] | None = None
+    _begun: tuple[RequestResponseCycle, GuardedRoute] | None = None
     """A request to a hot route whose body is still being parsed."""
-    _running: Running | None = None
+    _inline: InlineTask | None = None
     _answered_at = 0.0
     _is_past_head = True
     """Whether the head of the current request is complete. Later header fields are trailers."""
@@ -82,14 +82,14 @@ class HotProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._head_timer = self.loop.call_later(self.head_seconds, self._cut_off)
-        self._deadline = Alarm(self.loop, self._expire)
-        self._turn = Turn()
+        self._deadline = PostponableTimeout(self.loop, self._expire)
+        self._detached = DetachedCycle()
         self._framing = Framing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers of a closed connection."""
         self._forget_head()
-        if self._running is None:
+        if self._inline is None:
             self._deadline.close()
         super().connection_lost(exc)
 
@@ -147,15 +147,15 @@ class HotProtocol(HttpToolsProtocol):
         """Start the answer if the data is one complete request with a cached head. Return whether it is."""
         if not (self._between and isinstance(self.app, App) and self._is_free()):
             return False
-        known = self.app.heads.find(data)
+        known = self.app.head_cache.find(data)
         if known is None:
             return False
         self._forget_head()
-        self._turn.begin(self.scope)
-        self.cycle = cast("RequestResponseCycle", self._turn)
+        self._detached.begin(self.scope)
+        self.cycle = cast("RequestResponseCycle", self._detached)
         here = {"server": self.server, "client": self.client, "scheme": self.scheme}
         scope = {**known.head.scope, **here, "state": self.app_state.copy()}
-        Running(self, self.cycle, Exchange(known.head, scope), data[known.size :]).begin()
+        InlineTask(self, self.cycle, Exchange(known.head, scope), data[known.size :]).begin()
         return True
 
     def _is_free(self) -> bool:
@@ -220,29 +220,29 @@ class HotProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._between = True
         if self._begun is not None:
-            cycle, hot = self._begun
+            cycle, fast = self._begun
             self._begun = None
             del cycle.on_response  # nothing calls it without uvicorn's task, and it would keep the connection in memory
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
-            head = Head(hot, {**scope})
+            head = Head(fast, {**scope})
             learn = None
             if self._came and cycle.keep_alive and head.fault is None:
-                learn = partial(cast("App", self.app).heads.keep, self._came, body, head, hot)
+                learn = partial(cast("App", self.app).head_cache.keep, self._came, body, head, fast)
             self._came = None  # later requests in the same data take the ordinary way
-            Running(self, cycle, Exchange(head, scope), body, learn).begin()
+            InlineTask(self, cycle, Exchange(head, scope), body, learn).begin()
 
     def _start_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Let uvicorn run the request in a task."""
-        cycle.transport = cast("asyncio.Transport", _WayOut(cycle, self))
+        cycle.transport = cast("asyncio.Transport", _ResponseWriter(cycle, self))
         super()._start_asgi_task(cycle, app)
 
-    def part(self, cycle: RequestResponseCycle | None) -> None:
+    def linger(self, cycle: RequestResponseCycle | None) -> None:
         """End the answer but keep reading the body. After an immediate close a sending client would lose the answer."""
         if cycle is not None:
             cycle.on_response = lambda: None  # the method of this protocol would keep the connection alive
         self.flow.resume_reading()
         self.transport.write_eof()
-        self.transport.set_protocol(_Parting(self))
+        self.transport.set_protocol(_LingeringClose(self))
 
     def _refuse(self, problem: Problem) -> None:
         """Answer data that cannot be parsed with a problem, after earlier answers, and parse no further."""
@@ -260,7 +260,7 @@ class HotProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cast("RequestResponseCycle", scope), cast("Any", problem)))
         elif cycle is not None and cycle.response_started:
-            self.part(cycle) if cycle.response_complete else self.transport.close()
+            self.linger(cycle) if cycle.response_complete else self.transport.close()
         else:
             self._write_refusal(scope, problem)
             if cycle is not None:  # end an application that still waits for the body, as after a disconnect
@@ -295,7 +295,7 @@ class HotProtocol(HttpToolsProtocol):
                 b"" if scope["method"] == "HEAD" else body,
             )
         )
-        self.part(None)
+        self.linger(None)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if self.transport.is_closing():
@@ -303,21 +303,21 @@ class HotProtocol(HttpToolsProtocol):
         if isinstance(app, Problem):  # a refusal that waited for earlier answers
             self._write_refusal(cast("Scope", cycle), app)
             return
-        hot = None if self._came is None else self._hot(cycle, app)  # None means that the request was pipelined
-        if hot is None:
+        fast = None if self._came is None else self._fast_route(cycle, app)  # None means that the request was pipelined
+        if fast is None:
             self._start_task(cycle, app)
         else:
-            self._begun = cycle, hot
+            self._begun = cycle, fast
 
-    def _hot(self, cycle: RequestResponseCycle, app: Any) -> Surrounded | None:
+    def _fast_route(self, cycle: RequestResponseCycle, app: Any) -> GuardedRoute | None:
         if cycle.waiting_for_100_continue or self.flow.write_paused:
             return None
-        return app.hot_route(cast("Scope", cycle.scope)) if isinstance(app, App) else None
+        return app.fast_route_of(cast("Scope", cycle.scope)) if isinstance(app, App) else None
 
     def write_answer(self, cycle: RequestResponseCycle, answer: Answer, request_id: str) -> None:
         """Write an answer in one piece and prepare for the next request."""
-        self._running = None
-        self._deadline.put_off(None)
+        self._inline = None
+        self._deadline.postpone(None)
         cycle.response_started = cycle.response_complete = True
         if cycle.disconnected or self.transport.is_closing():
             self._deadline.close()
@@ -362,14 +362,14 @@ class HotProtocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def run(self, running: Running, until: float) -> None:
+    def run(self, task: InlineTask, until: float) -> None:
         """Register a request that is in progress. It must end by `until`, in loop time."""
-        self._running = running
-        self._deadline.put_off(until)
+        self._inline = task
+        self._deadline.postpone(until)
 
     def _expire(self) -> None:
-        if self._running is not None:
-            self._running.expire()
+        if self._inline is not None:
+            self._inline.expire()
 
 
 class _Flow(FlowControl):
@@ -384,12 +384,12 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class _WayOut:
+class _ResponseWriter:
     """The transport for uvicorn's answers. It closes a connection only after the rest of the body was read."""
 
     __slots__ = ("_cycle", "_protocol", "is_closing", "write")
 
-    def __init__(self, cycle: RequestResponseCycle, protocol: HotProtocol) -> None:
+    def __init__(self, cycle: RequestResponseCycle, protocol: FastPathProtocol) -> None:
         self._cycle = cycle
         self._protocol = protocol
         self.is_closing = protocol.transport.is_closing
@@ -399,17 +399,17 @@ class _WayOut:
         """Close the connection, after the rest of an unread body if there is one."""
         cycle, transport = self._cycle, self._protocol.transport
         if cycle.response_complete and cycle.more_body and not transport.is_closing():
-            self._protocol.part(cycle)
+            self._protocol.linger(cycle)
         else:
             transport.close()
 
 
-class _Parting(asyncio.Protocol):
+class _LingeringClose(asyncio.Protocol):
     """Replaces a protocol after its last answer and discards data until the client stops sending."""
 
-    def __init__(self, before: HotProtocol) -> None:
+    def __init__(self, before: FastPathProtocol) -> None:
         self._before = before
-        self._end = before.loop.call_later(before.parting_seconds, before.transport.abort)
+        self._end = before.loop.call_later(before.lingering_seconds, before.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer, after the client closed or the time limit passed."""

@@ -31,7 +31,7 @@ from shared.http.failures import problem_of
 from shared.problems import Fault, Forbidden, InvalidInput, Problem, Sunset, Text, shown
 from shared.runtime.context import ServiceContext
 
-Before: TypeAlias = Callable[[ServiceContext, Request], AbstractAsyncContextManager[None]]
+Around: TypeAlias = Callable[[ServiceContext, Request], AbstractAsyncContextManager[None]]
 """A context around a request's transaction. It can use the caller (`request.state.actor`) and the body."""
 
 NOBODY = Actor("nobody", Role(0))
@@ -53,13 +53,13 @@ class Contract:
     problems: tuple[type[Problem], ...]
     keyed: bool
     location: str | None
-    open: bool
-    unkept: bool = False
+    public: bool
+    store_response: bool = True
     audit: Kind | None = None
     """The kind of its audit entry. None writes an entry of kind LOOK, and only if somebody's data was read."""
     collects: bool = False
     """Whether it is closed when the emergency is over."""
-    before: Before | None = None
+    around: Around | None = None
 
 
 class Route(APIRoute):
@@ -70,8 +70,8 @@ class Route(APIRoute):
 
     _query: frozenset[str] | None = None
 
-    hot: Any = None
-    """What answers instead of the endpoint, if the endpoint is only a declaration (hot.py)."""
+    fast_endpoint: Any = None
+    """What answers instead of the endpoint, if the endpoint is only a declaration (fast_path.py)."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match as Starlette does, but never take `…/search` for an id, even with another method."""
@@ -110,12 +110,12 @@ class Route(APIRoute):
             # Read the body before the transaction, so that a slow client does not hold a database connection.
             body = await _body_of(request)
             # An anonymous caller has no subject under which a key could be stored.
-            keeps = writes and not contract.open and not contract.unkept
+            keeps = writes and not contract.public and contract.store_response
             key = request.headers.get("idempotency-key") if keeps else None
             if contract.keyed and key is None:
                 raise idempotency.KeyMissing()
-            before = contract.before(context, request) if contract.before else nullcontext()
-            async with before, context.unit_of_work(actor, operation) as uow:
+            around = contract.around(context, request) if contract.around else nullcontext()
+            async with around, context.unit_of_work(actor, operation) as uow:
                 request.state.uow = uow
                 claim = await idempotency.claim(uow, operation, key, _target(request), body) if key else None
                 if claim and claim.answer:
@@ -158,7 +158,7 @@ def _target(request: Request) -> str:
 
 
 def _caller(request: Request, contract: Contract) -> Actor:
-    if contract.open:
+    if contract.public:
         return NOBODY.during(request.state.request_id)
     actor: Actor = request.app.state.authenticate(request)
     request.state.actor = actor  # set before the check, because a refusal uses texts for the caller's role

@@ -18,7 +18,7 @@ from shared.http import idempotency
 from shared.http.bodies import strictly
 from shared.http.openapi import MUST
 from shared.http.preconditions import IfMatchMalformed
-from shared.http.route import Before, Contract, Route
+from shared.http.route import Around, Contract, Route
 from shared.problems import (
     Forbidden,
     HeadersTooLarge,
@@ -105,21 +105,21 @@ class Router(APIRouter):
         status: int = 200,
         client_ids: bool = False,
         location: str | None = None,
-        open: bool = False,  # noqa: A002 - the option reads well at each route
-        unkept: bool = False,
+        public: bool = False,
+        store_response: bool = True,
         audit: Kind | None = None,
-        before: Before | None = None,
+        around: Around | None = None,
         etag: bool = False,
         also: Mapping[int, str] | None = None,
         **options: Any,
     ) -> Callable[[Endpoint], Endpoint]:
         """Declare a route.
 
-        `open` admits callers without a token; such a route must do its own checks. `unkept` stores no answer under an
-        idempotency key, for answers that must not be stored. `audit` is the kind of the audit entry of each call. The
-        default is CHANGE; for GET the default is LOOK, written only if the answer shows somebody's data. `before` is a
-        context around the transaction, for work that takes longer than a transaction may. `etag` says that the answer
-        has an ETag. `also` maps further statuses with the same answer to their descriptions.
+        `public` admits callers without a token; such a route must do its own checks. `store_response=False` stores no
+        answer under an idempotency key, for answers that must not be stored. `audit` is the kind of the audit entry of
+        each call. The default is CHANGE; for GET the default is LOOK, written only if the answer shows somebody's data.
+        `around` is a context around the transaction, for work that takes longer than a transaction may. `etag` says
+        that the answer has an ETag. `also` maps further statuses with the same answer to their descriptions.
         """
         if audit is None and method != "GET":
             audit = Kind.CHANGE
@@ -127,13 +127,13 @@ class Router(APIRouter):
         def declare(endpoint: Endpoint) -> Endpoint:
             # Routes for other services only are not part of the public document.
             options.setdefault("include_in_schema", role != Role.SERVICE)
-            keyed = method == "POST" and status in (201, 202) and not client_ids and not open
+            keyed = method == "POST" and status in (201, 202) and not client_ids and not public
             endpoint = strictly(endpoint)
             collects = not stays_open(method, self.prefix + path)
-            problems = _problems(method, endpoint, [*raises, *([Sunset] if collects else [])], open)
-            if open or unkept:
+            problems = _problems(method, endpoint, [*raises, *([Sunset] if collects else [])], public)
+            if public or not store_response:
                 problems = tuple(kind for kind in problems if kind not in idempotency.PROBLEMS)
-            contract = Contract(role, problems, keyed, location, open, unkept, audit, collects, before)
+            contract = Contract(role, problems, keyed, location, public, store_response, audit, collects, around)
             endpoint.__contract__ = contract  # type: ignore[attr-defined]
             self.add_api_route(
                 path,
@@ -170,7 +170,7 @@ def _described(endpoint: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _access(contract: Contract) -> dict[str, Any]:
-    if contract.open:
+    if contract.public:
         return {"security": []}
     return {"x-roles": [one.label for one in Role if one in contract.role]}
 
@@ -224,7 +224,7 @@ def _same(endpoint: Callable[..., Any], also: Mapping[int, str]) -> dict[int | s
 
 
 def _keys(contract: Contract) -> list[Any]:
-    if contract.open or contract.unkept:
+    if contract.public or not contract.store_response:
         return []
     return [Depends(_idempotency_key if contract.keyed else _idempotency_key_if_any)]
 

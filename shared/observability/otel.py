@@ -180,7 +180,7 @@ def _telling(span: Span, method: str, app: ASGIApp, scope: Scope, send: Send) ->
 
 def _route_of(app: ASGIApp, scope: Scope) -> str:
     """Return the declared route, because a requested path may contain personal data."""
-    if (scope["method"], scope["path"]) in getattr(app, "hot", ()):
+    if (scope["method"], scope["path"]) in getattr(app, "fast_routes", ()):
         return str(scope["path"])
     declared = getattr(scope.get("route"), "path", None)
     first = scope["path"].split("/", 2)[1]

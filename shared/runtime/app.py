@@ -28,7 +28,7 @@ from shared.governance.proposals.use_cases import Kind
 from shared.governance.retention.routes import retention_router
 from shared.governance.retention.use_cases import RETENTION
 from shared.http import handlers, limits
-from shared.http.hot import App
+from shared.http.fast_path import App
 from shared.http.openapi import describe
 from shared.http.prepared import Once
 from shared.http.router import Router
@@ -58,7 +58,7 @@ class Api:
     title: str
     routers: Sequence[Router]
     snapshots: Mapping[type[Resource], Snapshot]
-    hot_routes: Callable[[ServiceContext], Sequence[BaseRoute]] = lambda _: ()
+    fast_routes: Callable[[ServiceContext], Sequence[BaseRoute]] = lambda _: ()
     lifespan: Lifespan = lambda _: nullcontext()
     upload_paths: Sequence[str] = ()
     body_bytes: Mapping[str, int] = field(default_factory=dict)
@@ -92,9 +92,9 @@ def build(settings: Settings, api: Api, context: ServiceContext | None = None) -
     )
     app.state.context = context
     app.state.authenticate = (api.authenticate or bearer)(context)
-    for route in api.hot_routes(context):
+    for route in api.fast_routes(context):
         app.router.routes.append(route)
-    app.surround(settings.request_timeout_seconds, _observe_one(settings.service))
+    app.take_fast_routes(settings.request_timeout_seconds, _observe_one(settings.service))
     of_every_service = [
         proposals_router(settings.service, [*api.proposals, RETENTION]),
         retention_router(settings.service),
@@ -221,7 +221,9 @@ def _add_metrics(app: FastAPI, context: ServiceContext, api: Api) -> None:
     @app.get("/metrics/gateway", include_in_schema=False)
     async def metrics_of_the_edge() -> Response:
         """Metrics of the edge, which does not expose them on its public port."""
-        answer = await context.peers.call("gateway", "GET", "/internal/metrics", system(context.settings.service))
+        answer = await context.service_clients.call(
+            "gateway", "GET", "/internal/metrics", system(context.settings.service)
+        )
         return Response(answer.content, answer.status_code, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -27,7 +27,7 @@ from shared.database.engine import engine_of
 from shared.database.idle_connections import IdleConnections
 from shared.database.rows import declare_tables
 from shared.database.unit_of_work import UnitOfWork
-from shared.http.client import Peers
+from shared.http.client import ServiceClients
 from shared.jobs.notifications import WorkerNotifier, loop_of
 from shared.problems import Unavailable
 
@@ -56,7 +56,7 @@ class ServiceContext:
     keyring: Keyring
     key_wrapper: KeyWrapper
     signer: Signer
-    peers: Peers
+    service_clients: ServiceClients
     notifier: WorkerNotifier
     is_open: bool = False
     is_over: bool = False
@@ -90,7 +90,7 @@ class ServiceContext:
             key_wrapper=key_wrapper_of(settings),
             signer=signer,
             refreshed=[signer.refresh, follow_index],
-            peers=Peers(settings, signer, {} if transports is None else transports),
+            service_clients=ServiceClients(settings, signer, {} if transports is None else transports),
             notifier=WorkerNotifier(settings.redis_url.get_secret_value(), subscribers_of(settings)),
         )
 
@@ -176,7 +176,7 @@ class ServiceContext:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.notifier.close()
-        await self.peers.close()
+        await self.service_clients.close()
         await self.engine.dispose()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import h11
 from starlette.types import Receive, Scope, Send
 
-from tests.shared.hot_place import served
+from tests.shared.fast_path_server import served
 
 SECONDS = 5.0
 H = b"host: test\r\n"

@@ -340,7 +340,9 @@ def test_nginx_limits_no_care_by_address() -> None:
 
 
 def test_nginx_tells_and_keeps_no_more_than_it_should() -> None:
-    assert "X-Request-Id" not in NGINX  # a new one for each would make every head another (shared/http/heads.py)
+    assert (
+        "X-Request-Id" not in NGINX
+    )  # a new one for each would make every head another (shared/http/request_heads.py)
     assert 'proxy_set_header traceparent "";' in NGINX
     for inside in ("/internal/", "/metrics", "/readyz"):
         assert re.search(rf"location (= )?{inside} \{{ return 404; \}}", NGINX)

@@ -26,7 +26,7 @@ from services.gateway.tokens.rules import Key
 from services.gateway.verifications import receipts
 from shared.core import clock
 from shared.core.actors import Actor, Role
-from shared.http.protocol import HotProtocol
+from shared.http.protocol import FastPathProtocol
 from tests.harness import District
 from tests.until import until
 
@@ -70,7 +70,13 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """Serve an application over TCP, as the gateway is served."""
     server = uvicorn.Server(
         uvicorn.Config(
-            app, http=HotProtocol, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False
+            app,
+            http=FastPathProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
         )
     )
     with socket.socket() as listener:

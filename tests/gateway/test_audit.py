@@ -59,7 +59,7 @@ def without(monkeypatch: pytest.MonkeyPatch, district: District, service: Servic
         raise httpx.ConnectError("refused")
 
     monkeypatch.setitem(
-        district.contexts["gateway"].peers._clients,
+        district.contexts["gateway"].service_clients._clients,
         service,
         httpx.AsyncClient(transport=httpx.MockTransport(refuse), base_url="http://down"),
     )

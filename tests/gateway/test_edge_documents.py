@@ -98,7 +98,7 @@ async def test_a_service_that_is_away_is_described_as_it_was(district: District,
     before = await documents.openapi()
     assert "/registry/v1/regions" in before["paths"]
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as nowhere:
-        monkeypatch.setitem(gateway.peers._clients, "registry", nowhere)
+        monkeypatch.setitem(gateway.service_clients._clients, "registry", nowhere)
         documents._openapi["registry"]._asked_at = -1e9
         assert await documents.openapi() == before
         assert documents.is_whole
@@ -121,7 +121,7 @@ async def test_a_document_that_misses_a_service_is_kept_by_nobody(district: Dist
     transport = httpx.ASGITransport(app)
     async with nowhere, httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         with monkeypatch.context() as away:
-            away.setitem(gateway.peers._clients, "registry", nowhere)
+            away.setitem(gateway.service_clients._clients, "registry", nowhere)
             for path in ("/openapi.json", "/docs"):
                 answer = await client.get(path)
                 assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")

@@ -94,7 +94,7 @@ async def edge(district: District, upstream: tuple[Upstream, int]) -> AsyncItera
     context = district.contexts["gateway"]
     gate = Gate(find, lambda: {KEY.id: KEY.receipt_secret})
     authenticate = outside_tokens(Trust.of(context.settings))
-    api = replace(API, hot_routes=lambda _: protected.routes(context, gate), authenticate=authenticate)
+    api = replace(API, fast_routes=lambda _: protected.routes(context, gate), authenticate=authenticate)
     app = build(context.settings, api, context)
     app.add_middleware(ForwardAuth, gate=gate)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -54,7 +54,7 @@ async def upstream(district: District, monkeypatch: pytest.MonkeyPatch) -> Async
     port = server.sockets[0].getsockname()[1]
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
         for service in ("testing", "registry"):
-            monkeypatch.setitem(district.contexts["gateway"].peers._clients, service, client)
+            monkeypatch.setitem(district.contexts["gateway"].service_clients._clients, service, client)
         yield made
     server.close()
 
@@ -119,7 +119,7 @@ async def test_a_service_that_hangs_is_given_up(upstream: Upstream, outside: htt
 
 async def test_a_service_that_is_down(outside: httpx.AsyncClient, district: District, monkeypatch) -> None:
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as client:
-        monkeypatch.setitem(district.contexts["gateway"].peers._clients, "observation", client)
+        monkeypatch.setitem(district.contexts["gateway"].service_clients._clients, "observation", client)
         headers = bearer(await token_of(outside, role="sampler", region="350582005"))
         answer = await outside.get("/observation/v1/orders", headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (502, "关联系统处理失败")

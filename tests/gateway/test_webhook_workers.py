@@ -102,7 +102,7 @@ async def test_an_owner_that_is_away_slows_no_other(
     await publish(district, region())
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False) as nowhere:
         with monkeypatch.context() as away:
-            away.setitem(district.contexts["gateway"].peers._clients, owner, nowhere)
+            away.setitem(district.contexts["gateway"].service_clients._clients, owner, nowhere)
             await deliverer.rest()
     assert len(receiver.got) == 1
 

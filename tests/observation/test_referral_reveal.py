@@ -143,7 +143,9 @@ async def test_the_registry_reveals_to_no_service_on_behalf_of_others(district: 
     asked = {"resident_id": str(person), "referral_id": str(new_id()), "purpose": "transfer", "operation": "x"}
     for role, status in ((Role.DESK_120, 200), (Role.MUNICIPAL, 403), (Role.COMMAND, 403)):
         body = asked | {"actor": Actor("x", role, party="x").claims()}
-        answer = await context.peers.call("registry", "POST", "/internal/reveals", system("observation"), json=body)
+        answer = await context.service_clients.call(
+            "registry", "POST", "/internal/reveals", system("observation"), json=body
+        )
         assert answer.status_code == status
     staff = district.caller("registry", Role.COMMAND)
     assert (await staff.post("/internal/reveals", json=asked | {"actor": {}})).status_code == 403

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.shared.hot_place import Place, open_place
+from tests.shared.fast_path_server import Place, open_place
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ async def test_every_operation_that_writes_leaves_an_entry(district: District) -
     walked = 0
     for service, route in _writing(district):
         assert isinstance(route, Route), f"{route.path} is not a route of ours"
-        if route.hot is not None:
+        if route.fast_endpoint is not None:
             assert route.path == "/gateway/v1/verifications", "a hot route that writes keeps its own record"
             continue
         async with _alone(district, service, route) as client:
@@ -204,7 +204,7 @@ def _alone(district: District, service: Service, route: Route) -> AsyncClient:
         return Response(status_code=204)
 
     # What surrounds an upload reads its file; here there is none.
-    nothing.__contract__ = replace(route.endpoint.__contract__, before=None)  # type: ignore[attr-defined]
+    nothing.__contract__ = replace(route.endpoint.__contract__, around=None)  # type: ignore[attr-defined]
     app = FastAPI()
     app.state.context = district.contexts[service]
     app.state.authenticate = lambda _: Actor("walker", next(one for one in Role if one in nothing.__contract__.role))  # type: ignore[attr-defined]

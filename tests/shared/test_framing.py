@@ -18,7 +18,7 @@ from shared.core.settings import SERVICES, Service
 from shared.http import framing
 from shared.problems import LANGUAGES, MEDIA_TYPE
 from tests.harness import District
-from tests.shared.hot_place import PATH, SECONDS, Place, answer, asked, line, served
+from tests.shared.fast_path_server import PATH, SECONDS, Place, answer, asked, line, served
 
 H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
 WEBSOCKET = ("connection: keep-alive, upgrade", "upgrade: websocket", "sec-websocket-version: 13")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from shared.http import heads
-from tests.shared.hot_place import (
+from shared.http import request_heads
+from tests.shared.fast_path_server import (
     CHUNKED,
     Place,
     answer,
@@ -56,9 +56,9 @@ async def test_a_request_id_of_the_caller_stays_with_a_known_head(place: Place) 
         pytest.param(CHUNKED + b"0\r\n\r\n", id="chunked"),
         pytest.param(asked("x", "accept: text/html"), id="refused"),
         pytest.param(asked("conflict"), id="a problem"),
-        pytest.param(asked("x", *[f"x-{n}: 1" for n in range(heads.MOST_LINES)]), id="many lines"),
+        pytest.param(asked("x", *[f"x-{n}: 1" for n in range(request_heads.MOST_LINES)]), id="many lines"),
         pytest.param(asked("x").replace(b"/json", b"/xml"), id="no JSON"),
-        pytest.param(asked("x", "x-long: " + "x" * heads.LONGEST_BYTES), id="long"),
+        pytest.param(asked("x", "x-long: " + "x" * request_heads.LONGEST_BYTES), id="long"),
         pytest.param(b"\r\n\r\n" + asked("x"), id="after empty lines"),
         pytest.param(asked(None, path="/registry/v1/cold", method="GET"), id="not hot"),
     ],
@@ -71,11 +71,11 @@ async def test_a_head_is_not_remembered(place: Place, request_: bytes) -> None:
 
 async def test_of_many_heads_the_oldest_are_forgotten(place: Place) -> None:
     async with line(place) as (reader, writer):
-        for number in range(heads.MOST + 2):
+        for number in range(request_heads.MOST + 2):
             for _ in range(2):
                 writer.write(asked("x", f"x-number: {number}"))
                 assert (await answer(reader))[0] == 201
-    assert len(place.known) == heads.MOST
+    assert len(place.known) == request_heads.MOST
     assert b"x-number: 2\r\n" in place.known[0]
 
 

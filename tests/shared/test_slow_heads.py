@@ -8,14 +8,14 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from shared.http.protocol import HotProtocol
+from shared.http.protocol import FastPathProtocol
 
 PATIENCE = 0.4
 HEAD = b"POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n"
 WHOLE = HEAD + b"{}"
 
 
-class Impatient(HotProtocol):
+class Impatient(FastPathProtocol):
     """Our protocol, in a hurry."""
 
     head_seconds = PATIENCE

@@ -281,7 +281,7 @@ def reading(district: District, monkeypatch: pytest.MonkeyPatch) -> Callable[[Ga
 
     def make(gateway: Gateway) -> CodeKeys:
         client = httpx.AsyncClient(transport=httpx.MockTransport(gateway), base_url="http://gateway")
-        monkeypatch.setitem(district.contexts["testing"].peers._clients, "gateway", client)
+        monkeypatch.setitem(district.contexts["testing"].service_clients._clients, "gateway", client)
         held = CodeKeys(district.contexts["testing"])
         monkeypatch.setitem(district.apps["testing"].state._state, "code_keys", held)
         return held

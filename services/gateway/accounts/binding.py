@@ -95,7 +95,9 @@ async def bind_account(
     phone = await _proven_phone(context, account_id, who, send)
     query = {"document_type": who.document_type, "document_number": who.document_number, "phone": phone}
     path = "/registry/v1/residents/recognise"
-    answer = await context.peers.call("registry", "POST", path, system("gateway").during(caller.request_id), json=query)
+    answer = await context.service_clients.call(
+        "registry", "POST", path, system("gateway").during(caller.request_id), json=query
+    )
     if answer.status_code != 200:
         raise UpstreamFailed()
     match = answer.json()["resident_id"]

@@ -74,7 +74,7 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
     """Return the routes with which residents request a phone code and link their account."""
     router = Router(prefix="/gateway/v1", tags=["sign-in"])
 
-    @router.post("/account/resident", role=Role.RESIDENT, unkept=True, raises=binding.PROBLEMS)
+    @router.post("/account/resident", role=Role.RESIDENT, store_response=False, raises=binding.PROBLEMS)
     async def bind_account(who: WhoIAm, caller: Caller, request: Request, context: ContextDep) -> Bound:
         """Link the signed-in account to a resident.
 
@@ -85,7 +85,7 @@ def of_residents(send: Sender, renew: binding.Renew) -> Router:
         token = request.headers["authorization"].partition(" ")[2].strip()
         return await binding.bind_account(context, caller, who, send, renew, token)
 
-    @router.post("/phone-challenges", role=Role.ANYONE, open=True, raises=[NoMessageGateway])
+    @router.post("/phone-challenges", role=Role.ANYONE, public=True, raises=[NoMessageGateway])
     async def open_challenge(phone: PhoneAsked, request: Request, context: ContextDep) -> Challenge:
         """Send a code to a phone.
 

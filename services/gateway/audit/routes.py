@@ -18,7 +18,7 @@ published = Router(prefix="/gateway/v1/audit/heads", tags=["audit"])
 looking = Router(prefix=looked_at("gateway"), tags=["audit"])
 
 
-@published.get("", role=Role.ANYONE, open=True)
+@published.get("", role=Role.ANYONE, public=True)
 async def get_audit_heads(
     uow: Uow, day: Annotated[Day | None, Query(description="Day in Asia/Shanghai; today by default.")] = None
 ) -> Heads:

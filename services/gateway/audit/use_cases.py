@@ -26,7 +26,7 @@ from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language, UpstreamFailed, UpstreamTimeout
 from shared.runtime.context import ServiceContext
 
-PEERS: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
+OTHER_SERVICES: tuple[Service, ...] = tuple(service for service in SERVICES if service != "gateway")
 DOORS = "doors"
 """Key of the doors in a cursor. Their accesses are the visits, which have no audit entries of their own."""
 WITHIN_SECONDS = 2.0
@@ -50,22 +50,24 @@ async def get_audit_heads(uow: UnitOfWork, day: date) -> Heads:
     context = uow.context
     await uow.act_as(system("gateway"))
     # Call the other services first, because this work takes a connection only with its first statement.
-    answers = await _ask_all(context, uow.actor, dict.fromkeys(PEERS, HEADS), {"day": day.isoformat()})
+    answers = await _ask_all(context, uow.actor, dict.fromkeys(OTHER_SERVICES, HEADS), {"day": day.isoformat()})
     heads = {name: Head.model_validate(answer) for name, answer in answers.items() if answer is not None}
     heads["gateway"] = await head_now(uow, day)
     return Heads(
         day=day,
         heads=[heads[name] for name in SERVICES if name in heads],
         keys=public_keys(context.signer),
-        missing=[name for name in PEERS if name not in heads],
+        missing=[name for name in OTHER_SERVICES if name not in heads],
     )
 
 
 async def who_looked_at_me(uow: UnitOfWork, cursor: str | None, limit: int, language: Language) -> WhoLooked:
     """Return who accessed the caller's data, merged from all services. The cursor holds a position for each service."""
     after = _places(cursor)
-    answers = await asyncio.gather(*(_looked(uow, service, after.get(service), limit, language) for service in PEERS))
-    pages = {service: page for service, page in zip(PEERS, answers, strict=True) if page is not None}
+    answers = await asyncio.gather(
+        *(_looked(uow, service, after.get(service), limit, language) for service in OTHER_SERVICES)
+    )
+    pages = {service: page for service, page in zip(OTHER_SERVICES, answers, strict=True) if page is not None}
     own = await who_looked_here(uow, place_of(after.get("gateway")), limit, language)
     visits = await verifications.looked_at_doors(uow, after.get(DOORS), limit, language)
     every = [*pages.values(), own, visits]
@@ -76,7 +78,7 @@ async def who_looked_at_me(uow: UnitOfWork, cursor: str | None, limit: int, lang
     return WhoLooked(
         items=await _named(uow, items),
         next_cursor=_cursor(after) if more else None,
-        missing=[service for service in PEERS if service not in pages],
+        missing=[service for service in OTHER_SERVICES if service not in pages],
     )
 
 
@@ -116,7 +118,7 @@ async def _ask_all(
 
     async def ask(service: Service, path: str) -> Any:
         try:
-            answer = await context.peers.call(
+            answer = await context.service_clients.call(
                 service, "GET", path, actor, deadline=deadline, params=params, headers=headers
             )
         except (UpstreamFailed, UpstreamTimeout):

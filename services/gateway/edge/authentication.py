@@ -15,7 +15,7 @@ from shared.runtime.context import ServiceContext
 INTERNAL = "/internal/"
 
 
-def hot_tokens(trust: Trust, settings: Settings) -> Authenticate:
+def fast_path_tokens(trust: Trust, settings: Settings) -> Authenticate:
     """Return the authentication of the fast path. It differs from the others only in that it sets no request id.
 
     The fast path bypasses the guard, so this function counts requests: of residents by subject, and those with a

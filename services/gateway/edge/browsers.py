@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.edge.gate import RECEIPT_HEADER
 from shared.core.settings import Settings
-from shared.http.hot import App
+from shared.http.fast_path import App
 
 OPEN = frozenset(
     {

@@ -84,7 +84,7 @@ class TokenGiven(Schema):
     expires_in: int = Field(description="Lifetime in seconds.")
 
 
-@router.post("/tokens", role=Role.ANYONE, open=True, audit=Kind.SIGN_IN)
+@router.post("/tokens", role=Role.ANYONE, public=True, audit=Kind.SIGN_IN)
 async def make_token(wanted: TokenAsked, uow: Uow) -> TokenGiven:
     """Issue a token to anybody.
 

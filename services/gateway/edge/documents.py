@@ -17,7 +17,7 @@ from services.gateway.edge.merging import merge
 from services.gateway.issuer import document as issuer
 from shared.core.actors import system
 from shared.core.settings import SERVICES, Service
-from shared.http.client import Peers
+from shared.http.client import ServiceClients
 from shared.problems import Language, Problem, catalogue
 from shared.runtime.context import ServiceContext
 
@@ -131,7 +131,9 @@ class Documents:
     async def _ask(
         self, service: Service, path: str, language: Language = "zh-CN", seconds: float = ASK_SECONDS
     ) -> Any:
-        peers: Peers = self.context.peers
+        service_clients: ServiceClients = self.context.service_clients
         deadline = time.monotonic() + seconds
         actor = system("gateway")
-        return await peers.call(service, "GET", path, actor, deadline=deadline, headers={"accept-language": language})
+        return await service_clients.call(
+            service, "GET", path, actor, deadline=deadline, headers={"accept-language": language}
+        )

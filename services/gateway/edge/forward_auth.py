@@ -27,8 +27,8 @@ from shared.core.actors import Role
 from shared.core.ids import new_name
 from shared.http import limits
 from shared.http.failures import account_of, problem_of
+from shared.http.fast_path import answered
 from shared.http.handlers import problem_response
-from shared.http.hot import answered
 from shared.http.route import Route
 from shared.http.router import Router
 from shared.observability import telemetry
@@ -176,7 +176,7 @@ def declared() -> Router:
                 path,
                 role=Role.ANYONE,
                 raises=ADMISSION,
-                unkept=True,
+                store_response=False,
                 response_class=Response,
                 extra={"responses": {"200": NAMED_RESIDENT}, "parameters": parameters},
             )(one)

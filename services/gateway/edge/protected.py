@@ -25,8 +25,8 @@ from services.gateway.edge.paths import SAFE, stays_below
 from services.gateway.edge.proxy import METHODS
 from shared.core import clock
 from shared.core.actors import Role
+from shared.http.fast_path import answered
 from shared.http.handlers import request_id_of
-from shared.http.hot import answered
 from shared.http.router import Router
 from shared.problems import NoSuchPath, NotFound
 from shared.runtime.context import ServiceContext
@@ -87,7 +87,7 @@ class Protected:
         target = url.raw_path.rstrip(b"/") + b"/" + path
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        forwarding = Forwarding(self._context.peers.outside, url, headers, target=target, returned=RETURNED)
+        forwarding = Forwarding(self._context.service_clients.outside, url, headers, target=target, returned=RETURNED)
         await forwarding(scope, receive, apart(send))
 
 

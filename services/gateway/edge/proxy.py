@@ -38,10 +38,10 @@ class Proxy:
             raise NoSuchPath()
         if self._context.is_over and not stays_open(scope["method"], path):
             raise Sunset()
-        peers = self._context.peers
-        client: httpx.AsyncClient = peers.client(self._service)
+        service_clients = self._context.service_clients
+        client: httpx.AsyncClient = service_clients.client(self._service)
         url = address(str(client.base_url), path, scope["query_string"])
-        headers = peers.headers(self._service, actor, scope["state"]["deadline"])
+        headers = service_clients.headers(self._service, actor, scope["state"]["deadline"])
         await Forwarding(client, url, headers)(scope, receive, send)
 
 

@@ -37,7 +37,9 @@ async def _name_of(context: ServiceContext, account: AccountRow, grant: GrantRow
     path = f"/registry/v1/regions/{grant.region}"
     deadline = time.monotonic() + ASK_SECONDS
     try:
-        answer = await context.peers.call("registry", "GET", path, grant.actor(account.subject), deadline=deadline)
+        answer = await context.service_clients.call(
+            "registry", "GET", path, grant.actor(account.subject), deadline=deadline
+        )
         return str(answer.json()["name"]) if answer.status_code == 200 else grant.region
     except (Problem, ValueError, KeyError) as error:
         log.warning("sign_in.region_unnamed", region=grant.region, error=type(error).__name__)

@@ -66,7 +66,7 @@ SIGNED_BODY = {
 @hooks.post(
     "/{source}",
     role=Role.MACHINE,
-    open=True,
+    public=True,
     status=202,
     raises=[SignatureInvalid, SignatureExpired, SignatureAhead, MessageIdReused],
     location="/gateway/v1/messages/{id}",

@@ -26,7 +26,7 @@ from services.gateway.codes.use_cases import in_words, policy_of_document
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Key, Subject, issue
 from shared.core.actors import Actor, Role
-from shared.http.hot import Answer, Hot, hot
+from shared.http.fast_path import Answer, FastEndpoint, fast_route
 from shared.http.route import Route
 from shared.http.router import Router
 from shared.problems import Fault, Forbidden, InvalidInput, NotFound, Text, language_of
@@ -121,7 +121,7 @@ class OwnCodeEndpoint:
             also contains the guardian.
             """
 
-        return hot(router, Hot(self.handle))
+        return fast_route(router, FastEndpoint(self.handle))
 
 
 Dependant = Annotated[

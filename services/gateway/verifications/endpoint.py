@@ -1,4 +1,5 @@
-"""POST /gateway/v1/verifications. It gets the most requests, so it bypasses the framework (shared/http/hot.py)."""
+"""POST /gateway/v1/verifications. It gets the most requests, so it bypasses the framework
+(shared/http/fast_path.py)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from services.gateway.verifications.schemas import Verification, Verified
 from shared.core.actors import Actor, Role
 from shared.crypto.code_tokens import BY_FAULT, LONGEST, BadToken
 from shared.http import bodies, strict_json
-from shared.http.hot import Answer, Hot, hot
+from shared.http.fast_path import Answer, FastEndpoint, fast_route
 from shared.http.route import Route
 from shared.http.router import Router
 from shared.problems import LANGUAGES, ClockAhead, Forbidden, Language, Sunset, language_of
@@ -85,7 +86,7 @@ class VerificationEndpoint:
             scan id gets the same answer and does not create a second visit. Source: articles 4 and 6.
             """
 
-        return hot(router, Hot(self.handle, LONGEST_BODY_BYTES))
+        return fast_route(router, FastEndpoint(self.handle, LONGEST_BODY_BYTES))
 
     def _scan(self, verification: Verification | _FastVerification, actor: Actor) -> Scan:
         """Make a scan of a request. If the code cannot be read, this raises a problem and no visit is recorded."""

@@ -93,7 +93,7 @@ async def read(
 ) -> Batch:
     """Read the events after a cursor. Raises `Problem` or `httpx.HTTPError`."""
     params = {"types": list(types), "after": after, "lane": feed.lane, "limit": str(limit)}
-    response = await context.peers.call(feed.owner, "GET", "/internal/feed", system("gateway"), params=params)
+    response = await context.service_clients.call(feed.owner, "GET", "/internal/feed", system("gateway"), params=params)
     if response.status_code == httpx.codes.GONE:
         return Batch([], await horizon(context, feed.owner), more=True, history_truncated=True)
     response.raise_for_status()
@@ -103,7 +103,7 @@ async def read(
 
 async def horizon(context: ServiceContext, owner: Service) -> str:
     """The cursor at the end of an owner's log. Raises `Problem` or `httpx.HTTPError`."""
-    response = await context.peers.call(owner, "GET", "/internal/horizon", system("gateway"))
+    response = await context.service_clients.call(owner, "GET", "/internal/horizon", system("gateway"))
     return str(response.raise_for_status().json()["cursor"])
 
 

@@ -116,7 +116,7 @@ async def _ask(context: ServiceContext, caller: Actor, row: ReferralRow) -> dict
         "actor": caller.claims(),
     }
     actor = system("observation").during(caller.request_id)
-    answer = await context.peers.call("registry", "POST", "/internal/reveals", actor, json=query)
+    answer = await context.service_clients.call("registry", "POST", "/internal/reveals", actor, json=query)
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise PersonNotOnRecord()
     if answer.status_code != httpx.codes.OK:

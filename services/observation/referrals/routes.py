@@ -51,7 +51,7 @@ READERS = Role.CASEWORKERS | Role.RESIDENT | Role.DESK_120 | Role.HOSPITAL
     raises=[NoFever, OutsideScope, ClockAhead, Conflict, ScanUnknown, ScanTooOld],
     status=201,
     location="/observation/v1/referrals/{id}",
-    before=with_scan,
+    around=with_scan,
 )
 async def report_fever(new: NewFever, uow: Uow, request: Request) -> Referral:
     """Report a fever. The person waits where they are, and 120 comes.
@@ -108,7 +108,7 @@ async def list_fevers(referral_id: ReferralId, uow: Uow, page: PageAsked) -> Lis
     "/{referral_id}/reveal",
     role=Role.DESK_120 | Role.HOSPITAL,
     audit=Kind.REVEAL,
-    unkept=True,
+    store_response=False,
     raises=[NotFound, ReferralEnded, NotDesignated, PersonNotOnRecord, ReferralRevealLimit],
 )
 async def reveal_referral(referral_id: ReferralId, caller: Caller, context: ContextDep) -> ReferralPerson:

@@ -45,7 +45,7 @@ async def with_scan(context: ServiceContext, request: Request) -> AsyncIterator[
 async def _find(context: ServiceContext, caller: Actor, scan_id: UUID, point_id: UUID) -> ScanFound | None:
     actor = system("observation").during(caller.request_id)
     path = f"/internal/scans/{scan_id}"
-    answer = await context.peers.call("gateway", "GET", path, actor, params={"point_id": str(point_id)})
+    answer = await context.service_clients.call("gateway", "GET", path, actor, params={"point_id": str(point_id)})
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     if answer.status_code != httpx.codes.OK:

@@ -103,7 +103,7 @@ async def keeping_file(context: ServiceContext, request: Request) -> AsyncIterat
     raises=[*FILE_PROBLEMS.values(), PayloadTooLarge],
     status=202,
     location="/registry/v1/imports/{id}",
-    before=keeping_file,
+    around=keeping_file,
     extra=FILE,
     response_model=IMPORT_JOB,
 )

@@ -95,7 +95,7 @@ async def recognise_resident(query: Recognise, uow: Uow) -> Recognised:
     "",
     role=Role.SERVICE,
     audit=Kind.REVEAL,
-    unkept=True,
+    store_response=False,
     raises=[NotFound, DataDestroyed, DataUnreadable],
     include_in_schema=False,
 )
@@ -146,7 +146,7 @@ async def move_resident(resident_id: ResidentId, move: Move, uow: Uow, if_match:
     "/{resident_id}/reveal",
     role=REVEALERS,
     raises=[NotFound, RevealLimit, DataDestroyed, DataUnreadable],
-    unkept=True,
+    store_response=False,
 )
 async def reveal_resident(resident_id: ResidentId, query: Reveal, uow: Uow) -> Revealed:
     """Show some of a person's data unmasked, for a purpose and a reason.

@@ -79,7 +79,7 @@ async def get_roll(roll_id: RollId, uow: Uow) -> Roll:
     return await rolls.get_roll(uow, roll_id)
 
 
-@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers, before=codes_at_hand)
+@router.post("/samples", role=FIELD, client_ids=True, response_model=SampleAnswers, around=codes_at_hand)
 async def add_samples(batch: Swabs, uow: Uow, codes: CodeKeysAtHand, language: LanguageAsked) -> Answers:
     """Record up to 1,000 swabs, in any order. Can be repeated.
 

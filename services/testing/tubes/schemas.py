@@ -16,7 +16,7 @@ from shared.contracts.parties import PATTERNS
 from shared.contracts.resource import Schema
 from shared.contracts.testing import PoolSize, SampleException, TubePeople
 from shared.contracts.times import Instant
-from shared.http.bodies import QuickBody
+from shared.http.bodies import FastBody
 from shared.problems import Invalid, Text
 
 MOST_LISTED = 60
@@ -148,7 +148,7 @@ class NewSamples(Schema):
     items: list[NewSample] = Field(min_length=1, max_length=MOST_ITEMS)
 
 
-class Swabs(QuickBody, frozen=True):
+class Swabs(FastBody, frozen=True):
     """A batch of swabs, decoded by msgspec because decoding 1,000 models took as long as deciding all of them.
 
     A time finer than a microsecond is rounded here; the model truncates it.

@@ -31,7 +31,7 @@ class KnownHead(NamedTuple, Generic[Head]):
     """Bytes of the head and of the body that it announces."""
 
 
-class Heads(Generic[Head]):
+class RequestHeadCache(Generic[Head]):
     """The cached heads of an application's hot routes."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from starlette.routing import BaseRoute
 
 from services.gateway.batcher import Connect, connector
-from services.gateway.edge.authentication import hot_tokens
+from services.gateway.edge.authentication import fast_path_tokens
 from services.gateway.edge.trust import Trust
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes, codes_over
@@ -41,7 +41,7 @@ class Engines:
 
     def routes(self, context: ServiceContext, trust: Trust) -> Sequence[BaseRoute]:
         """Return the fast-path routes."""
-        authenticate = hot_tokens(trust, context.settings)
+        authenticate = fast_path_tokens(trust, context.settings)
         context.refreshed.append(self.keys.refresh)
         return [
             VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: context.is_over).route(),

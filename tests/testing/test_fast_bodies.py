@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from services.testing.tubes.schemas import Answer, NewSamples, SampleAnswers, Swabs
 from shared.http import bodies
-from shared.http.bodies import parsed, read_quickly
+from shared.http.bodies import decode_fast, parsed
 from shared.http.strict_json import Body
 from shared.problems import Problem
 
@@ -40,11 +40,11 @@ def written(**changed: Any) -> bytes:
 
 def both(body: bytes) -> tuple[Swabs | None, Swabs | None]:
     """As it is read, and as the model reads it; None where it is refused."""
-    return _or_none(quickly, body), _or_none(by_the_model, body)
+    return _or_none(fast, body), _or_none(by_the_model, body)
 
 
-def quickly(body: bytes) -> Swabs:
-    return read_quickly(Swabs, Body(body))
+def fast(body: bytes) -> Swabs:
+    return decode_fast(Swabs, Body(body))
 
 
 def by_the_model(body: bytes) -> Swabs:
@@ -119,8 +119,8 @@ def test_what_leaves_it_in_doubt_is_read_by_the_model(body: bytes) -> None:
 def test_what_is_plainly_right_is_read_past_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model = by_the_model(PLAIN)
     monkeypatch.setattr(bodies, "_read", None)
-    assert quickly(PLAIN) == model
-    assert quickly(json.dumps(json.loads(PLAIN), indent=1).encode()) == model
+    assert fast(PLAIN) == model
+    assert fast(json.dumps(json.loads(PLAIN), indent=1).encode()) == model
 
 
 def test_a_scanned_code_is_read_past_the_model_and_never_beside_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,11 +132,11 @@ def test_a_scanned_code_is_read_past_the_model_and_never_beside_an_id(monkeypatc
     twice = body.replace(b'"token": "FX1.AAAA"', b'"token": "FX1.AAAA", "token": "FX1.AAAB"')
     assert both(twice) == (None, None)
     monkeypatch.setattr(bodies, "_read", None)
-    assert quickly(body) == model
+    assert fast(body) == model
     assert [(one.token, one.resident_id) for one in model.items] == [("FX1.AAAA", None), (None, UUID(ID))]
 
 
 def test_an_answer_is_written_as_the_model_writes_it() -> None:
-    swab = quickly(PLAIN).items[0]
+    swab = fast(PLAIN).items[0]
     body = msgspec.json.encode({"items": [Answer(swab.id, "kept", "over_capacity"), Answer(swab.id, "undone")]})
     assert SampleAnswers.model_validate_json(body).model_dump_json().encode() == body

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from shared.http.protocol import HotProtocol
+from shared.http.protocol import FastPathProtocol
 from shared.problems import MEDIA_TYPE
-from tests.shared.hot_place import (
+from tests.shared.fast_path_server import (
     CHUNKED,
     KEEP_ALIVE_SECONDS,
     MOST,
@@ -148,7 +148,7 @@ async def go_on(writer: asyncio.StreamWriter) -> None:
 
 
 async def test_who_never_comes_to_an_end_is_cut_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HotProtocol, "parting_seconds", 0.2)
+    monkeypatch.setattr(FastPathProtocol, "lingering_seconds", 0.2)
     began = time.monotonic()
     async with line(place) as (_, writer):
         writer.write(asked("x").replace(b"content-length: 3", b"content-length: 99999999"))

@@ -16,8 +16,8 @@ from starlette.types import Scope
 
 from shared.core.actors import Role
 from shared.http import handlers, limits
-from shared.http.hot import Answer, App, Hot, hot
-from shared.http.protocol import HotProtocol
+from shared.http.fast_path import Answer, App, FastEndpoint, fast_route
+from shared.http.protocol import FastPathProtocol
 from shared.http.router import Router
 from shared.problems import Conflict
 
@@ -72,7 +72,7 @@ class Place:
     @property
     def known(self) -> list[bytes]:
         """The heads that are remembered, the oldest first."""
-        return list(self.app.heads)
+        return list(self.app.head_cache)
 
     def _app(self) -> App:
         router = Router(prefix=PATH, tags=["test"])
@@ -82,7 +82,7 @@ class Place:
             """Say what was said."""
 
         app = App()
-        app.router.routes.append(hot(router, Hot(self.handle, MOST)))
+        app.router.routes.append(fast_route(router, FastEndpoint(self.handle, MOST)))
 
         @app.get("/registry/v1/cold")
         async def cold() -> str:
@@ -92,7 +92,7 @@ class Place:
         async def size(request: Request) -> int:
             return len(await request.body())
 
-        app.surround(SECONDS, lambda _method, _path: lambda status, _seconds: self.statuses.append(status))
+        app.take_fast_routes(SECONDS, lambda _method, _path: lambda status, _seconds: self.statuses.append(status))
         handlers.install(app)
         limits.install(app, request_timeout_seconds=SECONDS)
         return app
@@ -118,7 +118,7 @@ async def served(app: Any) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(  # proxy headers would stand between the server and the application
         app,
-        http=HotProtocol,
+        http=FastPathProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

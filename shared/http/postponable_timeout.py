@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Alarm:
+class PostponableTimeout:
     """Calls a function at a deadline. A loop timer that fires before the postponed deadline is set again."""
 
     __slots__ = ("_at", "_goes_off", "_loop", "_ring", "_timer")
@@ -16,7 +16,7 @@ class Alarm:
         self._goes_off = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def put_off(self, at: float | None) -> None:
+    def postpone(self, at: float | None) -> None:
         """Set the deadline in loop time. None removes it."""
         self._at = at
         if at is not None and (self._timer is None or at < self._goes_off):

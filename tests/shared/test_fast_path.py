@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.shared.hot_place import (
+from tests.shared.fast_path_server import (
     CHUNKED,
     HELLO,
     MADE,

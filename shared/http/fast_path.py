@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.core.ids import new_name
 from shared.http import limits
 from shared.http.handlers import respond
-from shared.http.heads import Heads
+from shared.http.request_heads import RequestHeadCache
 from shared.http.route import Route, check_declared
 from shared.http.router import Router
 from shared.problems import PayloadTooLarge, Problem, UpstreamTimeout
@@ -48,7 +48,7 @@ It may run without a task (protocol.py), so it may only await futures. It must n
 
 
 @dataclass(frozen=True)
-class Hot:
+class FastEndpoint:
     """An endpoint that bypasses FastAPI. As an ASGI application it also runs inside the ordinary middleware."""
 
     handle: Handle
@@ -63,13 +63,13 @@ class Hot:
         await _send(send, await self.handle(scope, body))
 
 
-def hot(declared: Router, endpoint: Hot) -> Route:
+def fast_route(declared: Router, endpoint: FastEndpoint) -> Route:
     """Let `endpoint` answer the only route of a Router. The declared function is the contract and is never called."""
     (route,) = declared.routes
     if not isinstance(route, Route):
         raise TypeError("declare a hot route on a Router of shared.http.router")
     _only(route)
-    route.app = route.hot = endpoint
+    route.app = route.fast_endpoint = endpoint
     return route
 
 
@@ -95,41 +95,41 @@ class App(FastAPI):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.hot: dict[tuple[str, str], Surrounded] = {}
-        self.heads: Heads[Head] = Heads()
+        self.fast_routes: dict[tuple[str, str], GuardedRoute] = {}
+        self.head_cache: RequestHeadCache[Head] = RequestHeadCache()
         self.for_browsers = False
         """Whether requests of web pages take the ordinary way, because CORS headers are added there."""
 
-    def surround(self, request_timeout_seconds: float, observe: Callable[[str, str], Observe]) -> None:
+    def take_fast_routes(self, request_timeout_seconds: float, observe: Callable[[str, str], Observe]) -> None:
         """Register the hot routes for the direct way. Call it once, after all are added."""
         for route in self.router.routes:
-            if isinstance(route, Route) and route.hot is not None:
+            if isinstance(route, Route) and route.fast_endpoint is not None:
                 method = _only(route)
                 observed = observe(method, route.path)
-                self.hot[method, route.path] = Surrounded(self, route, request_timeout_seconds, observed)
+                self.fast_routes[method, route.path] = GuardedRoute(self, route, request_timeout_seconds, observed)
 
-    def hot_route(self, scope: Scope) -> "Surrounded | None":
+    def fast_route_of(self, scope: Scope) -> "GuardedRoute | None":
         """Return the hot route that answers a request, or None."""
-        match = self.hot.get((scope["method"], scope["path"]))
+        match = self.fast_routes.get((scope["method"], scope["path"]))
         if match and self.for_browsers and any(name == b"origin" for name, _ in scope["headers"]):
             return None
         return match
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        surrounded = self.hot_route(scope) if scope["type"] == "http" else None
-        if surrounded is None:
+        guarded = self.fast_route_of(scope) if scope["type"] == "http" else None
+        if guarded is None:
             await super().__call__(scope, receive, send)
         else:
-            await surrounded(scope, receive, send)
+            await guarded(scope, receive, send)
 
 
-class Surrounded:
-    """A hot route with its request guards, as an ASGI application for servers other than `HotProtocol`."""
+class GuardedRoute:
+    """A hot route with its request guards, as an ASGI application for servers other than `FastPathProtocol`."""
 
     def __init__(self, app: FastAPI, route: Route, seconds: float, observe: Observe) -> None:
         self.app = app
         self.route = route
-        self.endpoint = cast("Hot", route.hot)
+        self.endpoint = cast("FastEndpoint", route.fast_endpoint)
         self.seconds = seconds
         self.observe = observe
 
@@ -151,19 +151,19 @@ class Surrounded:
 class Head:
     """The parsed head of a request to a hot route. It depends only on the bytes of the head, so it can be cached."""
 
-    __slots__ = ("budget", "fault", "hot", "request_id", "scope")
+    __slots__ = ("budget", "fault", "guarded", "request_id", "scope")
 
-    def __init__(self, hot: Surrounded, scope: Scope) -> None:
-        self.hot = hot
+    def __init__(self, guarded: GuardedRoute, scope: Scope) -> None:
+        self.guarded = guarded
         self.scope = scope
         headers, size = limits.read_headers(scope)
         self.request_id = limits.given_request_id(headers)
-        self.budget = limits.budget_of(headers, hot.seconds)
+        self.budget = limits.budget_of(headers, guarded.seconds)
         self.fault: Problem | None = None
-        most = hot.endpoint.body_bytes
+        most = guarded.endpoint.body_bytes
         try:
             limits.check(scope, headers, size, most or limits.BODY_BYTES, is_json=True)
-            hot.route.check_query(scope.get("query_string", b""))
+            guarded.route.check_query(scope.get("query_string", b""))
             if most:
                 _check_is_json(scope)
         except Problem as fault:
@@ -173,24 +173,24 @@ class Head:
 class Exchange:
     """One request to a hot route until its answer. It does the same as the middleware in limits.py."""
 
-    __slots__ = ("_began", "_head", "_hot", "_scope", "budget", "request_id")
+    __slots__ = ("_began", "_guarded", "_head", "_scope", "budget", "request_id")
 
     def __init__(self, head: Head, scope: Scope) -> None:
         self._began = time.monotonic()
         self._head = head
-        self._hot = head.hot
+        self._guarded = head.guarded
         self._scope = scope
         self.request_id = head.request_id or new_name()
         self.budget = head.budget
         """Seconds the request may take. The caller enforces the limit."""
-        scope["app"] = head.hot.app
+        scope["app"] = head.guarded.app
         state = scope.setdefault("state", {})
         state["request_id"] = self.request_id
         state["deadline"] = self._began + head.budget
 
     async def answer(self, receive: Receive) -> Answer:
         """Receive the body and return the answer. An exception becomes a problem answer."""
-        most = self._hot.endpoint.body_bytes
+        most = self._guarded.endpoint.body_bytes
         try:
             body = await _body(receive, most) if most and self._head.fault is None else b""
         except Exception as error:
@@ -199,7 +199,7 @@ class Exchange:
 
     async def answer_to(self, body: bytes) -> Answer:
         """Return the answer to a whole body. An exception becomes a problem answer. Awaits only the endpoint."""
-        endpoint = self._hot.endpoint
+        endpoint = self._guarded.endpoint
         try:
             try:
                 if self._head.fault is not None:
@@ -210,7 +210,7 @@ class Exchange:
                     raise PayloadTooLarge(limit_bytes=endpoint.body_bytes)
                 return await endpoint.handle(self._scope, body)
             except Problem as problem:
-                check_declared(problem, self._hot.route)
+                check_declared(problem, self._guarded.route)
                 raise
         except Exception as error:
             return self.refusal(error)
@@ -223,7 +223,7 @@ class Exchange:
 
     def end(self, status: int) -> None:
         """Report the status and the duration. The status is 0 if there was no answer."""
-        self._hot.observe(status, time.monotonic() - self._began)
+        self._guarded.observe(status, time.monotonic() - self._began)
 
 
 async def _send(send: Send, answer: Answer, request_id: str | None = None) -> None:
