@@ -25,7 +25,7 @@ KNOWN = (
     DEBUG,
 )
 
-WORDS = {
+MESSAGES = {
     "bool_": "should be true or false",
     "int_": "should be a whole number",
     "float_": "should be a number",
@@ -135,7 +135,7 @@ def example_of(field: FieldInfo) -> str:
 
 def _in_words(error: ErrorDetails) -> str:
     values = {name: f"{value:g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()}
-    for beginning, words in WORDS.items():
+    for beginning, words in MESSAGES.items():
         if error["type"].startswith(beginning):
             return words.format_map(values)
     return error["msg"].removeprefix("Value error, ")

@@ -1,14 +1,14 @@
 """Texts that tell residents what the operations of this service did with their data."""
 
 from shared.audit.acts import AUTOMATIC, Act, declare
-from shared.problems import Text
+from shared.problems import LocalizedText
 
-CODE = Text(zh="健康码核验和管理", en="checking and managing health codes")
-ACCOUNT = Text(zh="账号绑定和登录", en="linking and using your account")
-VISIT = Text(zh="查看了您的验码到访记录", en="viewed the record of where your code was checked")
-TRACING = Text(zh="疫情防控和流行病学调查", en="epidemic control and tracing of infections")
-RECOLOURED = Act(Text(zh="按赋码规则更新了您的健康码", en="updated your health code by the rules"), AUTOMATIC)
-LINKED = Act(Text(zh="将您的身份信息与账号绑定", en="linked your account to your personal record"), ACCOUNT)
+CODE = LocalizedText(zh="健康码核验和管理", en="checking and managing health codes")
+ACCOUNT = LocalizedText(zh="账号绑定和登录", en="linking and using your account")
+VISIT = LocalizedText(zh="查看了您的验码到访记录", en="viewed the record of where your code was checked")
+TRACING = LocalizedText(zh="疫情防控和流行病学调查", en="epidemic control and tracing of infections")
+RECOLOURED = Act(LocalizedText(zh="按赋码规则更新了您的健康码", en="updated your health code by the rules"), AUTOMATIC)
+LINKED = Act(LocalizedText(zh="将您的身份信息与账号绑定", en="linked your account to your personal record"), ACCOUNT)
 
 V1 = "/gateway/v1"
 VERIFIED = f"POST {V1}/verifications"
@@ -16,10 +16,12 @@ VERIFIED = f"POST {V1}/verifications"
 declare(
     {
         VERIFIED: Act(
-            Text(zh="核验了您的健康码", en="checked your health code"),
-            Text(zh="进入场所前验码", en="check before you enter"),
+            LocalizedText(zh="核验了您的健康码", en="checked your health code"),
+            LocalizedText(zh="进入场所前验码", en="check before you enter"),
         ),
-        f"GET {V1}/codes/{{resident_id}}": Act(Text(zh="查看了您的健康码", en="viewed your health code"), CODE),
+        f"GET {V1}/codes/{{resident_id}}": Act(
+            LocalizedText(zh="查看了您的健康码", en="viewed your health code"), CODE
+        ),
         f"GET {V1}/visits": Act(VISIT, TRACING),
         f"GET {V1}/visits/{{scan_id}}": Act(VISIT, TRACING),
         f"POST {V1}/account/resident": LINKED,
@@ -32,7 +34,9 @@ declare(
         },
         "end_codes": RECOLOURED,
         "job apply_policy": Act(
-            Text(zh="按新发布的赋码规则更新了您的健康码", en="updated your health code by newly published rules"),
+            LocalizedText(
+                zh="按新发布的赋码规则更新了您的健康码", en="updated your health code by newly published rules"
+            ),
             AUTOMATIC,
         ),
     },

@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
-STATES: Mapping[str, Text] = {
-    "planned": Text(zh="未开放", en="planned"),
-    "closed": Text(zh="已结束", en="closed"),
-    "cancelled": Text(zh="已取消", en="cancelled"),
-    "open": Text(zh="进行中", en="open"),
-    "sealed": Text(zh="已封管", en="sealed"),
-    "packed": Text(zh="已装箱", en="packed"),
-    "picked_up": Text(zh="已取走", en="picked up"),
-    "in_transit": Text(zh="运送中", en="in transit"),
-    "received": Text(zh="已签收", en="received"),
-    "resulted": Text(zh="已出结果", en="resulted"),
-    "discarded": Text(zh="已作废", en="discarded"),
+STATES: Mapping[str, LocalizedText] = {
+    "planned": LocalizedText(zh="未开放", en="planned"),
+    "closed": LocalizedText(zh="已结束", en="closed"),
+    "cancelled": LocalizedText(zh="已取消", en="cancelled"),
+    "open": LocalizedText(zh="进行中", en="open"),
+    "sealed": LocalizedText(zh="已封管", en="sealed"),
+    "packed": LocalizedText(zh="已装箱", en="packed"),
+    "picked_up": LocalizedText(zh="已取走", en="picked up"),
+    "in_transit": LocalizedText(zh="运送中", en="in transit"),
+    "received": LocalizedText(zh="已签收", en="received"),
+    "resulted": LocalizedText(zh="已出结果", en="resulted"),
+    "discarded": LocalizedText(zh="已作废", en="discarded"),
 }
 """The names of the states of rounds, tubes and boxes, for the texts of problems."""
 
@@ -25,8 +25,8 @@ class CampaignUnknown(Problem):
 
     status = 422
     code = "campaign_unknown"
-    title = Text(zh="未找到该采样轮次", en="Round not found")
-    fix = Text(zh="请核对轮次编号", en="Check the campaign id")
+    title = LocalizedText(zh="未找到该采样轮次", en="Round not found")
+    fix = LocalizedText(zh="请核对轮次编号", en="Check the campaign id")
 
 
 class CampaignNotOpen(Problem):
@@ -34,8 +34,10 @@ class CampaignNotOpen(Problem):
 
     status = 409
     code = "campaign_not_open"
-    title = Text(zh="本轮采样尚未开始或已结束", en="The round has not started or has ended")
-    fix = Text(zh="请等待本轮开始，或选择正在进行的轮次", en="Wait until it starts, or choose a round that is open")
+    title = LocalizedText(zh="本轮采样尚未开始或已结束", en="The round has not started or has ended")
+    fix = LocalizedText(
+        zh="请等待本轮开始，或选择正在进行的轮次", en="Wait until it starts, or choose a round that is open"
+    )
 
 
 class CampaignMoveForbidden(Problem):
@@ -43,9 +45,9 @@ class CampaignMoveForbidden(Problem):
 
     status = 409
     code = "campaign_move_forbidden"
-    title = Text(zh="该轮采样当前状态不允许此操作", en="Not allowed in the round's current state")
-    what = Text(zh="该轮采样处于“{state}”状态，不能执行此操作", en="The round is {state}: this is not allowed")
-    fix = Text(zh="请刷新后核对轮次状态", en="Reload the round and check its state")
+    title = LocalizedText(zh="该轮采样当前状态不允许此操作", en="Not allowed in the round's current state")
+    what = LocalizedText(zh="该轮采样处于“{state}”状态，不能执行此操作", en="The round is {state}: this is not allowed")
+    fix = LocalizedText(zh="请刷新后核对轮次状态", en="Reload the round and check its state")
 
 
 class CampaignTooLarge(Problem):
@@ -53,12 +55,12 @@ class CampaignTooLarge(Problem):
 
     status = 422
     code = "campaign_too_large"
-    title = Text(zh="该轮采样人数过多", en="The round has too many people")
-    what = Text(
+    title = LocalizedText(zh="该轮采样人数过多", en="The round has too many people")
+    what = LocalizedText(
         zh="该区域有 {people} 人，每轮最多 {most} 人",
         en="The region has {people} people; a round can have at most {most}",
     )
-    fix = Text(zh="请按街道或社区分别建立轮次", en="Plan one round per township or community")
+    fix = LocalizedText(zh="请按街道或社区分别建立轮次", en="Plan one round per township or community")
 
 
 class RollOutsideCampaign(Problem):
@@ -66,8 +68,8 @@ class RollOutsideCampaign(Problem):
 
     status = 422
     code = "roll_outside_campaign"
-    title = Text(zh="该区域不在本轮采样范围内", en="The region is outside this round")
-    fix = Text(zh="请选择采样范围内的区域", en="Choose a region within the campaign's region")
+    title = LocalizedText(zh="该区域不在本轮采样范围内", en="The region is outside this round")
+    fix = LocalizedText(zh="请选择采样范围内的区域", en="Choose a region within the campaign's region")
 
 
 class CapacityBeyondCampaign(Problem):
@@ -75,9 +77,9 @@ class CapacityBeyondCampaign(Problem):
 
     status = 422
     code = "capacity_beyond_campaign"
-    title = Text(zh="采样管容量超过本轮混采比例", en="The tube capacity exceeds the round's pool size")
-    what = Text(zh="本轮混采比例为 {pool_size}:1", en="The pool size of this round is {pool_size}:1")
-    fix = Text(zh="请发放容量不超过该比例的采样管", en="Issue tubes of that capacity or less")
+    title = LocalizedText(zh="采样管容量超过本轮混采比例", en="The tube capacity exceeds the round's pool size")
+    what = LocalizedText(zh="本轮混采比例为 {pool_size}:1", en="The pool size of this round is {pool_size}:1")
+    fix = LocalizedText(zh="请发放容量不超过该比例的采样管", en="Issue tubes of that capacity or less")
 
 
 class TubeUnknown(Problem):
@@ -85,8 +87,8 @@ class TubeUnknown(Problem):
 
     status = 422
     code = "tube_unknown"
-    title = Text(zh="未找到该采样管", en="Tube not found")
-    fix = Text(
+    title = LocalizedText(zh="未找到该采样管", en="Tube not found")
+    fix = LocalizedText(
         zh="请核对管号（末位为校验码），并确认该管已发放到本采样点，或已封管送往本检测机构",
         en="Check the number (the last digit is a check digit). The tube must be issued to your area, or sealed for "
         "your laboratory",
@@ -98,8 +100,8 @@ class TubeOfOtherRound(Problem):
 
     status = 409
     code = "tube_of_other_round"
-    title = Text(zh="采样管属于其他轮次", en="The tube belongs to another round")
-    fix = Text(zh="请使用本轮发放的采样管", en="Use a tube that was issued for this round")
+    title = LocalizedText(zh="采样管属于其他轮次", en="The tube belongs to another round")
+    fix = LocalizedText(zh="请使用本轮发放的采样管", en="Use a tube that was issued for this round")
 
 
 class TubeFull(Problem):
@@ -107,8 +109,8 @@ class TubeFull(Problem):
 
     status = 409
     code = "tube_full"
-    title = Text(zh="采样管已满", en="The tube is full")
-    fix = Text(zh="请封管并换新管", en="Seal it and use a new tube")
+    title = LocalizedText(zh="采样管已满", en="The tube is full")
+    fix = LocalizedText(zh="请封管并换新管", en="Seal it and use a new tube")
 
 
 class TubeSealed(Problem):
@@ -116,8 +118,8 @@ class TubeSealed(Problem):
 
     status = 409
     code = "tube_sealed"
-    title = Text(zh="采样管已封管", en="The tube is sealed")
-    fix = Text(zh="请换新管", en="Use a new tube")
+    title = LocalizedText(zh="采样管已封管", en="The tube is sealed")
+    fix = LocalizedText(zh="请换新管", en="Use a new tube")
 
 
 class TubeDiscarded(Problem):
@@ -125,8 +127,8 @@ class TubeDiscarded(Problem):
 
     status = 409
     code = "tube_discarded"
-    title = Text(zh="采样管已作废", en="The tube was discarded")
-    fix = Text(zh="请用新管重新采样", en="Swab the person again with a new tube")
+    title = LocalizedText(zh="采样管已作废", en="The tube was discarded")
+    fix = LocalizedText(zh="请用新管重新采样", en="Swab the person again with a new tube")
 
 
 class TubeMoveForbidden(Problem):
@@ -134,9 +136,9 @@ class TubeMoveForbidden(Problem):
 
     status = 409
     code = "tube_move_forbidden"
-    title = Text(zh="采样管当前状态不允许此操作", en="Not allowed in the tube's current state")
-    what = Text(zh="采样管处于“{state}”状态，不能执行此操作", en="The tube is {state}: this is not allowed")
-    fix = Text(zh="请刷新后核对采样管状态", en="Reload the tube and check its state")
+    title = LocalizedText(zh="采样管当前状态不允许此操作", en="Not allowed in the tube's current state")
+    what = LocalizedText(zh="采样管处于“{state}”状态，不能执行此操作", en="The tube is {state}: this is not allowed")
+    fix = LocalizedText(zh="请刷新后核对采样管状态", en="Reload the tube and check its state")
 
 
 class TwiceInRound(Problem):
@@ -144,8 +146,8 @@ class TwiceInRound(Problem):
 
     status = 409
     code = "twice_in_round"
-    title = Text(zh="该人员本轮已采样", en="The person was already swabbed in this round")
-    fix = Text(zh="无需重复采样", en="Do not swab the person again")
+    title = LocalizedText(zh="该人员本轮已采样", en="The person was already swabbed in this round")
+    fix = LocalizedText(zh="无需重复采样", en="Do not swab the person again")
 
 
 class SingleOnly(Problem):
@@ -153,8 +155,8 @@ class SingleOnly(Problem):
 
     status = 409
     code = "single_only"
-    title = Text(zh="该人员只能单采（一人一管）", en="This person needs a single tube (one person per tube)")
-    fix = Text(zh="请使用单采管（1:1）", en="Use a single tube (1:1)")
+    title = LocalizedText(zh="该人员只能单采（一人一管）", en="This person needs a single tube (one person per tube)")
+    fix = LocalizedText(zh="请使用单采管（1:1）", en="Use a single tube (1:1)")
 
 
 class ResidentUnknown(Problem):
@@ -162,8 +164,8 @@ class ResidentUnknown(Problem):
 
     status = 422
     code = "resident_unknown"
-    title = Text(zh="本辖区未登记该人员", en="Person not found in your area")
-    fix = Text(zh="请先登记人员信息，再重新提交该记录", en="Register the person, then send the record again")
+    title = LocalizedText(zh="本辖区未登记该人员", en="Person not found in your area")
+    fix = LocalizedText(zh="请先登记人员信息，再重新提交该记录", en="Register the person, then send the record again")
 
 
 class SampledBeforeCall(Problem):
@@ -171,8 +173,8 @@ class SampledBeforeCall(Problem):
 
     status = 409
     code = "sampled_before_call"
-    title = Text(zh="采样时间早于复核通知", en="The swab was taken before the retest was ordered")
-    fix = Text(
+    title = LocalizedText(zh="采样时间早于复核通知", en="The swab was taken before the retest was ordered")
+    fix = LocalizedText(
         zh="该人员仍需单采复核，请校准设备时间后重新提交",
         en="The person still needs the retest. Correct the device's clock and send the record again",
     )
@@ -183,8 +185,8 @@ class SampleIdTaken(Problem):
 
     status = 409
     code = "sample_id_taken"
-    title = Text(zh="样本编号已被其他记录使用", en="Another record already uses this sample id")
-    fix = Text(zh="请为每份样本使用新的编号", en="Use a new id for each sample")
+    title = LocalizedText(zh="样本编号已被其他记录使用", en="Another record already uses this sample id")
+    fix = LocalizedText(zh="请为每份样本使用新的编号", en="Use a new id for each sample")
 
 
 class SampledBeforeRound(Problem):
@@ -192,8 +194,8 @@ class SampledBeforeRound(Problem):
 
     status = 422
     code = "sampled_before_round"
-    title = Text(zh="采样时间早于本轮开始时间", en="The swab was taken before the round started")
-    fix = Text(zh="请核对设备时间和轮次", en="Check the device's clock and the round")
+    title = LocalizedText(zh="采样时间早于本轮开始时间", en="The swab was taken before the round started")
+    fix = LocalizedText(zh="请核对设备时间和轮次", en="Check the device's clock and the round")
 
 
 class NotInManifest(Problem):
@@ -201,8 +203,10 @@ class NotInManifest(Problem):
 
     status = 409
     code = "not_in_manifest"
-    title = Text(zh="封管清单中没有该样本", en="The sample is not on the seal's list")
-    fix = Text(zh="记录已留存，请用新管重新采样", en="The record is kept. Swab the person again with a new tube")
+    title = LocalizedText(zh="封管清单中没有该样本", en="The sample is not on the seal's list")
+    fix = LocalizedText(
+        zh="记录已留存，请用新管重新采样", en="The record is kept. Swab the person again with a new tube"
+    )
 
 
 class ManifestWrong(Problem):
@@ -210,12 +214,12 @@ class ManifestWrong(Problem):
 
     status = 409
     code = "manifest_wrong"
-    title = Text(zh="封管清单有误", en="The seal's sample list is wrong")
-    what = Text(
+    title = LocalizedText(zh="封管清单有误", en="The seal's sample list is wrong")
+    what = LocalizedText(
         zh="封管清单中有 {count} 份样本已撤销或在其他管中",
         en="{count} samples in the list were undone or are in another tube",
     )
-    fix = Text(zh="请核对管内样本后重新封管", en="Compare the list with the tube, then seal again")
+    fix = LocalizedText(zh="请核对管内样本后重新封管", en="Compare the list with the tube, then seal again")
 
 
 class SealDiffers(Problem):
@@ -223,8 +227,8 @@ class SealDiffers(Problem):
 
     status = 409
     code = "seal_differs"
-    title = Text(zh="采样管已按另一清单封管", en="The tube is already sealed with another sample list")
-    fix = Text(zh="请与另一设备的封管清单核对", en="Compare it with the sample list of the other device")
+    title = LocalizedText(zh="采样管已按另一清单封管", en="The tube is already sealed with another sample list")
+    fix = LocalizedText(zh="请与另一设备的封管清单核对", en="Compare it with the sample list of the other device")
 
 
 class TubeNotSealed(Problem):
@@ -232,8 +236,8 @@ class TubeNotSealed(Problem):
 
     status = 409
     code = "tube_not_sealed"
-    title = Text(zh="采样管尚未封管", en="The tube is not sealed")
-    fix = Text(zh="请先封管（离线设备请先上传）", en="Seal it first. Offline devices must upload first")
+    title = LocalizedText(zh="采样管尚未封管", en="The tube is not sealed")
+    fix = LocalizedText(zh="请先封管（离线设备请先上传）", en="Seal it first. Offline devices must upload first")
 
 
 class TubeNotReceived(Problem):
@@ -241,8 +245,8 @@ class TubeNotReceived(Problem):
 
     status = 409
     code = "tube_not_received"
-    title = Text(zh="采样管尚未签收", en="The tube has not been received")
-    fix = Text(zh="请先签收样本箱", en="Confirm receipt of its box first")
+    title = LocalizedText(zh="采样管尚未签收", en="The tube has not been received")
+    fix = LocalizedText(zh="请先签收样本箱", en="Confirm receipt of its box first")
 
 
 class ResultOutdated(Problem):
@@ -250,9 +254,9 @@ class ResultOutdated(Problem):
 
     status = 409
     code = "result_outdated"
-    title = Text(zh="已有更新的检测结果", en="A newer result exists")
-    what = Text(zh="已有第 {revision} 版结果", en="Revision {revision} is in force")
-    fix = Text(zh="如需更正，请使用更高的版本号", en="To correct it, send a higher revision")
+    title = LocalizedText(zh="已有更新的检测结果", en="A newer result exists")
+    what = LocalizedText(zh="已有第 {revision} 版结果", en="Revision {revision} is in force")
+    fix = LocalizedText(zh="如需更正，请使用更高的版本号", en="To correct it, send a higher revision")
 
 
 class BoxMoveForbidden(Problem):
@@ -260,9 +264,9 @@ class BoxMoveForbidden(Problem):
 
     status = 409
     code = "box_move_forbidden"
-    title = Text(zh="样本箱当前状态不允许此操作", en="Not allowed in the box's current state")
-    what = Text(zh="样本箱处于“{state}”状态，不能执行此操作", en="The box is {state}: this is not allowed")
-    fix = Text(zh="请刷新后核对样本箱状态", en="Reload the box and check its state")
+    title = LocalizedText(zh="样本箱当前状态不允许此操作", en="Not allowed in the box's current state")
+    what = LocalizedText(zh="样本箱处于“{state}”状态，不能执行此操作", en="The box is {state}: this is not allowed")
+    fix = LocalizedText(zh="请刷新后核对样本箱状态", en="Reload the box and check its state")
 
 
 class BoxTubesUnfit(Problem):
@@ -270,5 +274,5 @@ class BoxTubesUnfit(Problem):
 
     status = 409
     code = "box_tubes_unfit"
-    title = Text(zh="部分采样管不能装箱", en="Some tubes cannot go into this box")
-    fix = Text(zh="请取出 errors 所列的采样管后重试", en="Remove the tubes listed in `errors` and try again")
+    title = LocalizedText(zh="部分采样管不能装箱", en="Some tubes cannot go into this box")
+    fix = LocalizedText(zh="请取出 errors 所列的采样管后重试", en="Remove the tubes listed in `errors` and try again")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from shared.core.actors import Role
-from shared.problems import Text
+from shared.problems import LocalizedText
 
 PATTERNS: Mapping[str, str] = {
     "laboratory": r"^lab-[a-z0-9-]{1,60}$",
@@ -26,17 +26,17 @@ EXAMPLES: Mapping[str, str] = {
 }
 OWN_BEGINNING = ("laboratory", "hospital", "desk_120")
 
-MALFORMED = Text(
+MALFORMED = LocalizedText(
     zh="“{role}”的 party 应形如 {example}（小写字母、数字、连字符）",
     en="The party of a {role} must look like {example}: lower-case letters, digits, hyphens",
 )
-NO_POINT = Text(
+NO_POINT = LocalizedText(
     zh="“{role}”的 party 应为验码点编号（UUID），见 GET /gateway/v1/service-points",
     en="The party of a {role} must be the id of a service point (a UUID); see GET /gateway/v1/service-points",
 )
 
 
-def fault_of(role: Role, party: str) -> tuple[Text, dict[str, str]] | None:
+def fault_of(role: Role, party: str) -> tuple[LocalizedText, dict[str, str]] | None:
     """Return the fault in the party of a machine or a door, with the values of its text, or None."""
     if role in Role.DOOR:
         return None if point_of(party) else (NO_POINT, {"role": role.label})

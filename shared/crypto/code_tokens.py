@@ -17,7 +17,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 PREFIX = "FX1."
 MINUTE_SECONDS = 60
@@ -144,8 +144,8 @@ class CodeMalformed(Problem):
 
     status = 422
     code = "code_malformed"
-    title = Text(zh="无法识别此码", en="This code cannot be read")
-    fix = Text(zh="请重新扫码", en="Scan it again")
+    title = LocalizedText(zh="无法识别此码", en="This code cannot be read")
+    fix = LocalizedText(zh="请重新扫码", en="Scan it again")
 
 
 class CodeForged(Problem):
@@ -153,8 +153,10 @@ class CodeForged(Problem):
 
     status = 422
     code = "code_forged"
-    title = Text(zh="此码并非由本系统或受信任系统签发", en="This code was not issued by this system or a trusted one")
-    fix = Text(zh="请出示官方页面上的健康码", en="Show the code on the official page")
+    title = LocalizedText(
+        zh="此码并非由本系统或受信任系统签发", en="This code was not issued by this system or a trusted one"
+    )
+    fix = LocalizedText(zh="请出示官方页面上的健康码", en="Show the code on the official page")
 
 
 class CodeExpired(Problem):
@@ -162,8 +164,8 @@ class CodeExpired(Problem):
 
     status = 422
     code = "code_expired"
-    title = Text(zh="此码已过期", en="This code has expired")
-    fix = Text(zh="请刷新后再出示", en="Refresh it and show it again")
+    title = LocalizedText(zh="此码已过期", en="This code has expired")
+    fix = LocalizedText(zh="请刷新后再出示", en="Refresh it and show it again")
 
 
 class CodeNotYet(Problem):
@@ -171,8 +173,8 @@ class CodeNotYet(Problem):
 
     status = 422
     code = "code_not_yet"
-    title = Text(zh="此码尚未生效", en="This code is not valid yet")
-    fix = Text(zh="请稍候刷新后再出示", en="Wait a moment, refresh it and show it again")
+    title = LocalizedText(zh="此码尚未生效", en="This code is not valid yet")
+    fix = LocalizedText(zh="请稍候刷新后再出示", en="Wait a moment, refresh it and show it again")
 
 
 BY_FAULT: dict[Fault, type[Problem]] = {

@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 T = TypeVar("T")
 
@@ -24,8 +24,8 @@ class InvalidCursor(Problem):
 
     status = 422
     code = "invalid_cursor"
-    title = Text(zh="分页游标无效", en="The cursor is not valid")
-    fix = Text(
+    title = LocalizedText(zh="分页游标无效", en="The cursor is not valid")
+    fix = LocalizedText(
         zh="请原样使用上一页的 next_cursor，或从头开始", en="Send next_cursor unchanged, or start from the first page"
     )
 

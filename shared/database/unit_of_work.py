@@ -31,7 +31,7 @@ from shared.database.paging import Listed, Page, Place, T, listed
 from shared.database.rows import Row
 from shared.feed import log
 from shared.http import preconditions
-from shared.problems import NotFound, PreconditionRequired, Problem, Text, VersionMismatch
+from shared.problems import LocalizedText, NotFound, PreconditionRequired, Problem, VersionMismatch
 
 if TYPE_CHECKING:
     from shared.runtime.context import ServiceContext
@@ -45,8 +45,8 @@ class RegionOutside(Problem):
 
     status = 403
     code = "region_outside"
-    title = Text(zh="超出您的辖区范围", en="The region is outside your area of responsibility")
-    fix = Text(zh="请选择您辖区内的区划", en="Choose a region within your area of responsibility")
+    title = LocalizedText(zh="超出您的辖区范围", en="The region is outside your area of responsibility")
+    fix = LocalizedText(zh="请选择您辖区内的区划", en="Choose a region within your area of responsibility")
 
 
 class Publishable(Protocol[Public]):

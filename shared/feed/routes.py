@@ -14,7 +14,7 @@ from shared.database.paging import InvalidCursor
 from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log
 from shared.http.router import Router, Uow
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 Snapshot = Callable[[UnitOfWork, UUID | None, int], Awaitable[Sequence[Resource | log.Written]]]
 """Returns the current state of the subjects after an id, in id order, up to a limit."""
@@ -30,8 +30,8 @@ class FeedGap(Problem):
 
     status = 410
     code = "feed_gap"
-    title = Text(zh="所请求的记录已过保留期", en="The requested entries are past their retention period")
-    fix = Text(zh="请从快照重建", en="Rebuild from the snapshot")
+    title = LocalizedText(zh="所请求的记录已过保留期", en="The requested entries are past their retention period")
+    fix = LocalizedText(zh="请从快照重建", en="Rebuild from the snapshot")
 
 
 def feed_router(snapshots: Mapping[type[Resource], Snapshot]) -> Router:

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from shared.crypto.encrypted_files import Spool
 from shared.http import strict_json
 from shared.http.strict_json import Body
-from shared.http.texts import faults_of
+from shared.http.validation_messages import faults_of
 from shared.problems import InvalidInput
 
 M = TypeVar("M", bound=BaseModel)

@@ -6,7 +6,7 @@ The parser (llhttp) checks the syntax. This module adds the other checks that RF
 import re
 from typing import Any, Protocol
 
-from shared.problems import MalformedRequest, Problem, Text
+from shared.problems import LocalizedText, MalformedRequest, Problem
 
 HEAD_BYTES = 64 << 10
 """The most bytes of a head that are read after the read in which it began. The application allows less."""
@@ -25,8 +25,8 @@ class HostInvalid(Problem):
 
     status = 400
     code = "host_invalid"
-    title = Text(zh="Host 请求头缺失、重复或有误", en="The Host header is missing, repeated or invalid")
-    fix = Text(zh="请只发送一个 Host 请求头", en="Send exactly one Host header")
+    title = LocalizedText(zh="Host 请求头缺失、重复或有误", en="The Host header is missing, repeated or invalid")
+    fix = LocalizedText(zh="请只发送一个 Host 请求头", en="Send exactly one Host header")
 
 
 class MethodUnknown(Problem):
@@ -34,8 +34,8 @@ class MethodUnknown(Problem):
 
     status = 501
     code = "method_unknown"
-    title = Text(zh="服务器不支持该请求方法", en="The server does not support this method")
-    fix = Text(
+    title = LocalizedText(zh="服务器不支持该请求方法", en="The server does not support this method")
+    fix = LocalizedText(
         zh="请使用 GET、HEAD、POST、PUT、PATCH、DELETE 或 OPTIONS",
         en="Use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
     )
@@ -46,8 +46,8 @@ class TransferCodingUnknown(Problem):
 
     status = 501
     code = "transfer_coding_unknown"
-    title = Text(zh="服务器不支持该传输编码", en="The server does not support this transfer coding")
-    fix = Text(
+    title = LocalizedText(zh="服务器不支持该传输编码", en="The server does not support this transfer coding")
+    fix = LocalizedText(
         zh="请使用 Content-Length 或 Transfer-Encoding: chunked", en="Use Content-Length or Transfer-Encoding: chunked"
     )
 
@@ -57,8 +57,8 @@ class VersionUnsupported(Problem):
 
     status = 505
     code = "http_version_unsupported"
-    title = Text(zh="服务器不支持该 HTTP 版本", en="The server does not support this HTTP version")
-    fix = Text(zh="请使用 HTTP/1.1", en="Use HTTP/1.1")
+    title = LocalizedText(zh="服务器不支持该 HTTP 版本", en="The server does not support this HTTP version")
+    fix = LocalizedText(zh="请使用 HTTP/1.1", en="Use HTTP/1.1")
 
 
 class RefusedError(Exception):

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from shared.core.actors import Actor, Role
 from shared.http.failures import account_of, causes, problem_of
 from shared.http.openapi_schemas import tidied
-from shared.http.texts import problem_of_validation
+from shared.http.validation_messages import problem_of_validation
 from shared.problems import (
     MEDIA_TYPE,
     Forbidden,

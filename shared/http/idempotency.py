@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from shared.core.ids import named_id
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import KeyReused, Problem, Text
+from shared.problems import KeyReused, LocalizedText, Problem
 
 KEPT_HEADERS = ("content-type", "location", "etag")
 
@@ -35,8 +35,8 @@ class KeyMissing(Problem):
 
     status = 400
     code = "idempotency_key_missing"
-    title = Text(zh="缺少 Idempotency-Key", en="Idempotency-Key is missing")
-    fix = Text(
+    title = LocalizedText(zh="缺少 Idempotency-Key", en="Idempotency-Key is missing")
+    fix = LocalizedText(
         zh="请在请求头中加入 Idempotency-Key（每次新操作用新值，重发时用原值）",
         en="Send an Idempotency-Key header: a new value for each new operation, the same value for a retry",
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 _OPAQUE = rb'"[\x21\x23-\x7e\x80-\xff]*"'
 _TAG = re.compile(rb"[ \t]*((?:W/)?" + _OPAQUE + rb")[ \t]*")
@@ -14,8 +14,8 @@ class IfMatchMalformed(Problem):
 
     status = 400
     code = "if_match_malformed"
-    title = Text(zh="If-Match 格式有误", en="If-Match is malformed")
-    fix = Text(
+    title = LocalizedText(zh="If-Match 格式有误", en="If-Match is malformed")
+    fix = LocalizedText(
         zh="请原样发送读取时收到的 ETag，包括引号", en="Send the ETag exactly as you received it, with its quotes"
     )
 

@@ -28,7 +28,7 @@ from shared.core.actors import Actor, Role
 from shared.http import idempotency
 from shared.http.bodies import StrictRequest
 from shared.http.failures import problem_of
-from shared.problems import Fault, Forbidden, InvalidInput, Problem, Sunset, Text, shown
+from shared.problems import Fault, Forbidden, InvalidInput, LocalizedText, Problem, Sunset, shown
 from shared.runtime.context import ServiceContext
 
 Around: TypeAlias = Callable[[ServiceContext, Request], AbstractAsyncContextManager[None]]
@@ -37,7 +37,7 @@ Around: TypeAlias = Callable[[ServiceContext, Request], AbstractAsyncContextMana
 NOBODY = Actor("nobody", Role(0))
 """The caller of an open route: without a role and with an empty scope."""
 
-_NO_SUCH_PARAMETER = Text(zh="没有此查询参数，请删除", en="This query parameter does not exist; remove it")
+_NO_SUCH_PARAMETER = LocalizedText(zh="没有此查询参数，请删除", en="This query parameter does not exist; remove it")
 
 logger = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from shared.problems import MalformedJson, Text, pointer
+from shared.problems import LocalizedText, MalformedJson, pointer
 
 MAX_DEPTH = 32
 """The deepest nesting of objects and arrays."""
@@ -113,7 +113,7 @@ def _read_slowly(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         _refuse_at(len(text[: error.pos].encode()))
     except _Unreadable as error:
-        _refuse(Text(zh=f"不允许 {error}", en=f"{error} is not JSON"))
+        _refuse(LocalizedText(zh=f"不允许 {error}", en=f"{error} is not JSON"))
     except RecursionError:
         _refuse(_TOO_DEEP)
     return _Reader().read(written, ())
@@ -121,14 +121,14 @@ def _read_slowly(body: bytes) -> Any:
 
 def _text_of(body: bytes) -> str:
     if body.startswith(_BOM):
-        _refuse(Text(zh="开头有 BOM（字节 0 至 2），请删除", en="it begins with a byte order mark; remove it"))
+        _refuse(LocalizedText(zh="开头有 BOM（字节 0 至 2），请删除", en="it begins with a byte order mark; remove it"))
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         at = error.start
-        _refuse(Text(zh=f"第 {at} 字节处不是 UTF-8", en=f"byte {at} is not UTF-8"))
+        _refuse(LocalizedText(zh=f"第 {at} 字节处不是 UTF-8", en=f"byte {at} is not UTF-8"))
     if not text.strip(" \t\r\n"):
-        _refuse(Text(zh="正文为空", en="it is empty"))
+        _refuse(LocalizedText(zh="正文为空", en="it is empty"))
     return text
 
 
@@ -155,7 +155,7 @@ class _Reader:
         for key, written in pairs:
             _scalar(key, path)
             if key in seen:
-                _refuse(Text(zh="同一对象中有重复的键", en="an object has the same key twice"), (*path, key))
+                _refuse(LocalizedText(zh="同一对象中有重复的键", en="an object has the same key twice"), (*path, key))
             seen.add(key)
             yield key, self.read(written, (*path, key))
 
@@ -163,11 +163,12 @@ class _Reader:
 def _scalar(value: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, str) and _BAD_CHARACTER.search(value):
         _refuse(
-            Text(zh="字符串含空字符或不成对的代理字符", en="a string contains a NUL or half a surrogate pair"), path
+            LocalizedText(zh="字符串含空字符或不成对的代理字符", en="a string contains a NUL or half a surrogate pair"),
+            path,
         )
     too_large = isinstance(value, float) and value in (float("inf"), float("-inf"))
     if too_large or (type(value) is int and not MIN_INTEGER <= value <= MAX_INTEGER):
-        _refuse(Text(zh="数字超出 64 位范围", en="a number does not fit in 64 bits"), path)
+        _refuse(LocalizedText(zh="数字超出 64 位范围", en="a number does not fit in 64 bits"), path)
     return value
 
 
@@ -181,13 +182,13 @@ def _constant(name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_constant)
 
-_TOO_MANY = Text(zh=f"超过 {MAX_VALUES} 个值", en=f"it contains more than {MAX_VALUES} values")
-_TOO_DEEP = Text(zh=f"嵌套超过 {MAX_DEPTH} 层", en=f"it is nested deeper than {MAX_DEPTH} levels")
+_TOO_MANY = LocalizedText(zh=f"超过 {MAX_VALUES} 个值", en=f"it contains more than {MAX_VALUES} values")
+_TOO_DEEP = LocalizedText(zh=f"嵌套超过 {MAX_DEPTH} 层", en=f"it is nested deeper than {MAX_DEPTH} levels")
 
 
-def _refuse(reason: Text, path: tuple[str | int, ...] | None = None) -> NoReturn:
+def _refuse(reason: LocalizedText, path: tuple[str | int, ...] | None = None) -> NoReturn:
     raise MalformedJson(reason=reason, at=None if path is None else pointer(*path)) from None
 
 
 def _refuse_at(offset: int) -> NoReturn:
-    _refuse(Text(zh=f"第 {offset} 字节处有语法错误", en=f"there is a syntax error at byte {offset}"))
+    _refuse(LocalizedText(zh=f"第 {offset} 字节处有语法错误", en=f"there is a syntax error at byte {offset}"))

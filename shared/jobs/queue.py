@@ -23,7 +23,7 @@ from shared.database.locks import try_advisory_lock
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.failures import account_of, is_transient, problem_of
 from shared.observability import tracing
-from shared.problems import InternalError, NotFound, Problem, Text
+from shared.problems import InternalError, LocalizedText, NotFound, Problem
 from shared.runtime.context import ServiceContext
 
 logger = structlog.get_logger()
@@ -41,8 +41,8 @@ class JobEnded(Problem):
 
     status = 409
     code = "job_ended"
-    title = Text(zh="任务已结束", en="The job has ended")
-    fix = Text(zh="请查看任务结果", en="See the result of the job")
+    title = LocalizedText(zh="任务已结束", en="The job has ended")
+    fix = LocalizedText(zh="请查看任务结果", en="See the result of the job")
 
 
 class Job(Schema):

@@ -45,6 +45,13 @@ from shared.problems.documents import (
     openapi_responses,
     openapi_schemas,
 )
+from shared.problems.localized_text import (
+    LANGUAGES,
+    Language,
+    LocalizedText,
+    language_of,
+    sentences,
+)
 from shared.problems.problem import (
     MAX_ERRORS,
     MEDIA_TYPE,
@@ -57,13 +64,6 @@ from shared.problems.problem import (
     pointer,
     registry,
     shown,
-)
-from shared.problems.texts import (
-    LANGUAGES,
-    Language,
-    Text,
-    language_of,
-    sentences,
 )
 
 __all__ = [
@@ -82,6 +82,7 @@ __all__ = [
     "InvalidInput",
     "KeyReused",
     "Language",
+    "LocalizedText",
     "MalformedJson",
     "MalformedRequest",
     "MalformedUrl",
@@ -96,7 +97,6 @@ __all__ = [
     "ProblemDetails",
     "ProblemError",
     "Sunset",
-    "Text",
     "TooManyRequests",
     "Unauthenticated",
     "Unavailable",

@@ -1,7 +1,7 @@
 """The problems that any operation can raise, by status."""
 
+from shared.problems.localized_text import Language, LocalizedText, sentences
 from shared.problems.problem import Problem
-from shared.problems.texts import Language, Text, sentences
 
 
 class MalformedUrl(Problem):
@@ -9,8 +9,8 @@ class MalformedUrl(Problem):
 
     status = 400
     code = "malformed_url"
-    title = Text(zh="网址无法识别", en="The URL is malformed")
-    fix = Text(
+    title = LocalizedText(zh="网址无法识别", en="The URL is malformed")
+    fix = LocalizedText(
         zh="请把路径和查询参数按 UTF-8 编码，且不要含空字符",
         en="Encode path and query as UTF-8, without NUL characters",
     )
@@ -21,8 +21,8 @@ class MalformedRequest(Problem):
 
     status = 400
     code = "malformed_request"
-    title = Text(zh="请求无法识别", en="The request is malformed")
-    fix = Text(zh="请检查请求的格式后重发", en="Check the format of the request and send it again")
+    title = LocalizedText(zh="请求无法识别", en="The request is malformed")
+    fix = LocalizedText(zh="请检查请求的格式后重发", en="Check the format of the request and send it again")
 
 
 class MalformedJson(Problem):
@@ -30,9 +30,9 @@ class MalformedJson(Problem):
 
     status = 400
     code = "malformed_json"
-    title = Text(zh="请求体不是有效的 JSON", en="The body is not valid JSON")
-    what = Text(zh="请求体不是有效的 JSON：{reason}", en="The body is not valid JSON: {reason}")
-    fix = Text(zh="请改正后重发", en="Correct it and send it again")
+    title = LocalizedText(zh="请求体不是有效的 JSON", en="The body is not valid JSON")
+    what = LocalizedText(zh="请求体不是有效的 JSON：{reason}", en="The body is not valid JSON: {reason}")
+    fix = LocalizedText(zh="请改正后重发", en="Correct it and send it again")
 
 
 class Unauthenticated(Problem):
@@ -40,8 +40,8 @@ class Unauthenticated(Problem):
 
     status = 401
     code = "unauthenticated"
-    title = Text(zh="尚未登录或登录已失效", en="You are not signed in, or your session has expired")
-    fix = Text(zh="请重新登录", en="Sign in again")
+    title = LocalizedText(zh="尚未登录或登录已失效", en="You are not signed in, or your session has expired")
+    fix = LocalizedText(zh="请重新登录", en="Sign in again")
     headers = {"WWW-Authenticate": 'Bearer realm="fangxian"'}  # noqa: RUF012
 
 
@@ -50,9 +50,11 @@ class Forbidden(Problem):
 
     status = 403
     code = "forbidden"
-    title = Text(zh="无权进行此操作", en="You do not have permission to do this")
-    fix = Text(zh="请由具有相应角色和辖区权限的人员办理", en="Ask someone who has the required role in this region")
-    to_residents = Text(
+    title = LocalizedText(zh="无权进行此操作", en="You do not have permission to do this")
+    fix = LocalizedText(
+        zh="请由具有相应角色和辖区权限的人员办理", en="Ask someone who has the required role in this region"
+    )
+    to_residents = LocalizedText(
         zh="您没有此项权限\n如需办理，请联系所在社区",
         en="You do not have permission to do this\nPlease ask your community for help",
     )
@@ -63,9 +65,9 @@ class NotFound(Problem):
 
     status = 404
     code = "not_found"
-    title = Text(zh="未找到", en="Not found")
-    fix = Text(zh="请核对编号，并确认其属于您的辖区", en="Check the id and whether it is in your region")
-    to_residents = Text(zh="没有找到相关信息", en="Nothing was found")
+    title = LocalizedText(zh="未找到", en="Not found")
+    fix = LocalizedText(zh="请核对编号，并确认其属于您的辖区", en="Check the id and whether it is in your region")
+    to_residents = LocalizedText(zh="没有找到相关信息", en="Nothing was found")
 
 
 class NoSuchPath(Problem):
@@ -73,8 +75,8 @@ class NoSuchPath(Problem):
 
     status = 404
     code = "no_such_path"
-    title = Text(zh="接口不存在", en="The path does not exist")
-    fix = Text(zh="请对照 /openapi.json 核对路径", en="Check the path against /openapi.json")
+    title = LocalizedText(zh="接口不存在", en="The path does not exist")
+    fix = LocalizedText(zh="请对照 /openapi.json 核对路径", en="Check the path against /openapi.json")
 
 
 class MethodNotAllowed(Problem):
@@ -82,8 +84,8 @@ class MethodNotAllowed(Problem):
 
     status = 405
     code = "method_not_allowed"
-    title = Text(zh="此接口不支持该方法", en="The path does not support this method")
-    fix = Text(zh="请改用 {allow}", en="Use {allow}")
+    title = LocalizedText(zh="此接口不支持该方法", en="The path does not support this method")
+    fix = LocalizedText(zh="请改用 {allow}", en="Use {allow}")
     headers = {"Allow": "{allow}"}  # noqa: RUF012
 
 
@@ -92,8 +94,8 @@ class NotAcceptable(Problem):
 
     status = 406
     code = "not_acceptable"
-    title = Text(zh="无法提供所要求的格式", en="The requested format is not available")
-    fix = Text(zh="请在 Accept 头中允许 {offered}", en="Allow {offered} in the Accept header")
+    title = LocalizedText(zh="无法提供所要求的格式", en="The requested format is not available")
+    fix = LocalizedText(zh="请在 Accept 头中允许 {offered}", en="Allow {offered} in the Accept header")
 
 
 class Conflict(Problem):
@@ -101,8 +103,8 @@ class Conflict(Problem):
 
     status = 409
     code = "conflict"
-    title = Text(zh="与已有记录冲突", en="This conflicts with an existing record")
-    fix = Text(zh="请刷新并核对后再提交", en="Read the record again and compare before you resubmit")
+    title = LocalizedText(zh="与已有记录冲突", en="This conflicts with an existing record")
+    fix = LocalizedText(zh="请刷新并核对后再提交", en="Read the record again and compare before you resubmit")
 
 
 class VersionMismatch(Problem):
@@ -110,8 +112,8 @@ class VersionMismatch(Problem):
 
     status = 412
     code = "version_mismatch"
-    title = Text(zh="内容已被他人修改", en="Somebody else has changed this record")
-    fix = Text(
+    title = LocalizedText(zh="内容已被他人修改", en="Somebody else has changed this record")
+    fix = LocalizedText(
         zh="请重新读取，并以新的 ETag 作为 If-Match 再提交", en="Read it again and send the new ETag as If-Match"
     )
 
@@ -121,8 +123,10 @@ class PayloadTooLarge(Problem):
 
     status = 413
     code = "payload_too_large"
-    title = Text(zh="请求体过大", en="The body is too large")
-    fix = Text(zh="请分批发送，每次不超过 {limit_bytes} 字节", en="Send at most {limit_bytes} bytes per request")
+    title = LocalizedText(zh="请求体过大", en="The body is too large")
+    fix = LocalizedText(
+        zh="请分批发送，每次不超过 {limit_bytes} 字节", en="Send at most {limit_bytes} bytes per request"
+    )
     headers = {"Connection": "close"}  # noqa: RUF012
 
 
@@ -131,8 +135,8 @@ class UrlTooLong(Problem):
 
     status = 414
     code = "url_too_long"
-    title = Text(zh="网址过长", en="The URL is too long")
-    fix = Text(zh="请缩短到 {limit_bytes} 字节以内", en="Shorten it to at most {limit_bytes} bytes")
+    title = LocalizedText(zh="网址过长", en="The URL is too long")
+    fix = LocalizedText(zh="请缩短到 {limit_bytes} 字节以内", en="Shorten it to at most {limit_bytes} bytes")
 
 
 class UnsupportedMediaType(Problem):
@@ -140,8 +144,8 @@ class UnsupportedMediaType(Problem):
 
     status = 415
     code = "unsupported_media_type"
-    title = Text(zh="不支持此请求体格式", en="The format of the body is not supported")
-    fix = Text(zh="请使用 Content-Type: {allowed}", en="Send it as Content-Type: {allowed}")
+    title = LocalizedText(zh="不支持此请求体格式", en="The format of the body is not supported")
+    fix = LocalizedText(zh="请使用 Content-Type: {allowed}", en="Send it as Content-Type: {allowed}")
     headers = {"Accept": "{allowed}"}  # noqa: RUF012
 
 
@@ -150,8 +154,8 @@ class UnsupportedEncoding(Problem):
 
     status = 415
     code = "unsupported_encoding"
-    title = Text(zh="不接受压缩的请求体", en="Compressed bodies are not accepted")
-    fix = Text(zh="请不要压缩，并去掉 Content-Encoding", en="Send it uncompressed, without Content-Encoding")
+    title = LocalizedText(zh="不接受压缩的请求体", en="Compressed bodies are not accepted")
+    fix = LocalizedText(zh="请不要压缩，并去掉 Content-Encoding", en="Send it uncompressed, without Content-Encoding")
     headers = {"Accept-Encoding": "identity"}  # noqa: RUF012
 
 
@@ -160,8 +164,8 @@ class InvalidInput(Problem):
 
     status = 422
     code = "invalid_input"
-    title = Text(zh="提交的内容有误", en="The input is not valid")
-    fix = Text(zh="请改正后重新提交", en="Correct it and send it again")
+    title = LocalizedText(zh="提交的内容有误", en="The input is not valid")
+    fix = LocalizedText(zh="请改正后重新提交", en="Correct it and send it again")
 
     def detail(self, language: Language, *, is_resident: bool = False) -> str:
         """Return the first fault as a sentence, and the number of further faults."""
@@ -179,8 +183,8 @@ class UnstorableInput(Problem):
 
     status = 422
     code = "unstorable_input"
-    title = Text(zh="内容中有无法保存的值", en="A value cannot be stored")
-    fix = Text(
+    title = LocalizedText(zh="内容中有无法保存的值", en="A value cannot be stored")
+    fix = LocalizedText(
         zh="请检查空字符、超出范围的数字或日期，改正后重发",
         en="Check for NUL characters and for numbers or dates out of range, then send it again",
     )
@@ -191,8 +195,8 @@ class KeyReused(Problem):
 
     status = 422
     code = "key_reused"
-    title = Text(zh="幂等键已用于另一请求", en="This idempotency key was already used for another request")
-    fix = Text(zh="请为新的请求换一个 Idempotency-Key", en="Use a new Idempotency-Key for each new request")
+    title = LocalizedText(zh="幂等键已用于另一请求", en="This idempotency key was already used for another request")
+    fix = LocalizedText(zh="请为新的请求换一个 Idempotency-Key", en="Use a new Idempotency-Key for each new request")
 
 
 class ClockAhead(Problem):
@@ -200,8 +204,8 @@ class ClockAhead(Problem):
 
     status = 422
     code = "clock_ahead"
-    title = Text(zh="设备时间超前", en="The device's clock is ahead")
-    fix = Text(zh="请校准设备时间后重发", en="Correct the device's clock and send it again")
+    title = LocalizedText(zh="设备时间超前", en="The device's clock is ahead")
+    fix = LocalizedText(zh="请校准设备时间后重发", en="Correct the device's clock and send it again")
 
 
 class PreconditionRequired(Problem):
@@ -209,8 +213,8 @@ class PreconditionRequired(Problem):
 
     status = 428
     code = "precondition_required"
-    title = Text(zh="缺少 If-Match", en="If-Match is missing")
-    fix = Text(
+    title = LocalizedText(zh="缺少 If-Match", en="If-Match is missing")
+    fix = LocalizedText(
         zh="请先读取，并以其 ETag 作为 If-Match 一并提交", en="Read the resource first and send its ETag as If-Match"
     )
 
@@ -220,8 +224,8 @@ class Sunset(Problem):
 
     status = 410
     code = "sunset"
-    title = Text(zh="应急状态已结束，不再收集信息", en="The emergency is over and data is no longer collected")
-    fix = Text(
+    title = LocalizedText(zh="应急状态已结束，不再收集信息", en="The emergency is over and data is no longer collected")
+    fix = LocalizedText(
         zh="健康码、登记和检测均已停止，办事无需再验码，就医请照常前往或拨打 120；您仍可查看和删除本人信息",
         en="Health codes, registration and testing have ended, and no service requires a code. For medical care go as "
         "usual or call 120. You can still view your data and have it deleted",
@@ -233,8 +237,10 @@ class DataDestroyed(Problem):
 
     status = 410
     code = "data_destroyed"
-    title = Text(zh="数据已销毁", en="The data was destroyed")
-    fix = Text(zh="数据已按规定销毁，无法恢复", en="The rules required its destruction, and it cannot be restored")
+    title = LocalizedText(zh="数据已销毁", en="The data was destroyed")
+    fix = LocalizedText(
+        zh="数据已按规定销毁，无法恢复", en="The rules required its destruction, and it cannot be restored"
+    )
 
 
 class DataUnreadable(Problem):
@@ -242,8 +248,8 @@ class DataUnreadable(Problem):
 
     status = 409
     code = "data_unreadable"
-    title = Text(zh="已存数据无法读取", en="The stored data cannot be read")
-    fix = Text(
+    title = LocalizedText(zh="已存数据无法读取", en="The stored data cannot be read")
+    fix = LocalizedText(
         zh="请将 request_id 告知管理员以便从备份恢复，或重新登记",
         en="Give the request_id to the administrator, who can restore a backup, or enter the data again",
     )
@@ -254,8 +260,8 @@ class TooManyRequests(Problem):
 
     status = 429
     code = "too_many_requests"
-    title = Text(zh="操作过于频繁", en="Too many requests")
-    fix = Text(zh="请 {retry_after}后再试", en="Try again in {retry_after}")
+    title = LocalizedText(zh="操作过于频繁", en="Too many requests")
+    fix = LocalizedText(zh="请 {retry_after}后再试", en="Try again in {retry_after}")
     retry_after = 1
 
 
@@ -264,8 +270,8 @@ class HeadersTooLarge(Problem):
 
     status = 431
     code = "headers_too_large"
-    title = Text(zh="请求头过多或过长", en="The request has too many or too long headers")
-    fix = Text(
+    title = LocalizedText(zh="请求头过多或过长", en="The request has too many or too long headers")
+    fix = LocalizedText(
         zh="请减少到 {limit_count} 个、共 {limit_bytes} 字节以内",
         en="Send at most {limit_count} headers and {limit_bytes} bytes in total",
     )
@@ -276,8 +282,8 @@ class InternalError(Problem):
 
     status = 500
     code = "internal_error"
-    title = Text(zh="系统内部错误", en="Internal error")
-    fix = Text(
+    title = LocalizedText(zh="系统内部错误", en="Internal error")
+    fix = LocalizedText(
         zh="请稍后再试；若仍出错，请将 request_id 告知管理员",
         en="Try again later; if it happens again, give the request_id to the administrator",
     )
@@ -288,8 +294,8 @@ class UpstreamFailed(Problem):
 
     status = 502
     code = "upstream_failed"
-    title = Text(zh="关联系统处理失败", en="A connected system failed")
-    fix = Text(zh="请稍后再试", en="Try again later")
+    title = LocalizedText(zh="关联系统处理失败", en="A connected system failed")
+    fix = LocalizedText(zh="请稍后再试", en="Try again later")
     retry_after = 5
 
 
@@ -298,8 +304,8 @@ class Unavailable(Problem):
 
     status = 503
     code = "unavailable"
-    title = Text(zh="服务暂时不可用", en="The service is temporarily unavailable")
-    fix = Text(zh="请 {retry_after}后再试；未得到成功答复的操作可以重发", en="Try again in {retry_after}")
+    title = LocalizedText(zh="服务暂时不可用", en="The service is temporarily unavailable")
+    fix = LocalizedText(zh="请 {retry_after}后再试；未得到成功答复的操作可以重发", en="Try again in {retry_after}")
     retry_after = 1
 
 
@@ -308,8 +314,8 @@ class UpstreamTimeout(Problem):
 
     status = 504
     code = "upstream_timeout"
-    title = Text(zh="处理超时", en="The request took too long")
-    fix = Text(
+    title = LocalizedText(zh="处理超时", en="The request took too long")
+    fix = LocalizedText(
         zh="请稍后用同一 Idempotency-Key 重试，或减少每次提交的数量",
         en="Try again with the same Idempotency-Key, or send or request fewer items at a time",
     )

@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from shared.problems.localized_text import LANGUAGES, Language, sentences
 from shared.problems.problem import MAX_ERRORS, MEDIA_TYPE, Place, Problem, registry
-from shared.problems.texts import LANGUAGES, Language, sentences
 
 
 def catalogue(language: Language) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ The Chinese names are listed here. The English name is the field name with space
 import re
 from collections.abc import Mapping, Sequence
 
-from shared.problems.texts import Language
+from shared.problems.localized_text import Language
 
 CHINESE: Mapping[str, str] = {
     "Accept-Language": "语言",

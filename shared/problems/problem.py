@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
+from shared.problems.localized_text import Language, LocalizedText, duration, sentences
 from shared.problems.names import name_of, place_of
-from shared.problems.texts import Language, Text, duration, sentences
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -30,7 +30,7 @@ class Fault:
     """One fault: `at` is a JSON Pointer (RFC 6901) into the body; otherwise `parameter` names the parameter."""
 
     code: str
-    text: Text
+    text: LocalizedText
     values: Mapping[str, object] = field(default_factory=dict)
     at: str | None = None
     parameter: str | None = None
@@ -90,12 +90,12 @@ def fragment(at: str) -> str:
 
 
 class Invalid(ValueError):  # noqa: N818 - reads as a sentence where it is raised
-    """A fault that a schema validator raises: `raise Invalid("id_check_digit", Text(zh=…, en=…))`.
+    """A fault that a schema validator raises: `raise Invalid("id_check_digit", LocalizedText(zh=…, en=…))`.
 
     A plain ValueError becomes "not allowed" only, because its message may repeat the value.
     """
 
-    def __init__(self, code: str, text: Text, **values: object) -> None:
+    def __init__(self, code: str, text: LocalizedText, **values: object) -> None:
         super().__init__(code)
         self.code = code
         self.text = text
@@ -112,14 +112,14 @@ class Problem(Exception):  # noqa: N818 - many are faults of the caller, not err
 
     status: ClassVar[int]
     code: ClassVar[str]
-    title: ClassVar[Text]
-    fix: ClassVar[Text]
-    what: ClassVar[Text | None] = None
+    title: ClassVar[LocalizedText]
+    fix: ClassVar[LocalizedText]
+    what: ClassVar[LocalizedText | None] = None
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers of the answer. `{name}` is replaced by the value, as in texts."""
     retry_after: ClassVar[int | None] = None
     """Seconds to wait before retrying. In texts `{retry_after}` stands for them, with a unit."""
-    to_residents: ClassVar[Text | None] = None
+    to_residents: ClassVar[LocalizedText | None] = None
     """The whole detail for a resident, where the usual detail is written for staff."""
 
     def __init_subclass__(cls) -> None:
@@ -152,7 +152,7 @@ class Problem(Exception):  # noqa: N818 - many are faults of the caller, not err
     @classmethod
     def names(cls) -> frozenset[str]:
         """Return the names of the values in its texts and headers, without `retry_after`."""
-        in_headers = (Text(header, header).names for header in cls.headers.values())
+        in_headers = (LocalizedText(header, header).names for header in cls.headers.values())
         return cls.fix.names.union(cls.what.names if cls.what else (), *in_headers) - {"retry_after"}
 
     @classmethod

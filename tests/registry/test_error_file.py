@@ -11,8 +11,8 @@ from services.registry.imports import columns
 from services.registry.imports.columns import COLUMNS
 from services.registry.imports.error_file import write_errors
 from services.registry.imports.faults import RowFault
+from services.registry.imports.messages import RowProblem
 from services.registry.imports.reading import RawRow
-from services.registry.imports.words import RowProblem
 from tests.registry.uploads import HEADER, ROW, VALUES, read
 
 WRONG = [RowProblem("id_check_digit", "document_number")]

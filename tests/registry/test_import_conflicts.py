@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.registry.imports import words
+from services.registry.imports import messages
 from services.registry.residents.transfers import settle_requests
 from shared.core.actors import Role
 from tests.harness import District
@@ -121,7 +121,7 @@ async def test_another_name_is_not_taken_without_being_asked_for(district: Distr
     job = await take_in(district, command, rows)
     assert counts(job) == (0, 0, 1, 1)
     (refused,) = await errors_of(command, job)
-    assert words.WORDS["name_differs"].en in refused["错误"]
+    assert messages.MESSAGES["name_differs"].en in refused["错误"]
     assert "张" not in refused["错误"].replace("姓名", ""), "the name on the record is not told"
     assert ((await shown(command))["name"], (await shown(command))["phone"]) == ("张**", "154****5678")
     assert counts(await take_in(district, command, rows, rename="true")) == (0, 1, 1, 0)

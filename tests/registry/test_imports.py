@@ -7,7 +7,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from services.registry.imports import spool, taking, words
+from services.registry.imports import messages, spool, taking
 from services.registry.imports.columns import COLUMNS
 from services.registry.imports.faults import FILE_CODES, ROW_CODES
 from services.registry.residents.identity import REASONS
@@ -154,9 +154,9 @@ async def test_one_bad_row_keeps_no_other_out(district: District, command, value
     assert row["行号"] == "3"
     cell = f"{'ABCDEFGHIJK'[list(COLUMNS).index(column)]}3"
     said = {"value": SHATANG if column == "region" else cell}
-    assert f"{column} ({COLUMNS[column][0]}): {words.WORDS[code].render('en', said)}" in row["错误"]
+    assert f"{column} ({COLUMNS[column][0]}): {messages.MESSAGES[code].render('en', said)}" in row["错误"]
     (zh,) = await errors_of(command, job, "zh-CN")
-    assert zh["错误"] == f"{COLUMNS[column][0]}：{words.WORDS[code].render('zh-CN', said)}", "and nothing else"
+    assert zh["错误"] == f"{COLUMNS[column][0]}：{messages.MESSAGES[code].render('zh-CN', said)}", "and nothing else"
 
 
 async def test_the_same_person_twice_in_a_file(district: District, command) -> None:
@@ -337,8 +337,8 @@ async def test_what_is_no_upload(command) -> None:
 
 
 async def test_every_fault_has_words_in_both_languages() -> None:
-    assert words.FILE_PROBLEMS.keys() == set(FILE_CODES)
-    assert words.WORDS.keys() >= {*ROW_CODES, *REASONS}
+    assert messages.FILE_PROBLEMS.keys() == set(FILE_CODES)
+    assert messages.MESSAGES.keys() >= {*ROW_CODES, *REASONS}
 
 
 async def test_who_lives_elsewhere_is_counted_as_anybody_new(district: District, command) -> None:
@@ -365,8 +365,8 @@ async def test_who_died_or_never_was_there_is_not_taken_in_and_who_moved_away_re
     job = await take_in(district, command, table(crowd(3)))
     assert counts(job) == (0, 0, 0, 3)
     died, moved, wrong = [error["错误"] for error in await errors_of(command, job)]
-    assert words.WORDS["resident_closed"].en in died
-    assert words.WORDS["resident_closed"].en in wrong
+    assert messages.MESSAGES["resident_closed"].en in died
+    assert messages.MESSAGES["resident_closed"].en in wrong
     assert "was changed by hand" in moved, "who moved away returns only by a file that is newer"
     assert counts(await take_in(district, command, table(crowd(3)), overwrite_newer="true")) == (0, 1, 0, 2)
 

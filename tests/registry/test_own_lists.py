@@ -17,8 +17,8 @@ from services.registry.imports.checking import Checker
 from services.registry.imports.columns import COLUMNS
 from services.registry.imports.faults import FileFault
 from services.registry.imports.homes import Homes
+from services.registry.imports.messages import RowProblem, describe, problem_of
 from services.registry.imports.reading import read_rows
-from services.registry.imports.words import RowProblem, describe, problem_of
 from services.registry.imports.workbook import Notes
 from services.registry.residents.rules import Person, household_of
 from services.registry.residents.spelling import is_placeholder

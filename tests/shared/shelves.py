@@ -1,6 +1,6 @@
 """A problem to test problems by."""
 
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 
 class ShelfFull(Problem):
@@ -8,5 +8,5 @@ class ShelfFull(Problem):
 
     status = 409
     code = "test_shelf_full"
-    title = Text(zh="架子已满", en="The shelf is full")
-    fix = Text(zh="请换 {number}", en="Use {number}")
+    title = LocalizedText(zh="架子已满", en="The shelf is full")
+    fix = LocalizedText(zh="请换 {number}", en="Use {number}")

@@ -18,9 +18,9 @@ from shared.problems import (
     Conflict,
     Forbidden,
     InternalError,
+    LocalizedText,
     NotFound,
     Problem,
-    Text,
     Unavailable,
     UnstorableInput,
     UpstreamFailed,
@@ -34,8 +34,8 @@ class BoxFull(Problem):
 
     status = 409
     code = "test_box_full"
-    title = Text(zh="箱子已满", en="The box is full")
-    fix = Text(zh="请换 {number}", en="Use {number}")
+    title = LocalizedText(zh="箱子已满", en="The box is full")
+    fix = LocalizedText(zh="请换 {number}", en="Use {number}")
 
 
 @pytest.fixture

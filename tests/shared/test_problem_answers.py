@@ -13,8 +13,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from pydantic_core import PydanticKnownError, _pydantic_core
 
 from shared.http import handlers
-from shared.http.texts import TEXTS
-from shared.problems import Invalid, Text
+from shared.http.validation_messages import MESSAGES
+from shared.problems import Invalid, LocalizedText
 from tests.shared.shelves import ShelfFull
 
 
@@ -28,7 +28,7 @@ class Item(BaseModel):
     @classmethod
     def _never(cls, value: str) -> str:
         if value == "13900000000":
-            raise Invalid("phone_reserved", Text(zh="号码已保留", en="This number is reserved"))
+            raise Invalid("phone_reserved", LocalizedText(zh="号码已保留", en="This number is reserved"))
         if value == "13800000000":
             raise ValueError(f"{value} belongs to Chen")
         return value
@@ -179,9 +179,9 @@ NOT_OF_REQUESTS = {
 
 def test_every_kind_of_finding_has_its_text() -> None:
     errors = {error["type"]: error for error in _pydantic_core.list_all_errors()}
-    assert set(errors) - set(TEXTS) == NOT_OF_REQUESTS
-    assert set(TEXTS) <= set(errors)
-    for kind, text in TEXTS.items():
+    assert set(errors) - set(MESSAGES) == NOT_OF_REQUESTS
+    assert set(MESSAGES) <= set(errors)
+    for kind, text in MESSAGES.items():
         context: dict[str, Any] = errors[kind]["example_context"] or {}
         assert text.names <= set(context), kind
         if kind not in ("value_error", "assertion_error"):

@@ -11,16 +11,16 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.registry.residents.problems import RevealLimit
 from shared.http import handlers
-from shared.http.texts import TEXTS
+from shared.http.validation_messages import MESSAGES
 from shared.problems import (
     MAX_ERRORS,
     Conflict,
     Fault,
     InvalidInput,
+    LocalizedText,
     MethodNotAllowed,
     Problem,
     ProblemDetails,
-    Text,
     TooManyRequests,
     Unavailable,
     catalogue,
@@ -85,7 +85,7 @@ def test_a_code_belongs_to_one_problem() -> None:
     [
         {"code": "Test-Bad"},
         {"code": "t" * 64},
-        {"code": "test_varying", "title": Text(zh="{a}", en="{a}")},
+        {"code": "test_varying", "title": LocalizedText(zh="{a}", en="{a}")},
     ],
 )
 def test_a_bad_declaration_does_not_import(members: dict[str, Any]) -> None:
@@ -101,11 +101,11 @@ def test_a_declaration_without_texts_does_not_import() -> None:
 @pytest.mark.parametrize(("zh", "en"), [("{a}", "{b}"), ("{a.b}", "{a.b}"), ("{0}", "{0}"), ("", "{a}")])
 def test_texts_must_agree_on_their_names(zh: str, en: str) -> None:
     with pytest.raises(ValueError, match="plain names"):
-        Text(zh=zh, en=en)
+        LocalizedText(zh=zh, en=en)
 
 
 def test_many_errors_are_cut() -> None:
-    faults = [Fault("missing", TEXTS["missing"], at=pointer("items", n)) for n in range(MAX_ERRORS + 50)]
+    faults = [Fault("missing", MESSAGES["missing"], at=pointer("items", n)) for n in range(MAX_ERRORS + 50)]
     body = InvalidInput(errors=faults).body("en")
     assert len(body["errors"]) == MAX_ERRORS
     assert f"{MAX_ERRORS + 49} more" in body["detail"]

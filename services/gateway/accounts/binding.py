@@ -14,7 +14,7 @@ from services.gateway.accounts.tables import AccountRow, account_of
 from services.gateway.accounts.traces import trace
 from shared.core.actors import Actor, system
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Forbidden, Problem, Text, TooManyRequests, UpstreamFailed
+from shared.problems import Forbidden, LocalizedText, Problem, TooManyRequests, UpstreamFailed
 from shared.runtime.context import ServiceContext
 
 
@@ -23,8 +23,8 @@ class AccountBound(Problem):
 
     status = 409
     code = "account_bound"
-    title = Text(zh="该账号已绑定居民信息", en="This account is already linked to a resident")
-    fix = Text(zh="如绑定有误，请联系社区", en="If the link is wrong, ask your community")
+    title = LocalizedText(zh="该账号已绑定居民信息", en="This account is already linked to a resident")
+    fix = LocalizedText(zh="如绑定有误，请联系社区", en="If the link is wrong, ask your community")
 
 
 class ResidentBound(Problem):
@@ -32,8 +32,8 @@ class ResidentBound(Problem):
 
     status = 409
     code = "resident_bound"
-    title = Text(zh="该居民已有账号", en="This resident already has an account")
-    fix = Text(zh="请用原账号登录，或联系社区", en="Sign in with that account, or ask your community")
+    title = LocalizedText(zh="该居民已有账号", en="This resident already has an account")
+    fix = LocalizedText(zh="请用原账号登录，或联系社区", en="Sign in with that account, or ask your community")
 
 
 class PhoneTaken(Problem):
@@ -41,8 +41,8 @@ class PhoneTaken(Problem):
 
     status = 409
     code = "phone_taken"
-    title = Text(zh="该手机号已有账号", en="This phone number already has an account")
-    fix = Text(zh="请用该手机号登录", en="Sign in with this phone number")
+    title = LocalizedText(zh="该手机号已有账号", en="This phone number already has an account")
+    fix = LocalizedText(zh="请用该手机号登录", en="Sign in with this phone number")
 
 
 class PhoneUnproven(Problem):
@@ -50,8 +50,8 @@ class PhoneUnproven(Problem):
 
     status = 422
     code = "phone_unproven"
-    title = Text(zh="手机号未验证或验证码错误", en="The phone number is not verified, or the code is wrong")
-    fix = Text(zh="请重新获取验证码后再试", en="Request a new code and send it with this request")
+    title = LocalizedText(zh="手机号未验证或验证码错误", en="The phone number is not verified, or the code is wrong")
+    fix = LocalizedText(zh="请重新获取验证码后再试", en="Request a new code and send it with this request")
 
 
 class NotRecognised(Problem):
@@ -59,8 +59,8 @@ class NotRecognised(Problem):
 
     status = 422
     code = "not_recognised"
-    title = Text(zh="未能核实您的身份", en="Your identity could not be confirmed")
-    fix = Text(
+    title = LocalizedText(zh="未能核实您的身份", en="Your identity could not be confirmed")
+    fix = LocalizedText(
         zh="请核对证件号码；如手机号与登记的不一致，请联系社区更新",
         en="Check the document number. If your phone number on record is another one, ask your community to update it",
     )
@@ -71,8 +71,8 @@ class NotBound(Problem):
 
     status = 403
     code = "not_bound"
-    title = Text(zh="您还没有绑定身份信息", en="Your account is not linked to a resident yet")
-    fix = Text(
+    title = LocalizedText(zh="您还没有绑定身份信息", en="Your account is not linked to a resident yet")
+    fix = LocalizedText(
         zh="请先使用证件号码和手机号完成绑定",
         en="First link it with your document number and phone number",
     )

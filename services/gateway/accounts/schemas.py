@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from services.gateway.accounts import rules
 from shared.contracts.resource import Schema
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code. An empty text means all regions.")]
 Login = Annotated[
@@ -85,7 +85,9 @@ class PhoneAsked(Schema):
         if number is None:
             raise Invalid(
                 "phone_form",
-                Text(zh="应为可接收短信的手机号", en="This must be a mobile number that can receive text messages"),
+                LocalizedText(
+                    zh="应为可接收短信的手机号", en="This must be a mobile number that can receive text messages"
+                ),
             )
         return number
 

@@ -12,7 +12,7 @@ from services.gateway.messages.rules import sign_all
 from shared.core import clock
 from shared.core.ids import new_name
 from shared.core.settings import Settings
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ class NoMessageGateway(Problem):
 
     status = 503
     code = "no_message_gateway"
-    title = Text(zh="暂时无法发送验证码", en="Codes cannot be sent to phones at present")
-    fix = Text(
+    title = LocalizedText(zh="暂时无法发送验证码", en="Codes cannot be sent to phones at present")
+    fix = LocalizedText(
         zh="请联系所在社区；系统管理员需配置短信网关（FANGXIAN_PHONE_GATEWAY_URL）",
         en="Ask your community. The operator must set FANGXIAN_PHONE_GATEWAY_URL",
     )

@@ -11,7 +11,7 @@ from services.gateway.issuer.ending import end_account
 from shared.core.regions import covers
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import RegionOutside, UnitOfWork
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 from shared.runtime.context import ServiceContext
 
 
@@ -20,8 +20,8 @@ class LoginTaken(Problem):
 
     status = 409
     code = "login_taken"
-    title = Text(zh="该用户名已被使用", en="This user name is taken")
-    fix = Text(zh="请换一个用户名", en="Choose another user name")
+    title = LocalizedText(zh="该用户名已被使用", en="This user name is taken")
+    fix = LocalizedText(zh="请换一个用户名", en="Choose another user name")
 
 
 class OwnAccount(Problem):
@@ -29,8 +29,8 @@ class OwnAccount(Problem):
 
     status = 409
     code = "own_account"
-    title = Text(zh="不能对自己的账号进行此操作", en="You cannot do this to your own account")
-    fix = Text(zh="请由另一名指挥人员操作", en="Ask another commander to do this")
+    title = LocalizedText(zh="不能对自己的账号进行此操作", en="You cannot do this to your own account")
+    fix = LocalizedText(zh="请由另一名指挥人员操作", en="Ask another commander to do this")
 
 
 async def add_account(uow: UnitOfWork, new: NewAccount) -> AccountMade:

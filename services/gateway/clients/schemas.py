@@ -10,7 +10,7 @@ from services.gateway.clients import rules
 from shared.contracts.parties import fault_of
 from shared.contracts.resource import Schema
 from shared.core.actors import Role
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 ROLES = tuple(role.label for role in rules.MACHINES)
 
@@ -77,7 +77,7 @@ class NewClient(Schema):
         if not all(map(rules.is_redirect, value)):
             raise Invalid(
                 "redirect_uri_unsafe",
-                Text(
+                LocalizedText(
                     zh="回调地址须为 https、本机 http 或应用专用协议",
                     en="Use https, http on a loopback address, or the private scheme of an app",
                 ),
@@ -88,12 +88,13 @@ class NewClient(Schema):
     def _is_whole(self) -> Self:
         if self.kind == "app" and (self.role is not None or self.public_keys):
             raise Invalid(
-                "app_incomplete", Text(zh="应用不能填写角色和公钥", en="An app cannot have a role or public keys")
+                "app_incomplete",
+                LocalizedText(zh="应用不能填写角色和公钥", en="An app cannot have a role or public keys"),
             )
         if self.kind == "app" and not self.redirect_uris and self.people == "staff":
             raise Invalid(
                 "app_incomplete",
-                Text(
+                LocalizedText(
                     zh="面向工作人员的应用须填写回调地址",
                     en="An app for staff requires a redirect URI, because staff sign in on a page",
                 ),
@@ -101,7 +102,7 @@ class NewClient(Schema):
         if self.kind == "machine" and (self.redirect_uris or self.people != "everyone"):
             raise Invalid(
                 "machine_incomplete",
-                Text(
+                LocalizedText(
                     zh="设备或系统不供人员登录，不能填写 redirect_uris 和 people",
                     en="People do not sign in through a machine: remove redirect_uris and people",
                 ),
@@ -109,7 +110,7 @@ class NewClient(Schema):
         if self.kind == "machine" and (self.role not in ROLES or not self.party):
             raise Invalid(
                 "machine_incomplete",
-                Text(zh="设备或系统须填写 role 和 party", en="A machine requires a role and a party"),
+                LocalizedText(zh="设备或系统须填写 role 和 party", en="A machine requires a role and a party"),
             )
         if self.kind == "machine" and self.role and (fault := fault_of(Role.named(self.role), self.party)):
             raise Invalid("party_malformed", fault[0], **fault[1])

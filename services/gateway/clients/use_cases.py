@@ -20,7 +20,7 @@ from shared.core.actors import Role
 from shared.core.regions import covers
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 FEW_APPS = 10
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -31,8 +31,8 @@ class ClientTaken(Problem):
 
     status = 409
     code = "client_taken"
-    title = Text(zh="该 client_id 已登记", en="This client_id is already registered")
-    fix = Text(
+    title = LocalizedText(zh="该 client_id 已登记", en="This client_id is already registered")
+    fix = LocalizedText(
         zh="请换一个 client_id；如需更换密钥，请使用 rotate",
         en="Choose another client_id. If you need a new secret, use rotate",
     )
@@ -43,11 +43,13 @@ class PartyEverywhere(Problem):
 
     status = 403
     code = "party_everywhere"
-    title = Text(
+    title = LocalizedText(
         zh="检测机构、医院、120 等单位的登记在全系统有效",
         en="Laboratories, hospitals, the 120 desk and city systems are registered for all regions",
     )
-    fix = Text(zh="请由管辖全部区域的指挥人员登记", en="Ask a commander of the whole installation to register it")
+    fix = LocalizedText(
+        zh="请由管辖全部区域的指挥人员登记", en="Ask a commander of the whole installation to register it"
+    )
 
 
 class ClientRevoked(Problem):
@@ -55,8 +57,8 @@ class ClientRevoked(Problem):
 
     status = 409
     code = "client_revoked"
-    title = Text(zh="该客户端已撤销", en="This client has been revoked")
-    fix = Text(zh="请登记新的客户端", en="Register a new client")
+    title = LocalizedText(zh="该客户端已撤销", en="This client has been revoked")
+    fix = LocalizedText(zh="请登记新的客户端", en="Register a new client")
 
 
 class PublicKeyInvalid(Problem):
@@ -64,8 +66,8 @@ class PublicKeyInvalid(Problem):
 
     status = 422
     code = "public_key_invalid"
-    title = Text(zh="公钥不可用", en="A public key cannot be used")
-    fix = Text(
+    title = LocalizedText(zh="公钥不可用", en="A public key cannot be used")
+    fix = LocalizedText(
         zh="请提供 P-256、Ed25519 或 2048 位以上 RSA 的公钥 JWK，不含私钥；kid 和 alg 可省略，填写 alg 时须与密钥相符",
         en="Use public JWKs of type P-256, Ed25519 or RSA with at least 2048 bits, without the private part. kid and "
         "alg are optional; alg must match the key",

@@ -56,13 +56,13 @@ def _shown(instant: datetime) -> str:
     return f"{instant.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
 
 
-class Words(_Document):
+class LocalizedText(_Document):
     """One text in both languages."""
 
     zh: _Text
     en: _Text
 
-    def fill(self, since: datetime, until: datetime | None, earliest_end: datetime | None = None) -> "Words":
+    def fill(self, since: datetime, until: datetime | None, earliest_end: datetime | None = None) -> "LocalizedText":
         """Return the text with its times filled in, in local time (Asia/Shanghai)."""
         end = until or earliest_end
         if end is None:
@@ -72,7 +72,9 @@ class Words(_Document):
         if until is None and earliest_end is not None:
             zh_until, en_until = f"最早 {zh_until}", f"not before {en_until}"
         start = _shown(since)
-        return Words(zh=self.zh.format(since=start, until=zh_until), en=self.en.format(since=start, until=en_until))
+        return LocalizedText(
+            zh=self.zh.format(since=start, until=zh_until), en=self.en.format(since=start, until=en_until)
+        )
 
     @property
     def placeholders(self) -> set[str]:
@@ -119,10 +121,10 @@ class Rule(_Document):
     lasts: Literal["until_settled", "until_order_ends"] | Days
     ended_by: tuple[Ending, ...] = ()
     priority: int = Field(ge=0, le=1000, description="Order of reasons of the same colour: the lowest comes first.")
-    why: Words
-    how_it_ends: Words
-    next_step: Words
-    source: Words = Field(description="The article or protocol the rule follows, or `local decision`.")
+    why: LocalizedText
+    how_it_ends: LocalizedText
+    next_step: LocalizedText
+    source: LocalizedText = Field(description="The article or protocol the rule follows, or `local decision`.")
 
     @cached_property
     def shade(self) -> Colour:
@@ -168,7 +170,7 @@ class Number(_Document):
     """A figure that the plan does not give, with its source."""
 
     value: float = Field(gt=0)
-    source: Words
+    source: LocalizedText
 
 
 class Figures(_Document):
@@ -180,9 +182,9 @@ class Figures(_Document):
 
 
 YellowName = Literal["yellow", "orange"]
-YELLOW_NAMES: dict[YellowName, Words] = {
-    "yellow": Words(zh="黄码", en="Yellow"),
-    "orange": Words(zh="橙码", en="Orange"),
+YELLOW_NAMES: dict[YellowName, LocalizedText] = {
+    "yellow": LocalizedText(zh="黄码", en="Yellow"),
+    "orange": LocalizedText(zh="橙码", en="Orange"),
 }
 """The name of the colour between green and red: most provinces call it yellow, Fujian calls it orange."""
 
@@ -190,9 +192,9 @@ YELLOW_NAMES: dict[YellowName, Words] = {
 class Meanings(_Document):
     """What each colour means for the person. `{name}` in the text of yellow is the province's name for it."""
 
-    green: Words
-    yellow: Words
-    red: Words
+    green: LocalizedText
+    yellow: LocalizedText
+    red: LocalizedText
 
     @model_validator(mode="after")
     def _texts_make_sense(self) -> Self:
@@ -200,19 +202,19 @@ class Meanings(_Document):
             raise ValueError("the only placeholder in the meaning of a colour is {name}, and only for yellow")
         return self
 
-    def meaning(self, colour: ColourName, yellow: YellowName) -> Words:
+    def meaning(self, colour: ColourName, yellow: YellowName) -> LocalizedText:
         """Return what a colour means, with the province's name for yellow."""
         if colour != "yellow":
             return self.green if colour == "green" else self.red
         name = YELLOW_NAMES[yellow]
-        return Words(zh=self.yellow.zh.format(name=name.zh), en=self.yellow.en.format(name=name.en))
+        return LocalizedText(zh=self.yellow.zh.format(name=name.zh), en=self.yellow.en.format(name=name.en))
 
 
 class Policy(_Document):
     """One version of the rules. A published version never changes. A new one is tried on all people first."""
 
     version: int = Field(ge=1, le=1_000_000)
-    title: Words
+    title: LocalizedText
     colours: Meanings
     figures: Figures
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=100)]

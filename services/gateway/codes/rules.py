@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from services.gateway.codes.policy import RETESTS, Colour, Ending, FactKind, Policy, Rule, Words
+from services.gateway.codes.policy import RETESTS, Colour, Ending, FactKind, LocalizedText, Policy, Rule
 
 NEGATIVE_COUNTS = timedelta(hours=720)
 """Older negatives are ignored, because no service point may ask for more than 720 hours."""
@@ -77,10 +77,10 @@ class Decision(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """The texts of a reason."""
 
-    why: Words
-    how_it_ends: Words
-    next_step: Words
-    source: Words
+    why: LocalizedText
+    how_it_ends: LocalizedText
+    next_step: LocalizedText
+    source: LocalizedText
 
 
 class Timed(Protocol):

@@ -14,7 +14,7 @@ from shared.contracts.resource import Schema
 from shared.core.actors import Actor, Role
 from shared.core.regions import NOTHING, range_of
 from shared.http.router import Router, Uow
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 router = Router(prefix="/gateway/v1/development", tags=["development"])
 
@@ -49,7 +49,7 @@ class TokenAsked(Schema):
     @classmethod
     def _is_a_role(cls, value: str) -> str:
         if value not in ROLES:
-            raise Invalid("role_unknown", Text(zh="角色不存在", en="This role does not exist"))
+            raise Invalid("role_unknown", LocalizedText(zh="角色不存在", en="This role does not exist"))
         return value
 
     @model_validator(mode="after")
@@ -57,10 +57,11 @@ class TokenAsked(Schema):
         role = Role.named(self.role)
         if role is Role.RESIDENT and self.resident_id is None:
             raise Invalid(
-                "resident_needed", Text(zh="居民令牌须填写 resident_id", en="The role resident requires a resident_id")
+                "resident_needed",
+                LocalizedText(zh="居民令牌须填写 resident_id", en="The role resident requires a resident_id"),
             )
         if role in Role.STAFF and self.region is None:
-            raise Invalid("region_needed", Text(zh="该角色须填写 region", en="This role requires a region"))
+            raise Invalid("region_needed", LocalizedText(zh="该角色须填写 region", en="This role requires a region"))
         return self
 
 

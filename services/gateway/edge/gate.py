@@ -14,7 +14,7 @@ from uuid import UUID
 from services.gateway.verifications import receipts
 from shared.core.actors import Actor, Role
 from shared.crypto.code_tokens import BadToken
-from shared.problems import NotFound, Problem, Text
+from shared.problems import LocalizedText, NotFound, Problem
 
 RECEIPT_HEADER = "x-visit-receipt"
 RESIDENT_HEADER = "x-fangxian-resident"
@@ -25,8 +25,8 @@ class ReceiptMissing(Problem):
 
     status = 403
     code = "receipt_missing"
-    title = Text(zh="请先验码", en="Have your code verified first")
-    fix = Text(
+    title = LocalizedText(zh="请先验码", en="Have your code verified first")
+    fix = LocalizedText(
         zh="请先在验码点出示健康码，并在 X-Visit-Receipt 请求头中附上核验凭证",
         en="Show your code at the service point and send the receipt in the header X-Visit-Receipt",
     )
@@ -37,8 +37,10 @@ class ReceiptForeign(Problem):
 
     status = 403
     code = "receipt_foreign"
-    title = Text(zh="核验凭证不属于本人或本验码点", en="The receipt is for another person or another service point")
-    fix = Text(zh="请在本验码点重新验码", en="Have your code verified at this service point")
+    title = LocalizedText(
+        zh="核验凭证不属于本人或本验码点", en="The receipt is for another person or another service point"
+    )
+    fix = LocalizedText(zh="请在本验码点重新验码", en="Have your code verified at this service point")
 
 
 class ReceiptExpired(Problem):
@@ -46,8 +48,8 @@ class ReceiptExpired(Problem):
 
     status = 403
     code = "receipt_expired"
-    title = Text(zh="核验凭证已过期", en="The receipt has expired")
-    fix = Text(zh="请重新验码", en="Have your code verified again")
+    title = LocalizedText(zh="核验凭证已过期", en="The receipt has expired")
+    fix = LocalizedText(zh="请重新验码", en="Have your code verified again")
 
 
 class Point(NamedTuple):

@@ -8,25 +8,27 @@ from starlette.routing import BaseRoute, Route
 
 from services.gateway.issuer.pages import Pages
 from shared.http.limits import check_accept
-from shared.problems import Text, language_of
+from shared.problems import LocalizedText, language_of
 
-WHAT = Text(zh="先验码、后服务", en="Verify the code before the service")
-MORE = Text(
+WHAT = LocalizedText(zh="先验码、后服务", en="Verify the code before the service")
+MORE = LocalizedText(
     zh="这里是街道疫情防控系统的接口，供小程序、管理后台和其他系统调用，不提供操作界面。居民和工作人员请从各自的应用登录。",
     en="This is the API of the epidemic control system of a sub-district. Mini-programs, consoles and other systems "
     "call it. It has no user interface. Residents and staff sign in from their apps.",
 )
 LINKS = {
-    "/docs": Text(zh="接口文档和使用指南", en="API reference and guides"),
-    "/openapi.json": Text(zh="全部接口（OpenAPI 3.1）", en="All operations (OpenAPI 3.1)"),
-    "/asyncapi.json": Text(zh="事件与回调（AsyncAPI）", en="Events and webhooks (AsyncAPI)"),
-    "/problems": Text(zh="错误代码及处理办法", en="Error codes and what to do"),
-    "/.well-known/openid-configuration": Text(
+    "/docs": LocalizedText(zh="接口文档和使用指南", en="API reference and guides"),
+    "/openapi.json": LocalizedText(zh="全部接口（OpenAPI 3.1）", en="All operations (OpenAPI 3.1)"),
+    "/asyncapi.json": LocalizedText(zh="事件与回调（AsyncAPI）", en="Events and webhooks (AsyncAPI)"),
+    "/problems": LocalizedText(zh="错误代码及处理办法", en="Error codes and what to do"),
+    "/.well-known/openid-configuration": LocalizedText(
         zh="登录接入信息（OpenID Connect）", en="Sign-in for apps (OpenID Connect)"
     ),
-    "/status": Text(zh="各服务的就绪状态", en="Readiness of each service"),
-    "/livez": Text(zh="本进程是否在运行", en="Whether this process is running"),
-    "/readyz": Text(zh="本进程是否就绪（仅限内部网络）", en="Whether this process is ready (internal network only)"),
+    "/status": LocalizedText(zh="各服务的就绪状态", en="Readiness of each service"),
+    "/livez": LocalizedText(zh="本进程是否在运行", en="Whether this process is running"),
+    "/readyz": LocalizedText(
+        zh="本进程是否就绪（仅限内部网络）", en="Whether this process is ready (internal network only)"
+    ),
 }
 HEADERS = {"cache-control": "public, max-age=60", "vary": "accept, accept-language"}
 

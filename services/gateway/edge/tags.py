@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from shared.problems import Text
+from shared.problems import LocalizedText
 
-T = Text
-TAGS: Mapping[str, Text] = {
+T = LocalizedText
+TAGS: Mapping[str, LocalizedText] = {
     "audit": T(
         zh="操作审计：查询何人何时查看或更改了哪些资料；居民可查询谁看过自己的资料。",
         en="Who viewed or changed what, for auditors. Residents see who viewed their own data.",

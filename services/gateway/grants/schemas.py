@@ -8,9 +8,9 @@ from pydantic import AwareDatetime, ConfigDict, Field, field_validator
 
 from services.gateway.grants import rules
 from shared.contracts.resource import Schema
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
-ENDS_BEFORE_START = Text(zh="结束时间应晚于开始时间", en="The end must be after the start")
+ENDS_BEFORE_START = LocalizedText(zh="结束时间应晚于开始时间", en="The end must be after the start")
 
 Region = Annotated[str, Field(pattern=r"^([0-9]{2,16})?$", description="Region code. An empty text means all regions.")]
 ROLES = tuple(role.label for role in rules.GIVEN)
@@ -46,7 +46,7 @@ class NewGrant(Schema):
     @classmethod
     def _is_a_role(cls, value: str) -> str:
         if value not in ROLES:
-            raise Invalid("role_unknown", Text(zh="角色不存在", en="This role does not exist"))
+            raise Invalid("role_unknown", LocalizedText(zh="角色不存在", en="This role does not exist"))
         return value
 
 

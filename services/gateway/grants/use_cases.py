@@ -13,7 +13,7 @@ from services.gateway.parties.use_cases import require_party
 from shared.core.actors import Role
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Fault, InvalidInput, NotFound, Problem, Text
+from shared.problems import Fault, InvalidInput, LocalizedText, NotFound, Problem
 
 
 class GrantExists(Problem):
@@ -21,8 +21,8 @@ class GrantExists(Problem):
 
     status = 409
     code = "grant_exists"
-    title = Text(zh="该授权已存在或待批准", en="This grant already exists or is waiting for approval")
-    fix = Text(zh="如需更改期限，请先结束原授权", en="To change its period, end the existing grant first")
+    title = LocalizedText(zh="该授权已存在或待批准", en="This grant already exists or is waiting for approval")
+    fix = LocalizedText(zh="如需更改期限，请先结束原授权", en="To change its period, end the existing grant first")
 
 
 class GrantOwn(Problem):
@@ -30,8 +30,8 @@ class GrantOwn(Problem):
 
     status = 403
     code = "grant_own"
-    title = Text(zh="不能给自己授权", en="You cannot grant a role to yourself")
-    fix = Text(zh="请由另一名指挥人员授权", en="Ask another commander to grant it")
+    title = LocalizedText(zh="不能给自己授权", en="You cannot grant a role to yourself")
+    fix = LocalizedText(zh="请由另一名指挥人员授权", en="Ask another commander to grant it")
 
 
 class SecondPersonNeeded(Problem):
@@ -39,8 +39,8 @@ class SecondPersonNeeded(Problem):
 
     status = 403
     code = "second_person_needed"
-    title = Text(zh="须由另一名指挥人员审批", en="Another commander must decide this")
-    fix = Text(
+    title = LocalizedText(zh="须由另一名指挥人员审批", en="Another commander must decide this")
+    fix = LocalizedText(
         zh="请由提出者和被授权者以外的指挥人员审批", en="Ask a commander who neither proposed the grant nor receives it"
     )
 
@@ -50,8 +50,8 @@ class GrantDecided(Problem):
 
     status = 409
     code = "grant_decided"
-    title = Text(zh="该授权已审批或已结束", en="This grant was already decided or has ended")
-    fix = Text(zh="请刷新后查看最新状态", en="Fetch the grant again to see its state")
+    title = LocalizedText(zh="该授权已审批或已结束", en="This grant was already decided or has ended")
+    fix = LocalizedText(zh="请刷新后查看最新状态", en="Fetch the grant again to see its state")
 
 
 async def give_grant(uow: UnitOfWork, new: NewGrant) -> Grant:

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from services.gateway.accounts import attempts
 from services.gateway.accounts import rules as proofs
 from services.gateway.clients.use_cases import client_named
-from services.gateway.issuer import devices, pages, rules, steps, words
+from services.gateway.issuer import devices, messages, pages, rules, steps
 from services.gateway.issuer.pages import Fault, Pages
 from services.gateway.issuer.visiting import BROWSER, DEVICE, form_of, set_cookies, token_of, visitor_of
 from shared.problems import language_of
@@ -34,7 +34,7 @@ class DevicePage:
         else:
             form = await form_of(request, self.issuer, WHAT, browser)
             if isinstance(form, str):
-                return renderer.page(words.CANNOT, [], fault=form, status=400)
+                return renderer.page(messages.CANNOT, [], fault=form, status=400)
             response = await self._take(request, renderer, browser, form.get("user_code", ""), form.get("act", ""))
         set_cookies(response, self.issuer, browser, device)
         return response
@@ -62,18 +62,18 @@ class DevicePage:
         if row is None or client is None:
             return _form(renderer, browser, typed, Fault("wait" if wait else "user_code", "look", wait))
         if act == "refuse":
-            return renderer.page(words.DEVICE_REFUSED, [f"<p>{renderer.render(words.DEVICE_REFUSED_MORE)}</p>"])
+            return renderer.page(messages.DEVICE_REFUSED, [f"<p>{renderer.render(messages.DEVICE_REFUSED_MORE)}</p>"])
         return RedirectResponse(f"/sign-in/{interaction_id}", 303)
 
 
 def _form(renderer: Pages, browser: str, typed: str, fault: Fault | None = None) -> Response:
     token = token_of(browser, WHAT)
-    field = renderer.field("user_code", words.USER_CODE, "off", more=pages.CAPITALS, value=typed)
+    field = renderer.field("user_code", messages.USER_CODE, "off", more=pages.CAPITALS, value=typed)
     body = [
-        f"<p>{renderer.render(words.DEVICE_WHY)}</p>",
-        renderer.form("look", [field], words.NEXT, token, fault=fault),
+        f"<p>{renderer.render(messages.DEVICE_WHY)}</p>",
+        renderer.form("look", [field], messages.NEXT, token, fault=fault),
     ]
     if typed and fault is None:
-        body.append(renderer.refusal("user_code", typed, words.REFUSE, token))
+        body.append(renderer.refusal("user_code", typed, messages.REFUSE, token))
     status = 200 if fault is None else 429 if fault.code == "wait" else 422
-    return renderer.page(words.DEVICE, body, is_marked=fault is not None, status=status)
+    return renderer.page(messages.DEVICE, body, is_marked=fault is not None, status=status)

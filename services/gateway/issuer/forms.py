@@ -6,10 +6,10 @@ from typing import Any
 
 import pyotp
 
-from services.gateway.issuer import pages, rules, words
+from services.gateway.issuer import messages, pages, rules
 from services.gateway.issuer.pages import Fault, Pages
 from services.gateway.issuer.tables import Stage
-from shared.problems import Text
+from shared.problems import LocalizedText
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class View:
     """The fields of a refused form. Passwords and codes are not shown again."""
 
 
-def body_of(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+def body_of(renderer: Pages, view: View) -> tuple[LocalizedText, list[str]]:
     """Return the title and the forms of the current stage."""
     title, forms = BODIES.get(view.stage, _start)(renderer, view)
     is_shown = any('role="alert"' in form for form in forms)
@@ -40,73 +40,73 @@ def body_of(renderer: Pages, view: View) -> tuple[Text, list[str]]:
 def _where(renderer: Pages, view: View) -> str:
     client = view.asked["client"]
     if "device" not in view.asked:
-        return f"<p>{renderer.render(words.TO, client=client)}</p>"
+        return f"<p>{renderer.render(messages.TO, client=client)}</p>"
     code = rules.user_code_shown(view.asked["device"])
-    notice = renderer.render(words.DEVICE_ASKS, client=client, network=view.asked["network"], code=code)
+    notice = renderer.render(messages.DEVICE_ASKS, client=client, network=view.asked["network"], code=code)
     return f'<p class="notice">{notice}</p>'
 
 
-def _start(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+def _start(renderer: Pages, view: View) -> tuple[LocalizedText, list[str]]:
     people = view.asked.get("people", "everyone")
     fields = [
-        renderer.field("login", words.LOGIN, "username", more=pages.NO_CASE, value=view.typed.get("login", "")),
-        renderer.field("password", words.PASSWORD, "current-password", "password"),
+        renderer.field("login", messages.LOGIN, "username", more=pages.NO_CASE, value=view.typed.get("login", "")),
+        renderer.field("password", messages.PASSWORD, "current-password", "password"),
     ]
-    staff = renderer.form("password", fields, words.NEXT, view.token, fault=view.fault)
+    staff = renderer.form("password", fields, messages.NEXT, view.token, fault=view.fault)
     residents = _phone(renderer, view)
     if people == "staff":
-        return words.SIGN_IN, [staff]
+        return messages.SIGN_IN, [staff]
     if people == "residents":
-        return words.SIGN_IN, [residents]
-    return words.SIGN_IN, [
-        f"<h2>{renderer.render(words.RESIDENT)}</h2>{residents}",
-        f"<h2>{renderer.render(words.STAFF)}</h2>{staff}",
+        return messages.SIGN_IN, [residents]
+    return messages.SIGN_IN, [
+        f"<h2>{renderer.render(messages.RESIDENT)}</h2>{residents}",
+        f"<h2>{renderer.render(messages.STAFF)}</h2>{staff}",
     ]
 
 
 def _phone(renderer: Pages, view: View, again: bool = False) -> str:
-    label = words.OTHER_PHONE if again else words.PHONE
+    label = messages.OTHER_PHONE if again else messages.PHONE
     fields = [renderer.field("phone", label, "tel", "tel", value=view.typed.get("phone", ""))]
-    return renderer.form("phone", fields, words.SEND_CODE, view.token, plain=again, fault=view.fault)
+    return renderer.form("phone", fields, messages.SEND_CODE, view.token, plain=again, fault=view.fault)
 
 
-def _phone_code(renderer: Pages, view: View) -> tuple[Text, list[str]]:
-    fields = [renderer.field("code", words.CODE, "one-time-code", more=pages.DIGITS_ONLY)]
-    return words.SIGN_IN, [
-        f"<p>{renderer.render(words.SENT, phone=view.phone)}</p>",
-        renderer.form("phone_code", fields, words.NEXT, view.token, fault=view.fault),
-        renderer.form("phone_again", [], words.AGAIN, view.token, plain=True, fault=view.fault),
+def _phone_code(renderer: Pages, view: View) -> tuple[LocalizedText, list[str]]:
+    fields = [renderer.field("code", messages.CODE, "one-time-code", more=pages.DIGITS_ONLY)]
+    return messages.SIGN_IN, [
+        f"<p>{renderer.render(messages.SENT, phone=view.phone)}</p>",
+        renderer.form("phone_code", fields, messages.NEXT, view.token, fault=view.fault),
+        renderer.form("phone_again", [], messages.AGAIN, view.token, plain=True, fault=view.fault),
         _phone(renderer, view, again=True),
     ]
 
 
-def _authenticator(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+def _authenticator(renderer: Pages, view: View) -> tuple[LocalizedText, list[str]]:
     if view.by_recovery:
-        fields = [renderer.field("code", words.RECOVERY, "off", more=pages.NO_CASE)]
-        other = renderer.link(words.USE_DIGITS.render(renderer.language), "?")
+        fields = [renderer.field("code", messages.RECOVERY, "off", more=pages.NO_CASE)]
+        other = renderer.link(messages.USE_DIGITS.render(renderer.language), "?")
     else:
-        fields = [renderer.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
-        other = renderer.link(words.USE_RECOVERY.render(renderer.language), "?with=recovery")
-    form = renderer.form("digits", fields, words.NEXT, view.token, fault=view.fault)
-    return words.SECOND_FACTOR, [form, f"<p>{other}</p>"]
+        fields = [renderer.field("code", messages.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
+        other = renderer.link(messages.USE_RECOVERY.render(renderer.language), "?with=recovery")
+    form = renderer.form("digits", fields, messages.NEXT, view.token, fault=view.fault)
+    return messages.SECOND_FACTOR, [form, f"<p>{other}</p>"]
 
 
-def _enrol(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+def _enrol(renderer: Pages, view: View) -> tuple[LocalizedText, list[str]]:
     uri = pyotp.TOTP(view.authenticator).provisioning_uri(name=view.login, issuer_name="Fangxian")
-    fields = [renderer.field("code", words.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
-    return words.SET_UP, [
-        f"<p>{renderer.render(words.SCAN)}</p>{renderer.picture(uri)}",
-        f"<p>{renderer.link(words.OPEN_APP.render(renderer.language), uri)}</p>",
-        f"<p>{renderer.render(words.KEY)} <code>{view.authenticator}</code></p>",
-        renderer.form("enrol", fields, words.NEXT, view.token, fault=view.fault),
+    fields = [renderer.field("code", messages.DIGITS, "one-time-code", more=pages.DIGITS_ONLY)]
+    return messages.SET_UP, [
+        f"<p>{renderer.render(messages.SCAN)}</p>{renderer.picture(uri)}",
+        f"<p>{renderer.link(messages.OPEN_APP.render(renderer.language), uri)}</p>",
+        f"<p>{renderer.render(messages.KEY)} <code>{view.authenticator}</code></p>",
+        renderer.form("enrol", fields, messages.NEXT, view.token, fault=view.fault),
     ]
 
 
-def _grant(renderer: Pages, view: View) -> tuple[Text, list[str]]:
+def _grant(renderer: Pages, view: View) -> tuple[LocalizedText, list[str]]:
     if not view.options:
-        return words.SIGN_IN, []
-    fields = [renderer.options("grant_id", words.CHOOSE, view.options)]
-    return words.SIGN_IN, [renderer.form("continue", fields, words.NEXT, view.token)]
+        return messages.SIGN_IN, []
+    fields = [renderer.options("grant_id", messages.CHOOSE, view.options)]
+    return messages.SIGN_IN, [renderer.form("continue", fields, messages.NEXT, view.token)]
 
 
 BODIES = {"phone": _phone_code, "authenticator": _authenticator, "enrol": _enrol, "grant": _grant}

@@ -13,7 +13,7 @@ import structlog
 
 from services.gateway.accounts.tables import AccountRow
 from services.gateway.grants.tables import GrantRow
-from services.gateway.issuer.words import ROLES, WHOLE
+from services.gateway.issuer.messages import ROLES, WHOLE
 from services.gateway.points.tables import PointRow
 from shared.core.actors import Role
 from shared.database.unit_of_work import UnitOfWork
@@ -60,7 +60,7 @@ async def points_named(uow: UnitOfWork, grants: Sequence[GrantRow]) -> dict[str,
     return names
 
 
-def in_words(grant: GrantRow, language: Language, regions: dict[str, str], points: dict[str, str]) -> str:
+def to_text(grant: GrantRow, language: Language, regions: dict[str, str], points: dict[str, str]) -> str:
     """Return the name of a grant: role, region and organisation."""
     role = ROLES[grant.role].render(language) if grant.role in ROLES else grant.role
     region = regions.get(grant.region, grant.region) if grant.region else WHOLE.render(language)

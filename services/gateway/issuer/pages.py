@@ -14,8 +14,8 @@ from string import Template
 import segno
 from starlette.responses import HTMLResponse
 
-from services.gateway.issuer.words import FAULTS, QR, duration
-from shared.problems import Language, Text
+from services.gateway.issuer.messages import FAULTS, QR, duration
+from shared.problems import Language, LocalizedText
 
 STYLE = """
 body { font: 1.05rem/1.6 system-ui, sans-serif; max-width: 26rem; margin: 2rem auto; padding: 0 1rem; color: #111;
@@ -79,13 +79,13 @@ class Pages:
 
     language: Language
 
-    def render(self, what: Text, **values: object) -> str:
+    def render(self, what: LocalizedText, **values: object) -> str:
         """Return an escaped text in the language of the page."""
         return escape(what.render(self.language, values))
 
     def page(
         self,
-        title: Text,
+        title: LocalizedText,
         body: Iterable[str],
         *,
         fault: str = "",
@@ -118,7 +118,7 @@ class Pages:
         self,
         act: str,
         fields: Iterable[str],
-        button: Text,
+        button: LocalizedText,
         token: str,
         *,
         plain: bool = False,
@@ -133,7 +133,7 @@ class Pages:
         inside = "\n".join(fields)
         return f'<form method="post">{hidden}{alert}\n{inside}\n<button{kind}>{self.render(button)}</button></form>'
 
-    def refusal(self, name: str, value: str, button: Text, token: str) -> str:
+    def refusal(self, name: str, value: str, button: LocalizedText, token: str) -> str:
         """Render a form with one button that refuses what another form accepts."""
         return self.form(
             "refuse", [f'<input type="hidden" name="{name}" value="{escape(value)}">'], button, token, plain=True
@@ -142,13 +142,13 @@ class Pages:
     def field(
         self,
         name: str,
-        label: Text,
+        label: LocalizedText,
         complete: str,
         kind: str = "text",
         more: str = "",
         *,
         value: str = "",
-        hint: Text | None = None,
+        hint: LocalizedText | None = None,
         fault: str = "",
     ) -> str:
         """Render a labelled field with its hint, its previous value and its fault."""
@@ -162,7 +162,7 @@ class Pages:
             f' value="{escape(value)}"{marks} {more}>' + (self.fault(Fault(fault), f"{name}-fault") if fault else "")
         )
 
-    def options(self, name: str, label: Text, options: Sequence[tuple[str, str]]) -> str:
+    def options(self, name: str, label: LocalizedText, options: Sequence[tuple[str, str]]) -> str:
         """Render a choice of one option."""
         rows = "".join(
             f'<label><input type="radio" name="{name}" value="{escape(value)}" required> '

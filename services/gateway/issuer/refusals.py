@@ -8,27 +8,27 @@ of the caller. Pure functions.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from shared.problems import Language, Text
+from shared.problems import Language, LocalizedText
 
 
 class Refusal(NamedTuple):
     """One cause of an error: the protocol's error, the texts, and the status of the answer."""
 
     error: str
-    text: Text
+    text: LocalizedText
     status: int = 400
 
 
 def _request(zh: str, en: str) -> Refusal:
-    return Refusal("invalid_request", Text(zh=zh, en=en))
+    return Refusal("invalid_request", LocalizedText(zh=zh, en=en))
 
 
 def _client(zh: str, en: str) -> Refusal:
-    return Refusal("invalid_client", Text(zh=zh, en=en), 401)
+    return Refusal("invalid_client", LocalizedText(zh=zh, en=en), 401)
 
 
 def _grant(zh: str, en: str) -> Refusal:
-    return Refusal("invalid_grant", Text(zh=zh, en=en))
+    return Refusal("invalid_grant", LocalizedText(zh=zh, en=en))
 
 
 REFUSALS: Mapping[str, Refusal] = {
@@ -45,36 +45,39 @@ REFUSALS: Mapping[str, Refusal] = {
         "A code_challenge with code_challenge_method S256 is required",
     ),
     "value_too_long": _request("state 或 nonce 过长", "The state or the nonce is too long"),
-    "scopes_too_many": Refusal("invalid_scope", Text(zh="scope 过多", en="Too many scopes")),
+    "scopes_too_many": Refusal("invalid_scope", LocalizedText(zh="scope 过多", en="Too many scopes")),
     "request_object": Refusal(
-        "request_not_supported", Text(zh="不支持 request 参数", en="The request parameter is not supported")
+        "request_not_supported", LocalizedText(zh="不支持 request 参数", en="The request parameter is not supported")
     ),
     "request_uri": Refusal(
-        "request_uri_not_supported", Text(zh="不支持 request_uri 参数", en="The request_uri parameter is not supported")
+        "request_uri_not_supported",
+        LocalizedText(zh="不支持 request_uri 参数", en="The request_uri parameter is not supported"),
     ),
     "response_type_unsupported": Refusal(
         "unsupported_response_type",
-        Text(
+        LocalizedText(
             zh="response_type 须为 code，response_mode 须为 query", en="Use response_type code and response_mode query"
         ),
     ),
     "login_required": Refusal(
-        "login_required", Text(zh="请在登录页面登录", en="The person must sign in on the sign-in page")
+        "login_required", LocalizedText(zh="请在登录页面登录", en="The person must sign in on the sign-in page")
     ),
     "grant_type_unsupported": Refusal(
         "unsupported_grant_type",
-        Text(zh="grant_type 不在 grant_types_supported 之列", en="The grant_type is not one of grant_types_supported"),
+        LocalizedText(
+            zh="grant_type 不在 grant_types_supported 之列", en="The grant_type is not one of grant_types_supported"
+        ),
     ),
     "grant_type_not_for_client": Refusal(
         "unauthorized_client",
-        Text(
+        LocalizedText(
             zh="此客户端不能使用该 grant_type：设备或系统使用 client_credentials，应用使用其他方式",
             en="This client cannot use this grant_type. Machines use client_credentials, apps use the others",
         ),
     ),
     "people_not_for_client": Refusal(
         "unauthorized_client",
-        Text(zh="此应用不供居民登录", en="This app is only for staff"),
+        LocalizedText(zh="此应用不供居民登录", en="This app is only for staff"),
     ),
     # Authentication of the client
     "client_unidentified": _client(
@@ -125,7 +128,7 @@ REFUSALS: Mapping[str, Refusal] = {
     ),
     "assertions_too_many": Refusal(
         "temporarily_unavailable",
-        Text(
+        LocalizedText(
             zh="此客户端获取令牌过于频繁，请使用已有令牌",
             en="This client requests tokens too often. Use the token that it already has",
         ),
@@ -149,33 +152,36 @@ REFUSALS: Mapping[str, Refusal] = {
     "phone_code_wrong": _grant("验证码不正确", "The code is wrong"),
     "login_code_wrong": _grant("小程序登录码无效或已使用过", "The login code is wrong or was used before"),
     "mini_program_unset": Refusal(
-        "unsupported_grant_type", Text(zh="本系统未配置小程序", en="No mini-program is configured here")
+        "unsupported_grant_type", LocalizedText(zh="本系统未配置小程序", en="No mini-program is configured here")
     ),
     "platform_away": Refusal(
         "temporarily_unavailable",
-        Text(zh="小程序平台没有响应，请稍后再试", en="The platform does not answer. Try again later"),
+        LocalizedText(zh="小程序平台没有响应，请稍后再试", en="The platform does not answer. Try again later"),
         503,
     ),
     # A device without a browser (RFC 8628)
     "authorization_pending": Refusal(
-        "authorization_pending", Text(zh="等待用户在浏览器中确认", en="The person has not confirmed in a browser yet")
+        "authorization_pending",
+        LocalizedText(zh="等待用户在浏览器中确认", en="The person has not confirmed in a browser yet"),
     ),
     "slow_down": Refusal(
         "slow_down",
-        Text(
+        LocalizedText(
             zh="查询过于频繁，请将间隔增加 5 秒",
             en="You poll too often. Wait five seconds longer between two requests",
         ),
     ),
     "device_code_expired": Refusal(
-        "expired_token", Text(zh="设备码已过期，请重新开始", en="The device code has expired. Start again")
+        "expired_token", LocalizedText(zh="设备码已过期，请重新开始", en="The device code has expired. Start again")
     ),
-    "device_refused": Refusal("access_denied", Text(zh="用户已拒绝", en="The person refused the sign-in")),
+    "device_refused": Refusal("access_denied", LocalizedText(zh="用户已拒绝", en="The person refused the sign-in")),
     "device_code_unknown": _grant(
         "设备码不属于此客户端，或已使用过", "The device code does not belong to this client, or was used before"
     ),
     "too_many_requests": Refusal(
-        "temporarily_unavailable", Text(zh="请求过于频繁，请稍后再试", en="Too many requests. Try again later"), 429
+        "temporarily_unavailable",
+        LocalizedText(zh="请求过于频繁，请稍后再试", en="Too many requests. Try again later"),
+        429,
     ),
 }
 

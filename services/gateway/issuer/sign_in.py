@@ -19,7 +19,7 @@ from services.gateway.accounts.sending import Sender
 from services.gateway.accounts.tables import AccountRow, ChallengeRow
 from services.gateway.clients.tables import ClientRow
 from services.gateway.clients.use_cases import client_named
-from services.gateway.issuer import naming, rules, steps, words
+from services.gateway.issuer import messages, naming, rules, steps
 from services.gateway.issuer.device_page import DevicePage
 from services.gateway.issuer.ending import end_session
 from services.gateway.issuer.forms import View, body_of
@@ -76,7 +76,7 @@ class SignIn:
                     raise RefusedError("client_unknown")
                 redirect_uri = rules.check_redirect(parameters, client.redirect_uris)
         except RefusedError:
-            return renderer.page(words.CANNOT, [], fault="client", status=400)
+            return renderer.page(messages.CANNOT, [], fault="client", status=400)
         try:
             checked = rules.check_request(parameters, redirect_uri)
         except RefusedError as refused:
@@ -107,7 +107,7 @@ class SignIn:
             return await self._show(renderer, interaction_id, visitor, by_recovery=by_recovery)
         form = await form_of(request, self.provider.url, str(interaction_id), visitor.browser)
         if isinstance(form, str):
-            return renderer.page(words.CANNOT, [], fault=form, status=400)
+            return renderer.page(messages.CANNOT, [], fault=form, status=400)
         went = await self._step(interaction_id, visitor, form)
         await self._send(went.message)
         if went.fault is not None:
@@ -134,7 +134,7 @@ class SignIn:
             return RedirectResponse(f"/sign-in/{interaction_id}", 303)
         parameters, code = done
         if "device" in parameters:
-            return renderer.page(words.DEVICE_DONE, [f"<p>{renderer.render(words.DEVICE_DONE_MORE)}</p>"])
+            return renderer.page(messages.DEVICE_DONE, [f"<p>{renderer.render(messages.DEVICE_DONE_MORE)}</p>"])
         back = rules.answer_to(parameters["redirect_uri"], self.provider.url, parameters.get("state"), code=code)
         return RedirectResponse(back, 303, headers={"referrer-policy": "no-referrer"})
 
@@ -151,7 +151,7 @@ class SignIn:
         async with self.context.system_unit_of_work("sign in") as uow:
             row = await steps.current(uow, interaction_id, visitor)
             if row is None or row.stage == "done":
-                return renderer.page(words.CANNOT, [], fault="gone", status=400)
+                return renderer.page(messages.CANNOT, [], fault="gone", status=400)
             challenge = None if row.challenge_id is None else await uow.session.get(ChallengeRow, row.challenge_id)
             account = None if row.account_id is None else await uow.session.get(AccountRow, row.account_id)
             is_choice = row.stage == "grant" and account is not None and account.kind == "staff"
@@ -167,7 +167,7 @@ class SignIn:
             phone="" if challenge is None else proofs.masked(challenge.phone or ""),
             login=(account and account.login) or "",
             authenticator=authenticator,
-            options=[(str(one.id), naming.in_words(one, renderer.language, regions, points)) for one in grants],
+            options=[(str(one.id), naming.to_text(one, renderer.language, regions, points)) for one in grants],
             by_recovery=by_recovery,
             fault=None if went.fault is None else Fault(went.fault, _form_that_shows(row, form), went.wait),
             typed=form,
@@ -190,10 +190,10 @@ class SignIn:
         rows = "".join(f"<li>{code}</li>" for code in codes)
         token = token_of(visitor.browser, str(interaction_id))
         body = [
-            f"<p>{renderer.render(words.KEEP_WHY)}</p><ol>{rows}</ol>",
-            renderer.form("continue", [], words.KEPT, token),
+            f"<p>{renderer.render(messages.KEEP_WHY)}</p><ol>{rows}</ol>",
+            renderer.form("continue", [], messages.KEPT, token),
         ]
-        return renderer.page(words.KEEP_CODES, body, goes_to="" if row is None else _goes_to(row))
+        return renderer.page(messages.KEEP_CODES, body, goes_to="" if row is None else _goes_to(row))
 
     async def end(self, request: Request) -> Response:
         """Sign out for a client (OpenID Connect RP-Initiated Logout 1.0). The id_token names the session."""
@@ -204,7 +204,7 @@ class SignIn:
             parameters = {}
         claims = self.provider.keys.read(parameters.get("id_token_hint", ""))
         if claims is None:
-            return renderer.page(words.CANNOT, [], fault="gone", status=400)
+            return renderer.page(messages.CANNOT, [], fault="gone", status=400)
         async with self.context.system_unit_of_work("sign out") as uow:
             session = await uow.session.get(SessionRow, UUID(str(claims["sid"])))
             if session is not None:
@@ -212,7 +212,7 @@ class SignIn:
             client = await client_named(uow, str(claims["aud"]))
         back = parameters.get("post_logout_redirect_uri")
         if client is None or back not in client.redirect_uris or back is None:
-            return renderer.page(words.SIGNED_OUT, [f"<p>{renderer.render(words.SIGNED_OUT_MORE)}</p>"])
+            return renderer.page(messages.SIGNED_OUT, [f"<p>{renderer.render(messages.SIGNED_OUT_MORE)}</p>"])
         return RedirectResponse(rules.answer_to(back, self.provider.url, parameters.get("state")), 303)
 
     async def _send(self, message: Message | None) -> None:

@@ -11,7 +11,7 @@ from shared.contracts.parties import fault_of
 from shared.contracts.resource import Schema
 from shared.contracts.times import Instant
 from shared.core.actors import Role
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 Region = Annotated[str, Field(pattern=r"^[0-9]{2,16}$", description="Region code.")]
 
@@ -104,7 +104,8 @@ class Posted(BaseModel):
     def _is_of_our_times(cls, value: datetime) -> datetime:
         if not 2000 <= value.year <= 2200:
             raise Invalid(
-                "timestamp_absurd", Text(zh="时间应在 2000 年至 2200 年之间", en="The year must be from 2000 to 2200")
+                "timestamp_absurd",
+                LocalizedText(zh="时间应在 2000 年至 2200 年之间", en="The year must be from 2000 to 2200"),
             )
         return value
 

@@ -21,7 +21,7 @@ from shared.core.regions import level_of, lies_under
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
 from shared.http import bodies
-from shared.problems import NotFound, Problem, Text
+from shared.problems import LocalizedText, NotFound, Problem
 
 MOST_SOURCES = 200
 """Maximum number of systems of one kind, because each message is checked against the secrets of all of them."""
@@ -37,8 +37,8 @@ class SignatureInvalid(Problem):
     status = 401
     code = "signature_invalid"
     headers = CHALLENGE
-    title = Text(zh="签名无效", en="The signature is not valid")
-    fix = Text(
+    title = LocalizedText(zh="签名无效", en="The signature is not valid")
+    fix = LocalizedText(
         zh="请按 Standard Webhooks 规范，使用当前密钥对原始正文签名",
         en="Sign the raw body with the current secret, as Standard Webhooks specifies",
     )
@@ -50,8 +50,8 @@ class SignatureExpired(Problem):
     status = 401
     code = "signature_expired"
     headers = CHALLENGE
-    title = Text(zh="签名已过期", en="The signature is too old")
-    fix = Text(
+    title = LocalizedText(zh="签名已过期", en="The signature is too old")
+    fix = LocalizedText(
         zh="请在签名后 5 分钟内发送；如仍出现此提示，请校准发送方时钟",
         en="Send the message within 5 minutes after signing. If you did, correct the sender's clock",
     )
@@ -63,8 +63,8 @@ class SignatureAhead(Problem):
     status = 401
     code = "signature_ahead"
     headers = CHALLENGE
-    title = Text(zh="签名时间超前", en="The time of the signature is in the future")
-    fix = Text(
+    title = LocalizedText(zh="签名时间超前", en="The time of the signature is in the future")
+    fix = LocalizedText(
         zh="发送方时钟快了 5 分钟以上，请校准后重新签名并发送",
         en="The sender's clock is more than 5 minutes fast. Correct it, then sign and send the message again",
     )
@@ -78,8 +78,8 @@ class MessageIdReused(Problem):
 
     status = 409
     code = "message_id_reused"
-    title = Text(zh="该 webhook-id 已用于另一消息", en="This webhook-id was already used for another message")
-    fix = Text(zh="新的消息请用新的 webhook-id", en="Use a new webhook-id for each new message")
+    title = LocalizedText(zh="该 webhook-id 已用于另一消息", en="This webhook-id was already used for another message")
+    fix = LocalizedText(zh="新的消息请用新的 webhook-id", en="Use a new webhook-id for each new message")
 
 
 class HookSourceTaken(Problem):
@@ -87,8 +87,8 @@ class HookSourceTaken(Problem):
 
     status = 409
     code = "hook_source_taken"
-    title = Text(zh="该来源已登记", en="This source is already registered")
-    fix = Text(zh="如需新密钥，请使用更换密钥功能（rotate）", en="If you need a new secret, use rotate")
+    title = LocalizedText(zh="该来源已登记", en="This source is already registered")
+    fix = LocalizedText(zh="如需新密钥，请使用更换密钥功能（rotate）", en="If you need a new secret, use rotate")
 
 
 class HookSourcesFull(Problem):
@@ -96,8 +96,8 @@ class HookSourcesFull(Problem):
 
     status = 409
     code = "hook_sources_full"
-    title = Text(zh="该类消息来源数量已达上限", en="The limit for sources of this kind is reached")
-    fix = Text(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
+    title = LocalizedText(zh="该类消息来源数量已达上限", en="The limit for sources of this kind is reached")
+    fix = LocalizedText(zh="请删除不再使用的来源", en="Remove sources that are no longer used")
 
 
 async def receive_message(

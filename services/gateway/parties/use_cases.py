@@ -8,7 +8,7 @@ from shared.contracts.parties import named_by, point_of
 from shared.core.actors import Role
 from shared.core.regions import lies_under
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 MOST_NAMED = 10
 
@@ -22,12 +22,12 @@ class PartyUnknown(Problem):
 
     status = 422
     code = "party_unknown"
-    title = Text(zh="该单位未登记", en="This party is not registered")
-    what = Text(
+    title = LocalizedText(zh="该单位未登记", en="This party is not registered")
+    what = LocalizedText(
         zh="“{party}”未登记；已登记的有：{known}",
         en="{party} is not registered. Registered parties: {known}",
     )
-    fix = Text(
+    fix = LocalizedText(
         zh="请核对名称，或先登记其客户端（POST /gateway/v1/clients）或消息来源（POST /gateway/v1/hook-sources）",
         en="Check the name, or first register a client (POST /gateway/v1/clients) or a hook source "
         "(POST /gateway/v1/hook-sources) of the party",
@@ -39,8 +39,8 @@ class PartyNoPoint(Problem):
 
     status = 422
     code = "party_no_point"
-    title = Text(zh="辖区内没有这个验码点", en="There is no open service point with this id in the region")
-    fix = Text(
+    title = LocalizedText(zh="辖区内没有这个验码点", en="There is no open service point with this id in the region")
+    fix = LocalizedText(
         zh="party 应为该辖区内启用中的验码点编号，见 GET /gateway/v1/service-points；没有的请先新建",
         en="Use the id of an open service point in the region as party (GET /gateway/v1/service-points), or create "
         "one first",

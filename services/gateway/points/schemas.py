@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from services.gateway.codes.policy import ColourName
 from shared.contracts.resource import Schema
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 VerdictName = Literal["pass", "register", "turn_back"]
 Colours = Annotated[list[ColourName], Field(max_length=3)]
@@ -26,7 +26,7 @@ def _plain(value: str) -> str:
     if not _is_plain_url(value):
         raise Invalid(
             "upstream_not_plain",
-            Text(
+            LocalizedText(
                 zh="应为 http 或 https 网址，不得含用户名、密码、查询参数或片段",
                 en="This must be an http or https URL without credentials, query or fragment",
             ),
@@ -79,12 +79,12 @@ class Asked(Schema):
         if set(self.passes) & set(self.registers):
             raise Invalid(
                 "colour_twice",
-                Text(zh="同一颜色不能既放行又登记", en="A colour cannot be in both passes and registers"),
+                LocalizedText(zh="同一颜色不能既放行又登记", en="A colour cannot be in both passes and registers"),
             )
         if self.slug is None and self.upstream_url is not None:
             raise Invalid(
                 "upstream_without_slug",
-                Text(zh="填写 upstream_url 时须同时填写 slug", en="An upstream_url requires a slug"),
+                LocalizedText(zh="填写 upstream_url 时须同时填写 slug", en="An upstream_url requires a slug"),
             )
         return self
 

@@ -14,8 +14,8 @@ from shared.core.settings import SERVICES, Settings
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
 from shared.http.addresses import innermost, literal
-from shared.http.texts import faults_of
-from shared.problems import Forbidden, InvalidInput, Problem, Text
+from shared.http.validation_messages import faults_of
+from shared.problems import Forbidden, InvalidInput, LocalizedText, Problem
 
 
 class SlugTaken(Problem):
@@ -23,8 +23,8 @@ class SlugTaken(Problem):
 
     status = 409
     code = "slug_taken"
-    title = Text(zh="该 slug 已被使用", en="This slug is taken")
-    fix = Text(zh="请换一个 slug", en="Choose another slug")
+    title = LocalizedText(zh="该 slug 已被使用", en="This slug is taken")
+    fix = LocalizedText(zh="请换一个 slug", en="Choose another slug")
 
 
 class ServicePointClosed(Problem):
@@ -32,8 +32,8 @@ class ServicePointClosed(Problem):
 
     status = 409
     code = "service_point_closed"
-    title = Text(zh="验码点已关闭", en="The service point is closed")
-    fix = Text(zh="请新建验码点", en="Create a new service point")
+    title = LocalizedText(zh="验码点已关闭", en="The service point is closed")
+    fix = LocalizedText(zh="请新建验码点", en="Create a new service point")
 
 
 class UpstreamIsOurs(Problem):
@@ -41,8 +41,8 @@ class UpstreamIsOurs(Problem):
 
     status = 422
     code = "upstream_is_ours"
-    title = Text(zh="不能指向本系统自身的服务", en="The upstream URL is a service of this system")
-    fix = Text(zh="请填写受保护的外部应用的网址", en="Enter the URL of the external application to protect")
+    title = LocalizedText(zh="不能指向本系统自身的服务", en="The upstream URL is a service of this system")
+    fix = LocalizedText(zh="请填写受保护的外部应用的网址", en="Enter the URL of the external application to protect")
 
 
 async def open_service_point(uow: UnitOfWork, new: NewServicePoint) -> ServicePoint:

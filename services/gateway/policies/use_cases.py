@@ -20,7 +20,7 @@ from shared.governance.proposals.rules import hash_of
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
 from shared.jobs import queue
 from shared.jobs.queue import Job, Run
-from shared.problems import NotFound, Problem, Text
+from shared.problems import LocalizedText, NotFound, Problem
 
 TRIAL, APPLICATION = "try_policy", "apply_policy"
 CHUNK = 5_000
@@ -31,8 +31,8 @@ class PolicyTaken(Problem):
 
     status = 409
     code = "policy_taken"
-    title = Text(zh="该版本号不是下一个版本", en="This is not the next version number")
-    fix = Text(
+    title = LocalizedText(zh="该版本号不是下一个版本", en="This is not the next version number")
+    fix = LocalizedText(
         zh="请将版本号设为现行版本号加一，重新试算后再提出",
         en="Use the current version plus one, run a new trial and propose it again",
     )
@@ -43,8 +43,8 @@ class PolicyNotTried(Problem):
 
     status = 409
     code = "policy_not_tried"
-    title = Text(zh="该赋码规则尚未试算", en="No trial of this policy has succeeded")
-    fix = Text(
+    title = LocalizedText(zh="该赋码规则尚未试算", en="No trial of this policy has succeeded")
+    fix = LocalizedText(
         zh="请先用同一份规则进行试算，完成后再提出",
         en="First run a trial of exactly this policy. Propose it when the trial has succeeded",
     )

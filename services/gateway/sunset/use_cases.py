@@ -8,7 +8,7 @@ from services.gateway.sunset.schemas import Declaration, Declared, SunsetPropose
 from shared.core.actors import Role
 from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind, Proposal, propose
-from shared.problems import NotFound, Problem, Text
+from shared.problems import LocalizedText, NotFound, Problem
 
 
 class SunsetDeclared(Problem):
@@ -16,8 +16,8 @@ class SunsetDeclared(Problem):
 
     status = 409
     code = "sunset_declared"
-    title = Text(zh="已宣布应急状态结束", en="The end of the emergency was already declared")
-    fix = Text(zh="无需再次宣布", en="You do not need to declare it again")
+    title = LocalizedText(zh="已宣布应急状态结束", en="The end of the emergency was already declared")
+    fix = LocalizedText(zh="无需再次宣布", en="You do not need to declare it again")
 
 
 SELECT_SUNSET = text("SELECT declared_on, decree, approved_at FROM sunset")

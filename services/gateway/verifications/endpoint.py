@@ -21,7 +21,7 @@ from services.gateway.verifications.problems import (
     ScanIdTaken,
     ServicePointNotFound,
 )
-from services.gateway.verifications.rules import AHEAD, BEHIND, WORDS, Verdict, made_at, tenths
+from services.gateway.verifications.rules import AHEAD, BEHIND, MESSAGES, Verdict, made_at, tenths
 from services.gateway.verifications.schemas import Verification, Verified
 from shared.core.actors import Actor, Role
 from shared.crypto.code_tokens import BY_FAULT, LONGEST, BadToken
@@ -105,7 +105,7 @@ class VerificationEndpoint:
         payload: Verified = {
             "scan_id": visit.scan_id,
             "verdict": _LABELS[verdict],
-            "word": _WORDS[language][verdict],
+            "word": _MESSAGES[language][verdict],
             "decided_at": visit.decided_at,
         }
         if verdict is Verdict.PASS:
@@ -120,7 +120,7 @@ class VerificationEndpoint:
 
 
 _LABELS = {verdict: verdict.label for verdict in Verdict}
-_WORDS = {language: {verdict: text.render(language) for verdict, text in WORDS.items()} for language in LANGUAGES}
+_MESSAGES = {language: {verdict: text.render(language) for verdict, text in MESSAGES.items()} for language in LANGUAGES}
 
 
 def _language_of(scope: Scope) -> Language:

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from services.gateway.codes.policy import Colour
-from shared.problems import Text
+from shared.problems import LocalizedText
 
 AHEAD = timedelta(minutes=5)
 BEHIND = timedelta(days=1)
@@ -39,10 +39,10 @@ class Verdict(enum.IntEnum):
         return self.name.lower()
 
 
-WORDS: Mapping[Verdict, Text] = {
-    Verdict.PASS: Text(zh="放行", en="Let pass"),
-    Verdict.REGISTER: Text(zh="登记", en="Register"),
-    Verdict.TURN_BACK: Text(zh="劝返", en="Turn back"),
+MESSAGES: Mapping[Verdict, LocalizedText] = {
+    Verdict.PASS: LocalizedText(zh="放行", en="Let pass"),
+    Verdict.REGISTER: LocalizedText(zh="登记", en="Register"),
+    Verdict.TURN_BACK: LocalizedText(zh="劝返", en="Turn back"),
 }
 """The texts that the doorkeeper's device shows."""
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_v
 from shared.contracts import gateway, observation, registry, testing  # noqa: F401 - declares the types there are
 from shared.contracts.resource import RESOURCES, Schema
 from shared.contracts.times import Instant
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 State = Literal["enabled", "disabled"]
 DisabledReason = Literal["by_hand", "gone", "unreachable", "owner_gone"]
@@ -57,7 +57,7 @@ EXAMPLE_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - nobody
 def _exist(value: list[str]) -> list[str]:
     if not set(value) <= RESOURCES.keys():
         known = ", ".join(sorted(RESOURCES))
-        raise Invalid("type_unknown", Text(zh="只能是 {known}", en="Types are {known}"), known=known)
+        raise Invalid("type_unknown", LocalizedText(zh="只能是 {known}", en="Types are {known}"), known=known)
     return sorted(set(value))
 
 
@@ -82,11 +82,15 @@ class NewEndpoint(Schema):
         except ValueError:
             whole = False
         if not whole:
-            raise Invalid("url_not_http", Text(zh="只能是 http 或 https 网址", en="This must be an http or https URL"))
+            raise Invalid(
+                "url_not_http", LocalizedText(zh="只能是 http 或 https 网址", en="This must be an http or https URL")
+            )
         if parts.username is not None or parts.password is not None or parts.fragment:
             raise Invalid(
                 "url_with_credentials",
-                Text(zh="网址中不能有用户名、密码或片段", en="The URL must hold no credentials and no fragment"),
+                LocalizedText(
+                    zh="网址中不能有用户名、密码或片段", en="The URL must hold no credentials and no fragment"
+                ),
             )
         return value
 
@@ -167,7 +171,9 @@ class Replay(Schema):
     @model_validator(mode="after")
     def _begins_somewhere(self) -> Self:
         if (self.since is None) == (self.after is None):
-            raise Invalid("replay_start", Text(zh="请给出 since 或 after 之一", en="Give either since or after"))
+            raise Invalid(
+                "replay_start", LocalizedText(zh="请给出 since 或 after 之一", en="Give either since or after")
+            )
         return self
 
 

@@ -20,13 +20,13 @@ from shared.database.paging import Place, cursor_of, place_of
 from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
-from shared.problems import Fault, InvalidInput, Problem, Text
+from shared.problems import Fault, InvalidInput, LocalizedText, Problem
 
 MOST_ENDPOINTS = 100
 MOST_REPLAYED = 5_000
 """Fewer than the parked deliveries with which an endpoint receives no new events (session.py)."""
 
-NOT_HTTPS = Text(zh="正式运行时只能推送到 https 网址", en="In production events go to https addresses only")
+NOT_HTTPS = LocalizedText(zh="正式运行时只能推送到 https 网址", en="In production events go to https addresses only")
 
 
 class EndpointsFull(Problem):
@@ -34,8 +34,8 @@ class EndpointsFull(Problem):
 
     status = 409
     code = "webhooks_full"
-    title = Text(zh="推送地址数量已达上限", en="The limit for webhook endpoints is reached")
-    fix = Text(zh="请删除不再使用的推送地址", en="Remove endpoints that are no longer used")
+    title = LocalizedText(zh="推送地址数量已达上限", en="The limit for webhook endpoints is reached")
+    fix = LocalizedText(zh="请删除不再使用的推送地址", en="Remove endpoints that are no longer used")
 
 
 class WebhookAddressForbidden(Problem):
@@ -43,8 +43,8 @@ class WebhookAddressForbidden(Problem):
 
     status = 422
     code = "webhook_address_forbidden"
-    title = Text(zh="推送地址不可用", en="Webhooks cannot be sent to this address")
-    fix = Text(
+    title = LocalizedText(zh="推送地址不可用", en="Webhooks cannot be sent to this address")
+    fix = LocalizedText(
         zh="请使用公网地址；如属政务内网，请由运维人员将其网段加入 FANGXIAN_WEBHOOK_NETWORKS",
         en="Use a public address; for an intranet, ask the operator to add its network to FANGXIAN_WEBHOOK_NETWORKS",
     )

@@ -12,7 +12,7 @@ from shared.core.actors import Role
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.use_cases import Kind
-from shared.problems import NotFound, Problem, Text
+from shared.problems import LocalizedText, NotFound, Problem
 
 
 class ProtocolTaken(Problem):
@@ -20,8 +20,8 @@ class ProtocolTaken(Problem):
 
     status = 409
     code = "protocol_taken"
-    title = Text(zh="该编号的方案已存在", en="A protocol with this number already exists")
-    fix = Text(zh="请使用下一个编号重新提出", en="Propose it again with the next number")
+    title = LocalizedText(zh="该编号的方案已存在", en="A protocol with this number already exists")
+    fix = LocalizedText(zh="请使用下一个编号重新提出", en="Propose it again with the next number")
 
 
 async def all_protocols(uow: UnitOfWork) -> dict[int, Protocol]:

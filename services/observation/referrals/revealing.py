@@ -16,7 +16,7 @@ from services.observation.referrals.tables import ReferralRow
 from services.observation.referrals.use_cases import ReferralEnded
 from shared.core.actors import Actor, Role, system
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Problem, Text, UpstreamFailed
+from shared.problems import LocalizedText, Problem, UpstreamFailed
 from shared.runtime.context import ServiceContext
 
 PURPOSES = {Role.DESK_120: "transfer", Role.HOSPITAL: "treatment"}
@@ -35,12 +35,12 @@ class ReferralRevealLimit(Problem):
 
     status = 429
     code = "referral_reveal_limit"
-    title = Text(zh="查看过于频繁", en="This person's data were viewed too often")
-    what = Text(
+    title = LocalizedText(zh="查看过于频繁", en="This person's data were viewed too often")
+    what = LocalizedText(
         zh="同一转诊一小时内最多查看 {limit} 次",
         en="The data of one referral can be viewed at most {limit} times an hour",
     )
-    fix = Text(zh="请稍后再试，或致电报告单位", en="Try again later, or call the reporting office")
+    fix = LocalizedText(zh="请稍后再试，或致电报告单位", en="Try again later, or call the reporting office")
 
 
 class NotDesignated(Problem):
@@ -48,8 +48,8 @@ class NotDesignated(Problem):
 
     status = 403
     code = "not_designated"
-    title = Text(zh="该患者未指定送往贵院", en="The 120 desk has not named your hospital for this patient")
-    fix = Text(
+    title = LocalizedText(zh="该患者未指定送往贵院", en="The 120 desk has not named your hospital for this patient")
+    fix = LocalizedText(
         zh="请联系 120 指挥中心在转诊消息中注明贵院",
         en="Ask the 120 desk to name your hospital in a message about this referral",
     )
@@ -60,8 +60,8 @@ class PersonNotOnRecord(Problem):
 
     status = 404
     code = "person_not_on_record"
-    title = Text(zh="未找到该人员的登记信息", en="This person is not on record")
-    fix = Text(
+    title = LocalizedText(zh="未找到该人员的登记信息", en="This person is not on record")
+    fix = LocalizedText(
         zh="请联系报告地点的社区或验码点核实住址", en="Ask the community or the service point that reported the fever"
     )
 

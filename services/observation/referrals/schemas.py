@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from shared.contracts.observation import ReferralState
 from shared.contracts.resource import Schema
 from shared.contracts.times import Instant
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 Symptom = Literal["fever", "dry_cough", "fatigue", "sore_throat", "loss_of_smell_or_taste", "diarrhoea", "other"]
 
@@ -54,11 +54,14 @@ class NewFever(Schema):
         if (self.resident_id is None) == (self.scan_id is None):
             raise Invalid(
                 "person_once",
-                Text(zh="resident_id 和 scan_id 须填写且只能填写一项", en="Send either resident_id or scan_id"),
+                LocalizedText(
+                    zh="resident_id 和 scan_id 须填写且只能填写一项", en="Send either resident_id or scan_id"
+                ),
             )
         if self.scan_id is None and self.region is None:
             raise Invalid(
-                "region_missing", Text(zh="请填写 region（发现地点）", en="Send the region where it was measured")
+                "region_missing",
+                LocalizedText(zh="请填写 region（发现地点）", en="Send the region where it was measured"),
             )
         return self
 

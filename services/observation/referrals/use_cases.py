@@ -21,7 +21,7 @@ from shared.core.ids import new_id
 from shared.core.regions import covers, range_of
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import ClockAhead, Conflict, Problem, Text
+from shared.problems import ClockAhead, Conflict, LocalizedText, Problem
 from shared.runtime.context import ServiceContext
 
 CLOCK_AHEAD_MINUTES = 5
@@ -33,9 +33,9 @@ class NoFever(Problem):
 
     status = 422
     code = "no_fever"
-    title = Text(zh="体温未达到发热标准", en="The temperature is below the fever limit")
-    what = Text(zh="体温低于发热标准 {limit} ℃", en="The temperature is below the fever limit of {limit} °C")
-    fix = Text(
+    title = LocalizedText(zh="体温未达到发热标准", en="The temperature is below the fever limit")
+    what = LocalizedText(zh="体温低于发热标准 {limit} ℃", en="The temperature is below the fever limit of {limit} °C")
+    fix = LocalizedText(
         zh="请核对体温；如有其他症状，请按可疑病例处理",
         en="Check the reading. If there are other symptoms, treat the person as a suspected case",
     )
@@ -46,9 +46,11 @@ class OutsideScope(Problem):
 
     status = 422
     code = "outside_scope"
-    title = Text(zh="地点不在您的辖区内", en="The place is outside your region")
-    what = Text(zh="{region} 不在您的辖区内", en="{region} is outside your region")
-    fix = Text(zh="请填写您辖区内的发现地点", en="Enter the place in your region where the temperature was measured")
+    title = LocalizedText(zh="地点不在您的辖区内", en="The place is outside your region")
+    what = LocalizedText(zh="{region} 不在您的辖区内", en="{region} is outside your region")
+    fix = LocalizedText(
+        zh="请填写您辖区内的发现地点", en="Enter the place in your region where the temperature was measured"
+    )
 
 
 class ScanUnknown(Problem):
@@ -56,8 +58,8 @@ class ScanUnknown(Problem):
 
     status = 422
     code = "scan_unknown"
-    title = Text(zh="本验码点没有该扫码记录", en="Scan not found at this service point")
-    fix = Text(
+    title = LocalizedText(zh="本验码点没有该扫码记录", en="Scan not found at this service point")
+    fix = LocalizedText(
         zh="请使用本验码点的扫码编号上报；未扫码的，请填写 resident_id",
         en="Use a scan id of your own service point. If there was no scan, send resident_id",
     )
@@ -68,9 +70,9 @@ class ScanTooOld(Problem):
 
     status = 422
     code = "scan_too_old"
-    title = Text(zh="扫码时间距今过久", en="The scan was made too long ago")
-    what = Text(zh="扫码已超过 {hours} 小时", en="The scan is more than {hours} hours old")
-    fix = Text(zh="请由社区人员按人员信息上报", en="Ask the community to report the person")
+    title = LocalizedText(zh="扫码时间距今过久", en="The scan was made too long ago")
+    what = LocalizedText(zh="扫码已超过 {hours} 小时", en="The scan is more than {hours} hours old")
+    fix = LocalizedText(zh="请由社区人员按人员信息上报", en="Ask the community to report the person")
 
 
 class ReferralUnderWay(Problem):
@@ -78,8 +80,8 @@ class ReferralUnderWay(Problem):
 
     status = 409
     code = "referral_under_way"
-    title = Text(zh="转运已开始，不能取消", en="The transport has begun, so the referral cannot be cancelled")
-    fix = Text(zh="请由定点医院给出结论", en="Ask the hospital to report the outcome")
+    title = LocalizedText(zh="转运已开始，不能取消", en="The transport has begun, so the referral cannot be cancelled")
+    fix = LocalizedText(zh="请由定点医院给出结论", en="Ask the hospital to report the outcome")
 
 
 class ReferralEnded(Problem):
@@ -87,8 +89,8 @@ class ReferralEnded(Problem):
 
     status = 409
     code = "referral_ended"
-    title = Text(zh="该转诊已结束", en="The referral has ended")
-    fix = Text(
+    title = LocalizedText(zh="该转诊已结束", en="The referral has ended")
+    fix = LocalizedText(
         zh="请刷新后查看；如再次发热，请另行上报", en="Reload the referral. Report a new fever as a new referral"
     )
 
@@ -98,8 +100,8 @@ class ReferralNotCancelled(Problem):
 
     status = 409
     code = "referral_not_cancelled"
-    title = Text(zh="该转诊不是人工取消的", en="The referral was not cancelled by staff")
-    fix = Text(
+    title = LocalizedText(zh="该转诊不是人工取消的", en="The referral was not cancelled by staff")
+    fix = LocalizedText(
         zh="请刷新后查看；如再次发热，请另行上报", en="Reload the referral. Report a new fever as a new referral"
     )
 
@@ -109,8 +111,10 @@ class ReferralGroundGone(Problem):
 
     status = 409
     code = "referral_ground_gone"
-    title = Text(zh="该转诊所依据的检测结果已不成立", en="The test result behind this referral is no longer valid")
-    fix = Text(
+    title = LocalizedText(
+        zh="该转诊所依据的检测结果已不成立", en="The test result behind this referral is no longer valid"
+    )
+    fix = LocalizedText(
         zh="请重新核对其检测结果；如有发热，请另行上报",
         en="Check the person's test results. Report a fever as a new referral",
     )
@@ -121,8 +125,8 @@ class ReferralOpen(Problem):
 
     status = 409
     code = "referral_open"
-    title = Text(zh="该人员已有进行中的转诊", en="The person already has an open referral")
-    fix = Text(zh="请在该转诊中继续处理", en="Continue with the open referral")
+    title = LocalizedText(zh="该人员已有进行中的转诊", en="The person already has an open referral")
+    fix = LocalizedText(zh="请在该转诊中继续处理", en="Continue with the open referral")
 
 
 class Reading(NamedTuple):

@@ -10,7 +10,7 @@ from services.registry.residents.tables import ResidentRow
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
 from shared.governance.retention.reactions import forget_holds, keep
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 
 class HoldEnded(Problem):
@@ -18,8 +18,8 @@ class HoldEnded(Problem):
 
     status = 409
     code = "hold_ended"
-    title = Text(zh="该保全已到期或已解除", en="The hold has ended")
-    fix = Text(
+    title = LocalizedText(zh="该保全已到期或已解除", en="The hold has ended")
+    fix = LocalizedText(
         zh="如仍需保全，请另行登记，期限须晚于当前时间",
         en="If it is still needed, create a new hold that ends in the future",
     )

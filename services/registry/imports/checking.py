@@ -6,8 +6,8 @@ from datetime import date
 
 from services.registry.imports.columns import CellError, read_date, read_document_type, read_flag, read_sex
 from services.registry.imports.homes import Homes, NoHome
+from services.registry.imports.messages import RowProblem
 from services.registry.imports.reading import RawRow
-from services.registry.imports.words import RowProblem
 from services.registry.residents.identity import Sex
 from services.registry.residents.rules import Person, PersonInput, examine
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 
 from services.registry.imports.columns import COLUMNS, ERROR_COLUMNS, REQUIRED, neutralise
 from services.registry.imports.guide import GUIDE, HINTS, guide_rows
+from services.registry.imports.messages import RowProblem, describe, is_duplicate
 from services.registry.imports.reading import RawRow
-from services.registry.imports.words import RowProblem, describe, is_duplicate
 from services.registry.imports.workbook_writer import BookWriter, Column
 from shared.problems import Language
 

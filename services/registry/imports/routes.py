@@ -12,8 +12,8 @@ from starlette.datastructures import UploadFile as StarletteUploadFile
 
 from services.registry.imports import use_cases
 from services.registry.imports.error_file import write_template, write_template_book
+from services.registry.imports.messages import FILE_PROBLEMS
 from services.registry.imports.result import IMPORT_JOB
-from services.registry.imports.words import FILE_PROBLEMS
 from services.registry.imports.workbook_writer import MEDIA_TYPE as XLSX
 from shared.audit.kinds import Kind
 from shared.core.actors import Role

@@ -20,9 +20,9 @@ from sqlalchemy.engine import RowMapping
 from services.registry.imports.checking import Checker
 from services.registry.imports.faults import FileFault
 from services.registry.imports.homes import Homes
+from services.registry.imports.messages import RowProblem, problem_of
 from services.registry.imports.reading import RawRow
 from services.registry.imports.spool import Spool
-from services.registry.imports.words import RowProblem, problem_of
 from services.registry.residents import writing
 from services.registry.residents.rules import Person
 from services.registry.residents.use_cases import request_of

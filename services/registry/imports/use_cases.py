@@ -14,15 +14,15 @@ from starlette.datastructures import UploadFile
 from services.registry.imports import taking
 from services.registry.imports.error_file import Refusal, write_error_book, write_errors
 from services.registry.imports.faults import FileFault
+from services.registry.imports.messages import problem_of
 from services.registry.imports.reading import FILE_BYTES, is_workbook, read_rows
-from services.registry.imports.words import problem_of
 from services.registry.imports.workbook import UNPACKED_BYTES
 from shared.core.actors import Actor
 from shared.core.clock import day_of
 from shared.database.unit_of_work import UnitOfWork
 from shared.jobs import queue
 from shared.jobs.queue import Job
-from shared.problems import Fault, InvalidInput, Language, Text, pointer
+from shared.problems import Fault, InvalidInput, Language, LocalizedText, pointer
 from shared.runtime.context import ServiceContext
 
 KIND = "import"
@@ -30,7 +30,7 @@ LOOK_BYTES = 4 << 20
 """Files up to this size are read up to the first row during the upload, so that a wrong file is refused at once."""
 
 
-AS_OF_AHEAD = Text(zh="文件日期不能晚于今天", en="The date of the file must not be after today")
+AS_OF_AHEAD = LocalizedText(zh="文件日期不能晚于今天", en="The date of the file must not be after today")
 SELECT_IS_WORKBOOK = text("SELECT coalesce(input ->> 'format', '') = 'xlsx' AS is_workbook FROM jobs WHERE id = :id")
 
 

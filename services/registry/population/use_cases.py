@@ -11,7 +11,7 @@ from services.registry.residents.identity import CHILD_YEARS, ELDER_YEARS
 from shared.core.clock import day_of, start_of
 from shared.core.regions import LEVELS, covers, range_of
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Fault, InvalidInput, NotFound, Text
+from shared.problems import Fault, InvalidInput, LocalizedText, NotFound
 
 # Each person is counted once: by the current facts, or for a past day by the facts at its end. PostgreSQL adds years as
 # the Civil Code does: for a person born on 29 February the birthday is the 28th in a common year.
@@ -38,7 +38,7 @@ COUNT_PEOPLE = text("""
 
 ZERO = Tally(people=0, child=0, elder=0, pregnant=0, dependent=0)
 
-IN_FUTURE = Text(zh="不能晚于今天", en="The day must not be in the future")
+IN_FUTURE = LocalizedText(zh="不能晚于今天", en="The day must not be in the future")
 
 
 async def count_population(uow: UnitOfWork, code: str, as_of: date | None) -> Population:

@@ -11,7 +11,7 @@ from services.registry.residents.tables import ResidentRow
 from shared.contracts.registry import Proxy
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import NotFound, Problem, Text
+from shared.problems import LocalizedText, NotFound, Problem
 
 
 class ProxyExists(Problem):
@@ -19,8 +19,8 @@ class ProxyExists(Problem):
 
     status = 409
     code = "proxy_exists"
-    title = Text(zh="该代办关系已登记", en="This guardian already acts for this person")
-    fix = Text(zh="无需重复登记", en="No action is needed")
+    title = LocalizedText(zh="该代办关系已登记", en="This guardian already acts for this person")
+    fix = LocalizedText(zh="无需重复登记", en="No action is needed")
 
 
 class ProxySelf(Problem):
@@ -28,8 +28,8 @@ class ProxySelf(Problem):
 
     status = 422
     code = "proxy_self"
-    title = Text(zh="代办人不能是本人", en="A person cannot be their own guardian")
-    fix = Text(zh="请选择其他人员", en="Choose another person")
+    title = LocalizedText(zh="代办人不能是本人", en="A person cannot be their own guardian")
+    fix = LocalizedText(zh="请选择其他人员", en="Choose another person")
 
 
 class ProxyLimit(Problem):
@@ -37,8 +37,8 @@ class ProxyLimit(Problem):
 
     status = 409
     code = "proxy_limit"
-    title = Text(zh="代办人或被代办人数已满", en="The limit of dependants or guardians is reached")
-    fix = Text(
+    title = LocalizedText(zh="代办人或被代办人数已满", en="The limit of dependants or guardians is reached")
+    fix = LocalizedText(
         zh="每名代办人最多为 8 人代办，每人最多有 3 名代办人；请先结束其他代办关系",
         en="A guardian can have 8 dependants, and a dependant 3 guardians. End another proxy first",
     )

@@ -10,7 +10,7 @@ from shared.core.actors import Role
 from shared.core.days import day_of
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Forbidden, NotFound, Problem, Text
+from shared.problems import Forbidden, LocalizedText, NotFound, Problem
 
 COUNTY = 6
 """Digits of a county's code. The national list ends with counties, and all callers can read it."""
@@ -21,8 +21,8 @@ class RegionTaken(Problem):
 
     status = 409
     code = "region_taken"
-    title = Text(zh="该区划代码已存在", en="This region code already exists")
-    fix = Text(zh="请更换代码，或直接使用已有区划", en="Choose another code, or use the existing region")
+    title = LocalizedText(zh="该区划代码已存在", en="This region code already exists")
+    fix = LocalizedText(zh="请更换代码，或直接使用已有区划", en="Choose another code, or use the existing region")
 
 
 class RegionUnknown(Problem):
@@ -30,9 +30,9 @@ class RegionUnknown(Problem):
 
     status = 422
     code = "region_unknown"
-    title = Text(zh="未找到该区划", en="Region not found")
-    what = Text(zh="本辖区内没有区划 {code}", en="Region {code} not found in your area")
-    fix = Text(zh="请核对代码，或先建立上级区划", en="Check the code, or add the region above it first")
+    title = LocalizedText(zh="未找到该区划", en="Region not found")
+    what = LocalizedText(zh="本辖区内没有区划 {code}", en="Region {code} not found in your area")
+    fix = LocalizedText(zh="请核对代码，或先建立上级区划", en="Check the code, or add the region above it first")
 
 
 class RegionWithdrawn(Problem):
@@ -40,9 +40,9 @@ class RegionWithdrawn(Problem):
 
     status = 422
     code = "region_withdrawn"
-    title = Text(zh="该区划已撤销", en="The region was withdrawn")
-    what = Text(zh="区划 {code} 已撤销", en="Region {code} was withdrawn")
-    fix = Text(zh="请使用现行区划代码", en="Use a current region")
+    title = LocalizedText(zh="该区划已撤销", en="The region was withdrawn")
+    what = LocalizedText(zh="区划 {code} 已撤销", en="Region {code} was withdrawn")
+    fix = LocalizedText(zh="请使用现行区划代码", en="Use a current region")
 
 
 async def add_region(uow: UnitOfWork, new: NewRegion) -> Region:

@@ -1,6 +1,6 @@
 """The problems of residents, registrations and transfers."""
 
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 
 class ResidentExists(Problem):
@@ -8,12 +8,14 @@ class ResidentExists(Problem):
 
     status = 409
     code = "resident_exists"
-    title = Text(zh="该人员已登记", en="The person is already registered")
-    what = Text(
+    title = LocalizedText(zh="该人员已登记", en="The person is already registered")
+    what = LocalizedText(
         zh="该人员已在辖区内登记，编号 {resident_id}",
         en="The person is already registered in your region as {resident_id}",
     )
-    fix = Text(zh="请修改已有档案；如已搬家，请办理迁移", en="Change that record. If the person has moved, use move")
+    fix = LocalizedText(
+        zh="请修改已有档案；如已搬家，请办理迁移", en="Change that record. If the person has moved, use move"
+    )
 
 
 class ResidentClosed(Problem):
@@ -21,8 +23,8 @@ class ResidentClosed(Problem):
 
     status = 409
     code = "resident_closed"
-    title = Text(zh="该人员档案已注销", en="The person's record is closed")
-    fix = Text(zh="如系误操作，请先恢复", en="If it was closed by mistake, reopen it")
+    title = LocalizedText(zh="该人员档案已注销", en="The person's record is closed")
+    fix = LocalizedText(zh="如系误操作，请先恢复", en="If it was closed by mistake, reopen it")
 
 
 class ResidentActive(Problem):
@@ -30,8 +32,8 @@ class ResidentActive(Problem):
 
     status = 409
     code = "resident_active"
-    title = Text(zh="该人员档案未注销", en="The person's record is not closed")
-    fix = Text(zh="无需恢复", en="No action is needed")
+    title = LocalizedText(zh="该人员档案未注销", en="The person's record is not closed")
+    fix = LocalizedText(zh="无需恢复", en="No action is needed")
 
 
 class RevealLimit(Problem):
@@ -39,9 +41,11 @@ class RevealLimit(Problem):
 
     status = 429
     code = "reveal_limit"
-    title = Text(zh="查看未遮盖信息过于频繁", en="Unmasked data viewed too often")
-    what = Text(zh="每小时最多查看 {limit} 次未遮盖信息", en="You can view unmasked data at most {limit} times an hour")
-    fix = Text(
+    title = LocalizedText(zh="查看未遮盖信息过于频繁", en="Unmasked data viewed too often")
+    what = LocalizedText(
+        zh="每小时最多查看 {limit} 次未遮盖信息", en="You can view unmasked data at most {limit} times an hour"
+    )
+    fix = LocalizedText(
         zh="请 {retry_after}后再试；查看已遮盖信息不受限制",
         en="Try again in {retry_after}. Masked data has no such limit",
     )
@@ -52,8 +56,8 @@ class TransferOpen(Problem):
 
     status = 409
     code = "transfer_open"
-    title = Text(zh="该迁移已在办理中", en="This transfer is already in progress")
-    fix = Text(zh="请等待对方答复", en="Wait for the other region's answer")
+    title = LocalizedText(zh="该迁移已在办理中", en="This transfer is already in progress")
+    fix = LocalizedText(zh="请等待对方答复", en="Wait for the other region's answer")
 
 
 class TransferDecided(Problem):
@@ -61,5 +65,5 @@ class TransferDecided(Problem):
 
     status = 409
     code = "transfer_decided"
-    title = Text(zh="该迁移已有答复", en="The transfer has already been decided")
-    fix = Text(zh="请刷新后查看", en="Reload the transfer to see the decision")
+    title = LocalizedText(zh="该迁移已有答复", en="The transfer has already been decided")
+    fix = LocalizedText(zh="请刷新后查看", en="Reload the transfer to see the decision")

@@ -12,7 +12,7 @@ from services.registry.residents.tables import ResidentRow
 from shared.audit.kinds import Kind
 from shared.core.actors import Actor, Role
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Fault, Forbidden, InvalidInput, Text
+from shared.problems import Fault, Forbidden, InvalidInput, LocalizedText
 
 HOUR = timedelta(hours=1)
 
@@ -29,7 +29,7 @@ SELECT_OLDEST_REVEAL = text(
     "SELECT min(at) AS at FROM reveals, unnest(times) AS at WHERE actor = :actor AND at > :since"
 )
 
-_REPEATED = Text(zh="理由中不得填写所查看的信息", en="The reason must not repeat the data")
+_REPEATED = LocalizedText(zh="理由中不得填写所查看的信息", en="The reason must not repeat the data")
 
 
 async def reveal_resident(uow: UnitOfWork, resident_id: UUID, query: Reveal) -> Revealed:

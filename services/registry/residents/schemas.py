@@ -17,7 +17,7 @@ from services.registry.residents.rules import (
 from shared.contracts.registry import Tag
 from shared.contracts.resource import Schema
 from shared.contracts.times import Day
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 HOME = r"^[0-9]{12}([0-9]{2}){0,2}$"
 DocumentCode = Literal[10, 14, 15, 20, 34, 99]
@@ -89,7 +89,7 @@ class ResidentChange(Schema):
     @model_validator(mode="after")
     def _named(self) -> "ResidentChange":
         if "name" in self.model_fields_set and self.name is None:
-            raise Invalid("name_missing", Text(zh="姓名不能为空", en="The name cannot be empty"))
+            raise Invalid("name_missing", LocalizedText(zh="姓名不能为空", en="The name cannot be empty"))
         return self
 
 
@@ -143,7 +143,7 @@ class Search(Schema):
         if (self.document_number is None) == (self.phone is None):
             raise Invalid(
                 "one_of_two",
-                Text(zh="请填写证件号码或电话，且只能填写一项", en="Send either a document number or a phone"),
+                LocalizedText(zh="请填写证件号码或电话，且只能填写一项", en="Send either a document number or a phone"),
             )
         return self
 

@@ -10,6 +10,7 @@ from services.registry.regions.tables import RegionRow
 from services.registry.regions.use_cases import RegionUnknown
 from services.registry.residents import rules, writing
 from services.registry.residents.identity import DocumentType, IdentityFault, check_document, normalise_phone
+from services.registry.residents.messages import invalid
 from services.registry.residents.problems import ResidentActive, ResidentClosed, ResidentExists
 from services.registry.residents.rules import Counted, Person, Wrong
 from services.registry.residents.schemas import (
@@ -28,7 +29,6 @@ from services.registry.residents.schemas import (
 )
 from services.registry.residents.spelling import spell_address, spell_name
 from services.registry.residents.tables import RegistrationRow, ResidentHistoryRow, ResidentRow, TransferRow
-from services.registry.residents.words import invalid
 from shared.core.clock import day_of
 from shared.core.regions import covers, range_of
 from shared.database.paging import Listed, Page

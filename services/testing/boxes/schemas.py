@@ -10,12 +10,12 @@ from services.testing.boxes.rules import BoxState
 from services.testing.limits import MOST_ITEMS
 from services.testing.tubes.schemas import PartyName, TubeNumber
 from shared.contracts.resource import Schema
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 
 def _each_once(numbers: list[str]) -> list[str]:
     if len(set(numbers)) != len(numbers):
-        raise Invalid("listed_twice", Text(zh="同一采样管重复列出", en="A tube is listed twice"))
+        raise Invalid("listed_twice", LocalizedText(zh="同一采样管重复列出", en="A tube is listed twice"))
     return numbers
 
 

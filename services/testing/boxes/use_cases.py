@@ -21,7 +21,7 @@ from services.testing.tubes.rules import states_before
 from services.testing.tubes.serialization import publish_tubes
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Fault, Text
+from shared.problems import Fault, LocalizedText
 
 SELECT_TUBES_IN_BOX = text("SELECT id FROM tubes WHERE box_id = :box_id ORDER BY id")
 
@@ -45,12 +45,14 @@ SELECT_CONTENT = text("""
     SELECT box_id, number, state, late FROM tubes WHERE box_id = ANY(CAST(:boxes AS uuid[])) ORDER BY number
 """)
 
-UNFIT: Mapping[str, Text] = {
-    "tube_unknown": Text(zh="未找到该采样管", en="Tube not found"),
-    "tube_not_sealed": Text(zh="采样管未封管", en="The tube is not sealed"),
-    "tube_elsewhere": Text(zh="采样管已在途、已签收或已作废", en="The tube is in transit, received or discarded"),
-    "tube_in_box": Text(zh="采样管已在其他样本箱中", en="The tube is in another box"),
-    "other_laboratory": Text(zh="采样管送往其他检测机构", en="The tube is sealed for another laboratory"),
+UNFIT: Mapping[str, LocalizedText] = {
+    "tube_unknown": LocalizedText(zh="未找到该采样管", en="Tube not found"),
+    "tube_not_sealed": LocalizedText(zh="采样管未封管", en="The tube is not sealed"),
+    "tube_elsewhere": LocalizedText(
+        zh="采样管已在途、已签收或已作废", en="The tube is in transit, received or discarded"
+    ),
+    "tube_in_box": LocalizedText(zh="采样管已在其他样本箱中", en="The tube is in another box"),
+    "other_laboratory": LocalizedText(zh="采样管送往其他检测机构", en="The tube is sealed for another laboratory"),
 }
 
 

@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from shared.contracts.resource import Schema
 from shared.contracts.testing import PoolSize
 from shared.contracts.times import Instant
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 RegionCode = Annotated[
     str,
@@ -68,7 +68,8 @@ class NewCampaign(Schema):
         opens_at = others.data.get("opens_at")
         if opens_at is not None and opens_at >= closes_at:
             raise Invalid(
-                "window_empty", Text(zh="结束时间须晚于开始时间", en="The closing time must be after the opening time")
+                "window_empty",
+                LocalizedText(zh="结束时间须晚于开始时间", en="The closing time must be after the opening time"),
             )
         return closes_at
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import text
 
 from shared.database.unit_of_work import UnitOfWork
-from shared.problems import Problem, Text
+from shared.problems import LocalizedText, Problem
 
 MOST_NAMED = 10
 
@@ -18,12 +18,12 @@ class LaboratoryUnknown(Problem):
 
     status = 422
     code = "laboratory_unknown"
-    title = Text(zh="检测机构未登记", en="Laboratory not registered")
-    what = Text(
+    title = LocalizedText(zh="检测机构未登记", en="Laboratory not registered")
+    what = LocalizedText(
         zh="检测机构“{laboratory}”未登记；已登记的有：{known}",
         en="The laboratory {laboratory} is not registered. Registered laboratories: {known}",
     )
-    fix = Text(
+    fix = LocalizedText(
         zh="请核对名称；新机构请先由指挥部登记（POST /gateway/v1/clients），登记后几秒内即可使用",
         en="Check the name. The command registers a new laboratory with POST /gateway/v1/clients. It can be used a few "
         "seconds later",

@@ -8,30 +8,32 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.testing.retests.rules import RetestState
-from shared.problems import Text
+from shared.problems import LocalizedText
 
-CALLED = Text(
+CALLED = LocalizedText(
     zh="请等待工作人员上门，或按社区安排单独采样；结果出来前请不要外出",
     en="Wait for the staff at home, or have a single swab taken where your community tells you. "
     "Stay at home until you have the result",
 )
-SAMPLED = Text(
+SAMPLED = LocalizedText(
     zh="已为您单独采样，请等待结果；结果出来前请不要外出",
     en="Your own swab has been taken. Stay at home until you have the result",
 )
-WITHDRAWN = Text(
+WITHDRAWN = LocalizedText(
     zh="检测机构已更正混采结果，您无需复核", en="The laboratory has corrected the result. You need no retest"
 )
-NEGATIVE = Text(zh="您的单采复核结果为阴性，复核已完成", en="Your own swab was negative. The retest is complete")
-POSITIVE = Text(
+NEGATIVE = LocalizedText(
+    zh="您的单采复核结果为阴性，复核已完成", en="Your own swab was negative. The retest is complete"
+)
+POSITIVE = LocalizedText(
     zh="您的单采复核结果为阳性，请留在原地等待工作人员与您联系，请勿自行前往医院",
     en="Your own swab was positive. Stay where you are until the staff contact you. Do not go to a hospital "
     "on your own",
 )
-STEPS: Mapping[RetestState, Text] = {"called": CALLED, "sampled": SAMPLED, "withdrawn": WITHDRAWN}
+STEPS: Mapping[RetestState, LocalizedText] = {"called": CALLED, "sampled": SAMPLED, "withdrawn": WITHDRAWN}
 
 
-def next_step(state: RetestState, outcome: Literal["negative", "positive"] | None) -> Text:
+def next_step(state: RetestState, outcome: Literal["negative", "positive"] | None) -> LocalizedText:
     """Return what the person must do now. `outcome` is that of the person's own swab."""
     if state == "settled":
         return POSITIVE if outcome == "positive" else NEGATIVE

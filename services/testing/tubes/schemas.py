@@ -17,7 +17,7 @@ from shared.contracts.resource import Schema
 from shared.contracts.testing import PoolSize, SampleException, TubePeople
 from shared.contracts.times import Instant
 from shared.http.bodies import FastBody
-from shared.problems import Invalid, Text
+from shared.problems import Invalid, LocalizedText
 
 MOST_LISTED = 60
 """Most samples in one manifest: three times the largest pool. More samples belong to two tubes."""
@@ -66,7 +66,7 @@ TUBE_FULL: JsonDict = {
 
 def _each_once(ids: list[UUID]) -> list[UUID]:
     if len(set(ids)) != len(ids):
-        raise Invalid("listed_twice", Text(zh="同一样本重复列出", en="A sample is listed twice"))
+        raise Invalid("listed_twice", LocalizedText(zh="同一样本重复列出", en="A sample is listed twice"))
     return ids
 
 
@@ -135,7 +135,9 @@ class NewSample(Schema):
         if (self.resident_id is None) == (self.token is None):
             raise Invalid(
                 "one_of_two",
-                Text(zh="resident_id 和 token 须填写且只能填写一项", en="Send exactly one of resident_id and token"),
+                LocalizedText(
+                    zh="resident_id 和 token 须填写且只能填写一项", en="Send exactly one of resident_id and token"
+                ),
             )
         return self
 

@@ -23,7 +23,7 @@ from shared.governance.proposals import rules
 from shared.governance.proposals.rules import Move, State
 from shared.http.described import DescribedBy
 from shared.http.openapi_schemas import camel
-from shared.problems import Forbidden, NotFound, Problem, Text
+from shared.problems import Forbidden, LocalizedText, NotFound, Problem
 from shared.runtime.context import ServiceContext
 
 Content = TypeVar("Content", bound=BaseModel)
@@ -34,9 +34,9 @@ class ProposalDecided(Problem):
 
     status = 409
     code = "proposal_decided"
-    title = Text(zh="该提案已有结论", en="The proposal has already been decided")
-    what = Text(zh="该提案已有结论：{state}", en="The proposal has already been decided: {state}")
-    fix = Text(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
+    title = LocalizedText(zh="该提案已有结论", en="The proposal has already been decided")
+    what = LocalizedText(zh="该提案已有结论：{state}", en="The proposal has already been decided: {state}")
+    fix = LocalizedText(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
 
 
 class ProposalExpired(Problem):
@@ -44,8 +44,8 @@ class ProposalExpired(Problem):
 
     status = 409
     code = "proposal_expired"
-    title = Text(zh="该提案已过期", en="The proposal has expired")
-    fix = Text(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
+    title = LocalizedText(zh="该提案已过期", en="The proposal has expired")
+    fix = LocalizedText(zh="如仍有需要，请重新提出", en="If it is still needed, make a new proposal")
 
 
 class ProposalSamePerson(Problem):
@@ -53,8 +53,8 @@ class ProposalSamePerson(Problem):
 
     status = 403
     code = "proposal_same_person"
-    title = Text(zh="提出人不能审批自己的提案", en="You cannot decide your own proposal")
-    fix = Text(zh="请由另一人审批；如不再需要，可撤回", en="Ask another person to decide, or withdraw it")
+    title = LocalizedText(zh="提出人不能审批自己的提案", en="You cannot decide your own proposal")
+    fix = LocalizedText(zh="请由另一人审批；如不再需要，可撤回", en="Ask another person to decide, or withdraw it")
 
 
 class ProposalContentDiffers(Problem):
@@ -62,16 +62,18 @@ class ProposalContentDiffers(Problem):
 
     status = 409
     code = "proposal_content_differs"
-    title = Text(zh="所审批的内容与提案不符", en="The content you decided on differs from the proposal")
-    fix = Text(zh="请重新查看提案，并提交其 content_hash", en="Read the proposal again and send its content_hash")
+    title = LocalizedText(zh="所审批的内容与提案不符", en="The content you decided on differs from the proposal")
+    fix = LocalizedText(
+        zh="请重新查看提案，并提交其 content_hash", en="Read the proposal again and send its content_hash"
+    )
 
 
-STATES: Mapping[State, Text] = {
-    "proposed": Text(zh="待审批", en="proposed"),
-    "approved": Text(zh="已批准", en="approved"),
-    "refused": Text(zh="未批准", en="refused"),
-    "withdrawn": Text(zh="已撤回", en="withdrawn"),
-    "expired": Text(zh="已过期", en="expired"),
+STATES: Mapping[State, LocalizedText] = {
+    "proposed": LocalizedText(zh="待审批", en="proposed"),
+    "approved": LocalizedText(zh="已批准", en="approved"),
+    "refused": LocalizedText(zh="未批准", en="refused"),
+    "withdrawn": LocalizedText(zh="已撤回", en="withdrawn"),
+    "expired": LocalizedText(zh="已过期", en="expired"),
 }
 
 PROBLEMS = (ProposalDecided, ProposalExpired, ProposalSamePerson, ProposalContentDiffers)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from string import Template
 
-from shared.problems import Language, Text
+from shared.problems import Language, LocalizedText
 
 STYLE = """
 :root { --ink: #1b1f24; --pale: #57606a; --line: #d8dee4; --ground: #f6f8fa; --link: #0b5394; }
@@ -99,7 +99,7 @@ $body
 </html>
 """)
 
-T = Text
+T = LocalizedText
 NAME = T(zh="防线接口文档", en="Fangxian documentation")
 HOME = T(zh="首页", en="Home")
 CONTENTS = T(zh="目录", en="Contents")
@@ -124,7 +124,7 @@ class Frame:
     guides: Sequence[Entry]
     tags: Sequence[Entry]
 
-    def render(self, what: Text, **values: object) -> str:
+    def render(self, what: LocalizedText, **values: object) -> str:
         """Return an escaped text in the language of the page."""
         return escape(what.render(self.language, values))
 

@@ -12,7 +12,7 @@ from services.gateway.edge.reference.frame import Entry, Frame
 from services.gateway.edge.reference.guides import Guide
 from services.gateway.edge.reference.schemas import Schemas, pretty, text
 from services.gateway.edge.tags import TAGS
-from shared.problems import MEDIA_TYPE, Text
+from shared.problems import MEDIA_TYPE, LocalizedText
 
 Document = Mapping[str, Any]
 Operation = tuple[str, str, Mapping[str, Any]]
@@ -20,7 +20,7 @@ Operation = tuple[str, str, Mapping[str, Any]]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
-T = Text
+T = LocalizedText
 TITLE = T(zh="防线接口文档", en="Fangxian documentation")
 LEAD = T(
     zh="本系统的全部接口，按主题分组；页面由本系统生成，断网时也可查阅。接口说明为英文，问题代码附中文说明。",

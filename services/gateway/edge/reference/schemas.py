@@ -7,14 +7,14 @@ from html import escape
 from typing import Any
 
 from services.gateway.edge.reference.guides import renderer
-from shared.problems import Language, Text
+from shared.problems import Language, LocalizedText
 
 Schema = Mapping[str, Any]
 
 DEEPEST = 6
 """Maximum depth, because a schema can contain itself."""
 
-T = Text
+T = LocalizedText
 REQUIRED = T(zh="必填", en="required")
 FIELDS = T(zh="字段", en="Fields")
 ONE_OF = T(zh="以下之一，由 {field} 区分", en="One of these, depending on {field}")
@@ -56,7 +56,7 @@ class Schemas:
     marks_required: bool = True
     """True for request bodies. In responses the mark would have no meaning."""
 
-    def render(self, what: Text, **values: object) -> str:
+    def render(self, what: LocalizedText, **values: object) -> str:
         """Return a text in the language of the page, not escaped."""
         return what.render(self.language, values)
 

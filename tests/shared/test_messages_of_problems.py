@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from shared.core.actors import Role
-from shared.http.texts import FORMS
-from shared.problems import Fault, InvalidInput, Text, TooManyRequests, Unavailable
+from shared.http.validation_messages import FORMS
+from shared.problems import Fault, InvalidInput, LocalizedText, TooManyRequests, Unavailable
 from shared.problems.names import CHINESE, name_of, place_of
 from tests.harness import District
 
@@ -58,7 +58,7 @@ def test_a_place_is_said_in_words(steps: list[str], chinese: str, english: str) 
 
 
 def test_a_parameter_is_said_in_words() -> None:
-    fault = Fault("x", Text(zh="应为整数", en="This must be an integer"), parameter="limit", place="query")
+    fault = Fault("x", LocalizedText(zh="应为整数", en="This must be an integer"), parameter="limit", place="query")
     assert InvalidInput(errors=[fault]).detail("zh-CN") == "每页条数：应为整数。"
     assert name_of("Idempotency-Key", "en") == "Idempotency-Key"
 
@@ -142,7 +142,7 @@ async def test_all_that_is_asked_for_has_a_name_and_each_pattern_its_words(distr
                     names |= {name} if name else set()
                     patterns |= {pattern} if pattern else set()
     assert names - CHINESE.keys() == set(), "add what these are called to shared/problems/names.py"
-    assert patterns - FORMS.keys() == set(), "say in shared/http/texts.py what these patterns ask for"
+    assert patterns - FORMS.keys() == set(), "say in shared/http/validation_messages.py what these patterns ask for"
 
 
 def _parts(thing: Any, document: dict[str, Any], seen: set[str]) -> Iterator[tuple[str, str]]:

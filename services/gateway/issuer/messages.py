@@ -1,8 +1,8 @@
 """The texts of the sign-in pages in Chinese and English."""
 
-from shared.problems import Text
+from shared.problems import LocalizedText
 
-T = Text
+T = LocalizedText
 SIGN_IN = T(zh="登录", en="Sign in")
 STAFF = T(zh="工作人员", en="Staff")
 RESIDENT = T(zh="居民", en="Residents")
@@ -94,7 +94,7 @@ DEVICE_REFUSED_MORE = T(
 SECONDS = T(zh="{n} 秒", en="{n} seconds")
 MINUTES = T(zh="{n} 分钟", en="{n} minutes")
 
-FAULTS: dict[str, Text] = {
+FAULTS: dict[str, LocalizedText] = {
     "wrong": T(zh="不正确，请再试一次。", en="This is not correct. Try again."),
     "wait": T(zh="尝试次数过多，请在 {wait}后再试。", en="Too many attempts. Try again in {wait}."),
     "over": T(zh="验证码已失效，请重新获取。", en="The code has expired. Request a new one."),
@@ -132,7 +132,7 @@ FAULTS: dict[str, Text] = {
     "differs": T(zh="两次输入的密码不一致。", en="The two passwords are different."),
 }
 
-ROLES: dict[str, Text] = {
+ROLES: dict[str, LocalizedText] = {
     "command": T(zh="指挥部", en="Command"),
     "supervisor": T(zh="督查人员", en="Supervisor"),
     "auditor": T(zh="审计人员", en="Auditor"),
@@ -146,7 +146,7 @@ ROLES: dict[str, Text] = {
 WHOLE = T(zh="全部辖区", en="all regions")
 
 
-def duration(seconds: int) -> Text:
+def duration(seconds: int) -> LocalizedText:
     """Return a waiting time in seconds or minutes."""
     n, unit = (seconds, SECONDS) if seconds < 100 else (-(-seconds // 60), MINUTES)
-    return Text(zh=unit.zh.replace("{n}", str(n)), en=unit.en.replace("{n}", str(n)))
+    return LocalizedText(zh=unit.zh.replace("{n}", str(n)), en=unit.en.replace("{n}", str(n)))

@@ -12,7 +12,7 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class LocalizedText:
     """One sentence in both languages, without its full stop. A value of the problem replaces `{name}`."""
 
     zh: str
@@ -35,17 +35,17 @@ class Text:
 
 
 def _spoken(value: object, language: Language) -> object:
-    return value.render(language) if isinstance(value, Text) else value
+    return value.render(language) if isinstance(value, LocalizedText) else value
 
 
-def duration(seconds: int) -> Text:
+def duration(seconds: int) -> LocalizedText:
     """Return a number of seconds in seconds, minutes or hours, rounded up."""
     minutes, hours = -(-seconds // 60), -(-seconds // 3600)
     if seconds < 60:
-        return Text(zh=f"{seconds} 秒", en=f"{seconds} second{_s(seconds)}")
+        return LocalizedText(zh=f"{seconds} 秒", en=f"{seconds} second{_s(seconds)}")
     if minutes < 60:
-        return Text(zh=f"{minutes} 分钟", en=f"{minutes} minute{_s(minutes)}")
-    return Text(zh=f"{hours} 小时", en=f"{hours} hour{_s(hours)}")
+        return LocalizedText(zh=f"{minutes} 分钟", en=f"{minutes} minute{_s(minutes)}")
+    return LocalizedText(zh=f"{hours} 小时", en=f"{hours} hour{_s(hours)}")
 
 
 def _s(count: int) -> str:
