@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 import migrations
 from deploy import keys
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from shared.core import clock
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id

@@ -20,7 +20,7 @@ from deploy.demo.population import TOWNSHIP
 from deploy.feed import installed
 from deploy.trouble import Trouble
 from deploy.up import Installation, options
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from shared.core.actors import Actor, Role
 from shared.core.regions import range_of
 from shared.core.settings import SERVICES, Service

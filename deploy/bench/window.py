@@ -65,7 +65,7 @@ async def open_window(site: Site, command: Party) -> Window:
     return Window(point["id"], site.issuer.issue(actor, TOWNSHIP, TOKEN_SECONDS), site)
 
 
-def own_code_requests(site: Site, people: Sequence[UUID]) -> list[bytes]:
+def current_code_requests(site: Site, people: Sequence[UUID]) -> list[bytes]:
     """Return requests in which each of these people looks at their own code."""
     issuer = site.issuer
 

@@ -14,10 +14,10 @@ from services.gateway.clients import routes as clients
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
 from services.gateway.edge import browsers, development, forward_auth, home, pages, protected, proxy
+from services.gateway.edge.admission import AdmissionMiddleware
 from services.gateway.edge.authentication import outside_tokens
-from services.gateway.edge.gate import Gate
-from services.gateway.edge.guard import Guard
-from services.gateway.edge.trust import Trust
+from services.gateway.edge.receipt_check import ReceiptCheck
+from services.gateway.edge.trusted_issuers import TrustedIssuers
 from services.gateway.fast_path import Engines
 from services.gateway.grants import routes as grants
 from services.gateway.issuer import endpoints, sign_in, visiting
@@ -89,10 +89,10 @@ def create_app(settings: Settings, context: ServiceContext | None = None) -> Fas
     """Create the application of one API process."""
     context = context or ServiceContext.build(settings)
     engines = Engines.of(settings)
-    trust = Trust.of(settings)
-    signing_in = SigningIn.of(settings, trust)
+    trusted_issuers = TrustedIssuers.of(settings)
+    signing_in = SigningIn.of(settings, trusted_issuers)
     points_protecting = ProtectingPoints(context)
-    gate = Gate(
+    receipt_check = ReceiptCheck(
         points_protecting.find,
         lambda: engines.keys.receipt_secrets,
         lambda: context.is_over,
@@ -101,27 +101,32 @@ def create_app(settings: Settings, context: ServiceContext | None = None) -> Fas
 
     def beside(context: ServiceContext) -> Sequence[BaseRoute]:
         """Return the routes outside FastAPI: the fast path, sign-in, pages, and forwarding to other services."""
-        context.refreshed.append(trust.own.refresh)
+        context.refreshed.append(trusted_issuers.own.refresh)
         return [
-            *engines.routes(context, trust),
+            *engines.routes(context, trusted_issuers),
             *signing_in.routes(context),
             *tokens.well_known(engines.keys),
             *home.ROUTES,
-            *pages.routes(context, trust.own, lambda: engines.keys.public),
-            *forward_auth.routes(gate),
-            *protected.routes(context, gate),
+            *pages.routes(context, trusted_issuers.own, lambda: engines.keys.public),
+            *forward_auth.routes(receipt_check),
+            *protected.routes(context, receipt_check),
             *proxy.routes(context),
         ]
 
     def within(app: FastAPI) -> None:
         """Add the middleware for all requests from outside, except those on the fast path."""
-        app.add_middleware(Guard, settings=settings, bearer_of=trust.bearer_of)
+        app.add_middleware(AdmissionMiddleware, settings=settings, bearer_of=trusted_issuers.bearer_of)
         browsers.let_in(app, settings)
 
     @asynccontextmanager
     async def running(context: ServiceContext) -> AsyncIterator[None]:
         """Run the background tasks of the process."""
-        async with engines.running(context), trust.running(), signing_in.running(context), points_protecting.kept():
+        async with (
+            engines.running(context),
+            trusted_issuers.running(),
+            signing_in.running(context),
+            points_protecting.kept(),
+        ):
             yield
 
     own = [
@@ -135,10 +140,10 @@ def create_app(settings: Settings, context: ServiceContext | None = None) -> Fas
         routers=[*API.routers, *own],
         fast_routes=beside,
         lifespan=running,
-        authenticate=outside_tokens(trust),
+        authenticate=outside_tokens(trusted_issuers),
     )
     app = build(settings, api, context)
     app.add_middleware(
-        forward_auth.ForwardAuth, gate=gate
+        forward_auth.ForwardAuth, receipt_check=receipt_check
     )  # added last, so it runs before all limits; only for proxies
     return app

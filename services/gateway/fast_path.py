@@ -10,10 +10,10 @@ from starlette.routing import BaseRoute
 
 from services.gateway.batcher import Connect, connector
 from services.gateway.edge.authentication import fast_path_tokens
-from services.gateway.edge.trust import Trust
+from services.gateway.edge.trusted_issuers import TrustedIssuers
+from services.gateway.tokens.current_code import CurrentCodeEndpoint, CurrentCodes, codes_over
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.own_code import OwnCodeEndpoint, OwnCodes, codes_over
-from services.gateway.verifications.door import Door, door_over
+from services.gateway.verifications.door import VerificationBatcher, batcher_over
 from services.gateway.verifications.endpoint import VerificationEndpoint
 from shared.core import clock
 from shared.core.actors import DatabaseRole
@@ -26,32 +26,32 @@ from shared.runtime.context import ServiceContext
 class Engines:
     """The batchers and keys of a process."""
 
-    door: Door
-    codes: OwnCodes
+    batcher: VerificationBatcher
+    codes: CurrentCodes
     keys: Keys
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Create the engines. They are not started yet."""
         return cls(
-            door_over(_connector(settings, "door"), clock.now),
+            batcher_over(_connector(settings, "door"), clock.now),
             codes_over(_connector(settings, "resident")),
             Keys.from_files(settings.keys),
         )
 
-    def routes(self, context: ServiceContext, trust: Trust) -> Sequence[BaseRoute]:
+    def routes(self, context: ServiceContext, trusted_issuers: TrustedIssuers) -> Sequence[BaseRoute]:
         """Return the fast-path routes."""
-        authenticate = fast_path_tokens(trust, context.settings)
+        authenticate = fast_path_tokens(trusted_issuers, context.settings)
         context.refreshed.append(self.keys.refresh)
         return [
-            VerificationEndpoint(self.door, authenticate, self.keys, clock.now, lambda: context.is_over).route(),
-            OwnCodeEndpoint(self.codes, authenticate, self.keys, clock.now, context.settings.yellow).route(),
+            VerificationEndpoint(self.batcher, authenticate, self.keys, clock.now, lambda: context.is_over).route(),
+            CurrentCodeEndpoint(self.codes, authenticate, self.keys, clock.now, context.settings.yellow).route(),
         ]
 
     @asynccontextmanager
     async def running(self, _: ServiceContext) -> AsyncIterator[None]:
         """Run the batchers. They connect as soon as the database is available."""
-        async with self.door, self.codes:
+        async with self.batcher, self.codes:
             yield
 
 

@@ -16,7 +16,7 @@ from joserfc.jwk import KeySet, OKPKey
 
 from deploy import key_versions, keys, secret_files
 from deploy.trouble import Trouble
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from services.gateway.tokens.keys import Keys
 from shared.core.actors import Actor, Role, system
 from shared.core.settings import SERVICES

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from deploy import alone, children, cli, keys, variables
 from services.gateway.edge import proxy
-from services.gateway.edge.urgency import Urgency, urgency_of
+from services.gateway.edge.priority_class import PriorityClass, priority_class_of
 from shared.core.settings import SERVICES, Service, Settings
 from shared.http import limits
 from shared.runtime import app as apps
@@ -334,7 +334,7 @@ def test_nginx_limits_no_care_by_address() -> None:
     for path in (*CARE, *OTHERS):
         assert any(pattern.search(path) for pattern in free) is (path in CARE), path
         if "forward-auth" not in path:  # it stands in front of the guard
-            cared = {urgency_of(method, path) is Urgency.CARE for method in ("GET", "POST")}
+            cared = {priority_class_of(method, path) is PriorityClass.CARE for method in ("GET", "POST")}
             assert (True in cared) is (path in CARE), path
     assert "limit_req_zone $binary_remote_addr" not in NGINX
 

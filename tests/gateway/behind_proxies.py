@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from services.gateway.points.schemas import NewServicePoint
 from services.gateway.points.tables import PointRow
 from services.gateway.tokens.keys import Keys

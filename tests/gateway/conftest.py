@@ -11,7 +11,7 @@ import pytest
 
 from deploy import embedded
 from services.gateway.batcher import connector
-from services.gateway.verifications.door import Door, door_over
+from services.gateway.verifications.door import VerificationBatcher, batcher_over
 from services.gateway.verifications.rules import outcomes
 from shared.core.actors import Role
 from tests.gateway.doors import NOW, POINTS, POLICIES, REGION, TABLES
@@ -50,8 +50,8 @@ async def owner(owner_url: str, door_url: str) -> AsyncIterator[asyncpg.Connecti
 
 
 @pytest.fixture
-async def door(door_url: str, owner: asyncpg.Connection) -> AsyncIterator[Door]:
-    async with door_over(connector(door_url), lambda: NOW) as door:
+async def door(door_url: str, owner: asyncpg.Connection) -> AsyncIterator[VerificationBatcher]:
+    async with batcher_over(connector(door_url), lambda: NOW) as door:
         yield door
 
 

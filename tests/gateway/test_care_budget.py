@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from services.gateway.app import create_app
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
+from services.gateway.edge.priority_class import PriorityClass
 from services.gateway.edge.rates import Rates
-from services.gateway.edge.urgency import Urgency
 from shared.core.actors import Actor, Role
 from shared.core.clock import now
 from shared.core.ids import new_id
@@ -148,6 +148,6 @@ async def test_care_has_a_budget_beside_the_ordinary_one(district: District) -> 
     with pytest.raises(TooManyRequests):
         await rates.admit_person(worker, "GET", "/testing/v1/rolls")
     for _ in range(3):
-        await rates.admit_person(worker, "POST", "/observation/v1/referrals", Urgency.CARE)
+        await rates.admit_person(worker, "POST", "/observation/v1/referrals", PriorityClass.CARE)
     with pytest.raises(TooManyRequests):
-        await rates.admit_person(worker, "POST", "/observation/v1/referrals", Urgency.CARE)
+        await rates.admit_person(worker, "POST", "/observation/v1/referrals", PriorityClass.CARE)

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from services.gateway.clients import rules
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from shared.core import clock
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id

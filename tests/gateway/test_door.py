@@ -11,7 +11,7 @@ import pytest
 from services.gateway.batcher import connector
 from services.gateway.codes.policy import Colour
 from services.gateway.codes.rules import Decision, colour_at
-from services.gateway.verifications.door import Door, Scan, Visit, door_over
+from services.gateway.verifications.door import Scan, VerificationBatcher, Visit, batcher_over
 from services.gateway.verifications.problems import ScanIdTaken, ServicePointNotFound
 from services.gateway.verifications.rules import Why, decide, situation, tenths
 from shared.core.ids import new_id
@@ -33,7 +33,7 @@ from tests.gateway.doors import (
 from tests.until import until
 
 
-async def test_the_statement_says_what_the_rules_say(door: Door, owner: asyncpg.Connection) -> None:
+async def test_the_statement_says_what_the_rules_say(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     """Every colour with every end, every age of negative, every temperature, at every point."""
     hour = timedelta(hours=1)
     ends = [None, NOW - hour, NOW, NOW + timedelta(microseconds=1), NOW + hour]
@@ -58,7 +58,7 @@ async def test_the_statement_says_what_the_rules_say(door: Door, owner: asyncpg.
     assert await visits(owner) == len(scans) > 1_500
 
 
-async def test_a_visit_is_on_disk_before_its_answer(door: Door, owner: asyncpg.Connection) -> None:
+async def test_a_visit_is_on_disk_before_its_answer(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     scan = scan_of(await add_code(owner, GREEN), temperature=365)
     said = await door.ask(scan)
     row = await owner.fetchrow("select * from gateway.visits where scan_id = $1", scan.scan_id)
@@ -77,7 +77,7 @@ async def test_a_visit_is_on_disk_before_its_answer(door: Door, owner: asyncpg.C
     }
 
 
-async def test_a_scan_sent_again_is_answered_as_before(door: Door, owner: asyncpg.Connection) -> None:
+async def test_a_scan_sent_again_is_answered_as_before(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     scan = scan_of(await add_code(owner, GREEN))
     first = await door.ask(scan)
     await owner.execute("update gateway.codes set colour = 3")
@@ -88,17 +88,17 @@ async def test_a_scan_sent_again_is_answered_as_before(door: Door, owner: asyncp
 
 
 async def test_a_hundred_repetitions_at_once_at_two_doors_are_one_visit(
-    door: Door, door_url: str, owner: asyncpg.Connection
+    door: VerificationBatcher, door_url: str, owner: asyncpg.Connection
 ) -> None:
     people = [await add_code(owner, GREEN) for _ in range(10)]
     scans = [scan_of(who) for who in people] * 10
-    async with door_over(connector(door_url), lambda: NOW + timedelta(seconds=1), largest_batch=7) as second:
+    async with batcher_over(connector(door_url), lambda: NOW + timedelta(seconds=1), largest_batch=7) as second:
         half = asyncio.gather(*map(second.ask, reversed(scans)))
         answers = [*await asyncio.gather(*map(door.ask, scans)), *await half]
     assert len(set(answers)) == len(people) == await visits(owner)
 
 
-async def test_a_scan_is_filed_by_its_own_day(door: Door, owner: asyncpg.Connection) -> None:
+async def test_a_scan_is_filed_by_its_own_day(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     """Made before midnight in Shanghai, sent before and again after it: one visit, of the day it was made."""
     scan = scan_of(new_id(), at=datetime(2021, 1, 31, 15, 59, 59, tzinfo=UTC))
     assert await door.ask(scan) == await door.ask(scan)
@@ -106,7 +106,7 @@ async def test_a_scan_is_filed_by_its_own_day(door: Door, owner: asyncpg.Connect
     assert await visits(owner) == 1
 
 
-async def test_a_scan_id_is_one_persons(door: Door, owner: asyncpg.Connection) -> None:
+async def test_a_scan_id_is_one_persons(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     scan = scan_of(new_id())
     other = scan._replace(resident_id=new_id())
     elsewhere = scan._replace(point_id=POINTS["gate"])
@@ -117,7 +117,7 @@ async def test_a_scan_id_is_one_persons(door: Door, owner: asyncpg.Connection) -
     assert await visits(owner) == 1
 
 
-async def test_nobody_knows_the_point(door: Door, owner: asyncpg.Connection) -> None:
+async def test_nobody_knows_the_point(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     good, lost = scan_of(new_id()), scan_of(new_id())._replace(point_id=new_id())
     answers = await asyncio.gather(door.ask(good), door.ask(lost), return_exceptions=True)
     assert isinstance(answers[0], Visit)
@@ -125,7 +125,7 @@ async def test_nobody_knows_the_point(door: Door, owner: asyncpg.Connection) -> 
     assert await visits(owner) == 1
 
 
-async def test_one_faulty_scan_fails_alone(door: Door, owner: asyncpg.Connection) -> None:
+async def test_one_faulty_scan_fails_alone(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     scans = [scan_of(new_id(), temperature=444 if n == 37 else 366) for n in range(100)]
     answers = await asyncio.gather(*map(door.ask, scans), return_exceptions=True)
     assert [n for n, answer in enumerate(answers) if not isinstance(answer, Visit)] == [37]
@@ -133,7 +133,7 @@ async def test_one_faulty_scan_fails_alone(door: Door, owner: asyncpg.Connection
     assert await visits(owner) == 99
 
 
-async def test_a_caller_who_leaves_takes_nobody_along(door: Door, owner: asyncpg.Connection) -> None:
+async def test_a_caller_who_leaves_takes_nobody_along(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     waiting = [asyncio.create_task(door.ask(scan_of(new_id()))) for _ in range(200)]
     await asyncio.sleep(0)
     for task in waiting[::2]:
@@ -144,7 +144,7 @@ async def test_a_caller_who_leaves_takes_nobody_along(door: Door, owner: asyncpg
     assert 100 <= await visits(owner) <= 200
 
 
-async def test_lost_connections_are_made_again(door: Door, owner: asyncpg.Connection) -> None:
+async def test_lost_connections_are_made_again(door: VerificationBatcher, owner: asyncpg.Connection) -> None:
     """Those who waited may ask again with the same scan, and whatever was acknowledged is there, once."""
     scans: list[Scan] = []
     failed: list[Scan] = []
@@ -164,7 +164,9 @@ async def test_lost_connections_are_made_again(door: Door, owner: asyncpg.Connec
     assert await visits(owner) == len(scans)
 
 
-async def test_a_connection_lost_while_nobody_asks_is_noticed(door: Door, owner: asyncpg.Connection) -> None:
+async def test_a_connection_lost_while_nobody_asks_is_noticed(
+    door: VerificationBatcher, owner: asyncpg.Connection
+) -> None:
     await door.ask(scan_of(new_id()))
     there = "select pid from pg_stat_activity where usename = 'a_door'"
     lost = {row["pid"] for row in await owner.fetch(there)}
@@ -177,7 +179,7 @@ async def test_a_connection_lost_while_nobody_asks_is_noticed(door: Door, owner:
 
 
 async def test_without_a_database_the_answer_is_not_now_and_at_once() -> None:
-    async with door_over(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
+    async with batcher_over(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
         assert not door.ready
         async with asyncio.timeout(4):  # less than it waits for a database
             with pytest.raises(Unavailable):
@@ -197,7 +199,9 @@ async def test_the_door_reads_no_more_than_a_door_needs(door_url: str) -> None:
     await connection.close()
 
 
-async def test_the_plan_reads_by_key_however_small_the_tables_were(door: Door, owner: asyncpg.Connection) -> None:
+async def test_the_plan_reads_by_key_however_small_the_tables_were(
+    door: VerificationBatcher, owner: asyncpg.Connection
+) -> None:
     """A plan made on empty tables, then 200,000 codes without ANALYZE: still no scan of them."""
     await door.ask(scan_of(new_id()))
     await owner.execute(

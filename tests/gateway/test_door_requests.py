@@ -14,7 +14,7 @@ from services.gateway.batcher import connector
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import Subject, issue
 from services.gateway.verifications import receipts
-from services.gateway.verifications.door import Door, door_over
+from services.gateway.verifications.door import VerificationBatcher, batcher_over
 from services.gateway.verifications.endpoint import LONGEST_BODY_BYTES, VerificationEndpoint
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
@@ -45,7 +45,7 @@ ACTORS = {
 }
 
 
-def app_of(door: Door) -> FastAPI:
+def app_of(door: VerificationBatcher) -> FastAPI:
     app = FastAPI()
     endpoint = VerificationEndpoint(
         door,
@@ -60,7 +60,7 @@ def app_of(door: Door) -> FastAPI:
 
 
 @pytest.fixture
-async def http(door: Door) -> AsyncIterator[httpx.AsyncClient]:
+async def http(door: VerificationBatcher) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app_of(door), raise_app_exceptions=False)
     headers = {"x-actor": "doorkeeper", "accept-language": "en"}
     async with httpx.AsyncClient(transport=transport, base_url="http://door", headers=headers) as client:
@@ -218,7 +218,7 @@ async def test_the_same_scan_id_for_another_person_is_a_conflict(http: httpx.Asy
 
 
 async def test_without_a_database_the_door_says_503_and_when_to_try_again() -> None:
-    async with door_over(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
+    async with batcher_over(connector("postgresql://nobody@/none?host=/nonexistent"), lambda: NOW) as door:
         transport = httpx.ASGITransport(app_of(door))
         async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
             answer = await client.post(PATH, json=request_of(new_id()), headers={"x-actor": "doorkeeper"})

@@ -9,7 +9,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from services.gateway.edge.own_tokens import AUDIENCE, ISSUER, Issuer
+from services.gateway.edge.internal_tokens import AUDIENCE, ISSUER, Issuer
 from services.gateway.edge.paths import is_plain, upstream_path
 from shared.core import clock
 from shared.core.actors import Actor, Role

@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 
 from services.gateway.edge import pages
 from services.gateway.edge.documents import Documents
+from services.gateway.edge.internal_tokens import ALGORITHM, Issuer
 from services.gateway.edge.merging import merge, operations
-from services.gateway.edge.own_tokens import ALGORITHM, Issuer
 from shared.core.actors import Actor, Role
 from shared.core.settings import SERVICES
 from shared.problems import Unavailable

@@ -14,9 +14,9 @@ from services.gateway.app import API
 from services.gateway.edge import protected
 from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.forward_auth import ForwardAuth
-from services.gateway.edge.gate import Gate, Point
-from services.gateway.edge.own_tokens import Issuer
-from services.gateway.edge.trust import Trust
+from services.gateway.edge.internal_tokens import Issuer
+from services.gateway.edge.receipt_check import Point, ReceiptCheck
+from services.gateway.edge.trusted_issuers import TrustedIssuers
 from services.gateway.tokens.rules import Key
 from services.gateway.verifications import receipts
 from shared.core import clock
@@ -92,11 +92,11 @@ async def edge(district: District, upstream: tuple[Upstream, int]) -> AsyncItera
         return points.get(slug)
 
     context = district.contexts["gateway"]
-    gate = Gate(find, lambda: {KEY.id: KEY.receipt_secret})
-    authenticate = outside_tokens(Trust.of(context.settings))
-    api = replace(API, fast_routes=lambda _: protected.routes(context, gate), authenticate=authenticate)
+    receipt_check = ReceiptCheck(find, lambda: {KEY.id: KEY.receipt_secret})
+    authenticate = outside_tokens(TrustedIssuers.of(context.settings))
+    api = replace(API, fast_routes=lambda _: protected.routes(context, receipt_check), authenticate=authenticate)
     app = build(context.settings, api, context)
-    app.add_middleware(ForwardAuth, gate=gate)
+    app.add_middleware(ForwardAuth, receipt_check=receipt_check)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         yield client
@@ -126,10 +126,10 @@ async def test_care_waits_for_nobodys_token(refusal: type[Problem]) -> None:
     def identify() -> Actor:
         raise refusal()
 
-    gate = Gate(find, dict)
-    assert (await gate.admit(identify, "clinic", None, clock.now())).resident_id is None
+    receipt_check = ReceiptCheck(find, dict)
+    assert (await receipt_check.check(identify, "clinic", None, clock.now())).resident_id is None
     with pytest.raises(refusal):
-        await gate.admit(identify, "window", None, clock.now())
+        await receipt_check.check(identify, "window", None, clock.now())
 
 
 async def test_with_a_receipt_the_request_goes_through(

@@ -12,8 +12,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey, RSAKey
 
-from services.gateway.edge.own_tokens import Issuer
-from services.gateway.edge.trust import ForeignIssuer, Trust
+from services.gateway.edge.internal_tokens import Issuer
+from services.gateway.edge.trusted_issuers import ForeignIssuer, TrustedIssuers
 from shared.core import clock
 from shared.core.actors import Actor, Role
 from shared.core.settings import TrustedIssuer
@@ -80,10 +80,12 @@ def token(key: Any = KEY, algorithm: str = "RS256", head: Any = None, **changed:
 
 
 @asynccontextmanager
-async def trust(district: District, city: City, *others: ForeignIssuer, **changed: Any) -> AsyncIterator[Trust]:
+async def trust(
+    district: District, city: City, *others: ForeignIssuer, **changed: Any
+) -> AsyncIterator[TrustedIssuers]:
     foreign = ForeignIssuer(trusted(**changed), httpx.MockTransport(city))
     all_of_them = {one.trusted.issuer: one for one in (foreign, *others)}
-    found = Trust(Issuer.from_files(district.contexts["gateway"].settings.keys), all_of_them)
+    found = TrustedIssuers(Issuer.from_files(district.contexts["gateway"].settings.keys), all_of_them)
     async with found.running():
         await until(lambda: city.asked >= 1 and (foreign._keys is not None or city.delay > 0 or city.body is not None))
         yield found
@@ -95,7 +97,7 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def refusal(found: Trust, text: str) -> type[Problem] | None:
+def refusal(found: TrustedIssuers, text: str) -> type[Problem] | None:
     try:
         found.actor_of(text)
     except Problem as problem:
@@ -164,7 +166,7 @@ async def test_a_kid_is_looked_up_and_nothing_else(district: District, kid: str)
 
 
 async def test_keys_change_without_a_restart(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{Trust.__module__}.AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(f"{TrustedIssuers.__module__}.AGAIN_SECONDS", 0.2)
     city = City()
     async with trust(district, city) as found:
         old = token()
@@ -181,7 +183,7 @@ async def test_keys_change_without_a_restart(district: District, monkeypatch: py
 
 
 async def test_nobody_can_make_us_fetch_often(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{Trust.__module__}.AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(f"{TrustedIssuers.__module__}.AGAIN_SECONDS", 0.3)
     city = City()
     async with trust(district, city) as found:
         began, asked = asyncio.get_running_loop().time(), city.asked

@@ -9,7 +9,7 @@ from uuid import UUID
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from shared.core import clock
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id

@@ -18,7 +18,7 @@ from deploy.bench.needs import Operations
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
 from deploy.bench.site import Site
 from deploy.bench.timing import Effort, median
-from deploy.bench.window import NEEDS, Window, open_window, own_code_requests
+from deploy.bench.window import NEEDS, Window, current_code_requests, open_window
 from deploy.demo.parties import Party
 
 CONNECTIONS = 64
@@ -142,7 +142,7 @@ async def measure(
     await backdrop.add_codes(database, 1, PEOPLE)
     window = await open_window(site, command)
     scanning = Scanning(site, window, database)
-    looks = own_code_requests(site, backdrop.spread(PEOPLE, TELEPHONES))
+    looks = current_code_requests(site, backdrop.spread(PEOPLE, TELEPHONES))
     with ExitStack() as stack:
         hello, empty = (stack.enter_context(floors.serving(name, site.cores)) for name in ("hello", "empty"))
         floor = Contender("hello", hello.port, hello.pid, lambda: cycle([floors.REQUEST]))
@@ -156,7 +156,7 @@ async def measure(
         await backdrop.add_codes(database, PEOPLE + 1, effort.growth)
         grown = await contest.run(floor, scanning.contender(effort.growth))
     await _check_visits(scanning, [*results["verify"].loads, *grown["verify"].loads])
-    return [*_at_the_door(results), _own_code(results), _growth(results, grown, effort.growth), _ceiling(results)]
+    return [*_at_the_door(results), _current_code(results), _growth(results, grown, effort.growth), _ceiling(results)]
 
 
 async def _check_visits(scanning: Scanning, loads: Sequence[Load]) -> None:
@@ -195,7 +195,7 @@ def _at_the_door(results: dict[str, Rounds]) -> list[Figure]:
     ]
 
 
-def _own_code(results: dict[str, Rounds]) -> Figure:
+def _current_code(results: dict[str, Rounds]) -> Figure:
     code, hello = results["code"], results["hello"]
     return Figure(
         "code",

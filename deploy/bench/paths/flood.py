@@ -15,7 +15,7 @@ from deploy.bench.generator import Load, load, request
 from deploy.bench.page import Aim, Figure, milliseconds, per_second
 from deploy.bench.site import TOKEN_SECONDS, Site
 from deploy.bench.timing import Effort
-from deploy.bench.window import own_code_requests
+from deploy.bench.window import current_code_requests
 from deploy.demo.population import TOWNSHIP
 from shared.core.actors import Actor, Role
 from shared.core.regions import range_of
@@ -63,7 +63,7 @@ async def _run(site: Site, connections: int, effort: Effort) -> tuple[Load, Load
     seconds = effort.seconds * effort.rounds
     ordinary = cycle([_get(site, f"/registry/v1/regions?limit={MOST}", n) for n in range(connections)])
     referrals = [_get(site, "/observation/v1/referrals?limit=1", n) for n in range(CARE)]
-    looks = own_code_requests(site, backdrop.spread(PEOPLE, len(referrals)))
+    looks = current_code_requests(site, backdrop.spread(PEOPLE, len(referrals)))
     first, second = await asyncio.gather(
         load(port, ordinary, connections=connections, seconds=seconds),
         load(port, cycle([*referrals, *looks]), connections=CARE, seconds=seconds),

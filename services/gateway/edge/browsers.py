@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.gateway.edge.gate import RECEIPT_HEADER
+from services.gateway.edge.receipt_check import RECEIPT_HEADER
 from shared.core.settings import Settings
 from shared.http.fast_path import App
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from services.gateway.edge.own_tokens import MOST_SECONDS, Issuer
+from services.gateway.edge.internal_tokens import MOST_SECONDS, Issuer
 from shared.audit.kinds import Kind
 from shared.contracts.resource import Schema
 from shared.core.actors import Actor, Role

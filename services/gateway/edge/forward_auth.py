@@ -19,9 +19,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from services.gateway.edge.gate import RECEIPT_HEADER, RESIDENT_HEADER, Gate
 from services.gateway.edge.protected import ADMISSION, NAMED_RESIDENT
 from services.gateway.edge.proxy import METHODS
+from services.gateway.edge.receipt_check import RECEIPT_HEADER, RESIDENT_HEADER, ReceiptCheck
 from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_name
@@ -44,9 +44,9 @@ logger = structlog.get_logger()
 class ForwardAuth:
     """The middleware. Add it last, so that it runs before all others."""
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, receipt_check: ReceiptCheck) -> None:
         self.app = app
-        self._gate = gate
+        self._receipt_check = receipt_check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _is_forward_auth(scope["path"]):
@@ -81,7 +81,7 @@ class ForwardAuth:
         identify = partial(scope["app"].state.authenticate, scope)
         receipts = [value for name, value in scope["headers"] if name == RECEIPT_HEADER.encode("ascii")]
         receipt = receipts[0].decode("latin-1") if len(receipts) == 1 else None
-        return (await self._gate.admit(identify, slug_of(scope), receipt, clock.now())).resident_id
+        return (await self._receipt_check.check(identify, slug_of(scope), receipt, clock.now())).resident_id
 
 
 def slug_of(scope: Scope) -> str:
@@ -113,9 +113,9 @@ def _refusal(scope: Scope, error: Exception) -> Response:
         return Response(status_code=problem.status)
 
 
-def routes(gate: Gate) -> list[Route]:
+def routes(receipt_check: ReceiptCheck) -> list[Route]:
     """Return the routes of the decision. They exist for OpenAPI, because the middleware answers first."""
-    return answered(declared(), ForwardAuth(_nothing, gate))
+    return answered(declared(), ForwardAuth(_nothing, receipt_check))
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:

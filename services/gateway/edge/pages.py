@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from services.gateway.edge.documents import Documents
-from services.gateway.edge.own_tokens import Issuer
+from services.gateway.edge.internal_tokens import Issuer
 from services.gateway.edge.published import published
 from services.gateway.edge.reference.routes import Reference
 from shared.contracts.asyncapi import asyncapi, resources, schema_of

@@ -13,16 +13,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.edge.forwarding import Forwarding
-from services.gateway.edge.gate import (
+from services.gateway.edge.paths import SAFE, stays_below
+from services.gateway.edge.proxy import METHODS
+from services.gateway.edge.receipt_check import (
     RECEIPT_HEADER,
     RESIDENT_HEADER,
-    Gate,
+    ReceiptCheck,
     ReceiptExpired,
     ReceiptForeign,
     ReceiptMissing,
 )
-from services.gateway.edge.paths import SAFE, stays_below
-from services.gateway.edge.proxy import METHODS
 from shared.core import clock
 from shared.core.actors import Role
 from shared.http.fast_path import answered
@@ -66,9 +66,9 @@ headers that affect the whole host (NEL, Alt-Svc, Clear-Site-Data, Refresh…) a
 class Protected:
     """Forwards to protected services by slug. The upstream gets the resident's id, but no token."""
 
-    def __init__(self, context: ServiceContext, gate: Gate) -> None:
+    def __init__(self, context: ServiceContext, receipt_check: ReceiptCheck) -> None:
         self._context = context
-        self._gate = gate
+        self._receipt_check = receipt_check
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -77,7 +77,9 @@ class Protected:
         if path is None or "service-worker" in request.headers:
             raise NoSuchPath()
         identify = partial(request.app.state.authenticate, scope)
-        point, resident_id = await self._gate.admit(identify, slug, request.headers.get(RECEIPT_HEADER), clock.now())
+        point, resident_id = await self._receipt_check.check(
+            identify, slug, request.headers.get(RECEIPT_HEADER), clock.now()
+        )
         if point.upstream_url is None:  # only for reverse proxies
             raise NotFound()
         headers = {"x-request-id": request_id_of(scope)}
@@ -113,9 +115,9 @@ def apart(send: Send) -> Send:
     return sending
 
 
-def routes(context: ServiceContext, gate: Gate) -> Sequence[BaseRoute]:
+def routes(context: ServiceContext, receipt_check: ReceiptCheck) -> Sequence[BaseRoute]:
     """Return the routes to protected services."""
-    protected = Protected(context, gate)
+    protected = Protected(context, receipt_check)
     return [*answered(declared_services(), protected), Route("/services/{slug}", protected, methods=METHODS)]
 
 

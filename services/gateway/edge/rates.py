@@ -15,7 +15,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from services.gateway.edge.urgency import Urgency
+from services.gateway.edge.priority_class import PriorityClass
 from shared.core.actors import Actor, Role
 from shared.core.settings import Settings
 from shared.problems import TooManyRequests
@@ -61,7 +61,9 @@ class Rates:
         limit = RateLimitItemPerMinute(self.settings.requests_a_minute_per_client)
         return await self._is_within(limit, ("care of", address))
 
-    async def admit_person(self, actor: Actor, method: str, path: str, urgency: Urgency = Urgency.ORDINARY) -> None:
+    async def admit_person(
+        self, actor: Actor, method: str, path: str, priority_class: PriorityClass = PriorityClass.ORDINARY
+    ) -> None:
         """Count a request of a known caller, and of the operation if it has a limit. Raises `TooManyRequests`.
 
         Care has its own budget. Protected services have one too, because one page can cause many requests.
@@ -69,7 +71,7 @@ class Rates:
         if path.startswith(SERVICES):
             await self._admit(self.settings.requests_a_minute_per_client, "services", actor.subject)
         else:
-            budget = "care" if urgency is Urgency.CARE else "person"
+            budget = "care" if priority_class is PriorityClass.CARE else "person"
             await self._admit(self._most_of(actor.role), budget, actor.subject)
         operation = (method, path.rstrip("/"))
         if (most := OPERATIONS.get(operation)) is not None:
@@ -104,7 +106,7 @@ class Rates:
 
 
 @dataclass
-class Often:
+class LocalLimiter:
     """The limit of the fast path: per process, by fixed minutes. It costs a third of a microsecond."""
 
     most: int

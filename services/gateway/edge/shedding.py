@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client import Counter, Gauge
 from starlette.types import Message, Receive, Scope, Send
 
-from services.gateway.edge.urgency import Urgency
+from services.gateway.edge.priority_class import PriorityClass
 from shared.problems import Unavailable
 
 CARE_IN_FLIGHT = 1_000
@@ -33,51 +33,53 @@ SHED = Counter("fangxian_shed_total", "Requests refused because of overload, by 
 IN_FLIGHT = Gauge("fangxian_in_flight", "Requests in progress, by class.", ["urgency"])
 
 
-def _refused(urgency: Urgency) -> Unavailable:
-    SHED.labels(urgency.name.lower()).inc()
+def _refused(priority_class: PriorityClass) -> Unavailable:
+    SHED.labels(priority_class.name.lower()).inc()
     return Unavailable(retry_after=random.randint(*BACK_IN_SECONDS))  # noqa: S311
 
 
-def most_in_flight(ordinary: int) -> Mapping[Urgency, int]:
+def most_in_flight(ordinary: int) -> Mapping[PriorityClass, int]:
     """Return the maximum of requests in flight for each class, from that of ordinary requests."""
     return {
-        Urgency.CARE: CARE_IN_FLIGHT,
-        Urgency.ORDINARY: ordinary,
-        Urgency.REPORT: max(1, ordinary // 2),
-        Urgency.CROWD: max(1, ordinary // 4),
+        PriorityClass.CARE: CARE_IN_FLIGHT,
+        PriorityClass.ORDINARY: ordinary,
+        PriorityClass.REPORT: max(1, ordinary // 2),
+        PriorityClass.CROWD: max(1, ordinary // 4),
     }
 
 
 class Shedder:
     """Counts the requests in flight in one process, and refuses those beyond the maximum."""
 
-    def __init__(self, most: Mapping[Urgency, int]) -> None:
+    def __init__(self, most: Mapping[PriorityClass, int]) -> None:
         self._most = most
-        self._in_flight = dict.fromkeys(Urgency, 0)
-        self._waiting: Mapping[Urgency, deque[asyncio.Future[None]]] = {urgency: deque() for urgency in Urgency}
+        self._in_flight = dict.fromkeys(PriorityClass, 0)
+        self._waiting: Mapping[PriorityClass, deque[asyncio.Future[None]]] = {
+            priority_class: deque() for priority_class in PriorityClass
+        }
         self._held = 0
 
-    async def enter(self, urgency: Urgency) -> Callable[[], None]:
+    async def enter(self, priority_class: PriorityClass) -> Callable[[], None]:
         """Take a slot. Returns a function that releases it once. Raises `Unavailable` if all slots stay taken."""
-        if self._in_flight[urgency] < self._most[urgency]:
-            self._count(urgency, 1)
+        if self._in_flight[priority_class] < self._most[priority_class]:
+            self._count(priority_class, 1)
         else:
-            await self._wait_for_room(urgency)
+            await self._wait_for_room(priority_class)
         is_in = True
 
         def leave() -> None:
             nonlocal is_in
             if is_in:
                 is_in = False
-                self._leave(urgency)
+                self._leave(priority_class)
 
         return leave
 
-    async def _wait_for_room(self, urgency: Urgency) -> None:
+    async def _wait_for_room(self, priority_class: PriorityClass) -> None:
         """Wait for the next free slot, in the order of arrival."""
-        waiting = self._waiting[urgency]
+        waiting = self._waiting[priority_class]
         if len(waiting) >= MOST_WAITING:
-            raise _refused(urgency)
+            raise _refused(priority_class)
         slot = asyncio.get_running_loop().create_future()
         waiting.append(slot)
         try:
@@ -87,16 +89,16 @@ class Shedder:
             if slot in waiting:
                 waiting.remove(slot)
             elif not slot.cancelled():
-                self._leave(urgency)  # it got a slot in the moment of its timeout: pass it on
-            raise (_refused(urgency) if isinstance(error, TimeoutError) else error) from None
+                self._leave(priority_class)  # it got a slot in the moment of its timeout: pass it on
+            raise (_refused(priority_class) if isinstance(error, TimeoutError) else error) from None
 
-    def _leave(self, urgency: Urgency) -> None:
-        waiting = self._waiting[urgency]
+    def _leave(self, priority_class: PriorityClass) -> None:
+        waiting = self._waiting[priority_class]
         while waiting:
             if not (following := waiting.popleft()).done():
                 following.set_result(None)
                 return
-        self._count(urgency, -1)
+        self._count(priority_class, -1)
 
     async def hold(self) -> None:
         """Delay a refusal."""
@@ -107,9 +109,9 @@ class Shedder:
             finally:
                 self._held -= 1
 
-    def _count(self, urgency: Urgency, by: int) -> None:
-        self._in_flight[urgency] += by
-        IN_FLIGHT.labels(urgency.name.lower()).set(self._in_flight[urgency])
+    def _count(self, priority_class: PriorityClass, by: int) -> None:
+        self._in_flight[priority_class] += by
+        IN_FLIGHT.labels(priority_class.name.lower()).set(self._in_flight[priority_class])
 
 
 async def arrived(scope: Scope, receive: Receive) -> Receive:

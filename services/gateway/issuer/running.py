@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 
 from services.gateway.accounts.sending import Sender, sender_of
 from services.gateway.accounts.tables import AccountRow
-from services.gateway.edge.trust import Trust
+from services.gateway.edge.trusted_issuers import TrustedIssuers
 from services.gateway.issuer import ending
 from services.gateway.issuer.direct import MiniProgram
 from services.gateway.issuer.endpoints import Endpoints
@@ -33,10 +33,10 @@ class SigningIn:
     mini_program: MiniProgram
 
     @classmethod
-    def of(cls, settings: Settings, trust: Trust) -> Self:
+    def of(cls, settings: Settings, trusted_issuers: TrustedIssuers) -> Self:
         """Create an issuer. It is not started yet."""
-        provider = Provider(settings.issuer_url, trust.own, SigningKeys())
-        return cls(provider, trust.ended, sender_of(settings), MiniProgram.of(settings))
+        provider = Provider(settings.issuer_url, trusted_issuers.own, SigningKeys())
+        return cls(provider, trusted_issuers.ended, sender_of(settings), MiniProgram.of(settings))
 
     async def renew(self, uow: UnitOfWork, token: str) -> tuple[str, int] | None:
         """Issue a new access token for a resident's session, with the current state of the account."""

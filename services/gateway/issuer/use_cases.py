@@ -13,7 +13,7 @@ from services.gateway.accounts.rules import digest, new_secret
 from services.gateway.accounts.tables import AccountRow
 from services.gateway.accounts.traces import trace
 from services.gateway.clients.tables import ClientRow
-from services.gateway.edge.own_tokens import Issuer, seconds_until
+from services.gateway.edge.internal_tokens import Issuer, seconds_until
 from services.gateway.grants.tables import GrantRow
 from services.gateway.grants.use_cases import grants_of
 from services.gateway.guardianships.tables import GuardianshipRow

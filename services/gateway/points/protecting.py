@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 
-from services.gateway.edge.gate import Point
+from services.gateway.edge.receipt_check import Point
 from services.gateway.points.schemas import SLUG
 from shared.problems import Unavailable
 from shared.runtime.context import ServiceContext

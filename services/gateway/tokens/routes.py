@@ -11,8 +11,8 @@ from starlette.routing import Route as PlainRoute
 
 from services.gateway.accounts.binding import NotBound
 from services.gateway.edge.published import published
+from services.gateway.tokens.current_code import CurrentCodes, Dependant, person_of, token_of
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.own_code import Dependant, OwnCodes, person_of, token_of
 from shared.core import clock
 from shared.core.actors import Role
 from shared.http.limits import check_accept
@@ -36,7 +36,7 @@ class Svg(Response):
     media_type = "image/svg+xml"
 
 
-def picture(codes: OwnCodes, keys: Keys) -> Router:
+def picture(codes: CurrentCodes, keys: Keys) -> Router:
     """Return the route that draws the QR code."""
     router = Router(prefix="/gateway/v1/code.svg", tags=["codes"])
 

@@ -113,7 +113,7 @@ class Visit(NamedTuple):
         return Outcome.of(self.outcome)
 
 
-Door: TypeAlias = Batcher[Scan, Visit]
+VerificationBatcher: TypeAlias = Batcher[Scan, Visit]
 """Records scans and returns their visits once they are on disk.
 
 Raises Unavailable, ServicePointNotFound or ScanIdTaken. If a caller disconnects while its scan is being written, the
@@ -121,7 +121,9 @@ visit is kept, because the scan did take place.
 """
 
 
-def door_over(connect: Connect, now: Callable[[], datetime], *, largest_batch: int = LARGEST_BATCH) -> Door:
+def batcher_over(
+    connect: Connect, now: Callable[[], datetime], *, largest_batch: int = LARGEST_BATCH
+) -> VerificationBatcher:
     """Return a batcher of verifications. It runs while it is entered as a context manager."""
 
     async def prepare(connection: asyncpg.Connection) -> RunBatch[Scan, Visit]:

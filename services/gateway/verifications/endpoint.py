@@ -14,7 +14,7 @@ from starlette.types import Scope
 from services.gateway.tokens.keys import Keys
 from services.gateway.tokens.rules import whose_online
 from services.gateway.verifications import receipts
-from services.gateway.verifications.door import Door, Scan, Visit
+from services.gateway.verifications.door import Scan, VerificationBatcher, Visit
 from services.gateway.verifications.problems import (
     ClockBehind,
     ScanIdNotV7,
@@ -47,7 +47,7 @@ class _FastVerification(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class VerificationEndpoint:
     """Checks a code and records the visit. `authenticate` returns the actor; its party is the service point."""
 
-    door: Door
+    batcher: VerificationBatcher
     authenticate: Callable[[Scope], Actor]
     keys: Keys
     now: Callable[[], datetime]
@@ -60,7 +60,7 @@ class VerificationEndpoint:
             raise Forbidden()
         if self.is_over():
             raise Sunset()
-        visit = await self.door.ask(self._scan(_parsed(body), actor))
+        visit = await self.batcher.ask(self._scan(_parsed(body), actor))
         location = f"/gateway/v1/visits/{visit.scan_id}".encode()
         return Answer(201, _encode(self._answer(visit, actor, _language_of(scope))), location=location)
 

@@ -71,7 +71,7 @@ Secrets = Callable[[], Mapping[bytes, bytes]]
 """Returns the HMAC secrets of receipts by key id."""
 
 
-class Admitted(NamedTuple):
+class Admission(NamedTuple):
     """A positive decision."""
 
     point: Point
@@ -80,7 +80,7 @@ class Admitted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gate:
+class ReceiptCheck:
     """Decides who may reach a protected service."""
 
     find: FindPoint
@@ -88,18 +88,18 @@ class Gate:
     is_over: Callable[[], bool] = lambda: False
     remembered: Remembered = lambda _: None
 
-    async def admit(self, identify: Callable[[], Actor], slug: str, receipt: str | None, now: datetime) -> Admitted:
+    async def check(self, identify: Callable[[], Actor], slug: str, receipt: str | None, now: datetime) -> Admission:
         """Decide a request to the point of a slug. `identify` authenticates the caller or raises.
 
         Raises Unauthenticated, NotFound, a problem of the receipt, or Unavailable if the point cannot be looked up.
         """
         point = await self._point(slug)
         if point is not None and self._is_free(point):
-            return Admitted(point, resident_of(identify))
+            return Admission(point, resident_of(identify))
         actor = identify()
         if point is None:
             raise NotFound()
-        return Admitted(point, check(receipt, actor=actor, point_id=point.id, secrets=self.secrets(), now=now))
+        return Admission(point, check(receipt, actor=actor, point_id=point.id, secrets=self.secrets(), now=now))
 
     async def _point(self, slug: str) -> Point | None:
         """Find the point. If the database is away, a cached medical point still lets everybody through."""

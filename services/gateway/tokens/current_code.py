@@ -64,11 +64,11 @@ class Found(NamedTuple):
     policy: Policy
 
 
-OwnCodes: TypeAlias = Batcher[UUID, Found]
+CurrentCodes: TypeAlias = Batcher[UUID, Found]
 """Reads codes by resident id, many in one batch. Raises Unavailable or NotFound."""
 
 
-def codes_over(connect: Connect) -> OwnCodes:
+def codes_over(connect: Connect) -> CurrentCodes:
     """Return a batcher that reads codes. It runs while it is entered as a context manager."""
     policies: dict[int, Policy] = {}
 
@@ -88,10 +88,10 @@ def codes_over(connect: Connect) -> OwnCodes:
 
 
 @dataclass(frozen=True)
-class OwnCodeEndpoint:
+class CurrentCodeEndpoint:
     """Shows residents their own code or that of a dependant."""
 
-    codes: OwnCodes
+    codes: CurrentCodes
     authenticate: Callable[[Scope], Actor]
     keys: Keys
     now: Callable[[], datetime]

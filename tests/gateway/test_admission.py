@@ -19,13 +19,13 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.app import create_app
-from services.gateway.edge import guard, networks, shedding
-from services.gateway.edge.guard import Guard
+from services.gateway.edge import admission, networks, shedding
+from services.gateway.edge.admission import AdmissionMiddleware
+from services.gateway.edge.internal_tokens import Issuer
 from services.gateway.edge.networks import address_of
-from services.gateway.edge.own_tokens import Issuer
-from services.gateway.edge.rates import Often, Rates
+from services.gateway.edge.priority_class import PriorityClass, priority_class_of
+from services.gateway.edge.rates import LocalLimiter, Rates
 from services.gateway.edge.shedding import MOST_WAITING, Shedder
-from services.gateway.edge.urgency import Urgency, urgency_of
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import range_of
@@ -40,51 +40,51 @@ ID = "018f3c1e-7a3b-7cc1-9a55-0b8f3f1e2d11"
 @pytest.mark.parametrize(
     ("asked", "urgency"),
     [
-        ("POST /observation/v1/referrals", Urgency.CARE),
-        (f"GET /observation/v1/referrals/{ID}", Urgency.CARE),
-        ("POST /gateway/v1/hooks/desk_120", Urgency.CARE),
-        ("GET /gateway/v1/code", Urgency.CARE),
-        ("GET /gateway/v1/code.svg", Urgency.CARE),
-        ("POST /gateway/v1/verifications", Urgency.CARE),
-        ("GET /services/fever-clinic/register", Urgency.CARE),
-        ("POST /oauth/token", Urgency.CARE),
-        ("GET /sign-in/link/x", Urgency.CARE),
-        ("POST /testing/v1/samples", Urgency.ORDINARY),
-        ("GET /gateway/v1/codes/counts", Urgency.REPORT),
-        (f"GET /gateway/v1/codes/{ID}", Urgency.ORDINARY),
-        ("GET /registry/v1/population", Urgency.REPORT),
-        ("POST /registry/v1/imports", Urgency.REPORT),
-        (f"GET /testing/v1/campaigns/{ID}/progress", Urgency.REPORT),
-        ("POST /registry/v1/residents/search", Urgency.ORDINARY),
+        ("POST /observation/v1/referrals", PriorityClass.CARE),
+        (f"GET /observation/v1/referrals/{ID}", PriorityClass.CARE),
+        ("POST /gateway/v1/hooks/desk_120", PriorityClass.CARE),
+        ("GET /gateway/v1/code", PriorityClass.CARE),
+        ("GET /gateway/v1/code.svg", PriorityClass.CARE),
+        ("POST /gateway/v1/verifications", PriorityClass.CARE),
+        ("GET /services/fever-clinic/register", PriorityClass.CARE),
+        ("POST /oauth/token", PriorityClass.CARE),
+        ("GET /sign-in/link/x", PriorityClass.CARE),
+        ("POST /testing/v1/samples", PriorityClass.ORDINARY),
+        ("GET /gateway/v1/codes/counts", PriorityClass.REPORT),
+        (f"GET /gateway/v1/codes/{ID}", PriorityClass.ORDINARY),
+        ("GET /registry/v1/population", PriorityClass.REPORT),
+        ("POST /registry/v1/imports", PriorityClass.REPORT),
+        (f"GET /testing/v1/campaigns/{ID}/progress", PriorityClass.REPORT),
+        ("POST /registry/v1/residents/search", PriorityClass.ORDINARY),
     ],
 )
-def test_care_goes_first_and_reports_last(asked: str, urgency: Urgency) -> None:
-    assert urgency_of(*asked.split(" ")) is urgency
+def test_care_goes_first_and_reports_last(asked: str, urgency: PriorityClass) -> None:
+    assert priority_class_of(*asked.split(" ")) is urgency
 
 
 async def test_what_is_too_much_is_refused_by_class_and_leaves_room_again() -> None:
-    shedder = Shedder({Urgency.CARE: 3, Urgency.ORDINARY: 2, Urgency.REPORT: 1})
-    leave = [await shedder.enter(Urgency.ORDINARY) for _ in range(2)]
+    shedder = Shedder({PriorityClass.CARE: 3, PriorityClass.ORDINARY: 2, PriorityClass.REPORT: 1})
+    leave = [await shedder.enter(PriorityClass.ORDINARY) for _ in range(2)]
     with pytest.raises(Unavailable) as refused:
-        await shedder.enter(Urgency.ORDINARY)
+        await shedder.enter(PriorityClass.ORDINARY)
     assert 1 <= (refused.value.wait or 0) <= 5
-    await shedder.enter(Urgency.REPORT)
+    await shedder.enter(PriorityClass.REPORT)
     for _ in range(3):
-        await shedder.enter(Urgency.CARE)
+        await shedder.enter(PriorityClass.CARE)
     leave[0]()
     leave[0]()  # who leaves twice makes room once
-    await shedder.enter(Urgency.ORDINARY)
+    await shedder.enter(PriorityClass.ORDINARY)
     with pytest.raises(Unavailable):
-        await shedder.enter(Urgency.ORDINARY)
+        await shedder.enter(PriorityClass.ORDINARY)
 
 
 async def test_a_burst_waits_a_moment_in_the_order_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shedding, "WAIT_SECONDS", 60)
-    shedder = Shedder({Urgency.ORDINARY: 1})
+    shedder = Shedder({PriorityClass.ORDINARY: 1})
     served: list[int] = []
 
     async def ask(number: int) -> None:
-        leave = await shedder.enter(Urgency.ORDINARY)
+        leave = await shedder.enter(PriorityClass.ORDINARY)
         served.append(number)
         await asyncio.sleep(0)
         leave()
@@ -95,9 +95,9 @@ async def test_a_burst_waits_a_moment_in_the_order_it_came(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("gives_up", ["before", "in the same moment", "overdue"])
 async def test_who_gives_up_waiting_takes_no_room_along(gives_up: str) -> None:
-    shedder = Shedder({Urgency.ORDINARY: 1})
-    leave = await shedder.enter(Urgency.ORDINARY)
-    waits = asyncio.create_task(shedder.enter(Urgency.ORDINARY))
+    shedder = Shedder({PriorityClass.ORDINARY: 1})
+    leave = await shedder.enter(PriorityClass.ORDINARY)
+    waits = asyncio.create_task(shedder.enter(PriorityClass.ORDINARY))
     await asyncio.sleep(0)
     if gives_up == "in the same moment":
         leave()
@@ -106,17 +106,17 @@ async def test_who_gives_up_waiting_takes_no_room_along(gives_up: str) -> None:
     with pytest.raises((asyncio.CancelledError, Unavailable)):
         await waits
     leave()
-    (await shedder.enter(Urgency.ORDINARY))()
-    (await shedder.enter(Urgency.ORDINARY))()
+    (await shedder.enter(PriorityClass.ORDINARY))()
+    (await shedder.enter(PriorityClass.ORDINARY))()
 
 
 async def test_more_than_may_wait_are_refused_at_once() -> None:
-    shedder = Shedder({Urgency.ORDINARY: 1})
-    await shedder.enter(Urgency.ORDINARY)
-    waiting = [asyncio.create_task(shedder.enter(Urgency.ORDINARY)) for _ in range(MOST_WAITING)]
+    shedder = Shedder({PriorityClass.ORDINARY: 1})
+    await shedder.enter(PriorityClass.ORDINARY)
+    waiting = [asyncio.create_task(shedder.enter(PriorityClass.ORDINARY)) for _ in range(MOST_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):
-        shedder.enter(Urgency.ORDINARY).send(None)  # without waiting for anything
+        shedder.enter(PriorityClass.ORDINARY).send(None)  # without waiting for anything
     assert {type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)} == {Unavailable}
 
 
@@ -128,7 +128,7 @@ async def test_more_than_may_wait_are_refused_at_once() -> None:
     ],
 )
 def test_only_what_operators_ask_passes_when_there_is_no_room(path: str, is_open: bool) -> None:
-    assert guard._is_always_open(path) is is_open
+    assert admission._is_always_open(path) is is_open
 
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("::1/128")]
@@ -219,15 +219,15 @@ async def test_a_person_is_limited_by_role_and_by_operation(district: District) 
 def test_the_hot_limit_begins_anew_each_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000_000.0
     monkeypatch.setattr("services.gateway.edge.rates.time.time", lambda: now)
-    often = Often(2)
-    often.count("a")
-    often.count("a")
-    often.count("b")
+    limiter = LocalLimiter(2)
+    limiter.count("a")
+    limiter.count("a")
+    limiter.count("b")
     with pytest.raises(TooManyRequests) as refused:
-        often.count("a")
+        limiter.count("a")
     assert refused.value.wait == 60 - 1_000_000 % 60
     now += 60
-    often.count("a")
+    limiter.count("a")
 
 
 @asynccontextmanager
@@ -319,7 +319,7 @@ async def test_what_is_too_much_comes_back_later_and_care_is_served(district: Di
         await Response(status_code=200)(scope, receive, send)
 
     settings = district.contexts["gateway"].settings.model_copy(update={"requests_in_flight": 2})
-    app = Starlette(routes=[Mount("/", busy)], middleware=[Middleware(Guard, settings=settings)])
+    app = Starlette(routes=[Mount("/", busy)], middleware=[Middleware(AdmissionMiddleware, settings=settings)])
     app.state.authenticate = bearer(district.contexts["gateway"])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         asked = [asyncio.create_task(client.get("/registry/v1/regions")) for _ in range(MOST_WAITING + 12)]

@@ -4,7 +4,7 @@ import enum
 import re
 
 
-class Urgency(enum.IntEnum):
+class PriorityClass(enum.IntEnum):
     """Priority classes, the most urgent first."""
 
     CARE = 0
@@ -32,9 +32,9 @@ _REPORT = (
 _is_care, _is_report = (re.compile("|".join(f"({one})" for one in each)).fullmatch for each in (_CARE, _REPORT))
 
 
-def urgency_of(method: str, path: str) -> Urgency:
+def priority_class_of(method: str, path: str) -> PriorityClass:
     """Return the priority class of a request."""
     operation = f"{method} {path}"
     if _is_care(operation):
-        return Urgency.CARE
-    return Urgency.REPORT if _is_report(operation) else Urgency.ORDINARY
+        return PriorityClass.CARE
+    return PriorityClass.REPORT if _is_report(operation) else PriorityClass.ORDINARY

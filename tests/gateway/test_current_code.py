@@ -16,8 +16,8 @@ import pytest
 
 from services.gateway.codes.policy import Colour
 from services.gateway.codes.schemas import CodeShown
+from services.gateway.tokens.current_code import KeptCode, token_of
 from services.gateway.tokens.keys import Keys
-from services.gateway.tokens.own_code import KeptCode, token_of
 from services.gateway.tokens.rules import Key, Subject, issue
 from shared.core import clock
 from shared.core.actors import Actor, Role

@@ -11,9 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.edge.authentication import INTERNAL, bearer_if_any
 from services.gateway.edge.networks import Unbelieved, client_of
+from services.gateway.edge.priority_class import PriorityClass, priority_class_of
 from services.gateway.edge.rates import Rates
 from services.gateway.edge.shedding import Shedder, arrived, leaving, most_in_flight
-from services.gateway.edge.urgency import Urgency, urgency_of
 from shared.core.actors import Actor
 from shared.core.settings import Settings
 from shared.http.handlers import respond
@@ -23,7 +23,7 @@ ALWAYS_OPEN = frozenset({"/livez", "/readyz", "/metrics"})
 """Paths for operators. Paths under `/internal/` are open too, for our own services."""
 
 
-class Guard:
+class AdmissionMiddleware:
     """The middleware. It runs inside the outer middleware, which answers its exceptions.
 
     `bearer_of` returns the bearer of an expired token. A phone with an expired token is then counted by subject and
@@ -62,25 +62,25 @@ class Guard:
 
     async def _enter(self, scope: Scope) -> Callable[[], None]:
         """Admit a request. Returns the function that releases its slot. Raises `Unavailable` or `TooManyRequests`."""
-        urgency = urgency_of(scope["method"], scope["path"])
-        leave = await self._shedder.enter(urgency)
+        priority_class = priority_class_of(scope["method"], scope["path"])
+        leave = await self._shedder.enter(priority_class)
         try:
-            is_within = await self._count(scope, urgency)
+            is_within = await self._count(scope, priority_class)
         except BaseException:
             leave()
             raise
         if not is_within:
             leave()
-            return await self._shedder.enter(Urgency.CROWD)
+            return await self._shedder.enter(PriorityClass.CROWD)
         return leave
 
-    async def _count(self, scope: Scope, urgency: Urgency) -> bool:
+    async def _count(self, scope: Scope, priority_class: PriorityClass) -> bool:
         """Count a request. Returns False for an unauthenticated request for care beyond the limit of its address."""
         if (actor := self._caller(scope)) is not None:
-            await self._rates.admit_person(actor, scope["method"], scope["path"], urgency)
+            await self._rates.admit_person(actor, scope["method"], scope["path"], priority_class)
             return True
         address = client_of(scope, self._proxies)
-        if urgency is Urgency.CARE:
+        if priority_class is PriorityClass.CARE:
             return await self._rates.has_room_for_care(address)
         await self._rates.admit_client(address)
         return True

@@ -22,7 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key
 
 from services.gateway.edge.foreign_rules import actor_of_claims, keys_of_set, peek
-from services.gateway.edge.own_tokens import LONGEST, MOST_SECONDS, SKEW_SECONDS, Issuer
+from services.gateway.edge.internal_tokens import LONGEST, MOST_SECONDS, SKEW_SECONDS, Issuer
 from shared.core import clock
 from shared.core.actors import Actor
 from shared.core.settings import Settings, TrustedIssuer
@@ -117,7 +117,7 @@ class ForeignIssuer:
 
 
 @dataclass
-class Trust:
+class TrustedIssuers:
     """The issuers whose tokens are accepted."""
 
     own: Issuer
