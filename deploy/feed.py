@@ -25,7 +25,7 @@ T = TypeVar("T")
 CURSORS = """
     SELECT owner, lane, cursor, extract(epoch FROM now() - moved_at)::float8 AS age FROM {service}.feed_cursors
 """
-BEHIND = """
+SELECT_LAGGING = """
     SELECT count(*) AS entries, min(at) AS oldest FROM {owner}.feed
     WHERE (epoch, xid, seq) > ($1, $2::text::xid8, $3) AND urgent = $4 AND type = ANY($5)
 """
@@ -122,7 +122,7 @@ async def lag_of(connection: asyncpg.Connection) -> list[Lag]:
         for owner in read_by(service):
             for priority in PRIORITIES:
                 cursor, age = cursors.get((owner, priority), (Cursor(), None))
-                statement = BEHIND.format(owner=owner)
+                statement = SELECT_LAGGING.format(owner=owner)
                 row = await connection.fetchrow(
                     statement, cursor.epoch, str(cursor.xid), cursor.seq, priority == "urgent", types
                 )

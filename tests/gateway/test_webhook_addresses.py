@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.gateway.webhooks.events import client_of, send
-from services.gateway.webhooks.rules import Kind
+from services.gateway.webhooks.rules import AttemptResult
 from shared.core.actors import Role
 from shared.http.addresses import AddressForbiddenError, Judge, literal, may_be_called
 from tests.harness import District
@@ -118,7 +118,7 @@ async def test_a_name_that_leads_to_us_is_not_called(monkeypatch: pytest.MonkeyP
     answers_of_dns(monkeypatch, found)
     async with client_of(ssl.create_default_context(), Judge()) as client:
         outcome = await send(client, f"http://{NAME}/", [SECRET], *EVENT)
-    assert (outcome.kind, outcome.error) == (Kind.UNAVAILABLE, "address_forbidden")
+    assert (outcome.kind, outcome.error) == (AttemptResult.UNAVAILABLE, "address_forbidden")
 
 
 @asynccontextmanager
@@ -147,11 +147,11 @@ async def test_a_name_that_resolves_differently_the_second_time_is_no_way_in(mon
     judge = Judge([ip_network("127.0.0.2/32")])
     async with listening("127.0.0.2") as (port, hosts), client_of(ssl.create_default_context(), judge) as client:
         outcomes = [await send(client, f"http://{NAME}:{port}/", [SECRET], *EVENT) for _ in range(3)]
-        assert [outcome.kind for outcome in outcomes] == [Kind.DELIVERED] * 3
+        assert [outcome.kind for outcome in outcomes] == [AttemptResult.DELIVERED] * 3
         assert (asked, hosts) == ([NAME], [f"{NAME}:{port}"] * 3)
         judge._kept.clear()
         outcome = await send(client, f"http://{NAME}:{port}/", [SECRET], *EVENT)
-    assert (outcome.kind, outcome.error) == (Kind.UNAVAILABLE, "address_forbidden")
+    assert (outcome.kind, outcome.error) == (AttemptResult.UNAVAILABLE, "address_forbidden")
 
 
 async def test_the_name_is_asked_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +187,11 @@ def certificate(name: str, directory: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("shown", "kind"), [(NAME, Kind.DELIVERED), ("evil.example.cn", Kind.UNAVAILABLE)])
+@pytest.mark.parametrize(
+    ("shown", "kind"), [(NAME, AttemptResult.DELIVERED), ("evil.example.cn", AttemptResult.UNAVAILABLE)]
+)
 async def test_the_certificate_is_checked_against_the_name(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shown: str, kind: Kind
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shown: str, kind: AttemptResult
 ) -> None:
     answers_of_dns(monkeypatch, ["127.0.0.1"])
     pem = certificate(shown, tmp_path)
@@ -210,7 +212,7 @@ async def test_a_redirect_is_not_followed() -> None:
         client_of(ssl.create_default_context(), Judge([LOOPBACK])) as client,
     ):
         outcome = await send(client, f"http://127.0.0.1:{port}/", [SECRET], *EVENT)
-    assert (outcome.kind, outcome.status) == (Kind.REFUSED, 302)
+    assert (outcome.kind, outcome.status) == (AttemptResult.REFUSED, 302)
 
 
 async def test_what_is_forbidden_is_an_error_of_the_transport() -> None:

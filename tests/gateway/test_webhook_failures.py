@@ -234,7 +234,7 @@ async def test_redirects_are_not_followed_and_long_answers_not_read(
 async def test_with_too_much_parked_nothing_more_is_read(
     district: District, command: httpx.AsyncClient, deliverer: Deliverer, receiver: Receiver, monkeypatch
 ) -> None:
-    monkeypatch.setattr(session, "MOST_PARKED", 10)
+    monkeypatch.setattr(session, "MOST_WAITING", 10)
     made = await endpoint(command, receiver)
     receiver.answer = lambda event: 400
     for _ in range(5):

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from services.gateway.messages.rules import sign_all
-from services.gateway.webhooks.rules import Kind, Outcome, kind_of, retry_after_of
+from services.gateway.webhooks.rules import AttemptResult, Outcome, result_of, retry_after_of
 from shared.contracts.resource import owner_of, schema_path
 from shared.core import clock
 from shared.core.actors import system
@@ -133,13 +133,13 @@ async def send(client: httpx.AsyncClient, url: str, secrets: Sequence[str], even
             async with aclosing(response):
                 await _read_a_little(response)
     except AddressForbiddenError:
-        return Outcome(Kind.UNAVAILABLE, error="address_forbidden")
+        return Outcome(AttemptResult.UNAVAILABLE, error="address_forbidden")
     except (TimeoutError, httpx.TimeoutException):
-        return Outcome(Kind.UNAVAILABLE, error="timeout")
+        return Outcome(AttemptResult.UNAVAILABLE, error="timeout")
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, UnicodeError) as error:
-        return Outcome(Kind.UNAVAILABLE, error=type(error).__name__)
+        return Outcome(AttemptResult.UNAVAILABLE, error=type(error).__name__)
     wait = retry_after_of(response.headers.get("retry-after"))
-    return Outcome(kind_of(response.status_code), response.status_code, retry_after_seconds=wait)
+    return Outcome(result_of(response.status_code), response.status_code, retry_after_seconds=wait)
 
 
 async def _read_a_little(response: httpx.Response) -> None:

@@ -17,7 +17,7 @@ FAILURES_IN_A_ROW = 3
 ERRORS_IN_A_ROW = 20
 
 
-class Kind(enum.Enum):
+class AttemptResult(enum.Enum):
     """The result of one attempt."""
 
     DELIVERED = "delivered"
@@ -32,19 +32,19 @@ class Kind(enum.Enum):
 class Outcome(NamedTuple):
     """One attempt at one event."""
 
-    kind: Kind
+    kind: AttemptResult
     status: int | None = None
     error: str | None = None
     retry_after_seconds: float | None = None
 
 
-def kind_of(status: int) -> Kind:
+def result_of(status: int) -> AttemptResult:
     """What a status means. A redirect is a refusal, because a new address must be registered."""
     if 200 <= status < 300:
-        return Kind.DELIVERED
+        return AttemptResult.DELIVERED
     if status == 410:
-        return Kind.GONE
-    return Kind.UNAVAILABLE if status in (429, 502, 503, 504) else Kind.REFUSED
+        return AttemptResult.GONE
+    return AttemptResult.UNAVAILABLE if status in (429, 502, 503, 504) else AttemptResult.REFUSED
 
 
 def retry_after_of(value: str | None) -> float | None:
@@ -83,15 +83,15 @@ class RetryState:
     def note(self, event_id: str, outcome: Outcome, began_at: float, now: float) -> None:
         """Count an attempt. Both times are of one monotonic clock, in seconds."""
         self.outcomes[event_id] = outcome
-        if outcome.kind is Kind.DELIVERED:
+        if outcome.kind is AttemptResult.DELIVERED:
             self._delivered_at, self._failures, self._errors = now, 0, 0
-        elif outcome.kind is Kind.GONE:
+        elif outcome.kind is AttemptResult.GONE:
             self.gone = True
-        elif outcome.kind is Kind.UNAVAILABLE and began_at >= self._delivered_at:
+        elif outcome.kind is AttemptResult.UNAVAILABLE and began_at >= self._delivered_at:
             self._failures += 1
             self.error = outcome.error or str(outcome.status)
             self.retry_after_seconds = outcome.retry_after_seconds or 0.0
-        elif outcome.kind is Kind.REFUSED and (outcome.status or 0) >= 500:
+        elif outcome.kind is AttemptResult.REFUSED and (outcome.status or 0) >= 500:
             self._errors += 1
             self.error = str(outcome.status)
 
@@ -118,6 +118,10 @@ class RetryState:
     def settled(self, event_id: str) -> Outcome | None:
         """The outcome of an event, or None if it counts as not tried because the endpoint failed as a whole."""
         outcome = self.outcomes.get(event_id)
-        if outcome is None or outcome.kind is Kind.GONE or (outcome.kind is Kind.UNAVAILABLE and self.unreachable):
+        if (
+            outcome is None
+            or outcome.kind is AttemptResult.GONE
+            or (outcome.kind is AttemptResult.UNAVAILABLE and self.unreachable)
+        ):
             return None
         return outcome

@@ -21,7 +21,7 @@ from sqlalchemy import func, select, text, update
 from services.gateway.messages.rules import valid_secrets
 from services.gateway.webhooks import events
 from services.gateway.webhooks.events import Batch, Event, Feed, Origin
-from services.gateway.webhooks.rules import GIVE_UP_AFTER, Kind, RetryState, pause_for, retry_in
+from services.gateway.webhooks.rules import GIVE_UP_AFTER, AttemptResult, RetryState, pause_for, retry_in
 from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, CursorRow, DeliveryRow, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.core import clock
@@ -37,7 +37,7 @@ LEASE = timedelta(seconds=30)
 LAUNCH_SECONDS = 5.0
 """How long a batch launches attempts."""
 MOST_RETRIED = 200
-MOST_PARKED = 10_000
+MOST_WAITING = 10_000
 """With so many parked deliveries an endpoint receives no new events."""
 
 Subject = tuple[str, UUID]
@@ -169,9 +169,9 @@ class DeliverySession:
             blocked = await uow.rows(SELECT_BLOCKED, id=self.endpoint_id, subjects=subjects)
             is_parked = (DeliveryRow.endpoint_id == self.endpoint_id, DeliveryRow.state == "parked")
             parked = await scalar(uow, select(func.count()).select_from(DeliveryRow).where(*is_parked))
-            if parked >= MOST_PARKED:
+            if parked >= MOST_WAITING:
                 await self._pause(uow, RetryState(error="too_many_parked"))
-        if parked >= MOST_PARKED:
+        if parked >= MOST_WAITING:
             raise SessionEnded
         for row in known:
             del wanted[row["event_id"]]
@@ -196,7 +196,7 @@ class DeliverySession:
                         self.client, self._endpoint.url, secrets, delivery.event_id, delivery.body
                     )
                     state.note(delivery.event_id, outcome, began, time.monotonic())
-                    if outcome.kind is not Kind.DELIVERED:
+                    if outcome.kind is not AttemptResult.DELIVERED:
                         break
 
         secrets = valid_secrets(self._endpoint.secrets or "[]", clock.now())
@@ -309,7 +309,7 @@ def _settle(
             delivery.attempts += 1
             delivery.last_status, delivery.last_error = outcome.status, outcome.error
             wait = retry_in(delivery.attempts)
-            if outcome.kind is Kind.DELIVERED:
+            if outcome.kind is AttemptResult.DELIVERED:
                 delivery.state, delivery.delivered_at = "delivered", now
             elif wait is None:
                 delivery.state = "dead"
