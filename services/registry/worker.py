@@ -2,7 +2,7 @@
 
 from sqlalchemy import func
 
-from services.registry.imports.taking import forget_errors, take_file
+from services.registry.imports.import_job import forget_errors, import_file
 from services.registry.imports.use_cases import KIND as IMPORT
 from services.registry.residents.birthdays import follow_birthdays
 from services.registry.residents.reindexing import KIND as REINDEX
@@ -14,7 +14,7 @@ from shared.runtime.worker import PeriodicTask, Worker
 from shared.runtime.worker import run as run_worker
 
 WORKER = Worker(
-    jobs={IMPORT: take_file, REINDEX: reindex},
+    jobs={IMPORT: import_file, REINDEX: reindex},
     periodic_tasks=[
         PeriodicTask(settle_requests, every_seconds=2, on_wake=True),
         PeriodicTask(follow_birthdays, every_seconds=600),

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from services.observation.referrals import revealing
+from services.observation.referrals import reveal as reveals
 from shared.core.actors import Actor, Role, system
 from shared.core.ids import new_id
 from tests.harness import District
@@ -123,7 +123,7 @@ async def test_a_person_who_is_not_on_record_is_said_to_be_so(district: District
 async def test_looks_are_limited_for_each_referral_by_itself(
     district: District, referral: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revealing, "MOST_AN_HOUR", 5)
+    monkeypatch.setattr(reveals, "MOST_AN_HOUR", 5)
     asked = desk(district)
     answers = await asyncio.gather(*(reveal(asked, referral) for _ in range(12)))
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 7

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.registry.imports import spool, taking
+from services.registry.imports import import_job, spool
 from shared.core.actors import Role
 from shared.jobs.queue import run_open_jobs
 from tests.harness import District
@@ -28,7 +28,7 @@ async def test_a_killed_import_goes_on_where_it_stopped(
     rows = [*crowd(7), person(1, name="又一次"), person(9)]
     answer = await send(command, table(rows))
     context, worker = district.contexts["registry"], district.workers["registry"]
-    real, calls = taking._write, 0
+    real, calls = import_job._write, 0
 
     async def dies(*arguments: Any) -> Any:
         nonlocal calls
@@ -38,7 +38,7 @@ async def test_a_killed_import_goes_on_where_it_stopped(
             raise Killed
         return written
 
-    monkeypatch.setattr(taking, "_write", dies)
+    monkeypatch.setattr(import_job, "_write", dies)
     with pytest.raises(Killed):
         await run_open_jobs(context, worker.jobs)
     job = (await command.get(answer.headers["location"])).json()
@@ -57,7 +57,7 @@ async def test_a_cancelled_import_stops_after_its_chunk(
     monkeypatch.setattr(spool, "CHUNK", 2)
     answer = await send(command, table(crowd(6)))
     url = answer.headers["location"]
-    real = taking._write
+    real = import_job._write
 
     async def cancels(*arguments: Any) -> Any:
         if not (await command.get(url)).json()["done"]:
@@ -65,7 +65,7 @@ async def test_a_cancelled_import_stops_after_its_chunk(
         assert (await command.post(f"{url}/cancel")).json()["state"] == "cancelled"
         return await real(*arguments)
 
-    monkeypatch.setattr(taking, "_write", cancels)
+    monkeypatch.setattr(import_job, "_write", cancels)
     await district.settle()
     job = (await command.get(url)).json()
     assert (job["state"], job["done"], counts(job)) == ("cancelled", 2, (2, 0, 0, 0))

@@ -7,7 +7,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from services.registry.imports import messages, spool, taking
+from services.registry.imports import import_job, messages, spool
 from services.registry.imports.columns import COLUMNS
 from services.registry.imports.faults import FILE_CODES, ROW_CODES
 from services.registry.residents.identity import REASONS
@@ -177,7 +177,7 @@ async def test_an_error_file_is_corrected_and_sent_again(district: District, com
 
 
 async def test_errors_of_many_rows_come_whole(district: District, command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking, "ERRORS_PAGE", 3)
+    monkeypatch.setattr(import_job, "ERRORS_PAGE", 3)
     job = await take_in(district, command, table([person(place, name="") for place in range(1, 9)]))
     assert [row["行号"] for row in await errors_of(command, job)] == [str(line) for line in range(2, 10)]
 
@@ -185,7 +185,7 @@ async def test_errors_of_many_rows_come_whole(district: District, command, monke
 async def test_errors_are_forgotten(district: District, command) -> None:
     job = await take_in(district, command, table([person(name="")]))
     district.move_clock(days=31)
-    await taking.forget_errors(district.contexts["registry"])
+    await import_job.forget_errors(district.contexts["registry"])
     assert await district.sql("SELECT * FROM registry.import_errors") == []
     district.clock_right()
     assert await errors_of(command, job) == []

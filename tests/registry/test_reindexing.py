@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from services.registry.residents import reindexing, writing
+from services.registry.residents import bulk_upsert, reindexing
 from services.registry.residents.reindexing import reindex
 from services.registry.residents.rules import Person
 from shared.core.actors import Role, system
@@ -122,7 +122,7 @@ async def test_of_two_who_register_one_document_at_once_one_does(
     async def write(mine: Keyring, places: range) -> int:
         people = [_person(place) for place in places]
         async with context.system_unit_of_work() as uow:
-            added = await writing.add(uow, writing.prepare(mine, people, today))
+            added = await bulk_upsert.add(uow, bulk_upsert.prepare(mine, people, today))
             await asyncio.sleep(0.01)
             return len(added)
 

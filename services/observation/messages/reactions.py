@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from services.observation.messages import rules
 from services.observation.messages.tables import MessageRow
-from services.observation.people.following import TURN, TURN_KEY, follow
+from services.observation.people.cascade import TURN, TURN_KEY, cascade_people
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import all_protocols
 from services.observation.referrals.rules import BEFORE_TRANSPORT, Course, Event, course, due_at, overdue_at
@@ -64,7 +64,7 @@ async def _recompute(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
             changed.append(row)
     await uow.session.flush()
     uow.publish_all([row.public() for row in changed], change="told", urgent=True)
-    await follow(
+    await cascade_people(
         uow, [row.resident_id for row in changed], [row.evidence_id for row in changed if row.evidence_id is not None]
     )
 

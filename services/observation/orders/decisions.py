@@ -5,7 +5,7 @@ Each proposal is checked when it is made and again when it is carried out, becau
 
 from uuid import UUID
 
-from services.observation.orders.following import settle
+from services.observation.orders.cascade import settle
 from services.observation.orders.problems import OrderEnded, OrderGroundChanged, OrderRoomUnconfirmed, OrderTooLong
 from services.observation.orders.schemas import (
     Conversion,
@@ -17,7 +17,7 @@ from services.observation.orders.schemas import (
 )
 from services.observation.orders.tables import MOST_EXTRA_DAYS, OrderRow
 from services.observation.orders.use_cases import open_order, restricted
-from services.observation.people.following import TURN, TURN_KEY, follow
+from services.observation.people.cascade import TURN, TURN_KEY, cascade_people
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.core.actors import Role
@@ -53,14 +53,14 @@ async def propose_extension(uow: UnitOfWork, order_id: UUID, request: Extension)
 
 async def end_early(uow: UnitOfWork, what: EarlyEndOf, proposal_id: UUID) -> None:
     """End an order before its days or tests are complete. The listed exposures open no new order."""
-    await uow.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
+    await uow.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `cascade_people`
     row = await open_order(uow, what.order_id)
     if (row.day_0, row.exposures) != (what.day_0, what.exposures):
         raise OrderGroundChanged()
     row.state, row.end_reason, row.ended_at = "ended", "ended_early", uow.now
     await restricted(uow, row, "ended_early")
     async with uow.unscoped():
-        await follow(uow, [row.resident_id])  # the household may have another positive that was not judged
+        await cascade_people(uow, [row.resident_id])  # the household may have another positive that was not judged
 
 
 async def convert(uow: UnitOfWork, what: ConversionOf, proposal_id: UUID) -> None:

@@ -1,4 +1,4 @@
-"""Use cases of orders: show and end them. `following.py` opens them from facts."""
+"""Use cases of orders: show and end them. `cascade.py` opens them from facts."""
 
 from dataclasses import dataclass
 from typing import Any

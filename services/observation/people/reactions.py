@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import delete
 
 from services.observation.people import rules
-from services.observation.people.following import follow
+from services.observation.people.cascade import cascade_people
 from services.observation.people.tables import FindingRow, PersonRow
 from shared.contracts.registry import Resident
 from shared.contracts.testing import Tube
@@ -37,7 +37,7 @@ async def follow_residents(uow: UnitOfWork, residents: Sequence[Resident]) -> No
         for resident in residents
     ]
     await uow.upsert(PersonRow, values)
-    await follow(uow, [resident.id for resident in residents])
+    await cascade_people(uow, [resident.id for resident in residents])
 
 
 async def forget_tubes(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
@@ -71,4 +71,4 @@ async def _replace(uow: UnitOfWork, tubes: Sequence[UUID], findings: Sequence[ru
         for one in sorted(findings, key=lambda one: (one.tube, one.resident_id))
     ]
     former = await uow.replace(FindingRow, tubes, values)
-    await follow(uow, former | {one.resident_id for one in findings}, tubes)
+    await cascade_people(uow, former | {one.resident_id for one in findings}, tubes)

@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
-from services.observation.people.following import TURN, TURN_KEY
+from services.observation.people.cascade import TURN, TURN_KEY
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import protocol_in_force
-from services.observation.referrals import following, rules
+from services.observation.referrals import cascade, rules
 from services.observation.referrals.tables import FeverRow
 from shared.contracts.gateway import DoorFever
 from shared.core.actors import Role
@@ -80,14 +80,14 @@ async def _episodes_of(uow: UnitOfWork, protocol: Protocol, fevers: Sequence[Doo
         return {}
     firsts = {one.resident_id: one for one in reversed(fevers)}
     residents = in_order(firsts)
-    await following.open_referrals(
+    await cascade.open_referrals(
         uow,
         protocol,
         [(one, firsts[one].region) for one in residents],
         [None] * len(residents),
         [str(firsts[one].point_id) for one in residents],
     )
-    rows = await following.lock_open(uow, residents)
+    rows = await cascade.lock_open(uow, residents)
     made = [row for row in rows if row.version == 1 and row.reported_at == uow.now and row.reason == "fever"]
     uow.publish_all([row.public() for row in made], change="reported", urgent=True)
     return {row.resident_id: row.id for row in rows}

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import Path, Query, Request
 
-from services.observation.referrals import revealing, use_cases
-from services.observation.referrals.revealing import NotDesignated, PersonNotOnRecord, ReferralRevealLimit
+from services.observation.referrals import reveal, use_cases
+from services.observation.referrals.reveal import NotDesignated, PersonNotOnRecord, ReferralRevealLimit
 from services.observation.referrals.scans import with_scan
 from services.observation.referrals.schemas import Cancellation, Fever, NewFever, ReferralPerson, Standing
 from services.observation.referrals.use_cases import (
@@ -118,7 +118,7 @@ async def reveal_referral(referral_id: ReferralId, caller: Caller, context: Cont
     treatment. Each request is audited, and the person sees the role and the purpose. The limit is 60 an hour for each
     referral. Source: article 2.
     """
-    return await revealing.reveal_referral(context, caller, referral_id)
+    return await reveal.reveal_referral(context, caller, referral_id)
 
 
 @router.post(

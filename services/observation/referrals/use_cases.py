@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import select, text
 
 from services.observation.messages.reactions import advance_from_messages
-from services.observation.people.following import TURN, TURN_KEY, follow
+from services.observation.people.cascade import TURN, TURN_KEY, cascade_people
 from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol, protocol_in_force
-from services.observation.referrals import following, rules
+from services.observation.referrals import cascade, rules
 from services.observation.referrals.scans import ScanFound
 from services.observation.referrals.schemas import Cancellation, Fever, NewFever, Standing
 from services.observation.referrals.tables import FeverRow, ReferralRow, to_public
@@ -233,7 +233,7 @@ def redacted(referral: Referral, region: str) -> Referral:
 async def _episode(uow: UnitOfWork, protocol: Protocol, read: Reading) -> tuple[Referral, bool]:
     """Return the person's open episode, and whether this call opened it. Concurrent reports open only one."""
     for _ in range(3):
-        opened = await following.open_referrals(uow, protocol, [read], [None], [_reporter(uow)])
+        opened = await cascade.open_referrals(uow, protocol, [read], [None], [_reporter(uow)])
         episodes = await uow.rows(LOCK_OPEN_EPISODE, resident=read.resident_id)
         if episodes:
             return to_public(dict(episodes[0])), opened == 1
@@ -286,7 +286,7 @@ async def cancel_referral(uow: UnitOfWork, referral_id: UUID, why: Cancellation)
         raise ReferralEnded()
     if rules.move(row.state, "cancel") is None:
         raise ReferralUnderWay()
-    following.cancel(row, uow.now, why.reason)
+    cascade.cancel(row, uow.now, why.reason)
     uow.record_access([row.resident_id])
     return await uow.publish(row, change="cancelled", urgent=True)
 
@@ -296,7 +296,7 @@ async def reopen_referral(uow: UnitOfWork, referral_id: UUID) -> Referral:
 
     If they say that the transport has begun meanwhile, they are applied at once, and 120 is not requested again.
     """
-    await uow.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `follow`
+    await uow.run(TURN, key=TURN_KEY)  # before the row lock, in the same order as `cascade_people`
     row = await uow.lock(ReferralRow, referral_id)
     if not rules.may_reopen(row.state, withdrawn=row.withdrawn):
         raise ReferralNotCancelled()
@@ -308,7 +308,7 @@ async def reopen_referral(uow: UnitOfWork, referral_id: UUID) -> Referral:
     await uow.session.flush()
     async with uow.unscoped():
         await advance_from_messages(uow, row)
-        await follow(uow, [row.resident_id])
+        await cascade_people(uow, [row.resident_id])
     if row.withdrawn:
         raise ReferralGroundGone()
     return await uow.publish(row, change="reopened", urgent=True)

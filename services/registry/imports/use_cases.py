@@ -1,4 +1,4 @@
-"""Use cases of imports: start, show and cancel them, and read their errors. `taking.py` runs the job."""
+"""Use cases of imports: start, show and cancel them, and read their errors. `import_job.py` runs the job."""
 
 import asyncio
 import zipfile
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 from starlette.datastructures import UploadFile
 
-from services.registry.imports import taking
+from services.registry.imports import import_job
 from services.registry.imports.error_file import Refusal, write_error_book, write_errors
 from services.registry.imports.faults import FileFault
 from services.registry.imports.messages import problem_of
@@ -133,9 +133,9 @@ async def _pages(context: ServiceContext, actor: Actor, import_id: UUID) -> Asyn
     after, is_first = 0, True
     while True:
         async with context.unit_of_work(actor) as uow:
-            page = await taking.errors_after(uow, import_id, after)
+            page = await import_job.errors_after(uow, import_id, after)
         if page or is_first:
             yield [(error.row, error.problems) for error in page]
-        if len(page) < taking.ERRORS_PAGE:
+        if len(page) < import_job.ERRORS_PAGE:
             return
         after, is_first = page[-1].row.line, False

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.registry.residents import rules
-from services.registry.residents.writing import counted_of
+from services.registry.residents.bulk_upsert import counted_of
 from shared.core.clock import day_of
 from shared.database.unit_of_work import UnitOfWork
 from shared.runtime.context import ServiceContext

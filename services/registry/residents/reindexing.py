@@ -13,8 +13,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
+from services.registry.residents.bulk_upsert import COLUMNS
 from services.registry.residents.rules import Person, document_key
-from services.registry.residents.writing import COLUMNS
 from shared.crypto.encryption import CannotOpenError, Keyring
 from shared.crypto.key_files import SPREAD_SECONDS
 from shared.database.unit_of_work import UnitOfWork

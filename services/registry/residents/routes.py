@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Path, Query, Response
 
 from services.registry.regions.use_cases import RegionUnknown
-from services.registry.residents import revealing, transfers, use_cases
+from services.registry.residents import reveal, transfers, use_cases
 from services.registry.residents.problems import (
     ResidentActive,
     ResidentClosed,
@@ -101,7 +101,7 @@ async def recognise_resident(query: Recognise, uow: Uow) -> Recognised:
 )
 async def reveal_for_referral(query: ReferralReveal, uow: Uow) -> Revealed:
     """Show the person of an open referral to the observation service, for the 120 desk or a hospital."""
-    return await revealing.reveal_for_referral(uow, query)
+    return await reveal.reveal_for_referral(uow, query)
 
 
 @router.get("/{resident_id}", role=LOOKERS | Role.RESIDENT, raises=[NotFound], etag=True)
@@ -154,7 +154,7 @@ async def reveal_resident(resident_id: ResidentId, query: Reveal, uow: Uow) -> R
     Purpose, reason and caller are audited, and the person can read the entry. Each member of staff has a limit per hour
     (FANGXIAN_REVEALS_PER_HOUR, 30 by default). The response is not stored, so an Idempotency-Key has no effect.
     """
-    return await revealing.reveal_resident(uow, resident_id, query)
+    return await reveal.reveal_resident(uow, resident_id, query)
 
 
 @router.post("/{resident_id}/close", role=KEEPERS, raises=[NotFound, ResidentClosed], etag=True)

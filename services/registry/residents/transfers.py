@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import TextClause, select, text
 from sqlalchemy.engine import RowMapping
 
-from services.registry.residents import rules, writing
+from services.registry.residents import bulk_upsert, rules
 from services.registry.residents.problems import TransferDecided
 from services.registry.residents.rules import Person, TransferMove
 from services.registry.residents.schemas import Transfer
@@ -102,13 +102,13 @@ async def _settle_request(uow: UnitOfWork, id_: UUID) -> None:
     if request is None:
         return
     person = person_of(request)
-    prepared = writing.prepare(uow.context.keyring, [person], day_of(uow.now))
-    added = await writing.add(uow, prepared)
+    prepared = bulk_upsert.prepare(uow.context.keyring, [person], day_of(uow.now))
+    added = await bulk_upsert.add(uow, prepared)
     if added:
-        writing.publish(uow, added, "created")
+        bulk_upsert.publish(uow, added, "created")
         request.settle(added[0].id)
         return
-    (row,) = await writing.known(uow, prepared.others_than(added).values())
+    (row,) = await bulk_upsert.known(uow, prepared.others_than(added).values())
     asker = (request.scope_low, request.scope_high)
     verdict = rules.verdict(row["region"], row["state"], row["closed_reason"], asker)
     if verdict == "exists":
@@ -122,9 +122,9 @@ async def _settle_request(uow: UnitOfWork, id_: UUID) -> None:
 
 async def _take_in(uow: UnitOfWork, row: RowMapping, person: Person) -> None:
     """Move a known person to the region, with the data of the request."""
-    change = writing.compare(uow.context.keyring, row, person, day_of(uow.now))
+    change = bulk_upsert.compare(uow.context.keyring, row, person, day_of(uow.now))
     if change is not None:
-        writing.publish(uow, await writing.change(uow, [(row, change)]), "moved")
+        bulk_upsert.publish(uow, await bulk_upsert.change(uow, [(row, change)]), "moved")
 
 
 async def _claim(uow: UnitOfWork, resident_id: UUID, to_region: str) -> UUID:
@@ -167,7 +167,7 @@ async def _settle_transfer(uow: UnitOfWork, id_: UUID) -> None:
             request.refuse("declined")
         return
     person = person_of(requests[0]) if requests else _offered(resident, transfer)
-    (row,) = await writing.known(uow, [resident.slots])
+    (row,) = await bulk_upsert.known(uow, [resident.slots])
     await _take_in(uow, row, person)
     for request in requests:
         request.settle(resident.id)

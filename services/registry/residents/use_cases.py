@@ -5,10 +5,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import ColumnElement, or_, select, text
 
-from services.registry.proxies.following import end_with
+from services.registry.proxies.cascade import end_with
 from services.registry.regions.tables import RegionRow
 from services.registry.regions.use_cases import RegionUnknown
-from services.registry.residents import rules, writing
+from services.registry.residents import bulk_upsert, rules
 from services.registry.residents.identity import DocumentType, IdentityFault, check_document, normalise_phone
 from services.registry.residents.messages import invalid
 from services.registry.residents.problems import ResidentActive, ResidentClosed, ResidentExists
@@ -174,7 +174,7 @@ async def move_resident(uow: UnitOfWork, resident_id: UUID, move: Move, if_match
     row.address = move.address and spell_address(move.address)
     row.household_id = rules.household_of(move.region, move.household)
     shown = await _edited(uow, row, before, "moved")
-    await writing.follow(uow, [row.id])
+    await bulk_upsert.cascade(uow, [row.id])
     return Moved(outcome="moved", version=shown.version)
 
 

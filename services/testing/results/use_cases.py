@@ -11,8 +11,8 @@ from sqlalchemy.engine import RowMapping
 from services.testing import problems
 from services.testing.answers import refusal
 from services.testing.limits import CLOCK_AHEAD
-from services.testing.results import consequences, rules
-from services.testing.results.consequences import News
+from services.testing.results import propagation, rules
+from services.testing.results.propagation import News
 from services.testing.results.rules import Refused, Report, TubeFacts
 from services.testing.results.schemas import NewResult, ResultAnswer, Revision
 from services.testing.results.tables import ResultRow
@@ -151,7 +151,7 @@ async def _store(uow: UnitOfWork, tubes: Mapping[UUID, RowMapping], taken: Mappi
         states=states_before("report"),
         now=uow.now,
     )
-    await consequences.follow(
+    await propagation.propagate(
         uow, {id_: News("resulted" if one.former is None else "corrected", one.former) for id_, one in taken.items()}
     )
 

@@ -20,8 +20,8 @@ from services.testing import problems
 from services.testing.answers import refusal
 from services.testing.codes import CodeKeys
 from services.testing.limits import CLOCK_AHEAD
-from services.testing.results import consequences
-from services.testing.results.consequences import News
+from services.testing.results import propagation
+from services.testing.results.propagation import News
 from services.testing.retests import use_cases as retests
 from services.testing.retests.rules import OPEN
 from services.testing.retests.use_cases import SingleSwab
@@ -398,7 +398,7 @@ async def _fill(uow: UnitOfWork, batch: Batch, tubes: Mapping[UUID, RowMapping])
         for pool in keep.decision.answers
     ]
     await retests.sample(uow, swabs)
-    await consequences.follow(
+    await propagation.propagate(
         uow,
         {
             row["id"]: News("completed" if row["missing"] == 0 else "known", row["outcome"])

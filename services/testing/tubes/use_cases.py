@@ -8,8 +8,8 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import RowMapping
 
 from services.testing.problems import STATES, TubeMoveForbidden
-from services.testing.results import consequences
-from services.testing.results.consequences import News
+from services.testing.results import propagation
+from services.testing.results.propagation import News
 from services.testing.tubes import rules
 from services.testing.tubes.lookup import lock_tubes
 from services.testing.tubes.people import pool
@@ -90,7 +90,7 @@ async def discard_tube(uow: UnitOfWork, tube_id: UUID, discard: Discard) -> Tube
         raise TubeMoveForbidden(state=STATES[tube["state"]])
     async with uow.unscoped():
         await uow.run(DISCARD_TUBE, id=tube_id, now=uow.now, reason=discard.reason, states=rules.states_before(move))
-        await consequences.follow(uow, {tube_id: News("discarded", tube["outcome"])})
+        await propagation.propagate(uow, {tube_id: News("discarded", tube["outcome"])})
         discarded = (await public_tubes(uow, [tube_id]))[0]
     uow.record_access(sample.resident_id for sample in discarded.samples)
     return discarded

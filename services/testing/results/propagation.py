@@ -47,7 +47,7 @@ class News:
     former: Outcome | None = None
 
 
-async def follow(uow: UnitOfWork, news: dict[UUID, News]) -> None:
+async def propagate(uow: UnitOfWork, news: dict[UUID, News]) -> None:
     """Propagate the changes of tubes that the caller has locked and changed, and publish the tubes.
 
     A positive, a grey zone, and a correction of either are published as urgent.

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from services.observation.orders.following import follow_orders, lock_open_orders
+from services.observation.orders.cascade import follow_orders, lock_open_orders
 from services.observation.people.rules import Episode, Finding, Person, still_positive
-from services.observation.referrals.following import episodes_of, follow_referrals
+from services.observation.referrals.cascade import episodes_of, follow_referrals
 from shared.contracts.registry import Tag
 from shared.core.days import day_of
 from shared.core.ids import in_order, named_id
@@ -92,7 +92,7 @@ SELECT_FINDINGS = text("""
 """)
 
 
-async def follow(uow: UnitOfWork, residents: Iterable[UUID], tubes: Iterable[UUID] = ()) -> None:
+async def cascade_people(uow: UnitOfWork, residents: Iterable[UUID], tubes: Iterable[UUID] = ()) -> None:
     """Update all referrals and orders that these people or tubes can concern.
 
     The outcome depends only on the set of facts, not on their order of arrival.

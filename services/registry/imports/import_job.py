@@ -23,10 +23,10 @@ from services.registry.imports.homes import Homes
 from services.registry.imports.messages import RowProblem, problem_of
 from services.registry.imports.reading import RawRow
 from services.registry.imports.spool import Spool
-from services.registry.residents import writing
+from services.registry.residents import bulk_upsert
+from services.registry.residents.bulk_upsert import Change, Knowledge, Prepared
 from services.registry.residents.rules import Person
 from services.registry.residents.use_cases import request_of
-from services.registry.residents.writing import Change, Knowledge, Prepared
 from shared.core import clock
 from shared.crypto import encrypted_files
 from shared.crypto.encryption import Keyring, Slots
@@ -105,9 +105,9 @@ class Terms:
         If the file has no date, all data entered by hand count as newer.
         """
         problems = []
-        if not self.rename and writing.renames(ring, row, change, person):
+        if not self.rename and bulk_upsert.renames(ring, row, change, person):
             problems.append(RowProblem("name_differs", "name"))
-        columns = [] if self.overwrite_newer else writing.overwritten(row, change)
+        columns = [] if self.overwrite_newer else bulk_upsert.overwritten(row, change)
         if columns and (row["by_hand"] if self.as_of is None else row["known_at"] > self.as_of):
             day = clock.day_of(row["known_at"]).isoformat()
             code = "changed_by_hand" if row["by_hand"] else "newer_known"
@@ -115,7 +115,7 @@ class Terms:
         return problems
 
 
-async def take_file(job: Run) -> None:
+async def import_file(job: Run) -> None:
     """Import the file of a job on behalf of its sender."""
     with _few_collections(), encrypted_files.temporary() as unnamed:
         spool = Spool(unnamed)
@@ -171,7 +171,7 @@ def _checked(spool: Spool, checker: Checker, ring: Keyring, done: int) -> Iterat
             done -= len(rows)
             continue
         people = [(row, result) for row, result in checked if isinstance(result, Person)]
-        prepared = writing.prepare(ring, [person for _, person in people], checker.today)
+        prepared = bulk_upsert.prepare(ring, [person for _, person in people], checker.today)
         yield Chunk(
             rows=dict(zip(prepared.people, (row for row, _ in people), strict=True)),
             prepared=prepared,
@@ -190,8 +190,8 @@ async def _take(job: Run, chunk: Chunk) -> None:
         if trial is not None:
             await trial.rollback()
         else:
-            writing.publish(uow, created, "created")
-            writing.publish(uow, updated, "changed")
+            bulk_upsert.publish(uow, created, "created")
+            bulk_upsert.publish(uow, updated, "changed")
         await _keep_errors(job, uow, chunk.refused)
         await job.progress(uow, rows, **counts, failed=len(chunk.refused), ignored=chunk.ignored)
 
@@ -199,10 +199,10 @@ async def _take(job: Run, chunk: Chunk) -> None:
 async def _write(uow: UnitOfWork, chunk: Chunk, terms: Terms) -> tuple[list[Written], list[Written], dict[str, int]]:
     prepared = chunk.prepared
     knowledge = Knowledge(terms.as_of or uow.now, by_hand=False)
-    created = await writing.add(uow, prepared, knowledge)
+    created = await bulk_upsert.add(uow, prepared, knowledge)
     left = prepared.others_than(created)
     changes, unchanged = [], []
-    for row in await writing.known(uow, left.values()):
+    for row in await bulk_upsert.known(uow, left.values()):
         index = prepared.key_of(row)
         left.pop(index, None)
         if terms.dry_run:
@@ -212,7 +212,7 @@ async def _write(uow: UnitOfWork, chunk: Chunk, terms: Terms) -> tuple[list[Writ
             chunk.refuse(index, RowProblem("resident_closed", "document_number"))
             continue
         person = prepared.people[index]
-        change = writing.compare(uow.context.keyring, row, person, clock.day_of(uow.now))
+        change = bulk_upsert.compare(uow.context.keyring, row, person, clock.day_of(uow.now))
         if change is None:
             unchanged.append(row["id"])
         elif conflicts := terms.conflicts(uow.context.keyring, row, change, person):
@@ -220,9 +220,9 @@ async def _write(uow: UnitOfWork, chunk: Chunk, terms: Terms) -> tuple[list[Writ
             chunk.refuse(index, *conflicts)
         else:
             changes.append((row, change))
-    updated = await writing.change(uow, changes, knowledge)
+    updated = await bulk_upsert.change(uow, changes, knowledge)
     if terms.as_of is not None:
-        await writing.confirm(uow, unchanged, terms.as_of)
+        await bulk_upsert.confirm(uow, unchanged, terms.as_of)
     requested = await _request_transfers(uow, left, prepared)
     counts = {
         "created": len(created) + requested,

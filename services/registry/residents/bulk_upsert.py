@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.engine import RowMapping
 
-from services.registry.proxies.following import move_with
+from services.registry.proxies.cascade import move_with
 from services.registry.residents.rules import (
     COMMUNITY_DIGITS,
     Counted,
@@ -362,7 +362,7 @@ async def change(
     known_at, by_hand = knowledge or Knowledge(uow.now, True)
     columns = _columns([one for _, one in changes])
     await uow.run(UPDATE_RESIDENTS, now=uow.now, known_at=known_at, by_hand=by_hand, **columns)
-    await follow(uow, recounted)
+    await cascade(uow, recounted)
     return [Written.of(_face(row, one, uow.now)) for row, one in changes]
 
 
@@ -377,7 +377,7 @@ def _columns(rows: Sequence[Change]) -> Columns:
     return dict(zip(rows[0]._fields, map(list, zip(*rows, strict=True)), strict=True))
 
 
-async def follow(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
+async def cascade(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
     """Move the open claims and the proxies of people to their current regions."""
     if ids:
         await uow.run(MOVE_CLAIMS, ids=list(ids), states=states_before("accept"))
