@@ -47,7 +47,7 @@ _FILES = {
 
 def versions(keys: Path, kind: str) -> list[Version]:
     """Return the versions of a key, the newest first."""
-    return key_files.read(_places(keys, kind)[0])
+    return key_files.read(_paths(keys, kind)[0])
 
 
 def put(keys: Path, kind: str, found: Sequence[Version]) -> None:
@@ -55,7 +55,7 @@ def put(keys: Path, kind: str, found: Sequence[Version]) -> None:
     if kind in SERVICES:
         _publish(keys, kind, found)
     content = _set_of([version.jwk for version in found])
-    for place in reversed(_places(keys, kind)):  # the owner's copy last, because a repeated command starts from it
+    for place in reversed(_paths(keys, kind)):  # the owner's copy last, because a repeated command starts from it
         secret_files.replace(place, content)
 
 
@@ -98,7 +98,7 @@ def remove(keys: Path, kind: str, key_id: str) -> None:
     put(keys, kind, left)
 
 
-def _places(keys: Path, kind: str) -> list[Path]:
+def _paths(keys: Path, kind: str) -> list[Path]:
     """Return the owner's copy and those of the services."""
     if kind in SERVICES:
         return [keys / "owner" / f"service-{kind}.jwk", keys / kind / "own.jwk"]

@@ -26,7 +26,7 @@ def as_role(url: str, role: str | None = None, password: str | None = None) -> s
     return urlunsplit(parts._replace(netloc=f"{role}:{quote(password or '', safe='')}@{server}"))
 
 
-def place_of(url: str) -> str:
+def host_of(url: str) -> str:
     """Return host and port, or the directory of the socket."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", [""])[0] or parts.path
@@ -38,12 +38,12 @@ def check_postgres(owner_url: str, keys: Path | None = None) -> None:
     version, is_sealed = asyncio.run(_look_at_postgres(owner_url))
     if is_sealed and keys and not keys.exists():
         raise Trouble(
-            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) contains data that other keys encrypted. "
+            f"PostgreSQL at {host_of(owner_url)} (DATABASE_URL) contains data that other keys encrypted. "
             f"Restore those keys into {keys} from a backup, or choose the --data that has them."
         )
     if version < OLDEST_POSTGRES:
         raise Trouble(
-            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) is version {version}, but {OLDEST_POSTGRES} is needed."
+            f"PostgreSQL at {host_of(owner_url)} (DATABASE_URL) is version {version}, but {OLDEST_POSTGRES} is needed."
         )
 
 
@@ -54,7 +54,7 @@ async def _look_at_postgres(owner_url: str) -> tuple[int, bool]:
         connection = await asyncpg.connect(owner_url, timeout=SECONDS)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise Trouble(
-            f"PostgreSQL at {place_of(owner_url)} (DATABASE_URL) cannot be reached: {_reason(error)}."
+            f"PostgreSQL at {host_of(owner_url)} (DATABASE_URL) cannot be reached: {_reason(error)}."
         ) from None
     try:
         holders = [table for table in KEPT_KEYS if await connection.fetchval("SELECT to_regclass($1)", table)]
@@ -74,7 +74,7 @@ def check_redis(url: str) -> None:
         with redis.Redis.from_url(url, socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as connection:
             connection.ping()
     except (redis.RedisError, OSError, ValueError) as error:
-        raise Trouble(f"Redis at {place_of(url)} (REDIS_URL) cannot be reached: {_reason(error)}.") from None
+        raise Trouble(f"Redis at {host_of(url)} (REDIS_URL) cannot be reached: {_reason(error)}.") from None
 
 
 def _reason(error: BaseException) -> str:

@@ -169,7 +169,7 @@ class Rotation:
         from shared.crypto import reencryption
 
         found: dict[int, int] = {}
-        for place in reencryption.places_of(service):
+        for place in reencryption.encrypted_columns_of(service):
             for column, _ in place.columns:
                 rows = await self.connection.fetch(
                     f"""

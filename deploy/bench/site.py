@@ -54,7 +54,7 @@ class Site:
         """Where a service's API listens."""
         return self.installation.options.ports[service]
 
-    def place(self, servers: Collection[str] = EIGHT) -> None:
+    def pin(self, servers: Collection[str] = EIGHT) -> None:
         """Pin only these processes to the server's core; all others, including this one, use the other core."""
         for name, pid in self.pids.items():
             self.cores.pin(pid, server=name in servers)
@@ -114,7 +114,7 @@ def started(cores: Cores) -> Iterator[Site]:
             installation = installed(options(path, environment={}))
             site = Site(installation, cores, found.url, _pids(path))
             cores.pin(found.pid, server=False)
-            site.place()
+            site.pin()
             yield site
     finally:
         cores.free_self()

@@ -11,7 +11,7 @@ from deploy import regions, secret_files, status
 from deploy.doctor.configuration import settings_of
 from deploy.doctor.finding import Finding, Target
 from deploy.embedded import home, postgres, valkey
-from deploy.own_servers import check_redis, place_of
+from deploy.own_servers import check_redis, host_of
 from deploy.trouble import Trouble
 from shared.core.settings import LOCK_CONNECTIONS, SERVICES, Settings
 
@@ -91,7 +91,7 @@ async def _check_server(url: str, pool: int) -> list[Finding]:
     try:
         connection = await asyncpg.connect(url, timeout=5)
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return [Finding("PostgreSQL", False, f"{place_of(url)} cannot be reached: {error}", remedy)]
+        return [Finding("PostgreSQL", False, f"{host_of(url)} cannot be reached: {error}", remedy)]
     try:
         version = connection.get_server_version()
         allowed = int(await connection.fetchval("SHOW max_connections"))

@@ -13,7 +13,7 @@ from services.gateway.audit import routes as audit
 from services.gateway.clients import routes as clients
 from services.gateway.codes import routes as codes
 from services.gateway.codes.use_cases import snapshot_of_codes
-from services.gateway.edge import browsers, development, forward_auth, home, pages, protected, proxy
+from services.gateway.edge import browsers, development, forward_auth, home, pages, protected, reverse_proxy
 from services.gateway.edge.admission import AdmissionMiddleware
 from services.gateway.edge.authentication import outside_tokens
 from services.gateway.edge.receipt_check import ReceiptCheck
@@ -70,9 +70,9 @@ API = Api(
         Party: rows_of(PartyRow),
         DoorFever: snapshot_of_fevers,
     },
-    upload_paths=proxy.UPLOADS,
+    upload_paths=reverse_proxy.UPLOADS,
     body_bytes={
-        **proxy.BODY_BYTES,
+        **reverse_proxy.BODY_BYTES,
         hooks.HOOKS: hooks.BODY_BYTES,
         protected.SERVICES: protected.BODY_BYTES,
         visiting.PREFIX: sign_in.BODY_BYTES,
@@ -110,7 +110,7 @@ def create_app(settings: Settings, context: ServiceContext | None = None) -> Fas
             *pages.routes(context, trusted_issuers.own, lambda: engines.keys.public),
             *forward_auth.routes(receipt_check),
             *protected.routes(context, receipt_check),
-            *proxy.routes(context),
+            *reverse_proxy.routes(context),
         ]
 
     def within(app: FastAPI) -> None:

@@ -32,7 +32,7 @@ class Limits(BaseSettings):
     )
 
     @property
-    def receipt(self) -> timedelta:
+    def reception(self) -> timedelta:
         """The longest time from the first swab in a tube to its receipt."""
         return timedelta(hours=self.receipt_hours)
 

@@ -10,7 +10,7 @@ from shared.audit import search as use_cases
 from shared.audit.heads import Head, head_now
 from shared.audit.kinds import Kind
 from shared.audit.schemas import AuditEntry, LookedAt
-from shared.audit.search import AuditFilter, place_of
+from shared.audit.search import AuditFilter, position_of
 from shared.contracts.times import Instant
 from shared.core.actors import Role
 from shared.core.settings import Service
@@ -59,7 +59,7 @@ def _searching(service: Service) -> Router:
         The search itself is audited.
         """
         where = AuditFilter(subject, actor, operation, kind, since, before)
-        return await use_cases.search_audit(uow, where, place_of(cursor), limit)
+        return await use_cases.search_audit(uow, where, position_of(cursor), limit)
 
     return router
 
@@ -76,7 +76,7 @@ def _looking(service: Service) -> Router:
         Each item gives what was done, why, the role, the organisation and the time, in the reader's language. It never
         gives the name of a person. Newest first.
         """
-        return await use_cases.who_looked_here(uow, place_of(cursor), limit, language_of(spoken))
+        return await use_cases.who_looked_here(uow, position_of(cursor), limit, language_of(spoken))
 
     return router
 

@@ -49,7 +49,7 @@ OWN: ColumnElement[Any] = literal_column(
 ).label("residents")
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A position in the audit, newest first."""
 
     at: datetime
@@ -60,17 +60,17 @@ class Place(NamedTuple):
         return urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
 
 
-def place_of(cursor: str | None) -> Place | None:
+def position_of(cursor: str | None) -> Position | None:
     """Decode a caller's cursor into a position. Raises `InvalidCursor`."""
     if cursor is None:
         return None
     try:
-        place = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Place)
+        position = msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=Position)
     except (ValueError, msgspec.MsgspecError) as error:
         raise InvalidCursor() from error
-    if place.at.tzinfo is None or not 0 <= place.seq < 2**63:
+    if position.at.tzinfo is None or not 0 <= position.seq < 2**63:
         raise InvalidCursor()
-    return place
+    return position
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class AuditFilter:
         return " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
 
 
-async def search_audit(uow: UnitOfWork, where: AuditFilter, after: Place | None, limit: int) -> Listed[AuditEntry]:
+async def search_audit(uow: UnitOfWork, where: AuditFilter, after: Position | None, limit: int) -> Listed[AuditEntry]:
     """Search entries within the auditor's scope, newest first. Entries without a region need the whole scope."""
     await uow.rows(SET_AUDITOR_ROLE, role=group_of(uow.context.settings.service, "auditor"))
     rows = await _latest(uow, AUDIT, select(*WHOLE).where(*where.clauses()), after, limit)
@@ -112,10 +112,10 @@ async def search_audit(uow: UnitOfWork, where: AuditFilter, after: Place | None,
     shown = {subject for entry in entries for subject in entry.subjects}
     subjects = shown if where.subject is None else {where.subject}
     uow.audit(kind=Kind.SEARCH, subjects=subjects, reason=where.in_words())
-    return Listed(items=entries, next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None)
+    return Listed(items=entries, next_cursor=_position(rows[limit - 1]).cursor() if len(rows) > limit else None)
 
 
-async def who_looked_here(uow: UnitOfWork, after: Place | None, limit: int, language: Language) -> Listed[LookedAt]:
+async def who_looked_here(uow: UnitOfWork, after: Position | None, limit: int, language: Language) -> Listed[LookedAt]:
     """List what was done with the data of the caller and of people the caller acts for, newest first."""
     service = uow.context.settings.service
     names = ("at", "seq", "kind", "operation", "role", "party", "scope", "purpose", "told")
@@ -124,12 +124,12 @@ async def who_looked_here(uow: UnitOfWork, after: Place | None, limit: int, lang
     rows = await _latest(uow, mine, select(mine), after, limit)
     return Listed(
         items=[_looked(service, row, language) for row in rows[:limit]],
-        next_cursor=_place(rows[limit - 1]).cursor() if len(rows) > limit else None,
+        next_cursor=_position(rows[limit - 1]).cursor() if len(rows) > limit else None,
     )
 
 
 async def _latest(
-    uow: UnitOfWork, source: FromClause, query: Select[Any], after: Place | None, limit: int
+    uow: UnitOfWork, source: FromClause, query: Select[Any], after: Position | None, limit: int
 ) -> list[Mapping[str, Any]]:
     """Read the newest entries, one more than the limit, to know whether there is a next page."""
     if after is not None:
@@ -138,8 +138,8 @@ async def _latest(
     return [dict(row) for row in rows]
 
 
-def _place(row: Mapping[str, Any]) -> Place:
-    return Place(row["at"], row["seq"])
+def _position(row: Mapping[str, Any]) -> Position:
+    return Position(row["at"], row["seq"])
 
 
 def _scope(row: Mapping[str, Any]) -> str | None:

@@ -43,9 +43,9 @@ logger = structlog.get_logger()
 class CannotOpenError(Exception):
     """A ciphertext cannot be decrypted: truncated, of another row, or without its key. Never contains the plaintext."""
 
-    def __init__(self, place: str, row: UUID, why: Why) -> None:
-        super().__init__(f"{place} of {row}: {why}")
-        self.place = place
+    def __init__(self, column: str, row: UUID, why: Why) -> None:
+        super().__init__(f"{column} of {row}: {why}")
+        self.column = column
         self.row = row
         self.why: Why = why
 
@@ -126,13 +126,13 @@ class Keyring:
 
     # Encryption ---------------------------------------------------------------------------------------------------
 
-    def encrypt(self, place: str, row: UUID, plain: str) -> bytes:
+    def encrypt(self, column: str, row: UUID, plain: str) -> bytes:
         """Encrypt a text. It can be decrypted only for this place (`residents.name`) and row."""
-        return self.encrypt_bytes(place, row, plain.encode())
+        return self.encrypt_bytes(column, row, plain.encode())
 
-    def encrypt_all(self, place: str, rows: Sequence[UUID], plains: Sequence[str | None]) -> list[bytes | None]:
+    def encrypt_all(self, column: str, rows: Sequence[UUID], plains: Sequence[str | None]) -> list[bytes | None]:
         """Encrypt a column of many rows, as `seal` does. None stays None."""
-        key, bound_to, head = self._keys[self.current], place.encode(), FORMAT + self.current.to_bytes(4, "big")
+        key, bound_to, head = self._keys[self.current], column.encode(), FORMAT + self.current.to_bytes(4, "big")
         # Draw all nonces at once, because a system call for each would cost as much as the encryption.
         nonces = os.urandom(NONCE_BYTES * len(rows))
         drawn = (nonces[at : at + NONCE_BYTES] for at in range(0, len(nonces), NONCE_BYTES))
@@ -141,32 +141,32 @@ class Keyring:
             for row, plain, nonce in zip(rows, plains, drawn, strict=True)
         ]
 
-    def decrypt(self, place: str, row: UUID, ciphertext: bytes) -> str:
+    def decrypt(self, column: str, row: UUID, ciphertext: bytes) -> str:
         """Decrypt a text. Raises `CannotOpenError`."""
-        return self.decrypt_bytes(place, row, ciphertext).decode()
+        return self.decrypt_bytes(column, row, ciphertext).decode()
 
-    def encrypt_bytes(self, place: str, row: UUID, plain: bytes) -> bytes:
+    def encrypt_bytes(self, column: str, row: UUID, plain: bytes) -> bytes:
         """Encrypt bytes, as `seal` does."""
-        return self._encrypt(self.current, place, row, plain)
+        return self._encrypt(self.current, column, row, plain)
 
-    def decrypt_bytes(self, place: str, row: UUID, ciphertext: bytes) -> bytes:
+    def decrypt_bytes(self, column: str, row: UUID, ciphertext: bytes) -> bytes:
         """Decrypt bytes, as `open` does."""
         if ciphertext[:1] != FORMAT or len(ciphertext) < HEAD_BYTES + NONCE_BYTES + TAG_BYTES:
-            raise self._cannot(place, row, "damaged")
+            raise self._cannot(column, row, "damaged")
         key_id = key_id_of(ciphertext)
         key = self._keys.get(key_id)
         if key is None:
-            raise self._cannot(place, row, "destroyed" if key_id in self.destroyed else "unknown_key")
+            raise self._cannot(column, row, "destroyed" if key_id in self.destroyed else "unknown_key")
         nonce, ciphertext = ciphertext[HEAD_BYTES : HEAD_BYTES + NONCE_BYTES], ciphertext[HEAD_BYTES + NONCE_BYTES :]
         try:
-            return key.decrypt(nonce, ciphertext, place.encode() + row.bytes)
+            return key.decrypt(nonce, ciphertext, column.encode() + row.bytes)
         except InvalidTag:
-            raise self._cannot(place, row, "damaged") from None
+            raise self._cannot(column, row, "damaged") from None
 
-    def decrypt_or_placeholder(self, place: str, row: UUID, ciphertext: bytes) -> str:
+    def decrypt_or_placeholder(self, column: str, row: UUID, ciphertext: bytes) -> str:
         """Decrypt a text, or return a placeholder if that fails, so that one bad row does not break a list."""
         try:
-            return self.decrypt(place, row, ciphertext)
+            return self.decrypt(column, row, ciphertext)
         except CannotOpenError as error:
             return DESTROYED if error.why == "destroyed" else UNREADABLE
 
@@ -175,21 +175,21 @@ class Keyring:
         key_id = key_id_of(ciphertext)
         return self.newest.get(month_of_key(key_id), key_id) != key_id
 
-    def reencrypt(self, place: str, row: UUID, ciphertext: bytes) -> bytes:
+    def reencrypt(self, column: str, row: UUID, ciphertext: bytes) -> bytes:
         """Re-encrypt with the newest data key of the same month, so that it is destroyed together with this month."""
-        plain = self.decrypt_bytes(place, row, ciphertext)
-        return self._encrypt(self.newest[month_of_key(key_id_of(ciphertext))], place, row, plain)
+        plain = self.decrypt_bytes(column, row, ciphertext)
+        return self._encrypt(self.newest[month_of_key(key_id_of(ciphertext))], column, row, plain)
 
-    def _encrypt(self, key_id: int, place: str, row: UUID, plain: bytes) -> bytes:
+    def _encrypt(self, key_id: int, column: str, row: UUID, plain: bytes) -> bytes:
         nonce = os.urandom(NONCE_BYTES)
-        ciphertext = self._keys[key_id].encrypt(nonce, plain, place.encode() + row.bytes)
+        ciphertext = self._keys[key_id].encrypt(nonce, plain, column.encode() + row.bytes)
         return FORMAT + key_id.to_bytes(4, "big") + nonce + ciphertext
 
     @staticmethod
-    def _cannot(place: str, row: UUID, why: Why) -> CannotOpenError:
+    def _cannot(column: str, row: UUID, why: Why) -> CannotOpenError:
         if why != "destroyed":
-            logger.error("ciphertext.unreadable", place=place, row=str(row), why=why)
-        return CannotOpenError(place, row, why)
+            logger.error("ciphertext.unreadable", place=column, row=str(row), why=why)
+        return CannotOpenError(column, row, why)
 
     # Indexing -----------------------------------------------------------------------------------------------------
 
@@ -249,10 +249,10 @@ class Encrypted:
         if row is None:
             return self
         ciphertext = getattr(row, self.column)
-        return None if ciphertext is None else self._ring(row).decrypt(self.place(row), row.id, ciphertext)
+        return None if ciphertext is None else self._ring(row).decrypt(self.qualified_name(row), row.id, ciphertext)
 
     def __set__(self, row: Any, value: str | None) -> None:
-        ciphertext = None if value is None else self._ring(row).encrypt(self.place(row), row.id, value)
+        ciphertext = None if value is None else self._ring(row).encrypt(self.qualified_name(row), row.id, value)
         setattr(row, self.column, ciphertext)
 
     def masked(self, row: object, mask: Callable[[str], str]) -> str | None:
@@ -263,7 +263,7 @@ class Encrypted:
             return DESTROYED if error.why == "destroyed" else UNREADABLE
         return None if value is None else mask(value)
 
-    def place(self, row: Any) -> str:
+    def qualified_name(self, row: Any) -> str:
         """Return the name of the column in the associated data. Takes a row or its class."""
         return f"{row.__tablename__}.{self.name}"
 
@@ -279,4 +279,4 @@ def declared(service: str) -> Iterator[tuple[str, str, str]]:
     """Yield all encrypted columns of a service: table, column, place."""
     for owner, attribute in _declared:
         if owner.metadata.schema == service:
-            yield owner.__tablename__, attribute.column, attribute.place(owner)
+            yield owner.__tablename__, attribute.column, attribute.qualified_name(owner)

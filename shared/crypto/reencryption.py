@@ -27,7 +27,7 @@ ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EncryptedColumns:
     """The encrypted columns of one table, the key that orders its rows, and the column that binds the ciphertexts."""
 
     table: str
@@ -39,15 +39,17 @@ class Place:
 
 
 IN_EVERY_SERVICE = (
-    Place("idempotency", (("answer", "idempotency.answer"),)),
-    Place("proposals", (("reason_sealed", "proposals.reason"), ("decision_sealed", "proposals.decision"))),
-    Place("uploads", (("sealed", "uploads.{part}"),), (("job_id", "uuid"), ("part", "integer")), "job_id", rows=8),
+    EncryptedColumns("idempotency", (("answer", "idempotency.answer"),)),
+    EncryptedColumns("proposals", (("reason_sealed", "proposals.reason"), ("decision_sealed", "proposals.decision"))),
+    EncryptedColumns(
+        "uploads", (("sealed", "uploads.{part}"),), (("job_id", "uuid"), ("part", "integer")), "job_id", rows=8
+    ),
 )
 """The encrypted columns of every service. Parts of files have a megabyte, so their chunks are small."""
 
-BESIDES: dict[str, tuple[Place, ...]] = {
+BESIDES: dict[str, tuple[EncryptedColumns, ...]] = {
     "registry": (
-        Place(
+        EncryptedColumns(
             "import_errors", (("row_sealed", "import_errors.row"),), (("job_id", "uuid"), ("line", "integer")), "job_id"
         ),
     ),
@@ -55,14 +57,14 @@ BESIDES: dict[str, tuple[Place, ...]] = {
 """Encrypted columns of tables without an id column."""
 
 
-def places_of(service: Service) -> list[Place]:
+def encrypted_columns_of(service: Service) -> list[EncryptedColumns]:
     """Return all encrypted columns of a service, by table."""
     declare_tables(service)
     by_table: dict[str, list[tuple[str, str]]] = {}
-    for table, column, place in encryption.declared(service):
-        by_table.setdefault(table, []).append((column, place))
+    for table, column, target in encryption.declared(service):
+        by_table.setdefault(table, []).append((column, target))
     return [
-        *(Place(table, tuple(columns)) for table, columns in sorted(by_table.items())),
+        *(EncryptedColumns(table, tuple(columns)) for table, columns in sorted(by_table.items())),
         *BESIDES.get(service, ()),
         *IN_EVERY_SERVICE,
     ]
@@ -72,37 +74,37 @@ async def reencrypt(job: Run) -> None:
     """Encrypt all ciphertexts of older data keys with the newest data key of their month."""
     # Wait until every process encrypts with the newest keys. Otherwise new ciphertexts under old keys could remain.
     await asyncio.sleep((SPREAD_SECONDS + KEYS_LOOK_SECONDS * 2) * job.context.settings.key_waits)
-    places = places_of(job.context.settings.service)
-    begun = [place.table for place in places].index(job.result["table"]) if "table" in job.result else 0
-    for place in places[begun:]:
-        if job.result.get("table") != place.table:
-            job.result |= {"table": place.table, "after": None}
-        while await _chunk(job, place):
+    targets = encrypted_columns_of(job.context.settings.service)
+    begun = [target.table for target in targets].index(job.result["table"]) if "table" in job.result else 0
+    for target in targets[begun:]:
+        if job.result.get("table") != target.table:
+            job.result |= {"table": target.table, "after": None}
+        while await _chunk(job, target):
             pass
 
 
-async def _chunk(job: Run, place: Place) -> bool:
+async def _chunk(job: Run, target: EncryptedColumns) -> bool:
     """Re-encrypt the next rows of a table. Return whether there may be more."""
     after = job.result["after"]
     async with job.unit_of_work() as uow:
-        rows = await uow.rows(text(_page(place, bool(after))), **_named(place, after), limit=place.rows)
+        rows = await uow.rows(text(_page(target, bool(after))), **_named(target, after), limit=target.rows)
         changed, unreadable = 0, 0
-        for column, where in place.columns:
-            values = [_anew(job.context.keyring, place, where, row, column) for row in rows]
+        for column, where in target.columns:
+            values = [_anew(job.context.keyring, target, where, row, column) for row in rows]
             unreadable += sum(value == b"" for value in values)
-            changed += await _write(uow, place, column, rows, values)
+            changed += await _write(uow, target, column, rows, values)
         if rows:
-            job.result["after"] = [str(rows[-1][name]) for name, _ in place.key]
+            job.result["after"] = [str(rows[-1][name]) for name, _ in target.key]
         await job.progress(uow, len(rows), sealed=changed, unreadable=unreadable)
-    return len(rows) == place.rows
+    return len(rows) == target.rows
 
 
-def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str) -> bytes | None:
+def _anew(ring: Keyring, target: EncryptedColumns, where: str, row: RowMapping, column: str) -> bytes | None:
     """Re-encrypt one value. Return None if it is current, and empty bytes if it cannot be decrypted."""
     ciphertext = row[column]
     if ciphertext is None or not ring.is_old(bytes(ciphertext)):
         return None
-    bound_to: UUID = row[place.bound_to]
+    bound_to: UUID = row[target.bound_to]
     try:
         return ring.reencrypt(where.format(**row), bound_to, bytes(ciphertext))
     except CannotOpenError:
@@ -110,37 +112,37 @@ def _anew(ring: Keyring, place: Place, where: str, row: RowMapping, column: str)
 
 
 async def _write(
-    uow: UnitOfWork, place: Place, column: str, rows: Sequence[RowMapping], values: list[bytes | None]
+    uow: UnitOfWork, target: EncryptedColumns, column: str, rows: Sequence[RowMapping], values: list[bytes | None]
 ) -> int:
     changes = [(row, ciphertext) for row, ciphertext in zip(rows, values, strict=True) if ciphertext]
     if not changes:
         return 0
-    keys = {f"k{at}": [row[name] for row, _ in changes] for at, (name, _) in enumerate(place.key)}
-    return await uow.run(text(_update(place, column)), **keys, sealed=[ciphertext for _, ciphertext in changes])
+    keys = {f"k{at}": [row[name] for row, _ in changes] for at, (name, _) in enumerate(target.key)}
+    return await uow.run(text(_update(target, column)), **keys, sealed=[ciphertext for _, ciphertext in changes])
 
 
-def _page(place: Place, following: bool) -> str:
-    names = ", ".join(name for name, _ in place.key)
-    columns = ", ".join(column for column, _ in place.columns)
-    given = ", ".join(f"CAST(:k{at} AS {kind})" for at, (_, kind) in enumerate(place.key))
+def _page(target: EncryptedColumns, following: bool) -> str:
+    names = ", ".join(name for name, _ in target.key)
+    columns = ", ".join(column for column, _ in target.columns)
+    given = ", ".join(f"CAST(:k{at} AS {kind})" for at, (_, kind) in enumerate(target.key))
     where = f"WHERE ({names}) > ({given})" if following else ""
-    return f"SELECT {names}, {columns} FROM {place.table} {where} ORDER BY {names} LIMIT :limit FOR UPDATE"  # noqa: S608
+    return f"SELECT {names}, {columns} FROM {target.table} {where} ORDER BY {names} LIMIT :limit FOR UPDATE"  # noqa: S608
 
 
-def _update(place: Place, column: str) -> str:
-    arrays = ", ".join(f"CAST(:k{at} AS {kind}[])" for at, (_, kind) in enumerate(place.key))
-    names = ", ".join(f"k{at}" for at, _ in enumerate(place.key))
-    same = " AND ".join(f"held.{name} = given.k{at}" for at, (name, _) in enumerate(place.key))
+def _update(target: EncryptedColumns, column: str) -> str:
+    arrays = ", ".join(f"CAST(:k{at} AS {kind}[])" for at, (_, kind) in enumerate(target.key))
+    names = ", ".join(f"k{at}" for at, _ in enumerate(target.key))
+    same = " AND ".join(f"held.{name} = given.k{at}" for at, (name, _) in enumerate(target.key))
     return f"""
-        UPDATE {place.table} AS held SET {column} = given.sealed
+        UPDATE {target.table} AS held SET {column} = given.sealed
         FROM unnest({arrays}, CAST(:sealed AS bytea[])) AS given ({names}, sealed) WHERE {same}
     """  # noqa: S608
 
 
-def _named(place: Place, after: list[str] | None) -> dict[str, Any]:
+def _named(target: EncryptedColumns, after: list[str] | None) -> dict[str, Any]:
     if not after:
         return {}
     return {
         f"k{at}": UUID(value) if kind == "uuid" else int(value)
-        for at, (value, (_, kind)) in enumerate(zip(after, place.key, strict=True))
+        for at, (value, (_, kind)) in enumerate(zip(after, target.key, strict=True))
     }

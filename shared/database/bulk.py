@@ -30,37 +30,37 @@ def literal(values: Sequence[Any]) -> str:
 
 
 def insertion(
-    kind: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], *, replace_by: Sequence[str] = ()
+    row_type: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], *, replace_by: Sequence[str] = ()
 ) -> tuple[TextClause, dict[str, Any]]:
     """Build the statement that inserts rows with equal columns, and its values. `replace_by` is the key for upserts."""
     names = tuple(rows[0])
-    types = _types(kind)
+    types = _types(row_type)
     columns = {name: _column(name, types[name], rows) for name in names}
     # The first column is always an array, because a statement without an array would insert one row.
     once = frozenset(name for name in names[1:] if _is_the_same(columns[name]))
     values = {name: _sent(column, types[name], once=name in once) for name, column in columns.items()}
-    return _insertion(kind, names, once, tuple(replace_by)), values
+    return _insertion(row_type, names, once, tuple(replace_by)), values
 
 
 @lru_cache(maxsize=256)
-def deletion(kind: type[DeclarativeBase]) -> TextClause:
+def deletion(row_type: type[DeclarativeBase]) -> TextClause:
     """Build the statement that deletes the rows of `:subjects` and returns their residents."""
-    statement = f"DELETE FROM {kind.__table__} WHERE subject = ANY(CAST(:subjects AS uuid[]))"  # noqa: S608 (a table)
+    statement = f"DELETE FROM {row_type.__table__} WHERE subject = ANY(CAST(:subjects AS uuid[]))"  # noqa: S608 (a table)
     return text(f"{statement} RETURNING resident_id")
 
 
 @lru_cache(maxsize=256)
 def _insertion(
-    kind: type[DeclarativeBase], names: tuple[str, ...], once: frozenset[str], key: tuple[str, ...]
+    row_type: type[DeclarativeBase], names: tuple[str, ...], once: frozenset[str], key: tuple[str, ...]
 ) -> TextClause:
-    types = _types(kind)
+    types = _types(row_type)
     arrays = {name: _array(name, types[name]) for name in names if name not in once}
     picked = (
         f"CAST({f'CAST(:{name} AS {_travels_as(types[name])})' if name in once else f'given.{name}'} AS {types[name]})"
         for name in names
     )
     statement = (
-        f"INSERT INTO {kind.__table__} ({', '.join(names)}) SELECT {', '.join(picked)} "  # noqa: S608 (columns)
+        f"INSERT INTO {row_type.__table__} ({', '.join(names)}) SELECT {', '.join(picked)} "  # noqa: S608 (columns)
         f"FROM unnest({', '.join(arrays.values())}) AS given ({', '.join(arrays)})"
     )
     if key:
@@ -71,8 +71,8 @@ def _insertion(
 
 
 @lru_cache(maxsize=256)
-def _types(kind: type[DeclarativeBase]) -> dict[str, str]:
-    return {column.name: column.type.compile(DIALECT).split(" COLLATE")[0] for column in kind.__table__.c}
+def _types(row_type: type[DeclarativeBase]) -> dict[str, str]:
+    return {column.name: column.type.compile(DIALECT).split(" COLLATE")[0] for column in row_type.__table__.c}
 
 
 def _travels_as(type_name: str) -> str:

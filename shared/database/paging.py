@@ -30,21 +30,21 @@ class InvalidCursor(Problem):
     )
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """The position of a row in a list: by region, then in the order in which the server wrote the rows."""
 
     region: str = ""
     seq: int = 0
 
 
-START = Place()
+START = Position()
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """The requested part of a list: at most `limit` rows after a position."""
 
-    after: Place = START
+    after: Position = START
     limit: int = 50
 
 
@@ -62,23 +62,23 @@ class Listed(BaseModel, Generic[T]):
         return f"{getattr(params[0], '__origin__', params[0]).__name__}Page"
 
 
-def listed(rows: Sequence[F], page: Page, to_public: Callable[[F], T], place: Callable[[F], Place]) -> Listed[T]:
+def listed(rows: Sequence[F], page: Page, to_public: Callable[[F], T], position: Callable[[F], Position]) -> Listed[T]:
     """Build one page from rows of a query whose limit was one more than the limit of the page."""
     items = rows[: page.limit]
-    next_cursor = cursor_of(place(items[-1])) if len(rows) > page.limit else None
+    next_cursor = cursor_of(position(items[-1])) if len(rows) > page.limit else None
     return Listed(items=[to_public(row) for row in items], next_cursor=next_cursor)
 
 
-def cursor_of(place: Place) -> str:
+def cursor_of(position: Position) -> str:
     """Encode a list position as a cursor."""
-    return f"{place.region}s{place.seq:x}"
+    return f"{position.region}s{position.seq:x}"
 
 
-def place_of(cursor: str | None) -> Place:
+def position_of(cursor: str | None) -> Position:
     """Decode a caller's cursor into a list position. Raises `InvalidCursor`."""
     if cursor is None:
         return START
     if not re.fullmatch(CURSOR, cursor, re.ASCII):
         raise InvalidCursor()
     region, _, seq = cursor.partition("s")
-    return Place(region, int(seq, 16))
+    return Position(region, int(seq, 16))

@@ -27,7 +27,7 @@ from shared.core.ids import in_order
 from shared.core.regions import EVERYTHING, covers
 from shared.database import bulk, raw_sql
 from shared.database.engine import group_of
-from shared.database.paging import Listed, Page, Place, T, listed
+from shared.database.paging import Listed, Page, Position, T, listed
 from shared.database.rows import Row
 from shared.feed import log
 from shared.http import preconditions
@@ -86,9 +86,9 @@ class UnitOfWork:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    async def __aexit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         try:
-            if kind is None:
+            if error_type is None:
                 await self._commit()
         finally:
             await self.session.close()
@@ -156,16 +156,16 @@ class UnitOfWork:
         self.session.add(row)
         return row
 
-    async def get(self, kind: type[RowT], id: UUID, missing: type[Problem] = NotFound) -> RowT:  # noqa: A002
+    async def get(self, row_type: type[RowT], id: UUID, missing: type[Problem] = NotFound) -> RowT:  # noqa: A002
         """Return the row with this id within the actor's scope. Raises the problem `missing` if there is none."""
-        row = await self.session.get(kind, id)
+        row = await self.session.get(row_type, id)
         if row is None:
             raise missing()
         return row
 
-    async def lock(self, kind: type[RowT], id: UUID, missing: type[Problem] = NotFound) -> RowT:  # noqa: A002
+    async def lock(self, row_type: type[RowT], id: UUID, missing: type[Problem] = NotFound) -> RowT:  # noqa: A002
         """Return the row with this id and lock it until the transaction ends. Raises `missing` if there is none."""
-        row = await self.session.get(kind, id, with_for_update=True, populate_existing=True)
+        row = await self.session.get(row_type, id, with_for_update=True, populate_existing=True)
         if row is None:
             raise missing()
         return row
@@ -211,10 +211,10 @@ class UnitOfWork:
             self._entries.append(log.Entry(resource.type, *log.Written.of(resource), change, urgent))
 
     def publish_serialized(
-        self, kind: type[Resource], resource: log.Written, *, change: str, urgent: bool = False
+        self, resource_type: type[Resource], resource: log.Written, *, change: str, urgent: bool = False
     ) -> None:
         """Publish a resource on the feed that a statement has already serialized."""
-        self._entries.append(log.Entry(kind.type, *resource, change, urgent))
+        self._entries.append(log.Entry(resource_type.type, *resource, change, urgent))
 
     def record_access(self, ids: Iterable[UUID]) -> None:
         """Record whose personal data this transaction reads or changes. One audit entry lists all of them."""
@@ -242,34 +242,34 @@ class UnitOfWork:
 
         In this order a scope is one range of the index, so a page within a scope costs as much as a page of all rows.
         """
-        kind: type[RowT] = statement.column_descriptions[0]["entity"]
-        place = (kind.region, kind.seq)
-        query = statement.where(tuple_(*place) > page.after).order_by(*place).limit(page.limit + 1)
+        row_type: type[RowT] = statement.column_descriptions[0]["entity"]
+        position = (row_type.region, row_type.seq)
+        query = statement.where(tuple_(*position) > page.after).order_by(*position).limit(page.limit + 1)
         return listed(
-            (await self.session.scalars(query)).all(), page, to_public, lambda row: Place(row.region, row.seq)
+            (await self.session.scalars(query)).all(), page, to_public, lambda row: Position(row.region, row.seq)
         )
 
-    async def insert_all(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
+    async def insert_all(self, row_type: type[DeclarativeBase], values: Sequence[Mapping[str, Any]]) -> None:
         """Insert many rows in one statement."""
         if values:
-            await self.run(*bulk.insertion(kind, values))
+            await self.run(*bulk.insertion(row_type, values))
 
-    async def upsert(self, kind: type[DeclarativeBase], values: Sequence[Mapping[str, Any]], *key: str) -> None:
+    async def upsert(self, row_type: type[DeclarativeBase], values: Sequence[Mapping[str, Any]], *key: str) -> None:
         """Insert rows, or replace the rows with the same key (`id` by default), in key order to avoid deadlocks."""
         if values:
             keys = key or ("id",)
             ordered = sorted(values, key=lambda row: tuple(_ordering(row[name]) for name in keys))
-            await self.run(*bulk.insertion(kind, ordered, replace_by=keys))
+            await self.run(*bulk.insertion(row_type, ordered, replace_by=keys))
 
     async def replace(
-        self, kind: type[DeclarativeBase], subjects: Iterable[UUID], values: Sequence[Mapping[str, Any]]
+        self, row_type: type[DeclarativeBase], subjects: Iterable[UUID], values: Sequence[Mapping[str, Any]]
     ) -> set[UUID]:
         """Replace all rows of these subjects with the given rows. Return the residents of the former rows.
 
-        `kind` has the columns `subject` and `resident_id`.
+        `row_type` has the columns `subject` and `resident_id`.
         """
-        former = await self.rows(bulk.deletion(kind), subjects=in_order(subjects))
-        await self.insert_all(kind, values)
+        former = await self.rows(bulk.deletion(row_type), subjects=in_order(subjects))
+        await self.insert_all(row_type, values)
         return {row["resident_id"] for row in former}
 
     def require_within(self, region: str) -> None:

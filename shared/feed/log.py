@@ -156,19 +156,19 @@ async def read(session: AsyncSession, after: Cursor, priority: str, types: Seque
     upto = await horizon(session)
     connection = await raw_sql.connection_of(session)
     bounds = {"upto_epoch": upto.epoch, "upto_xid": str(upto.xid), "limit": limit + 1}
-    rows = await raw_sql.rows(connection, SELECT_ENTRIES_OF_LANE[priority], _place(after, types) | bounds)
+    rows = await raw_sql.rows(connection, SELECT_ENTRIES_OF_LANE[priority], _position(after, types) | bounds)
     if len(rows) > limit:
-        return Page(rows[:limit], place_of(rows[limit - 1]), more=True)
+        return Page(rows[:limit], position_of(rows[limit - 1]), more=True)
     following = max(after, upto)
-    (left,) = await raw_sql.rows(connection, SELECT_HAS_MORE_IN_LANE[priority], _place(following, types))
+    (left,) = await raw_sql.rows(connection, SELECT_HAS_MORE_IN_LANE[priority], _position(following, types))
     return Page(rows, following, waits=left["waits"])
 
 
-def _place(after: Cursor, types: Sequence[str]) -> dict[str, Any]:
+def _position(after: Cursor, types: Sequence[str]) -> dict[str, Any]:
     return {"epoch": after.epoch, "xid": str(after.xid), "seq": after.seq, "types": list(types)}
 
 
-def place_of(row: RowMapping) -> Cursor:
+def position_of(row: RowMapping) -> Cursor:
     """Return the position of an entry."""
     return Cursor(row["epoch"], row["xid"], row["seq"])
 
@@ -191,7 +191,7 @@ SELECT_OLDEST_OF_LANE = {
 
 async def unread_seconds(session: AsyncSession, after: Cursor, priority: str, types: Sequence[str]) -> float:
     """Return the age in seconds of the oldest entry after a cursor; 0 if there is none."""
-    age = (await session.execute(SELECT_OLDEST_OF_LANE[priority], _place(after, types))).scalar_one_or_none()
+    age = (await session.execute(SELECT_OLDEST_OF_LANE[priority], _position(after, types))).scalar_one_or_none()
     return 0.0 if age is None else max(0.0, float(age))
 
 
@@ -201,4 +201,4 @@ SELECT_FLOOR = text("SELECT epoch, xid::text::bigint AS xid, seq FROM feed_floor
 async def floor(session: AsyncSession) -> Cursor | None:
     """Return the position of the last entry that retention has dropped, or None."""
     rows = await raw_sql.rows(await raw_sql.connection_of(session), SELECT_FLOOR, {})
-    return place_of(rows[0]) if rows else None
+    return position_of(rows[0]) if rows else None

@@ -151,7 +151,7 @@ class GuardedRoute:
 class Head:
     """The parsed head of a request to a hot route. It depends only on the bytes of the head, so it can be cached."""
 
-    __slots__ = ("budget", "fault", "guarded", "request_id", "scope")
+    __slots__ = ("budget", "guarded", "problem", "request_id", "scope")
 
     def __init__(self, guarded: GuardedRoute, scope: Scope) -> None:
         self.guarded = guarded
@@ -159,15 +159,15 @@ class Head:
         headers, size = limits.read_headers(scope)
         self.request_id = limits.given_request_id(headers)
         self.budget = limits.budget_of(headers, guarded.seconds)
-        self.fault: Problem | None = None
+        self.problem: Problem | None = None
         most = guarded.endpoint.body_bytes
         try:
             limits.check(scope, headers, size, most or limits.BODY_BYTES, is_json=True)
             guarded.route.check_query(scope.get("query_string", b""))
             if most:
                 _check_is_json(scope)
-        except Problem as fault:
-            self.fault = fault
+        except Problem as problem:
+            self.problem = problem
 
 
 class Exchange:
@@ -192,7 +192,7 @@ class Exchange:
         """Receive the body and return the answer. An exception becomes a problem answer."""
         most = self._guarded.endpoint.body_bytes
         try:
-            body = await _body(receive, most) if most and self._head.fault is None else b""
+            body = await _body(receive, most) if most and self._head.problem is None else b""
         except Exception as error:
             return self.refusal(error)
         return await self.answer_to(body)
@@ -202,8 +202,8 @@ class Exchange:
         endpoint = self._guarded.endpoint
         try:
             try:
-                if self._head.fault is not None:
-                    raise self._head.fault
+                if self._head.problem is not None:
+                    raise self._head.problem
                 if not endpoint.body_bytes:
                     body = b""
                 elif len(body) > endpoint.body_bytes:

@@ -226,7 +226,7 @@ class FastPathProtocol(HttpToolsProtocol):
             scope, body = cast("Scope", cycle.scope), bytes(cycle.body)
             head = Head(fast, {**scope})
             learn = None
-            if self._came and cycle.keep_alive and head.fault is None:
+            if self._came and cycle.keep_alive and head.problem is None:
                 learn = partial(cast("App", self.app).head_cache.keep, self._came, body, head, fast)
             self._came = None  # later requests in the same data take the ordinary way
             InlineTask(self, cycle, Exchange(head, scope), body, learn).begin()

@@ -149,7 +149,7 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 def _unknown(name: str) -> Fault:
-    return Fault("parameter_unknown", _NO_SUCH_PARAMETER, parameter=shown(name) or "…", place="query")
+    return Fault("parameter_unknown", _NO_SUCH_PARAMETER, parameter=shown(name) or "…", location="query")
 
 
 def _target(request: Request) -> str:

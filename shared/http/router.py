@@ -277,7 +277,7 @@ async def _page(
     cursor: CursorAsked = None,
     limit: Annotated[int, Query(ge=1, le=paging.MOST_PER_PAGE, description="Maximum number of items per page.")] = 50,
 ) -> paging.Page:
-    return paging.Page(after=paging.place_of(cursor), limit=limit)
+    return paging.Page(after=paging.position_of(cursor), limit=limit)
 
 
 Uow: TypeAlias = Annotated[UnitOfWork, Depends(_unit_of_work)]

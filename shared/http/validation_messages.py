@@ -16,7 +16,7 @@ from shared.problems import (
     InvalidInput,
     LocalizedText,
     MalformedJson,
-    Place,
+    ParameterLocation,
     Problem,
     UnsupportedMediaType,
     pointer,
@@ -282,11 +282,11 @@ def faults_of(findings: Sequence[Mapping[str, Any]], body: Any = None) -> list[F
 
 def _fault_of(finding: Mapping[str, Any], body: Any) -> Fault:
     code, text, values = _words_of(finding)
-    place, *steps = finding["loc"] or ("body",)
+    location, *steps = finding["loc"] or ("body",)
     text = _OF_FIELD.get((str(steps[-1]) if steps else "", code), text)
-    if place in ("query", "path", "header", "cookie"):
-        name = str(steps[0]) if steps else str(place)
-        return Fault(code, text, values, parameter=name, place=cast("Place", place))
+    if location in ("query", "path", "header", "cookie"):
+        name = str(steps[0]) if steps else str(location)
+        return Fault(code, text, values, parameter=name, location=cast("ParameterLocation", location))
     return Fault(code, text, values, at=pointer(*_path_in(body, steps, missing=finding["type"] == "missing")))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from shared.problems.localized_text import LANGUAGES, Language, sentences
-from shared.problems.problem import MAX_ERRORS, MEDIA_TYPE, Place, Problem, registry
+from shared.problems.problem import MAX_ERRORS, MEDIA_TYPE, ParameterLocation, Problem, registry
 
 
 def catalogue(language: Language) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ class ProblemError(BaseModel):
 
     pointer: str | None = Field(None, description="JSON Pointer into the body, as a URI fragment: `#/items/3/phone`.")
     parameter: str | None = Field(None, description="Name of the parameter, if a parameter is at fault.")
-    place: Place | None = Field(None, alias="in", description="Location of the parameter.")
+    location: ParameterLocation | None = Field(None, alias="in", description="Location of the parameter.")
     code: str = Field(description="Stable name of the fault.")
     detail: str = Field(description="What is wrong, in the caller's language.")
 

@@ -194,7 +194,7 @@ def name_of(step: str, language: Language) -> str:
     return step if step[:1].isupper() else step.replace("_", " ")
 
 
-def place_of(steps: Sequence[str], language: Language) -> str:
+def location_of(steps: Sequence[str], language: Language) -> str:
     """Describe a location in a body: `items`, `3`, `phone` is 第 4 项的手机号, or `phone of item 4`."""
     names = [(number, step) for number, step in enumerate(steps) if not _INDEX.fullmatch(step)]
     indices = [(number, int(step) + 1) for number, step in enumerate(steps) if _INDEX.fullmatch(step)]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
 from shared.problems.localized_text import Language, LocalizedText, duration, sentences
-from shared.problems.names import name_of, place_of
+from shared.problems.names import location_of, name_of
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -22,7 +22,7 @@ _REPEATABLE = re.compile(r"(?!.*[0-9]{8})[\x20-\x7e]*")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,62}")  # PostgreSQL keeps 63 bytes of a name
 
 
-Place = Literal["query", "path", "header", "cookie"]
+ParameterLocation = Literal["query", "path", "header", "cookie"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Fault:
     values: Mapping[str, object] = field(default_factory=dict)
     at: str | None = None
     parameter: str | None = None
-    place: Place | None = None
+    location: ParameterLocation | None = None
 
     @property
     def where(self) -> str:
@@ -44,7 +44,9 @@ class Fault:
     def named(self, language: Language) -> str:
         """Return the location in words: `phone of item 4`."""
         if self.at is not None:
-            return place_of([step.replace("~1", "/").replace("~0", "~") for step in self.at.split("/")[1:]], language)
+            return location_of(
+                [step.replace("~1", "/").replace("~0", "~") for step in self.at.split("/")[1:]], language
+            )
         return name_of(self.parameter, language) if self.parameter is not None else ""
 
     def sentence(self, language: Language) -> str:
@@ -57,12 +59,12 @@ class Fault:
     def render(self, language: Language) -> dict[str, Any]:
         """Return this fault as a member of `errors`."""
         if self.at is not None:
-            place: dict[str, Any] = {"pointer": self.where}
+            location: dict[str, Any] = {"pointer": self.where}
         elif self.parameter is not None:
-            place = {"parameter": self.parameter, "in": self.place}
+            location = {"parameter": self.parameter, "in": self.location}
         else:
-            place = {}
-        return {**place, "code": self.code, "detail": sentences(language, self.text.render(language, self.values))}
+            location = {}
+        return {**location, "code": self.code, "detail": sentences(language, self.text.render(language, self.values))}
 
 
 def shown(text: str) -> str:
@@ -171,7 +173,7 @@ class Problem(Exception):  # noqa: N818 - many are faults of the caller, not err
         if is_resident and self.to_residents is not None:
             return sentences(language, *self.to_residents.render(language, self.values).split("\n"))
         what = (self.what or self.title).render(language, self.values)
-        return sentences(language, what + _places(self.errors, language), self.fix.render(language, self.values))
+        return sentences(language, what + _locations(self.errors, language), self.fix.render(language, self.values))
 
     def body(self, language: Language, *, is_resident: bool = False) -> dict[str, Any]:
         """Return the body without the request id, as in the answer to one item of a batch."""
@@ -209,7 +211,7 @@ registry: dict[str, type[Problem]] = {}
 """Every declared problem, by its code."""
 
 
-def _places(faults: Sequence[Fault], language: Language) -> str:
+def _locations(faults: Sequence[Fault], language: Language) -> str:
     places = list(dict.fromkeys(named for fault in faults if (named := fault.named(language))))
     if not places:
         return ""

@@ -24,7 +24,7 @@ from shared.feed import maintenance
 from shared.feed.reader import Reaction
 from shared.feed.routes import Snapshot, feed_router
 from shared.governance.proposals.routes import proposals_router
-from shared.governance.proposals.use_cases import Kind
+from shared.governance.proposals.use_cases import ProposalType
 from shared.governance.retention.routes import retention_router
 from shared.governance.retention.use_cases import RETENTION
 from shared.http import handlers, limits
@@ -67,7 +67,7 @@ class Api:
     within: Callable[[FastAPI], None] = lambda _: None
     """Adds middleware between the common middleware and the routes."""
     openapi_path: str = "/openapi.json"
-    proposals: Sequence[Kind[Any]] = ()
+    proposals: Sequence[ProposalType[Any]] = ()
     """The kinds of proposals of this service, besides retention periods."""
     foreign_paths: Sequence[str] = ()
     """Paths whose answers come from other systems through this service. These set their own security headers."""

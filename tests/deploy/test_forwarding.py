@@ -8,7 +8,7 @@ import pytest
 from deploy import forwarding
 from services.gateway.edge import networks
 from tests.deploy.starting import a_port
-from tests.gateway.behind_proxies import serving
+from tests.gateway.behind_reverse_proxies import serving
 from tests.harness import District
 
 

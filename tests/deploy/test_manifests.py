@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from deploy import alone, children, cli, keys, variables
-from services.gateway.edge import proxy
+from services.gateway.edge import reverse_proxy
 from services.gateway.edge.priority_class import PriorityClass, priority_class_of
 from shared.core.settings import SERVICES, Service, Settings
 from shared.http import limits
@@ -290,7 +290,7 @@ def test_nginx_is_as_patient_and_as_strict_as_the_gateway() -> None:
     assert f"server 127.0.0.1:{PORT};" in NGINX
     assert seconds("keepalive_timeout") < children.KEEP_ALIVE_SECONDS
     assert request < seconds("proxy_read_timeout", everything) < request + 10
-    assert (imports[0],) == proxy.UPLOADS
+    assert (imports[0],) == reverse_proxy.UPLOADS
     assert seconds("proxy_read_timeout", imports[1]) > apps.UPLOAD_SECONDS
     megabytes = re.findall(r"client_max_body_size (\d+)m;", NGINX)
     assert [int(size) << 20 for size in megabytes] == [limits.BODY_BYTES, limits.UPLOAD_BYTES]

@@ -17,7 +17,7 @@ from shared.core.clock import now
 from shared.core.ids import new_id
 from shared.core.regions import range_of
 from shared.problems import TooManyRequests
-from tests.gateway.behind_proxies import Service, opened, serving
+from tests.gateway.behind_reverse_proxies import Service, opened, serving
 from tests.gateway.signing_in import app, outside, refreshed, signed_in
 from tests.gateway.test_codes import publish, resident
 from tests.gateway.test_hooks import HOOK, POSTED, signed, source

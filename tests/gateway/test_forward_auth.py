@@ -17,7 +17,7 @@ from services.gateway.points import protecting
 from shared.core.actors import Role
 from shared.database.engine import engine_of
 from shared.runtime.context import ServiceContext
-from tests.gateway.behind_proxies import EXPECTED, opened, shown_by
+from tests.gateway.behind_reverse_proxies import EXPECTED, opened, shown_by
 from tests.harness import District
 from tests.until import until
 

@@ -406,13 +406,13 @@ async def test_a_flood_of_passwords_is_turned_away_before_it_is_computed(distric
 
 
 @pytest.fixture
-def behind_proxy(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
+def behind_reverse_proxy(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
     context = district.contexts["gateway"]
     networks = (ip_network("10.0.0.0/8"),)
     monkeypatch.setattr(context, "settings", context.settings.model_copy(update={"proxy_networks": networks}))
 
 
-async def test_guesses_behind_one_proxy_shut_out_nobody_else(district: District, behind_proxy: None) -> None:
+async def test_guesses_behind_one_proxy_shut_out_nobody_else(district: District, behind_reverse_proxy: None) -> None:
     await app(district)
     made = await person(district)
     said = {}
@@ -426,7 +426,9 @@ async def test_guesses_behind_one_proxy_shut_out_nobody_else(district: District,
     assert "Too many" not in said["198.51.100.2"]
 
 
-async def test_codes_asked_for_behind_one_proxy_cost_nobody_else(district: District, behind_proxy: None) -> None:
+async def test_codes_asked_for_behind_one_proxy_cost_nobody_else(
+    district: District, behind_reverse_proxy: None
+) -> None:
     answers = []
     for who, times in (("198.51.100.1", 6), ("198.51.100.2", 1)):
         async with outside(district, "10.0.0.1", **{"x-forwarded-for": who}) as client:

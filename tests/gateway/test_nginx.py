@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from services.gateway.app import create_app
 from tests.deploy.starting import a_port
-from tests.gateway.behind_proxies import (
+from tests.gateway.behind_reverse_proxies import (
     Checked,
     Site,
     checked,

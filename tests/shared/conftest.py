@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.shared.fast_path_server import Place, open_place
+from tests.shared.fast_path_server import FastPathServer, open_server
 
 
 @pytest.fixture
-async def place() -> AsyncIterator[Place]:
+async def server() -> AsyncIterator[FastPathServer]:
     """A server with one hot route."""
-    async with open_place() as there:
+    async with open_server() as there:
         yield there

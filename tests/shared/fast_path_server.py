@@ -29,7 +29,7 @@ MARK: ContextVar[str] = ContextVar("mark")
 MADE = "/registry/v1/echoes/1"
 
 
-class Place:
+class FastPathServer:
     """A server with one hot route, and what happened there."""
 
     def __init__(self) -> None:
@@ -105,8 +105,8 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place() -> AsyncIterator[Place]:
-    there = Place()
+async def open_server() -> AsyncIterator[FastPathServer]:
+    there = FastPathServer()
     async with served(there.app) as (server, port):
         there.server, there.port = server, port
         yield there
@@ -141,8 +141,8 @@ Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def line(place: Place) -> AsyncIterator[Line]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+async def line(server: FastPathServer) -> AsyncIterator[Line]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         yield reader, writer
     finally:
@@ -164,9 +164,9 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], Any
     return int(start.split()[1]), headers, json.loads(body)
 
 
-async def sent(place: Place, *parts: bytes) -> tuple[int, dict[str, str], Any]:
+async def sent(server: FastPathServer, *parts: bytes) -> tuple[int, dict[str, str], Any]:
     """The answer to what is sent in these parts."""
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         for part in parts:
             writer.write(part)
             await writer.drain()
@@ -177,16 +177,16 @@ async def sent(place: Place, *parts: bytes) -> tuple[int, dict[str, str], Any]:
 known_or_not = pytest.mark.parametrize("is_known", [False, True], ids=["a new head", "a known head"])
 
 
-async def twice(place: Place, request_: bytes) -> list[tuple[int, dict[str, str], Any]]:
+async def twice(server: FastPathServer, request_: bytes) -> list[tuple[int, dict[str, str], Any]]:
     """The answers to a request that is sent twice: with the second its head is known, if it ever is."""
-    return [await sent(place, request_) for _ in range(2)]
+    return [await sent(server, request_) for _ in range(2)]
 
 
-async def learn(place: Place, is_known: bool, *more: str) -> None:
+async def learn(server: FastPathServer, is_known: bool, *more: str) -> None:
     """Let the head of what is as long as `wait` be known, or nothing at all."""
     if is_known:
-        await twice(place, asked("noon", *more))
-        assert asked("wait", *more).partition(b'"wait"')[0] in place.known
+        await twice(server, asked("noon", *more))
+        assert asked("wait", *more).partition(b'"wait"')[0] in server.known
 
 
 HELLO = asked("hello")

@@ -13,7 +13,7 @@ from tests.shared.fast_path_server import (
     HELLO,
     MADE,
     MOST,
-    Place,
+    FastPathServer,
     answer,
     asked,
     known_or_not,
@@ -23,12 +23,12 @@ from tests.shared.fast_path_server import (
 )
 
 
-async def test_what_comes_whole_is_answered_at_once(place: Place) -> None:
-    status, headers, said = await sent(place, asked("hello"))
+async def test_what_comes_whole_is_answered_at_once(server: FastPathServer) -> None:
+    status, headers, said = await sent(server, asked("hello"))
     assert (status, said) == (201, {"way": "at once", "said": "hello"})
     assert re.fullmatch("[0-9a-f-]{36}", headers["x-request-id"])
     assert headers["location"] == MADE
-    assert place.statuses == [201]
+    assert server.statuses == [201]
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ async def test_what_comes_whole_is_answered_at_once(place: Place) -> None:
         pytest.param([CHUNKED, b"0\r\n\r\n"], id="chunked"),
     ],
 )
-async def test_what_comes_in_pieces_is_answered_the_same(place: Place, parts: list[bytes]) -> None:
-    whole, pieces = await sent(place, HELLO), await sent(place, *parts)
+async def test_what_comes_in_pieces_is_answered_the_same(server: FastPathServer, parts: list[bytes]) -> None:
+    whole, pieces = await sent(server, HELLO), await sent(server, *parts)
     in_its_head = parts[0] == HELLO[:9]  # then the last piece has all of the body
     way = "at once" if in_its_head else "task"
     assert (pieces[0], pieces[2]) == (201, {"way": way, "said": "hello"})
@@ -49,14 +49,14 @@ async def test_what_comes_in_pieces_is_answered_the_same(place: Place, parts: li
     assert {**pieces[1], **dict.fromkeys(own)} == {**whole[1], **dict.fromkeys(own)}
 
 
-async def test_a_whole_chunked_body_is_as_good(place: Place) -> None:
-    assert (await sent(place, CHUNKED + b"0\r\n\r\n"))[2] == {"way": "at once", "said": "hello"}
+async def test_a_whole_chunked_body_is_as_good(server: FastPathServer) -> None:
+    assert (await sent(server, CHUNKED + b"0\r\n\r\n"))[2] == {"way": "at once", "said": "hello"}
 
 
 @known_or_not
-async def test_a_deadline_that_passes_between_two_waits_still_holds(place: Place, is_known: bool) -> None:
-    await learn(place, is_known, "x-deadline-ms: 100")
-    status, _, said = await sent(place, asked("late", "x-deadline-ms: 100"))
+async def test_a_deadline_that_passes_between_two_waits_still_holds(server: FastPathServer, is_known: bool) -> None:
+    await learn(server, is_known, "x-deadline-ms: 100")
+    status, _, said = await sent(server, asked("late", "x-deadline-ms: 100"))
     assert (status, said["code"]) == (504, "upstream_timeout")
 
 
@@ -73,19 +73,21 @@ async def test_a_deadline_that_passes_between_two_waits_still_holds(place: Place
         pytest.param(asked("x").replace(b" HTTP", b"?q=%ff HTTP"), 400, "malformed_url", id="no UTF-8 in its URL"),
     ],
 )
-async def test_a_problem_is_the_same_either_way(place: Place, request_: bytes, status: int, code: str) -> None:
+async def test_a_problem_is_the_same_either_way(
+    server: FastPathServer, request_: bytes, status: int, code: str
+) -> None:
     request_ = request_.replace(b"\r\n", b"\r\nx-request-id: hop-1234\r\n", 1)
-    whole, pieces = await sent(place, request_), await sent(place, request_[:-2], request_[-2:])
+    whole, pieces = await sent(server, request_), await sent(server, request_[:-2], request_[-2:])
     assert (whole[0], whole[2]["code"], whole[2]["request_id"]) == (status, code, "hop-1234")
     assert whole[1]["content-type"] == "application/problem+json"
     assert {**whole[1], "date": ""} == {**pieces[1], "date": ""}
     assert whole[2] == pieces[2]
-    assert place.statuses == [status, status]
+    assert server.statuses == [status, status]
 
 
-async def test_100_continue_is_said_before_the_body(place: Place) -> None:
+async def test_100_continue_is_said_before_the_body(server: FastPathServer) -> None:
     request_ = asked("hello", "expect: 100-continue")
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         writer.write(request_[:-7])
         assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(request_[-7:])
@@ -94,26 +96,26 @@ async def test_100_continue_is_said_before_the_body(place: Place) -> None:
 
 @pytest.mark.parametrize("cut", [0, 2], ids=["at once", "in a task"])
 @known_or_not
-async def test_its_time_ends(place: Place, cut: int, is_known: bool) -> None:
-    await learn(place, is_known, "x-deadline-ms: 500")
+async def test_its_time_ends(server: FastPathServer, cut: int, is_known: bool) -> None:
+    await learn(server, is_known, "x-deadline-ms: 500")
     request_ = asked("wait", "x-deadline-ms: 500")
     parts = [request_[:-cut], request_[-cut:]] if cut else [request_]
-    status, _, said = await sent(place, *parts)
+    status, _, said = await sent(server, *parts)
     assert (status, said["code"]) == (504, "upstream_timeout")
-    assert place.waiting[0].cancelled()
-    assert place.statuses[-1] == 504
+    assert server.waiting[0].cancelled()
+    assert server.statuses[-1] == 504
 
 
 @known_or_not
-async def test_a_later_request_has_a_time_of_its_own(place: Place, is_known: bool) -> None:
-    await learn(place, is_known)
-    await learn(place, is_known, "x-deadline-ms: 200")
-    async with line(place) as (reader, writer):
+async def test_a_later_request_has_a_time_of_its_own(server: FastPathServer, is_known: bool) -> None:
+    await learn(server, is_known)
+    await learn(server, is_known, "x-deadline-ms: 200")
+    async with line(server) as (reader, writer):
         for _ in range(2):
             writer.write(asked("wait"))
-            await place.until(lambda: bool(place.waiting))
-            place.waiting.pop().set_result(b"1")
+            await server.until(lambda: bool(server.waiting))
+            server.waiting.pop().set_result(b"1")
             assert (await answer(reader))[0] == 201
             writer.write(asked("wait", "x-deadline-ms: 200"))
             assert (await answer(reader))[0] == 504
-            place.waiting.clear()
+            server.waiting.clear()

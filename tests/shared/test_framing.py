@@ -18,7 +18,7 @@ from shared.core.settings import SERVICES, Service
 from shared.http import framing
 from shared.problems import LANGUAGES, MEDIA_TYPE
 from tests.harness import District
-from tests.shared.fast_path_server import PATH, SECONDS, Place, answer, asked, line, served
+from tests.shared.fast_path_server import PATH, SECONDS, FastPathServer, answer, asked, line, served
 
 H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAAP__")
 WEBSOCKET = ("connection: keep-alive, upgrade", "upgrade: websocket", "sec-websocket-version: 13")
@@ -38,33 +38,35 @@ def chunked(said: Any, *more: str, path: str = PATH, trailers: tuple[str, ...] =
 
 @OFFERS
 @pytest.mark.parametrize("make", [asked, chunked], ids=["length", "chunked"])
-async def test_a_request_that_offers_an_upgrade_is_read_with_its_body(place: Place, make: Any, offer: Any) -> None:
+async def test_a_request_that_offers_an_upgrade_is_read_with_its_body(
+    server: FastPathServer, make: Any, offer: Any
+) -> None:
     inside = asked("inside").decode()
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         for said in ("one", inside, "three"):  # on one connection
             writer.write(make(said, *offer))
             assert (await answer(reader))[2]["said"] == said
         writer.write(make("a", *offer) + asked("b") + make(inside, *offer) + make("d") + asked("e", *offer))
         assert [(await answer(reader))[2]["said"] for _ in range(5)] == ["a", "b", inside, "d", "e"]
-    assert place.statuses == [201] * 8
+    assert server.statuses == [201] * 8
 
 
 @OFFERS
-async def test_a_question_that_offers_an_upgrade_is_answered_once(place: Place, offer: Any) -> None:
+async def test_a_question_that_offers_an_upgrade_is_answered_once(server: FastPathServer, offer: Any) -> None:
     asks = "\r\n".join(("GET /registry/v1/cold HTTP/1.1", "host: test", *offer, "", "")).encode()
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         writer.write(asks + asks)
         assert [(await answer(reader))[2] for _ in range(2)] == ["cold", "cold"]
         writer.write(asked("next"))
         assert (await answer(reader))[2]["said"] == "next"
 
 
-async def test_the_head_of_an_offer_is_remembered_as_any_other(place: Place) -> None:
-    async with line(place) as (reader, writer):
+async def test_the_head_of_an_offer_is_remembered_as_any_other(server: FastPathServer) -> None:
+    async with line(server) as (reader, writer):
         for said in ("one", "two", "six", "ten"):
             writer.write(asked(said, *H2C))
             assert (await answer(reader))[2] == {"way": "at once", "said": said}
-    assert len(place.known) == 1
+    assert len(server.known) == 1
 
 
 BODIES = some.one_of(some.integers(0, 9), some.sampled_from(["one", "a\r\n\r\nb", asked("one").decode()]))
@@ -78,11 +80,11 @@ MORE = some.sampled_from([(), H2C, WEBSOCKET, ("x-a: 1",)])
     some.lists(some.integers(0, 3_000), max_size=8),
 )
 async def test_however_offers_come_each_body_is_its_own(
-    place: Place, requests: list[tuple[Any, Any, tuple[str, ...]]], cuts: list[int]
+    server: FastPathServer, requests: list[tuple[Any, Any, tuple[str, ...]]], cuts: list[int]
 ) -> None:
     whole = b"".join(make(said, *more) for make, said, more in requests)
     places = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         for start, end in itertools.pairwise(places):
             writer.write(whole[start:end])
             await writer.drain()
@@ -91,18 +93,18 @@ async def test_however_offers_come_each_body_is_its_own(
     assert [said["said"] for _, _, said in answers] == [said for _, said, _ in requests]
 
 
-async def test_a_broken_body_of_an_offer_is_refused_and_nothing_of_it_is_a_request(place: Place) -> None:
-    async with line(place) as (reader, writer):
+async def test_a_broken_body_of_an_offer_is_refused_and_nothing_of_it_is_a_request(server: FastPathServer) -> None:
+    async with line(server) as (reader, writer):
         writer.write(chunked("x", *H2C).replace(b"3\r\n", b"no length\r\n", 1) + asked("never"))
         status, headers, said = await answer(reader)
         assert (status, said["code"], headers["connection"]) == (400, "malformed_request", "close")
         assert await asyncio.wait_for(reader.read(), SECONDS) == b""
-    assert place.statuses == []
+    assert server.statuses == []
 
 
-async def test_fields_after_the_body_are_ignored(place: Place) -> None:
+async def test_fields_after_the_body_are_ignored(server: FastPathServer) -> None:
     late = chunked("x", trailers=("accept: text/html", "x-request-id: late-1234", "content-type: text/xml", "host: b"))
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         writer.write(late + asked("next"))
         status, headers, said = await answer(reader)
         assert (status, said["said"]) == (201, "x")
@@ -110,8 +112,8 @@ async def test_fields_after_the_body_are_ignored(place: Place) -> None:
         assert (await answer(reader))[2]["said"] == "next"
 
 
-async def test_a_head_without_end_is_refused(place: Place) -> None:
-    async with line(place) as (reader, writer):
+async def test_a_head_without_end_is_refused(server: FastPathServer) -> None:
+    async with line(server) as (reader, writer):
         writer.write(b"GET /registry/v1/cold HTTP/1.1\r\nhost: test\r\n")
         await asyncio.sleep(0.02)
         for number in range(framing.HEAD_BYTES // 1_000 + 8):
@@ -121,8 +123,8 @@ async def test_a_head_without_end_is_refused(place: Place) -> None:
         assert (status, said["code"]) == (431, "headers_too_large")
 
 
-async def test_an_application_that_waits_for_a_broken_body_does_not_answer_as_well(place: Place) -> None:
-    async with line(place) as (reader, writer):
+async def test_an_application_that_waits_for_a_broken_body_does_not_answer_as_well(server: FastPathServer) -> None:
+    async with line(server) as (reader, writer):
         writer.write(chunked("x" * 30, path="/registry/v1/cold/bodies")[:-20])
         await asyncio.sleep(0.05)  # it is being answered
         writer.write(b"no length\r\n")
@@ -295,9 +297,9 @@ async def test_every_service_refuses_what_breaks_http_with_a_problem_and_closes(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_what_is_refused_before_the_application_is_said_in_the_callers_language(
-    place: Place, language: str
+    server: FastPathServer, language: str
 ) -> None:
-    async with line(place) as (reader, writer):
+    async with line(server) as (reader, writer):
         writer.write(f"GET / HTTP/1.1\r\naccept-language: {language}\r\n\r\n".encode())
         _, headers, said = await answer(reader)
     assert headers["content-language"] == language

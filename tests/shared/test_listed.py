@@ -71,7 +71,7 @@ def test_every_reaction_is_in_the_worker_and_its_gauge_in_the_app(service: str) 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_kind_of_proposal_is_in_the_app(service: str) -> None:
-    for name, kind in declared(service, lambda one: isinstance(one, proposals.Kind)):
+    for name, kind in declared(service, lambda one: isinstance(one, proposals.ProposalType)):
         assert any(kind is one for one in api_of(service).proposals), (
             f"list {name} in API.proposals of services.{service}.app"
         )
@@ -108,8 +108,8 @@ def test_what_people_read_of_an_entry_is_there_in_both_languages() -> None:
 async def test_a_worker_alone_knows_every_sealed_column(district: District, service: str) -> None:
     """It has imported what its reactions, jobs and periodic tasks need, and no route."""
     program = (
-        f"import services.{service}.worker; from shared.crypto.reencryption import places_of; "
-        f"print(*(f'{{one.table}}.{{column}}' for one in places_of('{service}') for column, _ in one.columns))"
+        f"import services.{service}.worker; from shared.crypto.reencryption import encrypted_columns_of as of; "
+        f"print(*(f'{{one.table}}.{{column}}' for one in of('{service}') for column, _ in one.columns))"
     )
     said = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -10,7 +10,7 @@ import pytest
 from shared.core.actors import Role
 from shared.http.validation_messages import FORMS
 from shared.problems import Fault, InvalidInput, LocalizedText, TooManyRequests, Unavailable
-from shared.problems.names import CHINESE, name_of, place_of
+from shared.problems.names import CHINESE, location_of, name_of
 from tests.harness import District
 
 NEW = {"name": "李四", "document_type": 10, "document_number": "005582198001014825", "region": "350582005001"}
@@ -54,11 +54,11 @@ async def test_detail_is_the_first_fault_in_words(
     ],
 )
 def test_a_place_is_said_in_words(steps: list[str], chinese: str, english: str) -> None:
-    assert (place_of(steps, "zh-CN"), place_of(steps, "en")) == (chinese, english)
+    assert (location_of(steps, "zh-CN"), location_of(steps, "en")) == (chinese, english)
 
 
 def test_a_parameter_is_said_in_words() -> None:
-    fault = Fault("x", LocalizedText(zh="应为整数", en="This must be an integer"), parameter="limit", place="query")
+    fault = Fault("x", LocalizedText(zh="应为整数", en="This must be an integer"), parameter="limit", location="query")
     assert InvalidInput(errors=[fault]).detail("zh-CN") == "每页条数：应为整数。"
     assert name_of("Idempotency-Key", "en") == "Idempotency-Key"
 

@@ -10,7 +10,7 @@ from shared.core.ids import new_id
 from shared.core.settings import SERVICES
 from shared.crypto import reencryption
 from shared.crypto.encryption import Keyring, key_id_of
-from shared.crypto.reencryption import KIND, places_of, reencrypt
+from shared.crypto.reencryption import KIND, encrypted_columns_of, reencrypt
 from shared.jobs import queue
 from shared.jobs.queue import Run, run_open_jobs
 from tests.harness import District
@@ -56,7 +56,7 @@ async def ended(district: District, id_: UUID) -> dict[str, Any]:
 async def used(district: District) -> dict[str, set[int]]:
     """The data keys that sealed what lies in each column."""
     found = {}
-    for place in places_of("registry"):
+    for place in encrypted_columns_of("registry"):
         for column, _ in place.columns:
             rows = await district.sql(
                 f"SELECT {column} AS sealed FROM registry.{place.table} WHERE {column} IS NOT NULL"
@@ -67,7 +67,7 @@ async def used(district: District) -> dict[str, set[int]]:
 
 
 def test_all_sealed_columns_are_known(district: District) -> None:
-    declared = {f"{place.table}.{column}" for place in places_of("registry") for column, _ in place.columns}
+    declared = {f"{place.table}.{column}" for place in encrypted_columns_of("registry") for column, _ in place.columns}
     assert declared >= {"residents.name_sealed", "registrations.person_sealed", "import_errors.row_sealed"}
 
 
@@ -81,7 +81,7 @@ async def test_no_sealed_column_is_forgotten(district: District, service: str) -
         service,
     )
     assert {f"{row['table_name']}.{row['column_name']}" for row in rows} == {
-        f"{place.table}.{column}" for place in places_of(service) for column, _ in place.columns
+        f"{place.table}.{column}" for place in encrypted_columns_of(service) for column, _ in place.columns
     }
 
 

@@ -13,7 +13,7 @@ from shared.audit.kinds import Kind
 from shared.core.actors import Actor, Role
 from shared.core.ids import new_id
 from shared.core.regions import range_of
-from shared.database.paging import Place, cursor_of, place_of
+from shared.database.paging import Position, cursor_of, position_of
 from shared.database.unit_of_work import UnitOfWork
 from shared.problems import VersionMismatch
 from shared.runtime.context import ServiceContext
@@ -89,9 +89,9 @@ async def test_a_cursor_that_is_not_ours_is_refused(district: District, cursor: 
 
 
 def test_cursors_come_back() -> None:
-    for place in (Place("350582005", 123), Place("", 1), Place("~", 7)):
-        assert place_of(cursor_of(place)) == place
-    assert place_of(None) == Place()
+    for place in (Position("350582005", 123), Position("", 1), Position("~", 7)):
+        assert position_of(cursor_of(place)) == place
+    assert position_of(None) == Position()
 
 
 async def test_versions_count_themselves_and_guard_changes(district: District) -> None:

@@ -41,7 +41,7 @@ async def measure(city: City, operations: Operations, database: asyncpg.Connecti
     operations.require(f"POST {IMPORTS}", *NEEDS)
     round_ = await _sampled(city, effort.positives, {row["resident_id"] for row in await database.fetch(NOT_GREEN)})
     file = registering.file_of(registering.newcomers(city.size))
-    city.site.place(EIGHT)
+    city.site.pin(EIGHT)
     async with asyncpg.create_pool(city.site.installation.owner_url, min_size=1, max_size=LOOKING) as looks:
         watch = Watch(city, looks)
         alone = percentile([await watch.one(tube) for tube in round_.tubes[:ALONE]], 0.5)

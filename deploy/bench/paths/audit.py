@@ -38,7 +38,7 @@ async def measure(
 ) -> list[Figure]:
     """Measure a look at a code and the opening of a service point, each with and without its entry, in turns."""
     operations.require(*NEEDS, f"GET {CODES}/{{resident_id}}", f"POST {POINTS}")
-    site.place({"gateway"})
+    site.pin({"gateway"})
     if not await database.fetchval("SELECT EXISTS (SELECT FROM gateway.codes)"):
         await backdrop.add_codes(database, 1, PEOPLE)
     window = await open_window(site, command)

@@ -138,7 +138,7 @@ async def measure(
 ) -> list[Figure]:
     """Verify, own code, and verify again with many more codes; with the generator's own ceiling."""
     operations.require(*NEEDS, "GET /gateway/v1/code")
-    site.place({"gateway"})
+    site.pin({"gateway"})
     await backdrop.add_codes(database, 1, PEOPLE)
     window = await open_window(site, command)
     scanning = Scanning(site, window, database)

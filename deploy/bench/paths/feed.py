@@ -50,7 +50,7 @@ HAS_ARRIVED = "SELECT version >= $3 FROM gateway.feed_held WHERE type = $1 AND s
 async def rate(city: City, database: asyncpg.Connection, effort: Effort) -> list[Figure]:
     """Entries a second of the gateway's reader, and of a bare one."""
     site = city.site
-    site.place(EIGHT)
+    site.pin(EIGHT)
     async with AsyncExitStack() as stack:
         testing, gateway, observation = [
             await stack.enter_async_context(site.context(name)) for name in ("testing", "gateway", "observation")
@@ -153,7 +153,7 @@ async def _read_bare(site: Site, after: str, count: int) -> float:
 async def latency(city: City, database: asyncpg.Connection, effort: Effort) -> list[Figure]:
     """From the commit of a single change to the commit of its effect at the gateway, while nothing else happens."""
     site = city.site
-    site.place(EIGHT)
+    site.pin(EIGHT)
     people = [person for line in city.people.values() for person in line]
     chosen = random.Random(1).sample(people, min(len(people), effort.changes))  # noqa: S311 - the same each time
     arrived = await database.prepare(HAS_ARRIVED)

@@ -29,7 +29,7 @@ REFUSED_AIM = Aim("at most", 0, "")
 
 async def measure(site: Site, database: asyncpg.Connection, effort: Effort) -> list[Figure]:
     """Calm, then the flood."""
-    site.place()
+    site.pin()
     if not await database.fetchval("SELECT EXISTS (SELECT FROM gateway.codes)"):  # the door's bench has made its own
         await backdrop.add_codes(database, 1, PEOPLE)
     calm, care_calm = await _run(site, CALM, effort)

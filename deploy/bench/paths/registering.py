@@ -39,7 +39,7 @@ async def measure(
 ) -> list[Figure]:
     """Import everybody, wait until the last subscriber has them, and compare."""
     operations.require(f"POST {IMPORTS}", f"POST {REGIONS}")
-    site.place(EIGHT)
+    site.pin(EIGHT)
     population = Population.generate(people, SEED, today=clock.day_of(datetime.now(UTC)))
     await _add_regions(command, population.regions)
     file = file_of(population.people)

@@ -53,7 +53,7 @@ FLOOR = """
 async def negatives(round_: Round, database: asyncpg.Connection) -> list[Figure]:
     """All results of a round, until all codes are updated, against one UPDATE … FROM."""
     people = round_.city.size
-    round_.city.site.place(EIGHT)
+    round_.city.site.pin(EIGHT)
     meter = round_.city.site.meter()
     began = time.perf_counter()
     await report(round_.city.laboratory, round_.tubes)
@@ -168,7 +168,7 @@ async def positives(
     """Positives of a round, each until the door refuses one of its ten, while the negatives are being worked in."""
     operations.require(*DOOR)
     city = round_.city
-    city.site.place(EIGHT)
+    city.site.pin(EIGHT)
     window = await open_window(city.site, city.command)
     # Pools of all communities; a full one each.
     full = [tube for tube in round_.tubes if len(tube.people) == len(round_.tubes[0].people)]

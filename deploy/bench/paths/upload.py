@@ -37,7 +37,7 @@ async def _measure(
     round_: Round, database: asyncpg.Connection, service: Service, token: Callable[[], str], way: str
 ) -> Figure:
     site, people = round_.city.site, round_.city.size
-    site.place(EIGHT)
+    site.pin(EIGHT)
     meter = site.meter()
     done, answers = await cities.upload(round_, service, token)
     busy = meter.busy()

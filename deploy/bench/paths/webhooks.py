@@ -64,7 +64,7 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 async def measure(site: Site, command: Party, effort: Effort) -> list[Figure]:
     """Publish, wait until all is received, and compare."""
-    site.place(EIGHT)
+    site.pin(EIGHT)
     async with receiving() as receiver:
         endpoint = {"url": receiver.url, "types": [Region.type], "region": TOWNSHIP}
         await command.post("/gateway/v1/webhooks", endpoint, once=True)

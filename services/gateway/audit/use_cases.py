@@ -18,7 +18,7 @@ from services.gateway.verifications import use_cases as verifications
 from shared.audit.heads import Head, head_now, public_keys
 from shared.audit.routes import HEADS, looked_at
 from shared.audit.schemas import LookedAt
-from shared.audit.search import Place, place_of, who_looked_here
+from shared.audit.search import Position, position_of, who_looked_here
 from shared.core.actors import Actor, Role, system
 from shared.core.settings import SERVICES, Service
 from shared.database.paging import InvalidCursor, Listed
@@ -63,18 +63,18 @@ async def get_audit_heads(uow: UnitOfWork, day: date) -> Heads:
 
 async def who_looked_at_me(uow: UnitOfWork, cursor: str | None, limit: int, language: Language) -> WhoLooked:
     """Return who accessed the caller's data, merged from all services. The cursor holds a position for each service."""
-    after = _places(cursor)
+    after = _positions(cursor)
     answers = await asyncio.gather(
         *(_looked(uow, service, after.get(service), limit, language) for service in OTHER_SERVICES)
     )
     pages = {service: page for service, page in zip(OTHER_SERVICES, answers, strict=True) if page is not None}
-    own = await who_looked_here(uow, place_of(after.get("gateway")), limit, language)
+    own = await who_looked_here(uow, position_of(after.get("gateway")), limit, language)
     visits = await verifications.looked_at_doors(uow, after.get(DOORS), limit, language)
     every = [*pages.values(), own, visits]
     merged = heapq.merge(*(page.items for page in every), key=lambda item: item.at, reverse=True)
     items = list(islice(merged, limit))
     more = any(page.next_cursor for page in every) or len(items) < sum(len(page.items) for page in every)
-    after.update(map(_place, items))
+    after.update(map(_position, items))
     return WhoLooked(
         items=await _named(uow, items),
         next_cursor=_cursor(after) if more else None,
@@ -129,18 +129,18 @@ async def _ask_all(
     return dict(zip(paths, answers, strict=True))
 
 
-def _place(item: LookedAt) -> tuple[str, str]:
+def _position(item: LookedAt) -> tuple[str, str]:
     """Return the service of an entry, and the cursor of this service after the entry."""
     if item.id.startswith(verifications.VISIT):
         return DOORS, verifications.place_at_doors(item)
-    return item.service, Place(item.at, int(item.id.rpartition("-")[2])).cursor()
+    return item.service, Position(item.at, int(item.id.rpartition("-")[2])).cursor()
 
 
 def _cursor(places: Mapping[str, str]) -> str:
     return urlsafe_b64encode(msgspec.json.encode(places)).rstrip(b"=").decode()
 
 
-def _places(cursor: str | None) -> dict[str, str]:
+def _positions(cursor: str | None) -> dict[str, str]:
     """Decode the position of each service in a cursor. Raises `InvalidCursor`."""
     if cursor is None:
         return {}
@@ -150,9 +150,9 @@ def _places(cursor: str | None) -> dict[str, str]:
         raise InvalidCursor() from error
     for service, place in places.items():
         if service == DOORS:
-            verifications.place_of(place)
+            verifications.position_of(place)
         elif service in SERVICES:
-            place_of(place)
+            position_of(place)
         else:
             raise InvalidCursor()
     return places

@@ -34,7 +34,7 @@ class AdmissionMiddleware:
         self, app: ASGIApp, settings: Settings, bearer_of: Callable[[str], Actor | None] = lambda _: None
     ) -> None:
         self.app = app
-        self._proxies = settings.proxy_networks
+        self._reverse_proxies = settings.proxy_networks
         self._bearer_of = bearer_of
         self._rates = Rates(settings)
         self._shedder = Shedder(most_in_flight(settings.requests_in_flight))
@@ -44,7 +44,7 @@ class AdmissionMiddleware:
         if scope["type"] != "http" or _is_always_open(scope["path"]):
             await self.app(scope, receive, send)
             return
-        self._unbelieved.look(scope, self._proxies)
+        self._unbelieved.look(scope, self._reverse_proxies)
         receive = await arrived(scope, receive)
         try:
             leave = await self._enter(scope)
@@ -79,7 +79,7 @@ class AdmissionMiddleware:
         if (actor := self._caller(scope)) is not None:
             await self._rates.admit_person(actor, scope["method"], scope["path"], priority_class)
             return True
-        address = client_of(scope, self._proxies)
+        address = client_of(scope, self._reverse_proxies)
         if priority_class is PriorityClass.CARE:
             return await self._rates.has_room_for_care(address)
         await self._rates.admit_client(address)

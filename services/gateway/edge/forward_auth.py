@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from services.gateway.edge.protected import ADMISSION, NAMED_RESIDENT
-from services.gateway.edge.proxy import METHODS
 from services.gateway.edge.receipt_check import RECEIPT_HEADER, RESIDENT_HEADER, ReceiptCheck
+from services.gateway.edge.reverse_proxy import METHODS
 from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_name

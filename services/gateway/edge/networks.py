@@ -19,21 +19,21 @@ LOG_SECONDS = 60.0
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
-def client_of(scope: Mapping[str, Any], proxies: Networks) -> str:
+def client_of(scope: Mapping[str, Any], reverse_proxies: Networks) -> str:
     """Return the client address of a request. `scope` is an ASGI scope or a Starlette request."""
     peer = (scope.get("client") or ("",))[0]
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return address_of(peer, forwarded.decode("latin-1"), proxies)
+    return address_of(peer, forwarded.decode("latin-1"), reverse_proxies)
 
 
-def address_of(peer: str, forwarded: str, proxies: Networks) -> str:
+def address_of(peer: str, forwarded: str, reverse_proxies: Networks) -> str:
     """Return the client address: the peer, or behind known reverse proxies the last other one in X-Forwarded-For.
 
     An IPv6 client is represented by its /64, because one household or machine gets a whole /64.
     """
     client = _plain(peer)
     for hop in reversed(forwarded.split(",")):
-        if not _is_proxy(client, proxies) or not hop.strip():
+        if not _is_reverse_proxy(client, reverse_proxies) or not hop.strip():
             break
         client = _plain(hop.strip())
     try:
@@ -49,11 +49,11 @@ class Unbelieved:
     def __init__(self) -> None:
         self._logged_at: float | None = None
 
-    def look(self, scope: Mapping[str, Any], proxies: Networks) -> None:
+    def look(self, scope: Mapping[str, Any], reverse_proxies: Networks) -> None:
         """Count such a request, and log a warning at most once a minute. The address is not logged."""
         if not any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
             return
-        if _is_proxy(_plain((scope.get("client") or ("",))[0]), proxies):
+        if _is_reverse_proxy(_plain((scope.get("client") or ("",))[0]), reverse_proxies):
             return
         UNBELIEVED.inc()
         now = time.monotonic()
@@ -76,8 +76,8 @@ def _plain(client: str) -> str:
     return client if mapped is None else str(mapped)
 
 
-def _is_proxy(address: str, proxies: Networks) -> bool:
+def _is_reverse_proxy(address: str, reverse_proxies: Networks) -> bool:
     try:
-        return any(ip_address(address) in network for network in proxies)
+        return any(ip_address(address) in network for network in reverse_proxies)
     except ValueError:
         return False

@@ -14,7 +14,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.edge.forwarding import Forwarding
 from services.gateway.edge.paths import SAFE, stays_below
-from services.gateway.edge.proxy import METHODS
 from services.gateway.edge.receipt_check import (
     RECEIPT_HEADER,
     RESIDENT_HEADER,
@@ -23,6 +22,7 @@ from services.gateway.edge.receipt_check import (
     ReceiptForeign,
     ReceiptMissing,
 )
+from services.gateway.edge.reverse_proxy import METHODS
 from shared.core import clock
 from shared.core.actors import Role
 from shared.http.fast_path import answered

@@ -124,7 +124,7 @@ async def receive_message(
         "occurred_at": posted.timestamp,
         "received_at": uow.now,
         "data": travels,
-        "rest_sealed": uow.context.keyring.encrypt(MessageRow.rest.place(MessageRow), id_, rest),
+        "rest_sealed": uow.context.keyring.encrypt(MessageRow.rest.qualified_name(MessageRow), id_, rest),
         "fingerprint": fingerprint,
     }
     statement = insert(MessageRow).values(values).on_conflict_do_nothing(constraint="message_id_reused")

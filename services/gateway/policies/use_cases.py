@@ -14,10 +14,10 @@ from services.gateway.policies import rules
 from services.gateway.policies.schemas import PolicyPublished
 from shared.core.actors import Role
 from shared.core.regions import EVERYTHING
-from shared.database.paging import Listed, Page, Place, listed
+from shared.database.paging import Listed, Page, Position, listed
 from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals.rules import hash_of
-from shared.governance.proposals.use_cases import Kind, Proposal, propose
+from shared.governance.proposals.use_cases import Proposal, ProposalType, propose
 from shared.jobs import queue
 from shared.jobs.queue import Job, Run
 from shared.problems import LocalizedText, NotFound, Problem
@@ -67,7 +67,7 @@ async def list_policies(uow: UnitOfWork, page: Page) -> Listed[PolicyPublished]:
     query = (
         select(PolicyRow).where(PolicyRow.version > page.after.seq).order_by(PolicyRow.version).limit(page.limit + 1)
     )
-    return listed((await uow.session.scalars(query)).all(), page, _public, lambda row: Place(seq=row.version))
+    return listed((await uow.session.scalars(query)).all(), page, _public, lambda row: Position(seq=row.version))
 
 
 async def get_policy(uow: UnitOfWork, version: int) -> PolicyPublished:
@@ -157,4 +157,4 @@ def _public(row: PolicyRow) -> PolicyPublished:
     )
 
 
-POLICY = Kind("policy", Policy, Role.COMMAND, publish_policy, raises=[PolicyTaken], example=first())
+POLICY = ProposalType("policy", Policy, Role.COMMAND, publish_policy, raises=[PolicyTaken], example=first())

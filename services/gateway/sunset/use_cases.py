@@ -7,7 +7,7 @@ from sqlalchemy import text
 from services.gateway.sunset.schemas import Declaration, Declared, SunsetProposed
 from shared.core.actors import Role
 from shared.database.unit_of_work import UnitOfWork
-from shared.governance.proposals.use_cases import Kind, Proposal, propose
+from shared.governance.proposals.use_cases import Proposal, ProposalType, propose
 from shared.problems import LocalizedText, NotFound, Problem
 
 
@@ -51,4 +51,4 @@ async def _expect_none(uow: UnitOfWork) -> None:
         raise SunsetDeclared()
 
 
-SUNSET = Kind("sunset", Declaration, Role.COMMAND, declare, raises=(SunsetDeclared,))
+SUNSET = ProposalType("sunset", Declaration, Role.COMMAND, declare, raises=(SunsetDeclared,))

@@ -152,7 +152,7 @@ def _requested_id(query: bytes) -> UUID | None:
     try:
         return UUID(values[-1]) if values else None
     except ValueError:
-        fault = Fault("uuid_parsing", _IS_UUID, parameter="resident_id", place="query")
+        fault = Fault("uuid_parsing", _IS_UUID, parameter="resident_id", location="query")
         raise InvalidInput(errors=[fault]) from None
 
 

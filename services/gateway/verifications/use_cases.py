@@ -131,7 +131,7 @@ async def _visits(
         # The region adds no restriction, but lets the planner use the index on (region, at).
         query = query.where(VisitRow.point_id == point_id, VisitRow.region == point.region)
     if cursor is not None:
-        before = place_of(cursor)
+        before = position_of(cursor)
         query = query.where(tuple_(VisitRow.at, VisitRow.scan_id) < (made_at(before), before))
     query = query.order_by(VisitRow.at.desc(), VisitRow.scan_id.desc()).limit(limit + 1)
     rows = (await uow.session.scalars(query)).all()
@@ -153,7 +153,7 @@ def _cursor(scan_id: UUID) -> str:
     return scan_id.hex
 
 
-def place_of(cursor: str) -> UUID:
+def position_of(cursor: str) -> UUID:
     """Return the scan id of a cursor. Raises `InvalidCursor`."""
     if not re.fullmatch(CURSOR, cursor, re.ASCII):
         raise InvalidCursor()

@@ -138,30 +138,30 @@ class DeliverySession:
     async def _deliver_batch(self, feed: Feed, types: Sequence[str]) -> bool:
         """Read a batch, send what the endpoint wants of it, and store the outcomes. Returns whether to go on."""
         before = self._cursors[feed]
-        batch = await events.read(self.context, feed, before, types, self.origin)
-        if not batch.events and not batch.history_truncated:
-            self._cursors[feed] = batch.following
+        page = await events.read(self.context, feed, before, types, self.origin)
+        if not page.events and not page.history_truncated:
+            self._cursors[feed] = page.following
             return False
-        deliveries, blocked = await self._unsent_deliveries(batch.events)
+        deliveries, blocked = await self._unsent_deliveries(page.events)
         queues = _by_subject(deliveries)
         state = await self._attempt(queue for subject, queue in queues.items() if subject not in blocked)
         async with self._unit_of_work() as uow:
             stored = await self._store(uow, queues, state, blocked)
             unstored = {row.event_id for row in deliveries} - {row.event_id for row in stored}
-            self._cursors[feed] = _read_up_to(batch, unstored) or before
+            self._cursors[feed] = _read_up_to(page, unstored) or before
             await self._store_cursors(uow)
-            if batch.history_truncated:
+            if page.history_truncated:
                 await self._note(uow, gap_at=uow.now, last_error="feed_gap")
         if state.failed:
             raise SessionEnded
-        return batch.more or self._cursors[feed] != batch.following
+        return page.more or self._cursors[feed] != page.following
 
-    async def _unsent_deliveries(self, batch: Sequence[Event]) -> tuple[Sequence[DeliveryRow], Collection[Subject]]:
+    async def _unsent_deliveries(self, page: Sequence[Event]) -> tuple[Sequence[DeliveryRow], Collection[Subject]]:
         """Deliveries of the events that the endpoint wants and was not sent before; and the subjects that are blocked.
 
         A subject is blocked while an earlier event of it is parked.
         """
-        wanted = {event.event_id: event for event in batch if lies_under(event.region, self._endpoint.region)}
+        wanted = {event.event_id: event for event in page if lies_under(event.region, self._endpoint.region)}
         subjects = sorted({event.subject for event in wanted.values()})
         async with self._unit_of_work() as uow:
             await self._renew(uow)
@@ -318,14 +318,14 @@ def _settle(
         yield delivery
 
 
-def _read_up_to(batch: Batch, unstored: Collection[str]) -> str | None:
+def _read_up_to(page: Batch, unstored: Collection[str]) -> str | None:
     """The cursor before the first event that must be read again; None if that is the first of the batch."""
     before = None
-    for event in batch.events:
+    for event in page.events:
         if event.event_id in unstored:
             return before
         before = event.cursor
-    return batch.following
+    return page.following
 
 
 def _spread(wait: timedelta) -> timedelta:

@@ -16,7 +16,7 @@ from services.gateway.webhooks.schemas import (
 from services.gateway.webhooks.tables import SCHEDULE_SUBJECTS, EndpointRow
 from shared.contracts.resource import owner_of
 from shared.core.regions import range_of
-from shared.database.paging import Place, cursor_of, place_of
+from shared.database.paging import Position, cursor_of, position_of
 from shared.database.unit_of_work import UnitOfWork
 from shared.feed import log
 from shared.http.addresses import literal, may_be_called
@@ -141,7 +141,7 @@ async def replay_deliveries(uow: UnitOfWork, endpoint_id: UUID, query: Replay) -
         low=low,
         high=high,
         since=query.since,
-        after=place_of(query.after).seq,
+        after=position_of(query.after).seq,
         most=MOST_REPLAYED,
     )
     if chosen:
@@ -149,4 +149,4 @@ async def replay_deliveries(uow: UnitOfWork, endpoint_id: UUID, query: Replay) -
         await uow.run(SCHEDULE_SUBJECTS, endpoint_id=endpoint_id, subjects=subjects, now=uow.now)
     last = max((row["seq"] for row in chosen), default=0)
     more = len(chosen) == MOST_REPLAYED
-    return Replayed(count=len(chosen), next_cursor=cursor_of(Place(seq=last)) if more else None)
+    return Replayed(count=len(chosen), next_cursor=cursor_of(Position(seq=last)) if more else None)

@@ -22,7 +22,7 @@ from services.observation.protocols.rules import Protocol
 from services.observation.protocols.use_cases import get_protocol
 from shared.core.actors import Role
 from shared.database.unit_of_work import UnitOfWork
-from shared.governance.proposals.use_cases import Kind, Proposal, propose
+from shared.governance.proposals.use_cases import Proposal, ProposalType, propose
 
 
 async def propose_early_end(uow: UnitOfWork, order_id: UUID, request: EarlyEnd) -> Proposal:
@@ -92,7 +92,7 @@ def _check_days(row: OrderRow, by: Extension) -> None:
         raise OrderTooLong(most=MOST_EXTRA_DAYS, at="/days")
 
 
-EARLY_END = Kind("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded, OrderGroundChanged])
-CONVERSION = Kind("conversion", ConversionOf, Role.COMMAND, convert, raises=[OrderEnded, OrderRoomUnconfirmed])
-EXTENSION = Kind("extension", ExtensionOf, Role.COMMAND, extend, raises=[OrderEnded, OrderTooLong])
+EARLY_END = ProposalType("early_end", EarlyEndOf, Role.COMMAND, end_early, raises=[OrderEnded, OrderGroundChanged])
+CONVERSION = ProposalType("conversion", ConversionOf, Role.COMMAND, convert, raises=[OrderEnded, OrderRoomUnconfirmed])
+EXTENSION = ProposalType("extension", ExtensionOf, Role.COMMAND, extend, raises=[OrderEnded, OrderTooLong])
 ORDER_KINDS = (EARLY_END, CONVERSION, EXTENSION)

@@ -11,7 +11,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.database.paging import Listed, Page
 from shared.database.unit_of_work import UnitOfWork
-from shared.governance.proposals.use_cases import Kind
+from shared.governance.proposals.use_cases import ProposalType
 from shared.problems import LocalizedText, NotFound, Problem
 
 
@@ -56,4 +56,4 @@ async def publish_protocol(uow: UnitOfWork, protocol: Protocol, proposal_id: UUI
     await uow.session.flush()
 
 
-PROTOCOL = Kind("protocol", Protocol, Role.COMMAND, publish_protocol, raises=[ProtocolTaken])
+PROTOCOL = ProposalType("protocol", Protocol, Role.COMMAND, publish_protocol, raises=[ProtocolTaken])

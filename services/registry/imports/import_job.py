@@ -38,7 +38,7 @@ from shared.runtime.context import ServiceContext
 ERRORS_KEPT = timedelta(days=30)
 ERRORS_PAGE = 1_000
 OBJECTS_BETWEEN_COLLECTIONS = 100_000
-PLACE = "import_errors.row"
+ROW_COLUMN = "import_errors.row"
 COUNTS = ("created", "updated", "unchanged", "failed", "ignored")
 
 SELECT_HOMES = text("SELECT region, name FROM regions WHERE length(region) IN (12, 14, 16) AND valid_until IS NULL")
@@ -257,7 +257,7 @@ async def _keep_errors(job: Run, uow: UnitOfWork, refused: list[Refused]) -> Non
             region=job.region,
             now=uow.now,
             lines=[one.row.line for one in refused],
-            rows=[ring.encrypt(PLACE, job.id, msgspec.json.encode(one).decode()) for one in refused],
+            rows=[ring.encrypt(ROW_COLUMN, job.id, msgspec.json.encode(one).decode()) for one in refused],
         )
 
 
@@ -265,7 +265,9 @@ async def errors_after(uow: UnitOfWork, job_id: UUID, line: int) -> list[Refused
     """Return one page of failed rows after a line of the file."""
     rows = await uow.rows(SELECT_ERRORS, job_id=job_id, after=line, limit=ERRORS_PAGE)
     ring = uow.context.keyring
-    return [msgspec.json.decode(ring.decrypt(PLACE, job_id, bytes(row["row_sealed"])), type=Refused) for row in rows]
+    return [
+        msgspec.json.decode(ring.decrypt(ROW_COLUMN, job_id, bytes(row["row_sealed"])), type=Refused) for row in rows
+    ]
 
 
 async def forget_errors(context: ServiceContext) -> None:

@@ -295,7 +295,7 @@ def problem_of(fault: FileFault) -> Problem:
         columns = cast("list[str]", values["columns"])
         values["columns"] = LocalizedText(zh=_headings(columns, "zh-CN"), en=_headings(columns, "en"))
     for name in {"unknown", "twice"} & values.keys():
-        values[name] = _places(cast("list[str]", values[name]))
+        values[name] = _columns(cast("list[str]", values[name]))
     if fault.code == "column_missing":
         unknown = cast("LocalizedText", values["unknown"])
         values["unknown"] = (
@@ -308,7 +308,7 @@ def problem_of(fault: FileFault) -> Problem:
     return kind(**values)
 
 
-def _places(places: list[str]) -> LocalizedText:
+def _columns(places: list[str]) -> LocalizedText:
     """Return columns by letter and heading: A 列“序号”."""
     escaped = (place.replace("{", "{{").replace("}", "}}") for place in places)
     named = [place.partition(" ")[::2] for place in escaped]

@@ -78,7 +78,7 @@ class Scan:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         name = name.rpartition(":")[2]
         if name == "c":
-            self._place(attributes.get("r"))
+            self._cell(attributes.get("r"))
             self._type = attributes.get("t")
             if self._type == "e":
                 self._note(self.errors)
@@ -130,14 +130,14 @@ class Scan:
     def _characters(self, text: str) -> None:
         self._value = self._value or bool(text.strip())
 
-    def _place(self, reference: str | None) -> None:
+    def _cell(self, reference: str | None) -> None:
         if self._in_cell:
             raise FileFault("not_a_table")
         self._in_cell = True
         if reference is None:
             self._column += 1
         else:
-            self._row, self._column = _place_of(reference)
+            self._row, self._column = _cell_of(reference)
 
     def _check(self) -> None:
         if self._row != self._counted:
@@ -152,7 +152,7 @@ class Scan:
         if len(self._merged) >= self._most_rows:
             raise FileFault("too_many_rows", limit=self._most_rows)
         first, _, last = reference.partition(":")
-        (top, left), (bottom, right) = _place_of(first), _place_of(last or first)
+        (top, left), (bottom, right) = _cell_of(first), _cell_of(last or first)
         if 0 < top <= bottom and 0 < left <= right and left <= COLUMNS:
             self._merged.append(top << 40 | left << 32 | min(bottom, 0xFFFFFF) << 8 | min(right, COLUMNS))
 
@@ -166,7 +166,7 @@ def pack(row: int, column: int) -> int:
     return row << 16 | min(column, 0xFFFF)
 
 
-def _place_of(reference: str) -> tuple[int, int]:
+def _cell_of(reference: str) -> tuple[int, int]:
     match = _REFERENCE.fullmatch(reference)
     if not match:
         raise FileFault("not_a_table")

@@ -46,7 +46,7 @@ async def count_population(uow: UnitOfWork, code: str, as_of: date | None) -> Po
     today = day_of(uow.now)
     day = as_of or today
     if day > today:
-        raise InvalidInput(errors=[Fault("date_in_future", IN_FUTURE, parameter="as_of", place="query")])
+        raise InvalidInput(errors=[Fault("date_in_future", IN_FUTURE, parameter="as_of", location="query")])
     # A region that is only partly within the caller's scope is refused, because its counts would not add up.
     if not covers(uow.actor.range, code) or await uow.session.scalar(_region(code)) is None:
         raise NotFound()

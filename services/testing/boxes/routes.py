@@ -7,7 +7,7 @@ from fastapi import Path, Query
 
 from services.testing.boxes import use_cases
 from services.testing.boxes.rules import BoxState
-from services.testing.boxes.schemas import Box, NewBox, Receipt
+from services.testing.boxes.schemas import Box, NewBox, Reception
 from services.testing.laboratories.use_cases import LaboratoryUnknown
 from services.testing.problems import BoxMoveForbidden, BoxTubesUnfit
 from services.testing.tubes.routes import FIELD
@@ -40,13 +40,13 @@ async def send_box(box_id: BoxId, uow: Uow) -> Box:
 
 
 @router.post("/{box_id}/receive", role=Role.LABORATORY, raises=[NotFound, BoxMoveForbidden])
-async def receive_box(box_id: BoxId, receipt: Receipt, uow: Uow) -> Box:
+async def receive_box(box_id: BoxId, reception: Reception, uow: Uow) -> Box:
     """Receive a box at its laboratory, with the tubes found in it.
 
     The tubes found are compared with those packed. A missing tube does not delay the others and can be received later.
     A tube that arrives after the time limit since its first swab is listed as late.
     """
-    return await use_cases.receive_box(uow, box_id, receipt)
+    return await use_cases.receive_box(uow, box_id, reception)
 
 
 @router.get("/{box_id}", role=Role.CASEWORKERS | Role.LABORATORY, raises=[NotFound])

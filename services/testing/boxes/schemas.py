@@ -33,7 +33,7 @@ class NewBox(Schema):
     laboratory: PartyName
 
 
-class Receipt(Schema):
+class Reception(Schema):
     """The numbers of the tubes that a laboratory found in a box."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"tube_numbers": ["000000000130"]}]})

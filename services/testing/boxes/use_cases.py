@@ -9,7 +9,7 @@ from sqlalchemy.engine import RowMapping
 
 from services.testing.boxes import rules
 from services.testing.boxes.rules import BoxMove, BoxState
-from services.testing.boxes.schemas import Box, NewBox, Receipt
+from services.testing.boxes.schemas import Box, NewBox, Reception
 from services.testing.boxes.tables import BoxRow
 from services.testing.laboratories.use_cases import LaboratoryUnknown, known_laboratories, some_laboratories
 from services.testing.limits import limits
@@ -106,14 +106,14 @@ async def send_box(uow: UnitOfWork, box_id: UUID) -> Box:
     return (await _to_public_all(uow, [box]))[0]
 
 
-async def receive_box(uow: UnitOfWork, box_id: UUID, receipt: Receipt) -> Box:
+async def receive_box(uow: UnitOfWork, box_id: UUID, reception: Reception) -> Box:
     """Record that the laboratory has received a box, and receive the tubes found in it."""
     box = await uow.lock(BoxRow, box_id)
     state = _moved(box, "receive")
-    numbers = {row["number"]: row["id"] for row in await uow.rows(lookup.FIND_TUBES, numbers=receipt.tube_numbers)}
+    numbers = {row["number"]: row["id"] for row in await uow.rows(lookup.FIND_TUBES, numbers=reception.tube_numbers)}
     tubes = await lock_tubes(uow, numbers.values())
     reconciled = rules.reconcile(
-        receipt.tube_numbers,
+        reception.tube_numbers,
         declared=[tube["number"] for tube in tubes.values() if tube["box_id"] == box_id],
         states={tube["number"]: tube["state"] for tube in tubes.values()},
     )
@@ -127,7 +127,7 @@ async def receive_box(uow: UnitOfWork, box_id: UUID, receipt: Receipt) -> Box:
                 ids=arrived,
                 states=states_before("receive"),
                 now=uow.now,
-                overdue=uow.now - limits().receipt,
+                overdue=uow.now - limits().reception,
             )
             await publish_tubes(uow, arrived, change="received")
     return (await _to_public_all(uow, [box]))[0]

@@ -15,7 +15,7 @@ from services.testing.problems import STATES, CampaignMoveForbidden, CampaignToo
 from services.testing.scope import within
 from shared.contracts.testing import Campaign, CampaignState
 from shared.core.regions import range_of
-from shared.database.paging import Listed, Page, Place, listed
+from shared.database.paging import Listed, Page, Position, listed
 from shared.database.unit_of_work import UnitOfWork, scalar
 
 COUNT_PEOPLE = text("SELECT count(*) FROM people WHERE active AND region >= :low AND region < :high")
@@ -167,7 +167,7 @@ async def get_progress(uow: UnitOfWork, campaign_id: UUID, region: str | None) -
     low, high = within(uow.actor, region)
     async with uow.unscoped():
         rows = await uow.rows(
-            SELECT_PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=uow.now - limits().receipt
+            SELECT_PROGRESS, campaign_id=campaign_id, low=low, high=high, overdue=uow.now - limits().reception
         )
     regions = [RegionFigures(**row) for row in rows]
     return Progress(campaign_id=campaign_id, at=uow.now, total=_total(regions), regions=regions)
@@ -185,7 +185,7 @@ async def list_missing(uow: UnitOfWork, campaign_id: UUID, region: str | None, p
         rows = await uow.rows(
             SELECT_MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
         )
-    missing = listed(rows, page, _say_missing, lambda row: Place(row["region"], row["seq"]))
+    missing = listed(rows, page, _say_missing, lambda row: Position(row["region"], row["seq"]))
     uow.record_access(one.resident_id for one in missing.items)
     return missing
 

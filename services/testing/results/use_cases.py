@@ -21,7 +21,7 @@ from services.testing.tubes.rules import states_before
 from services.testing.tubes.tables import TubeRow
 from shared.contracts.testing import Outcome
 from shared.database.bulk import literal
-from shared.database.paging import Listed, Page, Place, listed
+from shared.database.paging import Listed, Page, Position, listed
 from shared.database.unit_of_work import UnitOfWork
 from shared.problems import ClockAhead, Language, Problem
 
@@ -82,8 +82,8 @@ async def add_results(uow: UnitOfWork, items: Sequence[NewResult], language: Lan
         facts = await _facts(uow, tubes)
         taken: dict[UUID, Taken] = {}
         answers = [
-            _take(uow, place, item, tubes.get(id_), facts, taken, language)
-            for place, (id_, item) in enumerate(zip(ids, items, strict=True))
+            _take(uow, position, item, tubes.get(id_), facts, taken, language)
+            for position, (id_, item) in enumerate(zip(ids, items, strict=True))
         ]
         if taken:
             await _store(uow, tubes, taken)
@@ -99,7 +99,7 @@ async def _facts(uow: UnitOfWork, tubes: Mapping[UUID, RowMapping]) -> dict[UUID
 
 def _take(
     uow: UnitOfWork,
-    place: int,
+    position: int,
     item: NewResult,
     tube: RowMapping | None,
     facts: Mapping[UUID, TubeFacts],
@@ -122,7 +122,7 @@ def _take(
         known.reports = {**known.reports, report.revision: report}
         return ResultAnswer(tube_number=item.tube_number, status=status, held=held)
     values: dict[str, Any] = {"revision": known.revision} if decision == "result_outdated" and known else {}
-    problem = PROBLEMS[decision](at=f"/items/{place}/{AT.get(decision, 'tube_number')}", **values)
+    problem = PROBLEMS[decision](at=f"/items/{position}/{AT.get(decision, 'tube_number')}", **values)
     return ResultAnswer(tube_number=item.tube_number, status="refused", problem=refusal(problem, language))
 
 
@@ -160,4 +160,4 @@ async def list_results(uow: UnitOfWork, tube_id: UUID, page: Page) -> Listed[Rev
     """Return one page of the revisions of a tube's result."""
     await uow.get(TubeRow, tube_id)
     revisions = await uow.rows(SELECT_REVISIONS, id=tube_id, after=page.after.seq, limit=page.limit + 1)
-    return listed(revisions, page, lambda row: Revision(**row), lambda row: Place(seq=row["revision"]))
+    return listed(revisions, page, lambda row: Revision(**row), lambda row: Position(seq=row["revision"]))

@@ -14,7 +14,7 @@ from services.testing.retests.schemas import OwnRetest, next_step
 from services.testing.retests.tables import RetestRow
 from shared.contracts.testing import Retest
 from shared.core.ids import in_order
-from shared.database.paging import Listed, Page, Place, listed
+from shared.database.paging import Listed, Page, Position, listed
 from shared.database.unit_of_work import UnitOfWork
 from shared.problems import Language
 
@@ -165,7 +165,7 @@ async def get_retest(uow: UnitOfWork, retest_id: UUID) -> Retest:
 async def list_my_retests(uow: UnitOfWork, page: Page, language: Language) -> Listed[OwnRetest]:
     """Return one page of the retests of the caller and the caller's dependants, newest first."""
     matches = await uow.rows(statements.SELECT_MY_RETESTS, before=page.after.seq or LAST, limit=page.limit + 1)
-    shown = listed(matches, page, lambda row: _own(row, language), lambda row: Place(seq=row["seq"]))
+    shown = listed(matches, page, lambda row: _own(row, language), lambda row: Position(seq=row["seq"]))
     uow.record_access(retest.resident_id for retest in shown.items)
     return shown
 

@@ -335,12 +335,12 @@ async def _keep(uow: UnitOfWork, batch: Batch) -> bool:
     if not batch.kept:
         return True
     gains = batch.by_tube()
-    rows = [(place, keep) for place, (_, kept) in enumerate(gains, 1) for keep in kept]
+    rows = [(position, keep) for position, (_, kept) in enumerate(gains, 1) for keep in kept]
     try:
         async with uow.savepoint():
             await uow.run(
                 INSERT_SAMPLES,
-                places=literal([place for place, _ in rows]),
+                places=literal([position for position, _ in rows]),
                 ids=[keep.item.id for _, keep in rows],
                 residents=[keep.item.resident_id for _, keep in rows],
                 sampled=literal([keep.item.sampled_at for _, keep in rows]),

@@ -80,11 +80,13 @@ class Batch:
     language: Language
     answers: dict[int, SealAnswer] = field(default_factory=dict)
 
-    def refuse(self, place: int, problem: type[Problem], at: str, **values: object) -> None:
+    def refuse(self, position: int, problem: type[Problem], at: str, **values: object) -> None:
         """Answer a seal with a problem."""
         shown: dict[str, Any] = dict(values)
-        refused = refusal(problem(at=f"/items/{place}/{at}", **shown), self.language)
-        self.answers[place] = SealAnswer(tube_number=self.seals[place].tube_number, status="refused", problem=refused)
+        refused = refusal(problem(at=f"/items/{position}/{at}", **shown), self.language)
+        self.answers[position] = SealAnswer(
+            tube_number=self.seals[position].tube_number, status="refused", problem=refused
+        )
 
 
 async def seal_tubes(uow: UnitOfWork, seals: Sequence[Seal], language: Language) -> list[SealAnswer]:
@@ -101,7 +103,7 @@ async def seal_tubes(uow: UnitOfWork, seals: Sequence[Seal], language: Language)
         if wanted:
             await _seal(uow, batch, wanted)
     _answer_twins(batch)
-    return [batch.answers[place] for place in range(len(seals))]
+    return [batch.answers[position] for position in range(len(seals))]
 
 
 def _decide(
@@ -109,18 +111,18 @@ def _decide(
 ) -> dict[UUID, int]:
     """Answer the seals that need no statement. Returns the others: the index of the seal for each tube to seal."""
     wanted: dict[UUID, int] = {}
-    for place, seal in enumerate(batch.seals):
+    for position, seal in enumerate(batch.seals):
         tube = tubes.get(named[seal.tube_number].id) if seal.tube_number in named else None
         if tube is None:
-            batch.refuse(place, TubeUnknown, "tube_number")
+            batch.refuse(position, TubeUnknown, "tube_number")
         elif tube["state"] == "discarded":
-            batch.refuse(place, TubeDiscarded, "tube_number")
+            batch.refuse(position, TubeDiscarded, "tube_number")
         elif tube["manifest"] is not None:
-            _answer_sealed(batch, place, frozenset(tube["manifest"]), tube["missing"])
+            _answer_sealed(batch, position, frozenset(tube["manifest"]), tube["missing"])
         elif seal.sealed_at > uow.now + CLOCK_AHEAD:
-            batch.refuse(place, ClockAhead, "sealed_at")
+            batch.refuse(position, ClockAhead, "sealed_at")
         else:
-            wanted.setdefault(tube["id"], place)
+            wanted.setdefault(tube["id"], position)
     return wanted
 
 
@@ -132,30 +134,31 @@ async def _refuse_unknown(uow: UnitOfWork, batch: Batch, wanted: dict[UUID, int]
         batch.refuse(wanted.pop(id_), LaboratoryUnknown, "laboratory", laboratory=name, known=some)
 
 
-def _answer_sealed(batch: Batch, place: int, manifest: frozenset[UUID], missing: int) -> None:
-    seal = batch.seals[place]
+def _answer_sealed(batch: Batch, position: int, manifest: frozenset[UUID], missing: int) -> None:
+    seal = batch.seals[position]
     if manifest == frozenset(seal.manifest):
-        batch.answers[place] = SealAnswer(tube_number=seal.tube_number, status="already", missing=missing)
+        batch.answers[position] = SealAnswer(tube_number=seal.tube_number, status="already", missing=missing)
     else:
-        batch.refuse(place, SealDiffers, "manifest")
+        batch.refuse(position, SealDiffers, "manifest")
 
 
 def _answer_twins(batch: Batch) -> None:
     """Answer a second seal of the same tube in the batch."""
     first = {
-        batch.seals[place].tube_number: (batch.seals[place], answer) for place, answer in sorted(batch.answers.items())
+        batch.seals[position].tube_number: (batch.seals[position], answer)
+        for position, answer in sorted(batch.answers.items())
     }
-    for place, seal in enumerate(batch.seals):
-        if place not in batch.answers:
+    for position, seal in enumerate(batch.seals):
+        if position not in batch.answers:
             other, answer = first[seal.tube_number]
             if answer.status == "refused":
-                batch.answers[place] = answer
+                batch.answers[position] = answer
             else:
-                _answer_sealed(batch, place, frozenset(other.manifest), answer.missing)
+                _answer_sealed(batch, position, frozenset(other.manifest), answer.missing)
 
 
 def _listed(batch: Batch, wanted: Mapping[UUID, int]) -> tuple[list[UUID], list[UUID]]:
-    pairs = [(id_, sample) for id_, place in wanted.items() for sample in batch.seals[place].manifest]
+    pairs = [(id_, sample) for id_, position in wanted.items() for sample in batch.seals[position].manifest]
     return [tube for tube, _ in pairs], [sample for _, sample in pairs]
 
 
@@ -173,7 +176,7 @@ async def _seal(uow: UnitOfWork, batch: Batch, wanted: Mapping[UUID, int]) -> No
     if aside:
         await retests.recall(uow, aside)
         await uow.run(RECOUNT_TUBES, ids=list(aside))
-    seals = [batch.seals[place] for place in wanted.values()]
+    seals = [batch.seals[position] for position in wanted.values()]
     sealed = await uow.rows(
         SEAL_TUBES,
         ids=list(wanted),
@@ -184,9 +187,9 @@ async def _seal(uow: UnitOfWork, batch: Batch, wanted: Mapping[UUID, int]) -> No
         now=uow.now,
     )
     for row in sealed:
-        place = wanted[row["id"]]
-        batch.answers[place] = SealAnswer(
-            tube_number=batch.seals[place].tube_number,
+        position = wanted[row["id"]]
+        batch.answers[position] = SealAnswer(
+            tube_number=batch.seals[position].tube_number,
             status="sealed",
             missing=row["missing"],
             set_aside=aside.get(row["id"], []),

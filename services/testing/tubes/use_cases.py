@@ -121,7 +121,7 @@ def _say_refused(row: RefusedSampleRow) -> RefusedSample:
 
 async def list_my_samples(uow: UnitOfWork, cursor: str | None, limit: int) -> Listed[OwnSample]:
     """Return one page of the swabs of the caller and the caller's dependants, newest first."""
-    sampled_at, id_ = NEWEST if cursor is None else _own_place(cursor)
+    sampled_at, id_ = NEWEST if cursor is None else _own_position(cursor)
     matches = await uow.rows(SELECT_MY_SAMPLES, sampled_at=sampled_at, id=id_, limit=limit + 1)
     shown = matches[:limit]
     async with uow.unscoped():
@@ -158,7 +158,7 @@ def _own_cursor(row: RowMapping) -> str:
     return f"{(row['sampled_at'] - EPOCH) // MICROSECOND:x}-{row['id'].hex}"
 
 
-def _own_place(cursor: str) -> tuple[datetime, UUID]:
+def _own_position(cursor: str) -> tuple[datetime, UUID]:
     """Parse a cursor into the time and the id of a swab. Raises `InvalidCursor`."""
     if not re.fullmatch(OWN_CURSOR, cursor, re.ASCII):
         raise InvalidCursor()

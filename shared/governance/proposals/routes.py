@@ -16,10 +16,10 @@ from shared.governance.proposals import use_cases
 from shared.governance.proposals.use_cases import (
     PROBLEMS,
     Decision,
-    Kind,
     Proposal,
     ProposalDecided,
     ProposalExpired,
+    ProposalType,
     any_of,
 )
 from shared.http.router import PageAsked, Router, Uow
@@ -36,7 +36,7 @@ class Withdrawal(Schema):
     reason: str = Field(min_length=1, max_length=1_000)
 
 
-def proposals_router(service: Service, kinds: Sequence[Kind[Any]]) -> Router:
+def proposals_router(service: Service, kinds: Sequence[ProposalType[Any]]) -> Router:
     """Build the routes of one service's proposals. Each capability has its own routes to create proposals."""
     router = Router(prefix=f"/{service}/v1/proposals", tags=["proposals"])
     by_name = {kind.name: kind for kind in kinds}

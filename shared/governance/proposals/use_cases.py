@@ -17,7 +17,7 @@ from shared.contracts.resource import Schema
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from shared.core.regions import covers
-from shared.database.paging import Listed, Page, Place, listed
+from shared.database.paging import Listed, Page, Position, listed
 from shared.database.unit_of_work import UnitOfWork
 from shared.governance.proposals import rules
 from shared.governance.proposals.rules import Move, State
@@ -80,7 +80,7 @@ PROBLEMS = (ProposalDecided, ProposalExpired, ProposalSamePerson, ProposalConten
 
 
 @dataclass(frozen=True)
-class Kind(Generic[Content]):
+class ProposalType(Generic[Content]):
     """One kind of act that needs two people.
 
     `happen` carries out the effect in the transaction of the approval, on behalf of the approver. If it raises a
@@ -102,7 +102,7 @@ class Kind(Generic[Content]):
         return Annotated[Proposal, DescribedBy(lambda: _proposal_of(self))]
 
 
-Kinds = Mapping[str, Kind[Any]]
+ProposalTypes = Mapping[str, ProposalType[Any]]
 
 
 class Decision(Schema):
@@ -157,7 +157,7 @@ _described: dict[str, type[Proposal]] = {}
 """One class for each kind, because two classes of one name would become two schemas in the document."""
 
 
-def _proposal_of(kind: Kind[Any]) -> type[Proposal]:
+def _proposal_of(kind: ProposalType[Any]) -> type[Proposal]:
     """Build the model of a proposal of one kind, for the OpenAPI document."""
     if kind.name not in _described:
         if kind.example is not None:
@@ -179,7 +179,7 @@ def _proposal_of(kind: Kind[Any]) -> type[Proposal]:
     return _described[kind.name]
 
 
-def any_of(kinds: Sequence[Kind[Any]]) -> Any:
+def any_of(kinds: Sequence[ProposalType[Any]]) -> Any:
     """Build the `response_model` for a proposal of any of these kinds. In the document `kind` discriminates them."""
 
     def described() -> Any:
@@ -215,7 +215,7 @@ EXPIRE_PROPOSALS = text("""
 
 
 async def propose(
-    uow: UnitOfWork, kind: Kind[Content], content: Content, reason: str, *, region: str | None = None
+    uow: UnitOfWork, kind: ProposalType[Content], content: Content, reason: str, *, region: str | None = None
 ) -> Proposal:
     """Create a proposal for another person to decide. Raises `Forbidden`.
 
@@ -249,10 +249,10 @@ async def get_proposal(uow: UnitOfWork, id: UUID) -> Proposal:  # noqa: A002
 async def list_proposals(uow: UnitOfWork, kind: str | None, only_open: bool, page: Page) -> Listed[Proposal]:
     """List proposals, oldest first."""
     rows = await uow.rows(SELECT_PROPOSALS, after=page.after.seq, kind=kind, open=only_open, limit=page.limit + 1)
-    return listed(rows, page, lambda row: _to_public(uow, row), lambda row: Place(seq=row["seq"]))
+    return listed(rows, page, lambda row: _to_public(uow, row), lambda row: Position(seq=row["seq"]))
 
 
-async def approve_proposal(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+async def approve_proposal(uow: UnitOfWork, kinds: ProposalTypes, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
     """Approve a proposal and carry out its effect in this transaction. The row lock serializes concurrent approvals."""
     row = await _decidable(uow, kinds, id, decision)
     kind = kinds[row["kind"]]
@@ -261,7 +261,7 @@ async def approve_proposal(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: De
     return decided
 
 
-async def refuse_proposal(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
+async def refuse_proposal(uow: UnitOfWork, kinds: ProposalTypes, id: UUID, decision: Decision) -> Proposal:  # noqa: A002
     """Refuse a proposal of another person."""
     row = await _decidable(uow, kinds, id, decision)
     return await _decide(uow, row, "refuse", decision.reason)
@@ -281,7 +281,7 @@ async def expire_proposals(context: ServiceContext) -> None:
         await uow.run(EXPIRE_PROPOSALS, now=uow.now)
 
 
-async def _decidable(uow: UnitOfWork, kinds: Kinds, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
+async def _decidable(uow: UnitOfWork, kinds: ProposalTypes, id: UUID, decision: Decision) -> RowMapping:  # noqa: A002
     row = _one(await uow.rows(LOCK_PROPOSAL, id=id))
     if uow.actor.role not in kinds[row["kind"]].deciders:
         raise Forbidden()

@@ -14,7 +14,7 @@ from shared.audit.kinds import Kind as Act
 from shared.contracts.resource import Schema
 from shared.core.actors import Role
 from shared.database.unit_of_work import UnitOfWork
-from shared.governance.proposals.use_cases import Kind, Proposal, propose
+from shared.governance.proposals.use_cases import Proposal, ProposalType, propose
 from shared.problems import NotFound
 from shared.runtime.context import ServiceContext
 
@@ -123,7 +123,7 @@ async def change_period(uow: UnitOfWork, period: Period, proposal_id: UUID) -> N
     await uow.run(UPDATE_PERIOD, **period.model_dump(), proposal_id=proposal_id)
 
 
-RETENTION = Kind("retention", Period, Role.COMMAND, change_period)
+RETENTION = ProposalType("retention", Period, Role.COMMAND, change_period)
 
 
 async def purge_all(context: ServiceContext, purges: Iterable[Purge]) -> dict[str, int]:

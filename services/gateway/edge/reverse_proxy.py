@@ -23,7 +23,7 @@ BODY_BYTES = {"/testing/v1/seals": 4 << 20}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-class Proxy:
+class ReverseProxy:
     """Forwards requests to one service."""
 
     def __init__(self, context: ServiceContext, service: Service) -> None:
@@ -48,5 +48,6 @@ class Proxy:
 def routes(context: ServiceContext) -> Sequence[BaseRoute]:
     """Return the routes to the other services."""
     return [
-        Route(f"/{service}/{{path:path}}", Proxy(context, service), methods=[*METHODS, "OPTIONS"]) for service in BEHIND
+        Route(f"/{service}/{{path:path}}", ReverseProxy(context, service), methods=[*METHODS, "OPTIONS"])
+        for service in BEHIND
     ]

