@@ -33,7 +33,7 @@ class LogFile:
         """Append output of a process."""
         try:
             if self._lost:
-                self._tell_loss()
+                self._write_loss()
             if self._size + len(data) > self.limit and self._size:
                 data = self._finish_line(data)
                 self._turn_over()
@@ -41,7 +41,7 @@ class LogFile:
         except OSError:
             self._lost += len(data)
 
-    def _tell_loss(self) -> None:
+    def _write_loss(self) -> None:
         lost = self._lost
         line = _line("Some of this log is lost here: it could not be written.", "warning", lost_bytes=lost)
         self._append(line if self._ends_a_line else b"\n" + line)

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from deploy.audit.verify_visits import EVER, EXPORT, entries_in, link_in, removed_before
-from shared.audit.canonical import canonical, said
+from shared.audit.canonical import canonical, timestamp
 from shared.core.clock import start_of
 
 FIELDS = (
@@ -68,7 +68,7 @@ async def lines(connection: asyncpg.Connection, day: date, audit: bytes) -> Asyn
 def visit_of(row: Any) -> dict[str, Any]:
     """Return a visit in the form in which it is hashed and exported."""
     texts = {name: str(row[name]) for name in ("point_id", "resident_id", "scan_id")}
-    times = {name: said(row[name]) for name in ("at", "decided_at")}
+    times = {name: timestamp(row[name]) for name in ("at", "decided_at")}
     shown_by = row["shown_by"] and str(row["shown_by"])
     return {**{name: row[name] for name in (*FIELDS, "xid")}, **texts, **times, "shown_by": shown_by}
 
@@ -76,5 +76,5 @@ def visit_of(row: Any) -> dict[str, Any]:
 async def purged_before(connection: asyncpg.Connection) -> str:
     """Return the time before which visits may be missing, by the purges in the audit."""
     rows = await connection.fetch(PURGES)
-    times = (removed_before(row["operation"], said(row["at"]), row["reason"]) for row in rows)
+    times = (removed_before(row["operation"], timestamp(row["at"]), row["reason"]) for row in rows)
     return max(times, default=EVER)

@@ -15,7 +15,7 @@ from deploy import data as directories
 from deploy import status
 from deploy.bench.cores import Cores, Meter
 from deploy.demo.installation import running
-from deploy.demo.memory import Watch
+from deploy.demo.memory import MemoryMonitor
 from deploy.demo.population import TOWNSHIP
 from deploy.feed import installed
 from deploy.trouble import Trouble
@@ -66,7 +66,7 @@ class Site:
 
     def memory(self) -> dict[str, int]:
         """Bytes each process takes, with all it has started: of what is shared, its share (PSS)."""
-        return {name: Watch(pid).now() for name, pid in self.pids.items()}
+        return {name: MemoryMonitor(pid).now() for name, pid in self.pids.items()}
 
     def check_unharmed(self) -> None:
         """Raise Trouble if a process was restarted, because the new one may be on any core."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from deploy.demo import campaign, outside, pool, registering, window
 from deploy.demo.expectation import expect
 from deploy.demo.installation import running
-from deploy.demo.memory import Watch
+from deploy.demo.memory import MemoryMonitor
 from deploy.demo.parties import Refused, parties_at
 from deploy.demo.plan import draw
 from deploy.demo.population import TOWNSHIP, Population
@@ -52,14 +52,14 @@ def demonstrate(people: int, seed: int, data: Path | None, port: int | None) -> 
     console.print(f"Fangxian demo: {people:,} people of Xintang, seed {seed}.")
     with stopwatch() as whole, stopwatch() as starting, running(data, port, SETTINGS) as installation:
         console.print(f"   started at {installation.url} in {starting.seconds:.1f} s")
-        with Watch(installation.pid) as memory, stopwatch() as working, _noting(checks):
+        with MemoryMonitor(installation.pid) as memory, stopwatch() as working, _noting(checks):
             asyncio.run(_journey(people, seed, installation.url, checks, progression))
         working_seconds = working.seconds
     show(checks, console)
     console.print(
         f"Time: {whole.seconds:.1f} s in all, {working_seconds:.1f} s between the start and the end of the servers. "
         f"Memory: {memory.peak // MEGABYTE:,} MB at most in {memory.processes} processes ({METHOD} summed), "
-        f"{Watch(os.getpid()).now() // MEGABYTE:,} MB in the demo itself."
+        f"{MemoryMonitor(os.getpid()).now() // MEGABYTE:,} MB in the demo itself."
     )
     return bool(checks.done) and not checks.failed
 

@@ -9,7 +9,7 @@ EVERY_SECONDS = 0.5
 
 
 @dataclass
-class Watch:
+class MemoryMonitor:
     """Watches a process and all that it has started. Use it as a context."""
 
     pid: int
@@ -20,7 +20,7 @@ class Watch:
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "MemoryMonitor":
         self._thread = threading.Thread(target=self._run, daemon=True, name="memory")
         self._thread.start()
         return self

@@ -22,7 +22,7 @@ HOSPITAL = "晋江市医院"
 
 
 @dataclass
-class Watching:
+class CityMonitor:
     """The city's subscriptions: few types of a whole township, many of the grid with the pool."""
 
     city: Municipality
@@ -60,7 +60,7 @@ class Watching:
         )
 
 
-async def city_subscribes(world: World, city: Municipality, url: str) -> Watching:
+async def city_subscribes(world: World, city: Municipality, url: str) -> CityMonitor:
     """Register two endpoints of the city, each with its own secret."""
     municipality = await world.parties.machine("municipal", "jinjiang", TOWNSHIP)
     for path, types, region in (
@@ -69,7 +69,7 @@ async def city_subscribes(world: World, city: Municipality, url: str) -> Watchin
     ):
         made = await municipality.post(WEBHOOKS, {"url": url + path, "types": types, "region": region}, once=True)
         city.secrets[path] = made["secret"]
-    return Watching(city)
+    return CityMonitor(city)
 
 
 async def desk_reports(world: World, referral: Any) -> None:
@@ -93,9 +93,9 @@ async def desk_reports(world: World, referral: Any) -> None:
         await desk.post(dispatched),
     ]
     world.checks.equal("a forged, two true ones, each of these again", [401, 202, 200, 202, 200], answers)
-    await world.becomes("on board, told before dispatched", ("on_board", True, True, False), desk.state)
+    await world.await_value("on board, told before dispatched", ("on_board", True, True, False), desk.state)
     world.checks.equal("handed over", 202, await desk.post(handed_over))
-    await world.becomes("the referral in the end", ("handed_over", True, True, True), desk.state)
+    await world.await_value("the referral in the end", ("handed_over", True, True, True), desk.state)
     messages = await world.command.get("/observation/v1/messages")
     states = Counter(item["state"] for item in messages["items"])
     world.checks.equal("messages that had an effect", Counter(applied=3), states)
@@ -159,16 +159,18 @@ class Desk:
         return await self.world.command.get(f"/observation/v1/referrals/{self.referral_id}")
 
 
-async def city_knows(world: World, watching: Watching) -> None:
+async def city_knows(world: World, watching: CityMonitor) -> None:
     """Check that the city's data, built only from verified webhooks, matches the real state."""
     checks, plan, grid = world.checks, world.plan, world.plan.pool.grid
     touched = sorted({*plan.pool.people, *plan.family.others})
     colours = {world.residents[index]: world.expectation.colour(index) for index in touched}
     tubes = sum(tube.grid == grid for tube in plan.all_tubes) + len(plan.pool.people)
-    await world.become("city: orders", orders_expected(world), watching.orders)
-    await world.become("city: referrals", {world.residents[plan.family.positive]: "handed_over"}, watching.referrals)
-    await world.becomes("city: retests", Counter(negative=len(plan.pool.people) - 1, positive=1), watching.retests)
-    await world.become("city: colours that changed", colours, watching.colours)
-    await world.becomes("city: tubes of the pool's grid", Counter(negative=tubes - 2, positive=2), watching.tubes)
+    await world.await_states("city: orders", orders_expected(world), watching.orders)
+    await world.await_states(
+        "city: referrals", {world.residents[plan.family.positive]: "handed_over"}, watching.referrals
+    )
+    await world.await_value("city: retests", Counter(negative=len(plan.pool.people) - 1, positive=1), watching.retests)
+    await world.await_states("city: colours that changed", colours, watching.colours)
+    await world.await_value("city: tubes of the pool's grid", Counter(negative=tubes - 2, positive=2), watching.tubes)
     checks.equal("city: signatures that were wrong", 0, watching.city.refused)
     checks.equal("city: events of elsewhere", 0, watching.strangers(grid))

@@ -23,7 +23,7 @@ async def turn_yellow(world: World) -> None:
     """The laboratory posts one positive; its ten people look at their codes until they are yellow."""
     pool = world.plan.pool
     await world.meet(world.plan.watched)
-    await _all_become(world, "ten are green before", pool.people, "green")
+    await _await_all(world, "ten are green before", pool.people, "green")
     watching = asyncio.gather(*(_watch(world, index, "yellow") for index in pool.people))
     await asyncio.sleep(2 * EVERY_SECONDS)
     posted = asyncio.get_running_loop().time()
@@ -49,7 +49,7 @@ async def _watch(world: World, index: int, colour: str) -> float | None:
 async def retest(world: World) -> None:
     """Call each of the ten people, swab each into a separate tube, and deliver the tubes."""
     pool = world.plan.pool
-    await world.becomes("colours of everybody meanwhile", world.expectation.pending, world.colours)
+    await world.await_value("colours of everybody meanwhile", world.expectation.pending, world.colours)
     found = await world.command.get("/testing/v1/tubes", number=world.number(pool))
     world.pool_id = found["items"][0]["id"]
 
@@ -57,7 +57,7 @@ async def retest(world: World) -> None:
         path, query = "/testing/v1/retests", {"pool_id": world.pool_id}
         return Counter([item["state"] async for item in world.command.items(path, **query)])
 
-    await world.becomes("called to a retest", Counter(called=len(pool.people)), called)
+    await world.await_value("called to a retest", Counter(called=len(pool.people)), called)
     sampler = await world.sampler(pool.community)
     roll = {"campaign_id": world.campaign_id, "region": pool.grid, "capacity": 1, "count": len(pool.people)}
     numbers = (await sampler.post("/testing/v1/rolls", roll, once=True))["numbers"]
@@ -68,7 +68,7 @@ async def retest(world: World) -> None:
     await seal(sampler, [seal_of(record["tube_number"], [record]) for record in records], tally)
     world.checks.equal("single swabs", Counter(kept=len(records)), tally.answers)
     await laboratory.bring(sampler, world.laboratory, numbers)
-    await world.becomes("swabbed again", Counter(sampled=len(records)), called)
+    await world.await_value("swabbed again", Counter(sampled=len(records)), called)
 
 
 def _swab(world: World, index: int, number: str) -> Record:
@@ -87,25 +87,25 @@ async def nine_are_free(world: World) -> None:
     positive = world.plan.family.positive
     nine = [index for index in world.plan.pool.people if index != positive]
     await laboratory.report(world.laboratory, {world.singles[index]: "negative" for index in nine})
-    await _all_become(world, "nine green by their own negative", nine, "green")
-    await _all_become(world, "the tenth still yellow", [positive], "yellow")
+    await _await_all(world, "nine green by their own negative", nine, "green")
+    await _await_all(world, "the tenth still yellow", [positive], "yellow")
 
 
 async def one_is_positive(world: World) -> Any:
     """One red code, one referral, and a household under observation; gives the referral."""
     family = world.plan.family
     await laboratory.report(world.laboratory, {world.singles[family.positive]: "positive"})
-    await _all_become(world, "the tenth turns red", [family.positive], "red")
-    await _all_become(world, "household, central: red", family.central, "red")
-    await _all_become(world, "household, at home: yellow", family.home, "yellow")
+    await _await_all(world, "the tenth turns red", [family.positive], "red")
+    await _await_all(world, "household, central: red", family.central, "red")
+    await _await_all(world, "household, at home: yellow", family.home, "yellow")
     others = [index for index in world.plan.pool.people if index not in world.expectation.colours]
-    await _all_become(world, "the others of the pool stay green", others, "green")
-    await world.becomes("colours of everybody at the end", world.expectation.settled, world.colours)
-    await world.become("observation orders", orders_expected(world), lambda: _orders(world))
+    await _await_all(world, "the others of the pool stay green", others, "green")
+    await world.await_value("colours of everybody at the end", world.expectation.settled, world.colours)
+    await world.await_states("observation orders", orders_expected(world), lambda: _orders(world))
     return await _referral(world)
 
 
-async def _all_become(world: World, what: str, people: Iterable[int], colour: str) -> None:
+async def _await_all(world: World, what: str, people: Iterable[int], colour: str) -> None:
     """Check that everybody sees a colour on their own code."""
     indices = list(people)
 
@@ -113,7 +113,7 @@ async def _all_become(world: World, what: str, people: Iterable[int], colour: st
         codes = await asyncio.gather(*(world.people[index].get(CODE) for index in indices))
         return Counter(code["colour"] for code in codes)
 
-    await world.becomes(what, Counter({colour: len(indices)}), colours)
+    await world.await_value(what, Counter({colour: len(indices)}), colours)
 
 
 def orders_expected(world: World) -> dict[str, str]:
@@ -134,8 +134,8 @@ async def _referral(world: World) -> Any:
     async def all_of_them() -> list[Any]:
         return [item async for item in world.command.items("/observation/v1/referrals")]
 
-    async def told() -> dict[str, tuple[str, str]]:
+    async def referral_states() -> dict[str, tuple[str, str]]:
         return {item["resident_id"]: (item["reason"], item["state"]) for item in await all_of_them()}
 
-    await world.become("referred to hospital", {referred: ("positive", "reported")}, told)
+    await world.await_states("referred to hospital", {referred: ("positive", "reported")}, referral_states)
     return next(iter(await all_of_them()), None)

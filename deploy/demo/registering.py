@@ -51,7 +51,7 @@ async def check_population(world: World) -> None:
     got = {child["region"]: _counter(child) for child in shown["children"]}
     expected = {one.code: world.expectation.communities.get(one.code, Counter()) for one in read_communities()}
     world.checks.equal("people by tag", world.expectation.tags, _counter(shown["total"]))
-    await world.becomes("everybody has a green code", Counter(green=world.expectation.people), world.colours)
+    await world.await_value("everybody has a green code", Counter(green=world.expectation.people), world.colours)
     world.checks.each("people and tags of each community", expected, got)
 
 

@@ -78,13 +78,13 @@ class World:
         """The ids of some people."""
         return [self.residents[index] for index in indices]
 
-    async def becomes(self, what: str, expected: T, ask: Callable[[], Awaitable[T]]) -> bool:
+    async def await_value(self, what: str, expected: T, ask: Callable[[], Awaitable[T]]) -> bool:
         """Check that an answer becomes what is expected, and note how long that took."""
         with stopwatch() as lap:
             got = await until(ask, lambda answer: answer == expected)
         return self.checks.equal(what, expected, got, lap.seconds)
 
-    async def become(
+    async def await_states(
         self, what: str, expected: Mapping[str, Any], ask: Callable[[], Awaitable[Mapping[str, Any]]]
     ) -> bool:
         """The same for many of a kind, by name."""

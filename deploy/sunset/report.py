@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.sunset.scope import STAYS, WHY_ZH
-from shared.audit.canonical import canonical, said
+from shared.audit.canonical import canonical, timestamp
 from shared.audit.signing import key_of, signed
 from shared.core.settings import SERVICES, Service
 from shared.crypto.tokens import Signer
@@ -25,8 +25,8 @@ def report_of(
         "declared_on": declared["declared_on"].isoformat(),
         "decree": declared["decree"],
         "proposal": str(declared["proposal_id"]),
-        "approved_at": said(declared["approved_at"]),
-        "ended_at": said(now),
+        "approved_at": timestamp(declared["approved_at"]),
+        "ended_at": timestamp(now),
         "removed": {service: dict(removed[service]) for service in SERVICES},
         "remains": {
             service: {
@@ -37,7 +37,7 @@ def report_of(
             for service in SERVICES
         },
         "holds": [
-            {"hold": str(one["id"]), "ordered_by": one["ordered_by"], "until": said(one["until"])} for one in holds
+            {"hold": str(one["id"]), "ordered_by": one["ordered_by"], "until": timestamp(one["until"])} for one in holds
         ],
         "destroyed_keys": keys,
     }

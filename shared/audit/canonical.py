@@ -37,12 +37,12 @@ def canonical(value: Any) -> bytes:
 def entry_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Build the form of an entry that is hashed and exported."""
     entry = {name: row[name] for name in ENTRY_FIELDS}
-    entry["at"] = said(row["at"])
+    entry["at"] = timestamp(row["at"])
     entry["subjects"] = [str(subject) for subject in row["subjects"]]
     return entry
 
 
-def said(instant: datetime) -> str:
+def timestamp(instant: datetime) -> str:
     """Format an instant in UTC, always with microseconds."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -65,6 +65,6 @@ def head_of(service: str, day: date, size: int, end: bytes, time: datetime, key:
         "day": day.isoformat(),
         "size": size,
         "hash": end.hex(),
-        "time": said(time),
+        "time": timestamp(time),
         "key": key,
     }

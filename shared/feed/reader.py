@@ -81,7 +81,7 @@ LOCK_CURSORS = text("SELECT lane, cursor FROM feed_cursors WHERE owner = :owner 
 
 # Locks the cursor. It changes no row if another process has moved the cursor.
 MOVE_CURSOR = text("""
-    INSERT INTO feed_cursors (owner, lane, cursor, moved_at) VALUES (:owner, :lane, :cursor, :now)
+    INSERT INTO feed_cursors (owner, lane, cursor, moved_at) VALUES (:owner, :priority, :cursor, :now)
     ON CONFLICT (owner, lane) DO UPDATE SET cursor = excluded.cursor, moved_at = excluded.moved_at
         WHERE feed_cursors.cursor = :after
 """)
@@ -219,7 +219,7 @@ class Reader:
 
     async def _take_within(self, priority: str, batch: Batch) -> bool:
         async with self.context.system_unit_of_work(f"feed {self.owner}") as uow:
-            move = {"owner": self.owner, "lane": priority, "after": batch.after, "cursor": batch.following}
+            move = {"owner": self.owner, "priority": priority, "after": batch.after, "cursor": batch.following}
             if not await uow.run(MOVE_CURSOR, move, now=uow.now):
                 return False
             await self._apply(uow, newest(batch.events), RECORD_NEWER_VERSIONS)
@@ -339,7 +339,9 @@ class Reader:
             for priority in log.PRIORITIES:
                 after = held.get(priority, str(log.Cursor()))
                 moved = max(log.Cursor.parse(after), log.Cursor.parse(start))
-                await uow.run(MOVE_CURSOR, owner=self.owner, lane=priority, after=after, cursor=str(moved), now=uow.now)
+                await uow.run(
+                    MOVE_CURSOR, owner=self.owner, priority=priority, after=after, cursor=str(moved), now=uow.now
+                )
         logger.info("feed.rebuilt", owner=self.owner, subjects=total)
         return total
 

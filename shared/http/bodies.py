@@ -58,13 +58,13 @@ class StrictRequest(Request):
         if self._form is None and self.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             try:
                 async with aclosing(self.stream()) as stream:
-                    self._form = await _SealedParts(self.headers, stream, **limits).parse()
+                    self._form = await _EncryptedParts(self.headers, stream, **limits).parse()
             except MultiPartException as error:
                 raise HTTPException(400, error.message) from error
         return await super()._get_form(**limits)
 
 
-class _SealedParts(MultiPartParser):
+class _EncryptedParts(MultiPartParser):
     """Keeps the files of a form in memory, and large ones encrypted on disk."""
 
     def on_headers_finished(self) -> None:

@@ -56,7 +56,9 @@ def problem_of(error: BaseException) -> Problem:
     for cause in causes(error):
         if isinstance(cause, AssertionError):  # a programming error, even if another exception caused it
             break
-        problem = cause if isinstance(cause, Problem) else _of_seal(cause) or _of_database(cause) or _of_network(cause)
+        problem = (
+            cause if isinstance(cause, Problem) else _of_encryption(cause) or _of_database(cause) or _of_network(cause)
+        )
         if problem:
             return problem
     return InternalError()
@@ -107,7 +109,7 @@ def _attribute(error: BaseException, name: str) -> str | None:
     return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def _of_seal(error: BaseException) -> Problem | None:
+def _of_encryption(error: BaseException) -> Problem | None:
     if not isinstance(error, CannotOpenError):
         return None
     return DataDestroyed() if error.why == "destroyed" else DataUnreadable()

@@ -26,12 +26,12 @@ def tidy(document: Document) -> None:
     tidied(document["components"]["schemas"])
     _make_files(document)
     for parameter in _parameters(document):
-        _say_once(parameter)
+        _describe_once(parameter)
     for schema in of_operations(document):
         for part in parts(schema):
             _tidy(part)
     for parameter in _parameters(document):
-        _say_once(parameter)
+        _describe_once(parameter)
 
 
 def tidied(schemas: dict[str, Document]) -> dict[str, Document]:
@@ -73,7 +73,7 @@ def _parameters(document: Document) -> Iterator[Document]:
             yield from (parameter for parameter in operation.get("parameters", ()) if "schema" in parameter)
 
 
-def _say_once(parameter: Document) -> None:
+def _describe_once(parameter: Document) -> None:
     """Move the description of a parameter's schema to the parameter, because FastAPI writes it twice."""
     inner = parameter["schema"].pop("description", None)
     if inner is not None:

@@ -2,7 +2,7 @@
 module.
 
 A span contains a route, a status, a statement without its values, and internal ids. Libraries record more: URLs with
-queries, user agents, error texts. Therefore `bare` filters every exported span, and only the attributes in `TOLD`
+queries, user agents, error texts. Therefore `bare` filters every exported span, and only the attributes in `RECORDED`
 remain: no personal data, no token and no header, even if a library adds new attributes.
 """
 
@@ -32,7 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.core.settings import SERVICES, Service
 
-TOLD = frozenset(
+RECORDED = frozenset(
     {
         "db.operation.name",
         "db.query.text",  # with $1 in place of each value
@@ -100,7 +100,7 @@ class Tracing:
                 method, parent, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
             ) as span:
                 if span.is_recording():
-                    send = _telling(span, method, app, scope, send)
+                    send = _noting(span, method, app, scope, send)
                     span.set_attribute("fangxian.process", self.process)
                 await app(scope, receive, send)
 
@@ -162,7 +162,7 @@ def _is_ours(scope: Scope) -> bool:
     return not scope["path"].startswith(NOT_ASKED_BY_PEOPLE)
 
 
-def _telling(span: Span, method: str, app: ASGIApp, scope: Scope, send: Send) -> Send:
+def _noting(span: Span, method: str, app: ASGIApp, scope: Scope, send: Send) -> Send:
     async def send_noted(message: Message) -> None:
         if message["type"] == "http.response.start":
             status, route = message["status"], _route_of(app, scope)
@@ -269,7 +269,7 @@ def _ratio() -> float:
 
 
 class BareExporter(OTLPSpanExporter):
-    """Sends spans to the collector of OTEL_EXPORTER_OTLP_…, only with the attributes in `TOLD`."""
+    """Sends spans to the collector of OTEL_EXPORTER_OTLP_…, only with the attributes in `RECORDED`."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch."""
@@ -283,7 +283,7 @@ def bare(span: ReadableSpan) -> ReadableSpan:
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes={name: value for name, value in (span.attributes or {}).items() if name in TOLD},
+        attributes={name: value for name, value in (span.attributes or {}).items() if name in RECORDED},
         links=[Link(link.context) for link in span.links],
         kind=span.kind,
         status=Status(span.status.status_code),

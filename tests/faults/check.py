@@ -100,7 +100,7 @@ class Check:
                 "referrals": await self._referrals(owner),
                 "held": await self._held(owner),
                 "webhooks": await self._webhooks(owner),
-                "parked": await self._parked(),
+                "parked": await self._dead_letters(),
             }
         return {family: several for family, several in found.items() if several}
 
@@ -238,7 +238,7 @@ class Check:
         lags = await asyncio.to_thread(lambda: feed.lag(feed.installed(options(self.site.data, environment={}))))
         return [f"{one.reader} is {one.entries} behind {one.owner} ({one.priority})" for one in lags if one.entries]
 
-    async def _parked(self) -> list[str]:
+    async def _dead_letters(self) -> list[str]:
         rows = await asyncio.to_thread(
             lambda: feed.dead_letters(feed.installed(options(self.site.data, environment={})))
         )

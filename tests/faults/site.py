@@ -182,7 +182,7 @@ class Site:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def said(self, name: str, what: str) -> list[str]:
+    def printed(self, name: str, what: str) -> list[str]:
         """Lines of a process's log that match."""
         log = directories.at(self.data).logs / f"{name}.log"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []

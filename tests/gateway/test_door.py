@@ -54,7 +54,7 @@ async def test_the_statement_says_what_the_rules_say(door: VerificationBatcher, 
     answers = await asyncio.gather(*map(door.ask, scans))
     for ((_, colour, negative), point, heat), visit in zip(cases, answers, strict=True):
         expected = decide(situation(colour, negative, heat, POLICIES[point], NOW), POLICIES[point])
-        assert (visit.colour, visit.said) == (colour or 0, expected), (colour, negative, heat, point)
+        assert (visit.colour, visit.decided) == (colour or 0, expected), (colour, negative, heat, point)
     assert await visits(owner) == len(scans) > 1_500
 
 
@@ -82,8 +82,8 @@ async def test_a_scan_sent_again_is_answered_as_before(door: VerificationBatcher
     first = await door.ask(scan)
     await owner.execute("update gateway.codes set colour = 3")
     assert await door.ask(scan) == first
-    assert first.said == (PASS, Why.IN_ORDER)
-    assert (await door.ask(scan_of(scan.resident_id))).said == (TURN_BACK, Why.COLOUR)
+    assert first.decided == (PASS, Why.IN_ORDER)
+    assert (await door.ask(scan_of(scan.resident_id))).decided == (TURN_BACK, Why.COLOUR)
     assert await visits(owner) == 2
 
 

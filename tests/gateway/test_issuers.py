@@ -80,7 +80,7 @@ def token(key: Any = KEY, algorithm: str = "RS256", head: Any = None, **changed:
 
 
 @asynccontextmanager
-async def trust(
+async def trusting(
     district: District, city: City, *others: ForeignIssuer, **changed: Any
 ) -> AsyncIterator[TrustedIssuers]:
     foreign = ForeignIssuer(trusted(**changed), httpx.MockTransport(city))
@@ -106,7 +106,7 @@ def refusal(found: TrustedIssuers, text: str) -> type[Problem] | None:
 
 
 async def test_the_citys_people_act_as_far_as_its_word_goes(district: District) -> None:
-    async with trust(district, City()) as found:
+    async with trusting(district, City()) as found:
         actor = found.actor_of(token())
         assert actor == Actor(f"{CITY}#u-1", Role.COMMAND, ("350582005", "350582005~"))
         clinic = found.actor_of(token(position="clinic", party="hospital-one"))
@@ -150,7 +150,7 @@ NOT_ITS_TO_SAY: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("which", list(NOT_ITS_TO_SAY))
 async def test_what_an_issuer_may_not_say_is_nobody(district: District, which: str) -> None:
-    async with trust(district, City()) as found:
+    async with trusting(district, City()) as found:
         assert refusal(found, NOT_ITS_TO_SAY[which]()) is Unauthenticated
 
 
@@ -159,7 +159,7 @@ async def test_what_an_issuer_may_not_say_is_nobody(district: District, which: s
 )
 async def test_a_kid_is_looked_up_and_nothing_else(district: District, kid: str) -> None:
     city = City()
-    async with trust(district, city) as found:
+    async with trusting(district, city) as found:
         asked = city.asked
         assert refusal(found, token(head={"kid": kid})) is Unauthenticated
         assert city.asked == asked
@@ -168,7 +168,7 @@ async def test_a_kid_is_looked_up_and_nothing_else(district: District, kid: str)
 async def test_keys_change_without_a_restart(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{TrustedIssuers.__module__}.AGAIN_SECONDS", 0.2)
     city = City()
-    async with trust(district, city) as found:
+    async with trusting(district, city) as found:
         old = token()
         assert refusal(found, old) is None
         city.keys = [NEXT_KEY]
@@ -185,7 +185,7 @@ async def test_keys_change_without_a_restart(district: District, monkeypatch: py
 async def test_nobody_can_make_us_fetch_often(district: District, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{TrustedIssuers.__module__}.AGAIN_SECONDS", 0.3)
     city = City()
-    async with trust(district, city) as found:
+    async with trusting(district, city) as found:
         began, asked = asyncio.get_running_loop().time(), city.asked
         for number in range(3_000):
             assert refusal(found, token(head={"kid": f"k{number}"})) in (Unauthenticated, Unavailable)
@@ -197,7 +197,7 @@ async def test_nobody_can_make_us_fetch_often(district: District, monkeypatch: p
 
 async def test_a_slow_issuer_keeps_only_its_own_people_waiting(district: District) -> None:
     slow = ForeignIssuer(trusted(issuer="https://slow.example"), httpx.MockTransport(City(delay=3600)))
-    async with trust(district, City(), slow) as found:
+    async with trusting(district, City(), slow) as found:
         assert refusal(found, token()) is None
         assert refusal(found, token(iss="https://slow.example")) is Unavailable
 
@@ -220,7 +220,7 @@ async def test_a_slow_issuer_keeps_only_its_own_people_waiting(district: Distric
     ids=["10 MB", "many", "list", "html", "number", "empty", "deep", "issuer", "http", "file", "uri"],
 )
 async def test_keys_that_make_no_sense_are_not_taken(district: District, city: City) -> None:
-    async with trust(district, city) as found:
+    async with trusting(district, city) as found:
         await asyncio.sleep(0.1)
         assert refusal(found, token()) is Unavailable
         own = found.own.issue(Actor("me", Role.COMMAND), "", 60)
@@ -239,7 +239,7 @@ async def test_keys_of_other_kinds_and_uses_are_left_out(district: District) -> 
         published(KEY),
     ]
     city = City(body=json.dumps({"keys": sets}).encode())
-    async with trust(district, city) as found:
+    async with trusting(district, city) as found:
         foreign = found.foreign[CITY]
         await until(lambda: foreign._keys is not None)
         assert set(foreign._keys or ()) == {"one"}
@@ -247,7 +247,7 @@ async def test_keys_of_other_kinds_and_uses_are_left_out(district: District) -> 
 
 
 async def test_a_remembered_token_still_ends(district: District) -> None:
-    async with trust(district, City()) as found:
+    async with trusting(district, City()) as found:
         text = token()
         assert refusal(found, text) is None
         district.move_clock(seconds=602)

@@ -202,4 +202,4 @@ async def test_everything_ends_and_the_system_still_answers(site: Site, staff: S
     await site.is_whole()
     assert await staff.shown(gone) == (*("[destroyed]",) * 4, SHATANG)
     assert (await staff.shown(again))[0] == "张**"
-    assert not site.said("registry", '"level": "error"')
+    assert not site.printed("registry", '"level": "error"')

@@ -158,14 +158,14 @@ class Load:
             await act()
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def during(self, work: Awaitable[Any]) -> Any:
+    async def during(self, act: Awaitable[Any]) -> Any:
         """Work while everybody is at it, and until each did it some more times, so that what follows is met as well."""
         self._stop, self.failures = False, []
         self.answers.clear()
         acts = (self._register, self._look, self._find, self._pass_a_door)
         people = [asyncio.create_task(self._over_and_over(act)) for act in acts]
         try:
-            done = await work
+            done = await act
             enough = {what: max(OFTEN, self.answers[what] + SOME_MORE) for what in ACTS}
 
             async def went_on() -> bool:

@@ -149,7 +149,7 @@ async def referrals_of(district: District, people: Iterable[UUID]) -> list[Any]:
     )
 
 
-async def parked(district: District) -> list[Any]:
+async def dead_letters(district: District) -> list[Any]:
     """What observation could not handle."""
     return await district.sql("SELECT type, error FROM observation.feed_parked")
 

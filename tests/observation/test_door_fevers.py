@@ -20,7 +20,7 @@ from shared.core.ids import new_id
 from tests.gateway.doors import scan_id_at
 from tests.gateway.test_verifications import COMMUNITY, VERIFICATIONS, device, green_person, point, scan
 from tests.harness import District
-from tests.observation.feeds import drain_at_once, parked, published, referrals_of
+from tests.observation.feeds import dead_letters, drain_at_once, published, referrals_of
 from tests.observation.test_referrals import REFERRALS, fever
 
 FEVERS = (
@@ -34,13 +34,15 @@ async def window(district: District) -> dict[str, Any]:
     return await point(district)
 
 
-async def hot(district: District, door: httpx.AsyncClient, person: UUID, celsius: float = 38.4) -> dict[str, Any]:
+async def measure_fever(
+    district: District, door: httpx.AsyncClient, person: UUID, celsius: float = 38.4
+) -> dict[str, Any]:
     return await scan(district, door, person, temperature_celsius=celsius)
 
 
 async def test_a_fever_at_a_door_opens_a_referral_there(district: District, window: dict[str, Any]) -> None:
     person = await green_person(district)
-    said = await hot(district, device(district, window["id"]), person)
+    said = await measure_fever(district, device(district, window["id"]), person)
     assert (said["verdict"], "why" in said) == ("turn_back", False)
     await district.settle()
     (referral,) = await referrals_of(district, [person])
@@ -60,7 +62,7 @@ async def test_what_travels_names_nobody_and_a_rebuild_says_the_same(
     people = [await green_person(district) for _ in range(3)]
     door = device(district, window["id"])
     for person in people:
-        await hot(district, door, person, 39.0)
+        await measure_fever(district, door, person, 39.0)
     rows = await district.sql(FEED)
     told = [DoorFever.model_validate_json(row["data"]) for row in rows]
     assert [(one.resident_id, one.celsius, row["urgent"]) for one, row in zip(told, rows, strict=True)] == [
@@ -75,15 +77,17 @@ async def test_what_travels_names_nobody_and_a_rebuild_says_the_same(
 
 @pytest.mark.parametrize("heat", [None, 36.5, 37.2])
 async def test_without_a_fever_nothing_is_told(district: District, window: dict[str, Any], heat: float | None) -> None:
-    await hot(district, device(district, window["id"]), await green_person(district), heat)  # type: ignore[arg-type]
+    await measure_fever(district, device(district, window["id"]), await green_person(district), heat)  # type: ignore[arg-type]
     assert await district.sql(FEED) == []
 
 
 async def test_a_point_and_the_protocol_both_have_to_call_it_a_fever(district: District) -> None:
     strict, lax = await point(district, fever_celsius=37.0), await point(district, fever_celsius=38.5)
     low, high = await green_person(district), await green_person(district)
-    await hot(district, device(district, strict["id"]), low, 37.1)  # the point's fever, and not the protocol's
-    await hot(district, device(district, lax["id"]), high, 38.0)  # the protocol's, and not the point's
+    await measure_fever(
+        district, device(district, strict["id"]), low, 37.1
+    )  # the point's fever, and not the protocol's
+    await measure_fever(district, device(district, lax["id"]), high, 38.0)  # the protocol's, and not the point's
     await district.settle()
     assert await referrals_of(district, [low, high]) == []
 
@@ -91,7 +95,7 @@ async def test_a_point_and_the_protocol_both_have_to_call_it_a_fever(district: D
 async def test_a_clinic_that_refuses_nobody_refers_all_the_same(district: District) -> None:
     clinic = await point(district, medical=True)
     person = await green_person(district)
-    said = await hot(district, device(district, clinic["id"]), person)
+    said = await measure_fever(district, device(district, clinic["id"]), person)
     assert said["verdict"] == "pass"
     await district.settle()
     assert len(await referrals_of(district, [person])) == 1
@@ -100,14 +104,14 @@ async def test_a_clinic_that_refuses_nobody_refers_all_the_same(district: Distri
 async def test_scans_again_and_at_other_doors_join_the_episode(district: District) -> None:
     person = await green_person(district)
     doors = [device(district, (await point(district))["id"]) for _ in range(4)]
-    answers = await asyncio.gather(*(hot(district, door, person) for door in doors for _ in range(3)))
+    answers = await asyncio.gather(*(measure_fever(district, door, person) for door in doors for _ in range(3)))
     await district.settle()
     (referral,) = await referrals_of(district, [person])
     readings = await district.sql(FEVERS)
     assert {str(one["id"]) for one in readings} == {said["scan_id"] for said in answers}
     assert {one["referral_id"] for one in readings} == {referral["id"]}
     assert len(await published(district, "observation.referral.v1", referral["id"])) == 1
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_a_door_and_a_doctor_at_once_are_one_episode(district: District, window: dict[str, Any]) -> None:
@@ -115,7 +119,7 @@ async def test_a_door_and_a_doctor_at_once_are_one_episode(district: District, w
     door = device(district, window["id"])
     doctor = district.caller("observation", Role.VILLAGE_DOCTOR, scope=COMMUNITY)
     for person in people:
-        await hot(district, door, person)
+        await measure_fever(district, door, person)
     await district.until_served()
     await asyncio.gather(drain_at_once(district), *(doctor.post(REFERRALS, json=fever(person)) for person in people))
     await district.settle()
@@ -128,8 +132,8 @@ async def test_what_is_told_twice_counts_once_also_after_the_episode(
 ) -> None:
     person = await green_person(district)
     door = device(district, window["id"])
-    asked = await hot(district, door, person)
-    again = await hot(district, door, person)
+    asked = await measure_fever(district, door, person)
+    again = await measure_fever(district, door, person)
     repeated = await scan(district, door, person, scan_id=asked["scan_id"], temperature_celsius=38.4)
     assert repeated["scan_id"] == asked["scan_id"]
     assert len(await district.sql(FEED)) == 2
@@ -144,7 +148,7 @@ async def test_what_is_told_twice_counts_once_also_after_the_episode(
     assert [row["state"] for row in await referrals_of(district, [person])] == ["cancelled"]
     assert {str(row["id"]) for row in await district.sql(FEVERS)} == {asked["scan_id"], again["scan_id"]}
     # A new fever is a new episode.
-    await hot(district, door, person)
+    await measure_fever(district, door, person)
     await district.settle()
     assert [row["state"] for row in await referrals_of(district, [person])] == ["cancelled", "reported"]
 
@@ -169,11 +173,11 @@ async def test_a_scan_that_is_sent_late_counts_with_its_own_time(district: Distr
 
 async def test_what_is_heard_days_later_sends_nobody(district: District, window: dict[str, Any]) -> None:
     person = await green_person(district)
-    await hot(district, device(district, window["id"]), person)
+    await measure_fever(district, device(district, window["id"]), person)
     district.move_clock(days=2)
     await district.settle()
     assert await referrals_of(district, [person]) == []
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_a_person_whom_nobody_knows_is_referred_too(district: District, window: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from shared.contracts.resource import Resource
 from shared.core import clock
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import OTHER_GRID, drain_at_once, parked, publish, resident, tube
+from tests.observation.feeds import OTHER_GRID, dead_letters, drain_at_once, publish, resident, tube
 
 NAMES = ("case", "adult", "child", "second", "neighbour", "mover")
 
@@ -64,7 +64,7 @@ async def outcome(district: District, who: dict[str, UUID], tubes: dict[str, UUI
         """
     )
     assert stale == [], "what is kept is what was published"
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
     return (
         {(people[row["resident_id"]], row["kind"], evidence[row["evidence_id"]], row["region"]) for row in orders},
         {(people[row["resident_id"]], row["reason"], evidence[row["evidence_id"]]) for row in referrals},
@@ -132,7 +132,9 @@ async def test_what_cannot_be_handled_is_parked_and_leaves_no_trace(district: Di
         uow.publish_all([possible[0], impossible, possible[1]], change="test")
     await publish(district)
     await district.drain("observation")
-    assert [(row["type"], row["error"]) for row in await parked(district)] == [("testing.tube.v1", "OverflowError")]
+    assert [(row["type"], row["error"]) for row in await dead_letters(district)] == [
+        ("testing.tube.v1", "OverflowError")
+    ]
     phantoms = await district.sql(
         """
         SELECT type, subject FROM observation.feed WHERE subject NOT IN (

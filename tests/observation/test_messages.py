@@ -12,7 +12,7 @@ from shared.core import clock
 from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
-from tests.observation.feeds import message, parked, publish_to_observation, published, referrals_of, tube
+from tests.observation.feeds import dead_letters, message, publish_to_observation, published, referrals_of, tube
 
 
 async def open_referral(district: District) -> UUID:
@@ -86,7 +86,7 @@ async def test_any_order_and_any_repetition_has_one_outcome(district: District, 
         ("referral.confirmed", "applied", None),
         ("referral.ruled_out", "rejected", "referral_closed"),
     ]
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_a_repetition_changes_and_publishes_nothing(district: District) -> None:
@@ -133,13 +133,13 @@ async def test_what_has_no_place_is_kept_and_seen(
     assert (await command.get("/observation/v1/messages", params={"state": "applied"})).json()["items"] == []
     (row,) = await district.sql("SELECT state FROM observation.referrals")
     assert row["state"] == "reported"
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_other_messages_have_other_readers(district: District) -> None:
     await publish_to_observation(district, message("list.published", new_id(), source="municipal"))
     assert await district.sql("SELECT 1 FROM observation.messages") == []
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_messages_are_seen_within_the_scope_of_their_referral(district: District) -> None:
@@ -172,7 +172,7 @@ async def test_a_hospital_tells_of_its_own_patients_only(district: District, mov
         district, message("referral.dispatched", referral_id, hospital="hospital-two", at=told.occurred_at)
     )
     assert await theirs() == [("applied", None)], "the desk's word, come late, makes it theirs"
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_a_sender_reads_what_became_of_its_own_messages(district: District) -> None:

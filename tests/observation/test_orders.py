@@ -15,9 +15,9 @@ from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import (
     OTHER_GRID,
+    dead_letters,
     message,
     orders_of,
-    parked,
     publish_to_observation,
     published,
     referrals_of,
@@ -148,7 +148,7 @@ async def test_ruled_out_by_the_hospital_frees_the_household(district: District,
     await publish_to_observation(district, tube(evidence, [home.case], "positive", version=2))
     assert await orders_of(district, home.others) == {}
     assert [row["state"] for row in await referrals_of(district, [home.case])] == ["ruled_out"]
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_confirmed_keeps_the_household_under_observation(district: District, home: Home) -> None:

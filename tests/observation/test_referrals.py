@@ -15,9 +15,9 @@ from shared.core.actors import Role
 from shared.core.ids import new_id
 from tests.harness import District
 from tests.observation.feeds import (
+    dead_letters,
     message,
     orders_of,
-    parked,
     publish,
     publish_to_observation,
     published,
@@ -378,7 +378,7 @@ async def test_a_reaction_and_a_cancellation_at_once(
         assert (shown["state"], kept["state"]) == ("on_board", "applied")
     last = (await published(district, "observation.referral.v1", UUID(referral["id"])))[-1]
     assert Referral.model_validate_json(last["data"]).model_dump(mode="json") == shown
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 @pytest.mark.parametrize("attempt", range(6))
@@ -396,7 +396,7 @@ async def test_a_report_and_a_positive_at_once_are_one_episode(
     assert answer.status_code == 201, answer.text
     (row,) = await referrals_of(district, [who])
     assert (str(row["id"]), row["reason"], row["evidence_id"]) == (answer.json()["id"], "positive", evidence)
-    assert await parked(district) == []
+    assert await dead_letters(district) == []
 
 
 async def test_a_stage_that_takes_too_long_raises_the_alarm_once(district: District, doctor: httpx.AsyncClient) -> None:

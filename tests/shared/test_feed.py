@@ -121,12 +121,12 @@ async def test_what_is_held_up_is_read_without_another_wake_up(
 ) -> None:
     monkeypatch.setitem(HELD_UP_SECONDS, "normal", (0.01,) * 3_000)  # however long this takes here
     worker = Worker(reactions=[keep])
-    (lane,) = [loop for loop in loops_of(reader.context, worker) if loop.name == loop_of("registry", "normal")]
+    (reading,) = [loop for loop in loops_of(reader.context, worker) if loop.name == loop_of("registry", "normal")]
     one = resident()
     async with owner.system_unit_of_work("slow") as slow:
         await slow.run(text("SELECT pg_current_xact_id()"))
         await publish(owner, one)
-        woken = asyncio.create_task(lane.run())
+        woken = asyncio.create_task(reading.run())
         await asyncio.sleep(0.05)
         assert await held(district) == {}
     await woken
@@ -328,10 +328,10 @@ async def _keep_resident(district: District, one: Resident) -> None:
     )
 
 
-async def lag_shown(district: District, lane: str) -> float:
+async def lag_shown(district: District, priority: str) -> float:
     """What the gauge of testing's API says of the registry's feed."""
     answer = await district.caller("testing", Role.STAFF).get("/metrics")
-    name = f'fangxian_feed_lag_seconds{{lane="{lane}",owner="registry",service="testing"}} '
+    name = f'fangxian_feed_lag_seconds{{lane="{priority}",owner="registry",service="testing"}} '
     (line,) = [line for line in answer.text.splitlines() if line.startswith(name)]
     return float(line.removeprefix(name))
 

@@ -167,7 +167,7 @@ class Answered:
     body: bytes
 
     @property
-    def said(self) -> Any:
+    def json_body(self) -> Any:
         return json.loads(self.body)
 
 
@@ -215,7 +215,7 @@ async def test_every_service_reads_the_body_of_a_request_that_offers_an_upgrade(
     found = await answers(service.port, one + one)
     assert statuses(found) == [422, 422, 200]
     for refused in found[:2]:
-        assert "#/harmless" in {fault.get("pointer") for fault in refused.said["errors"]}
+        assert "#/harmless" in {fault.get("pointer") for fault in refused.json_body["errors"]}
 
 
 def _in_pieces(said: Any) -> bytes:
@@ -290,9 +290,9 @@ async def test_every_service_refuses_what_breaks_http_with_a_problem_and_closes(
     found = await answers(service.port, GOOD + sent)
     assert statuses(found) == [200, status]
     refused = found[1]
-    assert (refused.said["code"], refused.said["status"]) == (code, status)
+    assert (refused.json_body["code"], refused.json_body["status"]) == (code, status)
     assert (refused.headers["content-type"], refused.headers["connection"]) == (MEDIA_TYPE, "close")
-    assert refused.said["request_id"] == refused.headers["x-request-id"]
+    assert refused.json_body["request_id"] == refused.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -326,7 +326,7 @@ async def test_options_says_what_a_path_takes(service: Served, token: bool) -> N
     known, _ = await answers(service.port, asks)
     assert (known.status, known.headers["allow"], known.body) == (204, "GET, POST, HEAD, OPTIONS", b"")
     unknown, _ = await answers(service.port, asks.replace(b"retention", b"nowhere", 1))
-    assert (unknown.status, unknown.said["code"]) == (404, "no_such_path")
+    assert (unknown.status, unknown.json_body["code"]) == (404, "no_such_path")
     all_of_it, _ = await answers(service.port, b"OPTIONS * HTTP/1.1\r\nhost: test\r\n\r\n")
     assert (all_of_it.status, all_of_it.body) == (204, b"")
     assert "PATCH" in all_of_it.headers["allow"]
@@ -335,7 +335,7 @@ async def test_options_says_what_a_path_takes(service: Served, token: bool) -> N
 @pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "DELETE"])
 async def test_a_method_that_a_path_does_not_take_is_named_with_those_it_does(service: Served, method: str) -> None:
     refused, _ = await answers(service.port, service.asked(None, method=method))
-    assert (refused.status, refused.said["code"]) == (405, "method_not_allowed")
+    assert (refused.status, refused.json_body["code"]) == (405, "method_not_allowed")
     assert "GET" in refused.headers["allow"]
 
 

@@ -78,7 +78,7 @@ def add_failures(app: FastAPI) -> None:
         return StreamingResponse(parts())
 
 
-async def hot(request: Request) -> JSONResponse:
+async def fast(request: Request) -> JSONResponse:
     if request.query_params.get("fail"):
         raise ValueError("Chen Dawen")
     return JSONResponse({"bytes": len(await request.body())})
@@ -88,7 +88,7 @@ def make_app(**options: Any) -> FastAPI:
     app = FastAPI()
     add_answers(app)
     add_failures(app)
-    app.router.routes.append(Route("/registry/v1/hot", hot, methods=["POST"]))
+    app.router.routes.append(Route("/registry/v1/hot", fast, methods=["POST"]))
     handlers.install(app)
     settings: dict[str, Any] = {"request_timeout_seconds": 5, "upload_paths": ["/registry/v1/uploads"]} | options
     limits.install(app, **settings)

@@ -43,12 +43,12 @@ async def measure(city: City, operations: Operations, database: asyncpg.Connecti
     file = registering.file_of(registering.newcomers(city.size))
     city.site.pin(EIGHT)
     async with asyncpg.create_pool(city.site.installation.owner_url, min_size=1, max_size=LOOKING) as looks:
-        watch = Watch(city, looks)
-        alone = percentile([await watch.one(tube) for tube in round_.tubes[:ALONE]], 0.5)
+        probe = Probe(city, looks)
+        alone = percentile([await probe.one(tube) for tube in round_.tubes[:ALONE]], 0.5)
         meter = city.site.meter()
         importing = asyncio.create_task(registering.take_in(city.command, file, city.size))
         try:
-            seconds = await watch.several(round_.tubes[ALONE:], importing)
+            seconds = await probe.several(round_.tubes[ALONE:], importing)
             await importing
         finally:
             importing.cancel()
@@ -89,7 +89,7 @@ async def _sampled(city: City, count: int, spoken_for: AbstractSet[UUID]) -> Rou
 
 
 @dataclass(frozen=True)
-class Watch:
+class Probe:
     """Posts positives, and sees when their codes are yellow."""
 
     city: City

@@ -19,7 +19,7 @@ from shared.core.settings import Service
 AIM = Aim("at least", 0.4)
 
 
-async def straight(round_: Round, database: asyncpg.Connection) -> list[Figure]:
+async def bypassing_the_edge(round_: Round, database: asyncpg.Connection) -> list[Figure]:
     """To the testing service itself, with an internal token."""
     site = round_.city.site
     token = partial(site.inside, "testing", Role.SAMPLER)

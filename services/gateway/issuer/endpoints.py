@@ -92,7 +92,7 @@ class Endpoints:
         finally:
             if message is not None:
                 await self.send(message)
-        return JSONResponse(answer.said(), headers=NOT_KEPT)
+        return JSONResponse(answer.to_json(), headers=NOT_KEPT)
 
     async def _give(
         self, uow: UnitOfWork, client: ClientRow, parameters: Mapping[str, str], proof: direct.Proof | None, agent: str

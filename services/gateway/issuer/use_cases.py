@@ -68,7 +68,7 @@ class Given:
     id_token: str | None = None
     scope: str = ""
 
-    def said(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the body of the response."""
         payload = {"access_token": self.access_token, "token_type": "Bearer", "expires_in": self.expires_in}
         optional = {"refresh_token": self.refresh_token, "id_token": self.id_token, "scope": self.scope or None}

@@ -8,11 +8,11 @@ from services.gateway.codes.rules import Decision
 
 COMMUNITY_DIGITS = 12
 
-Before = tuple[str, Colour]
+PolicyBefore = tuple[str, Colour]
 """A person's region and current colour."""
 
 
-def tally(result: Mapping[str, Any], people: Iterable[tuple[Before, Decision]]) -> dict[str, Any]:
+def tally(result: Mapping[str, Any], people: Iterable[tuple[PolicyBefore, Decision]]) -> dict[str, Any]:
     """Add people to the result of a trial and return the new result.
 
     `colours` counts the new colours, `changes` the changes such as `green>yellow`, `regions` the changes per

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 
-from shared.audit.canonical import canonical, said
+from shared.audit.canonical import canonical, timestamp
 from shared.audit.kinds import Kind
 from shared.core.ids import named_id
 from shared.database.engine import group_of
@@ -105,6 +105,6 @@ def link_of(number: int, after: Cursor, upto: Cursor, batch: RowMapping) -> dict
         "batch": number,
         "count": batch["count"],
         "hash": bytes(batch["hash"]).hex(),
-        "last_at": said(last_at),
+        "last_at": timestamp(last_at),
         "upto": [upto.epoch, upto.xid],
     }

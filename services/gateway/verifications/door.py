@@ -108,7 +108,7 @@ class Visit(NamedTuple):
     decided_at: datetime
 
     @property
-    def said(self) -> Outcome:
+    def decided(self) -> Outcome:
         """The verdict and its reason."""
         return Outcome.of(self.outcome)
 

@@ -101,7 +101,7 @@ class VerificationEndpoint:
         return Scan(verification.scan_id, at, _point_of(actor.party), *whose, temperature)
 
     def _answer(self, visit: Visit, actor: Actor, language: Language) -> Verified:
-        verdict, why = visit.said
+        verdict, why = visit.decided
         payload: Verified = {
             "scan_id": visit.scan_id,
             "verdict": _LABELS[verdict],

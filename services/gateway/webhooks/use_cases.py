@@ -55,7 +55,7 @@ class WebhookAddressForbidden(Problem):
 START_CURSORS = text("""
     INSERT INTO webhook_cursors (endpoint_id, owner, lane, cursor)
     SELECT :endpoint_id, owner, lane, CASE owner WHEN 'gateway' THEN :end ELSE coalesce(read.cursor, '0.0.0') END
-    FROM unnest(CAST(:owners AS text[])) AS owner CROSS JOIN unnest(CAST(:lanes AS text[])) AS lane
+    FROM unnest(CAST(:owners AS text[])) AS owner CROSS JOIN unnest(CAST(:priorities AS text[])) AS lane
     LEFT JOIN feed_cursors AS read USING (owner, lane)
 """)
 
@@ -102,7 +102,7 @@ async def add_webhook(uow: UnitOfWork, new: NewEndpoint) -> EndpointMade:
     await uow.session.flush()
     owners = sorted({owner_of(type_name) for type_name in new.types})
     end = str(await log.horizon(uow.session))
-    await uow.run(START_CURSORS, endpoint_id=row.id, owners=owners, lanes=list(log.PRIORITIES), end=end)
+    await uow.run(START_CURSORS, endpoint_id=row.id, owners=owners, priorities=list(log.PRIORITIES), end=end)
     return EndpointMade(**row.public().model_dump(), secret=secret)
 
 

@@ -131,7 +131,7 @@ class Protocol(_Part):
     stage_minutes: dict[Stage, Minutes]
 
     @model_validator(mode="after")
-    def _says_everything(self) -> Self:
+    def _is_complete(self) -> Self:
         kinds = {"central", "home", "monitoring"}
         for part in (self.days, self.test_days, self.visits_a_day):
             if part.keys() != kinds:

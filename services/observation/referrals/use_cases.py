@@ -272,10 +272,10 @@ async def list_fevers(uow: UnitOfWork, referral_id: UUID, page: Page) -> Listed[
     """Return one page of the readings of a referral."""
     referral = await uow.get(ReferralRow, referral_id)
     uow.record_access([referral.resident_id])
-    return await uow.page(select(FeverRow).where(FeverRow.referral_id == referral_id), page, _say_fever)
+    return await uow.page(select(FeverRow).where(FeverRow.referral_id == referral_id), page, _to_public_fever)
 
 
-def _say_fever(row: FeverRow) -> Fever:
+def _to_public_fever(row: FeverRow) -> Fever:
     return Fever.model_validate({name: getattr(row, name) for name in Fever.model_fields})
 
 

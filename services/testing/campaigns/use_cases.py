@@ -185,10 +185,10 @@ async def list_missing(uow: UnitOfWork, campaign_id: UUID, region: str | None, p
         rows = await uow.rows(
             SELECT_MISSING, campaign_id=campaign_id, low=low, high=high, **page.after._asdict(), limit=page.limit + 1
         )
-    missing = listed(rows, page, _say_missing, lambda row: Position(row["region"], row["seq"]))
+    missing = listed(rows, page, _to_public_missing, lambda row: Position(row["region"], row["seq"]))
     uow.record_access(one.resident_id for one in missing.items)
     return missing
 
 
-def _say_missing(row: RowMapping) -> Missing:
+def _to_public_missing(row: RowMapping) -> Missing:
     return Missing(resident_id=row["resident_id"], region=row["region"])

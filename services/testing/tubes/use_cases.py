@@ -101,12 +101,12 @@ async def list_refused_samples(uow: UnitOfWork, resolved: bool, page: Page) -> L
     statement = select(RefusedSampleRow)
     if not resolved:
         statement = statement.where(RefusedSampleRow.resolved_at.is_(None))
-    listed = await uow.page(statement, page, _say_refused)
+    listed = await uow.page(statement, page, _to_public_refused)
     uow.record_access(record.resident_id for record in listed.items if record.resident_id is not None)
     return listed
 
 
-def _say_refused(row: RefusedSampleRow) -> RefusedSample:
+def _to_public_refused(row: RefusedSampleRow) -> RefusedSample:
     return RefusedSample(
         sample_id=row.sample_id,
         campaign_id=row.campaign_id,
