@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.demo.pool import LAST_YELLOW
 from tests.deploy.starting import ROOT, a_port, clean_environment, is_alive
 
 PEOPLE, SEED = 600, 7
@@ -45,11 +44,11 @@ def temporary() -> "Path":
 def test_the_main_job_from_a_register_to_a_patient_in_hospital(temporary: Path) -> None:
     process = demo(temporary)
     said, complaints = process.communicate(timeout=WITHIN_SECONDS)
-    failed = [line for line in said.splitlines() if line.rstrip().endswith("FAILED")]
-    # How fast it is, only a machine with nothing else to do can say; tests that run at the same time may slow it.
-    assert [line for line in failed if LAST_YELLOW not in line] == [], said + complaints
-    assert process.returncode == bool(failed), said + complaints
-    assert "checks, all well." in said or f"checks, {len(failed)} failed." in said
+    assert [line for line in said.splitlines() if line.rstrip().endswith("FAILED")] == [], said + complaints
+    # Only a quiet machine can show how fast the demo is: tests that run at the same time may slow it.
+    slow = [line for line in said.splitlines() if line.rstrip().endswith("SLOW")]
+    assert process.returncode == bool(slow), said + complaints
+    assert (f"checks, {len(slow)} slow" if slow else "checks, all well.") in said, said
     assert "Memory: " in said
     for step in range(1, 6):
         assert f"\n{step}. " in said

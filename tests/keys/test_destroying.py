@@ -148,7 +148,7 @@ async def test_a_master_key_that_still_wraps_is_kept_and_then_goes(site: Site, s
     keys = site.data / "keys"
     (first,) = key_versions.versions(keys, "master")
     code, said = await site.operator("keys", "revoke", "master", first.id)
-    assert (code != 0, "rotate it first" in said) == (True, True)
+    assert (code != 0, "Rotate it first" in said) == (True, True)
     assert (await site.operator("keys", "rotate", "master"))[0] == 0
     assert (await site.operator("keys", "revoke", "master", first.id))[0] == 0
     assert first.id not in {one.id for one in key_versions.versions(keys, "master")}
