@@ -88,7 +88,7 @@ async def residents_held_anywhere(site: Site, resident_id: str) -> set[str]:
 
 async def test_nothing_is_destroyed_before_two_people_said_so(site: Site, tmp_path: Path) -> None:
     code, said = await site.operator("sunset", "--out", str(tmp_path), "--yes")
-    assert (code != 0, "two people" in said) == (True, True), said
+    assert (code != 0, "Two people" in said) == (True, True), said
 
 
 async def test_the_end(site: Site, client: httpx.AsyncClient, tmp_path: Path) -> None:
