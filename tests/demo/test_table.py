@@ -18,7 +18,7 @@ def ended(checks: Checks) -> str:
     ("seconds", "got", "said"),
     [
         (0.9, 7, "2 checks, all well."),
-        (1.9, 7, "2 checks, 1 slow: all results are right, but took longer than they should. Is the machine busy?"),
+        (1.9, 7, "2 checks, 1 slow: all results are correct, but took too long. Is the machine busy?"),
         (0.9, 8, "2 checks, 1 failed."),
         (1.9, 8, "2 checks, 2 failed."),
     ],
