@@ -51,5 +51,5 @@ def test_an_untrusted_certificate_is_told_as_that(
     with pytest.raises(Trouble, match=r"certificate of https://localhost:\d+ is not trusted here \(self.signed cert"):
         Session.at(url).sign_in(lambda *_: None)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    with pytest.raises(Trouble, match="The gateway answers 404"):
+    with pytest.raises(Trouble, match="The gateway answered 404"):
         Session.at(url).sign_in(lambda *_: None)
