@@ -52,7 +52,7 @@ WRONG = [
 async def test_a_party_is_written_alike_wherever_it_is_named(whole: httpx.AsyncClient, role: str, party: str) -> None:
     answer = await whole.post(CLIENTS, json=client(role, party))
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "party_malformed")
-    with pytest.raises(Trouble, match=rf"party of a {role} is "):
+    with pytest.raises(Trouble, match=rf"party of a {role} must "):
         administration.add_client("postgresql://nobody", **client(role, party))
     if role in ("hospital", "desk_120", "municipal"):
         source = {"source": role, "party": party, "region": XINTANG}
