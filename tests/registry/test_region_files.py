@@ -183,7 +183,7 @@ async def test_the_commands_say_what_they_did(district: District, place: Path, m
     assert (await run("update", shorter, "--below", DISTRICT)).output == (
         "added 0, changed 0, unchanged 2\nwithdrawn 1: 440304002\n"
         "kept, although not in the file, because people are on record there: 1: 440304001002. "
-        "Transfer them, then update again.\n"
+        "Transfer these people, then update again.\n"
     )
     missing = await run("import", str(place / "nothing.csv"))
     assert isinstance(missing.exception, Trouble)
