@@ -132,7 +132,7 @@ def names_in(directory: Path) -> list[str]:
 
 
 def last_line(path: Path) -> str:
-    """Return the last line of a log; empty if there is none."""
+    """Return the last line of a log, or an empty text if the log is empty."""
     lines = _last(path, 1) if path.exists() else []
     return lines[0] if lines else ""
 

@@ -56,7 +56,7 @@ def read(path: Path) -> str:
 
 
 def password(path: Path) -> str:
-    """Return the password in a file. It is created (192 random bits) if there is none."""
+    """Return the password in a file. If the file is missing, create one with 192 random bits."""
     if not path.exists():
         write_once(path, secrets.token_urlsafe(24) + "\n")
     return read(path)

@@ -23,7 +23,7 @@ def write(path: Path, facts: Mapping[str, object], processes: Iterable[Mapping[s
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return the last written state, or None if there is none."""
+    """Return the last written state. None if no state was written."""
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):

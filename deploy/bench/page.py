@@ -48,7 +48,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None if there is none, or if it was not measured."""
+        """Whether the target is reached. None without a target or a measurement."""
         return None if self.aim is None or self.value is None else self.aim.met(self.value)
 
 

@@ -25,7 +25,7 @@ Data = Annotated[
 
 
 def service_named(name: str) -> "Service":
-    """Return the service with this name. Raises Trouble if there is none."""
+    """Return the service with this name. Raises Trouble for an unknown name."""
     from shared.core.settings import SERVICES
 
     for service in SERVICES:

@@ -47,7 +47,7 @@ def keys_list(data: Data = None) -> None:
 def keys_make(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory to create.")]) -> None:
     """Create the keys of an installation that runs without `up`. Existing keys are not changed.
 
-    Example: fangxian keys make /root/fangxian-keys
+    Example: fangxian keys make /srv/fangxian-keys
     """
     from deploy import keys as files
 

@@ -60,7 +60,7 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_connections": "50
 
 
 def create(home: Home, owner_password: str, *, durable: bool = True) -> None:
-    """Create the cluster and its database if there is none. It is created under another name first, to be atomic."""
+    """Create the cluster and its database, unless it exists. It gets its name last, so it is whole or absent."""
     if home.cluster.exists():
         return
     programs, half_made = postgres_programs(home), home.path / "postgres.half"

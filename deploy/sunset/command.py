@@ -32,7 +32,7 @@ Notify = Callable[[str], None]
 
 
 def declared(options: Options) -> Any:
-    """Return the declaration of two people. Raises Trouble if there is none."""
+    """Return the declaration of two people. Raises Trouble if they have not declared the end."""
     return _run(options, lambda _: None, Destruction.declared)
 
 

@@ -71,7 +71,7 @@ class Destruction:
         return self.rotation.connection
 
     async def declared(self) -> Any:
-        """Return the declaration of two people. Raises Trouble if there is none."""
+        """Return the declaration of two people. Raises Trouble if they have not declared the end."""
         row = await self.connection.fetchrow(SELECT_DECLARATION)
         if row is None:
             raise Trouble("The emergency is not over. Two people must declare that with POST /gateway/v1/sunset.")
